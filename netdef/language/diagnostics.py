@@ -1,0 +1,118 @@
+"""What a stage has to say about the user's file, as values: collected, never printed here (see `render`).
+
+A `Code` is one kind of fault with a fixed summary; a `Diagnostic` is one occurrence with its place, both numbers and what
+to do.  Every stage takes a `Report`, adds to it and goes on; `Report.stop` ends the run where going on is impossible.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from .source import Span
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True)
+class Code:
+    """A kind of fault.  `why` explains it at leisure; `wrong` and `right` are small files for `netdef explain CODE`."""
+
+    name: str  # kebab-case, as users see it: "unknown-field"
+    severity: Severity
+    summary: str  # a few fixed words, no variables: "Unknown field"
+    why: str = ""
+    wrong: str = ""
+    right: str = ""
+
+
+class Related(NamedTuple):
+    """Another place that belongs to the story: `first defined here`."""
+
+    message: str
+    span: Span
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One fault at one place.  `detail` is full sentences with names and numbers; `hint` is what to type instead."""
+
+    kind: Code
+    detail: str
+    span: Span | None = None
+    related: tuple[Related, ...] = ()
+    hint: str | None = None
+
+    @property
+    def code(self) -> str:
+        return self.kind.name
+
+    @property
+    def severity(self) -> Severity:
+        return self.kind.severity
+
+    @property
+    def message(self) -> str:
+        return f"{self.kind.summary}: {self.detail}" if self.detail else self.kind.summary
+
+    @property
+    def file(self) -> str | None:
+        return self.span.source.name if self.span else None
+
+    @property
+    def line(self) -> int | None:
+        return self.span.line if self.span else None
+
+    @property
+    def column(self) -> int | None:
+        return self.span.column if self.span else None
+
+    @property
+    def end(self) -> tuple[int, int] | None:
+        """(line, column) just past the last character."""
+        return self.span.source.position(self.span.end) if self.span else None
+
+    def __str__(self) -> str:
+        place = f"{self.span}: " if self.span else ""
+        return f"{place}{self.severity}: {self.message} [{self.code}]"
+
+
+class NetdefError(Exception):
+    """Anything that a user can put right: one line that names the file, layer or step, and what to do."""
+
+
+class CompileError(NetdefError):
+    """The net has faults; `diagnostics` holds all of them, warnings included."""
+
+    def __init__(self, diagnostics: tuple[Diagnostic, ...]):
+        self.diagnostics = tuple(diagnostics)
+        errors = [d for d in self.diagnostics if d.severity == "error"]
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        super().__init__(f"{errors[0]}{more}" if errors else "the net has faults")
+
+
+@dataclass
+class Report:
+    """Collects the diagnostics of a run, each once, in the order in which they were found."""
+
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+
+    def add(self, code: Code, span: Span | None, detail: str = "", *related: Related, hint: str | None = None) -> None:
+        diagnostic = Diagnostic(code, detail, span, related, hint)
+        if diagnostic not in self.diagnostics:
+            self.diagnostics.append(diagnostic)
+
+    @property
+    def has_errors(self) -> bool:
+        return any(d.severity == "error" for d in self.diagnostics)
+
+    def stop_on_errors(self) -> None:
+        """Raise CompileError if anything that was added is an error."""
+        if self.has_errors:
+            raise CompileError(self.in_order())
+
+    def in_order(self) -> tuple[Diagnostic, ...]:
+        """Sorted by place; what has no place comes last."""
+        far = (1, "", 0)
+        key = lambda d: (0, d.span.source.name, d.span.start) if d.span else far
+        return tuple(sorted(self.diagnostics, key=key))
