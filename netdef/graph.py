@@ -1,0 +1,105 @@
+"""The typed net: layers in order, joined by values that are each made once.
+
+Caffe's blobs can be written in place; here every write makes a new `Value` of the same blob, so that whoever reads knows
+which version is meant.  `Net` is what `netdef.load` gives: frozen, with shapes, and printing itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from .language.diagnostics import Diagnostic
+from .language.source import Span
+from .layer import Layer, Phase, Weight
+from .shape import Shape, show
+
+
+@dataclass(frozen=True)
+class Value:
+    """One version of a blob: `version` 0 where it is first made, 1 after the first layer that writes it in place."""
+
+    name: str
+    version: int = 0
+    span: Span | None = field(default=None, compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return self.name + "'" * self.version
+
+
+@dataclass(frozen=True)
+class Blob:
+    """What the outside knows of a named blob; `shape` is None where even the rank is unknown."""
+
+    name: str
+    shape: Shape | None
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Where a parameter is stored: blob `index` of layer `layer`.  Layers that share a parameter have one owner."""
+
+    layer: str
+    index: int
+
+
+@dataclass(frozen=True)
+class Node:
+    """One layer in its place.  `name` is unique in the net; `tops` includes those that a loss without a top makes."""
+
+    name: str
+    layer: Layer
+    bottoms: tuple[Value, ...]
+    tops: tuple[Value, ...]
+    weights: tuple[Weight, ...] | None = None  # None until shapes are known
+    owners: tuple[Owner, ...] = ()  # where each weight is stored
+    loss_weights: tuple[float, ...] = ()  # one for each top; 0 for a top that is not a loss
+
+    @property
+    def type(self) -> str:
+        return self.layer.type
+
+    @property
+    def span(self) -> Span | None:
+        return self.layer.span
+
+
+@dataclass(frozen=True)
+class Net:
+    """A net of one phase: `layers` in order, `shapes` of every value, the solver if the file has one."""
+
+    name: str
+    phase: Phase
+    layers: tuple[Node, ...]
+    shapes: dict[Value, Shape | None]
+    outputs: tuple[str, ...]  # blobs that nobody takes, in order
+    solver: Any = None
+    diagnostics: tuple[Diagnostic, ...] = ()
+    folder: Path | None = None  # of the file; paths in it are relative to this
+    text: str = field(default="", repr=False)  # of the file
+
+    @cached_property
+    def blobs(self) -> dict[str, Blob]:
+        """Every named blob with the shape of its last version, in the order in which they are made."""
+        return {v.name: Blob(v.name, self.shapes.get(v)) for node in self.layers for v in node.tops if v.name}
+
+    @cached_property
+    def params(self) -> dict[str, list[Shape]]:
+        """Shapes of each layer's parameters in Caffe's blob order; only layers that have any."""
+        kept = lambda node: [w.shape for w in node.weights or () if w.kind != "carry"]
+        return {node.name: kept(node) for node in self.layers if kept(node)}
+
+    @cached_property
+    def inputs(self) -> tuple[str, ...]:
+        """Blobs to be fed from outside: tops of Input and data layers."""
+        return tuple(v.name for node in self.layers if node.layer.is_input for v in node.tops)
+
+    def __str__(self) -> str:
+        lines = [f"net {self.name or '(no name)'} phase {self.phase.name}"]
+        for node in self.layers:
+            tops = ", ".join(f"{v}[{show(self.shapes.get(v))}]" for v in node.tops)
+            weights = " ".join(show(w.shape) for w in node.weights or ())
+            lines.append(f"  {tops} = {node.type}({', '.join(map(str, node.bottoms))})" + (f"  {{{weights}}}" if weights else ""))
+        return "\n".join(lines)

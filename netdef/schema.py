@@ -1,0 +1,334 @@
+"""What may stand in a message: fields declared once, with type, default, bounds and meaning.
+
+    class PoolingBlock(Block):
+        kernel_size: int = param("Side of the window.", at_least=1)
+        stride: int = param("Step of the window.", default=1, at_least=1)
+        pool: PoolMethod = param("What is taken from a window.", default=PoolMethod.MAX)
+
+`decode(PoolingBlock, message, report)` makes an instance of a parsed message; whatever is wrong goes to the report and the
+field keeps its default, so that later stages can go on.  The same declarations feed `netdef explain` and the reference.
+Types: int, float, bool, str, an Enum (by name or number), a Block (a message), `tuple[T, ...]` (repeated), `T | None`.
+"""
+
+from __future__ import annotations
+
+import enum
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
+
+from .language import codes
+from .language.diagnostics import Related, Report
+from .language.source import Span
+from .language.spelling import nearest
+from .language.syntax import Field, ListValue, Message, Scalar, Value
+
+REQUIRED: Any = type("Required", (), {"__repr__": lambda self: "required"})()
+
+
+@dataclass(frozen=True)
+class Param:
+    """One declared field.  `type` is the type of an element; `beside` marks a message that stands beside a layer's own block
+    (`loss_param`), `inert` a field that is read for compatibility and changes nothing (`engine`)."""
+
+    doc: str
+    default: Any = REQUIRED
+    at_least: float | None = None
+    at_most: float | None = None
+    above: float | None = None
+    unit: str = ""
+    beside: bool = False
+    inert: bool = False
+    name: str = ""
+    type: Any = None
+    repeated: bool = False
+
+    @property
+    def required(self) -> bool:
+        return self.default is REQUIRED
+
+    def bounds(self) -> str:
+        """The allowed range in words, empty where anything goes."""
+        words = [("at least", self.at_least), ("above", self.above), ("at most", self.at_most)]
+        return " and ".join(f"{word} {bound:g}" for word, bound in words if bound is not None)
+
+    def allows(self, value: float) -> bool:
+        return not (
+            (self.at_least is not None and value < self.at_least)
+            or (self.above is not None and value <= self.above)
+            or (self.at_most is not None and value > self.at_most)
+        )
+
+
+def param(doc: str, *, default: Any = REQUIRED, **facts: Any) -> Any:
+    """Declare a field: its meaning, its default (none: it must be given) and its bounds (see `Param`)."""
+    return Param(doc, default, **facts)
+
+
+def type_name(of: Any) -> str:
+    """What a user calls a type: `int`, `string`, `MAX | AVE`, `filler { ... }`."""
+    if isinstance(of, type) and issubclass(of, enum.Enum):
+        return " | ".join(of.__members__)
+    if isinstance(of, type) and issubclass(of, Block):
+        return "{ ... }"
+    return {str: "string"}.get(of, getattr(of, "__name__", str(of)))
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(param,))
+class Block:
+    """A message with declared fields; instances are frozen.
+
+    `span` is where it was written (None if made in Python), `spans[field]` where each given field was.
+    """
+
+    span: ClassVar[Span | None] = None
+    spans: ClassVar[Mapping[str, tuple[Span, ...]]] = {}
+
+    def __init__(self, **values: Any):
+        declared = self.params()
+        for name in values:
+            if name not in declared:
+                raise TypeError(f"{type(self).__name__} has no field {name!r}")
+        for name, spec in declared.items():
+            value = values.get(name, () if spec.repeated and spec.required else spec.default)
+            if value is REQUIRED:
+                raise TypeError(f"{type(self).__name__} needs {name!r}")
+            self.__dict__[name] = tuple(value) if spec.repeated and isinstance(value, list) else value
+        self.__dict__["spans"] = {}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen")
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and all(getattr(self, n) == getattr(other, n) for n in self.params())
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        shown = (f"{n}={getattr(self, n)!r}" for n, p in self.params().items() if getattr(self, n) != p.default)
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def given(self, name: str) -> bool:
+        """Whether the file gave this field (Caffe's has_...)."""
+        return name in self.spans
+
+    def span_of(self, name: str, i: int = 0) -> Span | None:
+        """Where value `i` of a field stands; the whole message where it was not given."""
+        places = self.spans.get(name, ())
+        return places[min(i, len(places) - 1)] if places else self.span
+
+    @classmethod
+    def params(cls) -> dict[str, Param]:
+        """The declared fields by name, those of base classes first."""
+        return _params(cls)
+
+    @classmethod
+    def select(cls, message: Message, report: Report) -> type[Self] | None:
+        """The class that decodes this message: `cls`, or the one that its `type` field names; None if there is none."""
+        return cls
+
+    @classmethod
+    def tolerated(cls) -> Iterable[str]:
+        """Names that are valid in this kind of message without having an effect on this class: a warning."""
+        return ()
+
+
+@cache
+def _params(cls: type[Block]) -> dict[str, Param]:
+    hints = typing.get_type_hints(cls)
+    found: dict[str, Param] = {}
+    for base in reversed(cls.__mro__):
+        for name, value in vars(base).items():
+            if isinstance(value, Param):
+                element, repeated = _element(hints[name])
+                found[name] = replace(value, name=name, type=element, repeated=repeated)
+            elif name in found:  # a subclass gave the field up for a constant
+                del found[name]
+    return found
+
+
+def _element(hint: Any) -> tuple[Any, bool]:
+    """(type of one element, repeated?) of an annotation."""
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        return _element(next(a for a in typing.get_args(hint) if a is not type(None)))
+    if typing.get_origin(hint) is tuple:
+        return typing.get_args(hint)[0], True
+    return hint, False
+
+
+B = TypeVar("B", bound=Block)
+
+
+def decode(cls: type[B], message: Message, report: Report) -> B | None:
+    """An instance of `cls` (or of the class it selects) from a parsed message; faults go to the report."""
+    chosen = cls.select(message, report)
+    if chosen is None:
+        return None
+    values, spans, rest = take(chosen.params(), message, report)
+    for field in rest:
+        unknown_field(field, chosen.params(), chosen.tolerated(), report)
+    return build(chosen, values, spans, message.span)
+
+
+def build(cls: type[B], values: dict[str, Any], spans: dict[str, tuple[Span, ...]], span: Span | None) -> B:
+    """An instance from decoded values; required fields that are missing were reported by `take` and are None here."""
+    made = object.__new__(cls)
+    for name, spec in cls.params().items():
+        default = (() if spec.repeated else None) if spec.required else spec.default
+        made.__dict__[name] = values.get(name, default)
+    made.__dict__.update(span=span, spans=spans)
+    return made
+
+
+def take(
+    params: Mapping[str, Param], message: Message, report: Report, owner: Span | None = None
+) -> tuple[dict[str, Any], dict[str, tuple[Span, ...]], list[Field]]:
+    """Decode the fields of `message` that `params` declares: (values, spans, fields that are not declared)."""
+    values: dict[str, Any] = {}
+    spans: dict[str, tuple[Span, ...]] = {}
+    first: dict[str, Field] = {}
+    rest = []
+    for field in message.fields:
+        spec = params.get(field.name)
+        if spec is None:
+            rest.append(field)
+            continue
+        items = field.value.items if isinstance(field.value, ListValue) else (field.value,)
+        decoded = [_value(spec, item, field, report) for item in items]
+        places = tuple(item.span for item in items)
+        if spec.repeated:
+            values[field.name] = (*values.get(field.name, ()), *(v for v in decoded if v is not None))
+            spans[field.name] = spans.get(field.name, ()) + places
+        elif field.name in first or len(items) != 1:
+            _given_twice(field, first.get(field.name), report)
+        elif decoded[0] is not None:
+            values[field.name], spans[field.name] = decoded[0], places
+        first.setdefault(field.name, field)
+    for name, spec in params.items():
+        if spec.required and name not in first:
+            report.add(
+                codes.MISSING_FIELD, owner or message.span, f"`{name}` must be given here: {_lower_first(spec.doc)}"
+            )
+    return values, spans, rest
+
+
+def unknown_field(field: Field, known: Iterable[str], tolerated: Iterable[str], report: Report) -> None:
+    """Report a field that is not declared: without effect if it is tolerated here, else an error with near names."""
+    if field.name in tolerated:
+        report.add(codes.NO_EFFECT, field.name_span, f"`{field.name}` has no effect here.")
+        return
+    close = nearest(field.name, known)
+    meant = " or ".join(f"`{name}`" for name in close)
+    report.add(
+        codes.UNKNOWN_FIELD,
+        field.name_span,
+        f"there is no field `{field.name}` here." + (f" Did you mean {meant}?" if meant else ""),
+        hint=close[0] if close else None,
+    )
+
+
+def _given_twice(field: Field, before: Field | None, report: Report) -> None:
+    related = (Related("first given here", before.span),) if before else ()
+    report.add(codes.GIVEN_TWICE, field.span, f"`{field.name}` takes one value, and it is given again.", *related)
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:] if text[1:2].islower() or text[1:2] == " " else text
+
+
+def _value(spec: Param, value: Value, field: Field, report: Report) -> Any:
+    """One element as its declared type, or None after a report."""
+    of = spec.type
+    if isinstance(of, type) and issubclass(of, Block):
+        if isinstance(value, Message):
+            return decode(of, value, report)
+        return _wrong_type(spec, value, "a message in braces", report)
+    if not isinstance(value, Scalar):
+        return _wrong_type(spec, value, _words(of), report)
+    if isinstance(of, type) and issubclass(of, enum.Enum):
+        return _enum(spec, value, report)
+    made = _SCALARS[of](value)
+    if made is None:
+        return _wrong_type(spec, value, _words(of), report)
+    if of in (int, float) and not spec.allows(made):
+        report.add(codes.OUT_OF_RANGE, value.span, f"`{spec.name}` is {made:g}; it must be {spec.bounds()}.")
+        return None
+    return made
+
+
+def _enum(spec: Param, value: Scalar, report: Report) -> Any:
+    members = spec.type.__members__
+    if value.kind == "name" and value.value in members:
+        return members[value.value]
+    if value.kind == "int":
+        found = [m for m in members.values() if m.value == value.value]
+        if found:
+            return found[0]
+    if value.kind == "string" and value.value in members:
+        return _wrong_type(spec, value, f"one of the bare words {', '.join(members)}", report, f"{value.value}")
+    close = nearest(str(value.value), members)
+    meant = f" Did you mean {close[0]}?" if close else ""
+    report.add(
+        codes.WRONG_ENUM,
+        value.span,
+        f"`{spec.name}` is one of {', '.join(members)}, not {value.value}.{meant}",
+        hint=close[0] if close else None,
+    )
+    return None
+
+
+def _wrong_type(spec: Param, value: Value, wanted: str, report: Report, hint: str | None = None) -> None:
+    if isinstance(value, Scalar):
+        said = {"int": "a whole number", "float": "a number", "string": "a string", "name": "a bare word"}[value.kind]
+        found = f"{value.span.text} is {said}"
+    else:
+        found = "a message in braces stands here" if isinstance(value, Message) else "a list stands here"
+    if hint is None and isinstance(value, Scalar) and value.kind == "string" and spec.type in (int, float, bool):
+        unquoted = str(value.value)
+        hint = unquoted if _SCALARS[spec.type](_bare(unquoted, value.span)) is not None else None
+    if hint is None and isinstance(value, Scalar) and value.kind == "name" and spec.type is str:
+        hint = f'"{value.value}"'
+    report.add(codes.WRONG_TYPE, value.span, f"`{spec.name}` takes {wanted}, and {found}.", hint=hint)
+
+
+def _bare(text: str, span: Span) -> Scalar:
+    for kind, convert in (("int", int), ("float", float)):
+        try:
+            return Scalar(kind, convert(text), span)
+        except ValueError:
+            pass
+    return Scalar("name", text, span)
+
+
+def _int(value: Scalar) -> int | None:
+    return value.value if value.kind == "int" else None  # type: ignore[return-value]
+
+
+def _float(value: Scalar) -> float | None:
+    if value.kind in ("int", "float"):
+        return float(value.value)
+    if value.kind == "name" and str(value.value).lower() in ("inf", "infinity", "nan", "-inf", "-infinity", "-nan"):
+        return float(value.value)
+    return None
+
+
+def _bool(value: Scalar) -> bool | None:
+    if value.kind == "name":
+        return {"true": True, "True": True, "t": True, "false": False, "False": False, "f": False}.get(str(value.value))
+    return bool(value.value) if value.kind == "int" and value.value in (0, 1) else None
+
+
+def _str(value: Scalar) -> str | None:
+    return str(value.value) if value.kind == "string" else None
+
+
+_SCALARS = {int: _int, float: _float, bool: _bool, str: _str}
+
+
+def _words(of: Any) -> str:
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "a string in quotes"}.get(
+        of, f"one of {type_name(of)}"
+    )
