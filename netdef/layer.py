@@ -106,6 +106,7 @@ class Layer(Block):
 
     type: ClassVar[str] = ""
     block: ClassVar[str | None] = None
+    selector = "type"
     n_bottoms: ClassVar[Arity] = 1
     n_tops: ClassVar[Arity] = 1
     is_loss: ClassVar[bool] = False  # its first top has loss weight 1 unless said otherwise
@@ -118,10 +119,10 @@ class Layer(Block):
     top: tuple[str, ...] = param("Blobs that it makes; one named like a bottom is computed in place.", default=(), beside=True)
     phase: Phase | None = param("Phase of this layer alone.", default=None, beside=True)
     loss_weight: tuple[float, ...] = param("Weight of each top in the objective.", default=(), beside=True)
-    param: tuple[ParamSpec, ...] = param("Learning-rate and decay multipliers, a message per parameter.", default=(), beside=True)
     propagate_down: tuple[bool, ...] = param("Whether the gradient goes on to each bottom.", default=(), beside=True)
     include: tuple[NetStateRule, ...] = param("The layer is there if one of these rules is met.", default=(), beside=True)
     exclude: tuple[NetStateRule, ...] = param("The layer is there unless one of these rules is met.", default=(), beside=True)
+    param: tuple[ParamSpec, ...] = param("Learning-rate and decay multipliers, a message per parameter.", default=(), beside=True)
 
     def __init_subclass__(
         cls, type: str | None = None, aliases: Iterable[str] = (), block: str | None = None, **kwargs: Any

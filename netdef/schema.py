@@ -84,6 +84,7 @@ class Block:
     `span` is where it was written (None if made in Python), `spans[field]` where each given field was.
     """
 
+    selector: ClassVar[str | None] = None  # the field that `select` reads; not a declared field itself
     span: ClassVar[Span | None] = None
     spans: ClassVar[Mapping[str, tuple[Span, ...]]] = {}
 
@@ -169,7 +170,8 @@ def decode(cls: type[B], message: Message, report: Report) -> B | None:
         return None
     values, spans, rest = take(chosen.params(), message, report)
     for field in rest:
-        unknown_field(field, chosen.params(), chosen.tolerated(), report)
+        if field.name != chosen.selector:
+            unknown_field(field, chosen.params(), chosen.tolerated(), report)
     return build(chosen, values, spans, message.span)
 
 

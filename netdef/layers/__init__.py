@@ -1,0 +1,1 @@
+"""The layer types: a file per family, a class per type.  Files find themselves; there is no list to edit."""
