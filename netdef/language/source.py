@@ -21,6 +21,33 @@ class Source:
     text: str
     path: Path | None = None
 
+    @staticmethod
+    def read(path: str | Path, name: str | None = None) -> Source:
+        """The text of a file; `name` is what to call it if not its path.
+
+        UTF-8 with or without a byte order mark, Latin-1 where it is not UTF-8.  Errors: NetdefError in one line.
+        """
+        from .diagnostics import NetdefError
+
+        path = Path(path)
+        try:
+            raw = path.read_bytes()
+        except FileNotFoundError:
+            raise NetdefError(f"{path}: there is no such file") from None
+        except IsADirectoryError:
+            raise NetdefError(f"{path}: this is a folder; give a file in it") from None
+        except (OSError, ValueError) as error:
+            raise NetdefError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        if b"\0" in raw[:4096]:
+            raise NetdefError(
+                f"{path}: this is a binary file, not a network definition; weights are given with --weights"
+            )
+        try:
+            text = raw.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = raw.decode("latin-1")
+        return Source(name or str(path), text, path)
+
     @cached_property
     def line_starts(self) -> list[int]:
         """Offset of the first character of each line."""

@@ -1,0 +1,118 @@
+"""The LALR tables of the grammar: made by Lark from `grammar/netdef.lark`, kept beside this file as `tables.json`.
+
+Takes nothing; gives `Tables` to `parser`.  The tables are stored because importing Lark and building them costs 0.3 s, ten
+times what parsing a large net does: Lark is imported only where the grammar was edited and the stored tables are stale.
+They are stored in the package, not in a cache folder, so that nothing is ever written where netdef is merely used.
+
+    python -m netdef.language.tables        stores them anew; a test holds that they are up to date
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+STORED = Path(__file__).with_name("tables.json")
+
+
+class Rule(NamedTuple):
+    """One alternative of the grammar: what it makes, of how many symbols, and the action that does it."""
+
+    makes: str
+    length: int
+    action: str | None
+
+
+class Tables(NamedTuple):
+    """`actions[state][symbol]`: the next state, or `-1 - rule` to reduce; `symbols[state]`: what was read
+    last on the way there; `scan[modes[state]]`: matches the token that follows, in the group of its name."""
+
+    start: int
+    actions: list[dict[str, int]]
+    symbols: list[str]
+    rules: list[Rule]
+    modes: list[str]
+    scan: dict[str, Callable[[str, int], re.Match[str] | None]]
+
+
+def grammar_text() -> str:
+    """The grammar: inside the package when it is installed, at the top of the checkout otherwise."""
+    for folder in (Path(__file__).parents[1], Path(__file__).parents[2]):
+        path = folder / "grammar" / "netdef.lark"
+        if path.is_file():
+            return path.read_text(encoding="utf-8")
+    raise FileNotFoundError(f"grammar/netdef.lark is neither in {folder} nor in the package")
+
+
+@cache
+def load() -> Tables:
+    """The stored tables, or new ones if the grammar was changed since."""
+    text = grammar_text()
+    data = json.loads(STORED.read_text(encoding="utf-8")) if STORED.is_file() else {}
+    if data.get("grammar") != checksum(text):
+        data = build(text)
+    rules = [Rule(*rule) for rule in data["rules"]]
+    scan = {mode: re.compile(pattern, re.ASCII).match for mode, pattern in data["patterns"].items()}
+    return Tables(data["start"], data["actions"], data["symbols"], rules, data["modes"], scan)
+
+
+def checksum(text: str) -> int:
+    return zlib.crc32(text.encode())
+
+
+def build(text: str) -> dict[str, Any]:
+    """Plain lists and dicts of everything in `Tables`, by Lark's LALR analysis."""
+    from lark import Lark
+    from lark.grammar import Rule as LarkRule
+    from lark.lexer import TerminalDef
+
+    # `memo_serialize` is what Lark's own stand-alone generator stands on.
+    whole, memo = Lark(text, parser="lalr", maybe_placeholders=False).memo_serialize([TerminalDef, LarkRule])
+    table = whole["parser"]["parser"]
+    numbers = {at: i for i, at in enumerate(at for at, value in memo.items() if value["__type__"] == "Rule")}
+    shift = lambda act: act[1] if act[0] == 0 else -1 - numbers[act[1]["@"]]
+    actions = [
+        {table["tokens"][token]: shift(act) for token, act in sorted(table["states"][state].items())}
+        for state in sorted(table["states"])
+    ]
+    terminals = {value["name"]: value for value in memo.values() if value["__type__"] == "TerminalDef"}
+    symbols = [""] * len(actions)
+    for symbol, state in (pair for action in actions for pair in action.items() if pair[1] >= 0):
+        symbols[state] = symbol  # all ways into an LALR state end with the same symbol
+    modes = [mode_of(action) for action in actions]
+    return {
+        "grammar": checksum(text),
+        "start": table["start_states"]["start"],
+        "rules": [[memo[at]["origin"]["name"], len(memo[at]["expansion"]), memo[at]["alias"]] for at in numbers],
+        "actions": actions,
+        "symbols": symbols,
+        "modes": modes,
+        "patterns": {mode: pattern(mode, modes, actions, terminals) for mode in sorted(set(modes))},
+    }
+
+
+def mode_of(action: dict[str, int]) -> str:
+    """States that read alike share a scanner: where a field can start, where a bare word is a value, and the rest."""
+    return "field" if "FIELD" in action else "value" if "WORD" in action else "other"
+
+
+def pattern(mode: str, modes: list[str], actions: list[dict[str, int]], terminals: dict[str, Any]) -> str:
+    """One alternation of all terminals that a state of this mode accepts, the most special first."""
+    accepted = {name for at, action in enumerate(actions) if modes[at] == mode for name in action if name in terminals}
+    kinds = [terminals[name] for name in accepted]
+    kinds.sort(key=lambda t: (-t["priority"], -len(t["pattern"]["value"]), t["name"]))
+    value = lambda t: (
+        re.escape(t["pattern"]["value"]) if t["pattern"]["__type__"] == "PatternStr" else t["pattern"]["value"]
+    )
+    parts = [f"(?P<{t['name']}>{value(t)})" for t in kinds]
+    parts += [f"(?P<COMMENT>{value(terminals['COMMENT'])})", r"(?P<END>\Z)"]
+    return r"\s*+(?:" + "|".join(parts) + ")"
+
+
+if __name__ == "__main__":
+    STORED.write_text(json.dumps(build(grammar_text()), indent=None, separators=(",", ":")) + "\n", encoding="utf-8")
