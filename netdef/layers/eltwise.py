@@ -1,0 +1,75 @@
+"""Eltwise: blobs of one shape combined element by element."""
+
+from __future__ import annotations
+
+import enum
+from functools import reduce
+
+from ..layer import Array, Context, Example, Layer
+from ..lazy import jnp
+from ..schema import param
+from ..shape import Shape, ShapeError, show
+
+
+class EltwiseOp(enum.Enum):
+    """How elements are combined."""
+
+    PROD = 0
+    SUM = 1
+    MAX = 2
+
+
+class Eltwise(Layer, type="Eltwise", block="eltwise_param"):
+    """Sum (weighted by `coeff`), product or maximum of the bottoms, element by element.
+
+    Bottoms: two or more of one shape.  Tops: y of that shape.
+    MAX gives the gradient of a tie to the second bottom if it ties with the first, else to the earliest, as Caffe does.
+    Source: BVLC/caffe src/caffe/layers/eltwise_layer.cpp.
+    Differs: the gradient of PROD is always the stable one, finite where a factor is 0.
+    """
+
+    n_bottoms = (2, None)
+
+    operation: EltwiseOp = param("How elements are combined.", default=EltwiseOp.SUM)
+    coeff: tuple[float, ...] = param("Factor of each bottom in a SUM; none: 1 for all; MAX ignores them.", default=())
+    stable_prod_grad: bool = param("The gradient of PROD is stable whatever is said here.", default=True, inert=True)
+
+    examples = (
+        Example('layer { name: "add" type: "Eltwise" bottom: "a" bottom: "b" top: "add" }', {"a": (2, 3), "b": (2, 3)}),
+        Example(
+            'layer { name: "mul" type: "Eltwise" bottom: "a" bottom: "b" bottom: "c" top: "mul"\n'
+            "        eltwise_param { operation: PROD } }",
+            {"a": (2, 3), "b": (2, 3), "c": (2, 3)},
+        ),
+        Example(
+            'layer { name: "max" type: "Eltwise" bottom: "a" bottom: "b" top: "max" eltwise_param { operation: MAX } }',
+            {"a": (2, 3), "b": (2, 3)},
+        ),
+    )
+
+    def infer(self, *bottoms: Shape) -> Shape:
+        if self.coeff and self.operation is EltwiseOp.PROD:
+            raise ShapeError(
+                "`coeff` weighs the terms of a SUM, but `operation` is PROD; leave one of them out.", field="coeff"
+            )
+        if self.coeff and len(self.coeff) != len(bottoms):
+            raise ShapeError(
+                f"{len(self.coeff)} of `coeff` are given for {len(bottoms)} inputs; give one for each.", field="coeff"
+            )
+        for i, shape in enumerate(bottoms):
+            if shape != bottoms[0]:
+                raise ShapeError(
+                    f"{show(bottoms[0])} and {show(shape)} cannot be combined element by element; "
+                    "all inputs must have one shape.",
+                    bottom=i,
+                )
+        return bottoms[0]
+
+    def apply(self, w: tuple[Array, ...], *bottoms: Array, ctx: Context) -> Array:
+        if self.operation is EltwiseOp.PROD:
+            return reduce(jnp.multiply, bottoms)
+        if self.operation is EltwiseOp.SUM:
+            terms = [c * x for c, x in zip(self.coeff, bottoms, strict=True)] if self.coeff else bottoms
+            return reduce(jnp.add, terms)
+        top = jnp.where(bottoms[0] > bottoms[1], bottoms[0], bottoms[1])  # a tie is the second's
+        return reduce(lambda y, x: jnp.where(x > y, x, y), bottoms[2:], top)  # and stays with whoever had it

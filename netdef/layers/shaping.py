@@ -1,0 +1,275 @@
+"""Layers that join, cut and reshape blobs without computing: Concat, Slice, Split, Flatten, Reshape, Silence.
+
+None has weights, none changes a value; their gradients put each number back where it came from.
+"""
+
+from __future__ import annotations
+
+from ..layer import Array, Context, Example, Layer
+from ..lazy import jnp
+from ..schema import Block, param
+from ..shape import Dim, Shape, ShapeError, axis_of, count, show
+
+
+def _axis(layer: Layer, x: Shape, axis: int, old_name: str, old: int | None) -> int:
+    """The axis of Concat and Slice, which both have an older name that does not count from the back."""
+    if old is None:
+        return axis_of(x, axis)
+    if layer.given("axis"):
+        raise ShapeError(f"`axis` is {axis} and `{old_name}` is {old}; give `axis` alone.", field=old_name)
+    return axis_of(x, old, old_name)
+
+
+class Concat(Layer, type="Concat", block="concat_param"):
+    """The bottoms one after the other along an axis.
+
+    Bottoms: any number of (n, c_i, ...), equal but for `axis`.  Tops: y (n, sum of c_i, ...).
+    Source: BVLC/caffe src/caffe/layers/concat_layer.cpp.  Differs: nothing.
+    """
+
+    n_bottoms = (1, None)
+
+    axis: int = param("Axis along which they are joined; negative ones count from the back.", default=1)
+    concat_dim: int | None = param("Older name of `axis`.", default=None, at_least=0)
+
+    examples = (
+        Example(
+            'layer { name: "join" type: "Concat" bottom: "a" bottom: "b" top: "join" }',
+            {"a": (2, 3, 4, 4), "b": (2, 5, 4, 4)},
+        ),
+    )
+
+    def infer(self, *bottoms: Shape) -> Shape:
+        first = bottoms[0]
+        axis = _axis(self, first, self.axis, "concat_dim", self.concat_dim)
+        for i, shape in enumerate(bottoms):
+            if len(shape) != len(first):
+                raise ShapeError(
+                    f"inputs of {len(first)} and {len(shape)} axes ({show(first)} and {show(shape)}) cannot be joined; "
+                    "give all the same number of axes.",
+                    bottom=i,
+                )
+            others = [j for j in range(len(first)) if j != axis and first[j] != shape[j]]
+            if others:
+                raise ShapeError(
+                    f"{show(first)} and {show(shape)} cannot be joined along axis {axis}: axis {others[0]} is "
+                    f"{first[others[0]]} in one and {shape[others[0]]} in the other; make them equal or join along another axis.",
+                    bottom=i,
+                )
+        total: Dim = 0
+        for shape in bottoms:
+            total = total + shape[axis]
+        return (*first[:axis], total, *first[axis + 1 :])
+
+    def apply(self, w: tuple[Array, ...], *bottoms: Array, ctx: Context) -> Array:
+        return jnp.concatenate(bottoms, _axis(self, bottoms[0].shape, self.axis, "concat_dim", self.concat_dim))
+
+
+class Slice(Layer, type="Slice", block="slice_param"):
+    """The bottom cut along an axis, at the slice points or into equal parts.
+
+    Bottoms: x (n, c, ...).  Tops: (n, c_i, ...), the c_i adding up to c.
+    Source: BVLC/caffe src/caffe/layers/slice_layer.cpp.  Differs: nothing.
+    """
+
+    n_tops = (1, None)
+
+    axis: int = param("Axis that is cut; negative ones count from the back.", default=1)
+    slice_point: tuple[int, ...] = param(
+        "First index of every part but the first; none: equal parts.", default=(), at_least=0
+    )
+    slice_dim: int | None = param("Older name of `axis`.", default=None, at_least=0)
+
+    examples = (
+        Example(
+            'layer { name: "cut" type: "Slice" bottom: "x" top: "a" top: "b" top: "c"\n'
+            "        slice_param { slice_point: 1 slice_point: 3 } }",
+            {"x": (2, 6, 3)},
+        ),
+    )
+
+    def infer(self, x: Shape) -> list[Shape]:
+        axis = _axis(self, x, self.axis, "slice_dim", self.slice_dim)
+        edges = self._edges(x, axis)
+        return [(*x[:axis], stop - start, *x[axis + 1 :]) for start, stop in zip(edges, edges[1:], strict=False)]
+
+    def _edges(self, x: Shape, axis: int) -> list[Dim]:
+        """Where the parts begin, and the end of the last."""
+        size, parts = x[axis], len(self.top)
+        if not self.slice_point:
+            if size % parts:
+                raise ShapeError(
+                    f"axis {axis} of {show(x)} has {size} elements, which {parts} tops cannot share evenly; "
+                    f"give {parts - 1} of `slice_point`, or another number of tops.",
+                )
+            return [i * (size // parts) for i in range(parts + 1)]
+        if len(self.slice_point) != parts - 1:
+            raise ShapeError(
+                f"{len(self.slice_point)} slice points are given for {parts} tops; give {parts - 1}.",
+                field="slice_point",
+            )
+        edges = [0, *self.slice_point, size]
+        for start, stop in zip(edges, edges[1:], strict=False):
+            if stop <= start:
+                raise ShapeError(
+                    f"slice points must rise and stay within axis {axis} of {show(x)}, from 1 to {size - 1}, "
+                    f"but {stop} comes after {start}.",
+                    field="slice_point",
+                )
+        return edges
+
+    def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> list[Array]:
+        axis = _axis(self, x.shape, self.axis, "slice_dim", self.slice_dim)
+        return jnp.split(x, self._edges(x.shape, axis)[1:-1], axis)
+
+
+class Split(Layer, type="Split"):
+    """Copies of the bottom; their gradients add up.  Caffe inserts it by itself, and so nobody needs to write it.
+
+    Bottoms: x.  Tops: any number of x.
+    Source: BVLC/caffe src/caffe/layers/split_layer.cpp.  Differs: nothing.
+    """
+
+    n_tops = (1, None)
+
+    examples = (Example('layer { name: "two" type: "Split" bottom: "x" top: "a" top: "b" }', {"x": (2, 3)}),)
+
+    def infer(self, x: Shape) -> list[Shape]:
+        return [x] * len(self.top)
+
+    def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> list[Array]:
+        return [x] * len(self.top)
+
+
+class Silence(Layer, type="Silence"):
+    """Takes blobs that nobody else takes, so that they are not outputs of the net.
+
+    Bottoms: any number.  Tops: none.
+    Source: BVLC/caffe src/caffe/layers/silence_layer.cpp.  Differs: nothing.
+    """
+
+    n_bottoms = (1, None)
+    n_tops = 0
+
+    examples = (Example('layer { name: "quiet" type: "Silence" bottom: "x" }', {"x": (2, 3)}),)
+
+    def infer(self, *bottoms: Shape) -> list[Shape]:
+        return []
+
+    def apply(self, w: tuple[Array, ...], *bottoms: Array, ctx: Context) -> list[Array]:
+        return []
+
+
+class Flatten(Layer, type="Flatten", block="flatten_param"):
+    """The axes from `axis` to `end_axis` as one.
+
+    Bottoms: x (n, c, h, w).  Tops: y (n, c h w) as the defaults are.
+    Source: BVLC/caffe src/caffe/layers/flatten_layer.cpp.
+    Differs: an `end_axis` before `axis` is an error, where Caffe would add an axis of size 1.
+    """
+
+    axis: int = param("First axis that is flattened.", default=1)
+    end_axis: int = param("Last axis that is flattened.", default=-1)
+
+    examples = (Example('layer { name: "flat" type: "Flatten" bottom: "x" top: "flat" }', {"x": (2, 3, 2, 2)}),)
+
+    def infer(self, x: Shape) -> Shape:
+        start, end = axis_of(x, self.axis), axis_of(x, self.end_axis, "end_axis")
+        if end < start:
+            raise ShapeError(
+                f"`end_axis` is axis {end} of {show(x)}, before `axis`, which is {start}; "
+                f"give {start} or more, or -1 for the last axis.",
+                field="end_axis",
+            )
+        return (*x[:start], count(x[start : end + 1]), *x[end + 1 :])
+
+    def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
+        return x.reshape(self.infer(x.shape))
+
+
+class NewShape(Block):
+    """`shape { dim: 0 dim: -1 }`."""
+
+    dim: tuple[int, ...] = param(
+        "Size of each axis; 0 copies the bottom's, one -1 takes what is left.", default=(), at_least=-1
+    )
+
+
+class Reshape(Layer, type="Reshape", block="reshape_param"):
+    """The same numbers in the same order under another shape.
+
+    Bottoms: x.  Tops: x with the axes from `axis` on (`num_axes` of them) replaced by `shape`.
+    Source: BVLC/caffe src/caffe/layers/reshape_layer.cpp.  Differs: nothing.
+    """
+
+    shape: NewShape = param("The axes that come in place of the old ones.", default=NewShape())
+    axis: int = param("First axis that is replaced; -1 stands behind the last.", default=0)
+    num_axes: int = param("How many axes are replaced; -1: all that follow.", default=-1, at_least=-1)
+
+    examples = (
+        Example(
+            'layer { name: "wide" type: "Reshape" bottom: "x" top: "wide" reshape_param { shape { dim: 0 dim: -1 } } }',
+            {"x": (2, 3, 4)},
+        ),
+    )
+
+    def infer(self, x: Shape) -> Shape:
+        start, end = self._span(x)
+        dims = self.shape.dim
+        if dims.count(-1) > 1:
+            raise ShapeError(
+                f"`shape` has {dims.count(-1)} dimensions of -1, and only 1 can be inferred.", field="shape"
+            )
+        copied = [start + i for i, dim in enumerate(dims) if dim == 0]
+        for axis in copied:
+            if axis >= len(x):
+                raise ShapeError(
+                    f"`shape` copies axis {axis} with its 0, but the input {show(x)} has only {len(x)} axes; "
+                    "give a number, or -1.",
+                    field="shape",
+                )
+        new = [x[start + i] if dim == 0 else dim for i, dim in enumerate(dims)]
+        if -1 in dims:
+            # axes that are copied cancel, so that an unknown batch does not make the rest unknown
+            left = count(x[a] for a in range(start, end) if a not in copied)
+            given = count([d for d in dims if d > 0] + [x[a] for a in copied if a >= end])
+            new[dims.index(-1)] = self._inferred(x, left, given)
+        y = (*x[:start], *new, *x[end:])
+        if count(y) != count(x):
+            raise ShapeError(
+                f"{show(x)} holds {count(x)} numbers, and the new shape {show(y)} takes {count(y)}; "
+                "make them equal, or give -1 for one dimension.",
+                field="shape",
+            )
+        return y
+
+    def _span(self, x: Shape) -> tuple[int, int]:
+        """First replaced axis and the one after the last."""
+        start = self.axis if self.axis >= 0 else len(x) + self.axis + 1
+        if not 0 <= start <= len(x):
+            raise ShapeError(
+                f"`axis` is {self.axis}, but the input {show(x)} has only {len(x)} axes; "
+                f"give a number from {-len(x) - 1} to {len(x)}.",
+                field="axis",
+            )
+        end = len(x) if self.num_axes == -1 else start + self.num_axes
+        if end > len(x):
+            raise ShapeError(
+                f"`num_axes` is {self.num_axes} from axis {start} on, but the input {show(x)} has only {len(x)} axes; "
+                f"give {len(x) - start} or less.",
+                field="num_axes",
+            )
+        return start, end
+
+    @staticmethod
+    def _inferred(x: Shape, left: Dim, given: Dim) -> Dim:
+        if given == 0 or left % given:
+            raise ShapeError(
+                f"the -1 cannot be inferred: {left} numbers of {show(x)} are not a multiple of the {given} "
+                "that the other dimensions take.",
+                field="shape",
+            )
+        return left // given
+
+    def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
+        return x.reshape(self.infer(x.shape))
