@@ -66,7 +66,7 @@ class Node:
         return self.layer.span
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Net:
     """A net of one phase: `layers` in order, `shapes` of every value, the solver if the file has one."""
 

@@ -110,6 +110,7 @@ class Layer(Block):
     n_bottoms: ClassVar[Arity] = 1
     n_tops: ClassVar[Arity] = 1
     is_loss: ClassVar[bool] = False  # its first top has loss weight 1 unless said otherwise
+    is_metric: ClassVar[bool] = False  # its tops are to be looked at; no gradient comes from them
     is_input: ClassVar[bool] = False  # its tops are fed from outside: Input and the data layers
     is_data: ClassVar[bool] = False  # reads files; has `top_shapes(locate)` in place of `infer`
     examples: ClassVar[tuple[Example, ...]] = ()

@@ -1,0 +1,153 @@
+"""Names to values: which layer makes the blob that another takes.
+
+Gives nodes without shapes.  In-place tops (a top named like a bottom of the same layer) make a new version of their blob; a
+top that another layer has made already is an error, as is a bottom that nobody has made yet.
+Source: BVLC/caffe src/caffe/net.cpp, AppendTop and AppendBottom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..graph import Node, Value
+from ..language import codes
+from ..language.diagnostics import Related, Report
+from ..language.source import Span
+from ..language.spelling import nearest
+from ..layer import Arity, Layer
+
+
+@dataclass(frozen=True)
+class Connected:
+    """Nodes in order and the blobs that nobody takes."""
+
+    nodes: tuple[Node, ...]
+    outputs: tuple[str, ...]
+
+
+def connect(layers: Sequence[Layer], report: Report) -> Connected:
+    """Join layers by the names of their blobs."""
+    latest: dict[str, Value] = {}  # blob -> the version that the next reader gets
+    untaken: dict[str, None] = {}  # blobs whose last version nobody has taken yet, in order
+    names: dict[str, Layer] = {}
+    nodes = []
+    for i, layer in enumerate(layers):
+        bottoms = [_bottom(layer, k, latest, layers[i:], report) for k in range(len(layer.bottom))]
+        for name in layer.bottom:
+            untaken.pop(name, None)
+        tops = [_top(layer, k, latest, report) for k in range(len(layer.top))]
+        for top in tops:
+            latest[top.name] = top
+            untaken[top.name] = None
+        _check_counts(layer, report)
+        if layer.is_loss and not tops:
+            tops = [Value("", i)]  # Caffe's automatic top: has a loss, has no name
+        name = _unique_name(layer, names, report)
+        weights = _loss_weights(layer, len(tops), report)
+        nodes.append(Node(name, layer, tuple(bottoms), tuple(tops), loss_weights=weights))
+    return Connected(tuple(nodes), tuple(untaken))
+
+
+def _bottom(layer: Layer, k: int, latest: dict[str, Value], later: Sequence[Layer], report: Report) -> Value:
+    name = layer.bottom[k]
+    if name in latest:
+        return latest[name]
+    span = layer.span_of("bottom", k)
+    makers = [(other, j) for other in later for j, top in enumerate(other.top) if top == name and other is not layer]
+    if makers:
+        other, j = makers[0]
+        place = other.span_of("top", j)
+        report.add(
+            codes.UNKNOWN_BOTTOM,
+            span,
+            f"layer `{layer.name}` takes `{name}`, which is made only later, by layer `{other.name}`; "
+            "layers run in the order of the file, so move that layer up.",
+            *([Related("made here", place)] if place else []),
+        )
+    else:
+        close = nearest(name, latest)
+        meant = f" Did you mean `{close[0]}`?" if close else ""
+        report.add(
+            codes.UNKNOWN_BOTTOM,
+            span,
+            f"layer `{layer.name}` takes `{name}`, and no layer above makes it in this phase.{meant}",
+            hint=f'"{close[0]}"' if close else None,
+        )
+    return Value(name, -1, span)  # a value nobody makes: its shape stays unknown
+
+
+def _top(layer: Layer, k: int, latest: dict[str, Value], report: Report) -> Value:
+    name, span = layer.top[k], layer.span_of("top", k)
+    before = latest.get(name)
+    if before is None:
+        return Value(name, 0, span)
+    in_place = k < len(layer.bottom) and layer.bottom[k] == name
+    if not in_place and name not in layer.bottom:
+        report.add(
+            codes.DOUBLE_TOP,
+            span,
+            f"layer `{layer.name}` makes `{name}`, which another layer has made already; "
+            "give this top another name, or take the blob as a bottom to work in place.",
+            *([Related("first made here", before.span)] if before.span else []),
+        )
+    return Value(name, before.version + 1, span)
+
+
+def _check_counts(layer: Layer, report: Report) -> None:
+    tops_allowed = layer.n_tops
+    if layer.is_loss:
+        least, most = tops_allowed if isinstance(tops_allowed, tuple) else (tops_allowed, tops_allowed)
+        tops_allowed = (0 if least <= 1 else least, most)
+    for what, given, allowed in (("bottom", len(layer.bottom), layer.n_bottoms), ("top", len(layer.top), tops_allowed)):
+        least, most = allowed if isinstance(allowed, tuple) else (allowed, allowed)
+        if given < least or (most is not None and given > most):
+            place: Span | None = layer.span_of(what, most if most is not None and given > most else 0)
+            report.add(
+                codes.WRONG_COUNT,
+                place,
+                f"layer `{layer.name}` of type {layer.type} has {given} {what}{'s' * (given != 1)}; it takes {_allowed(allowed)}.",
+            )
+
+
+def _allowed(arity: Arity) -> str:
+    if isinstance(arity, int):
+        return str(arity) if arity else "none"
+    least, most = arity
+    if most is None:
+        return f"{least} or more"
+    return f"{least} or {most}" if most == least + 1 else f"{least} to {most}"
+
+
+def _unique_name(layer: Layer, names: dict[str, Layer], report: Report) -> str:
+    """The layer's name; where two layers of a phase have one name the second is `name#2`, with a warning."""
+    name = layer.name or layer.type
+    if name not in names:
+        names[name] = layer
+        return name
+    if layer.name:
+        first = names[name].span_of("name")
+        report.add(
+            codes.SAME_NAME,
+            layer.span_of("name"),
+            f"two layers of this phase are called `{name}`; parameters are saved by name, so give each its own.",
+            *([Related("the first stands here", first)] if first else []),
+        )
+    n = 2
+    while f"{name}#{n}" in names:
+        n += 1
+    names[f"{name}#{n}"] = layer
+    return f"{name}#{n}"
+
+
+def _loss_weights(layer: Layer, tops: int, report: Report) -> tuple[float, ...]:
+    given = layer.loss_weight
+    if given and len(given) != len(layer.top) and layer.top:
+        report.add(
+            codes.WRONG_COUNT,
+            layer.span_of("loss_weight"),
+            f"layer `{layer.name}` has {len(given)} loss weights for {len(layer.top)} tops; give one for each top.",
+        )
+    if given:
+        return (*given, *(0.0,) * tops)[:tops]
+    return tuple(float(layer.is_loss and i == 0) for i in range(tops))

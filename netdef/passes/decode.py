@@ -1,0 +1,197 @@
+"""Tree to typed blocks: every layer of every phase, the net's own fields, and the solver.
+
+Takes a plain tree (after `expand` and `upgrade`); gives a `Program` whose layers are instances of their classes.  A layer
+whose type nobody knows becomes an `UnknownLayer`, so that the rest of the file is still looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from ..language import codes
+from ..language.diagnostics import Report
+from ..language.spelling import nearest
+from ..language.syntax import Field, Message, Scalar
+from ..layer import LAYERS, Layer, Phase
+from ..layers.input import BlobShape, Input
+from ..schema import Block, Param, build, param, take, unknown_field
+from ..shape import Shape
+from ..solver import Solver, decode_solver
+
+
+class NetState(Block):
+    """`state { }`: what the include and exclude rules are held against."""
+
+    phase: Phase = param("Phase of the net.", default=Phase.TEST)
+    level: int = param("Level of the net.", default=0)
+    stage: tuple[str, ...] = param("Stages that are set.", default=())
+
+
+class NetParameter(Block):
+    """The fields of a net beside its layers."""
+
+    name: str = param("Name of the net.", default="")
+    input: tuple[str, ...] = param("Blobs that are fed from outside (today: an Input layer).", default=())
+    input_shape: tuple[BlobShape, ...] = param("Shape of each input.", default=())
+    input_dim: tuple[int, ...] = param("Four dimensions of each input.", default=(), at_least=0)
+    force_backward: bool = param("Gradients reach the inputs anyway.", default=False, inert=True)
+    state: NetState | None = param("Phase, level and stages.", default=None)
+    debug_info: bool = param("Print means of blobs and gradients while training.", default=False)
+    default_forward_type: str | None = param("Precision of the NVIDIA fork.", default=None, inert=True)
+
+
+class UnknownLayer(Layer):
+    """Stands in for a layer whose type nobody knows; its tops have unknown shapes."""
+
+    n_bottoms = (0, None)
+    n_tops = (0, None)
+
+    def infer(self, *bottoms: Shape) -> Any:
+        return [None for _ in self.top]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A decoded file: the net's fields, every layer of every phase in order, and the solver if there is one."""
+
+    net: NetParameter
+    layers: tuple[Layer, ...]
+    solver: Solver | None
+
+
+def decode_program(body: Message, report: Report) -> Program:
+    """Decode a whole file; a file that is a solver has no layers."""
+    layer_fields, solver_fields, own = [], [], []
+    for field in body.fields:
+        if not isinstance(field.value, Message) or field.name not in ("layer", "solver"):
+            own.append(field)
+        else:
+            (layer_fields if field.name == "layer" else solver_fields).append(field)
+    net = _net(Message(tuple(own), body.span), report)
+    layers = [_input_layer(net)] if net.input else []
+    layers += [decode_layer(field, report) for field in layer_fields]
+    solvers = [decode_solver(field.value, report) for field in solver_fields]
+    for again in solver_fields[1:]:
+        report.add(codes.GIVEN_TWICE, again.name_span, "a file has one solver, and this is another.")
+    return Program(net, tuple(layers), solvers[0] if solvers else None)
+
+
+def _net(message: Message, report: Report) -> NetParameter:
+    values, spans, rest = take(NetParameter.params(), message, report)
+    for field in rest:
+        if field.name in ("layer", "layers", "solver"):
+            report.add(codes.WRONG_TYPE, field.span, f"`{field.name}` takes a message in braces.")
+        else:
+            unknown_field(field, [*NetParameter.params(), "layer", "solver"], (), report)
+    return build(NetParameter, values, spans, message.span)
+
+
+def _input_layer(net: NetParameter) -> Input:
+    """The Input layer that the old `input` fields mean."""
+    shapes = net.input_shape
+    if not shapes and net.input_dim:
+        dims = net.input_dim
+        shapes = tuple(BlobShape(dim=dims[i : i + 4]) for i in range(0, len(dims), 4))
+    span = net.span_of("input")
+    spans = {"top": net.spans["input"], "shape": net.spans.get("input_shape", net.spans.get("input_dim", ()))}
+    return build(Input, {"name": "input", "top": net.input, "shape": shapes}, spans, span)
+
+
+def decode_layer(field: Field, report: Report) -> Layer:
+    """One `layer { }`: its class by its type, the fields of every layer, and those of its own block."""
+    message: Message = field.value  # type: ignore[assignment]
+    cls = _class_of(field, message, report)
+    unknown = cls is UnknownLayer
+    own = {name: spec for name, spec in cls.params().items() if not spec.beside}
+    beside = {name: spec for name, spec in cls.params().items() if spec.beside}
+    type_field = message.get("type")
+    place = type_field.value.span if type_field else field.name_span
+    values, spans, rest = take(beside, message, report, place)
+    blocks: list[Message] = []
+    for extra in rest:
+        if extra.name == "type":
+            continue
+        if extra.name == cls.block and isinstance(extra.value, Message):
+            if blocks:
+                report.add(codes.GIVEN_TWICE, extra.span, f"`{extra.name}` takes one message, and it is given again.")
+            blocks.append(extra.value)
+        elif not unknown:
+            _stray(extra, cls, own, beside, report)
+    block = blocks[0] if blocks else Message((), place)
+    if not unknown:
+        own_values, own_spans, own_rest = take(own, block, report, place)
+        values |= own_values
+        spans |= own_spans
+        for extra in own_rest:
+            unknown_field(extra, own, cls.tolerated(), report)
+    layer = build(cls, values, spans, field.span)
+    if unknown and type_field is not None and isinstance(type_field.value, Scalar):
+        layer.__dict__["type"] = str(type_field.value.value)
+    return layer
+
+
+def _class_of(field: Field, message: Message, report: Report) -> type[Layer]:
+    given = message.get("type")
+    if given is None:
+        report.add(codes.MISSING_FIELD, field.name_span, '`type` must be given here: what kind of layer this is, such as "ReLU".')
+        return UnknownLayer
+    if not isinstance(given.value, Scalar) or given.value.kind != "string":
+        written = given.value.span.text
+        report.add(codes.WRONG_TYPE, given.value.span, f"`type` takes a string in quotes, and {written} is none.", hint=f'"{written}"')
+        return UnknownLayer
+    name = str(given.value.value)
+    cls = LAYERS.get(name)
+    if cls is not None:
+        return cls
+    close = nearest(name, LAYERS.names())
+    meant = f" Did you mean {' or '.join(close)}?" if close else " `netdef explain` lists all that there are."
+    report.add(
+        codes.UNKNOWN_LAYER_TYPE,
+        given.value.span,
+        f'there is no layer type "{name}".{meant}',
+        hint=f'"{close[0]}"' if close else None,
+    )
+    return UnknownLayer
+
+
+def _stray(field: Field, cls: type[Layer], own: dict[str, Param], beside: dict[str, Param], report: Report) -> None:
+    """A field that is not one of this layer type: of another type (no effect), of its block, or of none."""
+    others = _blocks()
+    if field.name in others:
+        users = others[field.name]
+        report.add(
+            codes.NO_EFFECT,
+            field.name_span,
+            f"`{field.name}` belongs to {_some(users)}; a layer of type {cls.type} does not read it.",
+        )
+    elif field.name in own and cls.block:
+        report.add(
+            codes.UNKNOWN_FIELD,
+            field.name_span,
+            f"`{field.name}` belongs inside `{cls.block} {{ }}`.",
+            hint=f"{cls.block} {{ {field.span.text} }}",
+        )
+    else:
+        unknown_field(field, [*beside, *([cls.block] if cls.block else []), *others], (), report)
+
+
+def _some(users: Iterable[str]) -> str:
+    listed = sorted(users)
+    return ", ".join(listed[:3]) + (" and others" if len(listed) > 3 else "")
+
+
+@cache
+def _blocks() -> dict[str, set[str]]:
+    """Every message that stands in some layer, and the layer types that read it."""
+    found: dict[str, set[str]] = {}
+    for name, cls in LAYERS.known().items():
+        if cls.block:
+            found.setdefault(cls.block, set()).add(name)
+        for field, spec in cls.params().items():
+            if spec.beside and field not in Layer.params():
+                found.setdefault(field, set()).add(name)
+    return found
+

@@ -1,0 +1,126 @@
+"""Shapes and parameters of every node, front to back.
+
+Each layer's `infer` and `weights` are asked once; what does not fit becomes a diagnostic at the field or bottom that is to
+blame, and the tops stay unknown, so that one run finds every fault.  Also joins parameters that share a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ..graph import Node, Owner, Value
+from ..language import codes
+from ..language.diagnostics import Related, Report
+from ..layer import Locate, ShareMode, Weight
+from ..shape import Shape, ShapeError, Unavailable, count, show
+
+Shapes = dict[Value, Shape | None]
+
+
+def infer(
+    nodes: tuple[Node, ...], locate: Locate, report: Report, given: Mapping[str, Shape] | None = None
+) -> tuple[tuple[Node, ...], Shapes]:
+    """Nodes with weights and owners, and the shape of every value.  `given` overrides the shapes of fed blobs."""
+    shapes: Shapes = {}
+    makers: dict[Value, Node] = {}
+    sharing = _Sharing(report)
+    typed = []
+    for node in nodes:
+        bottoms = [shapes.get(v) for v in node.bottoms]
+        tops, weights = _types(node, bottoms, makers, locate, report, given or {})
+        shapes.update(zip(node.tops, tops, strict=True))
+        makers.update(dict.fromkeys(node.tops, node))
+        typed.append(replace(node, weights=weights, owners=sharing.owners(node, weights)))
+    return tuple(typed), shapes
+
+
+def _types(
+    node: Node,
+    bottoms: list[Shape | None],
+    makers: Mapping[Value, Node],
+    locate: Locate,
+    report: Report,
+    given: Mapping[str, Shape],
+) -> tuple[list[Shape | None], tuple[Weight, ...] | None]:
+    """Shapes of the tops and the weights of one node; unknown ones after a report."""
+    layer = node.layer
+    unknown: list[Shape | None] = [None] * len(node.tops)
+    if layer.is_input and all(v.name in given for v in node.tops):
+        return [given[v.name] for v in node.tops], ()
+    if any(b is None for b in bottoms):
+        return unknown, None
+    try:
+        made = layer.top_shapes(locate) if layer.is_data else layer.infer(*bottoms)  # type: ignore[attr-defined,arg-type]
+        tops = list(made) if isinstance(made, list) else [made] * min(1, len(node.tops))
+        weights = tuple(layer.weights(*bottoms))  # type: ignore[arg-type]
+    except ShapeError as error:
+        _misfit(node, error, bottoms, makers, report)
+        return unknown, None
+    except Unavailable as missing:
+        report.add(codes.UNAVAILABLE, layer.span, f"layer `{node.name}`: {missing}")
+        return unknown, None
+    if len(tops) != len(node.tops):
+        return unknown, weights  # a wrong number of tops was reported by `connect`
+    for top, shape in zip(node.tops, tops, strict=True):
+        if shape is not None and any(d < 0 for d in shape):
+            report.add(codes.SHAPE_MISMATCH, layer.span, f"`{top.name}` would have the shape {show(shape)}.")
+    _check_specs(node, weights, report)
+    return tops, weights
+
+
+def _misfit(
+    node: Node, error: ShapeError, bottoms: list[Shape | None], makers: Mapping[Value, Node], report: Report
+) -> None:
+    layer = node.layer
+    span = layer.span_of(error.field) if error.field else None
+    if error.bottom is not None and span is None:
+        span = layer.span_of("bottom", error.bottom)
+    related = []
+    for i, value in enumerate(node.bottoms):
+        if value.span is not None and value in makers and (error.bottom in (None, i) or len(bottoms) > 1):
+            related.append(Related(f"`{value.name}` {show(bottoms[i])} is made here", value.span))
+    report.add(codes.SHAPE_MISMATCH, span or layer.span_of("name"), f"layer `{node.name}`: {error.detail}", *related[:3])
+
+
+def _check_specs(node: Node, weights: tuple[Weight, ...], report: Report) -> None:
+    specs = node.layer.param
+    if len(specs) > len(weights):
+        plural = "" if len(weights) == 1 else "s"
+        report.add(
+            codes.TOO_MANY_PARAMS,
+            node.layer.span_of("param", len(weights)),
+            f"layer `{node.name}` has {len(weights)} parameter{plural}, and {len(specs)} `param` messages are given.",
+        )
+
+
+class _Sharing:
+    """Parameters by name: the first layer that uses a name owns the array."""
+
+    def __init__(self, report: Report):
+        self.report = report
+        self.first: dict[str, tuple[Owner, Shape, Node]] = {}
+
+    def owners(self, node: Node, weights: tuple[Weight, ...] | None) -> tuple[Owner, ...]:
+        return tuple(self._owner(node, i, w) for i, w in enumerate(weights or ()))
+
+    def _owner(self, node: Node, i: int, weight: Weight) -> Owner:
+        spec = node.layer.param[i] if i < len(node.layer.param) else None
+        own = Owner(node.name, i)
+        if spec is None or not spec.name:
+            return own
+        if spec.name not in self.first:
+            self.first[spec.name] = (own, weight.shape, node)
+            return own
+        owner, shape, first = self.first[spec.name]
+        permissive = spec.share_mode is ShareMode.PERMISSIVE
+        if (count(shape) != count(weight.shape)) if permissive else (shape != weight.shape):
+            place = first.layer.span_of("param", owner.index)
+            self.report.add(
+                codes.SHAPE_MISMATCH,
+                spec.span_of("name"),
+                f"parameter `{spec.name}` is {show(weight.shape)} here and {show(shape)} in layer `{first.name}`; "
+                "layers can share a parameter of one shape only.",
+                *([Related("first used here", place)] if place else []),
+            )
+        return owner
