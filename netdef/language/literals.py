@@ -25,7 +25,7 @@ class SyntaxFault(Exception):
 
 
 def number(text: str, at: int) -> int | float:
-    """The value of a literal: decimal, hexadecimal, octal or float, with an `f` behind it and a minus before it or not."""
+    """The value of a literal: decimal, hexadecimal, octal or float, perhaps with a minus before it or an `f` behind."""
     if text.isdigit() and text[0] != "0" and len(text) <= MOST_DIGITS:
         return int(text)
     sign, digits = (-1, text[1:].lstrip()) if text[0] == "-" else (1, text)
@@ -56,7 +56,11 @@ def negative_word(word: str, start: int, end: int) -> float:
 
 
 SIMPLE = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"} | {c: c for c in "\\?'\""}
-ESCAPE = re.compile(r"\\(?:([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([abfnrtv\\?'\"]))")
+ESCAPE = re.compile(
+    r"\\(?:(?P<octal>[0-7]{1,3})|[xX](?P<hex>[0-9a-fA-F]{1,2})"
+    r"|u(?P<high>[dD][89abAB][0-9a-fA-F]{2})\\u(?P<low>[dD][c-fC-F][0-9a-fA-F]{2})"
+    r"|[uU](?P<point>(?<=u)[0-9a-fA-F]{4}|(?<=U)[0-9a-fA-F]{8})|(?P<simple>[abfnrtv\\?'\"]))"
+)
 PIECE = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'")
 
 
@@ -74,34 +78,36 @@ def unescape(text: str, at: int) -> str:
     parts: list[bytes] = []
     done = 0
     while (slash := text.find("\\", done)) >= 0:
-        parts.append(text[done:slash].encode("utf-8", "surrogatepass"))
+        parts.append(text[done:slash].encode())
         match = ESCAPE.match(text, slash)
-        code_point = int(match[3] or match[4] or "0", 16) if match else 0
-        if not match or code_point > 0x10FFFF:
+        if match is None:
             raise bad_escape(text, slash, at)
-        octal, hexadecimal, _, _, simple = match.groups()
-        if simple:
-            parts.append(SIMPLE[simple].encode())
-        elif octal or hexadecimal:
-            parts.append(bytes([int(octal, 8) & 255 if octal else int(hexadecimal, 16)]))
+        if match["octal"]:
+            parts.append(bytes([int(match["octal"], 8) & 255]))
+        elif match["hex"]:
+            parts.append(bytes([int(match["hex"], 16)]))
+        elif match["simple"]:
+            parts.append(SIMPLE[match["simple"]].encode())
+        elif match["high"]:  # the two halves of a character beyond U+FFFF
+            high, low = int(match["high"], 16), int(match["low"], 16)
+            parts.append(chr(0x10000 + (high - 0xD800 << 10) + (low - 0xDC00)).encode())
         else:
-            parts.append(chr(code_point).encode("utf-8", "surrogatepass"))
+            point = int(match["point"], 16)
+            if point > 0x10FFFF or 0xD800 <= point < 0xE000:
+                raise bad_escape(text, slash, at)
+            parts.append(chr(point).encode())
         done = match.end()
-    parts.append(text[done:].encode("utf-8", "surrogatepass"))
+    parts.append(text[done:].encode())
     return decoded(b"".join(parts))
 
 
 def decoded(raw: bytes) -> str:
-    """UTF-8, or one character per byte where it is not."""
-    for encoding, errors in (("utf-8", "strict"), ("utf-16", "surrogatepass")):
-        try:
-            if encoding == "utf-8":
-                return raw.decode(encoding, errors)
-            # a pair of \u surrogates is one character
-            return raw.decode("utf-8", "surrogatepass").encode("utf-16", "surrogatepass").decode("utf-16")
-        except UnicodeDecodeError:
-            continue
-    return raw.decode("latin-1")
+    """UTF-8; a byte that is not becomes the character of its number."""
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        text = raw.decode("utf-8", "surrogateescape")
+        return "".join(chr(ord(c) - 0xDC00) if "\udc80" <= c <= "\udcff" else c for c in text)
 
 
 def bad_escape(text: str, slash: int, at: int) -> SyntaxFault:

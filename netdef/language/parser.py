@@ -1,10 +1,10 @@
 """Text to tree: runs the LALR tables of `grammar/netdef.lark` over a source.
 
-Takes a `Source`; gives a `Document`, or None with the syntax errors in the report.  It knows nothing of what fields mean.
+Takes a `Source`; gives a `Document`, or None with the syntax errors in the report.  What fields mean, others know.
 
-The loop in `Parsing.run` is the textbook's: read a token in the mode of the present state, reduce rules as long as the table
-says so, shift the token.  Each rule is one function below, found by the rule's alias in the grammar; it gets the values of
-the rule's symbols and gives the value of the whole.  Fused terminals (a whole `name: value`) become tree nodes at once.
+The loop in `Parsing.run` is the textbook's: read a token in the mode of the present state, reduce rules as long as the
+table says so, shift the token.  Each rule is one function below, found by the rule's alias in the grammar; it gets the
+values of the rule's symbols and gives that of the whole.  Fused terminals (a whole `name: value`) become nodes at once.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The LALR tables of the grammar: made by Lark from `grammar/netdef.lark`, kept beside this file as `tables.json`.
 
-Takes nothing; gives `Tables` to `parser`.  The tables are stored because importing Lark and building them costs 0.3 s, ten
+Takes nothing; gives `Tables` to `parser`.  The tables are stored because importing Lark and building them costs several
 times what parsing a large net does: Lark is imported only where the grammar was edited and the stored tables are stale.
 They are stored in the package, not in a cache folder, so that nothing is ever written where netdef is merely used.
 
@@ -75,7 +75,10 @@ def build(text: str) -> dict[str, Any]:
     whole, memo = Lark(text, parser="lalr", maybe_placeholders=False).memo_serialize([TerminalDef, LarkRule])
     table = whole["parser"]["parser"]
     numbers = {at: i for i, at in enumerate(at for at, value in memo.items() if value["__type__"] == "Rule")}
-    shift = lambda act: act[1] if act[0] == 0 else -1 - numbers[act[1]["@"]]
+
+    def shift(act: list) -> int:
+        return act[1] if act[0] == 0 else -1 - numbers[act[1]["@"]]
+
     actions = [
         {table["tokens"][token]: shift(act) for token, act in sorted(table["states"][state].items())}
         for state in sorted(table["states"])
@@ -106,12 +109,14 @@ def pattern(mode: str, modes: list[str], actions: list[dict[str, int]], terminal
     accepted = {name for at, action in enumerate(actions) if modes[at] == mode for name in action if name in terminals}
     kinds = [terminals[name] for name in accepted]
     kinds.sort(key=lambda t: (-t["priority"], -len(t["pattern"]["value"]), t["name"]))
-    value = lambda t: (
-        re.escape(t["pattern"]["value"]) if t["pattern"]["__type__"] == "PatternStr" else t["pattern"]["value"]
-    )
-    parts = [f"(?P<{t['name']}>{value(t)})" for t in kinds]
-    parts += [f"(?P<COMMENT>{value(terminals['COMMENT'])})", r"(?P<END>\Z)"]
+    parts = [f"(?P<{t['name']}>{regex(t)})" for t in kinds]
+    parts += [f"(?P<COMMENT>{regex(terminals['COMMENT'])})", r"(?P<END>\Z)"]
     return r"\s*+(?:" + "|".join(parts) + ")"
+
+
+def regex(terminal: dict[str, Any]) -> str:
+    kind, value = terminal["pattern"]["__type__"], terminal["pattern"]["value"]
+    return re.escape(value) if kind == "PatternStr" else value
 
 
 if __name__ == "__main__":

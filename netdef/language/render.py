@@ -1,0 +1,171 @@
+"""Diagnostics for people and for programs: the text with the line and a mark under it, and plain dicts.
+
+Takes diagnostics; gives one string, with or without colour, or JSON values.  It prints nothing itself.
+
+    lenet.net:3:20: error: Unknown field [unknown-field]
+      convolution_param has no field `num_outputs`.
+
+      3 | convolution_param { num_outputs: 20 }
+        |                     ^^^^^^^^^^^
+      hint: did you mean num_output?
+"""
+
+from __future__ import annotations
+
+import textwrap
+import unicodedata
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from .diagnostics import Diagnostic
+from .source import Span
+
+TAB = 4  # cells
+WIDEST = 100  # cells of a source line that are shown
+MOST_USES = 4  # places of a `via` chain that are shown
+COLORS = {"error": "1;31", "warning": "1;33", "bold": "1", "gutter": "34", "hint": "36", "related": "1;34"}
+
+
+def render(diagnostics: Iterable[Diagnostic], color: bool = False) -> str:
+    """All of them, a blank line between two."""
+    return "\n".join(render_one(diagnostic, color) for diagnostic in diagnostics)
+
+
+def count(diagnostics: Iterable[Diagnostic]) -> str:
+    """`2 errors, 1 warning`."""
+    severities = [d.severity for d in diagnostics]
+    numbers = [(severities.count(kind), kind) for kind in ("error", "warning") if kind in severities]
+    return ", ".join(f"{n} {kind}{'s' if n > 1 else ''}" for n, kind in numbers)
+
+
+def to_json(diagnostics: Iterable[Diagnostic]) -> list[dict[str, Any]]:
+    """One dict for each: code, severity, message, file, line, column, end, hint, related places, places of use (via)."""
+    return [
+        {"code": d.code, "severity": d.severity, "message": d.message}
+        | place(d.span)
+        | {
+            "hint": d.hint,
+            "related": [{"message": related.message} | place(related.span) for related in d.related],
+            "via": [place(use) for use in uses(d.span)],
+        }
+        for d in diagnostics
+    ]
+
+
+def place(span: Span | None) -> dict[str, Any]:
+    if span is None:
+        return {"file": None, "line": None, "column": None, "end": None}
+    return {
+        "file": span.source.name,
+        "line": span.line,
+        "column": span.column,
+        "end": list(span.source.position(span.end)),
+    }
+
+
+def uses(span: Span | None) -> list[Span]:
+    """Where the expansions stand that put this here, the innermost first."""
+    found = []
+    while span is not None and span.via is not None:
+        span = span.via
+        found.append(span)
+    return found
+
+
+def render_one(diagnostic: Diagnostic, color: bool) -> str:
+    paint = painter(color)
+    severity, code = diagnostic.severity, paint("gutter", f"[{diagnostic.code}]")
+    head = f"{paint(severity, severity + ':')} {paint('bold', diagnostic.kind.summary)} {code}"
+    lines = [f"{paint('bold', str(diagnostic.span))}: {head}" if diagnostic.span else head]
+    lines += textwrap.wrap(
+        diagnostic.detail,
+        WIDEST,
+        initial_indent="  ",
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    if diagnostic.span:
+        lines.append("")
+        lines += snippet(diagnostic.span, paint, severity)
+        chain = uses(diagnostic.span)
+        shown = chain if len(chain) <= MOST_USES else [*chain[: MOST_USES - 1], chain[-1]]
+        for use in shown:
+            if use is chain[-1] and len(chain) > MOST_USES:
+                lines.append(f"  ... through {len(chain) - MOST_USES} more ...")
+            lines.append(f"  {paint('related', 'used here:')} {use}")
+            lines += snippet(use, paint, "related")
+    for message, span in diagnostic.related:
+        lines.append(f"  {paint('related', message + ':')} {span}")
+        lines += snippet(span, paint, "related")
+    if diagnostic.hint:
+        lines.append(f"  {paint('hint', 'hint:')} {diagnostic.hint}")
+    return "\n".join(lines) + "\n"
+
+
+def painter(color: bool):
+    """Text in a named colour, or as it is."""
+    return lambda name, text: f"\x1b[{COLORS[name]}m{text}\x1b[0m" if color else text
+
+
+def snippet(span: Span, paint: Any, color: str) -> list[str]:
+    """The line of a span with a mark under it; of a span over several lines, the first and the last."""
+    source = span.source
+    first, last = source.position(span.start)[0], source.position(max(span.start, span.end - 1))[0]
+    numbers = [first] if last == first else [first, last]
+    width = len(str(numbers[-1]))
+    lines = []
+    for number in numbers:
+        if number == last and last > first + 1:
+            lines.append("  " + paint("gutter", f"{'...':>{width + 2}}"))
+        text = source.line(number)
+        begins = source.line_starts[number - 1]
+        start = span.start - begins if number == first else len(text) - len(text.lstrip())
+        end = min(span.end - begins, len(text)) if number == last else len(text.rstrip())
+        shown = marked(text, start, max(end, start))
+        lines.append(f"  {paint('gutter', f'{number:>{width}} |')} {shown.text}")
+        lines.append(f"  {paint('gutter', ' ' * width + ' |')} {' ' * shown.before}{paint(color, '^' * shown.under)}")
+    return lines
+
+
+class Marked(NamedTuple):
+    """A line as it is shown: cells `before` the mark and `under` it."""
+
+    text: str
+    before: int
+    under: int
+
+
+def marked(text: str, start: int, end: int) -> Marked:
+    """Tabs as blanks, odd characters made harmless, a long line cut round the mark."""
+    cells = [cell(character) for character in text]
+    at = [0]
+    for character in cells:
+        at.append(at[-1] + width_of(character))
+    start, end = min(start, len(text)), min(end, len(text))
+    first, last = 0, len(text)
+    if at[-1] > WIDEST:
+        # Keep the mark's beginning a third from the left, and whole characters only.
+        while first < start and at[start] - at[first] > WIDEST // 3 and at[-1] - at[first] > WIDEST:
+            first += 1
+        while last > first and at[last] - at[first] > WIDEST:
+            last -= 1
+    left, right = "..." if first > 0 else "", "..." if last < len(text) else ""
+    shown = left + "".join(cells[first:last]) + right
+    before = len(left) + at[start] - at[first]
+    return Marked(shown.rstrip(), before, max(1, at[min(end, last)] - at[start]))
+
+
+def cell(character: str) -> str:
+    if character == "\t":
+        return " " * TAB
+    if character.isprintable() or unicodedata.combining(character):
+        return character
+    return "\N{REPLACEMENT CHARACTER}"
+
+
+def width_of(text: str) -> int:
+    """Cells that a terminal gives to these characters."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)

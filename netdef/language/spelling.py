@@ -1,0 +1,67 @@
+"""Did you mean: the names that a misspelt one was most likely meant to be.
+
+Takes a name and the names that exist; gives the nearest few, best first, or none where nothing is near.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def nearest(name: str, candidates: Iterable[str], n: int = 3) -> list[str]:
+    """At most `n` candidates that are `name` but for case, underscores, word order, an abbreviation or a few typos."""
+    wanted = plain(name)
+    scored = []
+    for candidate in dict.fromkeys(candidates):
+        score = distance_between(wanted, plain(candidate), name, candidate)
+        if score is not None and candidate != name:
+            scored.append((score, candidate))
+    scored.sort()
+    if not scored:
+        return []
+    # What is much further off than the best only distracts.
+    limit = max(scored[0][0] * 2, 1.0)
+    return [candidate for score, candidate in scored[:n] if score <= limit]
+
+
+def did_you_mean(name: str, candidates: Iterable[str]) -> str | None:
+    """`did you mean a, b or c?`, or None."""
+    names = nearest(name, candidates)
+    if not names:
+        return None
+    return f"did you mean {names[0] if len(names) == 1 else ', '.join(names[:-1]) + ' or ' + names[-1]}?"
+
+
+def plain(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "").replace("/", "")
+
+
+def distance_between(wanted: str, have: str, name: str, candidate: str) -> float | None:
+    """How far off a candidate is, 0 for the same but for case, or None if too far to mention."""
+    if wanted == have:
+        return 0.0
+    if sorted(name.lower().split("_")) == sorted(candidate.lower().split("_")):
+        return 0.5  # kernel_size, size_kernel
+    if len(wanted) >= 3 and have.startswith(wanted):
+        return 1.0 + 0.05 * (len(have) - len(wanted))  # conv, Convolution
+    most = max(1, (len(wanted) + 1) // 3)
+    if abs(len(wanted) - len(have)) > most or not wanted or len(wanted) > 80:
+        return None
+    if len(wanted) == 1:
+        return None
+    edits = typos(wanted, have)
+    return float(edits) if edits <= most else None
+
+
+def typos(a: str, b: str) -> int:
+    """Insertions, deletions, substitutions and swaps of neighbours that turn `a` into `b`."""
+    before: list[int] = []
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        before, last, row = row, before, [i]
+        for j, y in enumerate(b, 1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (x != y))
+            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
+                cost = min(cost, last[j - 2] + 1)
+            row.append(cost)
+    return row[-1]
