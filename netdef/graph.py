@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .language.diagnostics import Diagnostic
 from .language.source import Span
@@ -37,8 +37,7 @@ class Blob:
     shape: Shape | None
 
 
-@dataclass(frozen=True)
-class Owner:
+class Owner(NamedTuple):
     """Where a parameter is stored: blob `index` of layer `layer`.  Layers that share a parameter have one owner."""
 
     layer: str

@@ -1,0 +1,235 @@
+"""A compiled net as a flax.nnx.Module.
+
+Everything a Flax user does with a module works: `nnx.split`, `nnx.jit`, `nnx.grad`, optax on `nnx.state(model, nnx.Param)`.
+Parameters that layers share are stored once, with the layer that names them first.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import errors, nnx
+
+from .compiler import load, locator
+from .forward import Outcome, forward
+from .graph import Net, Owner
+from .language.diagnostics import NetdefError, Report
+from .language.spelling import nearest
+from .layer import Phase, Weight
+from .passes.shapes import infer
+from .shape import Shape, known, show
+
+Arrays = dict[str, list[np.ndarray]]
+
+
+class Carry(nnx.Variable):
+    """What a stateful layer hands from batch to batch."""
+
+
+KINDS: dict[str, type[nnx.Variable]] = {"param": nnx.Param, "stat": nnx.BatchStat, "carry": Carry}
+
+
+def compile(
+    net: Net | str | Path,
+    phase: str | Phase = "TEST",
+    seed: int = 0,
+    weights: Any = None,
+    **options: Any,
+) -> Model:
+    """A model of a net, with parameters filled as the file says, or with `weights` (a path, several, or a dict).
+
+    `options` go to `netdef.load` (stages, level, set).  A Net keeps the phase that it was loaded for.
+    Errors: CompileError; NetdefError where a shape is not known because a file or module is missing.
+    """
+    if not isinstance(net, Net):
+        net = load(net, phase=phase, **options)
+    model = Model(net, seed)
+    if weights is not None:
+        model.load_weights(weights) if not isinstance(weights, Mapping) else model.set_weights(weights)
+    return model
+
+
+class Model(nnx.Module):
+    """A net of one phase with its arrays: `weights[layer]["0"]` and so on, in Caffe's blob order.
+
+    In phase TRAIN a call updates running statistics and draws random numbers from `rngs`.  Inside a bare jax
+    transformation that closed over the state (rather than taking it as an argument) there is nowhere to keep them, and
+    they are dropped.
+    """
+
+    def __init__(self, net: Net, seed: int = 0):
+        _refuse_unknown(net)
+        self.net = net
+        self.rngs = nnx.Rngs(seed)
+        made: dict[str, dict[str, nnx.Variable]] = {}
+        for owner, weight in owned(net):
+            variable = KINDS[weight.kind](_filled(weight, seed, owner))
+            made.setdefault(owner.layer, {})[str(owner.index)] = variable
+        self.weights = nnx.Dict({layer: nnx.Dict(variables) for layer, variables in made.items()})
+
+    def __call__(self, **inputs: Any) -> dict[str, jax.Array]:
+        """The net's outputs: {top: array} of the tops that nobody takes."""
+        blobs = self.blobs(**inputs)
+        return {name: blobs[name] for name in self.net.outputs}
+
+    def blobs(self, **inputs: Any) -> dict[str, jax.Array]:
+        """Every named blob, with its last value if it was written in place."""
+        return self._run(inputs).blobs
+
+    def loss(self, **inputs: Any) -> jax.Array:
+        """The objective: sum over the loss tops of loss_weight x sum of the top."""
+        return self._run(inputs).loss
+
+    def _run(self, inputs: Mapping[str, Any]) -> Outcome:
+        arrays = _checked_inputs(self.net, inputs)
+        weights = {owner: self._variable(owner)[...] for owner, _ in owned(self.net)}
+        outcome = forward(self.net, weights, arrays, self._draw())
+        for owner, value in outcome.updates.items():
+            _keep(self._variable(owner), value)
+        return outcome
+
+    def _draw(self) -> Callable[[], jax.Array]:
+        """One key a call, made when the first layer asks for it."""
+        made: list[jax.Array] = []
+
+        def draw() -> jax.Array:
+            if not made:
+                stream = self.rngs.default
+                made.append(jax.random.fold_in(stream.key[...], stream.count[...]))
+                _keep(stream.count, stream.count[...] + 1)
+            return made[0]
+
+        return draw
+
+    def get_weights(self, state: nnx.State | None = None) -> Arrays:
+        """{layer: [arrays]} in Caffe's order and shapes, shared ones with every layer that uses them.  `state` (a gradient,
+        say) is shown in the same form; a blob that it lacks comes as zeros."""
+        held = None if state is None else nnx.to_pure_dict(state).get("weights", {})
+        return {
+            node.name: [
+                self._array(owner, held).reshape(weight.shape)
+                for weight, owner in zip(node.weights or (), node.owners, strict=True)
+                if weight.kind != "carry"
+            ]
+            for node in self.net.layers
+            if node.name in self.net.params
+        }
+
+    def _variable(self, owner: Owner) -> nnx.Variable:
+        return self.weights[owner.layer][str(owner.index)]
+
+    def _array(self, owner: Owner, held: Mapping[Any, Any] | None) -> np.ndarray:
+        variable = self._variable(owner)
+        if held is None:
+            return np.asarray(variable[...])
+        value = held.get(owner.layer, {}).get(str(owner.index))
+        return np.zeros(variable.shape, variable.dtype) if value is None else np.asarray(value)
+
+    def set_weights(self, weights: Mapping[str, Sequence[Any]]) -> None:
+        """Set the arrays of some layers.  NetdefError for a layer the net does not have, or shapes that differ."""
+        nodes = {node.name: node for node in self.net.layers if node.name in self.net.params}
+        for name, arrays in weights.items():
+            if name not in nodes:
+                close = nearest(name, nodes)
+                meant = f" Did you mean `{close[0]}`?" if close else ""
+                raise NetdefError(f"the net has no layer `{name}` with parameters.{meant}")
+            kept = [(w, o) for w, o in zip(nodes[name].weights or (), nodes[name].owners, strict=True) if w.kind != "carry"]
+            if len(arrays) != len(kept):
+                raise NetdefError(f"layer `{name}` has {len(kept)} parameters, and {len(arrays)} arrays are given")
+            for i, ((weight, owner), array) in enumerate(zip(kept, arrays, strict=True)):
+                given = np.asarray(array)
+                if not _same_shape(given.shape, weight.shape):
+                    raise NetdefError(
+                        f"parameter {i} of layer `{name}` is {show(weight.shape)}, and the array given is {show(given.shape)}"
+                    )
+                variable = self._variable(owner)
+                variable[...] = jax.numpy.asarray(given, variable.dtype).reshape(variable.shape)
+
+    def load_weights(self, path: str | Path | Sequence[str | Path]) -> None:
+        """Set parameters from one or several weight files, by layer name as Caffe does."""
+        from .interop import load_weights
+
+        load_weights(self, path)
+
+    def save_weights(self, path: str | Path) -> None:
+        """Write parameters to a weight file; its ending decides the format."""
+        from .interop import save_weights
+
+        save_weights(self, path)
+
+
+def owned(net: Net) -> list[tuple[Owner, Weight]]:
+    """Every array of a net once, in the order of the layers."""
+    return [
+        (owner, weight)
+        for node in net.layers
+        for i, (weight, owner) in enumerate(zip(node.weights or (), node.owners, strict=True))
+        if owner == Owner(node.name, i)
+    ]
+
+
+def _keep(variable: nnx.Variable, value: Any) -> None:
+    try:
+        variable[...] = value
+    except errors.TraceContextError:
+        pass  # the state belongs to an outer trace, which cannot take it
+
+
+def _same_shape(given: Shape, wanted: Shape) -> bool:
+    """Equal, or equal but for leading ones, as Caffe's old four-dimensional blobs had them."""
+    strip = lambda shape: tuple(shape[next((i for i, d in enumerate(shape) if d != 1), len(shape)) :])
+    return strip(given) == strip(wanted)
+
+
+def _filled(weight: Weight, seed: int, owner: Owner) -> Any:
+    key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(f"{owner.layer}/{owner.index}".encode()))
+    return weight.filler.fill(key, weight.shape)
+
+
+def _refuse_unknown(net: Net) -> None:
+    for node in net.layers:
+        for top in node.tops:
+            if not known(net.shapes.get(top)):
+                why = next((d.detail for d in net.diagnostics if d.code == "unavailable"), f"layer `{node.name}`")
+                raise NetdefError(
+                    f"the net cannot be compiled: the shape of `{top.name}` is {show(net.shapes.get(top))}; {why}"
+                )
+
+
+def _checked_inputs(net: Net, inputs: Mapping[str, Any]) -> dict[str, jax.Array]:
+    """Inputs as arrays; a missing, unknown or misshapen one is named."""
+    for name in inputs:
+        if name not in net.inputs:
+            raise NetdefError(f"the net has no input `{name}`; it takes {_listed(net)}")
+    for name in net.inputs:
+        if name not in inputs:
+            raise NetdefError(f"input `{name}` is missing; the net takes {_listed(net)}")
+    arrays = {name: jax.numpy.asarray(value) for name, value in inputs.items()}
+    shapes = {name: array.shape for name, array in arrays.items()}
+    if any(shape != net.blobs[name].shape for name, shape in shapes.items()):
+        _check_shapes(net, shapes)
+    return arrays
+
+
+def _check_shapes(net: Net, shapes: Mapping[str, Shape]) -> None:
+    """Other input shapes than the file's are fine if every layer takes them and no parameter changes its shape."""
+    report = Report()
+    nodes, _ = infer(net.layers, locator(net.folder), report, shapes)
+    report.stop_on_errors()
+    for node, before in zip(nodes, net.layers, strict=True):
+        for i, (now, then) in enumerate(zip(node.weights or (), before.weights or (), strict=True)):
+            if now.shape != then.shape and then.kind != "carry":
+                given = ", ".join(f"`{name}` {show(shape)}" for name, shape in shapes.items())
+                raise NetdefError(
+                    f"with inputs {given}, parameter {i} of layer `{node.name}` would be {show(now.shape)}, "
+                    f"and the model's is {show(then.shape)}; the net takes {_listed(net)}"
+                )
+
+
+def _listed(net: Net) -> str:
+    return ", ".join(f"`{name}` {show(net.blobs[name].shape)}" for name in net.inputs) or "no inputs"
