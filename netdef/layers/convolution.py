@@ -1,0 +1,322 @@
+"""Layers that slide filters over images: Convolution, Deconvolution, ConvolutionDepthwise, and Im2col."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+from ..fillers import Constant, Filler
+from ..layer import Array, Context, Example, Layer, Weight
+from ..lazy import jnp, lax
+from ..schema import param
+from ..shape import Shape, ShapeError, axis_of, count, show
+from .window import Engine, axis_names, per_axis, steps
+
+Pads = tuple[tuple[int, int], ...]  # before and after, for each spatial axis
+
+
+class _Sliding(Layer):
+    """Where the windows stand: fields that convolutions and Im2col share."""
+
+    kernel_size: tuple[int, ...] = param("Side of the window, once or per spatial axis.", default=(), at_least=1)
+    kernel_h: int | None = param("Height of the window (2 spatial axes).", default=None, at_least=1)
+    kernel_w: int | None = param("Width of the window (2 spatial axes).", default=None, at_least=1)
+    stride: tuple[int, ...] = param(
+        "Step of the window, once or per spatial axis; 1 if not given.", default=(), at_least=1
+    )
+    stride_h: int | None = param("Step downwards.", default=None, at_least=1)
+    stride_w: int | None = param("Step to the right.", default=None, at_least=1)
+    pad: tuple[int, ...] = param("Zeros added at both ends, once or per spatial axis.", default=(), at_least=0)
+    pad_h: int | None = param("Rows of zeros above and below.", default=None, at_least=0)
+    pad_w: int | None = param("Columns of zeros left and right.", default=None, at_least=0)
+    pad_t: int | None = param("Rows of zeros above (Intel's fork).", default=None, at_least=0)
+    pad_b: int | None = param("Rows of zeros below (Intel's fork).", default=None, at_least=0)
+    pad_l: int | None = param("Columns of zeros on the left (Intel's fork).", default=None, at_least=0)
+    pad_r: int | None = param("Columns of zeros on the right (Intel's fork).", default=None, at_least=0)
+    dilation: tuple[int, ...] = param(
+        "Distance between elements of the window, once or per axis; 1 if not given.", default=(), at_least=1
+    )
+    axis: int = param("Axis of the channels; those before it are a batch, those after it are spatial.", default=1)
+    force_nd_im2col: bool = param("Which routine of Caffe runs.", default=False, inert=True)
+    engine: Engine = param("Which implementation of Caffe runs.", default=Engine.DEFAULT, inert=True)
+
+    def kernel(self, axes: int) -> tuple[int, ...]:
+        return per_axis(self, "kernel_size", "kernel", axes)
+
+    def strides(self, axes: int) -> tuple[int, ...]:
+        return per_axis(self, "stride", "stride", axes, 1)
+
+    def dilations(self, axes: int) -> tuple[int, ...]:
+        if len(self.dilation) not in (0, 1, axes):
+            raise ShapeError(
+                f"`dilation` is given {len(self.dilation)} times, and the input has {axes} spatial axes; "
+                f"give it once, or {axes} times.",
+                field="dilation",
+            )
+        return self.dilation if len(self.dilation) == axes else (self.dilation or (1,)) * axes
+
+    def extents(self, axes: int) -> tuple[int, ...]:
+        """Lengths of the window with the holes that dilation makes."""
+        return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel(axes), self.dilations(axes), strict=True))
+
+    def pads(self, axes: int) -> Pads:
+        sides = {name: getattr(self, name) for name in ("pad_t", "pad_b", "pad_l", "pad_r")}
+        given = next((name for name, value in sides.items() if value is not None), None)
+        if given is None:
+            return tuple((p, p) for p in per_axis(self, "pad", "pad", axes, 0))
+        both = "pad" if self.pad else "pad_h" if self.pad_h is not None else "pad_w" if self.pad_w is not None else None
+        if both is not None:
+            raise ShapeError(f"`{given}` and `{both}` are both given; give one of them.", field=given)
+        if axes != 2:
+            raise ShapeError(f"`{given}` is for 2 spatial axes, and the input has {axes}; give `pad`.", field=given)
+        top, bottom, left, right = (value or 0 for value in sides.values())
+        return ((top, bottom), (left, right))
+
+    def steps(self, spatial: Shape) -> Shape:
+        """How many windows there are along each spatial axis."""
+        axes = len(spatial)
+        rows = zip(spatial, self.extents(axes), self.strides(axes), self.pads(axes), axis_names(axes), strict=True)
+        return tuple(steps(*row) for row in rows)
+
+
+class _Convolving(_Sliding):
+    """Filters, their groups and a bias: one set of weights for all bottoms."""
+
+    n_bottoms = (1, None)
+    n_tops = (1, None)
+
+    num_output: int = param("Number of filters.", at_least=1)
+    bias_term: bool = param("Whether a number per filter is added.", default=True)
+    group: int = param("Number of groups; each sees its own share of the channels.", default=1, at_least=1)
+    weight_filler: Filler = param("Filler of the filters.", default=Constant())
+    bias_filler: Filler = param("Filler of the bias.", default=Constant())
+    mem_group_size: int | None = param("Memory setting of a fork.", default=None, inert=True)
+    cudnn_worspace_allow_on_groups: bool | None = param("Memory setting of a fork.", default=None, inert=True)
+
+    def groups(self, channels: Any) -> Any:
+        """The number of groups, checked against the channels on both sides."""
+        for n, what in ((channels, "channels of the input"), (self.num_output, "`num_output`")):
+            if n % self.group:
+                raise ShapeError(
+                    f"`group` is {self.group}, which does not divide the {n} of {what}; choose a divisor of {n}.",
+                    field="group",
+                )
+        return self.group
+
+    def infer(self, *bottoms: Shape) -> list[Shape]:
+        first = bottoms[0]
+        for i, other in enumerate(bottoms):
+            if other != first:
+                raise ShapeError(
+                    f"bottom {i} is {show(other)} and bottom 0 is {show(first)}; bottoms that share filters must have "
+                    f"one shape.",
+                    bottom=i,
+                )
+        axis = axis_of(first, self.axis)
+        self.groups(first[axis])
+        return [(*first[:axis], self.num_output, *self.result(first[axis + 1 :]))] * len(bottoms)
+
+    def result(self, spatial: Shape) -> Shape:
+        """Spatial size of the top."""
+        return self.steps(spatial)
+
+    def weights(self, *bottoms: Shape) -> list[Weight]:
+        axis = axis_of(bottoms[0], self.axis)
+        filters = self.filters(bottoms[0][axis]) + self.kernel(len(bottoms[0]) - axis - 1)
+        bias = [Weight((self.num_output,), self.bias_filler)] if self.bias_term else []
+        return [Weight(filters, self.weight_filler), *bias]
+
+    def filters(self, channels: Any) -> Shape:
+        """The first two axes of the weights."""
+        return (self.num_output, channels // self.groups(channels))
+
+    def apply(self, w: tuple[Array, ...], *bottoms: Array, ctx: Context) -> list[Array]:
+        return [self._one(w, x) for x in bottoms]
+
+    def _one(self, w: tuple[Array, ...], x: Array) -> Array:
+        axis = axis_of(x.shape, self.axis)
+        batch, axes = x.shape[:axis], x.ndim - axis - 1
+        y = self.slide(x.reshape(math.prod(batch), *x.shape[axis:]), w[0])  # (n, c, spatial...)
+        if self.bias_term:
+            y = y + w[1].reshape(-1, *(1,) * axes)
+        return y.reshape(*batch, *y.shape[1:])
+
+    def slide(self, x: Array, w: Array) -> Array:
+        """(n, c, spatial...) and filters to (n, num_output, spatial...)."""
+        raise NotImplementedError
+
+
+class Convolution(_Convolving, type="Convolution", block="convolution_param"):
+    """y[o] = b[o] + sum over c and window of W[o, c] x[c]: filters slide over any number of spatial axes.
+
+    Bottoms: x (n..., c, spatial...), several of one shape share the filters.
+    Tops: y (n..., num_output, (size + 2 pad - dilation (kernel - 1) - 1) // stride + 1 ...), one per bottom.
+    Weights: W (num_output, c / group, kernel...); b (num_output).
+    Source: BVLC/caffe src/caffe/layers/base_conv_layer.cpp, conv_layer.cpp.
+    Differs: a window larger than the padded input is an error; Caffe's division may give one step there.
+    """
+
+    examples = (
+        Example(
+            'layer { name: "conv" type: "Convolution" bottom: "x" top: "conv"\n'
+            '        convolution_param { num_output: 4 kernel_size: 3 pad: 1 weight_filler { type: "msra" } } }',
+            {"x": (2, 3, 6, 5)},
+        ),
+        Example(
+            'layer { name: "conv" type: "Convolution" bottom: "x" top: "conv"\n'
+            "        convolution_param { num_output: 4 kernel_h: 3 kernel_w: 2 stride: 2 dilation: 2 group: 2\n"
+            '                            weight_filler { type: "xavier" } } }',
+            {"x": (2, 4, 9, 8)},
+        ),
+        Example(
+            'layer { name: "conv" type: "Convolution" bottom: "x" top: "conv"\n'
+            '        convolution_param { num_output: 3 kernel_size: 3 weight_filler { type: "xavier" } } }',
+            {"x": (2, 2, 7)},
+        ),
+    )
+
+    def slide(self, x: Array, w: Array) -> Array:
+        axes = x.ndim - 2
+        return lax.conv_general_dilated(
+            x,
+            w,
+            self.strides(axes),
+            self.pads(axes),
+            rhs_dilation=self.dilations(axes),
+            feature_group_count=self.groups(x.shape[1]),
+        )
+
+    def multiply_adds(self, bottoms: list[Shape], tops: list[Shape]) -> Any:
+        axis = axis_of(bottoms[0], self.axis)
+        filters = self.filters(bottoms[0][axis]) + self.kernel(len(bottoms[0]) - axis - 1)
+        return sum(count(top) * count(filters[1:]) for top in tops)
+
+
+class ConvolutionDepthwise(
+    Convolution, type="ConvolutionDepthwise", aliases=("DepthwiseConvolution",), block="convolution_param"
+):
+    """A Convolution whose every channel has filters of its own: `group` is the number of channels, whatever is written.
+
+    Bottoms: x (n, c, h, w).  Tops: y (n, num_output, h', w').
+    Weights: W (num_output, 1, kernel...); b (num_output).
+    Source: farmingyard/ShuffleNet, yonghenglh6/DepthwiseConvolution.  Differs: nothing.
+    """
+
+    examples = (
+        Example(
+            'layer { name: "conv" type: "ConvolutionDepthwise" bottom: "x" top: "conv"\n'
+            '        convolution_param { num_output: 3 kernel_size: 3 pad: 1 weight_filler { type: "msra" } } }',
+            {"x": (2, 3, 6, 5)},
+        ),
+    )
+
+    def groups(self, channels: Any) -> Any:
+        if self.num_output % channels:
+            raise ShapeError(
+                f"`num_output` is {self.num_output}, which is no multiple of the {channels} channels of the input; "
+                f"every channel has filters of its own, so give a multiple of {channels}.",
+                field="num_output",
+            )
+        return channels
+
+
+class Deconvolution(_Convolving, type="Deconvolution", block="convolution_param"):
+    """The transpose of a convolution: each x spreads a filter over y, steps of `stride` apart; the overlaps are added.
+
+    Bottoms: x (n..., c, spatial...), several of one shape share the filters.
+    Tops: y (n..., num_output, stride (size - 1) + dilation (kernel - 1) + 1 - 2 pad ...), one per bottom.
+    Weights: W (c, num_output / group, kernel...); b (num_output).
+    Source: BVLC/caffe src/caffe/layers/deconv_layer.cpp.  Differs: nothing.
+    """
+
+    examples = (
+        Example(
+            'layer { name: "up" type: "Deconvolution" bottom: "x" top: "up"\n'
+            "        convolution_param { num_output: 3 kernel_size: 4 stride: 2 pad: 1 group: 3 bias_term: false\n"
+            '                            weight_filler { type: "bilinear" } } }',
+            {"x": (2, 3, 4, 5)},
+        ),
+        Example(
+            'layer { name: "up" type: "Deconvolution" bottom: "x" top: "up"\n'
+            '        convolution_param { num_output: 2 kernel_size: 3 stride: 2 weight_filler { type: "msra" } } }',
+            {"x": (2, 3, 4, 5)},
+        ),
+    )
+
+    def result(self, spatial: Shape) -> Shape:
+        axes = len(spatial)
+        sizes = []
+        for size, extent, stride, (low, high), name in zip(
+            spatial, self.extents(axes), self.strides(axes), self.pads(axes), axis_names(axes), strict=True
+        ):
+            full = stride * (size - 1) + extent
+            if full <= low + high:
+                raise ShapeError(
+                    f"nothing is left of the {name}: {full} numbers, of which padding takes away {low + high}; "
+                    f"make `pad` smaller.",
+                    field="pad",
+                )
+            sizes.append(full - low - high)
+        return tuple(sizes)
+
+    def filters(self, channels: Any) -> Shape:
+        return (channels, self.num_output // self.groups(channels))
+
+    def slide(self, x: Array, w: Array) -> Array:
+        axes, group = x.ndim - 2, self.groups(x.shape[1])
+        per_group = w.reshape(group, -1, *w.shape[1:])  # (g, c / g, o / g, kernel...)
+        flipped = jnp.flip(jnp.swapaxes(per_group, 1, 2), range(3, w.ndim + 1))
+        return lax.conv_general_dilated(
+            x,
+            flipped.reshape(self.num_output, -1, *w.shape[2:]),
+            (1,) * axes,
+            [(e - 1 - low, e - 1 - high) for e, (low, high) in zip(self.extents(axes), self.pads(axes), strict=True)],
+            lhs_dilation=self.strides(axes),
+            rhs_dilation=self.dilations(axes),
+            feature_group_count=group,
+        )
+
+    def multiply_adds(self, bottoms: list[Shape], tops: list[Shape]) -> Any:
+        axis = axis_of(bottoms[0], self.axis)
+        filters = self.filters(bottoms[0][axis]) + self.kernel(len(bottoms[0]) - axis - 1)
+        return sum(count(bottom) * count(filters[1:]) for bottom in bottoms)
+
+
+class Im2col(_Sliding, type="Im2col", block="convolution_param"):
+    """Every window as a column of numbers: y[c, window element, position] = x[c, element at that position].
+
+    Bottoms: x (n..., c, spatial...).  Tops: y (n..., c * kernel..., steps...); c varies slowest.
+    Source: BVLC/caffe src/caffe/layers/im2col_layer.cpp.  Differs: nothing.
+    """
+
+    examples = (
+        Example(
+            'layer { name: "col" type: "Im2col" bottom: "x" top: "col"\n'
+            "        convolution_param { kernel_size: 3 stride: 2 pad: 1 } }",
+            {"x": (2, 3, 6, 5)},
+        ),
+    )
+
+    @classmethod
+    def tolerated(cls) -> set[str]:
+        return set(Convolution.params())
+
+    def infer(self, x: Shape) -> Shape:
+        axis = axis_of(x, self.axis)
+        spatial = x[axis + 1 :]
+        return (*x[:axis], x[axis] * math.prod(self.kernel(len(spatial))), *self.steps(spatial))
+
+    def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
+        axis = axis_of(x.shape, self.axis)
+        axes, shape = x.ndim - axis - 1, self.infer(x.shape)
+        x = jnp.pad(x, [(0, 0)] * (axis + 1) + list(self.pads(axes)))
+        columns = []
+        for offsets in itertools.product(*map(range, self.kernel(axes))):
+            starts = [o * d for o, d in zip(offsets, self.dilations(axes), strict=True)]
+            window = [
+                slice(start, start + stride * (n - 1) + 1, stride)
+                for start, stride, n in zip(starts, self.strides(axes), shape[axis + 1 :], strict=True)
+            ]
+            columns.append(x[(..., *window)])  # (n..., c, steps...)
+        return jnp.stack(columns, axis=axis + 1).reshape(shape)
