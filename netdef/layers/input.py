@@ -1,8 +1,9 @@
-"""Input: blobs that are fed from outside."""
+"""Blobs that no layer computes: Input is fed from outside, Parameter is trained."""
 
 from __future__ import annotations
 
-from ..layer import Array, Context, Layer
+from ..fillers import Constant, Filler
+from ..layer import Array, Context, Example, Layer, Weight
 from ..schema import Block, param
 from ..shape import Shape, ShapeError
 
@@ -38,3 +39,33 @@ class Input(Layer, type="Input", block="input_param"):
 
     def apply(self, w: tuple[Array, ...], *, ctx: Context) -> list[Array]:
         raise AssertionError("an input is fed, not computed")
+
+
+class Parameter(Layer, type="Parameter", block="parameter_param"):
+    """A trained array as a blob, for other layers to take.
+
+    Bottoms: none.  Tops: W.  Weights: W of the given shape.
+    Source: BVLC/caffe include/caffe/layers/parameter_layer.hpp.  Differs: `filler` is netdef's own; Caffe starts at 0.
+    """
+
+    n_bottoms = 0
+
+    shape: BlobShape = param("Shape of the array.", default=BlobShape())
+    filler: Filler = param("Filler of the array.", default=Constant())
+
+    examples = (
+        Example(
+            'layer { name: "w" type: "Parameter" top: "w"\n'
+            '        parameter_param { shape { dim: 2 dim: 3 } filler { type: "xavier" } } }',
+            {},
+        ),
+    )
+
+    def infer(self) -> Shape:
+        return self.shape.dim
+
+    def weights(self) -> list[Weight]:
+        return [Weight(self.shape.dim, self.filler)]
+
+    def apply(self, w: tuple[Array, ...], *, ctx: Context) -> Array:
+        return w[0]

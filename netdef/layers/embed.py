@@ -1,0 +1,92 @@
+"""Layers that look up vectors by number: Embed by word, PositionEmbed by place in the sequence."""
+
+from __future__ import annotations
+
+from ..fillers import Constant, Filler, Gaussian
+from ..layer import Array, Context, Example, Layer, Weight
+from ..lazy import jnp
+from ..schema import param
+from ..shape import Shape, ShapeError, axis_of, show
+
+
+class Embed(Layer, type="Embed", block="embed_param"):
+    """y = W[x] + b: a row of W for each whole number, as InnerProduct gives it for a one-hot vector.
+
+    Bottoms: x of any shape, whole numbers from 0 to input_dim - 1.  Tops: y (x's shape, num_output).
+    Weights: W (input_dim, num_output); b (num_output).
+    Source: BVLC/caffe src/caffe/layers/embed_layer.cpp.
+    Differs: a number out of range gives NaN, where Caffe reads beyond its memory.
+    """
+
+    num_output: int = param("Length of each vector.", at_least=1)
+    input_dim: int = param("Number of vectors, one more than the largest number in x.", at_least=1)
+    bias_term: bool = param("Whether b is there.", default=True)
+    weight_filler: Filler = param("Filler of W.", default=Constant())
+    bias_filler: Filler = param("Filler of b.", default=Constant())
+
+    examples = (
+        Example(
+            'layer { name: "words" type: "Embed" bottom: "x" top: "words"\n'
+            '        embed_param { input_dim: 10 num_output: 4 weight_filler { type: "uniform" min: -0.1 max: 0.1 } } }',
+            {"x": (3, 5)},
+            integers={"x": 10},
+        ),
+    )
+
+    def infer(self, x: Shape) -> Shape:
+        return (*x, self.num_output)
+
+    def weights(self, x: Shape) -> list[Weight]:
+        bias = [Weight((self.num_output,), self.bias_filler)] if self.bias_term else []
+        return [Weight((self.input_dim, self.num_output), self.weight_filler), *bias]
+
+    def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
+        rows = jnp.asarray(x).astype(jnp.int32)
+        rows = jnp.where(rows < 0, self.input_dim, rows)  # below 0 is out of range, not counted from the back
+        y = jnp.take(w[0], rows, axis=0, mode="fill", fill_value=jnp.nan)
+        return y + w[1] if self.bias_term else y
+
+
+class PositionEmbed(Layer, type="PositionEmbed", block="position_embed_param"):
+    """y = x + W[place]: a trained vector for each place of a sequence, added to what stands there.
+
+    Bottoms: x (n, t, c), or (t, n, c) with axis 0.  Tops: y of its shape.
+    Weights: W (input_dim, c), of which the first t rows are used.
+    Source: netdef's own, after Gehring et al. 2017.
+    """
+
+    axis: int = param("The axis of places; negative ones count from the back.", default=1)
+    input_dim: int | None = param("Number of places that W has; default: those of x.", default=None, at_least=1)
+    weight_filler: Filler = param("Filler of W.", default=Gaussian(std=0.02))
+
+    examples = (
+        Example('layer { name: "where" type: "PositionEmbed" bottom: "x" top: "where" }', {"x": (2, 5, 4)}),
+        Example(
+            'layer { name: "where" type: "PositionEmbed" bottom: "x" top: "where" position_embed_param { axis: 0 input_dim: 9 } }',
+            {"x": (5, 2, 4)},
+        ),
+    )
+
+    def infer(self, x: Shape) -> Shape:
+        axis = axis_of(x, self.axis)
+        if axis == len(x) - 1:
+            raise ShapeError(
+                f"`axis` {self.axis} is the last of {show(x)}, which holds the vectors; give the axis of places, before it.",
+                field="axis",
+            )
+        if self.input_dim is not None and x[axis] > self.input_dim:
+            raise ShapeError(
+                f"the sequence {show(x)} has {x[axis]} places and `input_dim` is {self.input_dim}; "
+                "give as many or more.",
+                field="input_dim",
+            )
+        return x
+
+    def weights(self, x: Shape) -> list[Weight]:
+        places = self.input_dim or x[axis_of(x, self.axis)]
+        return [Weight((places, x[-1]), self.weight_filler)]
+
+    def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
+        axis = axis_of(x.shape, self.axis)
+        table = w[0][: x.shape[axis]]  # (t, c)
+        return x + table.reshape(-1, *[1] * (x.ndim - axis - 2), x.shape[-1])

@@ -1,0 +1,54 @@
+"""Reduction: all axes from one on, made into one number."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+from ..layer import Array, Context, Example, Layer
+from ..lazy import jnp
+from ..schema import param
+from ..shape import Shape, axis_of
+
+
+class ReductionOp(enum.Enum):
+    """What is taken over the axes."""
+
+    SUM = 1
+    ASUM = 2
+    SUMSQ = 3
+    MEAN = 4
+
+
+class Reduction(Layer, type="Reduction", block="reduction_param"):
+    """y = coeff times the sum, sum of magnitudes, sum of squares or mean over all axes from `axis` on.
+
+    Bottoms: x (n..., k...).  Tops: y (n...), a scalar for axis 0.
+    Source: BVLC/caffe src/caffe/layers/reduction_layer.cpp.  Differs: nothing.
+    """
+
+    operation: ReductionOp = param("What is taken over the axes.", default=ReductionOp.SUM)
+    axis: int = param("First axis that is reduced; negative ones count from the back.", default=0)
+    coeff: float = param("Factor of the result.", default=1.0)
+
+    examples = (
+        Example(
+            'layer { name: "mean" type: "Reduction" bottom: "x" top: "mean" reduction_param { operation: MEAN axis: 1 } }',
+            {"x": (2, 3, 4)},
+        ),
+        Example(
+            'layer { name: "energy" type: "Reduction" bottom: "x" top: "energy" loss_weight: 0.1\n'
+            "        reduction_param { operation: SUMSQ coeff: 0.5 } }",
+            {"x": (2, 3)},
+        ),
+    )
+
+    def infer(self, x: Shape) -> Shape:
+        return x[: axis_of(x, self.axis)]
+
+    def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Any:
+        axes = tuple(range(axis_of(x.shape, self.axis), x.ndim))
+        if self.operation is ReductionOp.MEAN:
+            return self.coeff * jnp.mean(x, axes)
+        terms = {ReductionOp.SUM: lambda: x, ReductionOp.ASUM: lambda: jnp.abs(x), ReductionOp.SUMSQ: lambda: x * x}
+        return self.coeff * jnp.sum(terms[self.operation](), axes)
