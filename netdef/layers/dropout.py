@@ -1,0 +1,52 @@
+"""Dropout: values are put to zero at random while a net is trained."""
+
+from __future__ import annotations
+
+from ..layer import Array, Context, Example, Layer
+from ..lazy import jax, jnp
+from ..schema import param
+from ..shape import Shape, ShapeError
+from .engine import Engine, engine
+
+
+class Dropout(Layer, type="Dropout", block="dropout_param"):
+    """y = x m / (1 - dropout_ratio) in phase TRAIN, m being 0 with probability `dropout_ratio` and else 1; y = x in TEST.
+
+    With `scale_train: false` TRAIN gives x m and TEST x (1 - dropout_ratio).
+    Bottoms: x (any shape).  Tops: y, as x.
+    Source: BVLC/caffe src/caffe/layers/dropout_layer.cpp; `scale_train` is py-faster-rcnn's, `sample_weights_test` Bayesian
+    SegNet's (Kendall et al. 2015), `sqrt_scale` happynear's, `random_seed` NVIDIA's.
+    Differs: random numbers are JAX's, so no run of Caffe is repeated bit for bit; a ratio of 1 is refused (Caffe: NaN).
+    """
+
+    dropout_ratio: float = param("Probability that a value becomes 0.", default=0.5, at_least=0, at_most=1)
+    scale_train: bool = param("Whether kept values grow in TRAIN, and not all values shrink in TEST.", default=True)
+    sample_weights_test: bool = param("Whether values are dropped in phase TEST as well.", default=False)
+    sqrt_scale: bool = param("Whether kept values grow by the square root of 1 / (1 - ratio) only.", default=False)
+    random_seed: int = param("Seed of this layer in NVIDIA's fork.", default=-1, inert=True)
+    engine: Engine = engine()
+
+    examples = (
+        Example(
+            'layer { name: "drop" type: "Dropout" bottom: "x" top: "x" dropout_param { dropout_ratio: 0.4 } }',
+            {"x": (2, 3, 4, 4)},
+            differentiable=False,
+        ),
+    )
+
+    def infer(self, x: Shape) -> Shape:
+        if self.dropout_ratio >= 1:
+            raise ShapeError(
+                f"`dropout_ratio` is {self.dropout_ratio:g}, which keeps nothing; give a number from 0 to below 1.",
+                field="dropout_ratio",
+            )
+        return x
+
+    def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
+        kept = 1.0 - self.dropout_ratio
+        if not (ctx.train or self.sample_weights_test):
+            return x if self.scale_train else x * kept
+        if self.dropout_ratio == 0:
+            return x
+        grown = 1.0 if not self.scale_train else kept**-0.5 if self.sqrt_scale else 1.0 / kept
+        return jnp.where(jax.random.bernoulli(ctx.rng(), kept, x.shape), x * grown, 0.0)

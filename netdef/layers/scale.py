@@ -1,0 +1,114 @@
+"""Scale and Bias: a blob times or plus a smaller one, which is learned or is the second bottom."""
+
+from __future__ import annotations
+
+from ..fillers import Constant, Filler
+from ..layer import Array, Context, Example, Layer, Weight
+from ..lazy import jnp
+from ..schema import param
+from ..shape import Shape, ShapeError, axis_of, show
+
+
+class _Broadcast(Layer):
+    """What Scale and Bias share: axes `axis` to `axis + num_axes` of x are those of the smaller blob."""
+
+    n_bottoms = (1, 2)
+
+    axis: int = param("First axis of x that the smaller blob has; negative ones count from the back.", default=1)
+    num_axes: int = param(
+        "Number of axes of the learned blob; -1: all from `axis` on, 0: one number.", default=1, at_least=-1
+    )
+
+    def infer(self, x: Shape, other: Shape | None = None) -> Shape:
+        if other is None:
+            self.part(x)
+            return x
+        axis = 0 if not other else axis_of(x, self.axis)
+        if other != x[axis : axis + len(other)]:
+            raise ShapeError(
+                f"the second input is {show(other)}, but from axis {axis} on the first, {show(x)}, has "
+                f"{show(x[axis : axis + len(other)]) if axis < len(x) else 'nothing'}; change `axis` or the second input.",
+                bottom=1,
+            )
+        return x
+
+    def part(self, x: Shape) -> Shape:
+        """Shape of the learned blob."""
+        axis = axis_of(x, self.axis)
+        if self.num_axes == -1:
+            return x[axis:]
+        if axis + self.num_axes > len(x):
+            raise ShapeError(
+                f"`num_axes` {self.num_axes} from axis {axis} on reaches past the {len(x)} axes of the input {show(x)}; "
+                f"give {len(x) - axis} or less, or -1 for all that follow.",
+                field="num_axes",
+            )
+        return x[axis : axis + self.num_axes]
+
+    def spread(self, small: Array, x: Array) -> Array:
+        """`small` with axes of length 1 behind it, so that it broadcasts along x."""
+        axis = axis_of(x.shape, self.axis) if small.ndim else x.ndim
+        return small.reshape(*small.shape, *(1,) * (x.ndim - axis - small.ndim))
+
+
+class Bias(_Broadcast, type="Bias", block="bias_param"):
+    """y = x + b, b being broadcast along the axes of x that it does not have.
+
+    Bottoms: x, and b unless it is learned.  Tops: y, as x.  Weights: b (axes `axis` to `axis + num_axes` of x).
+    Source: BVLC/caffe src/caffe/layers/bias_layer.cpp.  Differs: nothing.
+    """
+
+    filler: Filler = param("Filler of b.", default=Constant())
+
+    examples = (
+        Example(
+            'layer { name: "b" type: "Bias" bottom: "x" top: "y" bias_param { filler { value: 1 } } }',
+            {"x": (2, 3, 4, 4)},
+        ),
+    )
+
+    def weights(self, x: Shape, other: Shape | None = None) -> list[Weight]:
+        return [] if other is not None else [Weight(self.part(x), self.filler)]
+
+    def apply(self, w: tuple[Array, ...], x: Array, *other: Array, ctx: Context) -> Array:
+        return x + self.spread((other or w)[0], x)
+
+
+class Scale(_Broadcast, type="Scale", block="scale_param"):
+    """y = s x, or s x + b with `bias_term`, s and b being broadcast along the axes of x that they do not have.
+
+    Bottoms: x, and s unless it is learned.  Tops: y, as x.
+    Weights: s (axes `axis` to `axis + num_axes` of x) unless it is a bottom; b (as s) with `bias_term`.
+    Source: BVLC/caffe src/caffe/layers/scale_layer.cpp; `min_value` and `max_value` are happynear's.
+    Differs: happynear writes the limited scale back into the weight; here it is limited where it is used, and it has no
+    gradient beyond a limit.
+    """
+
+    filler: Filler = param("Filler of s.", default=Constant(value=1.0))
+    bias_term: bool = param("Whether b is added.", default=False)
+    bias_filler: Filler = param("Filler of b.", default=Constant())
+    min_value: float | None = param("Least value of s.", default=None)
+    max_value: float | None = param("Greatest value of s.", default=None)
+
+    examples = (
+        Example(
+            'layer { name: "s" type: "Scale" bottom: "x" top: "y" scale_param { bias_term: true } }',
+            {"x": (2, 3, 4, 4)},
+        ),
+        Example(
+            'layer { name: "s" type: "Scale" bottom: "x" bottom: "s" top: "y" scale_param { axis: 0 } }',
+            {"x": (2, 3, 4, 4), "s": (2, 3)},
+        ),
+    )
+
+    def weights(self, x: Shape, other: Shape | None = None) -> list[Weight]:
+        shape = self.part(x) if other is None else other
+        scale = [Weight(shape, self.filler)] if other is None else []
+        return [*scale, *([Weight(shape, self.bias_filler)] if self.bias_term else [])]
+
+    def apply(self, w: tuple[Array, ...], x: Array, *other: Array, ctx: Context) -> Array:
+        scale = (other or w)[0]
+        if self.min_value is not None or self.max_value is not None:
+            scale = jnp.clip(scale, self.min_value, self.max_value)
+        y = x * self.spread(scale, x)
+        return y + self.spread(w[-1], x) if self.bias_term else y
