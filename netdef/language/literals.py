@@ -112,7 +112,10 @@ def decoded(raw: bytes) -> str:
 
 def bad_escape(text: str, slash: int, at: int) -> SyntaxFault:
     shown = text[slash : slash + 2]
+    needs = {"x": "one or two hexadecimal digits", "u": "four hexadecimal digits", "U": "eight hexadecimal digits"}
     detail = f"`{shown}` is not an escape; a backslash itself is written `\\\\`."
+    if shown[-1] in needs:
+        detail = f"After `{shown}` come {needs[shown[-1]]} that make one character."
     hint = (
         "in paths, write / instead of \\"
         if text.count("\\") > 1 or ":" in text[:slash]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .parser import Parsing, Token
 
 OPENERS = {"OPEN_BRACE": "}", "LBRACE": "}", "OPEN_ANGLE": ">", "LANGLE": ">", "LBRACKET": "]"}
+CLOSERS = {"RBRACE", "RANGLE", "RBRACKET"}
 BLANK = re.compile(r"(?:\s+|#[^\n]*)*+", re.ASCII)
 AHEAD = re.compile(
     r"""(?P<string>"(?:[^"\\\n]|\\.)*+"|'(?:[^'\\\n]|\\.)*+')|(?P<quote>["'])|(?P<number>[+\-]?\s*+\.?\d[\w.]*+)"""
@@ -48,11 +49,30 @@ def explain(p: Parsing, at: int) -> SyntaxFault:
     opener = innermost(symbols)
     if opener is not None and symbols[opener] == "LBRACKET":
         return in_list(p, p.values[opener], last, ahead)
+    if last == "MINUS":
+        sign = p.values[-1]
+        detail = "After a minus sign comes a number, inf or nan."
+        return SyntaxFault(codes.BAD_NUMBER, sign.start, sign.end, detail, hint="write the number, or remove the minus")
     if last == "COLON":
         return after_colon(p, p.values[-2], p.values[-1], ahead)
     if last in ("NAME", "name"):
         return after_name(p, p.values[-1], ahead)
     return at_field(p, opener, symbols, ahead)
+
+
+def resumption(p: Parsing, fault: SyntaxFault) -> int | None:
+    """Where to read on after a fault: the next field at the very beginning of a line, if no inner ones stand there."""
+    text = p.source.text
+    if fault.code in (codes.UNCLOSED_BLOCK, codes.TOO_DEEP):
+        return None
+    blocks = [value.start for value in p.values if getattr(value, "kind", "") in OPENERS]
+    begins = re.compile(r"^[A-Za-z_]", re.M)
+    if blocks and (
+        text[blocks[0] - 1 : blocks[0]] not in ("", "\n") or begins.search(text, blocks[0] + 1, fault.start)
+    ):
+        return None  # not indented as one would think
+    found = begins.search(text, fault.end)
+    return found.start() if found else None
 
 
 def look(text: str, at: int) -> Ahead:
@@ -64,7 +84,15 @@ def look(text: str, at: int) -> Ahead:
 
 def innermost(symbols: list[str]) -> int | None:
     """The place on the stack of the bracket that is open."""
-    return next((i for i in reversed(range(len(symbols))) if symbols[i] in OPENERS), None)
+    closed = 0
+    for i in reversed(range(len(symbols))):
+        if symbols[i] in CLOSERS:
+            closed += 1  # read, but not yet made one block with its opener
+        elif symbols[i] in OPENERS:
+            if not closed:
+                return i
+            closed -= 1
+    return None
 
 
 def unterminated(p: Parsing, ahead: Ahead) -> SyntaxFault:
@@ -89,7 +117,10 @@ def bad_number(ahead: Ahead) -> SyntaxFault:
 def in_list(p: Parsing, bracket: Token, last: str, ahead: Ahead) -> SyntaxFault:
     text = p.source.text
     starts_field = ahead.kind == "word" and re.compile(r"\s*[:{]").match(text, ahead.end)
-    if ahead.kind == "end" or ahead.text in "}>;" or starts_field:
+    if ahead.text == ";":
+        detail = "The values of a list are separated by commas, not by semicolons."
+        return SyntaxFault(codes.MISSING_COMMA, ahead.start, ahead.end, detail, hint="write , for ;")
+    if ahead.kind == "end" or ahead.text in "}>" or starts_field:
         line = p.source.position(bracket.start)[0]
         detail = f"This list was opened at line {line} and never closed."
         ending = Related("a ] is missing before this", Span(p.source, ahead.start, ahead.end))
@@ -114,7 +145,14 @@ def in_list(p: Parsing, bracket: Token, last: str, ahead: Ahead) -> SyntaxFault:
             detail,
             hint=f"write {text[before[0] : before[1]]}, {ahead.text}",
         )
+    if before_it(text, ahead.start):
+        return unquoted(p, ahead._replace(start=end_of_last(text, ahead.start)[0]))
     return stray(p, ahead)
+
+
+def before_it(text: str, at: int) -> bool:
+    """Whether a value ends just here, without a blank."""
+    return at > 0 and (text[at - 1].isalnum() or text[at - 1] == "_")
 
 
 def end_of_last(text: str, at: int) -> tuple[int, int]:
@@ -146,18 +184,22 @@ def unquoted(p: Parsing, ahead: Ahead) -> SyntaxFault:
     if match is None or not re.search(r"\w", match[0]):
         return stray(p, ahead)
     detail = f"`{match[0]}` is neither a number nor a single word, so it needs quotes."
-    return SyntaxFault(codes.UNQUOTED_TEXT, ahead.start, match.end(), detail, hint=f'write "{match[0]}"')
+    hint = f'write "{match[0].replace(chr(92), "/")}"'  # in quotes a backslash would need another
+    return SyntaxFault(codes.UNQUOTED_TEXT, ahead.start, match.end(), detail, hint=hint)
 
 
 def after_name(p: Parsing, name: Token, ahead: Ahead) -> SyntaxFault:
     text = p.source.text
     starts_field = ahead.kind == "word" and re.compile(r"\s*[:{<]").match(text, ahead.end)
     if ahead.text == "=":
-        return missing_colon(name, "where the `=` is")
+        value = look(text, ahead.end)
+        return missing_colon(
+            name, "where the `=` is", value.text if value.kind in ("string", "number", "word") else "VALUE"
+        )
     if ahead.kind in ("string", "number") or ahead.kind == "word" and not starts_field:
         same_line = "\n" not in text[name.end : ahead.start]
         if same_line or ahead.kind != "word":
-            return missing_colon(name, f"before `{shortened(ahead.text)}`")
+            return missing_colon(name, f"before `{shortened(ahead.text)}`", ahead.text)
     if ahead.kind == "end" or ahead.kind == "word" or ahead.text in "}>],;":
         detail = f"After `{name.text}` neither a colon with a value nor a block follows."
         return SyntaxFault(
@@ -170,13 +212,14 @@ def after_name(p: Parsing, name: Token, ahead: Ahead) -> SyntaxFault:
     match = re.compile(r"[^\s\"'{}<>\[\],;#():]+").match(text, name.start)
     if match and match.end() > name.end:
         detail = f"`{match[0]}` is not a name: names are made of letters, digits and _."
-        return SyntaxFault(codes.STRAY_CHARACTER, ahead.start, ahead.end, detail)
+        hint = f"write {match[0].replace('-', '_')}" if "-" in match[0] else None
+        return SyntaxFault(codes.STRAY_CHARACTER, ahead.start, ahead.end, detail, hint=hint)
     return stray(p, ahead)
 
 
-def missing_colon(name: Token, where: str) -> SyntaxFault:
+def missing_colon(name: Token, where: str, value: str = "VALUE") -> SyntaxFault:
     detail = f"A colon is missing after `{name.text}`, {where}."
-    return SyntaxFault(codes.MISSING_COLON, name.start, name.end, detail, hint=f"write {name.text}: VALUE")
+    return SyntaxFault(codes.MISSING_COLON, name.start, name.end, detail, hint=f"write {name.text}: {shortened(value)}")
 
 
 def at_field(p: Parsing, opener: int | None, symbols: list[str], ahead: Ahead) -> SyntaxFault:
@@ -193,7 +236,9 @@ def at_field(p: Parsing, opener: int | None, symbols: list[str], ahead: Ahead) -
             return missing_value(previous.name, previous.span.start, colon + 1)
     if ahead.text == "{" or ahead.text == "<":
         detail = "The name of the field is missing before this brace."
-        return SyntaxFault(codes.BLOCK_WITHOUT_NAME, ahead.start, ahead.end, detail, hint=f"write NAME {ahead.text}")
+        return SyntaxFault(
+            codes.BLOCK_WITHOUT_NAME, ahead.start, ahead.end, detail, hint=f"write NAME {ahead.text} ..."
+        )
     if ahead.text and ahead.text in ",;":
         detail = "This separator follows no field."
         return SyntaxFault(codes.EXTRA_SEPARATOR, ahead.start, ahead.end, detail, hint=f"remove the {ahead.text}")
@@ -228,18 +273,53 @@ def closing(p: Parsing, opener: int | None, symbols: list[str], ahead: Ahead) ->
 
 
 def unclosed_block(p: Parsing, opener: int, symbols: list[str]) -> SyntaxFault:
+    """The block that is open at the end; or, where a brace closes one that is indented deeper, that deeper one."""
     token = p.values[opener]
-    line = p.source.position(token.start)[0]
+    start, end, right = token.start, token.end, OPENERS[symbols[opener]]
+    source, related = p.source, ()
+    if closed := wrongly_closed(source.text, start):
+        start, end, brace = closed
+        related = (Related("this closes it, but stands under an outer block", Span(source, brace, brace + 1)),)
+    elif begins := re.compile(rf"^[ \t]{{0,{indent(source.text, start)}}}([A-Za-z_]\w*)", re.M).search(
+        source.text, end
+    ):
+        related = (Related("the missing brace belongs before this", Span(source, *begins.span(1))),)
+    line = source.position(start)[0]
     detail = f"This block was opened at line {line} and never closed."
-    return SyntaxFault(
-        codes.UNCLOSED_BLOCK, token.start, token.end, detail, hint=f"close it with {OPENERS[symbols[opener]]}"
-    )
+    return SyntaxFault(codes.UNCLOSED_BLOCK, start, end, detail, *related, hint=f"close it with {right}")
 
 
-def too_deep(p: Parsing) -> SyntaxFault:
-    token = next(value for value in reversed(p.values) if hasattr(value, "kind"))
+PUNCTUATION = re.compile(r"\"(?:[^\"\\\n]|\\.)*+\"|'(?:[^'\\\n]|\\.)*+'|#[^\n]*+|[A-Za-z_]\w*+\s*+:?\s*+[{<]|[{}<>]")
+
+
+def wrongly_closed(text: str, at: int) -> tuple[int, int, int] | None:
+    """The first block whose closing brace begins its line and is indented less than the block: start, end, brace."""
+    stack: list[re.Match[str]] = []
+    for match in PUNCTUATION.finditer(text, at):
+        if match[0][-1] in "{<":
+            stack.append(match)
+        elif match[0] in "}>" and stack:
+            block = stack.pop()
+            alone = not text[text.rfind("\n", 0, match.start()) + 1 : match.start()].strip()
+            if alone and indent(text, match.start()) < indent(text, block.start()):
+                return block.start(), block.end(), match.start()
+    return None
+
+
+def indent(text: str, at: int) -> int:
+    """Blanks at the beginning of the line."""
+    begin = text.rfind("\n", 0, at) + 1
+    return len(text[begin:at]) - len(text[begin:at].lstrip(" \t"))
+
+
+def too_deep(p: Parsing, most: int) -> SyntaxFault | None:
+    """The fault of more open blocks and lists than `most`, if there are."""
     levels = sum(p.tables.symbols[state] in OPENERS for state in p.states)
-    return SyntaxFault(codes.TOO_DEEP, token.start, token.end, f"{levels} blocks and lists are open here.")
+    if levels <= most:
+        return None
+    token = next(value for value in reversed(p.values) if getattr(value, "kind", "") in OPENERS)
+    detail = f"{levels} blocks and lists are open here; at most {most} can be."
+    return SyntaxFault(codes.TOO_DEEP, token.start, token.end, detail)
 
 
 def stray(p: Parsing, ahead: Ahead) -> SyntaxFault:
@@ -247,8 +327,8 @@ def stray(p: Parsing, ahead: Ahead) -> SyntaxFault:
     if text.startswith(("//", "/*"), ahead.start):
         detail = f"`{text[ahead.start : ahead.start + 2]}` does not begin a comment; `#` does."
         return SyntaxFault(codes.STRAY_CHARACTER, ahead.start, ahead.start + 2, detail, hint="begin comments with #")
-    shown = ahead.text if ahead.text.isprintable() else f"the character U+{ord(ahead.text[0]):04X}"
-    return SyntaxFault(codes.STRAY_CHARACTER, ahead.start, ahead.end, f"`{shown}` has no meaning here.")
+    shown = f"`{ahead.text}`" if ahead.text.isprintable() else f"The character U+{ord(ahead.text[0]):04X}"
+    return SyntaxFault(codes.STRAY_CHARACTER, ahead.start, ahead.end, f"{shown} has no meaning here.")
 
 
 def shortened(text: str) -> str:

@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from . import literals, mistakes, tables
+from . import codes, literals, mistakes, tables
 from .diagnostics import Report
 from .literals import SyntaxFault
 from .source import Source, Span
 from .syntax import Comment, Document, Field, ListValue, Message, Scalar
 
-DEEPEST = 100  # levels of blocks, each of which holds two states on the stack
+MOST_FAULTS = 20  # of syntax in one file; more help nobody
+DEEPEST = 100  # levels of blocks and lists, each of which holds at least two states on the stack
 
 
 class Token(NamedTuple):
@@ -32,15 +33,22 @@ class Token(NamedTuple):
 
 def parse(source: Source, report: Report) -> Document | None:
     """The tree of a text, or None if it has syntax errors, which are added to the report."""
-    parsing = Parsing(source)
-    try:
-        fields = parsing.run()
-    except SyntaxFault as fault:
-        span = Span(source, fault.start, fault.end)
-        report.add(fault.code, span, fault.detail, *fault.related, hint=fault.hint)
-        return None
-    body = Message(tuple(fields), Span(source, 0, len(source.text)))
-    return Document(body, tuple(parsing.comments), source)
+    at: int | None = 0
+    while at is not None:
+        parsing = Parsing(source)
+        try:
+            fields = parsing.run(at)
+        except SyntaxFault as fault:
+            if at and fault.code is codes.UNMATCHED_CLOSE:
+                return None  # it belongs to the block whose beginning was skipped
+            report.add(fault.code, Span(source, fault.start, fault.end), fault.detail, *fault.related, hint=fault.hint)
+            at = mistakes.resumption(parsing, fault) if len(report.diagnostics) < MOST_FAULTS else None
+        else:
+            if at:
+                return None
+            body = Message(tuple(fields), Span(source, 0, len(source.text)))
+            return Document(body, tuple(parsing.comments), source)
+    return None
 
 
 class Parsing:
@@ -53,12 +61,12 @@ class Parsing:
         self.states = [self.tables.start]
         self.values: list[Any] = []
 
-    def run(self) -> Any:
+    def run(self, at: int = 0) -> list[Any]:
+        """The fields from offset `at` to the end of the text."""
         text, states, values = self.source.text, self.states, self.values
         scan, modes = self.tables.scan, self.tables.modes
         actions, rules = self.tables.actions, self.tables.rules
         make = [ACTIONS[rule.action] if rule.action else None for rule in rules]
-        at = 0
         while True:
             match = scan[modes[states[-1]]](text, at)
             if match is None:
@@ -89,8 +97,8 @@ class Parsing:
                 values.append(simple_field(self.source, match[kind], start, end))
             else:
                 values.append(Token(kind, match[kind], start, end) if kind != "$END" else None)
-                if len(states) > 2 * DEEPEST:
-                    raise mistakes.too_deep(self)
+                if len(states) > 2 * DEEPEST and (fault := mistakes.too_deep(self, DEEPEST)):
+                    raise fault
             states.append(action)
             at = end
 

@@ -4,7 +4,7 @@ Takes nothing; gives `Tables` to `parser`.  The tables are stored because import
 times what parsing a large net does: Lark is imported only where the grammar was edited and the stored tables are stale.
 They are stored in the package, not in a cache folder, so that nothing is ever written where netdef is merely used.
 
-    python -m netdef.language.tables        stores them anew; a test holds that they are up to date
+After an edit of the grammar, `pytest tests/language/test_parser.py --update-goldens` stores them anew.
 """
 
 from __future__ import annotations
@@ -74,29 +74,42 @@ def build(text: str) -> dict[str, Any]:
     # `memo_serialize` is what Lark's own stand-alone generator stands on.
     whole, memo = Lark(text, parser="lalr", maybe_placeholders=False).memo_serialize([TerminalDef, LarkRule])
     table = whole["parser"]["parser"]
-    numbers = {at: i for i, at in enumerate(at for at, value in memo.items() if value["__type__"] == "Rule")}
-
-    def shift(act: list) -> int:
-        return act[1] if act[0] == 0 else -1 - numbers[act[1]["@"]]
-
-    actions = [
-        {table["tokens"][token]: shift(act) for token, act in sorted(table["states"][state].items())}
-        for state in sorted(table["states"])
-    ]
+    rules = {at: i for i, at in enumerate(at for at, value in memo.items() if value["__type__"] == "Rule")}
     terminals = {value["name"]: value for value in memo.values() if value["__type__"] == "TerminalDef"}
+    states = numbered(table)
+    actions = [
+        {
+            table["tokens"][token]: states[act[1]] if act[0] == 0 else -1 - rules[act[1]["@"]]
+            for token, act in sorted(table["states"][state].items(), key=lambda pair: table["tokens"][pair[0]])
+        }
+        for state in states
+    ]
     symbols = [""] * len(actions)
     for symbol, state in (pair for action in actions for pair in action.items() if pair[1] >= 0):
         symbols[state] = symbol  # all ways into an LALR state end with the same symbol
     modes = [mode_of(action) for action in actions]
     return {
         "grammar": checksum(text),
-        "start": table["start_states"]["start"],
-        "rules": [[memo[at]["origin"]["name"], len(memo[at]["expansion"]), memo[at]["alias"]] for at in numbers],
+        "start": 0,
+        "rules": [[memo[at]["origin"]["name"], len(memo[at]["expansion"]), memo[at]["alias"]] for at in rules],
         "actions": actions,
         "symbols": symbols,
         "modes": modes,
         "patterns": {mode: pattern(mode, modes, actions, terminals) for mode in sorted(set(modes))},
     }
+
+
+def numbered(table: dict[str, Any]) -> dict[int, int]:
+    """Lark's number of each state -> ours, from 0 for the start on, so that equal grammars make equal files."""
+    numbers = {table["start_states"]["start"]: 0}
+    queue = list(numbers)
+    for state in queue:
+        shifts = {table["tokens"][token]: act[1] for token, act in table["states"][state].items() if act[0] == 0}
+        for _, following in sorted(shifts.items()):
+            if following not in numbers:
+                numbers[following] = len(numbers)
+                queue.append(following)
+    return numbers
 
 
 def mode_of(action: dict[str, int]) -> str:
@@ -117,7 +130,3 @@ def pattern(mode: str, modes: list[str], actions: list[dict[str, int]], terminal
 def regex(terminal: dict[str, Any]) -> str:
     kind, value = terminal["pattern"]["__type__"], terminal["pattern"]["value"]
     return re.escape(value) if kind == "PatternStr" else value
-
-
-if __name__ == "__main__":
-    STORED.write_text(json.dumps(build(grammar_text()), indent=None, separators=(",", ":")) + "\n", encoding="utf-8")
