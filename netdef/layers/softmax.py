@@ -1,0 +1,138 @@
+"""Softmax and the cross-entropy loss of a softmax."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any
+
+from ..layer import Array, Context, Example, Layer
+from ..lazy import jax, jnp, lax
+from ..schema import param
+from ..shape import Shape, ShapeError, axis_of, count, show
+from .engine import Engine, engine
+from .loss import Loss, LossParam, check_labels, look_up
+
+SMALLEST = 2.0**-126  # FLT_MIN: probabilities below it count as it, so that a loss is at most 87.3
+SMALLEST_LOG = math.log(SMALLEST)
+
+
+class _AlongAxis(Layer):
+    axis: int = param("Axis of the classes; all others are positions of their own.", default=1)
+    engine: Engine = engine()
+
+
+class Softmax(_AlongAxis, type="Softmax", block="softmax_param"):
+    """y = exp(x) / sum of exp(x) along an axis: scores become probabilities.
+
+    Bottoms: x (any shape).  Tops: y (as x).
+    Source: BVLC/caffe src/caffe/layers/softmax_layer.cpp.  Differs: nothing.
+    """
+
+    examples = (
+        Example('layer { name: "prob" type: "Softmax" bottom: "x" top: "prob" }', {"x": (2, 5)}),
+        Example(
+            'layer { name: "prob" type: "Softmax" bottom: "x" top: "prob" softmax_param { axis: -1 } }',
+            {"x": (2, 3, 2, 4)},
+        ),
+    )
+
+    def infer(self, x: Shape) -> Shape:
+        axis_of(x, self.axis)
+        return x
+
+    def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
+        return jax.nn.softmax(x, axis=self.axis)
+
+
+class SoftmaxWithLoss(_AlongAxis, Loss, type="SoftmaxWithLoss", block="softmax_param"):
+    """Mean over positions of -log softmax(x)[label]: the cross-entropy of classes.
+
+    Bottoms: x (n, classes, ...); label, a whole number for each position of x; a weight for each position, if there is
+    a third.  Tops: loss (); softmax(x), as x, if there is a second.
+    With weights of positions, VALID divides by their sum.  With `label_smoothing` s the target is 1 - s for the label
+    and s / (classes - 1) for each other class.
+    Source: BVLC/caffe src/caffe/layers/softmax_loss_layer.cpp; weights and smoothing: happynear/caffe-windows and
+    NVIDIA/caffe; `class_weighting`: alexgkendall/caffe-segnet.
+    Differs: a label that is no class makes the loss NaN (with no gradient), where Caffe reads foreign memory; the loss
+    shows the smoothing, which NVIDIA/caffe has in its gradient alone.
+    As in Caffe no gradient comes through the second top.
+    """
+
+    n_bottoms = (2, 3)
+    n_tops = (0, 2)
+
+    class_weight: tuple[float, ...] = param("Weight of each class in the sum.", default=())
+    label_smooth_factor: float = param("The same as `label_smoothing`.", default=0.0, at_least=0, at_most=1)
+    loss_param: LossParam = param(
+        "Which labels count, and what the sum is divided by.", default=LossParam(), beside=True
+    )
+
+    examples = (
+        Example(
+            'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "x" bottom: "label" top: "loss" }',
+            {"x": (4, 5), "label": (4,)},
+            integers={"label": 5},
+        ),
+        Example(
+            'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "x" bottom: "label" top: "loss" top: "prob"\n'
+            "        loss_param { ignore_label: 0 label_smoothing: 0.1 } }",
+            {"x": (2, 5, 2, 3), "label": (2, 1, 2, 3)},
+            integers={"label": 5},
+        ),
+    )
+
+    @property
+    def class_weights(self) -> tuple[float, ...]:
+        """The weight of each class, from either of the two fields; empty where all weigh 1."""
+        return self.class_weight or (self.loss_param.class_weighting if self.loss_param.weight_by_label_freqs else ())
+
+    def infer(self, x: Shape, label: Shape, weight: Shape | None = None) -> list[Shape]:
+        axis = axis_of(x, self.axis)
+        check_labels(x, label, axis)
+        if weight is not None and count(weight) != count(label):
+            raise ShapeError(
+                f"the weights are {show(weight)} and the labels {show(label)}; give one weight for each label.",
+                bottom=2,
+            )
+        given = len(self.class_weights)
+        if given and given != x[axis]:
+            raise ShapeError(
+                f"{given} weights of classes are given, but the scores {show(x)} have {x[axis]} classes along axis "
+                f"{axis}; give one for each class.",
+                field="class_weight" if self.class_weight else "loss_param",
+            )
+        return self.tops((), x)
+
+    def apply(self, w: tuple[Array, ...], x: Array, label: Array, weight: Any = None, *, ctx: Context) -> list[Array]:
+        axis = self.axis % x.ndim
+        rule = self.loss_param
+        seen = look_up(x, label, axis, rule.ignore_label)
+        log_p = floored_log(jax.nn.log_softmax(x, axis))
+        smooth = rule.label_smoothing or self.label_smooth_factor
+        each = -jnp.sum(jnp.where(seen.hit, log_p, 0.0), axis, keepdims=True)
+        if smooth:
+            rest = -jnp.sum(log_p, axis, keepdims=True) - each
+            each = (1 - smooth) * each + smooth / max(x.shape[axis] - 1, 1) * rest
+        weights = jnp.where(seen.counted, 1.0, 0.0)
+        if weight is not None:
+            weights = weights * lax.stop_gradient(weight).reshape(weights.shape)
+        valid = jnp.sum(weights)
+        if self.class_weights:
+            weights = weights * jnp.asarray(self.class_weights, x.dtype)[jnp.clip(seen.label, 0, x.shape[axis] - 1)]
+        each = jnp.where(seen.counted, jnp.where(seen.right, each, jnp.nan) * weights, 0.0)
+        inner = math.prod(x.shape[axis + 1 :])
+        loss = jnp.sum(each) / rule.divisor(valid, math.prod(x.shape[:axis]), inner)
+        return self.tops(loss, lax.stop_gradient(jax.nn.softmax(x, axis)))
+
+
+def floored_log(log_p: Array) -> Array:
+    """max(log_p, log of FLT_MIN), with the gradient of log_p alone: Caffe floors what it shows, not what it learns."""
+    return _floored()(log_p)
+
+
+@cache
+def _floored() -> Any:
+    floor = jax.custom_jvp(lambda log_p: jnp.maximum(log_p, SMALLEST_LOG))
+    floor.defjvp(lambda primals, tangents: (floor(*primals), tangents[0]))
+    return floor
