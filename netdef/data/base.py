@@ -1,0 +1,148 @@
+"""The contract of a data layer, and of the reader that delivers its batches.
+
+A data layer declares fields and shapes like any layer; `open` gives a `Reader`.  Everything a reader delivers is a pure
+function of the seed and of a position, the number of records before the batch: `reader.batch(position)`.  So a run can be
+resumed in the middle of an epoch by one number, and any number of threads or processes may make batches in any order.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import zlib
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+from ..language.diagnostics import NetdefError
+from ..layer import Array, Context, Layer, Locate, Phase
+from ..lazy import np
+from ..shape import Shape, Unavailable
+
+Batch = dict[str, Any]  # top -> float32 array, batch first
+Process = tuple[int, int]  # (index, count): which process of how many
+
+
+def locator(folder: Path | str | None) -> Locate:
+    """A function that finds the files a net speaks of: relative to its folder and, where nothing is there, to the working
+    directory.  A file that is nowhere is returned as it would be in the net's folder."""
+    base = Path(folder) if folder is not None else Path()
+
+    def locate(name: str) -> Path:
+        given = Path(os.path.expanduser(name))
+        beside = given if given.is_absolute() else base / given
+        return given if not beside.exists() and given.exists() else beside
+
+    return locate
+
+
+def need(module: str, extra: str, what: str) -> Any:
+    """Import an optional module.  NetdefError naming the extra to install if it is not there."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        package = {"PIL": "pillow"}.get(module.split(".")[0], module.split(".")[0])
+        raise NetdefError(
+            f"{what} needs the package {package}, which is not installed; `pip install 'netdef[{extra}]'`."
+        ) from None
+
+
+def generator(seed: int, stream: str, *numbers: int) -> Any:
+    """A numpy Generator that depends on nothing but the seed, the name of a stream and up to two numbers."""
+    counter = [0, 0, *(n & 0xFFFFFFFFFFFFFFFF for n in (*numbers, 0, 0)[:2])]
+    return np.random.Generator(
+        np.random.Philox(key=[seed & 0xFFFFFFFFFFFFFFFF, zlib.crc32(stream.encode())], counter=counter)
+    )
+
+
+class DataLayer(Layer):
+    """A layer whose tops come from files.  Subclasses give `shapes` and `open`."""
+
+    n_bottoms = 0
+    n_tops = (1, None)
+    is_input = True
+    is_data = True
+
+    def top_shapes(self, locate: Locate) -> list[Shape]:
+        """Shapes of the tops from the headers of the files alone.  Unavailable if they cannot be read here."""
+        try:
+            return self.shapes(locate)
+        except NetdefError as error:
+            raise Unavailable(str(error)) from error
+
+    def shapes(self, locate: Locate) -> list[Shape]:
+        """As `top_shapes`, but what cannot be read is a NetdefError, what cannot fit a ShapeError."""
+        raise NotImplementedError
+
+    def open(self, locate: Locate, *, phase: Phase, seed: int = 0, process: Process = (0, 1)) -> Reader:
+        """A reader at the first batch.  NetdefError if a file is missing or broken, with its name and the remedy."""
+        raise NotImplementedError
+
+    def infer(self, *bottoms: Shape) -> list[Shape]:
+        raise AssertionError("the shapes of a data layer are in its files")
+
+    def apply(self, w: tuple[Array, ...], *bottoms: Array, ctx: Context) -> Array:
+        raise AssertionError("a data layer is fed, not computed")
+
+    def fault(self, text: str) -> NetdefError:
+        """An error that names this layer."""
+        return NetdefError(f"layer `{self.name}`: {text}")
+
+    def source_path(self, locate: Locate, name: str, what: str) -> Path:
+        """Where a file is.  NetdefError if there is no such file."""
+        if not name:
+            raise self.fault(f"`source` is not given; name {what}.")
+        path = locate(name)
+        if not path.exists():
+            raise self.fault(
+                f"{what} {path} does not exist; paths are relative to the net's file or the working directory."
+            )
+        return path
+
+
+class Reader(ABC):
+    """Batches of one data layer, from one position to the next.
+
+    `batch_size` counts the records of a batch over all processes; this process delivers its even share of them, so a run
+    on several hosts sees the batches of a run on one.  `size` is the number of records of an epoch, None if unknown.
+    """
+
+    size: int | None = None
+    epoch_of: str = ""  # what an epoch goes through, for messages
+
+    def __init__(self, layer: DataLayer, batch_size: int, seed: int, process: Process):
+        index, count = process
+        if batch_size < 1:
+            raise layer.fault("`batch_size` is not given; it must be at least 1.")
+        if batch_size % count:
+            raise layer.fault(
+                f"`batch_size` is {batch_size}, which {count} processes cannot share evenly; use a multiple."
+            )
+        self.layer, self.batch_size, self.seed, self.position = layer, batch_size, seed, 0
+        share = batch_size // count
+        self.rows = slice(index * share, (index + 1) * share)  # of each batch, those of this process
+
+    @abstractmethod
+    def batch(self, position: int) -> Batch:
+        """The batch that begins after `position` records: a pure function, safe to call from several threads."""
+
+    def next(self) -> Batch:
+        """The next batch."""
+        made = self.batch(self.position)
+        self.position += self.batch_size
+        return made
+
+    def state(self) -> dict[str, int]:
+        """Where the reader stands, as JSON takes it."""
+        return {"position": self.position}
+
+    def restore(self, state: dict[str, int]) -> None:
+        """Go on where `state` was taken."""
+        self.position = int(state["position"])
+
+    def random(self, stream: str, *numbers: int) -> Any:
+        """The random numbers of one use in this layer."""
+        return generator(self.seed, f"{self.layer.name}/{stream}", *numbers)
+
+    def close(self) -> None:
+        """Let go of files."""

@@ -1,0 +1,137 @@
+"""Feed: the batches of all data layers of a net, made ahead by a thread.
+
+    feed = Feed(net, seed=0)
+    batch = next(feed)             # {top: float32 array} of every data layer
+    state = feed.state()           # after the last batch that was taken, not of those made ahead
+    feed.restore(state)            # go on there, bit for bit
+    feed.close()
+
+A fault while a batch is made is raised by `next`; nothing waits for a thread that is gone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from ..graph import Net
+from ..language.diagnostics import NetdefError
+from ..layer import Phase
+from .base import Batch, DataLayer, Process, Reader, locator
+from .memory import MemoryData
+
+
+class Feed:
+    """An endless iterator of batches.  `size` is the number of records of an epoch of the first data layer, or None.
+
+    `arrays` holds what MemoryData layers deliver, by layer name; `root` stands in for the net's folder.  Batches are made
+    by `workers` threads (default: as many as there are cores, at most 8), `ahead` of them before they are asked for.
+    """
+
+    def __init__(
+        self,
+        net: Net,
+        *,
+        seed: int = 0,
+        phase: Phase | str | None = None,
+        process: Process = (0, 1),
+        root: Any = None,
+        arrays: Mapping[str, tuple[Any, ...]] | None = None,
+        workers: int | None = None,
+        ahead: int | None = None,
+    ):
+        self.phase = _phase(phase, net)
+        self.readers: dict[str, Reader] = {}
+        locate = locator(root if root is not None else net.folder)
+        for node in net.layers:
+            if isinstance(node.layer, MemoryData) and arrays and node.name in arrays:
+                self.readers[node.name] = node.layer.open_arrays(arrays[node.name], seed, process)
+            elif isinstance(node.layer, DataLayer):
+                self.readers[node.name] = node.layer.open(locate, phase=self.phase, seed=seed, process=process)
+        workers = workers or min(8, os.cpu_count() or 1)
+        self._ahead = ahead or max(2, workers + 1)
+        self._pool: ThreadPoolExecutor | None = ThreadPoolExecutor(workers, "netdef-data")
+        self._waiting: deque[Future[Batch]] = deque()
+        self._taken = {name: reader.position for name, reader in self.readers.items()}
+
+    @property
+    def size(self) -> int | None:
+        return next((reader.size for reader in self.readers.values()), None)
+
+    @property
+    def batch_size(self) -> int | None:
+        """Records of a batch of the first data layer, over all processes."""
+        return next((reader.batch_size for reader in self.readers.values()), None)
+
+    def __iter__(self) -> Feed:
+        return self
+
+    def __next__(self) -> Batch:
+        if self._pool is None:
+            raise NetdefError("the feed is closed.")
+        if not self.readers:
+            return {}
+        while len(self._waiting) < self._ahead:
+            self._waiting.append(self._pool.submit(self._make, {n: r.position for n, r in self.readers.items()}))
+            for reader in self.readers.values():
+                reader.position += reader.batch_size
+        made = self._waiting.popleft()
+        try:
+            batch = made.result()
+        except BaseException:
+            self.close()
+            raise
+        for name, reader in self.readers.items():
+            self._taken[name] += reader.batch_size
+        return batch
+
+    def _make(self, positions: dict[str, int]) -> Batch:
+        batch: Batch = {}
+        for name, reader in self.readers.items():
+            batch |= reader.batch(positions[name])
+        return batch
+
+    def state(self) -> dict[str, Any]:
+        """The position after the last batch that was taken, as JSON takes it."""
+        return {name: {"position": position} for name, position in self._taken.items()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state` was taken.  NetdefError if it is of other data layers."""
+        if set(state) != set(self.readers):
+            raise NetdefError(
+                f"the saved data position is of the layers {sorted(state)}, and this net has {sorted(self.readers)}; "
+                "resume with the net that was trained."
+            )
+        self._forget()
+        for name, reader in self.readers.items():
+            reader.restore(state[name])
+            self._taken[name] = reader.position
+
+    def _forget(self) -> None:
+        for future in self._waiting:
+            future.cancel()
+        self._waiting.clear()
+
+    def close(self) -> None:
+        """Stop the threads and close the files; a closed feed can be closed again."""
+        if self._pool is not None:
+            self._forget()
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+            for reader in self.readers.values():
+                reader.close()
+
+    def __enter__(self) -> Feed:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _phase(phase: Phase | str | None, net: Net) -> Phase:
+    if phase is None:
+        return net.phase
+    return Phase[phase] if isinstance(phase, str) else phase

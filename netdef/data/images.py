@@ -1,0 +1,118 @@
+"""Images as Caffe sees them: decoded to BGR bytes, and resized as OpenCV does.
+
+Arrays are (h, w, c) uint8 with channels B, G, R, as OpenCV holds them; grey ones have c = 1.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import Any
+
+from ..lazy import np
+from .base import need
+
+_COEFFICIENT_BITS = 11  # OpenCV's fixed-point weights of bilinear interpolation
+
+
+class Undecodable(ValueError):
+    """The bytes are no image that can be read; the text says why."""
+
+
+def decode(data: Any, color: bool | None, scaled_to: tuple[int, int] | None = None) -> Any:
+    """An encoded image as (h, w, c) uint8.  `color` True: 3 channels; False: 1; None: as the file has them (1, 3 or 4).
+
+    `scaled_to`: at least this (height, width) is enough; a JPEG may then be decoded at a fraction of its size.
+    Undecodable if it is not an image.  Source: OpenCV's imdecode with IMREAD_COLOR, IMREAD_GRAYSCALE, IMREAD_UNCHANGED.
+    """
+    pillow = need("PIL.Image", "images", "decoding images")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # remarks about metadata that does not matter here
+            image = pillow.open(io.BytesIO(data))
+            if image.format == "JPEG" and (color is False or scaled_to):
+                image.draft("L" if color is False else None, scaled_to[::-1] if scaled_to else None)
+            image.load()
+    except (OSError, ValueError, SyntaxError, EOFError, pillow.DecompressionBombError) as error:
+        raise Undecodable(str(error).split("\n")[0][:160] or type(error).__name__) from None
+    return _channels(image, color)
+
+
+def size_of(data: Any) -> tuple[int, int, int]:
+    """(height, width, channels as stored) of an encoded image from its header.  Undecodable if it is not an image."""
+    pillow = need("PIL.Image", "images", "decoding images")
+    try:
+        image = pillow.open(io.BytesIO(data))
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        raise Undecodable(str(error).split("\n")[0][:160]) from None
+    channels = 1 if image.mode in _GRAY else 4 if _has_alpha(image) else 3
+    return image.height, image.width, channels
+
+
+_GRAY = ("L", "1", "I;16", "I;16B", "I", "F")
+
+
+def _has_alpha(image: Any) -> bool:
+    return image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or (image.mode == "P" and "transparency" in image.info)
+
+
+def _channels(image: Any, color: bool | None) -> Any:
+    if image.mode in ("I;16", "I;16B", "I"):  # 16 bits a pixel; OpenCV keeps the upper 8
+        gray = (np.asarray(image, np.int64) >> 8).clip(0, 255).astype(np.uint8)[:, :, None]
+        return np.repeat(gray, 3, 2) if color else gray
+    if image.mode == "1":
+        image = image.convert("L")
+    if color is None:
+        if image.mode == "L":
+            return np.asarray(image)[:, :, None]
+        wanted = "RGBA" if _has_alpha(image) else "RGB"
+        pixels = np.asarray(image if image.mode == wanted else image.convert(wanted))
+        return pixels[:, :, [2, 1, 0, 3]] if wanted == "RGBA" else pixels[:, :, ::-1]
+    if image.mode == "L":
+        gray = np.asarray(image)[:, :, None]
+        return np.repeat(gray, 3, 2) if color else gray
+    rgb = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    return rgb[:, :, ::-1] if color else to_gray(rgb, by_libpng=image.format == "PNG")
+
+
+def to_gray(rgb: Any, *, by_libpng: bool = False) -> Any:
+    """(h, w, 3) uint8 to (h, w, 1) by whole-number weights of 0.299 R + 0.587 G + 0.114 B.
+
+    Source: OpenCV's cvtColor; a PNG file is greyed by libpng before OpenCV sees it, with other weights and cut off."""
+    r, g, b = (rgb[:, :, i].astype(np.int32) for i in range(3))
+    gray = (r * 9797 + g * 19234 + b * 3737) >> 15 if by_libpng else (r * 4899 + g * 9617 + b * 1868 + 8192) >> 14
+    return gray.astype(np.uint8)[:, :, None]
+
+
+def resize(image: Any, height: int, width: int) -> Any:
+    """Bilinear interpolation between pixel centres, without smoothing, in OpenCV's fixed-point arithmetic.
+
+    image (h, w, c) uint8 -> (height, width, c) uint8.  Source: OpenCV's resize with INTER_LINEAR.
+    """
+    h, w = image.shape[:2]
+    if (h, w) == (height, width):
+        return image
+    x, ax = _taps(w, width)
+    y, ay = _taps(h, height)
+    rows, back = np.unique(np.stack([y, np.minimum(y + 1, h - 1)]), return_inverse=True)
+    back = back.reshape(2, height)
+    used = image[rows].astype(np.int32)  # (rows in use, w, c)
+    one = 1 << _COEFFICIENT_BITS
+    left, right = used[:, x], used[:, np.minimum(x + 1, w - 1)]
+    across = left * (one - ax)[:, None] + right * ax[:, None]  # (rows, width, c), scaled by 2^11
+    across >>= 4
+    top = (across[back[0]] * (one - ay)[:, None, None]) >> 16
+    bottom = (across[back[1]] * ay[:, None, None]) >> 16
+    return ((top + bottom + 2) >> 2).clip(0, 255).astype(np.uint8)
+
+
+def _taps(size: int, wanted: int) -> tuple[Any, Any]:
+    """For each output pixel the left input pixel and the weight of its right neighbour, in 1 / 2^11."""
+    at = ((np.arange(wanted) + 0.5) * (size / wanted) - 0.5).astype(np.float32)
+    left = np.floor(at).astype(np.int64)
+    weight = at - left
+    weight[left < 0] = 0
+    left[left < 0] = 0
+    weight[left >= size - 1] = 0
+    left[left >= size - 1] = size - 1
+    return left, np.rint(weight * (1 << _COEFFICIENT_BITS)).astype(np.int32)
