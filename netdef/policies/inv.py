@@ -1,0 +1,22 @@
+"""The policy "inv"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..layer import Array
+from ..lazy import jnp
+from ..schema import param
+from ..solver import Policy, Setting
+
+
+class Inv(Policy, name="inv"):
+    """base_lr (1 + gamma t)^-power: fast at first, ever slower.
+
+    Source: GetLearningRate.  Differs: nothing."""
+
+    gamma: float = param("How fast it falls.", at_least=0)
+    power: float = param("Power of the fall.")
+
+    def rate(self, iteration: Array, at: Setting, state: Mapping[str, Array]) -> Array:
+        return at.base_lr * (1 + jnp.float32(self.gamma) * jnp.asarray(iteration, jnp.float32)) ** -self.power

@@ -1,0 +1,32 @@
+"""The policy "multistep"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..layer import Array
+from ..lazy import jnp
+from ..schema import param
+from ..solver import Policy, Setting
+
+
+class MultiStep(Policy, name="multistep"):
+    """base_lr gamma^k, where k counts the values of stepvalue that were reached.
+
+    As in Caffe the values are reached one after the other, at most one an iteration: a value that is not greater than the
+    one before it counts one iteration later.  Source: GetLearningRate.  Differs: nothing.
+    """
+
+    gamma: float = param("Factor of each step.", at_least=0)
+    stepvalue: tuple[int, ...] = param("Iterations at which the rate falls.", default=(), at_least=0)
+
+    def reached(self) -> list[int]:
+        """The iterations at which the rate really falls."""
+        found: list[int] = []
+        for value in self.stepvalue:
+            found.append(max(value, found[-1] + 1 if found else 0))
+        return found
+
+    def rate(self, iteration: Array, at: Setting, state: Mapping[str, Array]) -> Array:
+        passed = jnp.asarray(self.reached(), jnp.int32) <= iteration
+        return at.base_lr * jnp.float32(self.gamma) ** jnp.sum(passed).astype(jnp.float32)

@@ -1,0 +1,22 @@
+"""The policy "step"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..layer import Array
+from ..lazy import jnp
+from ..schema import param
+from ..solver import Policy, Setting
+
+
+class Step(Policy, name="step"):
+    """base_lr gamma^floor(t / stepsize): the rate falls by the same factor after equal stretches.
+
+    Source: GetLearningRate.  Differs: nothing."""
+
+    gamma: float = param("Factor of each step.", at_least=0)
+    stepsize: int = param("Iterations between two steps.", above=0)
+
+    def rate(self, iteration: Array, at: Setting, state: Mapping[str, Array]) -> Array:
+        return at.base_lr * jnp.float32(self.gamma) ** (jnp.asarray(iteration) // self.stepsize).astype(jnp.float32)

@@ -1,0 +1,26 @@
+"""The solver AdaGrad."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..layer import Array
+from ..lazy import jnp
+from ..schema import param
+from ..solver import Numbers, Solver
+
+
+class AdaGrad(Solver, type="AdaGrad"):
+    """h <- h + g^2;  w <- w - rate g / (sqrt(h) + delta): each weight's rate falls with what it has moved.
+
+    Source: BVLC/caffe src/caffe/solvers/adagrad_solver.cpp; Duchi et al. 2011.  Differs: nothing.
+    """
+
+    delta: float = param("Keeps the division finite.", default=1e-8, at_least=0)
+
+    def init(self, w: Array) -> Any:
+        return (jnp.zeros_like(w),)
+
+    def update(self, g: Array, w: Array, history: Any, at: Numbers) -> tuple[Array, Any]:
+        h = history[0] + g * g
+        return at.rate * (g / (jnp.sqrt(h) + self.delta)), (h,)

@@ -1,0 +1,23 @@
+"""The solver Nesterov."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..layer import Array
+from ..lazy import jnp
+from ..solver import Momentum, Numbers
+
+
+class Nesterov(Momentum, type="Nesterov"):
+    """V' <- momentum V + rate g;  w <- w - ((1 + momentum) V' - momentum V): Nesterov's accelerated gradient.
+
+    Source: BVLC/caffe src/caffe/solvers/nesterov_solver.cpp.  Differs: nothing.
+    """
+
+    def init(self, w: Array) -> Any:
+        return (jnp.zeros_like(w),)
+
+    def update(self, g: Array, w: Array, history: Any, at: Numbers) -> tuple[Array, Any]:
+        v = at.momentum * history[0] + at.rate * g
+        return (1 + at.momentum) * v - at.momentum * history[0], (v,)

@@ -1,0 +1,27 @@
+"""The solver RMSProp."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..layer import Array
+from ..lazy import jnp
+from ..schema import param
+from ..solver import Numbers, Solver
+
+
+class RMSProp(Solver, type="RMSProp"):
+    """h <- rms_decay h + (1 - rms_decay) g^2;  w <- w - rate g / (sqrt(h) + delta).
+
+    Source: BVLC/caffe src/caffe/solvers/rmsprop_solver.cpp; Tieleman and Hinton 2012.  Differs: nothing.
+    """
+
+    rms_decay: float = param("How much of the mean square goes on.", default=0.99, at_least=0, at_most=1)
+    delta: float = param("Keeps the division finite.", default=1e-8, at_least=0)
+
+    def init(self, w: Array) -> Any:
+        return (jnp.zeros_like(w),)
+
+    def update(self, g: Array, w: Array, history: Any, at: Numbers) -> tuple[Array, Any]:
+        h = self.rms_decay * history[0] + (1 - self.rms_decay) * (g * g)
+        return at.rate * (g / (jnp.sqrt(h) + self.delta)), (h,)

@@ -1,0 +1,24 @@
+"""The solver SGD."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..layer import Array
+from ..lazy import jnp
+from ..solver import Momentum, Numbers
+
+
+class SGD(Momentum, type="SGD"):
+    """V <- momentum V + rate g;  w <- w - V: gradient descent with momentum.
+
+    The rate stands inside the history, so a step of the learning rate works on later gradients only.
+    Source: BVLC/caffe src/caffe/solvers/sgd_solver.cpp.  Differs: nothing.
+    """
+
+    def init(self, w: Array) -> Any:
+        return (jnp.zeros_like(w),)
+
+    def update(self, g: Array, w: Array, history: Any, at: Numbers) -> tuple[Array, Any]:
+        v = at.momentum * history[0] + at.rate * g
+        return v, (v,)
