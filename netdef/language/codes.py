@@ -164,7 +164,7 @@ TOO_DEEP = Code(
     "too-deep",
     "error",
     "Blocks are nested too deeply",
-    "No net needs more than a few levels; files with more than about a hundred are refused before they exhaust memory.",
+    "No net needs more than a few levels; files with more than a hundred are refused before they exhaust memory.",
 )
 
 
@@ -245,6 +245,24 @@ UNKNOWN_FILLER = Code(
     'inner_product_param { num_output: 2 weight_filler { type: "xaviar" } } }\n',
     'layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y" '
     'inner_product_param { num_output: 2 weight_filler { type: "xavier" } } }\n',
+)
+UNKNOWN_SOLVER = Code(
+    "unknown-solver",
+    "error",
+    "Unknown solver",
+    "`type` names the update rule: SGD, Nesterov, AdaGrad, RMSProp, AdaDelta or Adam as in Caffe, and some more; "
+    "`netdef explain` lists them.",
+    'solver { type: "Adan" base_lr: 0.001 lr_policy: "fixed" }\n',
+    'solver { type: "Adam" base_lr: 0.001 lr_policy: "fixed" }\n',
+)
+UNKNOWN_POLICY = Code(
+    "unknown-policy",
+    "error",
+    "Unknown learning-rate policy",
+    "`lr_policy` names the formula by which the learning rate goes: fixed, step, exp, inv, multistep, poly or sigmoid as in "
+    "Caffe, and some more; `netdef explain` lists them.",
+    'solver { base_lr: 0.1 lr_policy: "steps" gamma: 0.1 stepsize: 1000 }\n',
+    'solver { base_lr: 0.1 lr_policy: "step" gamma: 0.1 stepsize: 1000 }\n',
 )
 
 # The net: which layers, and how they are joined
