@@ -1,0 +1,46 @@
+"""Explain a layer type, a field, a filler, a learning-rate policy, a solver type or a diagnostic.
+
+Without a name, everything that netdef knows is listed by family.
+
+  netdef explain Convolution         formula, blobs, fields with defaults, an example
+  netdef explain kernel_size         every message that has this field
+  netdef explain unknown-field       what a diagnostic means, and how to put it right
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+
+from . import UsageError
+from ._options import add_json, load_plugins
+
+HELP = "what a layer type, field, filler, policy, solver or diagnostic is"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a layer type, field, filler, ... (default: list all)")
+    parser.add_argument("--plugin", action="append", default=[], metavar="MODULE", help="import this module first")
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from .. import explain
+
+    load_plugins(args.plugin)
+    if args.name is None:
+        found = list(explain.entries())
+    else:
+        found = explain.find(args.name)
+        if not found:
+            close = explain.near(args.name)
+            meant = f" Did you mean {' or '.join(close)}?" if close else " `netdef explain` lists what there is."
+            raise UsageError(f"nothing is called {args.name}.{meant}")
+    if args.json:
+        print(json.dumps([dataclasses.asdict(entry) for entry in found], indent=2))
+    elif args.name is None:
+        print(explain.listing(), end="")
+    else:
+        print("\n".join(explain.text(entry) for entry in found), end="")
+    return 0

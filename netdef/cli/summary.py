@@ -1,0 +1,48 @@
+"""Show what a net is made of: layers, shapes, parameters, multiply-adds and memory, for training and for testing.
+
+Multiply-adds and memory are those of one batch in a forward pass; memory counts float32 blobs, one that is changed in
+place once.  jax is not loaded.
+
+  netdef summary model.net
+  netdef summary model.net --phase TEST --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from ..language.diagnostics import CompileError
+from ..language.render import render
+from . import colored
+from ._options import add_json, add_net, add_state, net_file, settings
+from ._phases import add_phase, load_phases
+
+HELP = "layers, shapes, parameters, multiply-adds and memory of a net"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_net(parser)
+    add_phase(parser)
+    add_state(parser)
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from ..summary import summarize
+
+    loaded = load_phases(net_file(args), args, settings(args))
+    if loaded.has_errors:
+        raise CompileError(loaded.diagnostics)
+    if loaded.diagnostics:
+        print(render(loaded.diagnostics, color=colored(sys.stderr)), file=sys.stderr)
+    summaries = [summarize(net) for net in loaded.nets]
+    if args.json:
+        print(json.dumps([summary.as_dict() for summary in summaries], indent=2))
+        return 0
+    same = len(summaries) > 1 and all(summary.rows == summaries[0].rows for summary in summaries)
+    print("\n\n".join(str(summary) for summary in (summaries[:1] if same else summaries)))
+    if same:
+        print("phase TEST is the same")
+    return 0
