@@ -2,7 +2,8 @@
 
 `messages()` gives the classes by name; they are made from the field table below with the protobuf package, which is
 imported then and not before.  Fields that are not listed are kept by protobuf as unknown and written back unchanged.
-Source: the field numbers of BVLC/caffe src/caffe/proto/caffe.proto; `raw_data` of a blob is NVIDIA/caffe's half precision.
+Source: the field numbers of BVLC/caffe src/caffe/proto/caffe.proto; `raw_data` of a blob is NVIDIA/caffe's half
+precision.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from .language.diagnostics import NetdefError
 
-# message: {field: (number, type)}; a type in brackets is repeated, in braces {} repeated and packed; others are messages.
+# message: {field: (number, type)}; a type in [] is repeated, in {} repeated and packed; the name of a message is one.
 _FIELDS: dict[str, dict[str, tuple[int, Any]]] = {
     "BlobShape": {"dim": (1, {"int64"})},
     "BlobProto": {

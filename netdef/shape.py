@@ -55,7 +55,12 @@ class ShapeError(Exception):
 
 
 class Unavailable(Exception):
-    """A shape cannot be known here because a file or module is missing; the text says which.  A warning, not an error."""
+    """A shape cannot be known here because a file or module is missing; the text says which.  A warning, not an error.
+    `shapes` is what is known of the tops all the same."""
+
+    def __init__(self, detail: str, shapes: list[Shape] | None = None):
+        super().__init__(detail)
+        self.shapes = shapes
 
 
 def known(shape: Shape | None) -> bool:

@@ -16,7 +16,7 @@ def batches(
     """Batches of a net's data layers: {top: float32 array}, the layers of `phase` alone, without end.
 
     `root` is the folder that paths in the net are relative to (default: the folder of its file); `seed` decides every
-    random number; further options are those of `netdef.load`.  CompileError or NetdefError if the net or its data are wrong.
+    random number; further options are those of `netdef.load`.  Errors: CompileError, NetdefError for the data.
     """
     from ..compiler import load
     from .feed import Feed

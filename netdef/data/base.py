@@ -1,8 +1,8 @@
 """The contract of a data layer, and of the reader that delivers its batches.
 
-A data layer declares fields and shapes like any layer; `open` gives a `Reader`.  Everything a reader delivers is a pure
-function of the seed and of a position, the number of records before the batch: `reader.batch(position)`.  So a run can be
-resumed in the middle of an epoch by one number, and any number of threads or processes may make batches in any order.
+A data layer declares fields and shapes like any layer; `open` gives a `Reader`.  Everything a reader delivers is a
+pure function of the seed and of a position, the number of records before the batch: `reader.batch(position)`.  So a run
+is resumed in the middle of an epoch by one number, and any number of threads may make batches in any order.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ Process = tuple[int, int]  # (index, count): which process of how many
 
 
 def locator(folder: Path | str | None) -> Locate:
-    """A function that finds the files a net speaks of: relative to its folder and, where nothing is there, to the working
-    directory.  A file that is nowhere is returned as it would be in the net's folder."""
+    """A function that finds the files a net speaks of: relative to its folder and, where nothing is there, to the
+    working directory.  A file that is nowhere is returned as it would be in the net's folder."""
     base = Path(folder) if folder is not None else Path()
 
     def locate(name: str) -> Path:
@@ -68,7 +68,12 @@ class DataLayer(Layer):
         try:
             return self.shapes(locate)
         except NetdefError as error:
-            raise Unavailable(str(error)) from error
+            words = str(error).removeprefix(f"layer `{self.name}`: ")
+            raise Unavailable(words, self.declared_shapes()) from error
+
+    def declared_shapes(self) -> list[Shape] | None:
+        """What the fields alone say of the shapes, with UNKNOWN dimensions; None if not even the rank is known."""
+        return None
 
     def shapes(self, locate: Locate) -> list[Shape]:
         """As `top_shapes`, but what cannot be read is a NetdefError, what cannot fit a ShapeError."""
@@ -103,12 +108,11 @@ class DataLayer(Layer):
 class Reader(ABC):
     """Batches of one data layer, from one position to the next.
 
-    `batch_size` counts the records of a batch over all processes; this process delivers its even share of them, so a run
-    on several hosts sees the batches of a run on one.  `size` is the number of records of an epoch, None if unknown.
+    `batch_size` counts the records of a batch over all processes; this process delivers its even share of them, so a
+    run on several hosts sees the batches of a run on one.  `size` is the number of records of an epoch, or None.
     """
 
     size: int | None = None
-    epoch_of: str = ""  # what an epoch goes through, for messages
 
     def __init__(self, layer: DataLayer, batch_size: int, seed: int, process: Process):
         index, count = process
@@ -144,5 +148,5 @@ class Reader(ABC):
         """The random numbers of one use in this layer."""
         return generator(self.seed, f"{self.layer.name}/{stream}", *numbers)
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  (most readers keep nothing open)
         """Let go of files."""

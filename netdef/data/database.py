@@ -29,8 +29,8 @@ class Data(DataLayer, type="Data", block="data_param"):
     Bottoms: none.  Tops: data (batch_size, c, h, w), and if there is a second one label (batch_size).
     A record is a Datum: raw bytes, float_data, or an encoded image; see `transform_param` for what is made of it.
     Source: BVLC/caffe src/caffe/layers/data_layer.cpp.
-    Differs: `rand_skip` and the random numbers of the transformation come from the net's seed; `batch_size` is that of all
-    processes together; a database of the other kind than `backend` says is opened all the same.
+    Differs: random numbers come from the net's seed; `batch_size` is that of all processes together; a database of the
+    other kind than `backend` says is opened all the same.
     """
 
     n_tops = (1, 2)
@@ -71,6 +71,10 @@ class Data(DataLayer, type="Data", block="data_param"):
         database.close()
         batch = self.batch_size or UNKNOWN
         return [(batch, *self.transform_param.shape(*image.shape)), (batch,)][: len(self.top)]
+
+    def declared_shapes(self) -> list[Shape]:
+        batch = self.batch_size or UNKNOWN
+        return [(batch, *self.transform_param.declared(self.color)), (batch,)][: len(self.top)]
 
     def open(self, locate: Locate, *, phase: Phase, seed: int = 0, process: Process = (0, 1)) -> Reader:
         return _DataReader(self, locate, phase, seed, process)

@@ -131,7 +131,8 @@ class Lmdb(Database):
     def __init__(self, path: Path):
         super().__init__(path)
         self._environment = _Environment.of(path)
-        self._env, self.size = self._environment.env, self._environment.size
+        self._env: Any = self._environment.env
+        self.size = self._environment.size
 
     def pairs(self) -> Iterator[tuple[bytes, bytes]]:
         with self._env.begin() as txn:
@@ -151,7 +152,7 @@ class Lmdb(Database):
 
 
 class LevelDb(Database):
-    """A LevelDB database.  LevelDB wants to write its log even when it only reads, so a read-only folder is copied aside."""
+    """A LevelDB database.  LevelDB writes to the folder even when it only reads, so it is opened aside."""
 
     def __init__(self, path: Path):
         super().__init__(path)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -27,8 +27,9 @@ from .memory import MemoryData
 class Feed:
     """An endless iterator of batches.  `size` is the number of records of an epoch of the first data layer, or None.
 
-    `arrays` holds what MemoryData layers deliver, by layer name; `root` stands in for the net's folder.  Batches are made
-    by `workers` threads (default: as many as there are cores, at most 8), `ahead` of them before they are asked for.
+    `arrays` holds what MemoryData layers deliver, by layer name; `root` stands in for the net's folder.  `ahead`
+    batches are made before they are asked for, by `workers` threads (default: one for each core, at most 8); `place` is
+    applied to each batch there, to put it on the device while the step before it runs.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Feed:
         arrays: Mapping[str, tuple[Any, ...]] | None = None,
         workers: int | None = None,
         ahead: int | None = None,
+        place: Callable[[Batch], Any] | None = None,
     ):
         self.phase = _phase(phase, net)
         self.readers: dict[str, Reader] = {}
@@ -52,9 +54,10 @@ class Feed:
             elif isinstance(node.layer, DataLayer):
                 self.readers[node.name] = node.layer.open(locate, phase=self.phase, seed=seed, process=process)
         workers = workers or min(8, os.cpu_count() or 1)
+        self._place = place
         self._ahead = ahead or max(2, workers + 1)
         self._pool: ThreadPoolExecutor | None = ThreadPoolExecutor(workers, "netdef-data")
-        self._waiting: deque[Future[Batch]] = deque()
+        self._waiting: deque[Future[Any]] = deque()
         self._taken = {name: reader.position for name, reader in self.readers.items()}
 
     @property
@@ -69,7 +72,7 @@ class Feed:
     def __iter__(self) -> Feed:
         return self
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> Any:
         if self._pool is None:
             raise NetdefError("the feed is closed.")
         if not self.readers:
@@ -88,11 +91,11 @@ class Feed:
             self._taken[name] += reader.batch_size
         return batch
 
-    def _make(self, positions: dict[str, int]) -> Batch:
+    def _make(self, positions: dict[str, int]) -> Any:
         batch: Batch = {}
         for name, reader in self.readers.items():
             batch |= reader.batch(positions[name])
-        return batch
+        return self._place(batch) if self._place is not None else batch
 
     def state(self) -> dict[str, Any]:
         """The position after the last batch that was taken, as JSON takes it."""

@@ -20,8 +20,8 @@ class ImageData(DataLayer, type="ImageData", block="image_data_param"):
 
     Bottoms: none.  Tops: data (batch_size, c, h, w), label (batch_size).
     Source: BVLC/caffe src/caffe/layers/image_data_layer.cpp.
-    Differs: a line without a label, and an image that does not decode, end the run with the line or file named; `rand_skip`
-    and `shuffle` draw from the net's seed.
+    Differs: a line without a label, and an image that does not decode, end the run with the line or file named; random
+    numbers come from the net's seed.
     """
 
     n_tops = (1, 2)
@@ -101,6 +101,14 @@ class ImageData(DataLayer, type="ImageData", block="image_data_param"):
         first = self.load(self.find(locate, self.lines(locate)[0][0]))
         batch = self.batch_size or UNKNOWN
         return [(batch, *self.transform_param.shape(*first.shape)), (batch,)][: len(self.top)]
+
+    def declared_shapes(self) -> list[Shape]:
+        batch = self.batch_size or UNKNOWN
+        c, h, w = self.transform_param.declared(self.is_color)
+        resized = (c, self.new_height or UNKNOWN, self.new_width or UNKNOWN)
+        return [(batch, c, *(a if a is not UNKNOWN else b for a, b in zip((h, w), resized[1:], strict=True))), (batch,)][
+            : len(self.top)
+        ]
 
     def open(self, locate: Locate, *, phase: Phase, seed: int = 0, process: Process = (0, 1)) -> Reader:
         return _ImageReader(self, locate, phase, seed, process)

@@ -16,8 +16,8 @@ class MemoryData(DataLayer, type="MemoryData", block="memory_data_param"):
     """Batches of arrays that are held in memory and handed over in Python: `Feed(net, arrays={layer: (data, label)})`.
 
     Bottoms: none.  Tops: data (batch_size, channels, height, width), label (batch_size).
-    Source: BVLC/caffe src/caffe/layers/memory_data_layer.cpp.  Differs: the number of rows need not be a multiple of the
-    batch; batches go on over the end.
+    Source: BVLC/caffe src/caffe/layers/memory_data_layer.cpp.  Differs: the number of rows need not be a multiple of
+    the batch; batches go on over the end.
     """
 
     n_tops = (1, 2)
@@ -59,7 +59,8 @@ class _MemoryReader(Reader):
                 raise layer.fault(
                     f"rows of `{top}` must have the shape {tuple(shape)}, and those handed over have {array.shape[1:]}."
                 )
-        self.arrays, self.size = dict(zip(layer.top, made, strict=True)), rows.pop()
+        self.arrays = dict(zip(layer.top, made, strict=True))
+        self.size: int = rows.pop()
 
     def batch(self, position: int) -> Batch:
         rows = np.arange(position, position + self.batch_size)[self.rows] % self.size

@@ -1,7 +1,7 @@
 """Numbered records and the order in which an epoch goes through them.
 
-A `Reader` asks for positions 0, 1, 2, ... without end; `Order` says which record stands there: all of them one after the
-other as Caffe does, or a fresh permutation for each epoch.
+A `Reader` asks for positions 0, 1, 2, ... without end; `Order` says which record stands there: all of them one after
+the other as Caffe does, or a fresh permutation for each epoch.
 """
 
 from __future__ import annotations

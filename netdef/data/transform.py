@@ -1,8 +1,8 @@
 """transform_param: from records to the batch that the net sees.
 
 Source: BVLC/caffe src/caffe/data_transformer.cpp.  In its order: crop (at random in TRAIN, centred in TEST), mirror at
-random, subtract the mean, multiply by `scale`; channels stay B, G, R.  Random numbers come as a table with a row for each
-record of a batch, so that a record's fate does not depend on who transforms it.
+random, subtract the mean, multiply by `scale`; channels stay B, G, R.  Random numbers come as a table with a row for
+each record of a batch, so that a record's fate does not depend on who transforms it.
 """
 
 from __future__ import annotations
@@ -55,13 +55,20 @@ class Transform(Block):
                 "`force_color` and `force_gray` are both given; an image has one of them.", field="transform_param"
             )
 
+    def declared(self, color: bool | None) -> Shape:
+        """(c, h, w) as far as the fields alone tell."""
+        by_mean = len(self.mean_value) if len(self.mean_value) > 1 else UNKNOWN
+        crop_h, crop_w = self.crop
+        return {True: 3, False: 1, None: by_mean}[color], crop_h or UNKNOWN, crop_w or UNKNOWN
+
     def shape(self, c: Dim, h: Dim, w: Dim) -> Shape:
         """(c, h, w) of a transformed record.  ShapeError if it is smaller than the cut or does not fit the mean."""
         self.check()
         crop_h, crop_w = self.crop
         if crop_h > h or crop_w > w:
             raise ShapeError(
-                f"the cut of {crop_h}x{crop_w} is larger than the images of {h}x{w}; make `crop_size` at most {min(h, w)}.",
+                f"the cut of {crop_h}x{crop_w} is larger than the image of {h}x{w}; "
+                f"make `crop_size` at most {min(h, w)}.",
                 field="transform_param",
             )
         if len(self.mean_value) > 1 and len(self.mean_value) != c and c is not UNKNOWN:

@@ -28,11 +28,11 @@ class Window:
 class WindowData(DataLayer, type="WindowData", block="window_data_param"):
     """Random windows of images, warped to crop_size x crop_size; a fixed part of each batch are objects.
 
-    A window is an object from `fg_threshold` overlap on, and background below `bg_threshold` (label 0).  The file repeats
-    `# index`, path, channels, height, width, number of windows, and a line `label overlap x1 y1 x2 y2` for each.
+    A window is an object from `fg_threshold` overlap on, and background below `bg_threshold` (label 0).  The file
+    repeats `# index`, path, channels, height, width, number of windows, and `label overlap x1 y1 x2 y2` for each.
     Bottoms: none.  Tops: data (batch_size, 3, crop_size, crop_size), label (batch_size).  Background comes first.
-    Source: BVLC/caffe src/caffe/layers/window_data_layer.cpp.  Differs: windows are drawn from the net's seed; a label of 0
-    on an object is named with its image.
+    Source: BVLC/caffe src/caffe/layers/window_data_layer.cpp.  Differs: windows are drawn from the net's seed; a label
+    of 0 on an object is named with its image.
     """
 
     n_tops = (1, 2)

@@ -59,7 +59,8 @@ def _types(
         return unknown, None
     except Unavailable as missing:
         report.add(codes.UNAVAILABLE, layer.span, f"layer `{node.name}`: {missing}")
-        return unknown, None
+        known = missing.shapes
+        return (list(known), ()) if known is not None and len(known) == len(unknown) else (unknown, None)
     if len(tops) != len(node.tops):
         return unknown, weights  # a wrong number of tops was reported by `connect`
     for top, shape in zip(node.tops, tops, strict=True):
