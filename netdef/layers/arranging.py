@@ -15,7 +15,8 @@ class Permute(Layer, type="Permute", block="permute_param"):
     """The axes in another order: axis i of y is axis order[i] of x; axes that `order` leaves out follow in their order.
 
     Bottoms: x.  Tops: y.
-    Source: weiliu89/caffe (branch ssd) and happynear/caffe-windows, src/caffe/layers/permute_layer.cpp.  Differs: nothing.
+    Source: weiliu89/caffe (branch ssd) and happynear/caffe-windows, src/caffe/layers/permute_layer.cpp.
+    Differs: nothing.
     """
 
     order: tuple[int, ...] = param("Axes of x in the order of y.", default=(), at_least=0)
@@ -38,7 +39,8 @@ class Permute(Layer, type="Permute", block="permute_param"):
                 )
             if axis in self.order[:i]:
                 raise ShapeError(
-                    f"`order` names axis {axis} at places {self.order.index(axis)} and {i}; give it once.", field="order"
+                    f"`order` names axis {axis} at places {self.order.index(axis)} and {i}; give it once.",
+                    field="order",
                 )
         return tuple(x[axis] for axis in self._axes(len(x)))
 
@@ -107,7 +109,9 @@ class Flip(Layer, type="Flip", block="flip_param"):
 
     def infer(self, x: Shape) -> Shape:
         if len(x) != 4:
-            raise ShapeError(f"Flip takes images of 4 axes (n, c, h, w), and the input {show(x)} has {len(x)}.", bottom=0)
+            raise ShapeError(
+                f"Flip takes images of 4 axes (n, c, h, w), and the input {show(x)} has {len(x)}.", bottom=0
+            )
         return x
 
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
@@ -148,11 +152,11 @@ class BatchReindex(Layer, type="BatchReindex"):
 class Filter(Layer, type="Filter"):
     """The rows whose selector is not 0, moved to the front in their order; the rows left over at the end are 0.
 
-    Bottoms: one or more (n, ...), then the selector (n) or (n, 1, ...).  Tops: one for each bottom but the selector, of its shape.
+    Bottoms: one or more (n, ...), then the selector (n) or (n, 1, ...).
+    Tops: one for each bottom but the selector, of its shape.
     Source: BVLC/caffe src/caffe/layers/filter_layer.cpp.
-    Differs: Caffe's tops have as many rows as were selected; a compiled net has fixed shapes, so here they keep all n rows
-    and fill up with zeros.  A loss that counts rows counts the zero rows too: filter its labels likewise and give the
-    selected share, or set `ignore_label`.
+    Differs: Caffe's tops have as many rows as were selected; a compiled net has fixed shapes, so here they keep all n
+    rows and fill up with zeros.  A loss counts the zero rows too, and a filtered label is 0 there.
     """
 
     n_bottoms = (2, None)
@@ -170,17 +174,17 @@ class Filter(Layer, type="Filter"):
         *blobs, selector = bottoms
         if len(self.top) != len(blobs):
             raise ShapeError(
-                f"{len(blobs)} blobs are filtered into {len(self.top)} tops; give one top for each bottom but the selector."
+                f"{len(blobs)} blobs are filtered into {len(self.top)} tops; give one for each but the selector."
             )
         if not selector or any(size != 1 for size in selector[1:]):
             raise ShapeError(
-                f"the selector must have one number for each row, such as {show(selector[:1])}, and it is {show(selector)}.",
+                f"the selector must have one number for each row, as {show(selector[:1])} has; it is {show(selector)}.",
                 bottom=len(blobs),
             )
         for i, shape in enumerate(blobs):
             if not shape or shape[0] != selector[0]:
                 raise ShapeError(
-                    f"{show(shape)} has not as many rows as the selector, which is {show(selector)}; make the first axes equal.",
+                    f"{show(shape)} and the selector {show(selector)} must have the same first axis.",
                     bottom=i,
                 )
         return blobs

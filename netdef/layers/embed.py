@@ -27,7 +27,7 @@ class Embed(Layer, type="Embed", block="embed_param"):
     examples = (
         Example(
             'layer { name: "words" type: "Embed" bottom: "x" top: "words"\n'
-            '        embed_param { input_dim: 10 num_output: 4 weight_filler { type: "uniform" min: -0.1 max: 0.1 } } }',
+            '        embed_param { input_dim: 10 num_output: 4 weight_filler { type: "gaussian" std: 0.1 } } }',
             {"x": (3, 5)},
             integers={"x": 10},
         ),
@@ -62,7 +62,8 @@ class PositionEmbed(Layer, type="PositionEmbed", block="position_embed_param"):
     examples = (
         Example('layer { name: "where" type: "PositionEmbed" bottom: "x" top: "where" }', {"x": (2, 5, 4)}),
         Example(
-            'layer { name: "where" type: "PositionEmbed" bottom: "x" top: "where" position_embed_param { axis: 0 input_dim: 9 } }',
+            'layer { name: "where" type: "PositionEmbed" bottom: "x" top: "where"\n'
+            "        position_embed_param { axis: 0 input_dim: 9 } }",
             {"x": (5, 2, 4)},
         ),
     )
@@ -71,7 +72,7 @@ class PositionEmbed(Layer, type="PositionEmbed", block="position_embed_param"):
         axis = axis_of(x, self.axis)
         if axis == len(x) - 1:
             raise ShapeError(
-                f"`axis` {self.axis} is the last of {show(x)}, which holds the vectors; give the axis of places, before it.",
+                f"`axis` {self.axis} is the last of {show(x)}, which holds the vectors; give the axis of places.",
                 field="axis",
             )
         if self.input_dim is not None and x[axis] > self.input_dim:

@@ -6,18 +6,25 @@ from typing import Any
 
 from ..fillers import Constant, Filler
 from ..layer import Array, Context, Example, Layer, Weight
-from ..lazy import jnp
+from ..lazy import jnp, lax
 from ..schema import param
-from ..shape import Shape, axis_of, count
+from ..shape import Dim, Shape, ShapeError, axis_of, count, show
+
+NORM_EPS = 1e-6  # under the root, as happynear/caffe-windows has it
 
 
 class InnerProduct(Layer, type="InnerProduct", block="inner_product_param"):
-    """y = W x + b over all axes of x from `axis` on: a fully connected layer.
+    """y = W x + b over all axes of x from `axis` on: a fully connected layer.  `normalize`: rows of W of length 1.
 
-    Bottoms: x (n..., k...).  Tops: y (n..., num_output).
+    Bottoms: x (n..., k...), optional W and b in place of the layer's own.  Tops: y (n..., num_output).
     Weights: W (num_output, count of k...), or its transpose with `transpose`; b (num_output).
-    Source: BVLC/caffe src/caffe/layers/inner_product_layer.cpp.  Differs: nothing.
+    Source: BVLC/caffe src/caffe/layers/inner_product_layer.cpp; `normalize` and W, b as blobs: the same file of
+    happynear/caffe-windows.
+    Differs: with `normalize` the fork overwrites W by its normalised rows at each pass and takes the gradient as if
+    these were free; here W stays as it is and the gradient is the true one, which turns the rows alike.
     """
+
+    n_bottoms = (1, 3)
 
     num_output: int = param("Number of outputs.", at_least=1)
     bias_term: bool = param("Whether b is there.", default=True)
@@ -25,6 +32,7 @@ class InnerProduct(Layer, type="InnerProduct", block="inner_product_param"):
     bias_filler: Filler = param("Filler of b.", default=Constant())
     axis: int = param("First axis that is flattened.", default=1)
     transpose: bool = param("Whether W is stored with inputs first.", default=False)
+    normalize: bool = param("Whether each output's weights are divided by their L2 norm.", default=False)
 
     examples = (
         Example(
@@ -32,22 +40,49 @@ class InnerProduct(Layer, type="InnerProduct", block="inner_product_param"):
             '        inner_product_param { num_output: 5 weight_filler { type: "xavier" } } }',
             {"x": (2, 3, 4, 4)},
         ),
+        Example(
+            'layer { name: "cosines" type: "InnerProduct" bottom: "x" top: "cosines"\n'
+            '        inner_product_param { num_output: 5 normalize: true weight_filler { type: "msra" } } }',
+            {"x": (2, 3)},
+        ),
     )
 
-    def infer(self, x: Shape) -> Shape:
-        return (*x[: axis_of(x, self.axis)], self.num_output)
+    def infer(self, x: Shape, *blobs: Shape) -> Shape:
+        axis = axis_of(x, self.axis)
+        given = self._shapes(count(x[axis:]))[: len(blobs)]
+        for i, (blob, wanted, name) in enumerate(zip(blobs, given, ("W", "b"), strict=False)):
+            if count(blob) != count(wanted):
+                raise ShapeError(f"{name} comes as {show(blob)}, and this layer needs {show(wanted)}.", bottom=i + 1)
+        if len(blobs) == 2 and not self.bias_term:
+            raise ShapeError(
+                "`bias_term` is false, and b is given as the third input; leave one of them out.", bottom=2
+            )
+        return (*x[:axis], self.num_output)
 
-    def weights(self, x: Shape) -> list[Weight]:
-        inputs = count(x[axis_of(x, self.axis) :])
-        shape = (inputs, self.num_output) if self.transpose else (self.num_output, inputs)
-        bias = [Weight((self.num_output,), self.bias_filler)] if self.bias_term else []
-        return [Weight(shape, self.weight_filler), *bias]
+    def _shapes(self, inputs: Dim) -> list[Shape]:
+        """Of W and b."""
+        matrix = (inputs, self.num_output) if self.transpose else (self.num_output, inputs)
+        return [matrix, (self.num_output,)]
 
-    def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
+    def weights(self, x: Shape, *blobs: Shape) -> list[Weight]:
+        matrix, vector = self._shapes(count(x[axis_of(x, self.axis) :]))
+        own = [Weight(matrix, self.weight_filler)]
+        if self.bias_term:
+            own.append(Weight(vector, self.bias_filler))
+        return own[len(blobs) :]
+
+    def apply(self, w: tuple[Array, ...], x: Array, *blobs: Array, ctx: Context) -> Array:
         axis = axis_of(x.shape, self.axis)
         flat = x.reshape(*x.shape[:axis], -1)  # (n..., k)
-        y = flat @ (w[0] if self.transpose else w[0].T)
-        return y + w[1] if self.bias_term else y
+        matrix, vector = self._shapes(flat.shape[-1])
+        weight, *bias = (*blobs, *w)
+        weight = weight.reshape(matrix)
+        if not self.transpose:
+            weight = weight.T  # (k, num_output)
+        if self.normalize and not blobs:
+            weight = weight * lax.rsqrt(jnp.sum(weight * weight, 0, keepdims=True) + NORM_EPS)
+        y = flat @ weight
+        return y + bias[0].reshape(vector) if self.bias_term else y
 
     def multiply_adds(self, bottoms: list[Shape], tops: list[Shape]) -> Any:
         return count(tops[0]) * count(bottoms[0][axis_of(bottoms[0], self.axis) :])

@@ -33,7 +33,8 @@ class Reduction(Layer, type="Reduction", block="reduction_param"):
 
     examples = (
         Example(
-            'layer { name: "mean" type: "Reduction" bottom: "x" top: "mean" reduction_param { operation: MEAN axis: 1 } }',
+            'layer { name: "mean" type: "Reduction" bottom: "x" top: "mean"\n'
+            "        reduction_param { operation: MEAN axis: 1 } }",
             {"x": (2, 3, 4)},
         ),
         Example(

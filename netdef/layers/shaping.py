@@ -53,7 +53,7 @@ class Concat(Layer, type="Concat", block="concat_param"):
             if others:
                 raise ShapeError(
                     f"{show(first)} and {show(shape)} cannot be joined along axis {axis}: axis {others[0]} is "
-                    f"{first[others[0]]} in one and {shape[others[0]]} in the other; make them equal or join elsewhere.",
+                    f"{first[others[0]]} in one and {shape[others[0]]} in the other; make them equal.",
                     bottom=i,
                 )
         total: Dim = 0

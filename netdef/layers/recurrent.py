@@ -1,0 +1,267 @@
+"""Recurrent layers over sequences, time first: LSTM, RNN, and LSTMUnit, one step of an LSTM.
+
+Each is one `lax.scan` over time.  `cont` (t, n) is 0 where a sequence begins and 1 where it goes on: sequences of any
+length can follow one another in a stream, and stream j of the next batch goes on where stream j of this one ended.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from ..fillers import Constant, Filler
+from ..layer import Array, Context, Example, Layer, Weight
+from ..lazy import jax, jnp, lax
+from ..schema import param
+from ..shape import Shape, ShapeError, count, show
+
+
+class _Recurrent(Layer):
+    """What LSTM and RNN share: bottoms, the carried state, and the scan."""
+
+    states: ClassVar[tuple[str, ...]]  # hidden states in the order of bottoms and tops
+    gates: ClassVar[int]  # rows of W for each output
+
+    n_bottoms = (1, 5)
+    n_tops = (1, 3)
+    block = "recurrent_param"
+
+    num_output: int = param("Length of the hidden state.", at_least=1)
+    weight_filler: Filler = param("Filler of the matrices.", default=Constant())
+    bias_filler: Filler = param("Filler of the biases.", default=Constant())
+    debug_info: bool = param("Print what happens in the unrolled net.", default=False, inert=True)
+    expose_hidden: bool = param("First hidden states come as bottoms, and last ones go out as tops.", default=False)
+    stateful: bool | None = param(
+        "Whether a batch starts from the last hidden state of the batch before; default: as in Caffe, which does so "
+        "with `cont` and without `expose_hidden`.",
+        default=None,
+    )
+    return_sequences: bool = param(
+        "Whether the outputs of all steps are given, or that of the last alone.", default=True
+    )
+
+    def infer(self, *bottoms: Shape) -> list[Shape]:
+        x = bottoms[0]
+        if len(x) < 3:
+            raise ShapeError(
+                f"a sequence has at least 3 axes (t, n, ...), and the input {show(x)} has {len(x)}; "
+                "for single numbers give a last axis of 1.",
+                bottom=0,
+            )
+        self._check_count(len(bottoms))
+        cont, static, hidden = self._parts(bottoms)
+        if cont is not None and cont != x[:2]:
+            raise ShapeError(
+                f"`cont` is {show(cont)}; it must be {show(x[:2])}, as the first axes of {show(x)}.", bottom=1
+            )
+        if static is not None and (len(static) < 2 or static[0] != x[1]):
+            raise ShapeError(
+                f"the static input {show(static)} must be (n, ...) with n = {x[1]} as in {show(x)}.", bottom=2
+            )
+        state = (1, x[1], self.num_output)
+        for i, shape in enumerate(hidden):
+            if shape != state:
+                raise ShapeError(
+                    f"hidden state `{self.states[i]}` is {show(shape)}; it must be {show(state)}.",
+                    bottom=len(bottoms) - len(hidden) + i,
+                )
+        y = (x[0], x[1], self.num_output) if self.return_sequences else (x[1], self.num_output)
+        return [y, *[state] * (len(self.states) if self.expose_hidden else 0)]
+
+    def _check_count(self, bottoms: int) -> None:
+        hidden = len(self.states) if self.expose_hidden else 0
+        names = "".join(f", {s}_0" for s in self.states[:hidden])
+        fewest = 2 + hidden if hidden else 1
+        if not fewest <= bottoms <= 3 + hidden:
+            raise ShapeError(
+                f"{bottoms} bottoms are given; {self.type} takes x, cont, [static]{names}: {fewest} to {3 + hidden}."
+            )
+        if len(self.top) not in (0, 1 + hidden):
+            raise ShapeError(
+                f"{len(self.top)} tops are given; {self.type} makes {1 + hidden} as `expose_hidden` is {str(bool(hidden)).lower()}."
+            )
+
+    def _parts(self, bottoms: tuple[Any, ...]) -> tuple[Any, Any, tuple[Any, ...]]:
+        """(cont or None, static input or None, exposed hidden states) of the bottoms behind x."""
+        hidden = len(self.states) if self.expose_hidden else 0
+        front = bottoms[: len(bottoms) - hidden]
+        return (
+            front[1] if len(front) > 1 else None,
+            front[2] if len(front) > 2 else None,
+            bottoms[len(front) :],
+        )
+
+    def _carries(self, bottoms: int) -> bool:
+        return (bottoms > 1 if self.stateful is None else self.stateful) and not self.expose_hidden
+
+    def weights(self, *bottoms: Shape) -> list[Weight]:
+        x, h, rows = bottoms[0], self.num_output, self.gates * self.num_output
+        _, static, _ = self._parts(bottoms)
+        made = [Weight((rows, count(x[2:])), self.weight_filler), Weight((rows,), self.bias_filler)]
+        if static is not None:
+            made.append(Weight((rows, count(static[1:])), self.weight_filler))
+        made += [Weight((rows, h), self.weight_filler), *self._output_weights()]
+        if self._carries(len(bottoms)):
+            made += [Weight((1, x[1], h), Constant(), kind="carry") for _ in self.states]
+        return made
+
+    def _output_weights(self) -> list[Weight]:
+        return []
+
+    def apply(self, w: tuple[Array, ...], *bottoms: Array, ctx: Context) -> list[Array]:
+        x = bottoms[0]
+        cont, static, hidden = self._parts(bottoms)
+        carries = self._carries(len(bottoms))
+        own = w[: len(w) - len(self.states)] if carries else w
+        rest = list(own[2:])
+        gates = x.reshape(*x.shape[:2], -1) @ own[0].T + own[1]  # (t, n, rows): all steps in one product
+        if static is not None:
+            gates = gates + static.reshape(static.shape[0], -1) @ rest.pop(0).T
+        if cont is None:
+            cont = jnp.ones(x.shape[:2], gates.dtype)
+            if self.stateful is None:
+                cont = cont.at[0].set(0)
+        cont = lax.stop_gradient(cont.astype(gates.dtype))[..., None]  # (t, n, 1)
+
+        # no gradient enters or leaves by the hidden states, exposed or carried: Caffe's truncated backpropagation
+        zero = jnp.zeros((x.shape[1], self.num_output), gates.dtype)
+        first = [lax.stop_gradient(h[0]) for h in hidden or (w[len(own) :] if carries else ())]
+        if not first or first[0].shape != zero.shape:  # nothing carried, or from a batch of another size
+            first = [zero] * len(self.states)
+        last, seen = lax.scan(lambda state, at: self._step(rest[0], state, *at), tuple(first), (gates, cont))
+        last = [lax.stop_gradient(h)[None] for h in last]  # (1, n, num_output) each
+        if carries and x.shape[1] == w[-1].shape[1]:
+            for i, state in enumerate(last):
+                ctx.update(len(own) + i, state)
+        y = self._output(rest[1:], seen if self.return_sequences else seen[-1])
+        return [y, *(last if self.expose_hidden else [])]
+
+    def _step(self, w_h: Array, state: tuple[Array, ...], gates: Array, cont: Array) -> tuple[tuple[Array, ...], Array]:
+        """(states, what is seen of them) after one step; `gates` (n, rows) is what x and the static input give."""
+        raise NotImplementedError
+
+    def _output(self, w: list[Array], seen: Array) -> Array:
+        return seen
+
+    def multiply_adds(self, bottoms: list[Shape], tops: list[Shape]) -> Any:
+        x, rows = bottoms[0], self.gates * self.num_output
+        return x[0] * x[1] * rows * (count(x[2:]) + self.num_output)
+
+
+class LSTM(_Recurrent, type="LSTM", block="recurrent_param"):
+    """A long short-term memory over a sequence, where (i, f, o, g) = W_x x + b + W_s s + W_h (cont h):
+
+        c = cont sigmoid(f) c + sigmoid(i) tanh(g),    h = sigmoid(o) tanh(c)
+
+    Bottoms: x (t, n, ...); optional cont (t, n), static s (n, ...); with `expose_hidden` h_0, c_0 (1, n, num_output).
+    Tops: h (t, n, num_output), or of the last step (n, num_output); with `expose_hidden` h_t, c_t (1, n, num_output).
+    Weights: W_x (4 num_output, k), b (4 num_output), [W_s], W_h (4 num_output, num_output).
+    Source: BVLC/caffe src/caffe/layers/lstm_layer.cpp and recurrent_layer.cpp; Hochreiter and Schmidhuber 1997.
+    Differs: x without cont is netdef's own (every batch starts from zero unless `stateful`), and so are `stateful` and
+    `return_sequences`.  As in Caffe no gradient passes through the exposed hidden states.
+    """
+
+    states = ("h", "c")
+    gates = 4
+
+    examples = (
+        Example(
+            'layer { name: "lstm" type: "LSTM" bottom: "x" bottom: "cont" top: "lstm"\n'
+            '        recurrent_param { num_output: 3 weight_filler { type: "uniform" min: -0.3 max: 0.3 } } }',
+            {"x": (4, 2, 3), "cont": (4, 2)},
+            integers={"cont": 2},
+        ),
+        Example(
+            'layer { name: "last" type: "LSTM" bottom: "x" top: "last"\n'
+            '        recurrent_param { num_output: 3 return_sequences: false weight_filler { type: "xavier" } } }',
+            {"x": (4, 2, 3)},
+        ),
+    )
+
+    def _step(self, w_h: Array, state: tuple[Array, ...], gates: Array, cont: Array) -> tuple[tuple[Array, ...], Array]:
+        h, c = state
+        c, h = _unit(gates + (cont * h) @ w_h.T, c, cont)
+        return (h, c), h
+
+
+def _unit(gates: Array, c: Array, cont: Array) -> tuple[Array, Array]:
+    """(c, h) after one step from the sums of the gates (..., 4 h), c (..., h) before, and cont (..., 1)."""
+    i, f, o, g = jnp.split(gates, 4, axis=-1)
+    c = cont * jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+    return c, jax.nn.sigmoid(o) * jnp.tanh(c)
+
+
+class RNN(_Recurrent, type="RNN", block="recurrent_param"):
+    """The plain recurrent layer:
+
+        h = tanh(W_x x + b + W_s s + W_h (cont h)),    o = tanh(W_o h + b_o)
+
+    Bottoms: x (t, n, ...); optional cont (t, n), static s (n, ...); with `expose_hidden` h_0 (1, n, num_output).
+    Tops: o (t, n, num_output), or of the last step (n, num_output); with `expose_hidden` h_t (1, n, num_output).
+    Weights: W_x (num_output, k), b, [W_s], W_h (num_output, num_output), W_o (num_output, num_output), b_o.
+    Source: BVLC/caffe src/caffe/layers/rnn_layer.cpp and recurrent_layer.cpp.
+    Differs: as LSTM does.
+    """
+
+    n_bottoms = (1, 4)
+    n_tops = (1, 2)
+    states = ("h",)
+    gates = 1
+
+    examples = (
+        Example(
+            'layer { name: "rnn" type: "RNN" bottom: "x" bottom: "cont" top: "rnn"\n'
+            '        recurrent_param { num_output: 3 weight_filler { type: "uniform" min: -0.3 max: 0.3 } } }',
+            {"x": (4, 2, 3), "cont": (4, 2)},
+            integers={"cont": 2},
+        ),
+    )
+
+    def _output_weights(self) -> list[Weight]:
+        return [
+            Weight((self.num_output, self.num_output), self.weight_filler),
+            Weight((self.num_output,), self.bias_filler),
+        ]
+
+    def _step(self, w_h: Array, state: tuple[Array, ...], gates: Array, cont: Array) -> tuple[tuple[Array, ...], Array]:
+        h = jnp.tanh(gates + (cont * state[0]) @ w_h.T)
+        return (h,), h
+
+    def _output(self, w: list[Array], seen: Array) -> Array:
+        return jnp.tanh(seen @ w[0].T + w[1])
+
+    def multiply_adds(self, bottoms: list[Shape], tops: list[Shape]) -> Any:
+        return super().multiply_adds(bottoms, tops) + count(tops[0]) * self.num_output
+
+
+class LSTMUnit(Layer, type="LSTMUnit"):
+    """One step of an LSTM, from the sums of its gates (see LSTM for the formula).
+
+    Bottoms: c (1, n, h), gates (1, n, 4 h) in the order i, f, o, g, cont (1, n).  Tops: c (1, n, h), h (1, n, h).
+    Source: BVLC/caffe src/caffe/layers/lstm_unit_layer.cpp.
+    Differs: the gradient for a cont that is neither 0 nor 1 is the true one.
+    """
+
+    n_bottoms = 3
+    n_tops = 2
+
+    examples = (
+        Example(
+            'layer { name: "unit" type: "LSTMUnit" bottom: "c" bottom: "gates" bottom: "cont" top: "c1" top: "h1" }',
+            {"c": (1, 2, 3), "gates": (1, 2, 12), "cont": (1, 2)},
+            integers={"cont": 2},
+        ),
+    )
+
+    def infer(self, c: Shape, gates: Shape, cont: Shape) -> list[Shape]:
+        if len(c) != 3 or c[0] != 1:
+            raise ShapeError(f"c must be (1, n, h), and it is {show(c)}.", bottom=0)
+        if gates != (1, c[1], 4 * c[2]):
+            raise ShapeError(
+                f"the gates must be {show((1, c[1], 4 * c[2]))} to go with c {show(c)}, not {show(gates)}.", bottom=1
+            )
+        if cont != (1, c[1]):
+            raise ShapeError(f"cont must be {show((1, c[1]))} to go with c {show(c)}, not {show(cont)}.", bottom=2)
+        return [c, c]
+
+    def apply(self, w: tuple[Array, ...], c: Array, gates: Array, cont: Array, *, ctx: Context) -> list[Array]:
+        return list(_unit(gates, c, lax.stop_gradient(cont.astype(c.dtype))[..., None]))
