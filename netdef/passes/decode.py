@@ -71,7 +71,8 @@ def decode_program(body: Message, report: Report) -> Program:
         else:
             (layer_fields if field.name == "layer" else solver_fields).append(field)
     net = _net(Message(tuple(own), body.span), report)
-    layers = [_input_layer(net)] if net.input else []
+    # Without shapes Caffe ignores `input`: the net has an Input layer or data layers of its own.
+    layers: list[Layer] = [_input_layer(net)] if net.input and (net.input_shape or net.input_dim) else []
     layers += [decode_layer(field, report) for field in layer_fields]
     solvers = [decode_solver(field.value, report) for field in solver_fields]
     for again in solver_fields[1:]:

@@ -1,0 +1,15 @@
+"""Every layer against what real Caffe and its forks computed: outputs, gradients and statistics of every recorded case."""
+
+from __future__ import annotations
+
+import pytest
+from golden_cases import arrays, hold, rows
+
+FOLDERS = ("layers", "forks/happynear", "forks/ssd")
+
+
+@pytest.mark.parametrize(("folder", "kind"), [(folder, kind) for folder in FOLDERS for kind in rows(folder)])
+def test_equals_caffe(folder: str, kind: str) -> None:
+    cases = arrays(folder, kind)
+    for row in rows(folder)[kind]:
+        hold(row, cases[row["id"]])
