@@ -1,0 +1,71 @@
+"""The wheel holds what it needs, and works where there is no checkout."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+if not (ROOT / "pyproject.toml").is_file():
+    pytest.skip("the tests of packaging need the checkout", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel of this checkout, built as any installer does."""
+    pytest.importorskip("hatchling")
+    folder = tmp_path_factory.mktemp("wheel")
+    code = f"from hatchling.build import build_wheel; print(build_wheel({str(folder)!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return folder / done.stdout.split()[-1]
+
+
+def test_the_wheel_holds_the_package_and_its_data(wheel: Path):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    wanted = {"netdef/py.typed", "netdef/grammar/netdef.lark", "netdef/language/tables.json"}
+    wanted |= {str(path.relative_to(ROOT)) for path in (ROOT / "netdef").rglob("*.py")}
+    assert wanted <= names
+    assert not [name for name in names if name.startswith(("tests/", "examples/", "grammar/"))]
+
+
+def test_the_wheel_has_the_command(wheel: Path):
+    with zipfile.ZipFile(wheel) as archive:
+        points = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))
+        assert "netdef = netdef.cli:main" in archive.read(points).decode()
+
+
+def test_an_installed_wheel_finds_its_grammar(wheel: Path, tmp_path: Path):
+    site = tmp_path / "site"
+    with zipfile.ZipFile(wheel) as archive:  # a pure wheel is installed by unpacking it
+        archive.extractall(site)
+    code = (
+        "import netdef, netdef.language.tables as t; print(netdef.__file__); print(len(t.grammar_text()) > 100);"
+        'print(netdef.load(\'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 } } }\').inputs)'
+    )
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    where, grammar, inputs = done.stdout.splitlines()
+    assert Path(where).is_relative_to(site)
+    assert (grammar, inputs) == ("True", "('x',)")
+
+
+def test_extras_say_what_they_are_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    assert set(extras) == {
+        *("caffe", "images", "tensorboard", "plot", "onnx", "lsp"),
+        *("cuda12", "cuda13", "tpu"),
+        *("test", "dev"),
+    }
+    pinned = [line for lines in (project["dependencies"], *extras.values()) for line in lines if "<" in line or "==" in line]
+    assert not pinned, f"an upper bound keeps users from newer versions: {pinned}"
