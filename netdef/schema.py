@@ -7,6 +7,7 @@
 
 `decode(PoolingBlock, message, report)` makes an instance of a parsed message; whatever is wrong goes to the report and the
 field keeps its default, so that later stages can go on.  The same declarations feed `netdef explain` and the reference.
+A field whose name Python or a base class has taken is declared with `_` behind it: `type_` is `type` in the file.
 Types: int, float, bool, str, an Enum (by name or number), a Block (a message), `tuple[T, ...]` (repeated), `T | None`.
 """
 
@@ -145,7 +146,7 @@ def _params(cls: type[Block]) -> dict[str, Param]:
         for name, value in vars(base).items():
             if isinstance(value, Param):
                 element, repeated = _element(hints[name])
-                found[name] = replace(value, name=name, type=element, repeated=repeated)
+                found[name] = replace(value, name=name.rstrip("_"), type=element, repeated=repeated)
             elif name in found:  # a subclass gave the field up for a constant
                 del found[name]
     return found
@@ -171,7 +172,7 @@ def decode(cls: type[B], message: Message, report: Report) -> B | None:
     values, spans, rest = take(chosen.params(), message, report)
     for field in rest:
         if field.name != chosen.selector:
-            unknown_field(field, chosen.params(), chosen.tolerated(), report)
+            unknown_field(field, [spec.name for spec in chosen.params().values()], chosen.tolerated(), report)
     return build(chosen, values, spans, message.span)
 
 
@@ -193,26 +194,30 @@ def take(
     spans: dict[str, tuple[Span, ...]] = {}
     first: dict[str, Field] = {}
     rest = []
+    attributes = {spec.name: attribute for attribute, spec in params.items()}
     for field in message.fields:
-        spec = params.get(field.name)
-        if spec is None:
+        name = attributes.get(field.name)
+        if name is None:
             rest.append(field)
             continue
+        spec = params[name]
         items = field.value.items if isinstance(field.value, ListValue) else (field.value,)
         decoded = [_value(spec, item, field, report) for item in items]
         places = tuple(item.span for item in items)
         if spec.repeated:
-            values[field.name] = (*values.get(field.name, ()), *(v for v in decoded if v is not None))
-            spans[field.name] = spans.get(field.name, ()) + places
-        elif field.name in first or len(items) != 1:
-            _given_twice(field, first.get(field.name), report)
+            values[name] = (*values.get(name, ()), *(v for v in decoded if v is not None))
+            spans[name] = spans.get(name, ()) + places
+        elif name in first or len(items) != 1:
+            _given_twice(field, first.get(name), report)
         elif decoded[0] is not None:
-            values[field.name], spans[field.name] = decoded[0], places
-        first.setdefault(field.name, field)
+            values[name], spans[name] = decoded[0], places
+        first.setdefault(name, field)
     for name, spec in params.items():
         if spec.required and name not in first:
             report.add(
-                codes.MISSING_FIELD, owner or message.span, f"`{name}` must be given here: {_lower_first(spec.doc)}"
+                codes.MISSING_FIELD,
+                owner or message.span,
+                f"`{spec.name}` must be given here: {_lower_first(spec.doc)}",
             )
     return values, spans, rest
 

@@ -1,12 +1,13 @@
-"""What the losses share: `loss_param`, the number that a sum is divided by, and the checks of labels."""
+"""What losses and metrics share: `loss_param`, the number that a sum is divided by, labels and their checks."""
 
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 from ..layer import Array, Layer
-from ..lazy import jnp
+from ..lazy import jax, jnp
 from ..schema import Block, param
 from ..shape import Shape, ShapeError, count, show
 
@@ -91,6 +92,18 @@ def look_up(scores: Array, label: Array, axis: int, ignore: int | None) -> Label
     classes = jnp.arange(scores.shape[axis], dtype=jnp.int32).reshape(-1, *[1] * (scores.ndim - axis - 1))
     counted = jnp.ones(at, bool) if ignore is None else label != ignore
     return Labelled(label, classes == label, counted, (label >= 0) & (label < scores.shape[axis]))
+
+
+def floored(x: Array, floor: float) -> Array:
+    """max(x, floor) with the gradient of x: Caffe floors probabilities in what it shows, not in what it learns from."""
+    return _floored()(x, floor)
+
+
+@cache
+def _floored() -> Any:
+    floor = jax.custom_jvp(jnp.maximum, nondiff_argnums=(1,))
+    floor.defjvp(lambda at, primals, tangents: (jnp.maximum(primals[0], at), tangents[0]))
+    return floor
 
 
 def check_batch(x: Shape, other: Shape, bottom: int = 1) -> None:

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import math
-from functools import cache
 from typing import Any
 
 from ..layer import Array, Context, Example, Layer
 from ..lazy import jax, jnp, lax
-from ..schema import param
+from ..schema import Block, param
 from ..shape import Shape, ShapeError, axis_of, count, show
 from .engine import Engine, engine
-from .loss import Loss, LossParam, check_labels, look_up
+from .loss import Loss, LossParam, check_labels, floored, look_up
 
-SMALLEST = 2.0**-126  # FLT_MIN: probabilities below it count as it, so that a loss is at most 87.3
-SMALLEST_LOG = math.log(SMALLEST)
+SMALLEST_LOG = math.log(2.0**-126)  # of FLT_MIN: smaller probabilities count as that, so a loss is at most 87.3
 
 
-class _AlongAxis(Layer):
+class SoftmaxAxis(Block):
+    """`softmax_param { }` where it stands beside a layer's own block."""
+
     axis: int = param("Axis of the classes; all others are positions of their own.", default=1)
     engine: Engine = engine()
 
 
-class Softmax(_AlongAxis, type="Softmax", block="softmax_param"):
+class Softmax(SoftmaxAxis, Layer, type="Softmax", block="softmax_param"):
     """y = exp(x) / sum of exp(x) along an axis: scores become probabilities.
 
     Bottoms: x (any shape).  Tops: y (as x).
@@ -45,7 +45,7 @@ class Softmax(_AlongAxis, type="Softmax", block="softmax_param"):
         return jax.nn.softmax(x, axis=self.axis)
 
 
-class SoftmaxWithLoss(_AlongAxis, Loss, type="SoftmaxWithLoss", block="softmax_param"):
+class SoftmaxWithLoss(SoftmaxAxis, Loss, type="SoftmaxWithLoss", block="softmax_param"):
     """Mean over positions of -log softmax(x)[label]: the cross-entropy of classes.
 
     Bottoms: x (n, classes, ...); label, a whole number for each position of x; a weight for each position, if there is
@@ -108,7 +108,7 @@ class SoftmaxWithLoss(_AlongAxis, Loss, type="SoftmaxWithLoss", block="softmax_p
         axis = self.axis % x.ndim
         rule = self.loss_param
         seen = look_up(x, label, axis, rule.ignore_label)
-        log_p = floored_log(jax.nn.log_softmax(x, axis))
+        log_p = floored(jax.nn.log_softmax(x, axis), SMALLEST_LOG)
         smooth = rule.label_smoothing or self.label_smooth_factor
         each = -jnp.sum(jnp.where(seen.hit, log_p, 0.0), axis, keepdims=True)
         if smooth:
@@ -124,15 +124,3 @@ class SoftmaxWithLoss(_AlongAxis, Loss, type="SoftmaxWithLoss", block="softmax_p
         inner = math.prod(x.shape[axis + 1 :])
         loss = jnp.sum(each) / rule.divisor(valid, math.prod(x.shape[:axis]), inner)
         return self.tops(loss, lax.stop_gradient(jax.nn.softmax(x, axis)))
-
-
-def floored_log(log_p: Array) -> Array:
-    """max(log_p, log of FLT_MIN), with the gradient of log_p alone: Caffe floors what it shows, not what it learns."""
-    return _floored()(log_p)
-
-
-@cache
-def _floored() -> Any:
-    floor = jax.custom_jvp(lambda log_p: jnp.maximum(log_p, SMALLEST_LOG))
-    floor.defjvp(lambda primals, tangents: (floor(*primals), tangents[0]))
-    return floor

@@ -37,7 +37,7 @@ class NetParameter(Block):
     input: tuple[str, ...] = param("Blobs that are fed from outside (today: an Input layer).", default=())
     input_shape: tuple[BlobShape, ...] = param("Shape of each input.", default=())
     input_dim: tuple[int, ...] = param("Four dimensions of each input.", default=(), at_least=0)
-    force_backward: bool = param("Gradients reach the inputs anyway.", default=False, inert=True)
+    force_backward: bool = param("Gradients are computed everywhere, down to the inputs.", default=False)
     state: NetState | None = param("Phase, level and stages.", default=None)
     debug_info: bool = param("Print means of blobs and gradients while training.", default=False)
     default_forward_type: str | None = param("Precision of the NVIDIA fork.", default=None, inert=True)
@@ -127,7 +127,7 @@ def decode_layer(field: Field, report: Report) -> Layer:
         values |= own_values
         spans |= own_spans
         for extra in own_rest:
-            unknown_field(extra, own, cls.tolerated(), report)
+            unknown_field(extra, [spec.name for spec in own.values()], cls.tolerated(), report)
     layer = build(cls, values, spans, field.span)
     if unknown and type_field is not None and isinstance(type_field.value, Scalar):
         layer.__dict__["type"] = str(type_field.value.value)

@@ -1,0 +1,240 @@
+"""Losses of classes beside the softmax's own: sigmoid cross-entropy, hinge, information gain, focal."""
+
+from __future__ import annotations
+
+import enum
+import math
+
+from ..layer import Array, Context, Example
+from ..lazy import jax, jnp, lax
+from ..schema import param
+from ..shape import Shape, ShapeError, Unavailable, axis_of, count, show
+from .loss import (
+    Loss,
+    LossParam,
+    Normalization,
+    check_labels,
+    check_one_label,
+    check_same_count,
+    floored,
+    look_up,
+)
+from .softmax import SMALLEST_LOG, SoftmaxAxis
+
+LOG_THRESHOLD = 1e-20  # kLOG_THRESHOLD of Caffe: probabilities below it count as it
+
+
+class SigmoidCrossEntropyLoss(Loss, type="SigmoidCrossEntropyLoss"):
+    """-sum of t log s(x) + (1 - t) log(1 - s(x)), s the sigmoid: the cross-entropy of independent yes and no.
+
+    Bottoms: x (n, ...); t, as many values from 0 to 1.  Tops: loss ().
+    Divided by n unless `loss_param` says otherwise; FULL and VALID count values.
+    Source: BVLC/caffe src/caffe/layers/sigmoid_cross_entropy_loss_layer.cpp.  Differs: nothing.
+    """
+
+    loss_param: LossParam = param(
+        "Which targets count, and what the sum is divided by.", default=LossParam(), beside=True
+    )
+
+    examples = (
+        Example(
+            'layer { name: "loss" type: "SigmoidCrossEntropyLoss" bottom: "x" bottom: "target" top: "loss" }',
+            {"x": (3, 4), "target": (3, 4)},
+            integers={"target": 2},
+        ),
+    )
+
+    def infer(self, x: Shape, target: Shape) -> Shape:
+        check_same_count(x, target)
+        return ()
+
+    def apply(self, w: tuple[Array, ...], x: Array, target: Array, *, ctx: Context) -> Array:
+        target = lax.stop_gradient(target).reshape(x.shape)
+        ignore = self.loss_param.ignore_label
+        counted = jnp.ones(x.shape, bool) if ignore is None else target.astype(jnp.int32) != ignore
+        each = jax.nn.softplus(x) - x * target
+        divisor = self.loss_param.divisor(
+            jnp.sum(counted), x.shape[0], math.prod(x.shape[1:]), Normalization.BATCH_SIZE
+        )
+        return jnp.sum(jnp.where(counted, each, 0.0)) / divisor
+
+
+class MultinomialLogisticLoss(Loss, type="MultinomialLogisticLoss"):
+    """-sum of log p[label] / n, where p are probabilities already.
+
+    Bottoms: p (n, classes...), flattened; label (n).  Tops: loss ().
+    Probabilities below 1e-20 count as that; SoftmaxWithLoss is the better conditioned way.
+    Source: BVLC/caffe src/caffe/layers/multinomial_logistic_loss_layer.cpp.
+    Differs: a label that is no class makes the loss NaN, where Caffe reads foreign memory.
+    """
+
+    examples = (
+        Example(
+            'layer { name: "prob" type: "Softmax" bottom: "x" top: "prob" }\n'
+            'layer { name: "loss" type: "MultinomialLogisticLoss" bottom: "prob" bottom: "label" top: "loss" }',
+            {"x": (3, 4), "label": (3,)},
+            integers={"label": 4},
+        ),
+    )
+
+    def infer(self, p: Shape, label: Shape) -> Shape:
+        check_one_label(p, label)
+        return ()
+
+    def apply(self, w: tuple[Array, ...], p: Array, label: Array, *, ctx: Context) -> Array:
+        p = p.reshape(p.shape[0], -1)
+        seen = look_up(p, label, 1, None)
+        own = jnp.sum(jnp.where(seen.hit, p, 0.0), 1, keepdims=True)
+        return -jnp.sum(jnp.where(seen.right, jnp.log(floored(own, LOG_THRESHOLD)), jnp.nan)) / p.shape[0]
+
+
+class Norm(enum.Enum):
+    """Which power of the hinge is summed."""
+
+    L1 = 1
+    L2 = 2
+
+
+class HingeLoss(Loss, type="HingeLoss", block="hinge_loss_param"):
+    """sum of max(0, 1 - y x)^p / n over classes, y = 1 for the label and -1 for all others: one against all.
+
+    Bottoms: x (n, classes...), flattened; label (n).  Tops: loss ().
+    Source: BVLC/caffe src/caffe/layers/hinge_loss_layer.cpp.
+    Differs: a label that is no class makes the loss NaN, where Caffe writes to foreign memory.
+    """
+
+    norm: Norm = param("L1 sums the hinges, L2 their squares.", default=Norm.L1)
+
+    examples = (
+        Example(
+            'layer { name: "loss" type: "HingeLoss" bottom: "x" bottom: "label" top: "loss"\n'
+            "        hinge_loss_param { norm: L2 } }",
+            {"x": (3, 4), "label": (3,)},
+            integers={"label": 4},
+        ),
+    )
+
+    def infer(self, x: Shape, label: Shape) -> Shape:
+        check_one_label(x, label)
+        return ()
+
+    def apply(self, w: tuple[Array, ...], x: Array, label: Array, *, ctx: Context) -> Array:
+        x = x.reshape(x.shape[0], -1)
+        seen = look_up(x, label, 1, None)
+        short = 1 + jnp.where(seen.hit, -x, x)
+        hinge = jnp.where(short > 0, short, 0.0)
+        each = hinge if self.norm is Norm.L1 else hinge * hinge
+        return jnp.sum(jnp.where(seen.right, each, jnp.nan)) / x.shape[0]
+
+
+class InfogainLoss(Loss, type="InfogainLoss", block="infogain_loss_param"):
+    """-sum over classes k of H[label, k] log softmax(x)[k]: a cross-entropy that weighs every confusion of classes.
+
+    Bottoms: x (n, classes, ...); label, a whole number for each position of x; H, classes x classes values.
+    Tops: loss (); softmax(x), as x, if there is a second.
+    Source: BVLC/caffe src/caffe/layers/infogain_loss_layer.cpp.
+    Differs: H is read from a blob only, not yet from `source`; a label that is no class makes the loss NaN.
+    """
+
+    n_bottoms = (2, 3)
+    n_tops = (0, 2)
+
+    source: str | None = param("File (binaryproto) of H, where it is no third bottom.", default=None)
+    axis: int = param("Axis of the classes.", default=1)
+    loss_param: LossParam = param(
+        "Which labels count, and what the sum is divided by.", default=LossParam(), beside=True
+    )
+
+    examples = (
+        Example(
+            'layer { name: "loss" type: "InfogainLoss" bottom: "x" bottom: "label" bottom: "H" top: "loss"\n'
+            "        propagate_down: true propagate_down: false propagate_down: false }",
+            {"x": (3, 4), "label": (3,), "H": (1, 1, 4, 4)},
+            integers={"label": 4, "H": 3},
+        ),
+    )
+
+    def infer(self, x: Shape, label: Shape, h: Shape | None = None) -> list[Shape]:
+        axis = axis_of(x, self.axis)
+        check_labels(x, label, axis)
+        if self.loss_param.normalize is not None:
+            raise ShapeError(
+                "`normalize` is too old for this layer; write `normalization` instead.", field="loss_param"
+            )
+        if h is None and self.source is None:
+            raise ShapeError("the matrix H is missing; give it as a third bottom, or its file as `source`.")
+        if h is None:
+            raise Unavailable(
+                f"its matrix stands in {self.source}, which cannot be read yet; give it as a third bottom"
+            )
+        if count(h) != x[axis] * x[axis]:
+            raise ShapeError(
+                f"the matrix H is {show(h)}, {count(h)} values, but {x[axis]} classes need {x[axis]} x {x[axis]}.",
+                bottom=2,
+            )
+        return self.tops((), x)
+
+    def apply(self, w: tuple[Array, ...], x: Array, label: Array, h: Array, *, ctx: Context) -> list[Array]:
+        axis, classes = self.axis % x.ndim, x.shape[self.axis]
+        seen = look_up(x, label, axis, self.loss_param.ignore_label)
+        log_p = floored(jax.nn.log_softmax(x, axis), math.log(LOG_THRESHOLD))
+        rows = lax.stop_gradient(h).reshape(classes, classes)[jnp.clip(seen.label, 0, classes - 1)]
+        rows = jnp.moveaxis(rows.squeeze(axis), -1, axis)  # (outer..., classes, inner...): the row of each label
+        each = -jnp.sum(rows * log_p, axis, keepdims=True)
+        each = jnp.where(seen.counted, jnp.where(seen.right, each, jnp.nan), 0.0)
+        outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
+        loss = jnp.sum(each) / self.loss_param.divisor(jnp.sum(seen.counted), outer, inner)
+        return self.tops(loss, lax.stop_gradient(jax.nn.softmax(x, axis)))
+
+
+class FocalType(enum.Enum):
+    """The factor before the logarithm."""
+
+    ORIGIN = 0
+    LINEAR = 1
+    ONEADDP = 2
+
+
+class FocalLoss(Loss, type="FocalLoss", block="focal_loss_param"):
+    """-(alpha - p)^gamma log p, p = softmax(x)[label]: what is learned already weighs less; ONEADDP: (alpha + p)^gamma.
+
+    Bottoms: x (n, classes, ...); label, a whole number for each position of x.
+    Tops: loss (); softmax(x), as x, if there is a second.
+    Source: happynear/caffe-windows src/caffe/layers/focal_loss_layer.cpp after Lin et al. 2017, where alpha is 1.
+    Differs: the gradient is exact for every alpha, the fork's for 1 alone; LINEAR is ORIGIN, as in the fork.
+    """
+
+    n_tops = (0, 2)
+
+    type_: FocalType = param("The factor: alpha - p, or for ONEADDP alpha + p.", default=FocalType.ORIGIN)
+    gamma: float = param("Power of the factor.", default=2.0, at_least=0)
+    alpha: float = param("What p is taken from, or added to.", default=1.0, above=0)
+    beta: float = param("Not used by the fork's formula.", default=1.0, inert=True)
+    loss_param: LossParam = param(
+        "Which labels count, and what the sum is divided by.", default=LossParam(), beside=True
+    )
+    softmax_param: SoftmaxAxis = param("Along which axis the softmax is taken.", default=SoftmaxAxis(), beside=True)
+
+    examples = (
+        Example(
+            'layer { name: "loss" type: "FocalLoss" bottom: "x" bottom: "label" top: "loss" }',
+            {"x": (3, 4), "label": (3,)},
+            integers={"label": 4},
+        ),
+    )
+
+    def infer(self, x: Shape, label: Shape) -> list[Shape]:
+        check_labels(x, label, axis_of(x, self.softmax_param.axis))
+        return self.tops((), x)
+
+    def apply(self, w: tuple[Array, ...], x: Array, label: Array, *, ctx: Context) -> list[Array]:
+        axis = self.softmax_param.axis % x.ndim
+        seen = look_up(x, label, axis, self.loss_param.ignore_label)
+        log_p = jnp.sum(jnp.where(seen.hit, jax.nn.log_softmax(x, axis), 0.0), axis, keepdims=True)
+        p = jnp.exp(log_p)
+        factor = self.alpha + p if self.type_ is FocalType.ONEADDP else self.alpha - p
+        each = -(factor**self.gamma) * floored(log_p, SMALLEST_LOG)
+        each = jnp.where(seen.counted, jnp.where(seen.right, each, jnp.nan), 0.0)
+        outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
+        loss = jnp.sum(each) / self.loss_param.divisor(jnp.sum(seen.counted), outer, inner)
+        return self.tops(loss, lax.stop_gradient(jax.nn.softmax(x, axis)))
