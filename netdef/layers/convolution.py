@@ -64,7 +64,7 @@ class _Sliding(Layer):
         sides = {name: getattr(self, name) for name in ("pad_t", "pad_b", "pad_l", "pad_r")}
         given = next((name for name, value in sides.items() if value is not None), None)
         if given is None:
-            return tuple((p, p) for p in per_axis(self, "pad", "pad", axes, 0))
+            return tuple((p, p) for p in per_axis(self, "pad", "pad", axes, 0, lone=True))
         both = "pad" if self.pad else "pad_h" if self.pad_h is not None else "pad_w" if self.pad_w is not None else None
         if both is not None:
             raise ShapeError(f"`{given}` and `{both}` are both given; give one of them.", field=given)

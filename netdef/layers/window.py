@@ -1,7 +1,7 @@
 """What windows that slide over an image have in common: their sides given once or per axis, and where they stand.
 
-Takes the fields of a layer as written (`kernel_size`, or `kernel_h` and `kernel_w`) and gives one number per spatial axis;
-takes shapes and gives the size of the result.  Knows nothing of what is computed in a window.
+Takes the fields of a layer as written (`kernel_size`, or `kernel_h` and `kernel_w`) and gives one number per spatial
+axis; takes shapes and gives the size of the result.  Knows nothing of what is computed in a window.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ class Engine(enum.Enum):
     MKLDNN = 4
 
 
-def per_axis(block: Block, name: str, short: str, axes: int, default: int | None = None) -> tuple[int, ...]:
-    """The values of a repeated field `name` for each of `axes` spatial axes, or those of `short`_h and `short`_w.
+def per_axis(
+    block: Block, name: str, short: str, axes: int, default: int | None = None, *, lone: bool = False
+) -> tuple[int, ...]:
+    """The values of a repeated field `name` for each of `axes` spatial axes, or those of `short`_h and `short`_w, of
+    which one may be left out (it is 0) if `lone`.
 
     ShapeError where both ways are mixed, where a number is missing, or where there are too few or too many."""
     listed: tuple[int, ...] = getattr(block, name)
@@ -39,7 +42,7 @@ def per_axis(block: Block, name: str, short: str, axes: int, default: int | None
             f"`{given}` is for 2 spatial axes, and the input has {axes}; give `{name}` once, or {axes} times.",
             field=given,
         )
-    if (h is None or w is None) and default != 0:  # a missing pad is 0
+    if (h is None or w is None) and not lone:
         other = f"{short}_w" if w is None else f"{short}_h"
         raise ShapeError(f"`{given}` is given without `{other}`; give both, or `{name}` once.", field=given)
     return (h or 0, w or 0)
@@ -52,7 +55,8 @@ def _spread(listed: tuple[int, ...], name: str, axes: int, default: int | None) 
         return (default,) * axes
     if len(listed) not in (1, axes):
         raise ShapeError(
-            f"`{name}` is given {len(listed)} times, and the input has {axes} spatial axes; give it once, or {axes} times.",
+            f"`{name}` is given {len(listed)} times, and the input has {axes} spatial axes; "
+            f"give it once, or {axes} times.",
             field=name,
         )
     return listed * axes if len(listed) == 1 else listed

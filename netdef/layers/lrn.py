@@ -1,0 +1,87 @@
+"""Local response normalisation: LRN."""
+
+from __future__ import annotations
+
+import enum
+from functools import reduce
+from typing import Any
+
+from ..layer import Array, Context, Example, Layer
+from ..lazy import jnp, lax
+from ..schema import param
+from ..shape import Shape, ShapeError, show
+from .reduce_windows import Windows, window_sum
+from .window import Engine
+
+
+class NormRegion(enum.Enum):
+    """Over which neighbours the squares are summed."""
+
+    ACROSS_CHANNELS = 0
+    WITHIN_CHANNEL = 1
+
+
+class LRN(Layer, type="LRN", block="lrn_param"):
+    """y = x (k + alpha / n S)^-beta, S the sum of x^2 over the n = `local_size` channels around x, or
+    y = x (1 + alpha / n^2 S)^-beta, S the sum over the n x n pixels around x in its channel.
+
+    Bottoms: x (n, c, h, w).  Tops: y (as x).
+    Source: BVLC/caffe src/caffe/layers/lrn_layer.cpp; Krizhevsky et al. 2012.
+    Differs: any number of spatial axes.  As in Caffe, WITHIN_CHANNEL has 1 in place of `k`.
+    """
+
+    local_size: int = param("Number of channels, or side of the square; odd.", default=5, at_least=1)
+    alpha: float = param("Weight of the sum of squares.", default=1.0)
+    beta: float = param("Exponent.", default=0.75)
+    norm_region: NormRegion = param("Over which neighbours the squares are summed.", default=NormRegion.ACROSS_CHANNELS)
+    k: float = param("Added to the sum.", default=1.0)
+    engine: Engine = param("Which implementation of Caffe runs.", default=Engine.DEFAULT, inert=True)
+
+    examples = (
+        Example(
+            'layer { name: "norm" type: "LRN" bottom: "x" top: "norm" lrn_param { local_size: 3 alpha: 0.1 } }',
+            {"x": (2, 6, 3, 4)},
+        ),
+        Example(
+            'layer { name: "norm" type: "LRN" bottom: "x" top: "norm"\n'
+            "        lrn_param { local_size: 3 alpha: 0.1 norm_region: WITHIN_CHANNEL } }",
+            {"x": (2, 3, 5, 4)},
+        ),
+    )
+
+    def infer(self, x: Shape) -> Shape:
+        if self.local_size % 2 == 0:
+            raise ShapeError(
+                f"`local_size` is {self.local_size}, which has no middle; give {self.local_size - 1} or "
+                f"{self.local_size + 1}.",
+                field="local_size",
+            )
+        first = self._first_axis()
+        if len(x) <= first:
+            raise ShapeError(
+                f"the input {show(x)} has {len(x)} axes, and {self.norm_region.name} needs at least {first + 1}.",
+                bottom=0,
+            )
+        return x
+
+    def _first_axis(self) -> int:
+        return 1 if self.norm_region is NormRegion.ACROSS_CHANNELS else 2
+
+    def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
+        n, first = self.local_size, self._first_axis()
+        axes = [1] if first == 1 else range(2, x.ndim)
+        windows = [Windows(axis, n, 1, n // 2, x.shape[axis]) for axis in axes]
+        squares = reduce(window_sum, windows, x * x)
+        base = (self.k if first == 1 else 1.0) + (self.alpha / n ** len(windows)) * squares
+        return x * _power(base, -self.beta)
+
+    def multiply_adds(self, bottoms: list[Shape], tops: list[Shape]) -> Any:
+        return 0
+
+
+def _power(base: Array, exponent: float) -> Array:
+    """base ** exponent, by roots for the exponents that nets use: several times faster than a power."""
+    if exponent == -0.75:
+        root = lax.rsqrt(base)
+        return root * jnp.sqrt(root)
+    return lax.rsqrt(base) if exponent == -0.5 else base**exponent

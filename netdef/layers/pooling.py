@@ -1,0 +1,293 @@
+"""Layers that reduce windows of an image to one number: Pooling, SPP, GlobalPooling."""
+
+from __future__ import annotations
+
+import enum
+import math
+from functools import reduce
+from typing import Any
+
+from ..layer import Array, Context, Example, Layer
+from ..lazy import jax, jnp, np
+from ..schema import param
+from ..shape import UNKNOWN, Dim, Shape, ShapeError, axis_of, count, known, show
+from .reduce_windows import Windows, window_argmax, window_elements, window_max, window_sum
+from .window import Engine, axis_names, per_axis
+
+
+class PoolMethod(enum.Enum):
+    """What is taken from a window."""
+
+    MAX = 0
+    AVE = 1
+    STOCHASTIC = 2
+
+
+class RoundMode(enum.Enum):
+    """Whether a last window that is not whole counts."""
+
+    CEIL = 0
+    FLOOR = 1
+
+
+class Pooling(Layer, type="Pooling", block="pooling_param"):
+    """y = the maximum, the mean, or a random element of each window.
+
+    Bottoms: x (n, c, spatial...).
+    Tops: y (n, c, ceil((size + 2 pad - kernel) / stride) + 1 ...), of which a last window that starts in the padding is
+    dropped; with MAX a second top may take where each maximum was, as row * width + column.
+    AVE divides by the part of the window that lies in the padded image.  STOCHASTIC draws an element with a probability
+    in proportion to it, and in phase TEST gives sum x^2 / sum x (Zeiler and Fergus 2013); it is for x >= 0.
+    The gradient of MAX goes to the first of equal maxima.
+    Source: BVLC/caffe src/caffe/layers/pooling_layer.cpp, pooling_layer.cu; `ceil_mode`: the fork of the DenseNet nets.
+    Differs: any number of spatial axes; a window wholly outside the image gives 0, and in Caffe -FLT_MAX or NaN.
+    """
+
+    n_tops = (1, 2)
+
+    pool: PoolMethod = param("What is taken from a window.", default=PoolMethod.MAX)
+    kernel_size: tuple[int, ...] = param("Side of the window.", default=(), at_least=1)
+    kernel_h: int | None = param("Height of the window.", default=None, at_least=1)
+    kernel_w: int | None = param("Width of the window.", default=None, at_least=1)
+    stride: tuple[int, ...] = param("Step of the window; 1 if not given.", default=(), at_least=1)
+    stride_h: int | None = param("Step downwards.", default=None, at_least=1)
+    stride_w: int | None = param("Step to the right.", default=None, at_least=1)
+    pad: tuple[int, ...] = param("Width of the border around the image; 0 if not given.", default=(), at_least=0)
+    pad_h: int | None = param("Height of the border above and below.", default=None, at_least=0)
+    pad_w: int | None = param("Width of the border left and right.", default=None, at_least=0)
+    global_pooling: bool = param("The window is the whole image.", default=False)
+    round_mode: RoundMode = param("Whether a last window that is not whole counts.", default=RoundMode.CEIL)
+    ceil_mode: bool | None = param("`round_mode` as a fork spells it: true for CEIL.", default=None)
+    engine: Engine = param("Which implementation of Caffe runs.", default=Engine.DEFAULT, inert=True)
+
+    examples = (
+        Example(
+            'layer { name: "pool" type: "Pooling" bottom: "x" top: "pool"\n'
+            "        pooling_param { pool: MAX kernel_size: 3 stride: 2 } }",
+            {"x": (2, 3, 7, 6)},
+            differentiable=False,
+        ),
+        Example(
+            'layer { name: "pool" type: "Pooling" bottom: "x" top: "pool"\n'
+            "        pooling_param { pool: AVE kernel_h: 3 kernel_w: 2 stride: 2 pad: 1 round_mode: FLOOR } }",
+            {"x": (2, 3, 7, 6)},
+        ),
+        Example(
+            'layer { name: "pool" type: "Pooling" bottom: "x" top: "pool"\n'
+            "        pooling_param { pool: AVE global_pooling: true } }",
+            {"x": (2, 3, 5, 4)},
+        ),
+    )
+
+    def infer(self, x: Shape) -> list[Shape]:
+        if len(x) < 3:
+            raise ShapeError(
+                f"the input {show(x)} has {len(x)} axes; pooling needs batch, channels and at least one spatial axis.",
+                bottom=0,
+            )
+        masked = len(self.top) > 1
+        if masked and self.pool is not PoolMethod.MAX:
+            raise ShapeError(
+                f"{len(self.top)} tops are given, and pool is {self.pool.name}; only MAX has a second top.", field="top"
+            )
+        kernel, stride, pad = self._kernel(x), self._strides(x), self._pads(x)
+        self._check(kernel, stride, pad)
+        spatial = zip(x[2:], kernel, stride, pad, axis_names(len(x) - 2), strict=True)
+        shape = (*x[:2], *(self._steps(*axis, padded=any(pad)) for axis in spatial))
+        return [shape] * (2 if masked else 1)
+
+    def _kernel(self, x: Shape) -> Shape:
+        if not self.global_pooling:
+            return per_axis(self, "kernel_size", "kernel", len(x) - 2)
+        given = next((f for f in ("kernel_size", "kernel_h", "kernel_w") if getattr(self, f)), None)
+        if given:
+            raise ShapeError(f"`{given}` is given, and `global_pooling` takes the whole image; drop one.", field=given)
+        return x[2:]
+
+    def _strides(self, x: Shape) -> tuple[int, ...]:
+        return per_axis(self, "stride", "stride", len(x) - 2, 1)
+
+    def _pads(self, x: Shape) -> tuple[int, ...]:
+        return per_axis(self, "pad", "pad", len(x) - 2, 0)
+
+    def _check(self, kernel: Shape, stride: tuple[int, ...], pad: tuple[int, ...]) -> None:
+        if self.global_pooling and (any(pad) or any(s != 1 for s in stride)):
+            field = "pad" if any(pad) else "stride"
+            raise ShapeError(f"`global_pooling` has pad 0 and stride 1; drop `{field}`.", field=field)
+        if any(pad) and self.pool is PoolMethod.STOCHASTIC:
+            raise ShapeError(
+                f"`pad` is {max(pad)}, and STOCHASTIC pooling has no padding; use MAX or AVE.", field="pad"
+            )
+        for k, p in zip(kernel, pad, strict=True):
+            if p >= k and p > 0:
+                raise ShapeError(f"`pad` is {p} and the window only {k}; pad by {k - 1} at most.", field="pad")
+        if (
+            self.given("round_mode")
+            and self.ceil_mode is not None
+            and self._ceil != (self.round_mode is RoundMode.CEIL)
+        ):
+            raise ShapeError(
+                f"`ceil_mode` and `round_mode: {self.round_mode.name}` say opposite things.", field="ceil_mode"
+            )
+
+    @property
+    def _ceil(self) -> bool:
+        return self.round_mode is RoundMode.CEIL if self.ceil_mode is None else self.ceil_mode
+
+    def _steps(self, size: Dim, kernel: Dim, stride: int, pad: int, axis: str, *, padded: bool) -> Dim:
+        """How many windows stand along an axis."""
+        room = size + 2 * pad - kernel
+        steps = (-(-room // stride) if self._ceil else room // stride) + 1
+        if padded and (steps - 1) * stride >= size + pad:
+            steps = steps - 1  # it would start in the padding
+        if steps < 1:
+            raise ShapeError(
+                f"the window is {kernel} long and the input only {size + 2 * pad} in its {axis}; "
+                f"make the window smaller.",
+                field="kernel_size",
+            )
+        return steps
+
+    def windows(self, x: Shape) -> list[Windows]:
+        """The windows that reach into the image, the last axis first."""
+        rows = zip(x[2:], self._kernel(x), self._strides(x), self._pads(x), self.infer(x)[0][2:], strict=True)
+        found = [
+            Windows(2 + i, kernel, stride, pad, min(steps, (size + pad - 1) // stride + 1))
+            for i, (size, kernel, stride, pad, steps) in enumerate(rows)
+        ]
+        return found[::-1]
+
+    def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> list[Array]:
+        tops = self.infer(x.shape)
+        windows = self.windows(x.shape)
+        if self.pool is PoolMethod.AVE:
+            made = [reduce(window_sum, windows, x) / self._areas(x.shape, windows)]
+        elif self.pool is PoolMethod.STOCHASTIC:
+            made = [_sample(x, windows, ctx.rng()) if ctx.train else _expect(x, windows)]
+        else:
+            made = [reduce(window_max, windows, x)]
+            if len(tops) > 1:
+                made.append(_where(x, windows))
+        # Windows with a stride beyond their size may lie outside the image altogether: 0.
+        return [jnp.pad(y, [(0, t - s) for s, t in zip(y.shape, tops[0], strict=True)]) for y in made]
+
+    def _areas(self, x: Shape, windows: list[Windows]) -> Any:
+        """By how much AVE divides each sum, broadcast over the image: a number where it is the same everywhere."""
+        area = np.ones((1,) * (len(x) - 2), np.float32)
+        for v in windows:
+            starts = np.arange(v.steps) * v.stride - v.before
+            lengths = np.minimum(starts + v.size, x[v.axis] + v.before) - starts
+            area = area * lengths.reshape(-1, *(1,) * (len(x) - v.axis - 1)).astype(np.float32)
+        return area if np.ptp(area) else area.flat[0]
+
+
+def _where(x: Array, windows: list[Windows]) -> Array:
+    """Where each first maximum is in its image, counted along the rows, as floats (n, c, steps...)."""
+    image = x.shape[2:]
+    place = jnp.broadcast_to(jnp.arange(math.prod(image)).reshape(image), x.shape)
+    for v in windows:
+        x, offset = window_argmax(x, v)
+        places = window_elements(place, v, 0)
+        place = reduce(jnp.add, [jnp.where(offset == i, p, 0) for i, p in enumerate(places)])
+    return place.astype(x.dtype)
+
+
+def _sample(x: Array, windows: list[Windows], key: Array) -> Array:
+    """A random element of each window, drawn with a probability in proportion to it."""
+    elements = [x]
+    for v in windows:
+        elements = [e for part in elements for e in window_elements(part, v, 0)]
+    stacked = jnp.stack(elements)  # (elements, n, c, steps...)
+    reached = jnp.cumsum(stacked, 0)
+    draw = jax.random.uniform(key, reached.shape[1:], x.dtype) * reached[-1]
+    chosen = jnp.argmax(reached >= draw, 0, keepdims=True)  # the first whose running sum reaches the draw
+    return jnp.take_along_axis(stacked, chosen, 0)[0]
+
+
+def _expect(x: Array, windows: list[Windows]) -> Array:
+    """The mean of what `_sample` draws: sum x^2 / sum x, 0 where all of x is."""
+    total = reduce(window_sum, windows, x)
+    some = total > 0
+    return jnp.where(some, reduce(window_sum, windows, x * x) / jnp.where(some, total, 1), 0)
+
+
+class SPP(Layer, type="SPP", block="spp_param"):
+    """Spatial pyramid pooling: level i pools the image into 2^i x 2^i bins; all bins of all levels become one vector,
+    so that images of any size give vectors of one length.
+
+    Bottoms: x (n, c, h, w).  Tops: y (n, c (1 + 4 + 16 + ...)); (n, c, 1, 1) with one level.
+    Source: BVLC/caffe src/caffe/layers/spp_layer.cpp; He et al. 2014.  Differs: nothing.
+    """
+
+    pyramid_height: int = param("Number of levels.", at_least=1)
+    pool: PoolMethod = param("What is taken from a bin.", default=PoolMethod.MAX)
+    engine: Engine = param("Which implementation of Caffe runs.", default=Engine.DEFAULT, inert=True)
+
+    examples = (
+        Example(
+            'layer { name: "spp" type: "SPP" bottom: "x" top: "spp" spp_param { pyramid_height: 2 pool: AVE } }',
+            {"x": (2, 3, 6, 5)},
+        ),
+    )
+
+    def infer(self, x: Shape) -> Shape:
+        if len(x) != 4:
+            raise ShapeError(
+                f"the input {show(x)} has {len(x)} axes; SPP takes batch, channels, height, width.", bottom=0
+            )
+        if not known(x[2:]):
+            return (x[0], UNKNOWN) if self.pyramid_height > 1 else (*x[:2], 1, 1)
+        pooled = [self._level(i, x).infer(x)[0] for i in range(self.pyramid_height)]
+        return pooled[0] if len(pooled) == 1 else (x[0], sum(count(p[1:]) for p in pooled))
+
+    def _level(self, level: int, x: Shape) -> Pooling:
+        """The pooling into 2^level bins a side: windows as large as their distance, and padding for the rest."""
+        bins = 2**level
+        sides = [-(-size // bins) for size in x[2:]]
+        pads = [(side * bins - size + 1) // 2 for side, size in zip(sides, x[2:], strict=True)]
+        for side, pad, size in zip(sides, pads, x[2:], strict=True):
+            if pad >= side:
+                raise ShapeError(
+                    f"`pyramid_height` is {self.pyramid_height}, and {size} pixels cannot be cut into {bins} bins; "
+                    f"use fewer levels or larger images.",
+                    field="pyramid_height",
+                )
+        return Pooling(pool=self.pool, kernel_size=sides, stride=sides, pad=pads)
+
+    def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
+        pooled = [self._level(i, x.shape).apply((), x, ctx=ctx)[0] for i in range(self.pyramid_height)]
+        if len(pooled) == 1:
+            return pooled[0]
+        return jnp.concatenate([p.reshape(p.shape[0], -1) for p in pooled], axis=1)
+
+
+class GlobalPooling(Layer, type="GlobalPooling", block="global_pooling_param"):
+    """One number per channel: the mean or the maximum over all axes from `axis` on, which are dropped.
+
+    Bottoms: x (n, c, any...).  Tops: y (n, c).
+    Source: own, after Lin et al. 2013; Caffe's Pooling with `global_pooling` keeps axes of length 1.
+    """
+
+    pool: PoolMethod = param("What is taken: AVE or MAX.", default=PoolMethod.AVE)
+    axis: int = param("First axis that is pooled.", default=2)
+
+    examples = (
+        Example('layer { name: "pool" type: "GlobalPooling" bottom: "x" top: "pool" }', {"x": (2, 3, 5, 4)}),
+        Example(
+            'layer { name: "pool" type: "GlobalPooling" bottom: "x" top: "pool" global_pooling_param { pool: MAX } }',
+            {"x": (2, 3, 6)},
+            differentiable=False,
+        ),
+    )
+
+    def infer(self, x: Shape) -> Shape:
+        if self.pool is PoolMethod.STOCHASTIC:
+            raise ShapeError("`pool` is STOCHASTIC, and GlobalPooling takes AVE or MAX.", field="pool")
+        return x[: axis_of(x, self.axis)]
+
+    def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
+        kept = self.infer(x.shape)
+        flat = x.reshape(*kept, -1)
+        if self.pool is PoolMethod.AVE:
+            return jnp.mean(flat, -1)
+        return window_max(flat, Windows(len(kept), flat.shape[-1], 1, 0, 1))[..., 0]
