@@ -77,7 +77,8 @@ class _Recurrent(Layer):
             )
         if len(self.top) not in (0, 1 + hidden):
             raise ShapeError(
-                f"{len(self.top)} tops are given; {self.type} makes {1 + hidden} as `expose_hidden` is {str(bool(hidden)).lower()}."
+                f"{len(self.top)} tops are given; {self.type} makes {1 + hidden}"
+                f"{'' if hidden else ', or more with `expose_hidden`'}."
             )
 
     def _parts(self, bottoms: tuple[Any, ...]) -> tuple[Any, Any, tuple[Any, ...]]:

@@ -1,0 +1,118 @@
+"""MultiHeadAttention: every place of a sequence takes a weighted mean over places, its own or another sequence's."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..fillers import Constant, Filler, Xavier
+from ..layer import Array, Context, Example, Layer, Weight
+from ..lazy import jax, jnp
+from ..schema import param
+from ..shape import Dim, Shape, ShapeError, count, show
+
+
+class MultiHeadAttention(Layer, type="MultiHeadAttention", block="attention_param"):
+    """softmax(Q K^T / sqrt(d)) V in each head, the heads side by side times W_o; Q, K, V are W x + b of the bottoms.
+
+    Bottoms: query (n, t, c); optional key (n, s, k), value (n, s, v) (default: the key; and that, the query), and
+    mask (n, s), 0 where nobody may look.  Tops: y (n, t, num_output).
+    Weights: W_q (heads d, c), b_q, W_k, b_k, W_v, b_v, W_o (num_output, heads d), b_o; no b without `bias_term`.
+    Source: netdef's own, after Vaswani et al. 2017.  A place that may look nowhere gets the mean over all.
+    """
+
+    n_bottoms = (1, 4)
+
+    num_heads: int = param("Number of heads.", at_least=1)
+    head_dim: int | None = param("d, the length of a head; default: c / num_heads.", default=None, at_least=1)
+    num_output: int | None = param("Length of the outputs; default: c, that of the query.", default=None, at_least=1)
+    causal: bool = param("Whether place i looks at places up to i alone.", default=False)
+    dropout_ratio: float = param(
+        "Probability that a weight of the mean is dropped.", default=0.0, at_least=0, at_most=1
+    )
+    bias_term: bool = param("Whether biases are there.", default=True)
+    weight_filler: Filler = param("Filler of the matrices.", default=Xavier())
+    bias_filler: Filler = param("Filler of the biases.", default=Constant())
+
+    examples = (
+        Example(
+            'layer { name: "self" type: "MultiHeadAttention" bottom: "x" top: "self"\n'
+            "        attention_param { num_heads: 2 causal: true } }",
+            {"x": (2, 5, 4)},
+        ),
+        Example(
+            'layer { name: "look" type: "MultiHeadAttention" bottom: "x" bottom: "other" top: "look"\n'
+            "        attention_param { num_heads: 2 } }",
+            {"x": (2, 3, 4), "other": (2, 5, 6)},
+        ),
+    )
+
+    def infer(self, *bottoms: Shape) -> Shape:
+        names = ("query", "key", "value")
+        for i, shape in enumerate(bottoms[:3]):
+            if len(shape) != 3:
+                raise ShapeError(
+                    f"the {names[i]} must be (n, t, c), and {show(shape)} has {len(shape)} axes.", bottom=i
+                )
+        query, key, value = self._three(bottoms)
+        for i, shape in enumerate(bottoms[1:3], 1):
+            if shape[0] != query[0]:
+                raise ShapeError(f"the {names[i]} {show(shape)} and the query {show(query)} differ in n.", bottom=i)
+        if value[1] != key[1]:
+            raise ShapeError(f"the key {show(key)} and the value {show(value)} differ in length.", bottom=2)
+        if len(bottoms) > 3 and bottoms[3] != key[:2]:
+            raise ShapeError(f"the mask must be {show(key[:2])} as the key, not {show(bottoms[3])}.", bottom=3)
+        if self.dropout_ratio >= 1:
+            raise ShapeError("`dropout_ratio` is 1, which keeps nothing; give less.", field="dropout_ratio")
+        if self.head_dim is None and query[2] % self.num_heads:
+            raise ShapeError(
+                f"{self.num_heads} heads cannot share the {query[2]} channels of {show(query)} evenly; "
+                "change `num_heads` or give `head_dim`.",
+                field="num_heads",
+            )
+        return (query[0], query[1], self.num_output or query[2])
+
+    @staticmethod
+    def _three(bottoms: tuple[Any, ...]) -> tuple[Any, Any, Any]:
+        """Query, key and value."""
+        key = bottoms[min(1, len(bottoms) - 1)]
+        return bottoms[0], key, bottoms[2] if len(bottoms) > 2 else key
+
+    def _inner(self, query: Shape) -> Dim:
+        """heads x d."""
+        return self.num_heads * (self.head_dim or query[2] // self.num_heads)
+
+    def weights(self, *bottoms: Shape) -> list[Weight]:
+        query = bottoms[0]
+        inner, outputs = self._inner(query), self.num_output or query[2]
+        shapes = [*((inner, x[2]) for x in self._three(bottoms)), (outputs, inner)]
+        made = []
+        for shape in shapes:
+            made.append(Weight(shape, self.weight_filler))
+            if self.bias_term:
+                made.append(Weight((shape[0],), self.bias_filler))
+        return made
+
+    def apply(self, w: tuple[Array, ...], *bottoms: Array, ctx: Context) -> Array:
+        step = 2 if self.bias_term else 1
+        project = lambda x, i: x @ w[i * step].T + (w[i * step + 1] if self.bias_term else 0)
+        heads = lambda x: x.reshape(*x.shape[:2], self.num_heads, -1)  # (n, t, heads, d)
+        q, k, v = (heads(project(x, i)) for i, x in enumerate(self._three(bottoms)))
+        scores = jnp.einsum("nthd,nshd->nhts", q, k) / math.sqrt(q.shape[-1])
+        lowest = jnp.finfo(scores.dtype).min  # not -inf: a row of them would be NaN
+        if self.causal:
+            scores = jnp.where(jnp.tril(jnp.ones(scores.shape[2:], bool)), scores, lowest)
+        if len(bottoms) > 3:
+            scores = jnp.where(bottoms[3][:, None, None, :] != 0, scores, lowest)
+        shares = jax.nn.softmax(scores)
+        if ctx.train and self.dropout_ratio:
+            kept = jax.random.bernoulli(ctx.rng(), 1 - self.dropout_ratio, shares.shape)
+            shares = jnp.where(kept, shares / (1 - self.dropout_ratio), 0)
+        seen = jnp.einsum("nhts,nshd->nthd", shares, v)
+        return project(seen.reshape(*seen.shape[:2], -1), 3)
+
+    def multiply_adds(self, bottoms: list[Shape], tops: list[Shape]) -> Any:
+        query, key, value = self._three(tuple(bottoms))
+        inner = self._inner(query)
+        projections = count(query) * inner + count(key) * inner + count(value) * inner + count(tops[0]) * inner
+        return projections + 2 * query[0] * query[1] * key[1] * inner

@@ -1,0 +1,237 @@
+"""The Python layer: arithmetic that the user writes, found by module and name.
+
+What the module holds under the name may be a netdef `Layer`, a function on jax arrays, or a class in the manner of
+pycaffe (see `caffe_class.py`); each is turned into a `User`, which the layer asks for shapes, weights and results.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any, Protocol
+
+from ..language.diagnostics import Report
+from ..language.parser import parse
+from ..language.source import Source
+from ..language.spelling import nearest
+from ..layer import Array, Context, Example, Layer, Weight
+from ..lazy import jax, jnp
+from ..schema import build, param, take, unknown_field
+from ..shape import Shape, ShapeError, Unavailable, known, show
+from .caffe_class import CaffeClass, stand_in
+
+Shapes = tuple[Shape, ...]
+
+
+class User(Protocol):
+    """The user's part of a Python layer."""
+
+    def infer(self, bottoms: Shapes) -> list[Shape]: ...
+
+    def weights(self, bottoms: Shapes) -> list[Weight]: ...
+
+    def apply(self, w: tuple[Array, ...], bottoms: tuple[Array, ...], ctx: Context) -> list[Array]: ...
+
+
+class Python(Layer, type="Python", block="python_param"):
+    """Whatever `layer` of the Python module `module` computes; the module is looked for on the Python path, beside the
+    net and in the working directory.  It may be
+
+    - a class derived from `netdef.Layer`: `param_str` holds its fields, as they would stand in its block;
+    - a function of arrays that jax can trace, which returns an array or a tuple of them; if it has parameters named
+      `param_str` or `ctx` (a `netdef.Context`) it gets these too;
+    - a class in the manner of pycaffe, with setup, reshape, forward and backward on numpy blobs.
+
+    Bottoms: any.  Tops: as the module says.
+    Source: BVLC/caffe include/caffe/layers/python_layer.hpp.
+    Differs: shapes are fixed once the net is compiled; a class in the manner of pycaffe sees `forward` again before
+    each `backward`, and one without bottoms is asked for data at each pass.
+    """
+
+    n_bottoms = (0, None)
+    n_tops = (0, None)
+
+    module: str = param("Python module, as in `import`.")
+    layer: str = param("Name of the class or function in it.")
+    param_str: str = param("A text of the user's, handed on.", default="")
+    share_in_parallel: bool = param("No meaning since Caffe 1.0.", default=False, inert=True)
+
+    examples = (
+        Example(
+            'layer { name: "sorted" type: "Python" bottom: "x" top: "sorted"\n'
+            '        python_param { module: "jax.numpy" layer: "sort" } }',
+            {"x": (2, 3)},
+        ),
+    )
+
+    @cached_property
+    def user(self) -> User:
+        """What the module holds, found once."""
+        path = self.span.source.path if self.span else None
+        found = _find(self.module, self.layer, [str(path.parent)] if path else [])
+        if isinstance(found, type) and issubclass(found, Layer):
+            return _AsLayer(_fields(found, self))
+        if isinstance(found, type) and hasattr(found, "forward"):
+            return CaffeClass(found, self.name, self.param_str, self.top, self.propagate_down)
+        if callable(found) and not isinstance(found, type):
+            return _AsFunction(found, self)
+        raise ShapeError(
+            f"`{self.layer}` of module {self.module} is no netdef layer, no function and no class with `forward`.",
+            field="layer",
+        )
+
+    def infer(self, *bottoms: Shape) -> list[Any]:
+        if not all(map(known, bottoms)):
+            return [None] * len(self.top)
+        tops = self.user.infer(bottoms)
+        if len(tops) != len(self.top):
+            raise ShapeError(
+                f"{self.module}.{self.layer} makes {len(tops)} tops, and {len(self.top)} are named; name as many.",
+                field="layer",
+            )
+        return tops
+
+    def weights(self, *bottoms: Shape) -> list[Weight]:
+        return self.user.weights(bottoms) if all(map(known, bottoms)) else []
+
+    def apply(self, w: tuple[Array, ...], *bottoms: Array, ctx: Context) -> list[Array]:
+        return self.user.apply(w, bottoms, ctx)
+
+
+class _AsLayer:
+    """A class derived from netdef's Layer."""
+
+    def __init__(self, layer: Layer):
+        self.layer = layer
+
+    def infer(self, bottoms: Shapes) -> list[Shape]:
+        _check_count(self.layer, len(bottoms))
+        made = self.layer.infer(*bottoms)
+        return made if isinstance(made, list) else [made]
+
+    def weights(self, bottoms: Shapes) -> list[Weight]:
+        return self.layer.weights(*bottoms)
+
+    def apply(self, w: tuple[Array, ...], bottoms: tuple[Array, ...], ctx: Context) -> list[Array]:
+        made = self.layer.apply(w, *bottoms, ctx=ctx)
+        return made if isinstance(made, list) else [made]
+
+
+def _check_count(layer: Layer, given: int) -> None:
+    least, most = layer.n_bottoms if isinstance(layer.n_bottoms, tuple) else (layer.n_bottoms, layer.n_bottoms)
+    if given < least or (most is not None and given > most):
+        wanted = f"{least}" if most == least else f"{least} to {most}" if most is not None else f"{least} or more"
+        raise ShapeError(f"{given} bottoms are given; {type(layer).__name__} takes {wanted}.", field="bottom")
+
+
+def _fields(cls: type[Layer], outer: Python) -> Layer:
+    """An instance of the user's class with the fields that `param_str` holds."""
+    report = Report()
+    document = parse(Source("param_str", outer.param_str), report)
+    own = {name: spec for name, spec in cls.params().items() if not spec.beside}
+    values, spans = {}, {}
+    if document is not None:
+        values, spans, rest = take(own, document.body, report)
+        for field in rest:
+            unknown_field(field, own, cls.tolerated(), report)
+    if report.has_errors:
+        first = report.diagnostics[0]
+        raise ShapeError(f"`param_str`, line {first.line}: {first.message}", field="param_str")
+    beside = {name: getattr(outer, name) for name in Layer.params()}
+    return build(cls, beside | values, spans, outer.span)
+
+
+class _AsFunction:
+    """A function on jax arrays."""
+
+    def __init__(self, function: Callable[..., Any], layer: Python):
+        self.function, self.layer = function, layer
+        try:
+            self.takes = set(inspect.signature(function).parameters)
+        except (TypeError, ValueError):  # some builtins do not say
+            self.takes = set()
+
+    def infer(self, bottoms: Shapes) -> list[Shape]:
+        given = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in bottoms]
+        try:
+            made = jax.eval_shape(lambda *arrays: self._call(arrays, _Dry()), *given)
+        except Exception as error:  # whatever the user's function may raise
+            shapes = ", ".join(map(show, bottoms)) or "nothing"
+            raise ShapeError(
+                f"{self.layer.module}.{self.layer.layer} of {shapes} fails: {_one_line(error)}.", field="layer"
+            ) from error
+        return [tuple(a.shape) for a in made]
+
+    def weights(self, bottoms: Shapes) -> list[Weight]:
+        return []
+
+    def apply(self, w: tuple[Array, ...], bottoms: tuple[Array, ...], ctx: Context) -> list[Array]:
+        return self._call(bottoms, ctx)
+
+    def _call(self, bottoms: tuple[Array, ...], ctx: Context) -> list[Array]:
+        more = {
+            name: value for name, value in (("param_str", self.layer.param_str), ("ctx", ctx)) if name in self.takes
+        }
+        made = self.function(*bottoms, **more)
+        return [jnp.asarray(a) for a in (made if isinstance(made, (tuple, list)) else [made])]
+
+
+class _Dry:
+    """The context of a function that is asked for shapes alone."""
+
+    train = False
+
+    def rng(self) -> Array:
+        return jax.random.key(0)
+
+    def update(self, i: int, value: Array) -> None:
+        pass
+
+
+def _find(module: str, name: str, folders: list[str]) -> Any:
+    """The object `name` of a module.  Unavailable if a module is missing, ShapeError if it fails or lacks the name."""
+    try:
+        with _importing([*folders, os.getcwd()]):
+            found: types.ModuleType = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        missing = error.name or module
+        if module == missing or module.startswith(f"{missing}."):
+            file = module.replace(".", "/") + ".py"
+            raise Unavailable(f"there is no Python module `{module}`; put {file} beside the net.") from None
+        raise Unavailable(f"Python module `{module}` needs `{missing}`, which is not installed.") from None
+    except Exception as error:  # whatever the user's module may raise
+        raise ShapeError(f"Python module `{module}` cannot be imported: {_one_line(error)}.", field="module") from error
+    if not hasattr(found, name):
+        close = nearest(name, [n for n in vars(found) if not n.startswith("_")])
+        meant = f" Did you mean `{close[0]}`?" if close else ""
+        raise ShapeError(f"Python module `{module}` has no `{name}`.{meant}", field="layer")
+    return getattr(found, name)
+
+
+@contextmanager
+def _importing(folders: list[str]) -> Iterator[None]:
+    """For a while modules are found in more folders, and `import caffe` gives what a layer class needs of it."""
+    added = [folder for folder in folders if folder not in sys.path]
+    sys.path.extend(added)
+    ours = "caffe" not in sys.modules
+    if ours:
+        sys.modules["caffe"] = stand_in()
+    try:
+        yield
+    finally:
+        for folder in added:
+            if folder in sys.path:
+                sys.path.remove(folder)
+        if ours:
+            sys.modules.pop("caffe", None)
+
+
+def _one_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__
