@@ -1,0 +1,270 @@
+"""The loop: pieces of iterations are dispatched one after the other, and what they showed is read back one piece later.
+
+The device never waits for the host except where a number is needed at once: at a test and at a snapshot.  A bad loss is
+noticed at most two dispatches later; by then the state has stood still since the iteration in which it happened.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from ..data.feed import Feed
+from ..graph import Net
+from ..language.diagnostics import NetdefError
+from ..layer import Array
+from ..model import Model
+from ..solver import Solver
+from . import snapshot
+from .batches import Batches, Piece
+from .events import Display, Event, Finished, Interrupted, Notice, Snapshotted, Stepped, Tested
+from .metrics import Recorder, plain
+from .params import Layout
+from .plan import Plan
+from .step import BAD_LOSS, GOOD, Metrics, State
+from .testing import Tester
+
+IN_FLIGHT = 2  # dispatches that may be under way before the host waits for the oldest
+
+
+@dataclass
+class Run:
+    """A run under way."""
+
+    solver: Solver
+    net: Net
+    model: Model
+    layout: Layout
+    fixed: tuple[Array, ...]
+    state: State
+    feed: Feed
+    testers: list[Tester]
+    plan: Plan
+    dispatch: Callable[..., tuple[State, Metrics]]
+    k: int  # steps of one dispatch at most
+    seed: int
+    folder: Path
+    on_event: Callable[[Event], Any]
+    iteration: int = 0
+    position: dict[str, Any] = field(default_factory=dict)  # of the data after `iteration`
+    saved: Path | None = None
+    stop: bool = False  # asked for from outside
+    recorder: Any = None  # a Recorder, once the folder is known
+    under_way: deque[tuple[Metrics, bool]] = field(default_factory=deque)  # metrics, and whether they are to be shown
+    clock: Clock = field(default_factory=lambda: Clock())
+
+    @property
+    def images(self) -> int:
+        """Images of one iteration."""
+        first = next((shape for name in self.net.inputs if (shape := self.net.blobs[name].shape)), None)
+        if first is None:
+            first = next((b.shape for b in self.net.blobs.values() if b.shape), (1,))
+        return int(first[0] or 1) * self.solver.iter_size
+
+    def emit(self, event: Event) -> None:
+        if isinstance(event, (Display, Tested)):
+            self.recorder.add(event, self.clock.total())
+        self.on_event(event)
+
+    def described(self) -> dict[str, Any]:
+        """What a snapshot says of its arrays."""
+        name = lambda owner: [owner.layer, owner.index]
+        kept = lambda node: [(w, o) for w, o in zip(node.weights or (), node.owners, strict=True) if w.kind != "carry"]
+        return {
+            "owners": {
+                "trained": [name(t.owner) for t in self.layout.trained],
+                "fixed": [name(o) for o in self.layout.fixed],
+                "kept": [name(o) for o in self.layout.kept],
+            },
+            "layers": {n.name: [[name(o), list(w.shape)] for w, o in kept(n)] for n in self.net.layers if kept(n)},
+        }
+
+    def close(self) -> None:
+        self.feed.close()
+        for tester in self.testers:
+            tester.close()
+
+
+class Clock:
+    """Seconds of training: tests and snapshots are left out of the images per second."""
+
+    def __init__(self) -> None:
+        self.begun = self.mark = time.perf_counter()
+        self.iteration = 0
+
+    def total(self) -> float:
+        return time.perf_counter() - self.begun
+
+    def restart(self, iteration: int) -> None:
+        self.mark, self.iteration = time.perf_counter(), iteration
+
+    def rate(self, iteration: int) -> float:
+        """Iterations a second since the last restart."""
+        return (iteration - self.iteration) / max(time.perf_counter() - self.mark, 1e-9)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        before = time.perf_counter()
+        yield
+        self.mark += time.perf_counter() - before
+
+
+def run_to_end(run: Run) -> tuple[str, Path | None]:
+    """Train until the plan's end or until stopped; gives why it ended and the last snapshot."""
+    run.clock = Clock()
+    batches = Batches(run.feed, run.plan.pieces(run.iteration, run.k), run.k, run.solver.iter_size)
+    try:
+        with _stopping(run):
+            for piece in batches:
+                if run.plan.test_at(piece.begin):
+                    _test(run)
+                _dispatch(run, piece)
+                if run.plan.snapshot_at(run.iteration) and not run.stop:
+                    _snapshot(run)
+                if run.stop:
+                    break
+            _flush(run)
+            return _end(run)
+    finally:
+        batches.close()
+
+
+def _dispatch(run: Run, piece: Piece) -> None:
+    """Give a piece to the device; look at the pieces before it."""
+    first = run.iteration == 0 or not run.under_way
+    run.state, metrics = run.dispatch(run.state, run.fixed, piece.inputs, np.int32(piece.end - piece.begin))
+    if first and run.clock.iteration != piece.begin or run.clock.mark == run.clock.begun:
+        run.clock.restart(piece.begin)  # compiling is over when a first dispatch returns
+    run.under_way.append((metrics, run.plan.display_at(piece.end - 1)))
+    run.iteration, run.position = piece.end, piece.position
+    run.emit(Stepped(run.iteration))
+    while len(run.under_way) > IN_FLIGHT:
+        _look(run)
+
+
+def _look(run: Run) -> None:
+    """Read the oldest metrics: refuse a bad loss, show what is to be shown."""
+    metrics, show = run.under_way.popleft()
+    if not show:
+        bad, iteration, loss = jax.device_get((metrics.bad, metrics.iteration, metrics.loss))
+        if bad != GOOD:
+            _refuse(run, int(bad), int(iteration), float(loss))
+        return
+    got = jax.device_get(metrics)
+    if got.bad != GOOD:
+        _refuse(run, int(got.bad), int(got.iteration), float(got.loss))
+    done = int(got.iteration)
+    rate = run.clock.rate(done) * run.images
+    run.clock.restart(done)
+    outputs = {name: plain(value) for name, value in got.outputs.items()}
+    run.emit(Display(done - 1, float(got.loss), float(got.lr), outputs, rate))
+
+
+def _flush(run: Run) -> None:
+    while run.under_way:
+        _look(run)
+
+
+def _refuse(run: Run, bad: int, iteration: int, loss: float) -> None:
+    """Stop at an iteration whose loss or gradient is not finite."""
+    what = f"the loss is {loss}" if bad == BAD_LOSS else "the gradient is not finite"
+    kept = f"the last good snapshot is {run.saved}" if run.saved else "no snapshot was taken before"
+    raise NetdefError(
+        f"iteration {iteration}: {what}; training stopped, and {kept}. A smaller base_lr, clip_gradients, or a look at the "
+        "input's scale most often helps."
+    )
+
+
+def _test(run: Run) -> None:
+    _flush(run)
+    weights = run.layout.weights(run.state.trained, run.fixed, run.state.kept)
+    for i, tester in enumerate(run.testers):
+        with run.clock.paused():
+            before = time.perf_counter()
+            scores = tester.test(weights, run.iteration)
+            rate = scores.images / (time.perf_counter() - before)
+        outputs = {name: plain(value) for name, value in scores.outputs.items()}
+        lr = float(run.solver.rate(run.state.iteration, run.state.policy))
+        run.emit(Tested(run.iteration, i, scores.loss, lr, outputs, rate, len(run.testers)))
+
+
+def _snapshot(run: Run, last: bool = False) -> None:
+    """Save the state; a disk that refuses is told of, and ends the run only where it is the last snapshot."""
+    _flush(run)
+    with run.clock.paused():
+        state: dict[str, Any] = {
+            "netdef": _version(),
+            "iteration": run.iteration,
+            "seed": run.seed,
+            "solver": run.solver.type,
+            "position": run.position or run.feed.state(),
+            "test_positions": [tester.feed.state() for tester in run.testers],
+            **run.described(),
+        }
+        try:
+            run.saved = snapshot.save(run.folder, run.iteration, _arrays(run), state, run.net.text)
+        except NetdefError as error:
+            if last:
+                raise
+            run.emit(Notice(run.iteration, f"{error}; training goes on"))
+            return
+    run.emit(Snapshotted(run.iteration, run.saved))
+
+
+def _arrays(run: Run) -> dict[str, Any]:
+    got = jax.device_get(run.state)
+    named = {f"state.{i}": leaf for i, leaf in enumerate(jax.tree.leaves(got))}
+    for group, arrays in (("trained", got.trained), ("kept", got.kept), ("fixed", jax.device_get(run.fixed))):
+        named |= {f"{group}.{i}": array for i, array in enumerate(arrays)}
+    return named
+
+
+def _version() -> str:
+    from .. import __version__
+
+    return __version__
+
+
+def _end(run: Run) -> tuple[str, Path | None]:
+    """The last snapshot, the last display and the last test."""
+    saved_now = run.saved is not None and run.plan.snapshot_at(run.iteration)
+    if (run.solver.snapshot_after_train or run.stop) and not saved_now:
+        _snapshot(run, last=True)
+    why = "interrupted" if run.stop else "max_iter"
+    if run.stop:
+        run.emit(Interrupted(run.iteration, run.saved, f"resume={str(run.folder)!r}"))
+    elif run.plan.test_at(run.iteration):
+        _test(run)
+    run.emit(Finished(run.iteration, run.clock.total(), run.folder, run.saved, why))
+    return why, run.saved
+
+
+@contextmanager
+def _stopping(run: Run) -> Iterator[None]:
+    """The first SIGINT lets the piece under way end; the second stops at once.  Signals reach the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(number: int, frame: Any) -> None:
+        run.stop = True
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+__all__ = ["Recorder", "Run", "run_to_end"]

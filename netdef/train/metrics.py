@@ -1,0 +1,90 @@
+"""Numbers for keeping: one JSON object per display and per test, in memory and in `metrics.jsonl`.
+
+    {"iteration": 100, "phase": "train", "loss": 0.31, "lr": 0.1, "accuracy": 0.9, "images_per_s": 5120.0, "seconds": 3.2}
+
+`loss` is the objective; an output of the same name that differs from it (another weight, no averaging) stands as `top/loss`.
+`seconds` counts from the start of the run, pauses between two sittings left out.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .events import Display, Tested
+
+
+class Recorder:
+    """Keeps records and writes each to the file as it comes."""
+
+    def __init__(self, path: Path, iteration: int):
+        """Begin at `iteration`: of a file that is there, what a run that was broken off did after it is dropped."""
+        self.path = path
+        self.history = [row for row in _read(path) if row["iteration"] < iteration]
+        text = "".join(_line(row) for row in self.history)
+        aside = path.with_suffix(".writing")
+        aside.write_text(text)
+        aside.replace(path)
+        self.seconds_before = max((row.get("seconds", 0.0) for row in self.history), default=0.0)
+
+    def add(self, event: Display | Tested, seconds: float) -> dict[str, Any]:
+        """Record an event that happened `seconds` after this sitting began."""
+        row = record(event)
+        row["seconds"] = round(self.seconds_before + seconds, 3)
+        self.history.append(row)
+        with self.path.open("a") as file:
+            file.write(_line(row))
+        return row
+
+
+def record(event: Display | Tested) -> dict[str, Any]:
+    """An event as a flat dict."""
+    test = isinstance(event, Tested)
+    row: dict[str, Any] = {"iteration": event.iteration, "phase": "test" if test else "train"}
+    if test and event.nets > 1:
+        row["net"] = event.net
+    row |= {"loss": event.loss, "lr": event.lr}
+    for name, value in event.outputs.items():
+        if name not in row:
+            row[name] = value
+        elif value != row[name]:
+            row[f"top/{name}"] = value
+    row["images_per_s"] = round(event.images_per_s, 1)
+    if isinstance(event, Display):
+        row |= event.extra
+    return row
+
+
+def plain(value: Any) -> float | list[float]:
+    """An array as Python numbers: one, or a flat list."""
+    flat = [float(v) for v in value.reshape(-1)]
+    return flat[0] if value.ndim == 0 or len(flat) == 1 else flat
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return json.dumps(_finite(row)) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no nan and no infinity: they become text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, list):
+        return [_finite(v) for v in value]
+    return {k: _finite(v) for k, v in value.items()} if isinstance(value, Mapping) else value
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    """The records of a file; a last line that was cut short is dropped."""
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text().splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return [row for row in rows if isinstance(row, dict) and "iteration" in row]

@@ -1,0 +1,194 @@
+"""One iteration of training as a pure function, and several of them in one dispatch.
+
+In Caffe's order: the gradients of `iter_size` batches are summed, clipped by the L2 norm of the sum, divided by `iter_size`,
+weight decay is added, the solver's rule makes the update.  An iteration whose loss or gradient is not finite changes nothing
+but `bad`, and the iterations after it do nothing: the state stays the last good one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ..forward import forward
+from ..graph import Net
+from ..layer import Array
+from ..solver import Numbers, Solver
+from .params import Layout
+
+SHOWN = 4096  # outputs with more elements are not read back
+GOOD, BAD_LOSS, BAD_GRADIENT = 0, 1, 2
+
+
+class State(NamedTuple):
+    """All that changes from iteration to iteration; a pytree that the step takes, donated, and gives back."""
+
+    trained: tuple[Array, ...]
+    kept: tuple[Array, ...]
+    history: tuple[Any, ...]
+    policy: Mapping[str, Array]
+    losses: Array  # (average_loss,): those of the last iterations, iteration i at i mod average_loss; nan where none yet
+    iteration: Array  # int32: updates made
+    bad: Array  # int32: GOOD, or why iteration `iteration` could not be made
+
+
+class Metrics(NamedTuple):
+    """What the last iteration of a dispatch showed."""
+
+    loss: Array  # mean over the last average_loss iterations
+    lr: Array
+    outputs: dict[str, Array]  # of the last batch of the iteration
+    bad: Array
+    iteration: Array  # updates made
+
+
+Step = Callable[[State, tuple[Array, ...], Mapping[str, Array]], tuple[State, Metrics]]
+
+
+def initial(solver: Solver, trained: tuple[Array, ...], kept: tuple[Array, ...]) -> State:
+    """The state before the first iteration."""
+    return State(
+        trained=trained,
+        kept=kept,
+        history=tuple(solver.init(w) for w in trained),
+        policy=solver.policy.initial(),
+        losses=jnp.full((solver.average_loss,), jnp.nan, jnp.float32),
+        iteration=jnp.int32(0),
+        bad=jnp.int32(GOOD),
+    )
+
+
+def shown_outputs(net: Net) -> tuple[str, ...]:
+    """The outputs that are small enough to be looked at as numbers."""
+    sizes = {name: _count(net.blobs[name].shape) for name in net.outputs}
+    return tuple(name for name, size in sizes.items() if size <= SHOWN)
+
+
+def _count(shape: Any) -> int:
+    size = 1
+    for dim in shape or ():
+        size *= dim
+    return size
+
+
+def make_step(net: Net, solver: Solver, layout: Layout, key: Array) -> Step:
+    """The step of a net: (state, fixed arrays, {blob: (iter_size, ...)}) -> (state, metrics).  Not yet jitted."""
+    names = shown_outputs(net)
+
+    def objective(trained: Any, kept: Any, fixed: Any, inputs: Any, key: Array) -> tuple[Array, Any]:
+        outcome = forward(net, layout.weights(trained, fixed, kept), inputs, key)
+        kept = tuple(outcome.updates.get(owner, w) for owner, w in zip(layout.kept, kept, strict=True))
+        return outcome.loss, (kept, {name: outcome.blobs[name] for name in names})
+
+    gradient = jax.value_and_grad(objective, has_aux=True)
+
+    def step(state: State, fixed: tuple[Array, ...], inputs: Mapping[str, Array]) -> tuple[State, Metrics]:
+        here = jax.random.fold_in(key, state.iteration)
+        loss, grads, kept, outputs = _accumulate(gradient, solver.iter_size, state, fixed, inputs, here)
+        bad = jnp.where(state.bad == GOOD, _verdict(loss, grads), state.bad)
+        losses = state.losses.at[state.iteration % solver.average_loss].set(loss)
+        smoothed = jnp.nanmean(losses)
+        policy = solver.policy.observe(state.policy, state.iteration, smoothed)
+        rate = solver.rate(state.iteration, policy)
+        trained, history = _updated(solver, layout, state, grads, rate)
+        made = State(trained, kept, history, policy, losses, state.iteration + 1, bad)
+        after = jax.tree.map(lambda new, old: jnp.where(bad == GOOD, new, old), made, state._replace(bad=bad))
+        return after, Metrics(jnp.where(bad == GOOD, smoothed, loss), rate, outputs, bad, after.iteration)
+
+    return step
+
+
+def _verdict(loss: Array, grads: Any) -> Array:
+    finite = jnp.isfinite(sum((jnp.sum(g) for g in grads), jnp.float32(0)))
+    return jnp.where(jnp.isfinite(loss), jnp.where(finite, GOOD, BAD_GRADIENT), BAD_LOSS).astype(jnp.int32)
+
+
+def _accumulate(gradient: Any, n: int, state: State, fixed: Any, inputs: Any, key: Array) -> tuple[Array, Any, Any, Any]:
+    """(mean loss, sum of gradients, what layers keep, outputs of the last batch) over `n` batches."""
+    if n == 1:
+        only = {name: array[0] for name, array in inputs.items()}
+        (loss, (kept, outputs)), grads = gradient(state.trained, state.kept, fixed, only, jax.random.fold_in(key, 0))
+        return loss, grads, kept, outputs
+
+    def one(carry: Any, item: Any) -> tuple[Any, None]:
+        total, sums, kept, _ = carry
+        i, batch = item
+        (loss, (kept, outputs)), grads = gradient(state.trained, kept, fixed, batch, jax.random.fold_in(key, i))
+        return (total + loss, jax.tree.map(jnp.add, sums, grads), kept, outputs), None
+
+    first = {name: array[0] for name, array in inputs.items()}
+    shapes = jax.eval_shape(gradient, state.trained, state.kept, fixed, first, key)[0][1][1]
+    zeros = jax.tree.map(jnp.zeros_like, state.trained)
+    empty = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    start = (jnp.float32(0), zeros, state.kept, empty)
+    (total, sums, kept, outputs), _ = jax.lax.scan(one, start, (jnp.arange(n), dict(inputs)))
+    return total / n, sums, kept, outputs
+
+
+def _updated(solver: Solver, layout: Layout, state: State, grads: Any, rate: Array) -> tuple[Any, Any]:
+    """Parameters and histories after the solver's rule."""
+    momentum = solver.momentum_at(state.iteration, rate)
+    decay = solver.decay_at(state.iteration)
+    grads = clipped(solver, grads)
+    trained, histories = [], []
+    for spec, g, w, history in zip(layout.trained, grads, state.trained, state.history, strict=True):
+        g = g / solver.iter_size if solver.iter_size > 1 else g
+        local = local_rate(solver, spec.lr_mult, rate, momentum, decay * spec.decay_mult, g, w)
+        own_decay = decay * spec.decay_mult
+        if not solver.decoupled and spec.decay_mult and (solver.weight_decay or solver.max_weight_decay):
+            g = g + own_decay * (jnp.sign(w) if solver.regularization_type == "L1" else w)
+        delta, history = solver.update(g, w, history, Numbers(local, momentum, own_decay, state.iteration))
+        trained.append(w - delta)
+        histories.append(history)
+    return tuple(trained), tuple(histories)
+
+
+def clipped(solver: Solver, grads: Any) -> Any:
+    """Gradients scaled to an L2 norm of at most clip_gradients, over all of them together."""
+    if solver.clip_gradients < 0:
+        return grads
+    norm = jnp.sqrt(sum((jnp.sum(g * g) for g in grads), jnp.float32(0)))
+    scale = jnp.where(norm > solver.clip_gradients, solver.clip_gradients / norm, 1.0)
+    return tuple(g * scale for g in grads)
+
+
+def local_rate(solver: Solver, lr_mult: float, rate: Array, momentum: Array, decay: Array, g: Array, w: Array) -> Array:
+    """The learning rate of one array: times its lr_mult, or layer-wise adaptive.
+
+    Source: NVIDIA/caffe (larc) and intel/caffe (local_lr_auto), sgd_solver.cpp, GetLocalRate; norms are taken before decay
+    is added, as NVIDIA's GPU code does."""
+    if not (solver.larc or solver.local_lr_auto):
+        return rate * lr_mult
+    w_norm, g_norm = jnp.sqrt(jnp.sum(w * w)), jnp.sqrt(jnp.sum(g * g))
+    if solver.larc:
+        trust = (1 - momentum) * solver.larc_eta * w_norm / g_norm
+    else:
+        trust = solver.local_gw_ratio * w_norm / (g_norm + solver.weight_decay * w_norm)
+    trust = jnp.where((w_norm > 0) & (g_norm > 0), trust, 1.0)
+    return jnp.minimum(rate, trust) if solver.larc and solver.larc_policy == "clip" else rate * trust
+
+
+def make_run(step: Step) -> Callable[..., tuple[State, Metrics]]:
+    """Several steps in one dispatch, jitted with donated state: (state, fixed, {blob: (k, iter_size, ...)}, n) does the first
+    n of k.  One compiled loop serves every n, so that results do not depend on where a run was cut into pieces."""
+
+    def run(state: State, fixed: tuple[Array, ...], inputs: Mapping[str, Array], n: Array) -> tuple[State, Metrics]:
+        take = lambda i: {name: jax.lax.dynamic_index_in_dim(a, i, keepdims=False) for name, a in inputs.items()}
+        shapes = jax.eval_shape(step, state, fixed, take(0))[1]
+        empty = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+        return jax.lax.fori_loop(0, n, lambda i, carry: step(carry[0], fixed, take(i)), (state, empty))
+
+    return jax.jit(run, donate_argnums=0)
+
+
+def make_single(step: Step) -> Callable[..., tuple[State, Metrics]]:
+    """As `make_run` for k = 1, without a loop around the step: for steps that are long anyway."""
+
+    def run(state: State, fixed: tuple[Array, ...], inputs: Mapping[str, Array], n: Array) -> tuple[State, Metrics]:
+        return step(state, fixed, {name: a[0] for name, a in inputs.items()})
+
+    return jax.jit(run, donate_argnums=0)
