@@ -1,0 +1,311 @@
+"""Margins between classes, as face recognition wants them: inner products and cosines whose own class has it harder.
+
+A margin layer stands before SoftmaxWithLoss: it lowers the score of each item's own class, so that classes have to lie
+further apart than to be told apart.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from functools import cache
+from typing import Any
+
+from ..fillers import Constant, Filler
+from ..layer import Array, Context, Example, Layer, Weight
+from ..lazy import jax, jnp, lax
+from ..schema import param
+from ..shape import Shape, ShapeError, axis_of, count, show
+from .loss import check_one_label, look_up
+
+SMALL = 1e-9  # added to products of lengths, so that zero vectors divide by something
+
+
+class Angle(enum.Enum):
+    """By what the angle to the own class is multiplied: 1 to 4."""
+
+    SINGLE = 0
+    DOUBLE = 1
+    TRIPLE = 2
+    QUADRUPLE = 3
+
+
+class _AngularMargin(Layer):
+    """Scores of an inner product whose own class is scored by psi(m theta) in place of cos theta.
+
+    psi falls from 1 to 1 - 2 m as theta goes from 0 to pi.  The own score is a mean of the plain one, weighing lambda,
+    and of the one with margin, weighing 1; lambda = max(lambda_min, base (1 + gamma iteration)^-power) falls in
+    training.
+    """
+
+    n_bottoms = 2
+    n_tops = (1, 2)
+
+    num_output: int = param("Number of classes.", default=0, at_least=0)
+    type_: Angle = param("By what the angle to the own class is multiplied, 1 to 4.", default=Angle.SINGLE)
+    weight_filler: Filler = param("Filler of W.", default=Constant())
+    axis: int = param("First axis of x that is flattened.", default=1)
+    base: float = param("Lambda at first.", default=1.0)
+    gamma: float = param("How fast lambda falls.", default=0.0)
+    power: float = param("With which power lambda falls.", default=1.0)
+    iteration: int = param("Where the count of iterations starts.", default=0)
+    lambda_min: float = param("Lambda does not fall below this.", default=0.0)
+
+    @property
+    def multiple(self) -> int:
+        """m, by which the angle is multiplied."""
+        return self.type_.value + 1
+
+    def infer(self, x: Shape, label: Shape, matrix: Shape | None = None) -> list[Shape]:
+        axis = axis_of(x, self.axis)
+        check_one_label(x, label)
+        if count(x[:axis]) != x[0]:
+            raise ShapeError(
+                f"`axis` is {self.axis}, which makes {count(x[:axis])} features of the input {show(x)}; "
+                f"there must be one for each of its {x[0]} items.",
+                field="axis",
+            )
+        if matrix is None and not self.num_output:
+            raise ShapeError("`num_output`, the number of classes, must be given; it is 0.", field="num_output")
+        if matrix is not None and count(matrix[1:]) != count(x[axis:]):
+            raise ShapeError(
+                f"the weights are {show(matrix)}, {count(matrix[1:])} for each class, but the input {show(x)} has "
+                f"{count(x[axis:])} values for each item; they must be equally many.",
+                bottom=2,
+            )
+        classes = self.num_output if matrix is None else matrix[0]
+        return [(*x[:axis], classes), (1,)][: max(1, len(self.top))]
+
+    def weights(self, x: Shape, label: Shape, matrix: Shape | None = None) -> list[Weight]:
+        own = [Weight((self.num_output, count(x[axis_of(x, self.axis) :])), self.weight_filler)]
+        return (own if matrix is None else []) + [_iterations(self.iteration)]
+
+    def lambda_now(self, w: tuple[Array, ...], ctx: Context) -> Array:
+        """lambda of this iteration, ()."""
+        iteration = count_iteration(w, ctx) + 1
+        return jnp.maximum(self.lambda_min, self.base * (1 + self.gamma * iteration) ** -self.power)
+
+    def scores(self, y: Array, lambda_: Array, x: Shape) -> list[Array]:
+        """The tops: scores y (n, classes) in the form of the input, and lambda."""
+        shape = (*x[: axis_of(x, self.axis)], y.shape[1])
+        return [y.reshape(shape), lambda_.reshape(1)][: max(1, len(self.top))]
+
+    def multiply_adds(self, bottoms: list[Shape], tops: list[Shape]) -> Any:
+        return count(tops[0]) * count(bottoms[0][axis_of(bottoms[0], self.axis) :])
+
+
+def _iterations(start: int) -> Weight:
+    return Weight((), Constant(value=float(start)), kind="carry", lr_mult=0, decay_mult=0)
+
+
+def count_iteration(w: tuple[Array, ...], ctx: Context) -> Array:
+    """Iterations before this one, kept in the last weight; each pass in phase TRAIN is one."""
+    before = lax.stop_gradient(w[-1])
+    if ctx.train:
+        ctx.update(len(w) - 1, before + 1)
+    return before
+
+
+def psi(cos: Array, m: int) -> Array:
+    """(-1)^k cos(m theta) - 2 k, theta in [k pi / m, (k + 1) pi / m]: falls all the way, where cos(m theta) swings."""
+    k = sum((jnp.where(cos < math.cos(j * math.pi / m), 1.0, 0.0) for j in range(1, m)), jnp.zeros_like(cos))
+    return (1 - 2 * (k % 2)) * CHEBYSHEV[m](cos) - 2 * k
+
+
+CHEBYSHEV = {  # cos(m theta) as a polynomial of cos(theta)
+    1: lambda c: c,
+    2: lambda c: 2 * c * c - 1,
+    3: lambda c: (4 * c * c - 3) * c,
+    4: lambda c: 8 * c * c * (c * c - 1) + 1,
+}
+
+
+class MarginInnerProduct(_AngularMargin, type="MarginInnerProduct", block="margin_inner_product_param"):
+    """A-Softmax: y = x . w over rows w of length 1; the own class gets (|x| psi(m theta) + lambda y) / (1 + lambda).
+
+    Bottoms: x (n, k...); label (n).  Tops: y (n, num_output); lambda (1), if there is a second.
+    Weights: W (num_output, count of k...).
+    As in the fork the gradient on W is that of a plain inner product, as if its rows were free, and of the gradient of
+    |x| psi on x the part along w and the part along x are divided by their common length.
+    Source: happynear/caffe-windows src/caffe/layers/margin_inner_product_layer.cpp after Liu et al. 2017 (SphereFace).
+    Differs: the fork overwrites W by its rows of length 1 at each pass, here it stays as the solver leaves it; the
+    count of iterations stands still in phase TEST, and a snapshot keeps it.
+    """
+
+    examples = (
+        Example(
+            'layer { name: "fc" type: "MarginInnerProduct" bottom: "x" bottom: "label" top: "fc" top: "lambda"\n'
+            "        margin_inner_product_param { num_output: 5 type: QUADRUPLE base: 1000 gamma: 0.12 lambda_min: 5\n"
+            '                                     weight_filler { type: "xavier" } } }',
+            {"x": (6, 4), "label": (6,)},
+            integers={"label": 5},
+            differentiable=False,  # a rule of its own
+        ),
+    )
+
+    def apply(self, w: tuple[Array, ...], x: Array, label: Array, *, ctx: Context) -> list[Array]:
+        flat = x.reshape(x.shape[0], -1)
+        lambda_ = self.lambda_now(w, ctx)
+        return self.scores(a_softmax(flat, w[0], label, lambda_, self.multiple), lambda_, x.shape)
+
+
+def a_softmax(x: Array, w: Array, label: Array, lambda_: Array, m: int) -> Array:
+    """Scores (n, classes) of x (n, k) and w (classes, k), with the gradient of MarginInnerProduct."""
+    return _a_softmax()(x, w, look_up(jnp.empty((len(x), len(w))), label, 1, None).hit, lambda_, m)
+
+
+@cache
+def _a_softmax() -> Any:
+    def forward(x: Array, w: Array, hit: Array, lambda_: Array, m: int) -> tuple[Array, Any]:
+        rows = w / length(w)
+        y = x @ rows.T  # (n, classes)
+        long = length(x)  # (n, 1)
+        own = jnp.sum(jnp.where(hit, y, 0.0), 1, keepdims=True)
+        made = (long * psi(own / long, m) + lambda_ * own) / (1 + lambda_)
+        return jnp.where(hit, made, y), (x, rows, hit, lambda_, long, own / long)
+
+    def backward(m: int, kept: Any, g: Array) -> tuple[Array, Array, None, Array]:
+        x, rows, hit, lambda_, long, cos = kept
+        value, slope = jax.jvp(lambda c: psi(c, m), (cos,), (jnp.ones_like(cos),))
+        along_w, along_x = slope, (value - cos * slope) / long  # |x| psi by x: along_w w + along_x x
+        both = jnp.sqrt(along_w**2 + along_x**2)
+        own = jnp.sum(jnp.where(hit, g, 0.0), 1, keepdims=True) / (1 + lambda_)
+        on_rows = jnp.where(hit, own * (along_w / both + lambda_), g)
+        return on_rows @ rows + own * (along_x / both) * x, g.T @ x, None, jnp.zeros_like(lambda_)
+
+    scores = jax.custom_vjp(lambda *args: forward(*args)[0], nondiff_argnums=(4,))
+    scores.defvjp(forward, backward)
+    return scores
+
+
+def length(x: Array) -> Array:
+    """Length of each row (n, 1), never 0."""
+    return jnp.sqrt(jnp.sum(x * x, -1, keepdims=True) + SMALL**2)
+
+
+class LargeMarginInnerProduct(_AngularMargin, type="LargeMarginInnerProduct", block="largemargin_inner_product_param"):
+    """L-Softmax: y = x . w; the own class gets (|x| |w| psi(m theta) + lambda y) / (1 + lambda).
+
+    Bottoms: x (n, k...); label (n); W as a blob (classes, k...), if there is a third.
+    Tops: y (n, classes); lambda (1), if there is a second.
+    Weights: W (num_output, count of k...), where it is no bottom.
+    Source: happynear/caffe-windows src/caffe/layers/largemargin_inner_product_layer.cpp after Liu et al. 2016.
+    Differs: the small number that keeps lengths from 0 stands under the root; the count of iterations stands still in
+    phase TEST, and a snapshot keeps it.
+    """
+
+    n_bottoms = (2, 3)
+
+    examples = (
+        Example(
+            'layer { name: "fc" type: "LargeMarginInnerProduct" bottom: "x" bottom: "label" top: "fc" top: "lambda"\n'
+            "        largemargin_inner_product_param { num_output: 5 type: DOUBLE base: 1000 gamma: 0.00003 power: 35\n"
+            '                                          weight_filler { type: "msra" } } }',
+            {"x": (6, 4), "label": (6,)},
+            integers={"label": 5},
+        ),
+    )
+
+    def apply(self, w: tuple[Array, ...], x: Array, label: Array, *matrix: Array, ctx: Context) -> list[Array]:
+        flat = x.reshape(x.shape[0], -1)
+        rows = matrix[0].reshape(matrix[0].shape[0], -1) if matrix else w[0]
+        lambda_ = self.lambda_now(w, ctx)
+        y = flat @ rows.T
+        hit = look_up(y, label, 1, None).hit
+        own = jnp.sum(jnp.where(hit, y, 0.0), 1, keepdims=True)
+        own_length = jnp.sum(jnp.where(hit, length(rows).T, 0.0), 1, keepdims=True)
+        long = length(flat) * jnp.where(own_length > 0, own_length, 1.0)  # 1 where the label is no class
+        made = (long * psi(own / long, self.multiple) + lambda_ * own) / (1 + lambda_)
+        return self.scores(jnp.where(hit, made, y), lambda_, x.shape)
+
+
+class LabelSpecificAdd(Layer, type="LabelSpecificAdd", block="label_specific_add_param"):
+    """The additive margin of AM-Softmax and CosFace: x + bias at the own class where x > -bias, x elsewhere.
+
+    The bias is the margin with a minus before it.
+    Bottoms: x (n, classes...), cosines; label (n).  Tops: y, as x; bias (1), if there is a second.
+    With `bias_base` the bias is bias_base + (1 + bias_gamma iteration)^bias_power - 1, kept from bias_min to bias_max.
+    In phase TEST y is x.
+    Source: happynear/caffe-windows src/caffe/layers/label_specific_add.cpp after Wang et al. 2018.
+    Differs: a snapshot keeps the count of iterations.
+    """
+
+    n_bottoms = 2
+    n_tops = (1, 2)
+
+    bias: float = param("What is added to the score of the own class; the margin with a minus.", default=0.0)
+    transform_test: bool = param("Meant for phase TEST; the fork reads it in TRAIN alone.", default=False, inert=True)
+    bias_base: float | None = param("Bias at first, where it changes while training.", default=None)
+    bias_gamma: float = param("How fast the bias changes.", default=0.0)
+    bias_power: float = param("With which power the bias changes.", default=1.0)
+    bias_min: float = param("The changing bias is at least this.", default=0.0)
+    bias_max: float = param("The changing bias is at most this.", default=0.0)
+    iteration: int = param("Where the count of iterations starts.", default=0, at_least=0)
+
+    examples = (
+        Example(
+            'layer { name: "margin" type: "LabelSpecificAdd" bottom: "cosines" bottom: "label" top: "margin"\n'
+            "        label_specific_add_param { bias: -0.35 } }",
+            {"cosines": (6, 5), "label": (6,)},
+            integers={"label": 5},
+        ),
+    )
+
+    def infer(self, x: Shape, label: Shape) -> list[Shape]:
+        check_one_label(x, label)
+        return [x, (1,)][: max(1, len(self.top))]
+
+    def weights(self, x: Shape, label: Shape) -> list[Weight]:
+        return [] if self.bias_base is None else [_iterations(self.iteration)]
+
+    def apply(self, w: tuple[Array, ...], x: Array, label: Array, *, ctx: Context) -> list[Array]:
+        if not ctx.train:
+            return [x, jnp.zeros(1, x.dtype)][: max(1, len(self.top))]
+        bias = jnp.asarray(self.bias, x.dtype)
+        if self.bias_base is not None:
+            grown = (1 + self.bias_gamma * count_iteration(w, ctx)) ** self.bias_power - 1
+            bias = jnp.clip(self.bias_base + grown, self.bias_min, self.bias_max)
+        flat = x.reshape(x.shape[0], -1)
+        hit = look_up(flat, label, 1, None).hit & (flat > -bias)
+        return [(flat + jnp.where(hit, bias, 0.0)).reshape(x.shape), bias.reshape(1)][: max(1, len(self.top))]
+
+
+class ArcFace(Layer, type="ArcFace", block="arc_face_param"):
+    """The additive angular margin of ArcFace: scale cos(theta + margin) at the own class, scale cos(theta) elsewhere.
+
+    Where theta + margin would pass pi the own class gets cos(theta) - margin sin(margin), which goes on falling.
+    Bottoms: cosines (n, classes), such as InnerProduct with `normalize` makes of normalised features; label (n).
+    Tops: scores, as the cosines.  In phase TEST there is no margin, but the scale.
+    Source: own; Deng et al. 2019.  Differs: Caffe has no such layer.
+    """
+
+    n_bottoms = 2
+
+    margin: float = param("What is added to the angle of the own class.", default=0.5, at_least=0, unit="radians")
+    scale: float = param("What all cosines are multiplied by.", default=64.0, above=0)
+
+    examples = (
+        Example(
+            'layer { name: "scores" type: "ArcFace" bottom: "cosines" bottom: "label" top: "scores"\n'
+            "        arc_face_param { margin: 0.5 scale: 64 } }",
+            {"cosines": (6, 5), "label": (6,)},
+            integers={"label": 5},
+            differentiable=False,  # random inputs are no cosines
+        ),
+    )
+
+    def infer(self, x: Shape, label: Shape) -> Shape:
+        if len(x) != 2:
+            raise ShapeError(f"the cosines are {show(x)}; they must be n x classes, 2 axes.", bottom=0)
+        check_one_label(x, label)
+        return x
+
+    def apply(self, w: tuple[Array, ...], x: Array, label: Array, *, ctx: Context) -> Array:
+        if not ctx.train:
+            return self.scale * x
+        hit = look_up(x, label, 1, None).hit
+        sine = jnp.sqrt(jnp.maximum(1 - x * x, SMALL))
+        turned = x * math.cos(self.margin) - sine * math.sin(self.margin)
+        beyond = x < math.cos(math.pi - self.margin)
+        own = jnp.where(beyond, x - self.margin * math.sin(self.margin), turned)
+        return self.scale * jnp.where(hit, own, x)
