@@ -1,28 +1,17 @@
 """Layers that bend each value on its own: ReLU and its relatives, Sigmoid, TanH, Swish, GELU.
 
-Tops have the shape of bottoms, and every layer may work in place.  Plain arithmetic (Power, Exp, Clip) is in `elementwise`.
+Tops have the shape of bottoms, and every layer may work in place.  Plain arithmetic (Power, Exp) is in `elementwise`.
 """
 
 from __future__ import annotations
 
 from ..fillers import Constant, Filler
-from ..layer import Array, Context, Example, Layer, Weight
+from ..layer import Array, Context, Weight
 from ..lazy import jax, jnp
 from ..schema import param
 from ..shape import Shape, ShapeError, show
+from .elementwise import Elementwise, example
 from .engine import Engine, engine
-
-
-class Elementwise(Layer):
-    """y = f(x), value by value."""
-
-    def infer(self, x: Shape) -> Shape:
-        return x
-
-
-def _example(type: str, block: str = "") -> tuple[Example, ...]:
-    text = f'layer {{ name: "act" type: "{type}" bottom: "x" top: "y"{" " + block if block else ""} }}'
-    return (Example(text, {"x": (2, 3, 4, 5)}),)
 
 
 class ReLU(Elementwise, type="ReLU", block="relu_param"):
@@ -32,16 +21,22 @@ class ReLU(Elementwise, type="ReLU", block="relu_param"):
     Source: BVLC/caffe src/caffe/layers/relu_layer.cpp; `fuse` is Intel's.  Differs: nothing.
     """
 
+    reads_back = "sign"
+    keeps_sign = True
+
     negative_slope: float = param("Slope for x <= 0.", default=0.0)
     engine: Engine = engine()
     fuse: bool = param("Whether Intel's library may join it to the layer before.", default=False, inert=True)
 
-    examples = _example("ReLU", "relu_param { negative_slope: 0.1 }")
+    examples = example("ReLU", "relu_param { negative_slope: 0.1 }")
 
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
         if self.negative_slope == 0:
             return jax.nn.relu(x)
         return jnp.where(x > 0, x, self.negative_slope * x)
+
+    def slope_from(self, top: Array) -> Array:
+        return jnp.where(top > 0, 1.0, self.negative_slope)
 
 
 class ReLU6(Elementwise, type="ReLU6"):
@@ -51,7 +46,7 @@ class ReLU6(Elementwise, type="ReLU6"):
     Source: Krizhevsky 2010, as in the MobileNet forks.  Differs: BVLC Caffe has no such layer.
     """
 
-    examples = _example("ReLU6")
+    examples = example("ReLU6")
 
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
         return jax.nn.relu6(x)
@@ -67,7 +62,7 @@ class PReLU(Elementwise, type="PReLU", block="prelu_param"):
     filler: Filler = param("Filler of the slopes.", default=Constant(value=0.25))
     channel_shared: bool = param("Whether all channels share one slope.", default=False)
 
-    examples = _example("PReLU", "prelu_param { filler { value: 0.1 } }")
+    examples = example("PReLU", "prelu_param { filler { value: 0.1 } }")
 
     def infer(self, x: Shape) -> Shape:
         if len(x) < 2:
@@ -93,7 +88,7 @@ class ELU(Elementwise, type="ELU", block="elu_param"):
 
     alpha: float = param("Minus the limit for x towards minus infinity.", default=1.0)
 
-    examples = _example("ELU", "elu_param { alpha: 0.5 }")
+    examples = example("ELU", "elu_param { alpha: 0.5 }")
 
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
         below = jnp.where(x > 0, 0.0, x)  # keeps exp from overflowing where its result is not taken
@@ -107,12 +102,17 @@ class Sigmoid(Elementwise, type="Sigmoid", block="sigmoid_param"):
     Source: BVLC/caffe src/caffe/layers/sigmoid_layer.cpp.  Differs: nothing.
     """
 
+    reads_back = "value"
+
     engine: Engine = engine()
 
-    examples = _example("Sigmoid")
+    examples = example("Sigmoid")
 
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
         return jax.nn.sigmoid(x)
+
+    def slope_from(self, top: Array) -> Array:
+        return top * (1 - top)
 
 
 class TanH(Elementwise, type="TanH", block="tanh_param"):
@@ -122,12 +122,17 @@ class TanH(Elementwise, type="TanH", block="tanh_param"):
     Source: BVLC/caffe src/caffe/layers/tanh_layer.cpp.  Differs: nothing.
     """
 
+    reads_back = "value"
+
     engine: Engine = engine()
 
-    examples = _example("TanH")
+    examples = example("TanH")
 
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
         return jnp.tanh(x)
+
+    def slope_from(self, top: Array) -> Array:
+        return 1 - top * top
 
 
 class BNLL(Elementwise, type="BNLL"):
@@ -137,7 +142,7 @@ class BNLL(Elementwise, type="BNLL"):
     Source: BVLC/caffe src/caffe/layers/bnll_layer.cpp.  Differs: nothing.
     """
 
-    examples = _example("BNLL")
+    examples = example("BNLL")
 
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
         return jax.nn.softplus(x)
@@ -152,7 +157,7 @@ class Swish(Elementwise, type="Swish", block="swish_param"):
 
     beta: float = param("Steepness of the gate.", default=1.0)
 
-    examples = _example("Swish", "swish_param { beta: 0.5 }")
+    examples = example("Swish", "swish_param { beta: 0.5 }")
 
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
         return x * jax.nn.sigmoid(self.beta * x)
@@ -164,7 +169,7 @@ class SiLU(Elementwise, type="SiLU"):
     Bottoms: x (any shape).  Tops: y, as x.  Source: Elfwing et al. 2017.  Differs: Caffe calls it Swish.
     """
 
-    examples = _example("SiLU")
+    examples = example("SiLU")
 
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
         return jax.nn.silu(x)
@@ -178,7 +183,7 @@ class GELU(Elementwise, type="GELU", block="gelu_param"):
 
     approximate: bool = param("Whether the formula with tanh is used.", default=False)
 
-    examples = _example("GELU")
+    examples = example("GELU")
 
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
         return jax.nn.gelu(x, approximate=self.approximate)

@@ -10,12 +10,13 @@ from .engine import Engine, engine
 
 
 class Dropout(Layer, type="Dropout", block="dropout_param"):
-    """y = x m / (1 - dropout_ratio) in phase TRAIN, m being 0 with probability `dropout_ratio` and else 1; y = x in TEST.
+    """y = x m / (1 - dropout_ratio) in phase TRAIN, m being 0 with probability `dropout_ratio` and else 1; y = x in
+    TEST.
 
     With `scale_train: false` TRAIN gives x m and TEST x (1 - dropout_ratio).
     Bottoms: x (any shape).  Tops: y, as x.
-    Source: BVLC/caffe src/caffe/layers/dropout_layer.cpp; `scale_train` is py-faster-rcnn's, `sample_weights_test` Bayesian
-    SegNet's (Kendall et al. 2015), `sqrt_scale` happynear's, `random_seed` NVIDIA's.
+    Source: BVLC/caffe src/caffe/layers/dropout_layer.cpp; `scale_train` is py-faster-rcnn's, `sample_weights_test`
+    Bayesian SegNet's (Kendall et al. 2015), `sqrt_scale` happynear's, `random_seed` NVIDIA's.
     Differs: random numbers are JAX's, so no run of Caffe is repeated bit for bit; a ratio of 1 is refused (Caffe: NaN).
     """
 

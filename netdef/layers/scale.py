@@ -1,4 +1,4 @@
-"""Scale and Bias: a blob times or plus a smaller one, which is learned or is the second bottom."""
+"""Scale, Bias and Axpy: a blob times or plus a smaller one, which is learned or is another bottom."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ class _Broadcast(Layer):
             return x
         axis = 0 if not other else axis_of(x, self.axis)
         if other != x[axis : axis + len(other)]:
+            there = show(x[axis : axis + len(other)]) if axis < len(x) else "nothing"
             raise ShapeError(
-                f"the second input is {show(other)}, but from axis {axis} on the first, {show(x)}, has "
-                f"{show(x[axis : axis + len(other)]) if axis < len(x) else 'nothing'}; change `axis` or the second input.",
+                f"the second input is {show(other)}, but from axis {axis} on the first, {show(x)}, has {there}; "
+                "change `axis` or the second input.",
                 bottom=1,
             )
         return x
@@ -39,7 +40,7 @@ class _Broadcast(Layer):
             return x[axis:]
         if axis + self.num_axes > len(x):
             raise ShapeError(
-                f"`num_axes` {self.num_axes} from axis {axis} on reaches past the {len(x)} axes of the input {show(x)}; "
+                f"`num_axes` {self.num_axes} from axis {axis} on is more than the input {show(x)} has; "
                 f"give {len(x) - axis} or less, or -1 for all that follow.",
                 field="num_axes",
             )
@@ -112,3 +113,34 @@ class Scale(_Broadcast, type="Scale", block="scale_param"):
             scale = jnp.clip(scale, self.min_value, self.max_value)
         y = x * self.spread(scale, x)
         return y + self.spread(w[-1], x) if self.bias_term else y
+
+
+class Axpy(Layer, type="Axpy"):
+    """y = a x + z, with one factor a for each channel of each item: a scaled branch and its sum with another.
+
+    Bottoms: a (n, c) or (n, c, 1, 1), x (n, c, ...), z as x.  Tops: y, as x.
+    Source: Hu et al. 2018 (squeeze and excitation), src/caffe/layers/axpy_layer.cpp of their fork.  Differs: nothing.
+    """
+
+    n_bottoms = 3
+
+    examples = (
+        Example(
+            'layer { name: "y" type: "Axpy" bottom: "a" bottom: "x" bottom: "z" top: "y" }',
+            {"a": (2, 3, 1, 1), "x": (2, 3, 4, 5), "z": (2, 3, 4, 5)},
+        ),
+    )
+
+    def infer(self, a: Shape, x: Shape, z: Shape) -> Shape:
+        if len(x) < 2 or len(a) < 2 or a[:2] != x[:2] or any(d != 1 for d in a[2:]):
+            raise ShapeError(
+                f"the factors are {show(a)}; for the second input, {show(x)}, they must be {show(x[:2])} or "
+                f"{show((*x[:2], 1, 1))}.",
+                bottom=0,
+            )
+        if x != z:
+            raise ShapeError(f"the second input is {show(x)} and the third {show(z)}; they must agree.", bottom=2)
+        return x
+
+    def apply(self, w: tuple[Array, ...], a: Array, x: Array, z: Array, *, ctx: Context) -> Array:
+        return a.reshape(*x.shape[:2], *(1,) * (x.ndim - 2)) * x + z
