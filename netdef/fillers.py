@@ -1,6 +1,8 @@
 """Fillers: how a parameter is filled before training.  One class each; `fill(key, shape)` gives a float32 array.
 
-Fan-in of a blob is count / shape[0], fan-out is count / shape[1], as in Caffe (include/caffe/filler.hpp).
+Fan-in of a blob is count / shape[0], fan-out is count / shape[1], as in Caffe (include/caffe/filler.hpp).  Random
+numbers are JAX's: the distributions are Caffe's, the draws are not.  A net's own filler is one more class with a
+`type`.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from .language.syntax import Message, Scalar
 from .lazy import jax, jnp
 from .registry import Registry
 from .schema import Block, param
-from .shape import Shape, count
+from .shape import Shape, ShapeError, count, show
 
 FILLERS: Registry[Filler] = Registry("filler", group="netdef.fillers")
 
@@ -65,13 +67,16 @@ class Filler(Block):
     def tolerated(cls) -> Iterable[str]:
         return {name for _, other in FILLERS for name in other.params()}
 
+    def check(self, shape: Shape) -> None:
+        """ShapeError if the fields do not go together, or not with a blob of this shape."""
+
     def fill(self, key: Any, shape: Shape) -> Any:
-        """A float32 array of `shape`."""
+        """A float32 array of `shape`, drawn with a jax random key."""
         raise NotImplementedError
 
 
 class Constant(Filler, type="constant"):
-    """Every element is `value`."""
+    """Every element is `value`.  Source: ConstantFiller."""
 
     value: float = param("The value.", default=0.0)
 
@@ -80,43 +85,79 @@ class Constant(Filler, type="constant"):
 
 
 class Uniform(Filler, type="uniform"):
-    """Uniform between `min` and `max`."""
+    """Uniform between `min` and `max`.  Source: UniformFiller."""
 
     min: float = param("Lower bound.", default=0.0)
     max: float = param("Upper bound.", default=1.0)
+
+    def check(self, shape: Shape) -> None:
+        if self.min > self.max:
+            raise ShapeError(f"`min` is {self.min:g}, above `max`, which is {self.max:g}; exchange them.", field="min")
 
     def fill(self, key: Any, shape: Shape) -> Any:
         return jax.random.uniform(key, shape, jnp.float32, self.min, self.max)
 
 
 class Gaussian(Filler, type="gaussian"):
-    """Normal with `mean` and `std`; with `sparse` s >= 0 an element is kept with probability s / shape[0], else 0.
+    """Normal with `mean` and `std`; with `sparse` s >= 0 an element is kept with probability s / shape[0], else it is
+    0.
 
-    Source: GaussianFiller; `sparse` is meant as the number of inputs that reach each output."""
+    `sparse` is meant as the number of inputs that reach each output.  Source: GaussianFiller."""
 
     mean: float = param("Mean.", default=0.0)
     std: float = param("Standard deviation.", default=1.0, at_least=0)
-    sparse: int = param("Expected number of non-zero weights of an output; -1 keeps all.", default=-1, at_least=-1)
+    sparse: int = param("Expected number of weights that are kept for an input; -1 keeps all.", default=-1, at_least=-1)
+
+    def check(self, shape: Shape) -> None:
+        if not shape and self.sparse >= 0:
+            raise ShapeError("`sparse` counts weights of an output, and this parameter is one number.", field="sparse")
+        if shape and self.sparse > shape[0]:
+            raise ShapeError(
+                f"`sparse` keeps {self.sparse} weights of {shape[0]} (the parameter is {show(shape)}); give "
+                f"{shape[0]} at most.",
+                field="sparse",
+            )
 
     def fill(self, key: Any, shape: Shape) -> Any:
         values_key, mask_key = jax.random.split(key)
         values = self.mean + self.std * jax.random.normal(values_key, shape, jnp.float32)
         if self.sparse < 0:
             return values
-        kept = jax.random.bernoulli(mask_key, min(1.0, self.sparse / shape[0]), shape)
-        return jnp.where(kept, values, 0.0)
+        return jnp.where(jax.random.bernoulli(mask_key, self.sparse / shape[0], shape), values, 0.0)
 
 
-class PositiveUnitball(Filler, type="positive_unitball"):
-    """Uniform on [0, 1), then every row divided by its sum, so that a row adds up to 1."""
+class _ByRow(Filler):
+    """Fillers that treat each row (index of axis 0) as a vector."""
+
+    def check(self, shape: Shape) -> None:
+        if not shape:
+            raise ShapeError(f'a filler "{self.type}" needs a parameter with an axis, and this one is one number.')
+
+    def over(self, values: Any, by: Any) -> Any:
+        """Rows divided by one number each."""
+        return values / by.reshape(-1, *(1,) * (values.ndim - 1))
+
+
+class PositiveUnitball(_ByRow, type="positive_unitball"):
+    """Uniform on [0, 1), then every row divided by its sum, so that a row adds up to 1.  Source:
+    PositiveUnitballFiller."""
 
     def fill(self, key: Any, shape: Shape) -> Any:
         values = jax.random.uniform(key, shape, jnp.float32)
-        sums = jnp.sum(values.reshape(shape[0], -1), axis=1)
-        return values / sums.reshape((shape[0],) + (1,) * (len(shape) - 1))
+        return self.over(values, values.reshape(shape[0], -1).sum(axis=1))
+
+
+class GaussianUnitball(_ByRow, type="gaussian_unitball"):
+    """Normal, then every row divided by its length: uniform on the unit sphere.  Source: happynear/caffe-windows."""
+
+    def fill(self, key: Any, shape: Shape) -> Any:
+        values = jax.random.normal(key, shape, jnp.float32)
+        return self.over(values, jnp.sqrt(jnp.square(values).reshape(shape[0], -1).sum(axis=1) + 1e-12))
 
 
 class _ByVariance(Filler):
+    """Fillers that keep the variance of signals the same from layer to layer."""
+
     variance_norm: VarianceNorm = param("Which number of connections counts.", default=VarianceNorm.FAN_IN)
 
     def connections(self, shape: Shape) -> float:
@@ -131,7 +172,9 @@ class _ByVariance(Filler):
 
 
 class Xavier(_ByVariance, type="xavier"):
-    """Uniform on [-a, a], a = sqrt(3 / n).  Source: Glorot and Bengio 2010; Caffe's default n is the fan-in alone."""
+    """Uniform on [-a, a], a = sqrt(3 / n), n being the fan-in unless `variance_norm` says otherwise.
+
+    Source: Glorot and Bengio 2010 (who take the average), XavierFiller."""
 
     def fill(self, key: Any, shape: Shape) -> Any:
         a = math.sqrt(3.0 / self.connections(shape))
@@ -139,20 +182,53 @@ class Xavier(_ByVariance, type="xavier"):
 
 
 class Msra(_ByVariance, type="msra"):
-    """Normal with variance 2 / n.  Source: He et al. 2015."""
+    """Normal with mean 0 and variance scale^2 2 / (n (1 + alpha^2)); n as for xavier.
+
+    Source: He et al. 2015, MSRAFiller; `alpha` is happynear's, `scale` Intel's."""
+
+    alpha: float = param("Negative slope of the ReLU that follows.", default=0.0)
+    scale: float = param("Factor of the deviation.", default=1.0)
 
     def fill(self, key: Any, shape: Shape) -> Any:
-        return math.sqrt(2.0 / self.connections(shape)) * jax.random.normal(key, shape, jnp.float32)
+        std = self.scale * math.sqrt(2.0 / (self.connections(shape) * (1.0 + self.alpha**2)))
+        return std * jax.random.normal(key, shape, jnp.float32)
 
 
 class Bilinear(Filler, type="bilinear"):
-    """The kernel of bilinear interpolation, for a Deconvolution that upsamples: (o, i, k, k), every filter the same."""
+    """The kernel of bilinear interpolation, for a Deconvolution that upsamples: (o, i, k, k), every filter the same.
+
+    Source: BilinearFiller.  Upsampling by f takes kernel_size 2 f - f % 2, stride f, pad ceil((f - 1) / 2), group =
+    channels.
+    """
+
+    def check(self, shape: Shape) -> None:
+        if len(shape) != 4 or shape[2] != shape[3]:
+            raise ShapeError(
+                f'a filler "bilinear" needs square filters of a two-dimensional convolution, (o, i, k, k), and this '
+                f"parameter is {show(shape)}; give kernel_h and kernel_w one value, or another filler."
+            )
 
     def fill(self, key: Any, shape: Shape) -> Any:
-        if len(shape) != 4 or shape[2] != shape[3]:
-            raise ValueError(f"a bilinear filler needs square filters of a 2-d convolution, not {shape}")
         side = shape[3]
         factor = math.ceil(side / 2)
-        center = (2 * factor - 1 - factor % 2) / (2.0 * factor)
+        center = (side - 1) / (2.0 * factor)
         ramp = 1.0 - jnp.abs(jnp.arange(side) / factor - center)
         return jnp.broadcast_to(ramp[:, None] * ramp[None, :], shape).astype(jnp.float32)
+
+
+class Identity(Filler, type="identity"):
+    """1 where the first two indices agree and later ones are in the middle, else 0: the layer gives its input.
+
+    Source: happynear/caffe-windows, which has it for blobs (k, k) alone."""
+
+    def check(self, shape: Shape) -> None:
+        if len(shape) < 2 or shape[0] != shape[1]:
+            raise ShapeError(
+                f'a filler "identity" needs as many outputs as inputs, and this parameter is {show(shape)}; '
+                "make the first two numbers equal, or give another filler."
+            )
+
+    def fill(self, key: Any, shape: Shape) -> Any:
+        middle = tuple((k - 1) // 2 for k in shape[2:])
+        eye = jnp.arange(shape[0])
+        return jnp.zeros(shape, jnp.float32).at[(eye, eye, *middle)].set(1.0)
