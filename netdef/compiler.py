@@ -1,7 +1,7 @@
 """The compiler, top to bottom: text to tree to typed blocks to a net with shapes.
 
     text -parse-> tree -expand-> plain tree -upgrade-> today's layers -decode-> typed blocks       (once for a file)
-    typed blocks -select(phase)-> layers -connect-> nodes -infer-> shapes -check-> Net             (once for a phase)
+    typed blocks -select(phase)-> layers -connect-> nodes -infer-> shapes -gradients-> -check-> Net  (once for a phase)
 
 Every stage adds to one Report and goes on, so that one run shows every fault.  Nothing here imports jax.
 """
@@ -24,6 +24,7 @@ from .layer import Locate, Phase
 from .passes.checks import check
 from .passes.connect import connect
 from .passes.decode import NetParameter, Program, decode_program
+from .passes.gradients import mark_gradients, mark_overwritten
 from .passes.select import State, check_rules, select
 from .passes.shapes import infer
 from .passes.upgrade import upgrade
@@ -89,6 +90,8 @@ def back(parsed: Parsed, state: State, shapes: Mapping[str, Shape] | None = None
     check_rules(program.layers, report)
     connected = connect(select(program.layers, state), report)
     nodes, inferred = infer(connected.nodes, locator(parsed.folder), report, shapes)
+    nodes = mark_gradients(nodes, state.phase, connected.outputs, program.net.force_backward)
+    nodes = mark_overwritten(nodes, report)
     net = Net(
         name=program.net.name,
         phase=state.phase,

@@ -43,6 +43,24 @@ class _Context:
 
 def forward(net: Net, weights: Weights, inputs: Mapping[str, Array], key: Array | Callable[[], Array]) -> Outcome:
     """Run the net.  `key` is a jax random key, or a function that makes one if some layer draws random numbers."""
+    if any(node.overwritten for node in net.layers):
+        # Caffe's gradient of these layers is taken from values that come after them; XLA merges the two passes.
+        values, _, _ = _run(net, weights, inputs, key, {})
+        ahead = {node.name: values[node.overwritten] for node in net.layers if node.overwritten}
+    else:
+        ahead = {}
+    values, updates, loss = _run(net, weights, inputs, key, ahead)
+    return Outcome({v.name: a for v, a in values.items() if v.name}, updates, loss)
+
+
+def _run(
+    net: Net,
+    weights: Weights,
+    inputs: Mapping[str, Array],
+    key: Array | Callable[[], Array],
+    ahead: Mapping[str, Array],
+) -> tuple[dict[Value, Array], dict[Owner, Array], Array]:
+    """Every value, what layers want kept, and the objective."""
     values: dict[Value, Array] = {}
     updates: dict[Owner, Array] = {}
     loss = jnp.zeros((), jnp.float32)
@@ -52,22 +70,33 @@ def forward(net: Net, weights: Weights, inputs: Mapping[str, Array], key: Array 
             values.update({v: inputs[v.name] for v in node.tops})
             continue
         context = _Context(train, node, _drawing(key, i), updates)
-        own = tuple(weights[owner] for owner in node.owners)
-        own = tuple(w if w.shape == s.shape else w.reshape(s.shape) for w, s in zip(own, node.weights or (), strict=True))
+        bottoms = [values[v] for v in node.bottoms]
         with jax.named_scope(node.name):
-            tops = _apply(node, own, [values[v] for v in node.bottoms], context)
+            tops = _apply(node, weights, bottoms, context)
+            if node.name in ahead:
+                tops = [_sloped(tops[0], bottoms[0], node.layer.slope_from(ahead[node.name]))]
         for value, array, weight in zip(node.tops, tops, node.loss_weights, strict=True):
             values[value] = array
             if weight:
                 loss = loss + weight * jnp.sum(array)
-    return Outcome({v.name: a for v, a in values.items() if v.name}, updates, loss)
+    return values, updates, loss
 
 
-def _apply(node: Node, weights: tuple[Array, ...], bottoms: list[Array], context: _Context) -> Sequence[Array]:
-    for i, goes_on in enumerate(node.layer.propagate_down[: len(bottoms)]):
-        if not goes_on:
-            bottoms[i] = jax.lax.stop_gradient(bottoms[i])
-    made = node.layer.apply(weights, *bottoms, ctx=context)
+def _sloped(y: Array, x: Array, slope: Array) -> Array:
+    """y, with dy/dx replaced by `slope`."""
+    stop = jax.lax.stop_gradient
+    return stop(y) + stop(slope) * (x - stop(x))
+
+
+def _apply(node: Node, weights: Weights, bottoms: list[Array], context: _Context) -> Sequence[Array]:
+    """Tops of one layer; a gradient that nobody needs is stopped here, so that XLA never computes it."""
+    own = []
+    for owner, weight, trained in zip(node.owners, node.weights or (), node.trained, strict=True):
+        array = weights[owner]
+        array = array if array.shape == weight.shape else array.reshape(weight.shape)  # shared as PERMISSIVE
+        own.append(array if trained else jax.lax.stop_gradient(array))
+    taken = [b if reached else jax.lax.stop_gradient(b) for b, reached in zip(bottoms, node.reached, strict=True)]
+    made = node.layer.apply(tuple(own), *taken, ctx=context)
     return made if isinstance(made, (list, tuple)) else [made][: len(node.tops)]
 
 

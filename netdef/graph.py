@@ -55,6 +55,9 @@ class Node:
     weights: tuple[Weight, ...] | None = None  # None until shapes are known
     owners: tuple[Owner, ...] = ()  # where each weight is stored
     loss_weights: tuple[float, ...] = ()  # one for each top; 0 for a top that is not a loss
+    trained: tuple[bool, ...] = ()  # of each weight: whether its gradient is computed
+    reached: tuple[bool, ...] = ()  # of each bottom: whether a gradient goes on to it
+    overwritten: Value | None = None  # what Caffe's backward pass finds in the top, if that is not what the layer made
 
     @property
     def type(self) -> str:
@@ -94,6 +97,23 @@ class Net:
     def inputs(self) -> tuple[str, ...]:
         """Blobs to be fed from outside: tops of Input and data layers."""
         return tuple(v.name for node in self.layers if node.layer.is_input for v in node.tops)
+
+    @cached_property
+    def copies(self) -> dict[str, str]:
+        """Names that Caffe gives the copies of a blob that several layers take (`data_input_0_split_1`), and the blob."""
+        takers: dict[Value, int] = {}
+        for node in self.layers:
+            explicit = node.layer.loss_weight
+            lost = [top for top, weight in zip(node.tops, explicit, strict=False) if weight]
+            for value in (*node.bottoms, *lost):
+                takers[value] = takers.get(value, 0) + 1
+        return {
+            f"{top.name}_{node.name}_{i}_split_{k}": top.name
+            for node in self.layers
+            for i, top in enumerate(node.tops)
+            if takers.get(top, 0) > 1
+            for k in range(takers[top])
+        }
 
     def __str__(self) -> str:
         lines = [f"net {self.name or '(no name)'} phase {self.phase.name}"]

@@ -113,6 +113,10 @@ class Layer(Block):
     is_metric: ClassVar[bool] = False  # its tops are to be looked at; no gradient comes from them
     is_input: ClassVar[bool] = False  # its tops are fed from outside: Input and the data layers
     is_data: ClassVar[bool] = False  # reads files; has `top_shapes(locate)` in place of `infer`
+    # Caffe's backward pass reads what stands in the layer's top by then: its "sign" or its "value".  A layer that works in
+    # place further down has overwritten it, unless it `keeps_sign` of every number.
+    reads_back: ClassVar[str | None] = None
+    keeps_sign: ClassVar[bool] = False
     examples: ClassVar[tuple[Example, ...]] = ()
 
     name: str = param("Name of the layer; its parameters are saved under it.", default="", beside=True)
@@ -147,6 +151,10 @@ class Layer(Block):
 
     def apply(self, w: tuple[Array, ...], *bottoms: Array, ctx: Context) -> Array | list[Array]:
         """Tops from weights and bottoms, traced by jax: one array, or a list where there may be several tops."""
+        raise NotImplementedError
+
+    def slope_from(self, top: Array) -> Array:
+        """dy/dx as Caffe computes it from what stands in the top (layers with `reads_back`)."""
         raise NotImplementedError
 
     def multiply_adds(self, bottoms: list[Shape], tops: list[Shape]) -> int:

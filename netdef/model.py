@@ -78,8 +78,10 @@ class Model(nnx.Module):
         return {name: blobs[name] for name in self.net.outputs}
 
     def blobs(self, **inputs: Any) -> dict[str, jax.Array]:
-        """Every named blob, with its last value if it was written in place."""
-        return self._run(inputs).blobs
+        """Every named blob, with its last value if it was written in place; of a blob that several layers take also
+        the copies that Caffe makes, by the names that it gives them."""
+        blobs = self._run(inputs).blobs
+        return blobs | {copy: blobs[name] for copy, name in self.net.copies.items()}
 
     def loss(self, **inputs: Any) -> jax.Array:
         """The objective: sum over the loss tops of loss_weight x sum of the top."""

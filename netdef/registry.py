@@ -53,11 +53,11 @@ class Registry(Generic[T]):
     def _load(self) -> None:
         if self._loaded:
             return
-        self._loaded = True
         for name in self._packages:
             package = importlib.import_module(name)
             for module in pkgutil.iter_modules(getattr(package, "__path__", ())):
                 importlib.import_module(f"{name}.{module.name}")
+        self._loaded = True
 
     def _load_outside(self) -> None:
         if self._asked_outside or self._group is None:

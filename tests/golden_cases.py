@@ -72,11 +72,11 @@ def hold(row: dict[str, Any], case: dict[str, np.ndarray]) -> None:
     d_outputs = named(case, "dout")
 
     def objective(params: nnx.State, some: dict[str, Any], rest: nnx.State) -> tuple[Any, Any]:
-        merged = nnx.merge(graph, params, rest)
+        merged = nnx.merge(graph, params, rest, copy=True)  # its own variables, which the call may update
         blobs = merged.blobs(**{**inputs, **some})
         after = nnx.state(merged)
         if row["loss"]:
-            return nnx.merge(graph, params, rest).loss(**{**inputs, **some}), (blobs, after)
+            return nnx.merge(graph, params, rest, copy=True).loss(**{**inputs, **some}), (blobs, after)
         return sum(jnp.vdot(blobs[name], d) for name, d in d_outputs.items()) + 0.0, (blobs, after)
 
     gradient = jax.jit(jax.grad(objective, (0, 1), has_aux=True))

@@ -315,6 +315,18 @@ UNUSED_TOP = Code(
     "In a net with a loss, a blob that no layer takes is computed for nothing, and most often a name is misspelt below.  "
     "A Silence layer takes blobs that are left over on purpose.",
 )
+OVERWRITTEN = Code(
+    "overwritten",
+    "warning",
+    "Overwritten before its gradient",
+    "Caffe computes the gradient of ReLU, Sigmoid and TanH from what stands in their top.  A layer further down that works "
+    "in place on the same blob has put other numbers there by then, and the gradient is wrong.  netdef computes what Caffe "
+    "computes; a top of its own for the later layer makes it right.",
+    'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }\n'
+    'layer { name: "r" type: "ReLU" bottom: "x" top: "x" }\nlayer { name: "s" type: "Scale" bottom: "x" top: "x" }\n',
+    'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }\n'
+    'layer { name: "r" type: "ReLU" bottom: "x" top: "x" }\nlayer { name: "s" type: "Scale" bottom: "x" top: "s" }\n',
+)
 
 # Shapes
 

@@ -20,6 +20,8 @@ class Dropout(Layer, type="Dropout", block="dropout_param"):
     Differs: random numbers are JAX's, so no run of Caffe is repeated bit for bit; a ratio of 1 is refused (Caffe: NaN).
     """
 
+    keeps_sign = True
+
     dropout_ratio: float = param("Probability that a value becomes 0.", default=0.5, at_least=0, at_most=1)
     scale_train: bool = param("Whether kept values grow in TRAIN, and not all values shrink in TEST.", default=True)
     sample_weights_test: bool = param("Whether values are dropped in phase TEST as well.", default=False)

@@ -48,7 +48,7 @@ def _types(
     unknown: list[Shape | None] = [None] * len(node.tops)
     if layer.is_input and all(v.name in given for v in node.tops):
         return [given[v.name] for v in node.tops], ()
-    if any(b is None for b in bottoms):
+    if any(b is None for b in bottoms) or _lacks_a_field(layer):
         return unknown, None
     try:
         made = layer.top_shapes(locate) if layer.is_data else layer.infer(*bottoms)  # type: ignore[attr-defined,arg-type]
@@ -68,6 +68,11 @@ def _types(
             report.add(codes.SHAPE_MISMATCH, layer.span, f"`{top.name}` would have the shape {show(shape)}.")
     _check_specs(node, weights, report)
     return tops, weights
+
+
+def _lacks_a_field(layer: Layer) -> bool:
+    """Whether a field that must be given is missing: that was reported by `decode`, and nothing follows from it."""
+    return any(spec.required and getattr(layer, name) is None for name, spec in layer.params().items())
 
 
 def _misfit(
