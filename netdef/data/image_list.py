@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,83 +11,23 @@ from ..lazy import np
 from ..schema import param
 from ..shape import UNKNOWN, Shape, ShapeError
 from . import images
-from .base import Batch, DataLayer, Process, Reader
-from .records import Order
-from .transform import Transform, Transformer
+from .image_layer import Corrupt, ImageLayer, Record, Records
 
 
-class ImageData(DataLayer, type="ImageData", block="image_data_param"):
-    """Images of a list file, one `path label` on each line, read and decoded as they are needed.
+class ImageFiles(ImageLayer):
+    """Layers that read image files and may resize them."""
 
-    Bottoms: none.  Tops: data (batch_size, c, h, w), label (batch_size).
-    Source: BVLC/caffe src/caffe/layers/image_data_layer.cpp.
-    Differs: a line without a label, and an image that does not decode, end the run with the line or file named; random
-    numbers come from the net's seed.
-    """
-
-    n_tops = (1, 2)
-
-    source: str = param("Text file with `path label` on each line.", default="")
-    batch_size: int = param("Images of a batch.", default=1, at_least=0)
-    rand_skip: int = param("Skip a random number of images below this at the start.", default=0, at_least=0)
-    shuffle: bool = param("Draw the order of images anew for each epoch.", default=False)
     new_height: int = param("Resize to this height; 0 keeps the size.", default=0, at_least=0)
     new_width: int = param("Resize to this width; 0 keeps the size.", default=0, at_least=0)
     short_side: int = param("Resize so that the shorter side has this length (NVIDIA).", default=0, at_least=0)
     is_color: bool = param("Three channels, else one.", default=True)
-    root_folder: str = param("Put in front of each path in the list.", default="")
-    scale: float = param("Belongs into transform_param.", default=1.0, inert=True)
-    mean_file: str = param("Belongs into transform_param.", default="", inert=True)
-    crop_size: int = param("Belongs into transform_param.", default=0, at_least=0, inert=True)
-    mirror: bool = param("Belongs into transform_param.", default=False, inert=True)
-    threads: int = param("Threads of the NVIDIA fork.", default=4, at_least=0, inert=True)
-    cache: bool = param("Keep files in memory (NVIDIA); the system's page cache does.", default=False, inert=True)
-    precache: bool = param("Read all files first (NVIDIA).", default=False, inert=True)
-    transform_param: Transform = param("What is made of each image.", default=Transform(), beside=True)
 
-    def lines(self, locate: Locate) -> list[tuple[str, int]]:
-        """(path, label) of each line.  NetdefError naming the line without a label."""
-        path = self.source_path(locate, self.source, "the list of images")
-        found = []
-        for number, line in enumerate(path.read_text(encoding="utf-8", errors="surrogateescape").splitlines(), 1):
-            if not line.strip():
-                continue
-            name, _, label = line.strip().rpartition(" ")
-            if "\t" in label or not name:
-                name, _, label = line.strip().rpartition("\t")
-            try:
-                found.append((name.strip(), int(label)))
-                ok = bool(name)
-            except ValueError:
-                ok = False
-            if not ok:
-                raise self.fault(
-                    f"{path}:{number}: a line is `path label` with a whole number at its end, not `{line[:80]}`."
-                )
-        if not found:
-            raise self.fault(f"the list of images {path} is empty.")
-        return found
+    @property
+    def color(self) -> bool | None:
+        return self.is_color
 
-    def find(self, locate: Locate, name: str) -> Path:
-        """Where an image of the list is."""
-        return locate(self.root_folder + name)
-
-    def load(self, path: Path) -> Any:
-        """One image, decoded and resized, (c, h, w) uint8.  NetdefError naming the file."""
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise self.fault(
-                f"the image {path} cannot be read ({error.strerror}); see `root_folder` and the list."
-            ) from None
-        try:
-            image = images.decode(data, self.is_color)
-        except images.Undecodable as error:
-            raise self.fault(f"{path} does not decode as an image ({error}).") from None
-        height, width = self._size(*image.shape[:2])
-        return images.resize(image, height, width).transpose(2, 0, 1)
-
-    def _size(self, height: int, width: int) -> tuple[int, int]:
+    def size_of(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) after resizing."""
         if self.short_side:
             factor = self.short_side / min(height, width)
             return max(self.short_side, round(height * factor)), max(self.short_side, round(width * factor))
@@ -98,38 +39,101 @@ class ImageData(DataLayer, type="ImageData", block="image_data_param"):
                 f"`new_height` is {self.new_height} and `new_width` {self.new_width}; give both, or none.",
                 field="new_height" if self.new_height else "new_width",
             )
-        first = self.load(self.find(locate, self.lines(locate)[0][0]))
-        batch = self.batch_size or UNKNOWN
-        return [(batch, *self.transform_param.shape(*first.shape)), (batch,)][: len(self.top)]
+        return super().shapes(locate)
 
-    def declared_shapes(self) -> list[Shape]:
-        batch = self.batch_size or UNKNOWN
+    def declared_shapes(self) -> list[Shape] | None:
         c, h, w = self.transform_param.declared(self.is_color)
-        resized = (c, self.new_height or UNKNOWN, self.new_width or UNKNOWN)
-        return [(batch, c, *(a if a is not UNKNOWN else b for a, b in zip((h, w), resized[1:], strict=True))), (batch,)][
-            : len(self.top)
-        ]
-
-    def open(self, locate: Locate, *, phase: Phase, seed: int = 0, process: Process = (0, 1)) -> Reader:
-        return _ImageReader(self, locate, phase, seed, process)
+        h = self.new_height or UNKNOWN if h is UNKNOWN else h
+        w = self.new_width or UNKNOWN if w is UNKNOWN else w
+        return self._with_labels((c, h, w), [()])
 
 
-class _ImageReader(Reader):
-    def __init__(self, layer: ImageData, locate: Locate, phase: Phase, seed: int, process: Process):
-        super().__init__(layer, layer.batch_size, seed, process)
-        self.layer: ImageData = layer
-        self.transformer = Transformer(layer, layer.transform_param, locate, phase)
-        self.lines, self.locate = layer.lines(locate), locate
-        self.size = len(self.lines)
-        shuffled = (lambda epoch: self.random("shuffle", epoch).permutation(self.size)) if layer.shuffle else None
-        self.order = Order(len(self.lines), shuffled)
-        if layer.rand_skip:
-            self.position = int(self.random("skip").integers(layer.rand_skip))
+class ImageData(ImageFiles, type="ImageData", block="image_data_param"):
+    """Images of a list file, one `path label` on each line, read and decoded as they are needed.
 
-    def batch(self, position: int) -> Batch:
-        draws = self.transformer.draw(self.random("transform", position), self.batch_size)[self.rows]
-        lines = [self.lines[i] for i in self.order.at(position, self.batch_size)[self.rows]]
-        paths = [self.layer.find(self.locate, name) for name, _ in lines]
-        data = self.transformer.batch([self.layer.load(path) for path in paths], draws, [str(path) for path in paths])
-        label = np.array([label for _, label in lines], np.float32)
-        return dict(zip(self.layer.top, (data, label), strict=False))
+    Bottoms: none.  Tops: data (batch_size, c, h, w), label (batch_size).
+    Source: BVLC/caffe src/caffe/layers/image_data_layer.cpp.
+    Differs: a line without a label, and an image that does not decode, end the run with the line or file named; random
+    numbers come from the net's seed.
+    """
+
+    source: str = param("Text file with `path label` on each line.", default="")
+    batch_size: int = param("Images of a batch.", default=1, at_least=0)
+    rand_skip: int = param("Skip a random number of images below this at the start.", default=0, at_least=0)
+    shuffle: bool = param("Draw the order of images anew for each epoch.", default=False)
+    root_folder: str = param("Put in front of each path in the list.", default="")
+    scale: float = param("Belongs into transform_param.", default=1.0, inert=True)
+    mean_file: str = param("Belongs into transform_param.", default="", inert=True)
+    crop_size: int = param("Belongs into transform_param.", default=0, at_least=0, inert=True)
+    mirror: bool = param("Belongs into transform_param.", default=False, inert=True)
+    threads: int = param("Threads of the NVIDIA fork.", default=4, at_least=0, inert=True)
+    cache: bool = param("Keep files in memory (NVIDIA); the system does.", default=False, inert=True)
+    precache: bool = param("Read all files first (NVIDIA).", default=False, inert=True)
+
+    def shuffled(self, phase: Phase) -> bool:
+        return self.shuffle
+
+    def records(self, locate: Locate) -> Records:
+        lines = self.lines(locate)
+
+        find = lambda i: locate(self.root_folder + lines[i][0])
+        return FileRecords(self, len(lines), find, [np.array([label for _, label in lines], np.int64)])
+
+    def lines(self, locate: Locate) -> list[tuple[str, int]]:
+        """(path, label) of each line.  NetdefError naming the line without a label."""
+        path = self.source_path(locate, self.source, "the list of images")
+        return read_list(self, path)
+
+
+def read_list(layer: ImageLayer, path: Path) -> list[tuple[str, int]]:
+    """(path, label) of each line of a list; names may hold blanks.  NetdefError naming the line that has no label."""
+    found = []
+    try:
+        lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError as error:
+        raise layer.fault(f"the list of images {path} cannot be read ({error.strerror}).") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        name, label = (line.rsplit(None, 1) + [""])[:2]
+        try:
+            found.append((name.strip(), int(label)))
+        except ValueError:
+            raise layer.fault(
+                f"{path}:{number}: a line is `path label` with a whole number at its end, not `{line[:80]}`."
+            ) from None
+    if not found:
+        raise layer.fault(f"the list of images {path} is empty; write `path label` on each line.")
+    return found
+
+
+class FileRecords(Records):
+    """Image files and their labels: `find(i)` is the path of record i, `columns` one array of labels for each top."""
+
+    def __init__(self, layer: ImageFiles, size: int, find: Any, columns: Sequence[Any]):
+        self.layer, self.size, self.find, self.columns = layer, size, find, columns
+
+    def read(self, numbers: Any) -> list[tuple[int, Path]]:
+        return [(int(number), self.find(int(number))) for number in numbers]
+
+    def decode(self, raw: tuple[int, Path]) -> Record:
+        number, path = raw
+        try:
+            image = images.decode(path.read_bytes(), self.layer.color)
+        except OSError as error:
+            raise self._corrupt(
+                f"the image {path} cannot be read ({error.strerror}); see the list and `root_folder`."
+            ) from None
+        except images.Undecodable as error:
+            raise self._corrupt(
+                f"{path} does not decode as an image ({error}); repair it, or set `skip_corrupt`."
+            ) from None
+        image = images.resize(image, *self.layer.size_of(*image.shape[:2]))
+        return Record(image.transpose(2, 0, 1), tuple(column[number] for column in self.columns), str(path))
+
+    def _corrupt(self, text: str) -> Corrupt:
+        return Corrupt(f"layer `{self.layer.name}`: {text}")
+
+    def classes(self) -> Any:
+        first = self.columns[0] if self.columns else None
+        return first if first is not None and first.ndim == 1 and np.all(first == first.astype(np.int64)) else None

@@ -116,3 +116,52 @@ def _taps(size: int, wanted: int) -> tuple[Any, Any]:
     weight[left >= size - 1] = 0
     left[left >= size - 1] = size - 1
     return left, np.rint(weight * (1 << _COEFFICIENT_BITS)).astype(np.int32)
+
+
+def interpolate(image: Any, height: int, width: int, how: str) -> Any:
+    """Resize (h, w, c) uint8 by NEAREST, LINEAR (both as OpenCV), AREA, CUBIC or LANCZOS4 (as pillow)."""
+    if image.shape[:2] == (height, width):
+        return image
+    if how == "LINEAR":
+        return resize(image, height, width)
+    if how == "NEAREST":
+        rows = np.minimum((np.arange(height) * (image.shape[0] / height)).astype(np.int64), image.shape[0] - 1)
+        columns = np.minimum((np.arange(width) * (image.shape[1] / width)).astype(np.int64), image.shape[1] - 1)
+        return image[rows[:, None], columns]
+    pillow = need("PIL.Image", "images", "resizing images")
+    method = getattr(pillow.Resampling, {"AREA": "BOX", "CUBIC": "BICUBIC", "LANCZOS4": "LANCZOS"}[how])
+    pixels = np.ascontiguousarray(image[:, :, 0] if image.shape[2] == 1 else image)
+    made = np.asarray(pillow.fromarray(pixels).resize((width, height), method))
+    return made[:, :, None] if made.ndim == 2 else made
+
+
+def through_jpeg(image: Any, quality: int) -> Any:
+    """What JPEG compression leaves of (h, w, c) uint8."""
+    pillow = need("PIL.Image", "images", "compressing images")
+    pixels = image[:, :, 0] if image.shape[2] == 1 else image[:, :, ::-1]
+    packed = io.BytesIO()
+    pillow.fromarray(np.ascontiguousarray(pixels)).save(packed, "JPEG", quality=min(95, max(1, quality)))
+    return decode(packed.getvalue(), image.shape[2] == 3)
+
+
+def to_hsv(image: Any) -> Any:
+    """B, G, R to hue (0 to 179, two degrees each), saturation and value (0 to 255), as OpenCV.  (h, w, 3) uint8."""
+    b, g, r = (image[:, :, i].astype(np.float32) for i in range(3))
+    value = image.max(2).astype(np.float32)
+    spread = value - image.min(2)
+    safe = np.where(spread == 0, 1, spread)
+    hue = np.where(value == r, (g - b) / safe, np.where(value == g, 2 + (b - r) / safe, 4 + (r - g) / safe)) * 30
+    hue = np.where(spread == 0, 0, hue) % 180
+    saturation = np.where(value == 0, 0, 255 * spread / np.where(value == 0, 1, value))
+    return np.stack([np.rint(hue) % 180, np.rint(saturation), value], 2).astype(np.uint8)
+
+
+def from_hsv(hsv: Any) -> Any:
+    """Hue, saturation and value as in `to_hsv`, whole numbers or not, to B, G, R.  (h, w, 3) -> uint8."""
+    hue, saturation, value = (np.asarray(hsv[:, :, i], np.float32) for i in range(3))
+    sector = hue / 30 % 6
+    made = [  # of R, G, B: V - V S max(0, min(k, 4 - k, 1)) with k counted from each one's own sector
+        value - value * saturation / 255 * np.clip(np.minimum(k := (shift + sector) % 6, 4 - k), 0, 1)
+        for shift in (5, 3, 1)
+    ]
+    return np.clip(np.rint(np.stack(made[::-1], 2)), 0, 255).astype(np.uint8)

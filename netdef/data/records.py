@@ -1,7 +1,7 @@
-"""Numbered records and the order in which an epoch goes through them.
+"""Numbered records, and the order in which epochs go through them.
 
 A `Reader` asks for positions 0, 1, 2, ... without end; `Order` says which record stands there: all of them one after
-the other as Caffe does, or a fresh permutation for each epoch.
+the other as Caffe does, or a fresh permutation for each epoch.  `Sampling` chooses among the records of any data layer.
 """
 
 from __future__ import annotations
@@ -10,9 +10,37 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from ..layer import Phase
 from ..lazy import np
+from ..schema import Block, param
+from .base import DataLayer, generator
 
-Permute = Callable[[int], Any]  # epoch -> indices of all its records in order
+Permute = Callable[[int], Any]  # epoch -> the records of that epoch in order
+
+
+class Sampling(Block):
+    """`sample_param { }`: which records a data layer takes, and in which order.  An addition of netdef's."""
+
+    shuffle: bool = param("Draw the order of records anew for each epoch, without loading them.", default=False)
+    split: float = param(
+        "Part of the records that phase TRAIN takes; TEST takes the others.  0: both take all.",
+        default=0.0,
+        at_least=0,
+        at_most=1,
+    )
+    split_seed: int = param("Chooses the records of either part.", default=0, at_least=0)
+    limit: int = param("Take only the first records of those chosen; 0 takes all.", default=0, at_least=0)
+    balance: bool = param("Draw all classes equally often, in phase TRAIN.", default=False)
+    class_weights: bool = param(
+        "The last top holds the weight of each record: number of records / (classes * records of its class).",
+        default=False,
+    )
+    skip_corrupt: bool = param("Take the next record in place of one that cannot be read, and count.", default=False)
+
+    @property
+    def needs_classes(self) -> bool:
+        """Whether the class of every record must be known before the first batch."""
+        return self.balance or self.class_weights or self.split > 0
 
 
 class Order:
@@ -20,7 +48,7 @@ class Order:
 
     def __init__(self, size: int, permute: Permute | None = None):
         self.size, self._permute = size, permute
-        self._kept: dict[int, Any] = {}  # the two epochs that a batch can touch
+        self._kept: dict[int, Any] = {}  # the epochs that the batches under way touch
         self._lock = threading.Lock()
 
     def at(self, start: int, count: int) -> Any:
@@ -43,3 +71,66 @@ class Order:
                     del self._kept[min(self._kept)]
                 self._kept[epoch] = self._permute(epoch)  # type: ignore[misc]
             return self._kept[epoch]
+
+
+def sampled_order(
+    layer: DataLayer, sampling: Sampling, size: int, classes: Any, phase: Phase, seed: int, *, shuffle: bool = False
+) -> Order:
+    """The order in which `layer` goes through `size` records; `classes` is the class of each, or None.
+
+    With classes the split keeps their proportions.  NetdefError if no records are left."""
+    chosen = _chosen(layer, sampling, size, classes, phase)
+    shuffle = shuffle or sampling.shuffle
+    draw = lambda epoch: generator(seed, f"{layer.name}/shuffle", epoch)
+    if sampling.balance and phase is Phase.TRAIN:
+        if classes is None:
+            raise layer.fault("`balance` needs one whole-number label for each record, and these have none.")
+        kinds = classes[chosen]
+        return Order(len(chosen), lambda epoch: chosen[_balanced(kinds, draw(epoch))])
+    if shuffle:
+        return Order(len(chosen), lambda epoch: chosen[draw(epoch).permutation(len(chosen))])
+    return Order(len(chosen), None if len(chosen) == size else lambda epoch: chosen)
+
+
+def _chosen(layer: DataLayer, sampling: Sampling, size: int, classes: Any, phase: Phase) -> Any:
+    """Numbers of the records that this phase takes, ascending."""
+    chosen = np.arange(size)
+    if sampling.split:
+        train = _split(size, classes, sampling.split, sampling.split_seed)
+        chosen = np.flatnonzero(train if phase is Phase.TRAIN else ~train)
+    if sampling.limit:
+        chosen = chosen[: sampling.limit]
+    if len(chosen) == 0:
+        raise layer.fault(f"`split` is {sampling.split:g}, which leaves none of the {size} records for {phase.name}.")
+    return chosen
+
+
+def _split(size: int, classes: Any, part: float, seed: int) -> Any:
+    """Which records belong to TRAIN: of each class the same part, rounded to whole records."""
+    rng = generator(seed, "split")
+    ranks = rng.permutation(size)
+    if classes is None:
+        return ranks < round(part * size)
+    train = np.zeros(size, bool)
+    for kind in np.unique(classes):
+        members = np.flatnonzero(classes == kind)
+        train[members[np.argsort(ranks[members])][: round(part * len(members))]] = True
+    return train
+
+
+def _balanced(classes: Any, rng: Any) -> Any:
+    """As many indices as there are records, with every class equally often; a class that runs out begins again."""
+    kinds = np.unique(classes)
+    each = -(-len(classes) // len(kinds))
+    drawn = []
+    for kind in kinds:
+        members = np.flatnonzero(classes == kind)
+        rounds = -(-each // len(members))
+        drawn.append(np.concatenate([rng.permutation(members) for _ in range(rounds)])[:each])
+    return rng.permutation(np.concatenate(drawn))[: len(classes)]
+
+
+def class_weights(classes: Any) -> Any:
+    """Weight of each record, so that every class weighs the same and the mean weight is 1: n / (k * n_class)."""
+    _, which, counts = np.unique(classes, return_inverse=True, return_counts=True)
+    return (len(classes) / (len(counts) * counts[which])).astype(np.float32)

@@ -1,8 +1,9 @@
 """transform_param: from records to the batch that the net sees.
 
 Source: BVLC/caffe src/caffe/data_transformer.cpp.  In its order: crop (at random in TRAIN, centred in TEST), mirror at
-random, subtract the mean, multiply by `scale`; channels stay B, G, R.  Random numbers come as a table with a row for
-each record of a batch, so that a record's fate does not depend on who transforms it.
+random, subtract the mean, multiply by `scale`; channels stay B, G, R.  Before the crop come the transformations of the
+NVIDIA and SSD forks, and `augment_param`.  Random numbers come as a table with a row for each record of a batch, so
+that a record's fate does not depend on who transforms it.
 """
 
 from __future__ import annotations
@@ -10,29 +11,40 @@ from __future__ import annotations
 from typing import Any
 
 from ..caffe_proto import messages
+from ..language.diagnostics import NetdefError
 from ..layer import Locate, Phase
 from ..lazy import np
-from ..schema import Block, param
+from ..schema import param
 from ..shape import UNKNOWN, Dim, Shape, ShapeError
+from . import augment
+from .augment import Augment
 from .base import DataLayer
+from .forks import ForkTransform
 
-MIRROR, ROW, COLUMN, DRAWS = range(4)  # columns of the table of random numbers, all in [0, 1)
+# Columns of the table of random numbers, all in [0, 1).
+MIRROR, ROW, COLUMN, FLIP, HOLE_ROW, HOLE_COLUMN, KEY, DRAWS = range(8)
+
+AUTO = "AUTO"
 
 
-class Transform(Block):
+class Transform(ForkTransform):
     """`transform_param { }`."""
 
     scale: float = param("Multiplies each value after the mean is subtracted.", default=1.0)
     mirror: bool = param("Mirror left to right at random, in either phase as in Caffe.", default=False)
-    crop_size: int = param(
-        "Side of the square that is cut out: at random in TRAIN, centred in TEST; 0: all.", default=0, at_least=0
+    crop_size: int = param("Side of the square that is cut out, at random in TRAIN; 0: all.", default=0, at_least=0)
+    mean_file: str = param(
+        'binaryproto file of a mean image, subtracted before the cut is made.  "AUTO": mean and deviation of each '
+        "channel are measured once, and the values standardised to mean 0 and deviation 1.",
+        default="",
     )
-    crop_h: int = param("Height of the cut, where it is not a square (NVIDIA, SSD).", default=0, at_least=0)
-    crop_w: int = param("Width of the cut, where it is not a square (NVIDIA, SSD).", default=0, at_least=0)
-    mean_file: str = param("binaryproto file of a mean image, subtracted before the cut is made.", default="")
+    mean_source: str = param("Source whose records `AUTO` measures; the layer's own if none is given.", default="")
     mean_value: tuple[float, ...] = param("Mean to subtract: one, or one for each channel.", default=())
     force_color: bool = param("Decode images to three channels.", default=False)
     force_gray: bool = param("Decode images to one channel.", default=False)
+    squash: float = param(
+        "Then x becomes tanh(x / squash), which tames values far out; 0: not.", default=0.0, at_least=0
+    )
 
     @property
     def color(self) -> bool | None:
@@ -46,28 +58,25 @@ class Transform(Block):
 
     def check(self) -> None:
         """ShapeError if two fields exclude each other."""
-        if self.mean_file and self.mean_value:
-            raise ShapeError(
-                "`mean_file` and `mean_value` are both given; a mean is subtracted once.", field="transform_param"
-            )
-        if self.force_color and self.force_gray:
-            raise ShapeError(
-                "`force_color` and `force_gray` are both given; an image has one of them.", field="transform_param"
-            )
+        for one, other in (("mean_file", "mean_value"), ("force_color", "force_gray")):
+            if getattr(self, one) and getattr(self, other):
+                raise ShapeError(f"`{one}` and `{other}` are both given; keep one of them.", field="transform_param")
 
     def declared(self, color: bool | None) -> Shape:
         """(c, h, w) as far as the fields alone tell."""
         by_mean = len(self.mean_value) if len(self.mean_value) > 1 else UNKNOWN
-        crop_h, crop_w = self.crop
-        return {True: 3, False: 1, None: by_mean}[color], crop_h or UNKNOWN, crop_w or UNKNOWN
+        height, width = self.crop
+        resized = self.resized()
+        return {True: 3, False: 1, None: by_mean}[color], height or resized[0], width or resized[1]
 
     def shape(self, c: Dim, h: Dim, w: Dim) -> Shape:
         """(c, h, w) of a transformed record.  ShapeError if it is smaller than the cut or does not fit the mean."""
         self.check()
-        crop_h, crop_w = self.crop
-        if crop_h > h or crop_w > w:
+        h, w = self.resized(h, w)
+        height, width = self.crop
+        if height > h or width > w:
             raise ShapeError(
-                f"the cut of {crop_h}x{crop_w} is larger than the image of {h}x{w}; "
+                f"the cut of {height}x{width} is larger than the image of {h}x{w}; "
                 f"make `crop_size` at most {min(h, w)}.",
                 field="transform_param",
             )
@@ -76,15 +85,27 @@ class Transform(Block):
                 f"{len(self.mean_value)} values of `mean_value` are given for {c} channels; give 1 or {c}.",
                 field="transform_param",
             )
-        return c, crop_h or h, crop_w or w
+        return c, height or h, width or w
 
 
 class Transformer:
-    """A `Transform` at work in one layer and phase.  NetdefError if the mean file is missing or broken."""
+    """A `Transform` at work in one layer and phase.  NetdefError if the mean file is missing or broken.
 
-    def __init__(self, layer: DataLayer, param: Transform, locate: Locate, phase: Phase):
+    `standard` is (mean, deviation) of each channel where `mean_file` is AUTO."""
+
+    def __init__(
+        self,
+        layer: DataLayer,
+        param: Transform,
+        locate: Locate,
+        phase: Phase,
+        varied: Augment | None = None,
+        standard: tuple[Any, Any] | None = None,
+    ):
         self.layer, self.param, self.train = layer, param, phase is Phase.TRAIN
-        self.mean = self._read_mean(locate) if param.mean_file else None  # (c, h, w)
+        self.varied = varied if varied is not None and self.train else Augment()
+        self.standard = standard
+        self.mean = self._read_mean(locate) if param.mean_file not in ("", AUTO) else None  # (c, h, w)
 
     def draw(self, rng: Any, records: int) -> Any:
         """The random numbers of a batch: (records, DRAWS) in [0, 1)."""
@@ -92,47 +113,93 @@ class Transformer:
 
     def batch(self, images: list[Any], draws: Any, names: list[str]) -> Any:
         """images, each (c, h, w), uint8 or float -> (n, c, height, width) float32.  `names` are for messages."""
+        whole = self._cut(images, draws, names)
+        if self.varied.noise:
+            for x, draw in zip(whole, draws, strict=True):
+                rng = augment.generator_of(draw[KEY], 1)
+                x += self.varied.noise * rng.standard_normal(x.shape, np.float32)
+        self._normalise(whole)
+        if self.varied.cutout:
+            for x, draw in zip(whole, draws, strict=True):
+                augment.cut_hole(x, self.varied.cutout, draw[HOLE_ROW], draw[HOLE_COLUMN])
+        if self.varied.mixup:
+            whole = augment.mix(whole, self.varied.mixup, draws[:, KEY])
+        return whole
+
+    def soften(self, tops: list[Any], draws: Any) -> None:
+        """Turn the labels, the second of `tops`, into rows of probabilities, if `augment_param` says so."""
+        if self.layer_labels and len(tops) > 1:
+            tops[1] = self._soft(tops[1], draws)
+
+    @property
+    def layer_labels(self) -> int:
+        """How many classes the rows of soft labels have; 0 where labels stay numbers."""
+        return getattr(self.layer, "augment_param", Augment()).num_labels
+
+    def _soft(self, labels: Any, draws: Any) -> Any:
+        classes, smooth = self.layer_labels, self.varied.label_smoothing
+        if labels.ndim != 1 or labels.min() < 0 or labels.max() >= classes:
+            raise self.layer.fault(
+                f"`num_labels` is {classes}, and a batch has labels from {labels.min():g} to {labels.max():g}; "
+                "labels are whole numbers from 0 up to one less."
+            )
+        rows = np.eye(classes, dtype=np.float32)[labels.astype(np.int64)] * np.float32(1 - smooth)
+        rows += np.float32(smooth / classes)
+        return augment.mix(rows, self.varied.mixup, draws[:, KEY]) if self.varied.mixup else rows
+
+    def _cut(self, images: list[Any], draws: Any, names: list[str]) -> Any:
+        """All records cut and mirrored, as one float32 array; a mean image is subtracted on the way."""
+        images = [self._prepared(image, draw, name) for image, draw, name in zip(images, draws, names, strict=True)]
         first = images[0]
-        shape = (len(images), *self._shape(first, names[0]))
-        bytes_only = all(image.dtype == np.uint8 for image in images)
-        cut = np.empty(shape, np.uint8 if bytes_only else np.float32)
-        means = np.empty(shape, np.float32) if self.mean is not None else None
+        shape = self._shape(first, names[0])
+        bytes_only = self.mean is None and all(image.dtype == np.uint8 for image in images)
+        whole = np.empty((len(images), *shape), np.uint8 if bytes_only else np.float32)
         for i, image in enumerate(images):
-            if image.shape != first.shape and self._shape(image, names[i]) != shape[1:]:
+            if image.shape != first.shape and self._shape(image, names[i]) != shape:
                 raise self.layer.fault(
                     f"{names[i]} is {_show(image.shape)}, but {names[0]} of the same batch is {_show(first.shape)}; "
                     "resize them to one size or give `crop_size`."
                 )
-            window, flip = self._window(image.shape, draws[i])
-            cut[i] = image[window][..., ::-1] if flip else image[window]
-            if means is not None:
-                means[i] = (
-                    self._mean_for(image, names[i])[window][..., ::-1]
-                    if flip
-                    else self._mean_for(image, names[i])[window]
-                )
-        return self._normalise(cut, means)
+            window = self._window(image.shape, draws[i])
+            if self.mean is None:
+                whole[i] = image[window]
+            else:
+                np.subtract(image[window], self._mean_for(image, names[i])[window], out=whole[i])
+        return whole.astype(np.float32) if bytes_only else whole
 
-    def _window(self, shape: Shape, draw: Any) -> tuple[Any, bool]:
-        """(the part of the record that is cut out, whether it is mirrored)."""
-        crop_h, crop_w = self.param.crop
-        top, left = (shape[1] - crop_h) // 2, (shape[2] - crop_w) // 2
+    def _prepared(self, image: Any, draw: Any, name: str) -> Any:
+        """A record after the forks' transformations and the augmentations that come before the cut."""
+        if not self.param.resizes and not self.varied.reshapes:
+            return image
+        try:
+            image = self.param.apply(image, augment.generator_of(draw[KEY], 0), self.train)
+            return augment.reshape(image, self.varied, self.param.crop, augment.generator_of(draw[KEY], 2))
+        except ValueError as error:
+            raise self.layer.fault(f"{name}: {error}") from None
+
+    def _window(self, shape: Shape, draw: Any) -> Any:
+        """The part of the record that is cut out, mirrored and turned over as the draw says."""
+        height, width = self.param.crop
+        height, width = height or shape[1], width or shape[2]
+        top, left = (shape[1] - height) // 2, (shape[2] - width) // 2
         if self.train:
-            top, left = int(draw[ROW] * (shape[1] - crop_h + 1)), int(draw[COLUMN] * (shape[2] - crop_w + 1))
-        rows = slice(top, top + crop_h) if crop_h else slice(None)
-        columns = slice(left, left + crop_w) if crop_w else slice(None)
-        return (slice(None), rows, columns), self.param.mirror and draw[MIRROR] < 0.5
+            top, left = int(draw[ROW] * (shape[1] - height + 1)), int(draw[COLUMN] * (shape[2] - width + 1))
+        mirror = self.param.mirror and draw[MIRROR] < 0.5
+        over = self.varied.flip_vertical and draw[FLIP] < 0.5
+        return slice(None), _span(top, height, over), _span(left, width, mirror)
 
-    def _normalise(self, cut: Any, means: Any) -> Any:
-        """(x - mean) * scale in float32, over a whole batch."""
-        made = cut.astype(np.float32)
-        if means is not None:
-            made -= means
+    def _normalise(self, whole: Any) -> None:
+        """(x - mean) * scale in float32, over a whole batch in place; then the squashing."""
+        if self.standard is not None:
+            mean, deviation = self.standard
+            whole -= mean[:, None, None]
+            whole *= (1 / deviation)[:, None, None]
         elif self.param.mean_value:
-            made -= np.asarray(self.param.mean_value, np.float32)[:, None, None]
+            whole -= np.asarray(self.param.mean_value, np.float32)[:, None, None]
         if self.param.scale != 1.0:
-            made *= np.float32(self.param.scale)
-        return made
+            whole *= np.float32(self.param.scale)
+        if self.param.squash:
+            np.tanh(whole / np.float32(self.param.squash), out=whole)
 
     def _shape(self, image: Any, name: str) -> Shape:
         try:
@@ -155,11 +222,16 @@ class Transformer:
         return read_mean(path.read_bytes(), str(path))
 
 
+def _span(start: int, length: int, backward: bool) -> slice:
+    """Indices from `start` on, or the same ones backward."""
+    if not backward:
+        return slice(start, start + length)
+    return slice(start + length - 1, start - 1 if start else None, -1)
+
+
 def read_mean(data: bytes, name: str) -> Any:
     """The mean image in a binaryproto file as (c, h, w) float32.  NetdefError if it is none."""
     from google.protobuf.message import DecodeError
-
-    from ..language.diagnostics import NetdefError
 
     try:
         blob = messages().BlobProto.FromString(data)

@@ -1,0 +1,143 @@
+"""augment_param: how images are varied while training.  An addition of netdef's; nothing of it happens in phase TEST.
+
+Images are (c, h, w), uint8 or float, channels B, G, R.  In this order: a random part resized to the cut, rotation,
+brightness, contrast, saturation and hue; and in `Transformer` the flip, noise, a hole, and the mixing of records.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..lazy import np
+from ..schema import Block, param
+from .base import need
+
+
+class Augment(Block):
+    """`augment_param { }`."""
+
+    area_lower: float = param(
+        "Least part of the image that a random cut covers; it is resized to crop_size.  0: no such cut.",
+        default=0.0,
+        at_least=0,
+        at_most=1,
+    )
+    area_upper: float = param("Largest part of the image that it covers.", default=1.0, above=0, at_most=1)
+    aspect: float = param("Largest ratio of the sides of that cut.", default=4 / 3, at_least=1)
+    rotate: float = param("Rotate by up to this many degrees either way.", default=0.0, at_least=0, at_most=180)
+    flip_vertical: bool = param("Turn upside down at random.", default=False)
+    brightness: float = param("Multiply by 1 - this to 1 + this.", default=0.0, at_least=0, at_most=1)
+    contrast: float = param("The same, for the distance from the image's mean.", default=0.0, at_least=0, at_most=1)
+    saturation: float = param("The same, for the distance from grey.", default=0.0, at_least=0, at_most=1)
+    hue: float = param("Turn the hue by up to this part of the colour circle.", default=0.0, at_least=0, at_most=0.5)
+    noise: float = param("Deviation of normal noise, in units of the input.", default=0.0, at_least=0)
+    cutout: int = param("Side of a square hole that is set to 0 after the mean is gone.", default=0, at_least=0)
+    mixup: float = param(
+        "Mix neighbours of a batch, by a part drawn from Beta(mixup, mixup); needs `num_labels`.",
+        default=0.0,
+        at_least=0,
+    )
+    label_smoothing: float = param(
+        "Part of a label that is spread over all classes; needs `num_labels`.", default=0.0, at_least=0, at_most=1
+    )
+    num_labels: int = param(
+        "Deliver labels as a row of probabilities over this many classes, in both phases.", default=0, at_least=0
+    )
+
+    @property
+    def reshapes(self) -> bool:
+        """Whether a record must be looked at before the cut."""
+        return any((self.area_lower, self.rotate, self.brightness, self.contrast, self.saturation, self.hue))
+
+
+def generator_of(draw: float, stream: int) -> Any:
+    """The random numbers of one record, from one number in [0, 1)."""
+    return np.random.Generator(np.random.Philox(key=[int(draw * 2**53), stream]))
+
+
+def reshape(image: Any, varied: Augment, crop: tuple[int, int], rng: Any) -> Any:
+    """An image (c, h, w) varied as `augment_param` says, up to the cut."""
+    if varied.area_lower:
+        image = _random_part(image, varied, crop, rng)
+    if varied.rotate:
+        image = _rotated(image, rng.uniform(-varied.rotate, varied.rotate))
+    if varied.brightness or varied.contrast or varied.saturation or varied.hue:
+        image = _colored(image, varied, rng)
+    return image
+
+
+def _random_part(image: Any, varied: Augment, crop: tuple[int, int], rng: Any) -> Any:
+    """A part of random area and aspect, resized to the cut (or to the whole image's size)."""
+    _, h, w = image.shape
+    area = h * w * rng.uniform(varied.area_lower, max(varied.area_lower, varied.area_upper))
+    ratio = math.exp(rng.uniform(-math.log(varied.aspect), math.log(varied.aspect)))
+    height, width = min(h, math.sqrt(area / ratio)), min(w, math.sqrt(area * ratio))
+    top, left = rng.uniform(0, h - height), rng.uniform(0, w - width)
+    pillow = need("PIL.Image", "images", "resizing images")
+    size = (crop[1] or w, crop[0] or h)
+    box = (left, top, left + width, top + height)
+    return _each(image, lambda part: part.resize(size, pillow.Resampling.BILINEAR, box=box))
+
+
+def _rotated(image: Any, degrees: float) -> Any:
+    """Rotated around the centre; corners that come from outside take the image's mean."""
+    pillow = need("PIL.Image", "images", "rotating images")
+    means = [float(v) for v in image.mean((1, 2))]
+    fills = {"L": round(means[0]), "RGB": tuple(map(round, means)), "F": means[0]}
+
+    def rotate(part: Any) -> Any:
+        return part.rotate(degrees, pillow.Resampling.BILINEAR, fillcolor=fills[part.mode])
+
+    return _each(image, rotate)
+
+
+def _each(image: Any, change: Any) -> Any:
+    """Apply a function of pillow images to (c, h, w): to all channels at once where pillow can, else to each."""
+    pillow = need("PIL.Image", "images", "varying images")
+    if image.dtype == np.uint8 and image.shape[0] in (1, 3):
+        pixels = image[0] if image.shape[0] == 1 else image.transpose(1, 2, 0)
+        made = np.asarray(change(pillow.fromarray(np.ascontiguousarray(pixels))))
+        return made[None] if made.ndim == 2 else made.transpose(2, 0, 1)
+    channels = [np.asarray(change(pillow.fromarray(np.ascontiguousarray(c, np.float32)))) for c in image]
+    return np.stack(channels)
+
+
+def _colored(image: Any, varied: Augment, rng: Any) -> Any:
+    """Brightness, contrast, saturation and hue; bytes stay bytes."""
+    x = image.astype(np.float32)  # (c, h, w)
+    factors = 1 + rng.uniform(-1, 1, 3) * (varied.brightness, varied.contrast, varied.saturation)
+    turn = rng.uniform(-varied.hue, varied.hue)
+    x *= np.float32(factors[0])
+    if varied.contrast:
+        x = (x - x.mean()) * np.float32(factors[1]) + x.mean()
+    if len(x) == 3 and (varied.saturation or varied.hue):
+        x = np.tensordot(_color_matrix(factors[2], turn), x, 1)
+    return x.clip(0, 255).round().astype(np.uint8) if image.dtype == np.uint8 else x
+
+
+def _color_matrix(saturation: float, turn: float) -> Any:
+    """B, G, R to B, G, R: the two colour axes of YIQ stretched and turned, its brightness kept."""
+    to_yiq = np.array([[0.114, 0.587, 0.299], [-0.321, -0.274, 0.596], [0.311, -0.523, 0.211]])
+    angle = 2 * math.pi * turn
+    c, s = saturation * math.cos(angle), saturation * math.sin(angle)
+    change = np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
+    return (np.linalg.inv(to_yiq) @ change @ to_yiq).astype(np.float32)
+
+
+def cut_hole(x: Any, side: int, row: float, column: float) -> None:
+    """Set a square around a random centre to 0, in place; what lies outside is cut off.  x (c, h, w)."""
+    top, left = int(row * x.shape[1]) - side // 2, int(column * x.shape[2]) - side // 2
+    x[:, max(0, top) : max(0, top + side), max(0, left) : max(0, left + side)] = 0
+
+
+def mix(x: Any, alpha: float, keys: Any) -> Any:
+    """Each record mixed with its neighbour, 0 with 1, 2 with 3, ...: part * x + (1 - part) * neighbour.
+
+    Source: H. Zhang et al., mixup: Beyond Empirical Risk Minimization, 2018; there the partners are drawn."""
+    n = len(x)
+    partners = np.arange(n) ^ 1
+    partners[partners >= n] = n - 1
+    parts = [generator_of(keys[i - i % 2], 3).beta(alpha, alpha) for i in range(n)]
+    own = np.array([max(p, 1 - p) for p in parts], np.float32).reshape(n, *(1,) * (x.ndim - 1))
+    return own * x + (1 - own) * x[partners]

@@ -1,0 +1,94 @@
+"""Mean and deviation of a data layer's images, measured once and kept in a cache.
+
+The cache is a folder of small JSON files: `$NETDEF_CACHE`, else `netdef` in the user's cache folder.  A file is named
+by everything that its numbers depend on; a cache that cannot be written is done without.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..lazy import np
+
+CHUNK = 256  # records that are decoded at a time
+
+
+class Moments:
+    """Running sums of images (c, h, w) of any sizes: mean and deviation of each channel, and the mean image."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.sums: Any = None  # (c) of x and of x^2, and the number of pixels
+        self.squares: Any = None
+        self.pixels = 0
+        self.image: Any = None  # sum of all images, (c, h, w) float64; None if their shapes differ
+
+    def add(self, image: Any) -> None:
+        """Take one image into account.  ValueError if it has another number of channels than those before."""
+        x = image.astype(np.float64)
+        if self.count == 0:
+            self.sums, self.squares, self.image = np.zeros(len(x)), np.zeros(len(x)), np.zeros(x.shape)
+        if len(x) != len(self.sums):
+            raise ValueError(f"it has {len(x)} channels, and those before it {len(self.sums)}")
+        self.count += 1
+        self.sums += x.sum((1, 2))
+        self.squares += np.square(x).sum((1, 2))
+        self.pixels += x[0].size
+        if self.image is not None:
+            self.image = self.image + x if self.image.shape == x.shape else None
+
+    @property
+    def mean(self) -> Any:
+        """(c) float32."""
+        return (self.sums / self.pixels).astype(np.float32)
+
+    @property
+    def deviation(self) -> Any:
+        """(c) float32, 1 where a channel is constant."""
+        variance = self.squares / self.pixels - np.square(self.sums / self.pixels)
+        return np.where(variance > 1e-12, np.sqrt(np.maximum(variance, 0)), 1).astype(np.float32)
+
+    @property
+    def mean_image(self) -> Any:
+        """(c, h, w) float32, or None if the images have several shapes."""
+        return None if self.image is None else (self.image / self.count).astype(np.float32)
+
+
+def standard(images: Iterator[Any], key: str) -> tuple[Any, Any]:
+    """(mean, deviation) of each channel, from the cache if it knows `key`, else measured from `images`."""
+    file = cache_folder() / f"mean-{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
+    try:
+        kept = json.loads(file.read_text())
+        return np.array(kept["mean"], np.float32), np.array(kept["deviation"], np.float32)
+    except (OSError, ValueError, KeyError):
+        pass
+    moments = Moments()
+    for image in images:
+        moments.add(image)
+    keep = {"of": key, "mean": moments.mean.tolist(), "deviation": moments.deviation.tolist()}
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        aside = file.with_suffix(f".{os.getpid()}")
+        aside.write_text(json.dumps(keep))
+        aside.replace(file)
+    except OSError:
+        pass
+    return moments.mean, moments.deviation
+
+
+def cache_folder() -> Path:
+    """Where measured numbers are kept."""
+    own = os.environ.get("NETDEF_CACHE")
+    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "netdef"
+
+
+def fingerprint(path: Path) -> str:
+    """A text that changes when a file or the files of a folder do."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    stats = [(file.name, file.stat()) for file in files]
+    return repr([str(path.resolve()), [(name, s.st_size, s.st_mtime_ns) for name, s in stats]])

@@ -1,0 +1,87 @@
+"""ImageTable: images with many labels each, from a CSV file.  An addition of netdef's."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from ..layer import Locate, Phase
+from ..lazy import np
+from ..schema import Block, param
+from .image_layer import Records
+from .image_list import FileRecords, ImageFiles
+
+
+class Columns(Block):
+    """`column { top: "attributes" name: "smiling" name: "glasses" }`: what a top holds."""
+
+    top: str = param("The top.")
+    name: tuple[str, ...] = param("Columns of the table; several make a row of numbers.", default=())
+
+
+class ImageTable(ImageFiles, type="ImageTable", block="image_table_param"):
+    """Images named in a CSV file with a header, and any number of labels for each from its other columns.
+
+    Bottoms: none.  Tops: data (batch_size, c, h, w), then one for each label: (batch_size), or (batch_size, k) for a
+    `column` of k names.  A top without a `column` is the column of its name.  Columns of words become classes 0, 1,
+    2, ... in sorted order.  Differs: an addition of netdef's.
+    """
+
+    n_tops = (1, None)
+
+    source: str = param("CSV file (.tsv: separated by tabs), whose first line names the columns.", default="")
+    batch_size: int = param("Images of a batch.", default=32, at_least=1)
+    shuffle: bool = param("Draw the order anew for each epoch, in phase TRAIN.", default=True)
+    root_folder: str = param("Put in front of each path in the table.", default="")
+    image_column: str = param("Column of the paths; the first if none is given.", default="")
+    column: tuple[Columns, ...] = param("Columns of a top.", default=())
+
+    def shuffled(self, phase: Phase) -> bool:
+        return self.shuffle and phase is Phase.TRAIN
+
+    def records(self, locate: Locate) -> Records:
+        path = self.source_path(locate, self.source, "the table of labels")
+        header, rows = self._read(path)
+        images = self._column(path, header, self.image_column or header[0])
+        wanted = {c.top: c.name or (c.top,) for c in self.column}
+        labels = []
+        for top in self.top[1:]:
+            parts = [self._numbers(path, header, rows, name) for name in wanted.get(top, (top,))]
+            labels.append(parts[0] if len(parts) == 1 else np.stack(parts, 1))
+        find = lambda i: locate(self.root_folder + rows[i][images])
+        return FileRecords(self, len(rows), find, labels)
+
+    def _read(self, path: Path) -> tuple[list[str], list[list[str]]]:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, delimiter="\t" if path.suffix == ".tsv" else ",", skipinitialspace=True)
+            header = next(reader, [])
+            rows = []
+            for row in reader:
+                if row and len(row) != len(header):
+                    raise self.fault(f"{path}:{reader.line_num}: {len(row)} columns, and the header has {len(header)}.")
+                if row:
+                    rows.append(row)
+        if not rows:
+            raise self.fault(
+                f"the table {path} is empty; its first line names the columns, each further one is an image."
+            )
+        return header, rows
+
+    def _column(self, path: Path, header: list[str], name: str) -> int:
+        if name not in header:
+            there = ", ".join(header)
+            raise self.fault(f"{path} has no column `{name}`; it has {there}.  Give `column {{ top: ... name: ... }}`.")
+        return header.index(name)
+
+    def _numbers(self, path: Path, header: list[str], rows: list[list[str]], name: str) -> Any:
+        """A column as numbers; words become classes.  NetdefError for an empty cell."""
+        at = self._column(path, header, name)
+        cells = [row[at].strip() for row in rows]
+        if "" in cells:
+            raise self.fault(f"{path}: record {cells.index('') + 1} has nothing in column `{name}`.")
+        try:
+            return np.array([float(cell) for cell in cells], np.float32)
+        except ValueError:
+            kinds = {kind: i for i, kind in enumerate(sorted(set(cells)))}
+            return np.array([kinds[cell] for cell in cells], np.float32)
