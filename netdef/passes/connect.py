@@ -94,13 +94,26 @@ def _top(layer: Layer, k: int, latest: dict[str, Value], report: Report) -> Valu
     return Value(name, before.version + 1, span)
 
 
-def _check_counts(layer: Layer, report: Report) -> None:
-    tops_allowed = layer.n_tops
+def counts_fit(layer: Layer) -> bool:
+    """Whether a layer has as many bottoms and tops as its type takes; if not, `connect` has reported it."""
+    return all(least <= given and (most is None or given <= most) for _, given, least, most, _ in _counts(layer))
+
+
+def _counts(layer: Layer) -> list[tuple[str, int, int, int | None, Arity]]:
+    """(what, how many are given, at least, at most, as declared) of bottoms and tops."""
+    both = lambda allowed: allowed if isinstance(allowed, tuple) else (allowed, allowed)
+    tops = layer.n_tops
     if layer.is_loss:
-        least, most = tops_allowed if isinstance(tops_allowed, tuple) else (tops_allowed, tops_allowed)
-        tops_allowed = (0 if least <= 1 else least, most)
-    for what, given, allowed in (("bottom", len(layer.bottom), layer.n_bottoms), ("top", len(layer.top), tops_allowed)):
-        least, most = allowed if isinstance(allowed, tuple) else (allowed, allowed)
+        least, most = both(tops)
+        tops = (0 if least <= 1 else least, most)
+    return [
+        ("bottom", len(layer.bottom), *both(layer.n_bottoms), layer.n_bottoms),
+        ("top", len(layer.top), *both(tops), tops),
+    ]
+
+
+def _check_counts(layer: Layer, report: Report) -> None:
+    for what, given, least, most, allowed in _counts(layer):
         if given < least or (most is not None and given > most):
             place: Span | None = layer.span_of(what, most if most is not None and given > most else 0)
             report.add(
