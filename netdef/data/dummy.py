@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..fillers import Constant, Filler
+from ..fillers import Constant, Filler, TracedDraw
 from ..layer import Array, Context, Example, Layer
 from ..lazy import jax
 from ..schema import Block, param
@@ -63,7 +63,7 @@ class DummyData(Layer, type="DummyData", block="dummy_data_param"):
         for i, shape in enumerate(self.infer()):
             filler = self._of(self.data_filler or (Constant(),), i)
             key = jax.random.key(0) if isinstance(filler, Constant) else ctx.rng()
-            made.append(filler.fill(key, shape))
+            made.append(filler.fill(TracedDraw(key), shape))
         return made
 
     def _count(self, field: str, given: int, allowed: tuple[int, ...]) -> None:

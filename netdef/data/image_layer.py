@@ -159,7 +159,7 @@ class ImageReader(Reader):
         self.transformer.soften(tops, draws[self.rows])
         if len(tops) < len(self.layer.top):
             raise self.layer.fault(
-                f"it has {len(self.layer.top)} tops, and records fill {len(tops)}: the image and {len(tops) - 1} labels."
+                f"it has {len(self.layer.top)} tops, and records fill {len(tops)}: image and {len(tops) - 1} labels."
             )
         return dict(zip(self.layer.top, tops, strict=False))
 
