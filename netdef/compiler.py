@@ -107,12 +107,13 @@ def back(parsed: Parsed, state: State, shapes: Mapping[str, Shape] | None = None
 
 
 def plain_tree(source: Source, report: Report, set: Settings | None = None) -> Message:
-    """Parse, expand and upgrade: what every later stage reads.  CompileError if the text cannot be parsed."""
+    """Parse, expand and upgrade: what every later stage reads.  CompileError if the text cannot be parsed or expanded."""
     document = parse(source, report)
     if document is None:
         report.stop_on_errors()
         raise AssertionError("the parser gave nothing and no error")
     expanded = expand(document, report, settings=set or {})
+    report.stop_on_errors()  # fields that could not be expanded would only be missed again by every later stage
     return upgrade(expanded.body, report)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 
 from . import codes
 from .diagnostics import Code, Related
@@ -53,6 +54,29 @@ def negative_word(word: str, start: int, end: int) -> float:
         return math.nan
     detail = f"`-{word}` is neither a number nor a word."
     raise SyntaxFault(codes.UNQUOTED_TEXT, start, end, detail, hint=f'for a text, write "-{word}"')
+
+
+INSIDE = re.compile(r"\$\$\{|\$\{(?P<code>(?:[^{}\"'\\\n]|\"[^\"\\\n]*\"|'[^'\\\n]*')*+)(?P<close>\})?")
+
+
+def cut(text: str, start: int, end: int) -> Iterator[tuple[str | None, int, int]]:
+    """Cuts the inside of a quoted text at each `${...}`: (text, start, end), with None for the text of code."""
+    done = start
+    for match in INSIDE.finditer(text, start, end):
+        if match["code"] is None:
+            continue  # $${ stands for ${
+        if match["close"] is None:
+            at, begins = match.end(), match.start()
+            detail = "This `${` has no `}` in its text."
+            if at < end and text[at] in "\"'\\":
+                detail += "  Inside `${...}`, texts stand in the other kind of quotes."
+            raise SyntaxFault(
+                codes.UNCLOSED_INTERPOLATION, begins, begins + 2, detail, hint="write $${ for the signs ${"
+            )
+        yield text[done : match.start()], done, match.start()
+        yield None, *match.span("code")
+        done = match.end()
+    yield text[done:end], done, end
 
 
 SIMPLE = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"} | {c: c for c in "\\?'\""}

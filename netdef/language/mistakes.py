@@ -9,16 +9,18 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import codes
+from . import codes, expression_mistakes
 from .diagnostics import Related
 from .literals import SyntaxFault
 from .source import Span
 
 if TYPE_CHECKING:
-    from .parser import Parsing, Token
+    from .parser import Parsing
+    from .rules import Token
 
-OPENERS = {"OPEN_BRACE": "}", "LBRACE": "}", "OPEN_ANGLE": ">", "LANGLE": ">", "LBRACKET": "]"}
-CLOSERS = {"RBRACE", "RANGLE", "RBRACKET"}
+BLOCKS = {"OPEN_BRACE": "}", "LBRACE": "}", "OPEN_ANGLE": ">", "LANGLE": ">"}
+OPENERS = BLOCKS | {"LBRACKET": "]", "LPAREN": ")", "DOLLAR": "}"}
+CLOSERS = {"RBRACE", "RANGLE", "RBRACKET", "RPAREN"}
 BLANK = re.compile(r"(?:\s+|#[^\n]*)*+", re.ASCII)
 AHEAD = re.compile(
     r"""(?P<string>"(?:[^"\\\n]|\\.)*+"|'(?:[^'\\\n]|\\.)*+')|(?P<quote>["'])|(?P<number>[+\-]?\s*+\.?\d[\w.]*+)"""
@@ -42,10 +44,12 @@ def explain(p: Parsing, at: int) -> SyntaxFault:
     ahead = look(p.source.text, at)
     if ahead.kind == "quote":
         return unterminated(p, ahead)
-    if ahead.kind == "number" and not GOOD_NUMBER.fullmatch(ahead.text):
-        return bad_number(ahead)
     symbols = [p.tables.symbols[state] for state in p.states[1:]]
     last = symbols[-1] if symbols else ""
+    if expression_mistakes.applies(p, symbols):
+        return expression_mistakes.explain(p, symbols, ahead)
+    if ahead.kind == "number" and not GOOD_NUMBER.fullmatch(ahead.text):
+        return bad_number(ahead)
     opener = innermost(symbols)
     if opener is not None and symbols[opener] == "LBRACKET":
         return in_list(p, p.values[opener], last, ahead)
@@ -86,9 +90,11 @@ def innermost(symbols: list[str]) -> int | None:
     """The place on the stack of the bracket that is open."""
     closed = 0
     for i in reversed(range(len(symbols))):
-        if symbols[i] in CLOSERS:
+        # `<` and `>` may also be comparisons, where they stand behind a sum
+        compares = symbols[i] in ("LANGLE", "RANGLE") and i > 0 and symbols[i - 1] == "sum"
+        if symbols[i] in CLOSERS and not compares:
             closed += 1  # read, but not yet made one block with its opener
-        elif symbols[i] in OPENERS:
+        elif symbols[i] in OPENERS and not compares:
             if not closed:
                 return i
             closed -= 1
@@ -224,6 +230,9 @@ def missing_colon(name: Token, where: str, value: str = "VALUE") -> SyntaxFault:
 
 def at_field(p: Parsing, opener: int | None, symbols: list[str], ahead: Ahead) -> SyntaxFault:
     """Stuck where a field may begin, or behind one."""
+    if symbols and symbols[-1] == "ELSE":
+        detail = "There is no `if` block just before this `else`."
+        return SyntaxFault(codes.BAD_STATEMENT, p.values[-1].start, p.values[-1].end, detail)
     previous = last_field(p.values[-1] if p.values else None)
     if ahead.text and ahead.text in "}>]":
         return closing(p, opener, symbols, ahead)

@@ -3,32 +3,24 @@
 Takes a `Source`; gives a `Document`, or None with the syntax errors in the report.  What fields mean, others know.
 
 The loop in `Parsing.run` is the textbook's: read a token in the mode of the present state, reduce rules as long as the
-table says so, shift the token.  Each rule is one function below, found by the rule's alias in the grammar; it gets the
-values of the rule's symbols and gives that of the whole.  Fused terminals (a whole `name: value`) become nodes at once.
+table says so, shift the token.  Each rule is one function of `rules`, found by the rule's alias in the grammar; it gets
+the values of the rule's symbols and gives that of the whole.  Fused terminals (a whole `name: value`) become nodes at
+once.  Each `${...}` inside a text is a run of its own, on the same source.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import sys
+from typing import Any
 
-from . import codes, literals, mistakes, tables
+from . import codes, mistakes, rules, tables
 from .diagnostics import Report
 from .literals import SyntaxFault
 from .source import Source, Span
-from .syntax import Comment, Document, Field, ListValue, Message, Scalar
+from .syntax import Comment, Document, Message
 
 MOST_FAULTS = 20  # of syntax in one file; more help nobody
 DEEPEST = 100  # levels of blocks and lists, each of which holds at least two states on the stack
-
-
-class Token(NamedTuple):
-    """A terminal that is not a node by itself."""
-
-    kind: str
-    text: str
-    start: int
-    end: int
 
 
 def parse(source: Source, report: Report) -> Document | None:
@@ -47,28 +39,30 @@ def parse(source: Source, report: Report) -> Document | None:
             if at:
                 return None
             body = Message(tuple(fields), Span(source, 0, len(source.text)))
-            return Document(body, tuple(parsing.comments), source)
+            return Document(body, tuple(parsing.comments), source, parsing.plain)
     return None
 
 
 class Parsing:
     """One run of the tables over one source: the stacks, and the comments met on the way."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, goal: str = "start") -> None:
         self.source = source
+        self.goal = goal
         self.comments: list[Comment] = []
+        self.plain = True  # nothing but fields so far
         self.tables = tables.load()
-        self.states = [self.tables.start]
+        self.states = [self.tables.starts[goal]]
         self.values: list[Any] = []
 
-    def run(self, at: int = 0) -> list[Any]:
-        """The fields from offset `at` to the end of the text."""
+    def run(self, at: int = 0, end_of_text: int = sys.maxsize) -> Any:
+        """The value of what stands from offset `at` on: the list of fields of a file, or one expression."""
         text, states, values = self.source.text, self.states, self.values
         scan, modes = self.tables.scan, self.tables.modes
-        actions, rules = self.tables.actions, self.tables.rules
-        make = [ACTIONS[rule.action] if rule.action else None for rule in rules]
+        actions, made_by = self.tables.actions, self.tables.rules
+        make = [rules.ACTIONS[rule.action] if rule.action else None for rule in made_by]
         while True:
-            match = scan[modes[states[-1]]](text, at)
+            match = scan[modes[states[-1]]](text, at, end_of_text)
             if match is None:
                 raise mistakes.explain(self, at)
             kind = match.lastgroup or ""
@@ -80,147 +74,28 @@ class Parsing:
             if kind == "END":
                 kind = "$END"
             while (action := actions[states[-1]].get(kind)) is not None and action < 0:
-                rule = rules[-1 - action]
-                if rule.makes == "start":
-                    return values[-1]
+                rule = made_by[-1 - action]
                 if act := make[-1 - action]:
                     first = len(values) - rule.length
                     made = act(self, *values[first:])
                     del states[first + 1 :], values[first:]
                     values.append(made)
                     states.append(actions[states[-1]][rule.makes])
+                elif rule.makes in self.tables.starts:
+                    return values[-1]
                 else:  # a rule of one symbol, which stands for it
                     states[-1] = actions[states[-2]][rule.makes]
             if action is None:
                 raise mistakes.explain(self, at)
             if kind == "FIELD":
-                values.append(simple_field(self.source, match[kind], start, end))
+                values.append(rules.simple_field(self, match[kind], start, end))
             else:
-                values.append(Token(kind, match[kind], start, end) if kind != "$END" else None)
+                values.append(rules.Token(kind, match[kind], start, end) if kind != "$END" else None)
                 if len(states) > 2 * DEEPEST and (fault := mistakes.too_deep(self, DEEPEST)):
                     raise fault
             states.append(action)
             at = end
 
-
-def simple_field(source: Source, text: str, start: int, end: int) -> Field:
-    """The node of a fused `name: value`."""
-    before, _, after = text.partition(":")
-    name = before.rstrip()
-    written = after.lstrip()
-    at = end - len(written)
-    span = Span(source, at, end)
-    first = written[0]
-    if first == '"' or first == "'":
-        value = Scalar("string", literals.string(written, at), span)
-    elif first.isalpha() or first == "_":
-        value = Scalar("name", written, span)
-    elif first == "-" and written[-1].isalpha() and (word := written[1:].lstrip())[0].isalpha():
-        value = Scalar("float", literals.negative_word(word, at, end), span)
-    else:
-        found = literals.number(written, at)
-        value = Scalar("int" if type(found) is int else "float", found, span)
-    return Field(name, value, Span(source, start, start + len(name)), Span(source, start, end))
-
-
-# The rules.  `p` is the Parsing; the rest are the values of the rule's symbols.
-
-
-def no_fields(p: Parsing) -> list[Field]:
-    return []
-
-
-def add_field(p: Parsing, fields: list[Any], one: Any) -> list[Any]:
-    fields.append(one)
-    return fields
-
-
-def first(p: Parsing, one: Any, *_: Any) -> Any:
-    return one
-
-
-def one(p: Parsing, item: Any) -> list[Any]:
-    return [item]
-
-
-def more(p: Parsing, items: list[Any], comma: Token, item: Any) -> list[Any]:
-    items.append(item)
-    return items
-
-
-def next(p: Parsing, items: list[Any], item: Any) -> list[Any]:
-    items.append(item)
-    return items
-
-
-def named(p: Parsing, name: Token, value: Any) -> Field:
-    span = Span(p.source, name.start, value.span.end)
-    return Field(name.text, value, Span(p.source, name.start, name.end), span)
-
-
-def field(p: Parsing, name: Token, colon: Token, value: Any) -> Field:
-    return named(p, name, value)
-
-
-def field_without_colon(p: Parsing, name: Token, value: Any) -> Field:
-    if isinstance(value, ListValue) and not all(isinstance(item, Message) for item in value.items):
-        raise mistakes.missing_colon(name, "before a list of values")
-    return named(p, name, value)
-
-
-def block(p: Parsing, opener: Token, fields: list[Field], closer: Token) -> Field:
-    message = Message(tuple(fields), Span(p.source, opener.end - 1, closer.end))
-    name = opener.text[:-1].rstrip().removesuffix(":").rstrip()
-    return Field(
-        name, message, Span(p.source, opener.start, opener.start + len(name)), Span(p.source, opener.start, closer.end)
-    )
-
-
-def extension(p: Parsing, name: Token) -> Token:
-    return name._replace(text="".join(name.text.split()))
-
-
-def message(p: Parsing, opener: Token, fields: list[Field], closer: Token) -> Message:
-    return Message(tuple(fields), Span(p.source, opener.start, closer.end))
-
-
-def empty_list(p: Parsing, opener: Token, closer: Token) -> ListValue:
-    return ListValue((), Span(p.source, opener.start, closer.end))
-
-
-def list_of(p: Parsing, opener: Token, items: list[Any], closer: Token) -> ListValue:
-    return ListValue(tuple(items), Span(p.source, opener.start, closer.end))
-
-
-def number(p: Parsing, token: Token) -> Scalar:
-    found = literals.number(token.text, token.start)
-    return Scalar("int" if type(found) is int else "float", found, Span(p.source, token.start, token.end))
-
-
-def negative_number(p: Parsing, minus: Token, token: Token) -> Scalar:
-    kind, value, _ = number(p, token)
-    assert not isinstance(value, str)
-    return Scalar(kind, -value, Span(p.source, minus.start, token.end))
-
-
-def word(p: Parsing, token: Token) -> Scalar:
-    return Scalar("name", token.text, Span(p.source, token.start, token.end))
-
-
-def negative_word(p: Parsing, minus: Token, token: Token) -> Scalar:
-    value = literals.negative_word(token.text, minus.start, token.end)
-    return Scalar("float", value, Span(p.source, minus.start, token.end))
-
-
-def text(p: Parsing, tokens: list[Token]) -> Scalar:
-    value = "".join(literals.string(token.text, token.start) for token in tokens)
-    return Scalar("string", value, Span(p.source, tokens[0].start, tokens[-1].end))
-
-
-ACTIONS: dict[str, Callable[..., Any]] = {
-    action.__name__.removesuffix("_of"): action
-    for action in (
-        *(no_fields, add_field, first, one, more, next, field, field_without_colon, block, extension, message),
-        *(empty_list, list_of, number, negative_number, word, negative_word, text),
-    )
-}
+    def inner(self, start: int, end: int) -> Any:
+        """The expression between two offsets."""
+        return Parsing(self.source, "interpolation").run(start, end)

@@ -39,7 +39,7 @@ def count(diagnostics: Iterable[Diagnostic]) -> str:
 
 
 def to_json(diagnostics: Iterable[Diagnostic]) -> list[dict[str, Any]]:
-    """One dict for each: code, severity, message, file, line, column, end, hint, related places, places of use (via)."""
+    """One dict for each: code, severity, message, file, line, column, end, hint, related, and where it was used (via)."""
     return [
         {"code": d.code, "severity": d.severity, "message": d.message}
         | place(d.span)

@@ -62,8 +62,146 @@ class Comment(NamedTuple):
 
 
 class Document(NamedTuple):
-    """A parsed file: its message, its comments in order (the formatter puts them back), and its text."""
+    """A parsed file: its message, its comments in order (the formatter puts them back), and its text.
+
+    `plain` says that there are fields only.  Without it, messages also hold the statements below among their fields,
+    and values may be an `Interpolation` or a `Text`; the expander makes plain fields of all of these.
+    """
 
     body: Message
     comments: tuple[Comment, ...]
     source: Source
+    plain: bool = True
+
+
+# Expressions: what stands in `${...}`, after `let`, `if` and `in`, and as a default.  A ListValue may hold them too.
+
+
+class Reference(NamedTuple):
+    """`width`, a name that `let`, a loop or a template's parameters define; or a word such as true or MAX."""
+
+    name: str
+    span: Span
+
+
+class Unary(NamedTuple):
+    """`-x`, `not x`."""
+
+    operator: str
+    operand: Expression
+    span: Span
+
+
+class Binary(NamedTuple):
+    """`x + y`, `x < y`, `x and y`."""
+
+    operator: str
+    left: Expression
+    right: Expression
+    span: Span
+
+
+class Conditional(NamedTuple):
+    """`yes if test else no`."""
+
+    yes: Expression
+    test: Expression
+    no: Expression
+    span: Span
+
+
+class Index(NamedTuple):
+    """`x[i]`."""
+
+    value: Expression
+    index: Expression
+    span: Span
+
+
+class Call(NamedTuple):
+    """`len(x)`; `name_span` covers the function's name."""
+
+    function: str
+    arguments: tuple[Expression, ...]
+    name_span: Span
+    span: Span
+
+
+class Text(NamedTuple):
+    """`"conv${i}"`: pieces of text and expressions by turns."""
+
+    parts: tuple[str | Expression, ...]
+    span: Span
+
+
+class Interpolation(NamedTuple):
+    """`${x}`."""
+
+    expression: Expression
+    span: Span
+
+
+Expression = Scalar | ListValue | Reference | Unary | Binary | Conditional | Index | Call | Text | Interpolation
+
+
+# Statements: what may stand among fields.
+
+
+class Import(NamedTuple):
+    """`import "blocks.net"`."""
+
+    path: str
+    path_span: Span
+    span: Span
+
+
+class Let(NamedTuple):
+    """`let width: 64`."""
+
+    name: str
+    value: Expression
+    name_span: Span
+    span: Span
+
+
+class Parameter(NamedTuple):
+    """`kernel: 3` in the head of a template; without a default it has to be given."""
+
+    name: str
+    default: Expression | None
+    span: Span
+
+
+class Template(NamedTuple):
+    """`template conv(name, kernel: 3) { ... }`; `head` ends before the brace."""
+
+    name: str
+    parameters: tuple[Parameter, ...]
+    body: Message
+    name_span: Span
+    head: Span
+    span: Span
+
+
+class For(NamedTuple):
+    """`for i in range(3) { ... }`."""
+
+    name: str
+    values: Expression
+    body: Message
+    name_span: Span
+    head: Span
+    span: Span
+
+
+class If(NamedTuple):
+    """`if test { ... } else { ... }`; `otherwise` is the other block, another If, or nothing."""
+
+    test: Expression
+    then: Message
+    otherwise: Message | If | None
+    head: Span
+    span: Span
+
+
+Statement = Import | Let | Template | For | If

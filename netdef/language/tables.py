@@ -29,10 +29,14 @@ class Rule(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """`actions[state][symbol]`: the next state, or `-1 - rule` to reduce; `symbols[state]`: what was read
-    last on the way there; `scan[modes[state]]`: matches the token that follows, in the group of its name."""
+    """What the parser runs on.
 
-    start: int
+    `starts`: the state to begin in, for a file and for an expression.  `actions[state][symbol]`: the next state, or
+    `-1 - rule` to reduce.  `symbols[state]`: what was read last on the way there.  `scan[modes[state]]`: matches the
+    token that follows, in the group of its name.
+    """
+
+    starts: dict[str, int]
     actions: list[dict[str, int]]
     symbols: list[str]
     rules: list[Rule]
@@ -58,7 +62,7 @@ def load() -> Tables:
         data = build(text)
     rules = [Rule(*rule) for rule in data["rules"]]
     scan = {mode: re.compile(pattern, re.ASCII).match for mode, pattern in data["patterns"].items()}
-    return Tables(data["start"], data["actions"], data["symbols"], rules, data["modes"], scan)
+    return Tables(data["starts"], data["actions"], data["symbols"], rules, data["modes"], scan)
 
 
 def checksum(text: str) -> int:
@@ -72,7 +76,9 @@ def build(text: str) -> dict[str, Any]:
     from lark.lexer import TerminalDef
 
     # `memo_serialize` is what Lark's own stand-alone generator stands on.
-    whole, memo = Lark(text, parser="lalr", maybe_placeholders=False).memo_serialize([TerminalDef, LarkRule])
+    whole, memo = Lark(text, parser="lalr", start=["start", "interpolation"], maybe_placeholders=False).memo_serialize(
+        [TerminalDef, LarkRule]
+    )
     table = whole["parser"]["parser"]
     rules = {at: i for i, at in enumerate(at for at, value in memo.items() if value["__type__"] == "Rule")}
     terminals = {value["name"]: value for value in memo.values() if value["__type__"] == "TerminalDef"}
@@ -90,7 +96,7 @@ def build(text: str) -> dict[str, Any]:
     modes = [mode_of(action) for action in actions]
     return {
         "grammar": checksum(text),
-        "start": 0,
+        "starts": {name: states[state] for name, state in table["start_states"].items()},
         "rules": [[memo[at]["origin"]["name"], len(memo[at]["expansion"]), memo[at]["alias"]] for at in rules],
         "actions": actions,
         "symbols": symbols,
@@ -100,8 +106,8 @@ def build(text: str) -> dict[str, Any]:
 
 
 def numbered(table: dict[str, Any]) -> dict[int, int]:
-    """Lark's number of each state -> ours, from 0 for the start on, so that equal grammars make equal files."""
-    numbers = {table["start_states"]["start"]: 0}
+    """Lark's number of each state -> ours, in the order in which they are reached: equal grammars make equal files."""
+    numbers = {state: at for at, (_, state) in enumerate(sorted(table["start_states"].items()))}
     queue = list(numbers)
     for state in queue:
         shifts = {table["tokens"][token]: act[1] for token, act in table["states"][state].items() if act[0] == 0}
