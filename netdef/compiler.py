@@ -170,7 +170,9 @@ def _net_of(
         if named is not None and isinstance(named.value, Scalar):
             folder = source.path.parent if source.path else None
             found = Source.read(locator(folder)(str(named.value.value)))
-            return plain_tree(found, report, {k: v for k, v in (set or {}).items() if not k.startswith("solver.")}), found
+            return plain_tree(
+                found, report, {k: v for k, v in (set or {}).items() if not k.startswith("solver.")}
+            ), found
     report.add(codes.MISSING_FIELD, body.span, 'this solver names no net; say which one: `net: "model.net"`.')
     report.stop_on_errors()
     raise AssertionError

@@ -1,8 +1,10 @@
-"""Fillers: how a parameter is filled before training.  One class each; `fill(key, shape)` gives a float32 array.
+"""Fillers: how a parameter is filled before training.  One class each; `fill(draw, shape)` gives a float32 array.
 
-Fan-in of a blob is count / shape[0], fan-out is count / shape[1], as in Caffe (include/caffe/filler.hpp).  Random
-numbers are JAX's: the distributions are Caffe's, the draws are not.  A net's own filler is one more class with a
-`type`.
+Fan-in of a blob is count / shape[0], fan-out is count / shape[1], as in Caffe (include/caffe/filler.hpp).  The
+distributions are Caffe's, the draws are not.  A net's own filler is one more class with a `type`.
+
+Random numbers come from a `Draw`: NumPy's for parameters, which would cost a compilation for every shape if JAX made
+them, and JAX's for what is drawn anew inside a compiled net (DummyData).
 """
 
 from __future__ import annotations
@@ -10,13 +12,13 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from .language import codes
 from .language.diagnostics import Report
 from .language.spelling import nearest
 from .language.syntax import Message, Scalar
-from .lazy import jax, jnp
+from .lazy import jax, jnp, np
 from .registry import Registry
 from .schema import Block, param
 from .shape import Shape, ShapeError, count, show
@@ -30,6 +32,48 @@ class VarianceNorm(enum.Enum):
     FAN_IN = 0
     FAN_OUT = 1
     AVERAGE = 2
+
+
+class Draw(Protocol):
+    """A source of random float32 arrays; `np` is the array library that they belong to."""
+
+    np: Any
+
+    def uniform(self, shape: Shape, low: float = 0.0, high: float = 1.0) -> Any: ...
+
+    def normal(self, shape: Shape) -> Any: ...
+
+
+class HostDraw:
+    """NumPy's Philox generator, keyed by a few whole numbers: the same on every machine."""
+
+    def __init__(self, *key: int):
+        self.np = np
+        self._generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
+
+    def uniform(self, shape: Shape, low: float = 0.0, high: float = 1.0) -> Any:
+        return self._generator.random(shape, np.float32) * np.float32(high - low) + np.float32(low)
+
+    def normal(self, shape: Shape) -> Any:
+        return self._generator.standard_normal(shape, np.float32)
+
+
+class TracedDraw:
+    """JAX's generator, for use inside a compiled function; `key` is a jax random key."""
+
+    def __init__(self, key: Any):
+        self.np = jnp
+        self._key = key
+
+    def _next(self) -> Any:
+        self._key, key = jax.random.split(self._key)
+        return key
+
+    def uniform(self, shape: Shape, low: float = 0.0, high: float = 1.0) -> Any:
+        return jax.random.uniform(self._next(), shape, jnp.float32, low, high)
+
+    def normal(self, shape: Shape) -> Any:
+        return jax.random.normal(self._next(), shape, jnp.float32)
 
 
 class Filler(Block):
@@ -70,8 +114,8 @@ class Filler(Block):
     def check(self, shape: Shape) -> None:
         """ShapeError if the fields do not go together, or not with a blob of this shape."""
 
-    def fill(self, key: Any, shape: Shape) -> Any:
-        """A float32 array of `shape`, drawn with a jax random key."""
+    def fill(self, draw: Draw, shape: Shape) -> Any:
+        """A float32 array of `shape`."""
         raise NotImplementedError
 
 
@@ -80,8 +124,8 @@ class Constant(Filler, type="constant"):
 
     value: float = param("The value.", default=0.0)
 
-    def fill(self, key: Any, shape: Shape) -> Any:
-        return jnp.full(shape, self.value, jnp.float32)
+    def fill(self, draw: Draw, shape: Shape) -> Any:
+        return draw.np.full(shape, self.value, draw.np.float32)
 
 
 class Uniform(Filler, type="uniform"):
@@ -94,8 +138,8 @@ class Uniform(Filler, type="uniform"):
         if self.min > self.max:
             raise ShapeError(f"`min` is {self.min:g}, above `max`, which is {self.max:g}; exchange them.", field="min")
 
-    def fill(self, key: Any, shape: Shape) -> Any:
-        return jax.random.uniform(key, shape, jnp.float32, self.min, self.max)
+    def fill(self, draw: Draw, shape: Shape) -> Any:
+        return draw.uniform(shape, self.min, self.max)
 
 
 class Gaussian(Filler, type="gaussian"):
@@ -118,12 +162,11 @@ class Gaussian(Filler, type="gaussian"):
                 field="sparse",
             )
 
-    def fill(self, key: Any, shape: Shape) -> Any:
-        values_key, mask_key = jax.random.split(key)
-        values = self.mean + self.std * jax.random.normal(values_key, shape, jnp.float32)
+    def fill(self, draw: Draw, shape: Shape) -> Any:
+        values = draw.np.float32(self.mean) + draw.np.float32(self.std) * draw.normal(shape)
         if self.sparse < 0:
             return values
-        return jnp.where(jax.random.bernoulli(mask_key, self.sparse / shape[0], shape), values, 0.0)
+        return values * (draw.uniform(shape) < self.sparse / shape[0])
 
 
 class _ByRow(Filler):
@@ -142,17 +185,17 @@ class PositiveUnitball(_ByRow, type="positive_unitball"):
     """Uniform on [0, 1), then every row divided by its sum, so that a row adds up to 1.  Source:
     PositiveUnitballFiller."""
 
-    def fill(self, key: Any, shape: Shape) -> Any:
-        values = jax.random.uniform(key, shape, jnp.float32)
+    def fill(self, draw: Draw, shape: Shape) -> Any:
+        values = draw.uniform(shape)
         return self.over(values, values.reshape(shape[0], -1).sum(axis=1))
 
 
 class GaussianUnitball(_ByRow, type="gaussian_unitball"):
     """Normal, then every row divided by its length: uniform on the unit sphere.  Source: happynear/caffe-windows."""
 
-    def fill(self, key: Any, shape: Shape) -> Any:
-        values = jax.random.normal(key, shape, jnp.float32)
-        return self.over(values, jnp.sqrt(jnp.square(values).reshape(shape[0], -1).sum(axis=1) + 1e-12))
+    def fill(self, draw: Draw, shape: Shape) -> Any:
+        values = draw.normal(shape)
+        return self.over(values, draw.np.sqrt(draw.np.square(values).reshape(shape[0], -1).sum(axis=1) + 1e-12))
 
 
 class _ByVariance(Filler):
@@ -176,9 +219,9 @@ class Xavier(_ByVariance, type="xavier"):
 
     Source: Glorot and Bengio 2010 (who take the average), XavierFiller."""
 
-    def fill(self, key: Any, shape: Shape) -> Any:
+    def fill(self, draw: Draw, shape: Shape) -> Any:
         a = math.sqrt(3.0 / self.connections(shape))
-        return jax.random.uniform(key, shape, jnp.float32, -a, a)
+        return draw.uniform(shape, -a, a)
 
 
 class Msra(_ByVariance, type="msra"):
@@ -189,9 +232,9 @@ class Msra(_ByVariance, type="msra"):
     alpha: float = param("Negative slope of the ReLU that follows.", default=0.0)
     scale: float = param("Factor of the deviation.", default=1.0)
 
-    def fill(self, key: Any, shape: Shape) -> Any:
+    def fill(self, draw: Draw, shape: Shape) -> Any:
         std = self.scale * math.sqrt(2.0 / (self.connections(shape) * (1.0 + self.alpha**2)))
-        return std * jax.random.normal(key, shape, jnp.float32)
+        return draw.np.float32(std) * draw.normal(shape)
 
 
 class Bilinear(Filler, type="bilinear"):
@@ -208,12 +251,12 @@ class Bilinear(Filler, type="bilinear"):
                 f"parameter is {show(shape)}; give kernel_h and kernel_w one value, or another filler."
             )
 
-    def fill(self, key: Any, shape: Shape) -> Any:
+    def fill(self, draw: Draw, shape: Shape) -> Any:
         side = shape[3]
         factor = math.ceil(side / 2)
         center = (side - 1) / (2.0 * factor)
-        ramp = 1.0 - jnp.abs(jnp.arange(side) / factor - center)
-        return jnp.broadcast_to(ramp[:, None] * ramp[None, :], shape).astype(jnp.float32)
+        ramp = 1.0 - np.abs(np.arange(side) / factor - center)
+        return np.broadcast_to(ramp[:, None] * ramp[None, :], shape).astype(np.float32)
 
 
 class Identity(Filler, type="identity"):
@@ -228,7 +271,9 @@ class Identity(Filler, type="identity"):
                 "make the first two numbers equal, or give another filler."
             )
 
-    def fill(self, key: Any, shape: Shape) -> Any:
+    def fill(self, draw: Draw, shape: Shape) -> Any:
         middle = tuple((k - 1) // 2 for k in shape[2:])
-        eye = jnp.arange(shape[0])
-        return jnp.zeros(shape, jnp.float32).at[(eye, eye, *middle)].set(1.0)
+        values = np.zeros(shape, np.float32)
+        diagonal = np.arange(shape[0])
+        values[(diagonal, diagonal, *middle)] = 1.0
+        return values

@@ -1,13 +1,15 @@
 """A net on arrays: pure functions of weights and inputs, for jax to trace.
 
-`forward` runs every layer in order; what layers keep (running statistics, carried state) comes back beside the blobs.  The
-Flax model and the training step stand on this one function.
+`forward` runs every layer in order; what layers keep (running statistics, carried state) comes back beside the blobs.
+The Flax model and the training step stand on this one function.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from .graph import Net, Node, Owner, Value
 from .layer import Array, Phase
@@ -41,8 +43,8 @@ class _Context:
         self.updates[self.node.owners[i]] = value
 
 
-def forward(net: Net, weights: Weights, inputs: Mapping[str, Array], key: Array | Callable[[], Array]) -> Outcome:
-    """Run the net.  `key` is a jax random key, or a function that makes one if some layer draws random numbers."""
+def forward(net: Net, weights: Weights, inputs: Mapping[str, Array], key: Array) -> Outcome:
+    """Run the net on arrays; `key` is a jax random key for the layers that draw."""
     if any(node.overwritten for node in net.layers):
         # Caffe's gradient of these layers is taken from values that come after them; XLA merges the two passes.
         values, _, _ = _run(net, weights, inputs, key, {})
@@ -53,11 +55,24 @@ def forward(net: Net, weights: Weights, inputs: Mapping[str, Array], key: Array 
     return Outcome({v.name: a for v, a in values.items() if v.name}, updates, loss)
 
 
+@functools.lru_cache(maxsize=64)
+def compiled(net: Net, want: str) -> Callable[[Weights, Mapping[str, Array], Array], tuple[Any, dict[Owner, Array]]]:
+    """`forward` compiled for what is wanted of it ("outputs", "blobs" or "loss"): what is not wanted is not kept."""
+
+    def run(weights: Weights, inputs: Mapping[str, Array], key: Array) -> tuple[Any, dict[Owner, Array]]:
+        outcome = forward(net, weights, inputs, key)
+        if want == "outputs":
+            return {name: outcome.blobs[name] for name in net.outputs}, outcome.updates
+        return getattr(outcome, want), outcome.updates
+
+    return jax.jit(run)
+
+
 def _run(
     net: Net,
     weights: Weights,
     inputs: Mapping[str, Array],
-    key: Array | Callable[[], Array],
+    key: Array,
     ahead: Mapping[str, Array],
 ) -> tuple[dict[Value, Array], dict[Owner, Array], Array]:
     """Every value, what layers want kept, and the objective."""
@@ -100,13 +115,13 @@ def _apply(node: Node, weights: Weights, bottoms: list[Array], context: _Context
     return made if isinstance(made, (list, tuple)) else [made][: len(node.tops)]
 
 
-def _drawing(key: Array | Callable[[], Array], layer: int) -> Callable[[], Array]:
+def _drawing(key: Array, layer: int) -> Callable[[], Array]:
     """Keys for one layer: fold_in by its place in the net and by the number of the draw."""
     drawn = 0
 
     def draw() -> Array:
         nonlocal drawn
-        base = jax.random.fold_in(key() if callable(key) else key, layer)
+        base = jax.random.fold_in(key, layer)
         drawn += 1
         return jax.random.fold_in(base, drawn)
 

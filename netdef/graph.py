@@ -120,5 +120,7 @@ class Net:
         for node in self.layers:
             tops = ", ".join(f"{v}[{show(self.shapes.get(v))}]" for v in node.tops)
             weights = " ".join(show(w.shape) for w in node.weights or ())
-            lines.append(f"  {tops} = {node.type}({', '.join(map(str, node.bottoms))})" + (f"  {{{weights}}}" if weights else ""))
+            lines.append(
+                f"  {tops} = {node.type}({', '.join(map(str, node.bottoms))})" + (f"  {{{weights}}}" if weights else "")
+            )
         return "\n".join(lines)

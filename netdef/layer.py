@@ -46,7 +46,9 @@ class ParamSpec(Block):
     """`param { }`: how the solver treats one parameter of a layer, and the name by which layers share it."""
 
     name: str = param("Layers whose parameters have one name share one array.", default="")
-    share_mode: ShareMode = param("Whether shared shapes must be equal, or only their counts.", default=ShareMode.STRICT)
+    share_mode: ShareMode = param(
+        "Whether shared shapes must be equal, or only their counts.", default=ShareMode.STRICT
+    )
     lr_mult: float = param("Multiplies the learning rate; 0 freezes the parameter.", default=1.0)
     decay_mult: float = param("Multiplies the weight decay.", default=1.0)
 
@@ -121,13 +123,21 @@ class Layer(Block):
 
     name: str = param("Name of the layer; its parameters are saved under it.", default="", beside=True)
     bottom: tuple[str, ...] = param("Blobs that the layer takes.", default=(), beside=True)
-    top: tuple[str, ...] = param("Blobs that it makes; one named like a bottom is computed in place.", default=(), beside=True)
+    top: tuple[str, ...] = param(
+        "Blobs that it makes; one named like a bottom is computed in place.", default=(), beside=True
+    )
     phase: Phase | None = param("Phase of this layer alone.", default=None, beside=True)
     loss_weight: tuple[float, ...] = param("Weight of each top in the objective.", default=(), beside=True)
     propagate_down: tuple[bool, ...] = param("Whether the gradient goes on to each bottom.", default=(), beside=True)
-    include: tuple[NetStateRule, ...] = param("The layer is there if one of these rules is met.", default=(), beside=True)
-    exclude: tuple[NetStateRule, ...] = param("The layer is there unless one of these rules is met.", default=(), beside=True)
-    param: tuple[ParamSpec, ...] = param("Learning-rate and decay multipliers, a message per parameter.", default=(), beside=True)
+    include: tuple[NetStateRule, ...] = param(
+        "The layer is there if one of these rules is met.", default=(), beside=True
+    )
+    exclude: tuple[NetStateRule, ...] = param(
+        "The layer is there unless one of these rules is met.", default=(), beside=True
+    )
+    param: tuple[ParamSpec, ...] = param(
+        "Learning-rate and decay multipliers, a message per parameter.", default=(), beside=True
+    )
 
     def __init_subclass__(
         cls, type: str | None = None, aliases: Iterable[str] = (), block: str | None = None, **kwargs: Any

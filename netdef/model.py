@@ -1,13 +1,13 @@
 """A compiled net as a flax.nnx.Module.
 
-Everything a Flax user does with a module works: `nnx.split`, `nnx.jit`, `nnx.grad`, optax on `nnx.state(model, nnx.Param)`.
-Parameters that layers share are stored once, with the layer that names them first.
+Everything a Flax user does with a module works: `nnx.split`, `nnx.jit`, `nnx.grad`, optax on
+`nnx.state(model, nnx.Param)`.  Parameters that layers share are stored once, with the layer that names them first.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ import numpy as np
 from flax import errors, nnx
 
 from .compiler import load, locator
-from .forward import Outcome, forward
+from .fillers import HostDraw
+from .forward import compiled
 from .graph import Net, Owner
 from .language.diagnostics import NetdefError, Report
 from .language.spelling import nearest
@@ -74,43 +75,37 @@ class Model(nnx.Module):
 
     def __call__(self, **inputs: Any) -> dict[str, jax.Array]:
         """The net's outputs: {top: array} of the tops that nobody takes."""
-        blobs = self.blobs(**inputs)
-        return {name: blobs[name] for name in self.net.outputs}
+        return self._run("outputs", inputs)
 
     def blobs(self, **inputs: Any) -> dict[str, jax.Array]:
         """Every named blob, with its last value if it was written in place; of a blob that several layers take also
         the copies that Caffe makes, by the names that it gives them."""
-        blobs = self._run(inputs).blobs
+        blobs = self._run("blobs", inputs)
         return blobs | {copy: blobs[name] for copy, name in self.net.copies.items()}
 
     def loss(self, **inputs: Any) -> jax.Array:
         """The objective: sum over the loss tops of loss_weight x sum of the top."""
-        return self._run(inputs).loss
+        return self._run("loss", inputs)
 
-    def _run(self, inputs: Mapping[str, Any]) -> Outcome:
+    def _run(self, want: str, inputs: Mapping[str, Any]) -> Any:
+        """One compiled forward pass; running statistics and the like are kept."""
         arrays = _checked_inputs(self.net, inputs)
         weights = {owner: self._variable(owner)[...] for owner, _ in owned(self.net)}
-        outcome = forward(self.net, weights, arrays, self._draw())
-        for owner, value in outcome.updates.items():
+        wanted, updates = compiled(self.net, want)(weights, arrays, self._draw())
+        for owner, value in updates.items():
             _keep(self._variable(owner), value)
-        return outcome
+        return wanted
 
-    def _draw(self) -> Callable[[], jax.Array]:
-        """One key a call, made when the first layer asks for it."""
-        made: list[jax.Array] = []
-
-        def draw() -> jax.Array:
-            if not made:
-                stream = self.rngs.default
-                made.append(jax.random.fold_in(stream.key[...], stream.count[...]))
-                _keep(stream.count, stream.count[...] + 1)
-            return made[0]
-
-        return draw
+    def _draw(self) -> jax.Array:
+        """A key for one call."""
+        stream = self.rngs.default
+        key = jax.random.fold_in(stream.key[...], stream.count[...])
+        _keep(stream.count, stream.count[...] + 1)
+        return key
 
     def get_weights(self, state: nnx.State | None = None) -> Arrays:
-        """{layer: [arrays]} in Caffe's order and shapes, shared ones with every layer that uses them.  `state` (a gradient,
-        say) is shown in the same form; a blob that it lacks comes as zeros."""
+        """{layer: [arrays]} in Caffe's order and shapes, shared ones with every layer that uses them.  `state` (a
+        gradient, say) is shown in the same form; a blob that it lacks comes as zeros."""
         held = None if state is None else nnx.to_pure_dict(state).get("weights", {})
         return {
             node.name: [
@@ -140,14 +135,16 @@ class Model(nnx.Module):
                 close = nearest(name, nodes)
                 meant = f" Did you mean `{close[0]}`?" if close else ""
                 raise NetdefError(f"the net has no layer `{name}` with parameters.{meant}")
-            kept = [(w, o) for w, o in zip(nodes[name].weights or (), nodes[name].owners, strict=True) if w.kind != "carry"]
+            node = nodes[name]
+            kept = [(w, o) for w, o in zip(node.weights or (), node.owners, strict=True) if w.kind != "carry"]
             if len(arrays) != len(kept):
                 raise NetdefError(f"layer `{name}` has {len(kept)} parameters, and {len(arrays)} arrays are given")
             for i, ((weight, owner), array) in enumerate(zip(kept, arrays, strict=True)):
                 given = np.asarray(array)
                 if not _same_shape(given.shape, weight.shape):
                     raise NetdefError(
-                        f"parameter {i} of layer `{name}` is {show(weight.shape)}, and the array given is {show(given.shape)}"
+                        f"parameter {i} of layer `{name}` is {show(weight.shape)}, "
+                        f"and the array given is {show(given.shape)}"
                     )
                 variable = self._variable(owner)
                 variable[...] = jax.numpy.asarray(given, variable.dtype).reshape(variable.shape)
@@ -184,13 +181,17 @@ def _keep(variable: nnx.Variable, value: Any) -> None:
 
 def _same_shape(given: Shape, wanted: Shape) -> bool:
     """Equal, or equal but for leading ones, as Caffe's old four-dimensional blobs had them."""
-    strip = lambda shape: tuple(shape[next((i for i, d in enumerate(shape) if d != 1), len(shape)) :])
-    return strip(given) == strip(wanted)
+
+    def stripped(shape: Shape) -> Shape:
+        return shape[next((i for i, d in enumerate(shape) if d != 1), len(shape)) :]
+
+    return stripped(given) == stripped(wanted)
 
 
-def _filled(weight: Weight, seed: int, owner: Owner) -> Any:
-    key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(f"{owner.layer}/{owner.index}".encode()))
-    return weight.filler.fill(key, weight.shape)
+def _filled(weight: Weight, seed: int, owner: Owner) -> jax.Array:
+    """The first value of an array: drawn from the seed and the layer's name, whatever else the net holds."""
+    draw = HostDraw(seed, zlib.crc32(owner.layer.encode()), owner.index)
+    return jax.numpy.asarray(weight.filler.fill(draw, weight.shape))
 
 
 def _refuse_unknown(net: Net) -> None:

@@ -1,1 +1,1 @@
-"""The middle of the compiler, a file per stage: decode, select, connect, shapes, checks.  `compiler.py` strings them together."""
+"""The middle of the compiler, a file per stage; `compiler.py` strings them together."""

@@ -1,7 +1,7 @@
 """Names to values: which layer makes the blob that another takes.
 
-Gives nodes without shapes.  In-place tops (a top named like a bottom of the same layer) make a new version of their blob; a
-top that another layer has made already is an error, as is a bottom that nobody has made yet.
+Gives nodes without shapes.  In-place tops (a top named like a bottom of the same layer) make a new version of their
+blob; a top that another layer has made already is an error, as is a bottom that nobody has made yet.
 Source: BVLC/caffe src/caffe/net.cpp, AppendTop and AppendBottom.
 """
 
@@ -119,7 +119,8 @@ def _check_counts(layer: Layer, report: Report) -> None:
             report.add(
                 codes.WRONG_COUNT,
                 place,
-                f"layer `{layer.name}` of type {layer.type} has {given} {what}{'s' * (given != 1)}; it takes {_allowed(allowed)}.",
+                f"layer `{layer.name}` of type {layer.type} has {given} {what}{'s' * (given != 1)}; "
+                f"it takes {_allowed(allowed)}.",
             )
 
 

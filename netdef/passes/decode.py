@@ -1,7 +1,7 @@
 """Tree to typed blocks: every layer of every phase, the net's own fields, and the solver.
 
-Takes a plain tree (after `expand` and `upgrade`); gives a `Program` whose layers are instances of their classes.  A layer
-whose type nobody knows becomes an `UnknownLayer`, so that the rest of the file is still looked at.
+Takes a plain tree (after `expand` and `upgrade`); gives a `Program` whose layers are instances of their classes.  A
+layer whose type nobody knows becomes an `UnknownLayer`, so that the rest of the file is still looked at.
 """
 
 from __future__ import annotations
@@ -137,11 +137,16 @@ def decode_layer(field: Field, report: Report) -> Layer:
 def _class_of(field: Field, message: Message, report: Report) -> type[Layer]:
     given = message.get("type")
     if given is None:
-        report.add(codes.MISSING_FIELD, field.name_span, '`type` must be given here: what kind of layer this is, such as "ReLU".')
+        report.add(
+            codes.MISSING_FIELD,
+            field.name_span,
+            '`type` must be given here: what kind of layer this is, such as "ReLU".',
+        )
         return UnknownLayer
     if not isinstance(given.value, Scalar) or given.value.kind != "string":
         written = given.value.span.text
-        report.add(codes.WRONG_TYPE, given.value.span, f"`type` takes a string in quotes, and {written} is none.", hint=f'"{written}"')
+        detail = f"`type` takes a string in quotes, and {written} is none."
+        report.add(codes.WRONG_TYPE, given.value.span, detail, hint=f'"{written}"')
         return UnknownLayer
     name = str(given.value.value)
     cls = LAYERS.get(name)
@@ -195,4 +200,3 @@ def _blocks() -> dict[str, set[str]]:
             if spec.beside and field not in Layer.params():
                 found.setdefault(field, set()).add(name)
     return found
-

@@ -1,7 +1,7 @@
 """Shapes and parameters of every node, front to back.
 
-Each layer's `infer` and `weights` are asked once; what does not fit becomes a diagnostic at the field or bottom that is to
-blame, and the tops stay unknown, so that one run finds every fault.  Also joins parameters that share a name.
+Each layer's `infer` and `weights` are asked once; what does not fit becomes a diagnostic at the field or bottom that is
+to blame, and the tops stay unknown, so that one run finds every fault.  Also joins parameters that share a name.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from dataclasses import replace
 from ..graph import Node, Owner, Value
 from ..language import codes
 from ..language.diagnostics import Related, Report
-from ..layer import Locate, ShareMode, Weight
+from ..layer import Layer, Locate, ShareMode, Weight
 from ..shape import Shape, ShapeError, Unavailable, count, show
+from .connect import counts_fit
 
 Shapes = dict[Value, Shape | None]
 
@@ -48,7 +49,7 @@ def _types(
     unknown: list[Shape | None] = [None] * len(node.tops)
     if layer.is_input and all(v.name in given for v in node.tops):
         return [given[v.name] for v in node.tops], ()
-    if any(b is None for b in bottoms) or _lacks_a_field(layer):
+    if any(b is None for b in bottoms) or _lacks_a_field(layer) or not counts_fit(layer):
         return unknown, None
     try:
         made = layer.top_shapes(locate) if layer.is_data else layer.infer(*bottoms)  # type: ignore[attr-defined,arg-type]
@@ -59,14 +60,15 @@ def _types(
         return unknown, None
     except Unavailable as missing:
         report.add(codes.UNAVAILABLE, layer.span, f"layer `{node.name}`: {missing}")
-        known = missing.shapes
-        return (list(known), ()) if known is not None and len(known) == len(unknown) else (unknown, None)
+        told = missing.shapes
+        return (list(told), ()) if told is not None and len(told) == len(unknown) else (unknown, None)
     if len(tops) != len(node.tops):
         return unknown, weights  # a wrong number of tops was reported by `connect`
     for top, shape in zip(node.tops, tops, strict=True):
         if shape is not None and any(d < 0 for d in shape):
             report.add(codes.SHAPE_MISMATCH, layer.span, f"`{top.name}` would have the shape {show(shape)}.")
     _check_specs(node, weights, report)
+    _check_fillers(node, weights, report)
     return tops, weights
 
 
@@ -86,7 +88,9 @@ def _misfit(
     for i, value in enumerate(node.bottoms):
         if value.span is not None and value in makers and (error.bottom in (None, i) or len(bottoms) > 1):
             related.append(Related(f"`{value.name}` {show(bottoms[i])} is made here", value.span))
-    report.add(codes.SHAPE_MISMATCH, span or layer.span_of("name"), f"layer `{node.name}`: {error.detail}", *related[:3])
+    report.add(
+        codes.SHAPE_MISMATCH, span or layer.span_of("name"), f"layer `{node.name}`: {error.detail}", *related[:3]
+    )
 
 
 def _check_specs(node: Node, weights: tuple[Weight, ...], report: Report) -> None:
@@ -98,6 +102,17 @@ def _check_specs(node: Node, weights: tuple[Weight, ...], report: Report) -> Non
             node.layer.span_of("param", len(weights)),
             f"layer `{node.name}` has {len(weights)} parameter{plural}, and {len(specs)} `param` messages are given.",
         )
+
+
+def _check_fillers(node: Node, weights: tuple[Weight, ...], report: Report) -> None:
+    for weight in weights:
+        if weight.filler is None:
+            continue
+        try:
+            weight.filler.check(weight.shape)
+        except ShapeError as error:
+            span = weight.filler.span_of(error.field) if error.field else weight.filler.span
+            report.add(codes.SHAPE_MISMATCH, span or node.layer.span_of("name"), f"layer `{node.name}`: {error.detail}")
 
 
 class _Sharing:

@@ -1,8 +1,8 @@
 """Old nets to today's form: V0 and V1 layers, rewritten in the tree so that later stages see one kind of file.
 
-V1 (2013): `layers { type: CONVOLUTION blobs_lr: 1 weight_decay: 1 ... }`.  V0 (earlier): `layers { layer { type: "conv" kernelsize: 3
-... } bottom: ... }` with every field flat, and padding as a layer of its own.  Rewritten fields keep the spans of what was
-written.  Source: BVLC/caffe src/caffe/util/upgrade_proto.cpp.
+V1 (2013): `layers { type: CONVOLUTION blobs_lr: 1 weight_decay: 1 ... }`.  V0 (earlier): `layers { layer { type: "conv"
+kernelsize: 3 ... } bottom: ... }` with every field flat, and padding as a layer of its own.  Rewritten fields keep the
+spans of what was written.  Source: BVLC/caffe src/caffe/util/upgrade_proto.cpp.
 """
 
 from __future__ import annotations
@@ -157,7 +157,8 @@ def _v1_type(field: Field, report: Report) -> Field:
         report.add(
             codes.WRONG_TYPE,
             value.span,
-            f'in an old `layers` block the type is a bare word such as CONVOLUTION; with "{written}" write `layer` in place of `layers`.',
+            "in an old `layers` block the type is a bare word such as CONVOLUTION; "
+            f'with "{written}" write `layer` in place of `layers`.',
             hint="layer",
         )
         return field
@@ -254,6 +255,7 @@ def _v0_kind(layer: Message) -> str:
 def _v0_type(field: Field) -> Field:
     written = str(field.value.value) if isinstance(field.value, Scalar) else ""
     return _text(field, V0_TYPES[written]) if written in V0_TYPES else field  # decode says if nobody knows it
+
 
 def _fold_padding(fields: Iterable[Field]) -> list[Field]:
     """Padding layers of V0 become the `pad` of the layers that take their top."""
