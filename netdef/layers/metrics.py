@@ -1,12 +1,17 @@
-"""What is measured and not learned from: Accuracy, ArgMax."""
+"""What is measured and not learned from: accuracy, precision and recall, errors, similarities, ArgMax.
+
+No gradient comes through any of them.  All are of one batch; a test shows their mean over its batches.
+"""
 
 from __future__ import annotations
+
+import enum
 
 from ..layer import Array, Context, Example, Layer
 from ..lazy import jnp, lax
 from ..schema import param
 from ..shape import Shape, ShapeError, axis_of, count, show
-from .loss import check_labels, look_up
+from .loss import check_batch, check_labels, check_one_label, check_same_count, look_up
 
 
 class Accuracy(Layer, type="Accuracy", block="accuracy_param"):
@@ -135,3 +140,250 @@ class ArgMax(Layer, type="ArgMax", block="argmax_param"):
             return jnp.moveaxis(values if self.out_max_val else places, -1, self.axis)
         pair = [places, values] if self.out_max_val else [places]
         return jnp.stack(pair, 1).reshape(x.shape[0], len(pair), self.top_k, *(1,) * (x.ndim - 3))
+
+
+class BinaryAccuracy(Layer, type="BinaryAccuracy", block="binary_accuracy_param"):
+    """Share of values on the right side of a threshold: x > threshold where the label is 1, not so where it is 0.
+
+    Bottoms: x (n, ...), probabilities, or scores with a threshold of 0; label, as many values.  Tops: accuracy ().
+    Source: own.  Differs: Caffe has no such layer.
+    """
+
+    n_bottoms = 2
+
+    threshold: float = param("Values above it count as yes.", default=0.5)
+    ignore_label: int | None = param("Values with this label take no part.", default=None)
+
+    examples = (
+        Example(
+            'layer { name: "accuracy" type: "BinaryAccuracy" bottom: "p" bottom: "label" top: "accuracy" }',
+            {"p": (6, 3), "label": (6, 3)},
+            integers={"label": 2},
+            differentiable=False,
+        ),
+    )
+
+    def infer(self, x: Shape, label: Shape) -> Shape:
+        check_same_count(x, label)
+        return ()
+
+    def apply(self, w: tuple[Array, ...], x: Array, label: Array, *, ctx: Context) -> Array:
+        label = label.astype(jnp.int32).reshape(x.shape)
+        counted = jnp.ones(x.shape, bool) if self.ignore_label is None else label != self.ignore_label
+        right = counted & ((x > self.threshold) == (label != 0))
+        return ratio(jnp.sum(right), jnp.sum(counted))
+
+
+class Average(enum.Enum):
+    """How the numbers of several classes become one."""
+
+    MACRO = 0
+    MICRO = 1
+
+
+class _Confusion(Layer):
+    """Counts of right and wrong decisions: a class by the highest score, or yes and no by a threshold."""
+
+    n_bottoms = 2
+    n_tops = (1, 2)
+
+    axis: int = param("Axis of the classes; the highest score decides.", default=1)
+    threshold: float = param("Where there is one label for each value: values above it count as yes.", default=0.5)
+    average: Average = param("MACRO: the mean over classes that occur; MICRO: counts of all.", default=Average.MACRO)
+    ignore_label: int | None = param("Positions with this label take no part.", default=None)
+
+    def infer(self, x: Shape, label: Shape) -> list[Shape]:
+        if count(x) == count(label):
+            check_same_count(x, label)
+            return [(), (1,)][: max(1, len(self.top))]
+        axis = axis_of(x, self.axis)
+        check_labels(x, label, axis)
+        return [(), (x[axis],)][: max(1, len(self.top))]
+
+    def apply(self, w: tuple[Array, ...], x: Array, label: Array, *, ctx: Context) -> list[Array]:
+        right, chosen, actual = self._counts(lax.stop_gradient(x), label)
+        each = self.score(right, chosen, actual)
+        occurs = chosen + actual > 0
+        mean = ratio(jnp.sum(jnp.where(occurs, each, 0.0)), jnp.sum(occurs))
+        total = self.score(jnp.sum(right), jnp.sum(chosen), jnp.sum(actual))
+        return [mean if self.average is Average.MACRO else total, each][: max(1, len(self.top))]
+
+    def _counts(self, x: Array, label: Array) -> tuple[Array, Array, Array]:
+        """Of each class (classes): how often it was chosen rightly, chosen, and the label."""
+        if x.size == label.size:
+            label = label.astype(jnp.int32).reshape(-1, 1)
+            counted = jnp.ones(label.shape, bool) if self.ignore_label is None else label != self.ignore_label
+            chosen, actual = counted & (x.reshape(-1, 1) > self.threshold), counted & (label != 0)
+        else:
+            axis = self.axis % x.ndim
+            seen = look_up(x, label, axis, self.ignore_label)
+            best = look_up(x, jnp.argmax(x, axis), axis, None)
+            last = lambda mask: jnp.moveaxis(mask & seen.counted, axis, -1).reshape(-1, x.shape[axis])
+            chosen, actual = last(best.hit), last(seen.hit)
+        return jnp.sum(chosen & actual, 0), jnp.sum(chosen, 0), jnp.sum(actual, 0)
+
+    def score(self, right: Array, chosen: Array, actual: Array) -> Array:
+        """The measure from counts, 0 where there is nothing to measure."""
+        raise NotImplementedError
+
+
+_CONFUSED = (
+    'layer {{ name: "{name}" type: "{type}" bottom: "x" bottom: "label" top: "{name}" top: "per_class" }}',
+    {"x": (6, 4), "label": (6,)},
+    {"label": 4},
+    False,
+)
+
+
+class Precision(_Confusion, type="Precision", block="precision_param"):
+    """Share of right ones among the positions that were given a class.
+
+    Bottoms: x (n, classes, ...); label, one for each position; or a label of 0 or 1 for each value of x.
+    Tops: the mean over classes (); that of each class (classes), or (1), if there is a second.
+    Source: own.  Differs: Caffe has no such layer.
+    """
+
+    examples = (Example(_CONFUSED[0].format(name="precision", type="Precision"), *_CONFUSED[1:]),)
+
+    def score(self, right: Array, chosen: Array, actual: Array) -> Array:
+        return ratio(right, chosen)
+
+
+class Recall(_Confusion, type="Recall", block="recall_param"):
+    """Share of the positions of a class that were given it.
+
+    Bottoms: x (n, classes, ...); label, one for each position; or a label of 0 or 1 for each value of x.
+    Tops: the mean over classes (); that of each class (classes), or (1), if there is a second.
+    Source: own.  Differs: Caffe has no such layer.
+    """
+
+    examples = (Example(_CONFUSED[0].format(name="recall", type="Recall"), *_CONFUSED[1:]),)
+
+    def score(self, right: Array, chosen: Array, actual: Array) -> Array:
+        return ratio(right, actual)
+
+
+class F1(_Confusion, type="F1", block="f1_param"):
+    """2 precision recall / (precision + recall): one number for both.
+
+    Bottoms: x (n, classes, ...); label, one for each position; or a label of 0 or 1 for each value of x.
+    Tops: the mean over classes (); that of each class (classes), or (1), if there is a second.
+    Source: own.  Differs: Caffe has no such layer.
+    """
+
+    examples = (Example(_CONFUSED[0].format(name="f1", type="F1"), *_CONFUSED[1:]),)
+
+    def score(self, right: Array, chosen: Array, actual: Array) -> Array:
+        return ratio(2 * right, chosen + actual)
+
+
+class _Error(Layer):
+    """A mean over all values of two blobs of one count."""
+
+    n_bottoms = 2
+
+    def infer(self, a: Shape, b: Shape) -> Shape:
+        check_same_count(a, b)
+        return ()
+
+
+class MeanAbsoluteError(_Error, type="MeanAbsoluteError"):
+    """Mean of |a - b| over all values.
+
+    Bottoms: a (n, ...); b (n, ...), as many values.  Tops: error ().
+    Source: own.  Differs: Caffe has no such layer.
+    """
+
+    examples = (
+        Example(
+            'layer { name: "mae" type: "MeanAbsoluteError" bottom: "x" bottom: "target" top: "mae" }',
+            {"x": (3, 4), "target": (3, 4)},
+            differentiable=False,
+        ),
+    )
+
+    def apply(self, w: tuple[Array, ...], a: Array, b: Array, *, ctx: Context) -> Array:
+        return lax.stop_gradient(jnp.mean(jnp.abs(a - b.reshape(a.shape))))
+
+
+class MeanSquaredError(_Error, type="MeanSquaredError"):
+    """Mean of (a - b)^2 over all values.
+
+    Bottoms: a (n, ...); b (n, ...), as many values.  Tops: error ().
+    Source: own.  Differs: Caffe has no such layer; EuclideanLoss divides by 2 n.
+    """
+
+    examples = (
+        Example(
+            'layer { name: "mse" type: "MeanSquaredError" bottom: "x" bottom: "target" top: "mse" }',
+            {"x": (3, 4), "target": (3, 4)},
+            differentiable=False,
+        ),
+    )
+
+    def apply(self, w: tuple[Array, ...], a: Array, b: Array, *, ctx: Context) -> Array:
+        return lax.stop_gradient(jnp.mean((a - b.reshape(a.shape)) ** 2))
+
+
+class CosineSimilarity(_Error, type="CosineSimilarity"):
+    """Mean over the items of cos of the angle between a and b; 0 for an item without length.
+
+    Bottoms: a (n, ...); b (n, ...), as many values.  Tops: similarity ().
+    Source: own.  Differs: Caffe has no such layer.
+    """
+
+    examples = (
+        Example(
+            'layer { name: "cos" type: "CosineSimilarity" bottom: "a" bottom: "b" top: "cos" }',
+            {"a": (3, 4), "b": (3, 4)},
+            differentiable=False,
+        ),
+    )
+
+    def apply(self, w: tuple[Array, ...], a: Array, b: Array, *, ctx: Context) -> Array:
+        return lax.stop_gradient(jnp.mean(cosines(a, b)))
+
+
+def cosines(a: Array, b: Array) -> Array:
+    """cos of the angle between the items of a and b, (n); 0 where one has no length."""
+    a, b = a.reshape(a.shape[0], -1), b.reshape(a.shape[0], -1)
+    lengths = jnp.sqrt(jnp.sum(a * a, 1) * jnp.sum(b * b, 1))
+    return jnp.sum(a * b, 1) / jnp.where(lengths == 0, 1.0, lengths)
+
+
+class PairVerificationAccuracy(Layer, type="PairVerificationAccuracy", block="pair_verification_accuracy_param"):
+    """Share of pairs rightly called alike or not: alike where the cosine of their features reaches a threshold.
+
+    Bottoms: features a (n, ...) and b, as many values; like (n), not 0 where the pair is of one class.
+    Tops: accuracy (); the threshold (), if there is a second.  Where none is given it is the best one for the batch.
+    Source: own, after the protocol of Labeled Faces in the Wild.  Differs: Caffe has no such layer.
+    """
+
+    n_bottoms = 3
+    n_tops = (1, 2)
+
+    threshold: float | None = param("Cosine from which on a pair counts as alike; none: the best one.", default=None)
+
+    examples = (
+        Example(
+            'layer { name: "pairs" type: "PairVerificationAccuracy"\n'
+            '        bottom: "a" bottom: "b" bottom: "like" top: "pairs" }',
+            {"a": (6, 4), "b": (6, 4), "like": (6,)},
+            integers={"like": 2},
+            differentiable=False,
+        ),
+    )
+
+    def infer(self, a: Shape, b: Shape, like: Shape) -> list[Shape]:
+        check_same_count(a, b)
+        check_batch(a, like, 2)
+        check_one_label(a, like)
+        return [(), ()][: max(1, len(self.top))]
+
+    def apply(self, w: tuple[Array, ...], a: Array, b: Array, like: Array, *, ctx: Context) -> list[Array]:
+        cos = lax.stop_gradient(cosines(a, b))
+        like = like.reshape(-1).astype(jnp.int32) != 0
+        tried = jnp.asarray([self.threshold]) if self.threshold is not None else jnp.append(cos, jnp.inf)
+        shares = jnp.mean((cos >= tried[:, None]) == like, 1)  # (thresholds); inf calls no pair alike
+        best = jnp.argmax(shares)
+        return [shares[best], tried[best].astype(cos.dtype)][: max(1, len(self.top))]
