@@ -93,7 +93,7 @@ def _entries() -> Iterator[Entry]:
         found = [(_family(kind, cls), name, cls) for name, cls in registry]
         for family, name, cls in sorted(found, key=lambda row: row[:2]):
             yield _class_entry(kind, family, name, cls)
-    yield _message_entry("layer", Layer, "Fields that every layer has beside those of its own type.")
+    yield _message_entry("layer", Layer, "Fields that every layer has")
     yield _message_entry("solver", Solver, _summary(Solver))
     for name, code in sorted(codes.catalogue().items()):
         yield _code_entry(name, code)

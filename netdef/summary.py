@@ -95,7 +95,8 @@ def summarize(net: Net) -> Summary:
     for node in net.layers:
         rows.append(_row(net, node, made))
         made.update(top.name for top in node.tops)
-    first = next((net.shapes.get(top) for node in net.layers if node.layer.is_input for top in node.tops), None)
+    sources = (node for node in net.layers if not node.bottoms and not node.weights)
+    first = next((net.shapes.get(top) for node in sources for top in node.tops), None)
     batch = first[0] if first and known(first[:1]) and first[0] > 0 else None
     return Summary(net.name, net.phase.name, tuple(rows), batch)
 

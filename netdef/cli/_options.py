@@ -14,11 +14,11 @@ from typing import Any
 from . import UsageError
 
 
-def add_net(parser: argparse.ArgumentParser) -> None:
-    """The one file of a command, and what changes it."""
+def add_net(parser: argparse.ArgumentParser) -> Any:
+    """The one file of a command, and what changes it; returns the group of Caffe's flags."""
     parser.add_argument("file", nargs="?", metavar="FILE", help="a net or a solver: .net or .prototxt")
     add_settings(parser)
-    add_caffe_model(parser)
+    return add_caffe_model(parser)
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -56,6 +56,13 @@ def add_state(parser: argparse.ArgumentParser) -> None:
 
 def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def iterations(text: str) -> int:
+    """A number of iterations, for argparse."""
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"a whole number of iterations is needed, not {text!r}")
+    return int(text)
 
 
 def net_file(args: argparse.Namespace) -> str:

@@ -21,9 +21,9 @@ class Phases:
     nets: tuple[Net, ...]
     diagnostics: tuple[Diagnostic, ...]
 
-    @property
-    def has_errors(self) -> bool:
-        return any(d.severity == "error" for d in self.diagnostics)
+    def stop_on_errors(self) -> None:
+        """CompileError if there is an error."""
+        Report(list(self.diagnostics)).stop_on_errors()
 
 
 def add_phase(parser: argparse.ArgumentParser) -> None:
@@ -56,4 +56,4 @@ def load_phases(path: str, args: argparse.Namespace, settings: dict[str, Any]) -
 
 def _has_inputs(net: Net) -> bool:
     """Whether data comes in at all: a file for training alone has none in phase TEST, and is no worse for it."""
-    return any(node.layer.is_input for node in net.layers)
+    return any(not node.bottoms and not node.weights for node in net.layers)

@@ -59,11 +59,11 @@ def run(args: argparse.Namespace) -> int:
     else:
         for message in broken:
             print(f"netdef: error: {message}", file=sys.stderr)
-        print(closing(files, found))
+        if len(broken) < len(files):
+            print(closing(len(files) - len(broken), found))
     return 2 if failed else 0
 
 
-def closing(files: list[str], found: Iterable[Diagnostic]) -> str:
+def closing(files: int, found: Iterable[Diagnostic]) -> str:
     """The last line: how many files, and how many faults of each kind."""
-    number = "1 file" if len(files) == 1 else f"{len(files)} files"
-    return f"{number} checked: {count(found) or 'no faults'}"
+    return f"{files} file{'' if files == 1 else 's'} checked: {count(found) or 'no faults'}"

@@ -13,7 +13,6 @@ import argparse
 import json
 import sys
 
-from ..language.diagnostics import CompileError
 from ..language.render import render
 from . import colored
 from ._options import add_json, add_net, add_state, net_file, settings
@@ -33,8 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from ..summary import summarize
 
     loaded = load_phases(net_file(args), args, settings(args))
-    if loaded.has_errors:
-        raise CompileError(loaded.diagnostics)
+    loaded.stop_on_errors()
     if loaded.diagnostics:
         print(render(loaded.diagnostics, color=colored(sys.stderr)), file=sys.stderr)
     summaries = [summarize(net) for net in loaded.nets]

@@ -1,0 +1,123 @@
+"""What a run shows while it goes: a progress bar with loss, rate and speed on a terminal, plain lines elsewhere.
+
+`with progress(stream) as show: netdef.train(..., on_event=show)`.  Lines are the same in both; the bar stands below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from ..train import events
+from . import colored
+
+Show = Callable[[events.Event], None]
+
+
+@contextmanager
+def progress(stream: TextIO) -> Iterator[Show]:
+    """A function that shows events on `stream`."""
+    if not (stream.isatty() and colored(stream)):
+        yield lambda event: _print_lines(event, stream)
+        return
+    with _bar(stream) as show:
+        yield show
+
+
+def _print_lines(event: events.Event, stream: TextIO) -> None:
+    for line in lines(event):
+        print(line, file=stream, flush=True)
+
+
+@contextmanager
+def _bar(stream: TextIO) -> Iterator[Show]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(file=stream, highlight=False, soft_wrap=True)
+    columns = (
+        TextColumn("iteration"),
+        MofNCompleteColumn(),
+        BarColumn(bar_width=None),
+        TextColumn("{task.fields[numbers]}"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
+    with Progress(*columns, console=console, transient=True, expand=True) as bar:
+        task = bar.add_task("", total=None, numbers="compiling")
+
+        def show(event: events.Event) -> None:
+            for line in lines(event):
+                console.print(line, markup=False)
+            if isinstance(event, events.Started):
+                # What an earlier run did is shown as done, but does not count for the speed.
+                bar.reset(task, total=event.max_iter, completed=event.iteration, numbers="compiling")
+            elif isinstance(event, events.Stepped):
+                bar.update(task, completed=event.iteration)
+            elif isinstance(event, events.Display):
+                bar.update(task, completed=event.iteration, numbers=_numbers(event))
+
+        yield show
+
+
+def lines(event: events.Event) -> list[str]:
+    """An event in words; none for those that only move the bar."""
+    match event:
+        case events.Started():
+            return _started(event)
+        case events.Display():
+            others = {name: value for name, value in event.outputs.items() if value != event.loss}
+            more = _values(others) if len(event.outputs) > 1 else ""
+            return [f"iteration {event.iteration:>6}  {_numbers(event)}" + (f"  {more}" if more else "")]
+        case events.Tested():
+            which = f"test {event.net}" if event.nets > 1 else "test"
+            return [f"iteration {event.iteration:>6}  {which}: {_values(event.outputs)}"]
+        case events.Snapshotted():
+            return [f"iteration {event.iteration:>6}  saved {event.path}"]
+        case events.Notice():
+            return [f"iteration {event.iteration:>6}  {event.text}"]
+        case events.Interrupted():
+            saved = f"; everything is saved in {event.snapshot}" if event.snapshot else ""
+            return [f"stopped after {event.iteration} iterations{saved}", f"go on with: {event.resume}"]
+        case events.Finished(why="interrupted"):
+            return []
+        case events.Finished():
+            early = "" if event.why == "max_iter" else f", {event.why}"
+            where = f"; the weights are in {event.snapshot}" if event.snapshot else ""
+            return [f"done: {event.iteration} iterations in {duration(event.seconds)}{early}{where}"]
+    return []
+
+
+def _started(event: events.Started) -> list[str]:
+    found = [text if "warning:" in text else f"warning: {text}" for text in event.warnings]
+    work = f"{event.parameters:,} parameters, {event.max_iter:,} iterations of {event.batch:,}"
+    found.append(f"{event.name or 'training'}: {work}, on {event.device}, into {event.folder}")
+    if event.resumed_from:
+        found.append(f"goes on at iteration {event.iteration}, from {event.resumed_from}")
+    if event.untouched:
+        found.append(f"not in the weights that were given, so freshly filled: {', '.join(event.untouched)}")
+    return found
+
+
+def _numbers(event: events.Display) -> str:
+    return f"loss {event.loss:.4g}  lr {event.lr:.4g}  {event.images_per_s:,.0f} images/s"
+
+
+def _values(outputs: Mapping[str, Any]) -> str:
+    return "  ".join(f"{name} {_value(value)}" for name, value in outputs.items())
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        shown = " ".join(f"{v:.4g}" for v in value[:8])
+        return f"[{shown}{' ...' if len(value) > 8 else ''}]"
+    return f"{value:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """`12.3 s`, `4 min 5 s`, `2 h 3 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,117 @@
+"""Test a net: the means of its outputs over the data of phase TEST, with weights from a file or from a run.
+
+By default the data is gone through as often as the solver's test_iter says, or once.
+
+  netdef test model.net                           the last run of this net
+  netdef test model.net --run try1                the newest snapshot of this run
+  netdef test model.net --weights model.caffemodel
+  netdef test model.net --run try1 --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from ..graph import Net
+from ..language.diagnostics import NetdefError
+from . import UsageError
+from ._options import add_json, add_net, add_state, existing, iterations, net_file, settings
+from ._phases import load_phases
+
+HELP = "measure a trained net on its test data"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    caffe = add_net(parser)
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--weights",
+        "-weights",
+        action="append",
+        metavar="FILE",
+        help="weights, layer by layer by name; may be given again, or several with commas",
+    )
+    source.add_argument("--run", metavar="DIR", help="the folder of a run, or one of its snapshots")
+    parser.add_argument(
+        "--iterations",
+        "-iterations",
+        type=iterations,
+        metavar="N",
+        help="batches (default: the solver's test_iter, or all data)",
+    )
+    add_state(parser)
+    add_json(parser)
+    caffe.add_argument("--solver", "-solver", metavar="FILE", help="the same as FILE")
+
+
+def run(args: argparse.Namespace) -> int:
+    path = net_file(args)
+    weights = [existing(name, "weight file") for given in args.weights or () for name in given.split(",")]
+    if args.run:
+        existing(args.run, "run")
+    args.phase = "TEST"
+    loaded = load_phases(path, args, settings(args))
+    loaded.stop_on_errors()
+    if not weights:
+        weights = _trained(path, settings(args), args.run)
+    measured = _measure(loaded.nets[0], weights, args.iterations)
+    if args.json:
+        print(json.dumps(measured, indent=2))
+        return 0
+    for name, value in measured["outputs"].items():
+        print(f"{name}: {value}")
+    print(f"{measured['images']:,} images in {measured['seconds']:.1f} s, with {measured['weights']}")
+    return 0
+
+
+def _trained(path: str, changes: dict[str, Any], run: str | None) -> Path:
+    """The newest snapshot of a run: of the one that is named, or of the last one of this net."""
+    from ..train.folder import resumed
+    from ..train.nets import nets_of
+
+    try:
+        return resumed(nets_of(path, changes), None, run or True)[1]
+    except NetdefError as error:
+        where = f"in {run}" if run else "of this net"
+        raise UsageError(f"there is no whole snapshot {where}; name a run with --run, or weights with --weights") from error
+
+
+def _measure(net: Net, weights: list[str] | Path, iterations: int | None) -> dict[str, Any]:
+    """The outputs of the net with weights from files or from a snapshot, and what was done to get them."""
+    import netdef
+
+    from ..model import owned
+    from ..train import snapshot
+    from ..train.testing import Tester
+
+    model = netdef.compile(net, weights=snapshot.weights(weights) if isinstance(weights, Path) else weights)
+    given = net.solver.test_iter if net.solver else ()
+    tester = Tester(net, iterations or (given[0] if given else 0), 0, net)
+    try:
+        begin = time.perf_counter()
+        scores = tester.test({owner: model.weights[owner.layer][str(owner.index)][...] for owner, _ in owned(net)}, 0)
+        seconds = time.perf_counter() - begin
+    finally:
+        tester.close()
+    return {
+        "outputs": {name: _plain(value) for name, value in scores.outputs.items()},
+        "loss": _plain(scores.loss),
+        "batches": tester.batches,
+        "images": scores.images,
+        "seconds": round(seconds, 3),
+        "weights": str(weights) if isinstance(weights, Path) else ", ".join(weights),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """A number, or a list of numbers; JSON has no word for what is not finite."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    return round(value, 6) if math.isfinite(value) else None

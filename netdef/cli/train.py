@@ -1,0 +1,89 @@
+"""Train a net as its solver says, and show how it goes.
+
+The run's folder (runs/NAME of the net, if --output names no other) gets snapshots, metrics.jsonl with a line for each
+display and each test, and the text of the net.
+Ctrl-C ends a run with a snapshot; --resume goes on from the last one as if nothing had happened.
+
+  netdef train model.net
+  netdef train model.net --set solver.base_lr=0.01 --max-iter 1000 --output try1
+  netdef train model.net --weights vgg.caffemodel
+  netdef train model.net --output try1 --resume
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from . import UsageError
+from ._options import add_net, existing, iterations, net_file, settings
+from ._phases import load_phases
+
+HELP = "train a net as its solver says"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    caffe = add_net(parser)
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument(
+        "--weights",
+        "-weights",
+        action="append",
+        metavar="FILE",
+        help="start from these weights, layer by layer by name; may be given again, or several with commas",
+    )
+    start.add_argument(
+        "--resume",
+        nargs="?",
+        const=True,
+        metavar="SNAPSHOT",
+        help="go on from the last snapshot of the run, or from this one",
+    )
+    start.add_argument("--snapshot", "-snapshot", metavar="FILE", help="Caffe's name of --resume FILE")
+    parser.add_argument("--max-iter", type=iterations, metavar="N", help="end after this many iterations")
+    parser.add_argument("--output", metavar="DIR", help="the run's folder (default: runs/NAME of the net)")
+    caffe.add_argument("--solver", "-solver", metavar="FILE", help="the same as FILE")
+
+
+def run(args: argparse.Namespace) -> int:
+    path, changes = net_file(args), settings(args)
+    weights = [existing(name, "weight file") for given in args.weights or () for name in given.split(",")]
+    resume = args.resume or args.snapshot or None
+    if isinstance(resume, str):
+        existing(resume, "snapshot")
+    _check(path, args, changes)
+
+    import netdef
+
+    from ._progress import progress
+
+    stopped = False
+
+    def watch(event: Any) -> None:
+        nonlocal stopped
+        stopped = stopped or type(event).__name__ == "Interrupted"
+        show(event)
+
+    with progress(sys.stdout) as show:
+        netdef.train(
+            path,
+            weights=weights or None,
+            resume=resume,
+            max_iter=args.max_iter,
+            output=args.output,
+            set=changes,
+            on_event=watch,
+        )
+    return 130 if stopped else 0
+
+
+def _check(path: str, args: argparse.Namespace, changes: dict[str, Any]) -> None:
+    """Faults of the file are told before jax is loaded."""
+    args.phase, args.level, args.stage = "TRAIN", 0, []
+    loaded = load_phases(path, args, changes)
+    loaded.stop_on_errors()
+    if loaded.nets and loaded.nets[0].solver is None:
+        raise UsageError(
+            f"{path} has no solver; give it a `solver {{ }}` block, or name a solver file that names the net"
+        )

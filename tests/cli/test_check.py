@@ -1,0 +1,113 @@
+"""`netdef check`: every fault of several files, in words or as JSON, and an exit code that scripts can use."""
+
+from __future__ import annotations
+
+import json
+
+
+def test_a_good_file(netdef, good):
+    done = netdef("check", good)
+    assert done == (0, "1 file checked: no faults\n", "")
+
+
+def test_every_fault_is_shown_with_its_place(netdef, bad):
+    done = netdef("check", bad)
+    assert done.code == 2
+    lines = done.out.splitlines()
+    assert f"{bad}:4:92: error: Unknown field [unknown-field]" in lines
+    assert any(line.startswith(f"{bad}:5:") and "[unknown-bottom]" in line for line in lines)
+    assert lines[-1].startswith("1 file checked: 3 errors")
+
+
+def test_faults_of_both_phases_are_told_once(netdef, bad):
+    assert netdef("check", bad).out.count("[unknown-bottom]") == 1
+
+
+def test_json(netdef, bad, good):
+    done = netdef("check", good, bad, "--json")
+    assert done.code == 2
+    told = json.loads(done.out)
+    assert told["ok"] is False
+    assert told["files"] == [str(good), str(bad)]
+    fault = next(d for d in told["diagnostics"] if d["code"] == "unknown-field")
+    assert (fault["severity"], fault["file"], fault["line"]) == ("error", str(bad), 4)
+    assert {d["file"] for d in told["diagnostics"]} == {str(bad)}
+    assert json.loads(netdef("check", good, "--json").out) == {
+        "ok": True,
+        "files": [str(good)],
+        "diagnostics": [],
+        "unreadable": [],
+    }
+
+
+def test_a_missing_file_does_not_hide_the_others(netdef, bad, tmp_path):
+    done = netdef("check", tmp_path / "none.net", bad, tmp_path)
+    assert done.code == 2
+    assert f"there is no file {tmp_path / 'none.net'}" in done.err
+    assert f"{tmp_path} is a folder" in done.err
+    assert "unknown-field" in done.out
+
+
+def test_no_file_at_all(netdef):
+    done = netdef("check")
+    assert done.code == 2 and "no file was given" in done.err
+
+
+def test_warnings_are_errors_only_if_strict(netdef, good):
+    text = good.read_text().replace('type: "InnerProduct"', 'type: "InnerProduct" pooling_param { kernel_size: 2 }')
+    good.write_text(text)
+    done = netdef("check", good)
+    assert done.code == 0
+    assert "1 file checked: 1 warning" in done.out
+    assert netdef("check", good, "--strict").code == 2
+
+
+def test_odd_files(netdef, tmp_path):
+    cases = {"empty.net": b"", "binary.net": bytes(range(256)) * 4, "half.net": b'layer { name: "x', "nul.net": b"\0"}
+    for name, content in cases.items():
+        path = tmp_path / name
+        path.write_bytes(content)
+        done = netdef("check", path)
+        assert done.code in (0, 2), name
+        assert (done.out + done.err).strip(), name
+
+
+def test_a_file_for_one_phase_is_not_blamed_for_the_other(netdef, good):
+    text = good.read_text().replace('top: "y" dummy', 'top: "y" include { phase: TRAIN } dummy')
+    good.write_text(text)
+    assert netdef("check", good).code == 0
+    assert netdef("check", good, "--phase", "TEST").code == 2
+
+
+def test_phase_level_and_stage_choose_the_net(netdef, good):
+    good.write_text(good.read_text().replace('type: "InnerProduct"', 'type: "InnerProduct" include { stage: "on" }'))
+    assert netdef("check", good).code == 2
+    assert netdef("check", good, "--stage", "on").code == 0
+
+
+def test_caffes_own_words(netdef, good):
+    assert netdef("check", "-model", good, "-gpu", "0").code == 0
+
+
+def test_plugin(netdef, good, tmp_path, monkeypatch):
+    good.write_text(
+        good.read_text().replace('"InnerProduct"', '"DoubledForThisTest"').replace("inner_product", "doubled")
+    )
+    (tmp_path / "doubled_plugin.py").write_text(
+        "import netdef\n"
+        'class Doubled(netdef.Layer, type="DoubledForThisTest", block="doubled_param"):\n'
+        '    """y = 2 x."""\n'
+        '    num_output: int = netdef.param("Any number.")\n'
+        "    def infer(self, x): return x\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert netdef("check", good).code == 2
+    assert netdef("check", good, "--plugin", "doubled_plugin").code == 0
+    done = netdef("check", good, "--plugin", "no_such_module")
+    assert done.code == 2 and "no_such_module" in done.err
+
+
+def test_set_needs_a_value(netdef, good):
+    done = netdef("check", good, "--set", "width")
+    assert done.code == 2
+    assert "--set takes KEY=VALUE" in done.err

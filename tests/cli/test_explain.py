@@ -1,0 +1,96 @@
+"""`netdef explain`: everything that can be named is explained, from where it is declared."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from netdef import explain
+from netdef.fillers import FILLERS
+from netdef.language import codes
+from netdef.layer import LAYERS
+from netdef.solver import POLICIES, SOLVERS
+
+EVERYTHING = [
+    *LAYERS.names(),
+    *FILLERS.names(),
+    *POLICIES.names(),
+    *SOLVERS.names(),
+    *codes.catalogue(),
+    "solver",
+    "layer",
+]
+
+
+@pytest.mark.parametrize("name", sorted(set(EVERYTHING)))
+def test_everything_is_explained(name):
+    entries = explain.find(name)
+    assert entries, name
+    for entry in entries:
+        text = explain.text(entry)
+        assert entry.summary and "".join(entry.summary.split()) in "".join(text.split())
+        for field in (*entry.fields, *entry.beside):
+            assert field.doc, f"{name}.{field.name} has no meaning"
+            assert field.name in text
+
+
+def test_a_layer(netdef):
+    done = netdef("explain", "InnerProduct")
+    assert done.code == 0
+    assert "y = W x + b" in done.out
+    assert "fields of inner_product_param { }" in done.out
+    row = next(line for line in done.out.splitlines() if "num_output " in line)
+    assert row.split(maxsplit=3) == ["num_output", "int", "required", "Number of outputs. At least 1."]
+    assert 'type: "InnerProduct"' in done.out.partition("example")[2]
+
+
+def test_required_fields_come_first_and_idle_ones_last():
+    names = [
+        line.split()[0]
+        for line in explain.text(explain.find("Convolution")[0]).splitlines()
+        if line.startswith("  ") and len(line.split()) > 3
+    ]
+    assert names.index("num_output") < names.index("kernel_size") < names.index("engine")
+
+
+def test_a_field_names_the_layers_that_have_it(netdef):
+    done = netdef("explain", "bias_filler")
+    assert "InnerProduct" in done.out and "Convolution" in done.out
+
+
+def test_a_message_leads_to_the_layers_that_read_it(netdef):
+    assert "Convolution  (layer type)" in netdef("explain", "convolution_param").out
+
+
+def test_nested_fields_are_shown(netdef):
+    out = netdef("explain", "layer").out
+    assert "lr_mult" in out and "min_level" in out
+
+
+def test_case_does_not_matter_where_it_is_clear(netdef):
+    assert netdef("explain", "innerproduct").out == netdef("explain", "InnerProduct").out
+
+
+def test_a_diagnostic_shows_wrong_and_right(netdef):
+    out = netdef("explain", "unknown-field").out
+    assert out.index("# wrong") < out.index("# right")
+
+
+def test_without_a_name_everything_is_listed(netdef):
+    out = netdef("explain").out
+    for name in EVERYTHING:
+        assert f"\n  {name} " in out, name
+
+
+def test_unknown_name(netdef):
+    done = netdef("explain", "Convolutoin")
+    assert (done.code, done.out) == (2, "")
+    assert "Did you mean Convolution?" in done.err
+    assert "`netdef explain` lists" in netdef("explain", "qqqqqqqqqq").err
+
+
+def test_json(netdef):
+    (entry,) = json.loads(netdef("explain", "xavier", "--json").out)
+    assert (entry["name"], entry["kind"]) == ("xavier", "filler")
+    assert any(field["name"] == "variance_norm" for field in entry["fields"])

@@ -1,0 +1,83 @@
+"""What a run shows: the same lines on a terminal and in a file, and a bar only on a terminal."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from netdef.cli._progress import duration, lines, progress
+from netdef.train import events
+
+RUN = [
+    events.Started("Digits", Path("run"), 0, 600, 1, 64, 29000, "cpu", untouched=("fc8",), warnings=("a shape",)),
+    events.Stepped(10),
+    events.Display(20, 0.5, 0.05, {"loss": 0.5}, 1234.5),
+    events.Tested(100, 0, 0.1, 0.05, {"accuracy": 0.975, "loss": 0.1}, 2000.0),
+    events.Snapshotted(200, Path("run/snapshot_200")),
+    events.Notice(300, "the rate fell"),
+    events.Finished(600, 75.4, Path("run"), Path("run/snapshot_600")),
+]
+SHOWN = """\
+warning: a shape
+Digits: 29,000 parameters, 600 iterations of 64, on cpu, into run
+not in the weights that were given, so freshly filled: fc8
+iteration     20  loss 0.5  lr 0.05  1,234 images/s
+iteration    100  test: accuracy 0.975  loss 0.1
+iteration    200  saved run/snapshot_200
+iteration    300  the rate fell
+done: 600 iterations in 1 min 15 s; the weights are in run/snapshot_600
+"""
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_plain_lines_elsewhere():
+    stream = io.StringIO()
+    with progress(stream) as show:
+        for event in RUN:
+            show(event)
+    assert stream.getvalue() == SHOWN
+
+
+def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    stream = Terminal()
+    with progress(stream) as show:
+        for event in RUN:
+            show(event)
+    shown = stream.getvalue()
+    for line in SHOWN.splitlines():
+        assert line in shown
+    assert "20/600" in shown and "left" in shown
+
+
+def test_an_interrupted_run_says_how_to_go_on():
+    told = lines(events.Interrupted(321, Path("run/snapshot_321"), "netdef train x.net --resume"))
+    assert told == [
+        "stopped after 321 iterations; everything is saved in run/snapshot_321",
+        "go on with: netdef train x.net --resume",
+    ]
+    assert lines(events.Finished(321, 1.0, Path("run"), why="interrupted")) == []
+
+
+def test_a_resumed_run_says_from_where():
+    started = events.Started("n", Path("run"), 200, 600, 1, 64, 10, "cpu", resumed_from=Path("run/snapshot_200"))
+    assert lines(started)[-1] == "goes on at iteration 200, from run/snapshot_200"
+
+
+def test_several_outputs_and_nets_are_told_apart():
+    shown = lines(events.Display(1, 3.0, 0.1, {"loss1": 1.0, "loss2": 2.0}, 1.0))[0]
+    assert shown.endswith("loss1 1  loss2 2")
+    tested = events.Tested(1, 1, 1.0, 0.1, {"per_class": [0.5] * 12}, 1.0, nets=2)
+    assert lines(tested) == ["iteration      1  test 1: per_class [0.5 0.5 0.5 0.5 0.5 0.5 0.5 0.5 ...]"]
+
+
+def test_durations():
+    assert [duration(s) for s in (1.25, 61, 7380)] == ["1.2 s", "1 min 1 s", "2 h 3 min"]
