@@ -108,15 +108,18 @@ class Slice(Layer, type="Slice", block="slice_param"):
                 f"{len(self.slice_point)} slice points are given for {parts} tops; give {parts - 1}.",
                 field="slice_point",
             )
-        edges = [0, *self.slice_point, size]
-        for start, stop in zip(edges, edges[1:], strict=False):
-            if stop <= start:
+        for before, point in zip((0, *self.slice_point), self.slice_point, strict=False):
+            if point <= before:
                 raise ShapeError(
-                    f"slice points must rise and stay within axis {axis} of {show(x)}, from 1 to {size - 1}, "
-                    f"but {stop} comes after {start}.",
+                    f"slice points must rise, and {point} comes after {before}; no part may be empty.",
                     field="slice_point",
                 )
-        return edges
+            if point >= size:
+                raise ShapeError(
+                    f"slice point {point} lies outside axis {axis} of {show(x)}; give numbers from 1 to {size - 1}.",
+                    field="slice_point",
+                )
+        return [0, *self.slice_point, size]
 
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> list[Array]:
         axis = _axis(self, x.shape, self.axis, "slice_dim", self.slice_dim)

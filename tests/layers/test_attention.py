@@ -1,0 +1,95 @@
+"""MultiHeadAttention against its formula written out, its masks, and its faults."""
+
+from __future__ import annotations
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from netdef.layers.attention import MultiHeadAttention
+from netdef.shape import UNKNOWN, ShapeError
+
+RANDOM = np.random.RandomState(0)
+QUERY, OTHER = RANDOM.randn(2, 3, 4).astype(np.float32), RANDOM.randn(2, 5, 6).astype(np.float32)
+
+
+def weights(layer, *shapes):
+    return tuple(RANDOM.randn(*w.shape).astype(np.float32) for w in layer.weights(*shapes))
+
+
+def plain(w, query, key, value, heads, allowed):
+    """The formula, head by head and place by place; `allowed[n][t]` are the places that t may look at."""
+    q, k, v = (x @ w[i].T + w[i + 1] for i, x in zip((0, 2, 4), (query, key, value), strict=True))
+    d = q.shape[-1] // heads
+    seen = np.zeros_like(q)
+    for n, t, h in np.ndindex(*q.shape[:2], heads):
+        part, places = slice(h * d, (h + 1) * d), allowed[n][t]
+        scores = np.exp([q[n, t, part] @ k[n, s, part] / math.sqrt(d) for s in places])
+        seen[n, t, part] = (scores / scores.sum()) @ v[n, places, part]
+    return seen @ w[6].T + w[7]
+
+
+def test_attention_to_another_sequence_is_the_formula():
+    layer = MultiHeadAttention(num_heads=2, head_dim=3, num_output=5)
+    w = weights(layer, QUERY.shape, OTHER.shape)
+    assert [a.shape for a in w] == [(6, 4), (6,), (6, 6), (6,), (6, 6), (6,), (5, 6), (5,)]
+    y = layer.apply(w, QUERY, OTHER, ctx=Alone())
+    np.testing.assert_allclose(y, plain(w, QUERY, OTHER, OTHER, 2, [[list(range(5))] * 3] * 2), rtol=1e-4, atol=1e-4)
+
+
+def test_causal_places_look_back_alone_and_masked_places_are_not_seen():
+    layer = MultiHeadAttention(num_heads=2, causal=True)
+    w = weights(layer, QUERY.shape)
+    mask = np.array([[1, 1, 1], [1, 0, 1]])
+    allowed = [[[0], [0, 1], [0, 1, 2]], [[0], [0], [0, 2]]]
+    y = layer.apply(w, QUERY, QUERY, QUERY, mask, ctx=Alone())
+    np.testing.assert_allclose(y, plain(w, QUERY, QUERY, QUERY, 2, allowed), rtol=1e-4, atol=1e-4)
+
+
+def test_a_place_that_may_look_nowhere_gets_numbers():
+    layer = MultiHeadAttention(num_heads=2)
+    y = layer.apply(weights(layer, QUERY.shape), QUERY, QUERY, QUERY, np.zeros((2, 3)), ctx=Alone())
+    assert np.isfinite(y).all()
+
+
+def test_dropout_in_training_alone():
+    layer = MultiHeadAttention(num_heads=1, dropout_ratio=0.5)
+    w = weights(layer, QUERY.shape)
+    still = layer.apply(w, QUERY, ctx=Alone())
+    assert jnp.abs(layer.apply(w, QUERY, ctx=Alone(train=True)) - still).max() > 1e-3
+
+
+class Alone:
+    """A context outside of a net."""
+
+    def __init__(self, train: bool = False):
+        self.train = train
+
+    def rng(self):
+        import jax
+
+        return jax.random.key(0)
+
+
+@pytest.mark.parametrize(
+    ("layer", "bottoms", "field", "bottom", "words"),
+    [
+        (MultiHeadAttention(num_heads=3), [(2, 3, 4)], "num_heads", None, ["3 heads", "4 channels"]),
+        (MultiHeadAttention(num_heads=2), [(2, 3)], None, 0, ["2x3", "2 axes"]),
+        (MultiHeadAttention(num_heads=2), [(2, 3, 4), (3, 5, 4)], None, 1, ["3x5x4", "2x3x4"]),
+        (MultiHeadAttention(num_heads=2), [(2, 3, 4), (2, 5, 4), (2, 6, 4)], None, 2, ["2x5x4", "2x6x4"]),
+        (MultiHeadAttention(num_heads=2), [(2, 3, 4), (2, 5, 4), (2, 5, 4), (2, 3)], None, 3, ["2x5", "2x3"]),
+        (MultiHeadAttention(num_heads=2, dropout_ratio=1), [(2, 3, 4)], "dropout_ratio", None, ["is 1"]),
+    ],
+)
+def test_faults_name_field_and_numbers(layer, bottoms, field, bottom, words):
+    with pytest.raises(ShapeError) as caught:
+        layer.infer(*bottoms)
+    assert (caught.value.field, caught.value.bottom) == (field, bottom)
+    assert [w for w in words if w not in caught.value.detail] == []
+
+
+def test_unknown_channels_are_no_fault():
+    assert MultiHeadAttention(num_heads=3, num_output=7).infer((2, UNKNOWN, UNKNOWN))[2] == 7

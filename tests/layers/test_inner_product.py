@@ -1,0 +1,53 @@
+"""InnerProduct beyond its recorded cases: rows of length 1, and weights that come as blobs."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from netdef.layers.inner_product import InnerProduct
+from netdef.shape import ShapeError
+
+X = jnp.array([[1.0, 2.0, -1.0], [0.5, 0.0, 3.0]])
+W = jnp.array([[3.0, 4.0, 0.0], [1.0, 2.0, 2.0]])
+
+
+def test_normalised_rows_make_the_length_of_a_row_without_effect():
+    layer = InnerProduct(num_output=2, bias_term=False, normalize=True)
+    y = layer.apply((W,), X, ctx=None)
+    np.testing.assert_allclose(y, X @ (W / np.array([[5.0], [3.0]])).T, rtol=1e-5)
+    grad = jax.grad(lambda w: jnp.sum(layer.apply((w,), X, ctx=None) ** 2))(W)
+    np.testing.assert_allclose(jnp.sum(grad * W, axis=1), 0, atol=1e-4)  # no pull along the row
+    transposed = InnerProduct(num_output=2, bias_term=False, normalize=True, transpose=True)
+    np.testing.assert_allclose(transposed.apply((W.T,), X, ctx=None), y, rtol=1e-6)
+
+
+def test_weights_that_come_as_blobs_are_not_parameters():
+    layer = InnerProduct(num_output=2)
+    b = jnp.array([10.0, 20.0])
+    assert [w.shape for w in layer.weights((2, 3))] == [(2, 3), (2,)]
+    assert [w.shape for w in layer.weights((2, 3), (2, 3))] == [(2,)]
+    assert layer.weights((2, 3), (2, 3), (2,)) == []
+    whole = layer.apply((W, b), X, ctx=None)
+    assert layer.apply((b,), X, W, ctx=None).tolist() == whole.tolist()
+    assert layer.apply((), X, W, b, ctx=None).tolist() == whole.tolist()
+
+
+@pytest.mark.parametrize(
+    ("layer", "bottoms", "bottom", "words"),
+    [
+        (InnerProduct(num_output=2), [(4, 3), (2, 4)], 1, ["2x4", "2x3"]),
+        (InnerProduct(num_output=2, bias_term=False), [(4, 3), (2, 3), (2,)], 2, ["`bias_term` is false"]),
+    ],
+)
+def test_blobs_that_do_not_fit(layer, bottoms, bottom, words):
+    with pytest.raises(ShapeError) as caught:
+        layer.infer(*bottoms)
+    assert caught.value.bottom == bottom
+    assert [w for w in words if w not in caught.value.detail] == []
+
+
+def test_multiply_adds():
+    assert InnerProduct(num_output=2).multiply_adds([(4, 3, 5)], [(4, 2)]) == 4 * 15 * 2
