@@ -6,6 +6,7 @@ Source: BVLC/caffe src/caffe/solver.cpp, InitTrainNet and InitTestNets: test net
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,7 +41,7 @@ class Nets:
 def nets_of(path_or_text: str | Path, set: Settings | None = None) -> Nets:
     """The solver and its nets.  Errors: CompileError with every diagnostic; NetdefError for a file that is not there."""
     source, report = source_of(path_or_text), Report()
-    body = plain_tree(source, report, set)
+    body = plain_tree(source, report, _settings_of(source, set))
     if is_solver(body):
         solver = decode_solver(body, report)
         report.stop_on_errors()
@@ -72,6 +73,13 @@ def nets_of(path_or_text: str | Path, set: Settings | None = None) -> Nets:
     return Nets(named, solver, keep(train), tuple(map(keep, tests)), source.path)
 
 
+def _settings_of(source: Source, set: Settings | None) -> Settings:
+    """The settings that concern a file: a solver file takes its own constants and leaves the others to the nets it names."""
+    if set is None or re.search(r"\blayers?\b", source.text):
+        return set or {}
+    return {k: v for k, v in set.items() if k.startswith("solver.") or re.search(rf"\blet\s+{re.escape(k)}\b", source.text)}
+
+
 def _state(phase: Phase, given: NetState | None) -> State:
     if given is None:
         return State(phase)
@@ -83,7 +91,8 @@ class _Programs:
 
     def __init__(self, body: Message, source: Source, report: Report, set: Settings | None):
         self.body, self.source, self.report = body, source, report
-        self.set = {k: v for k, v in (set or {}).items() if not k.startswith("solver.")}
+        own = _settings_of(source, set)
+        self.set = {k: v for k, v in (set or {}).items() if k not in own}
         self.read: dict[Path, Parsed] = {}
 
     def training(self, solver: Solver) -> Parsed:
