@@ -78,7 +78,9 @@ def _trained(path: str, changes: dict[str, Any], run: str | None) -> Path:
         return resumed(nets_of(path, changes), None, run or True)[1]
     except NetdefError as error:
         where = f"in {run}" if run else "of this net"
-        raise UsageError(f"there is no whole snapshot {where}; name a run with --run, or weights with --weights") from error
+        raise UsageError(
+            f"there is no whole snapshot {where}; name a run with --run, or weights with --weights"
+        ) from error
 
 
 def _measure(net: Net, weights: list[str] | Path, iterations: int | None) -> dict[str, Any]:
@@ -86,6 +88,7 @@ def _measure(net: Net, weights: list[str] | Path, iterations: int | None) -> dic
     import netdef
 
     from ..model import owned
+    from ..summary import summarize
     from ..train import snapshot
     from ..train.testing import Tester
 
@@ -102,7 +105,7 @@ def _measure(net: Net, weights: list[str] | Path, iterations: int | None) -> dic
         "outputs": {name: _plain(value) for name, value in scores.outputs.items()},
         "loss": _plain(scores.loss),
         "batches": tester.batches,
-        "images": scores.images,
+        "images": tester.batches * (summarize(net).batch or 1),
         "seconds": round(seconds, 3),
         "weights": str(weights) if isinstance(weights, Path) else ", ".join(weights),
     }

@@ -13,7 +13,9 @@ Ctrl-C ends a run with a snapshot; --resume goes on from the last one as if noth
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
+from dataclasses import replace
 from typing import Any
 
 from . import UsageError
@@ -55,18 +57,15 @@ def run(args: argparse.Namespace) -> int:
     _check(path, args, changes)
 
     import netdef
+    from netdef.train.events import Event, Interrupted
 
     from ._progress import progress
 
-    stopped = False
-
-    def watch(event: Any) -> None:
-        nonlocal stopped
-        stopped = stopped or type(event).__name__ == "Interrupted"
-        show(event)
+    def watch(event: Event) -> None:
+        show(replace(event, resume=again(path, args)) if isinstance(event, Interrupted) else event)
 
     with progress(sys.stdout) as show:
-        netdef.train(
+        result = netdef.train(
             path,
             weights=weights or None,
             resume=resume,
@@ -75,7 +74,16 @@ def run(args: argparse.Namespace) -> int:
             set=changes,
             on_event=watch,
         )
-    return 130 if stopped else 0
+    return 130 if result.why == "interrupted" else 0
+
+
+def again(path: str, args: argparse.Namespace) -> str:
+    """The command that goes on with this run."""
+    given = {"--set": args.set, "--plugin": args.plugin}
+    more = [word for flag, values in given.items() for value in values for word in (flag, value)]
+    more += ["--max-iter", str(args.max_iter)] if args.max_iter else []
+    more += ["--output", args.output] if args.output else []
+    return shlex.join(["netdef", "train", path, *more, "--resume"])
 
 
 def _check(path: str, args: argparse.Namespace, changes: dict[str, Any]) -> None:
