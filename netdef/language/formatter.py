@@ -1,0 +1,248 @@
+"""One canonical look for prototxt and .net files, for `netdef fmt`.
+
+Takes a parsed document; gives its text anew.  It never changes what the file means, keeps every comment and at most one
+of several blank lines, and gives its own output back unchanged.  The rules:
+
+- two blanks of indentation, one field per line, `name: value`, `name {`, double quotes where they need no escapes;
+- a block of values that fits into 80 columns is one line, but never a layer;
+- no separators between fields, `{ }` for `< >`, one blank round operators, lists filled up to 100 columns;
+- a comment behind a line stays behind it, every other one gets a line of its own, before what follows it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from typing import Any
+
+from .literals import PIECE, cut
+from .printer import INDENT, WIDTH
+from .source import Span
+from .syntax import Comment, Document, Field, For, If, Import, Let, ListValue, Message, Scalar, Template, Text
+
+WIDEST = 100  # columns of a list before it is broken
+
+STRINGS = re.compile(PIECE.pattern + r"|#[^\n]*")
+TOKENS = re.compile(
+    PIECE.pattern + r"|#[^\n]*|\$\{|\d[\w.]*(?:(?<=[eE])[+-]\d+)?|\.\d\w*|[A-Za-z_]\w*|\*\*|//|==|!=|<=|>=|[^\s\w]"
+)
+KEYWORDS = {"and", "or", "not", "if", "else", "in"}
+
+
+def format(document: Document) -> str:
+    """The text of a document in its canonical look."""
+    formatting = Formatting(document)
+    formatting.items(document.body.fields, 0)
+    formatting.comments_before(len(document.source.text) + 1, 0)
+    return "".join(f"{line}\n" for line in formatting.lines)
+
+
+class Formatting:
+    """The lines so far; the comments that are still to come; and how far in the source both have got."""
+
+    def __init__(self, document: Document) -> None:
+        self.text = document.source.text
+        self.lines: list[str] = []
+        self.comments: deque[Comment] = deque(document.comments)
+        self.at = 0  # offset in the source behind what the last line says
+        self.behind_comment = False
+
+    def items(self, items: tuple[Any, ...], depth: int) -> None:
+        for item in items:
+            WRITERS[type(item)](self, item, depth)
+
+    def line(self, text: str, depth: int, start: int, end: int, comments_until: int | None = None) -> None:
+        """One line for what stands from `start` to `end`; comments in between go before it."""
+        self.comments_before(end if comments_until is None else comments_until, depth, start)
+        self.blank_line(start)
+        self.lines.append(INDENT * depth + text)
+        self.at = end
+        self.behind_comment = False
+
+    def blank_line(self, start: int) -> None:
+        """Keeps one blank line, but none at the beginning of the file or a block."""
+        between = self.text[self.at : start]
+        if (
+            self.lines
+            and not self.lines[-1].endswith("{")
+            and between.count("\n") > 1
+            and re.search(r"\n[ \t\r]*\n", between)
+        ):
+            self.lines.append("")
+
+    def comments_before(self, offset: int, depth: int, start: int | None = None) -> None:
+        """Writes the comments up to an offset: behind the last line if they stood there, else on lines of their own."""
+        while self.comments and self.comments[0].span.start < offset:
+            comment = self.comments.popleft()
+            begin = comment.span.start
+            inside = start is not None and begin > start
+            same_line = self.at <= begin and "\n" not in self.text[self.at : begin]
+            if same_line and self.lines and not self.behind_comment and not inside:
+                self.lines[-1] += f"  {comment.text.rstrip()}"
+            else:
+                if not inside:
+                    self.blank_line(begin)
+                self.lines.append(INDENT * depth + comment.text.rstrip())
+            self.behind_comment = True
+            self.at = max(self.at, comment.span.end)
+
+    def field(self, field: Field, depth: int) -> None:
+        start, end, value = field.span.start, field.span.end, field.value
+        name = "".join(field.name_span.text.split())
+        if not isinstance(value, Message):
+            return self.line(f"{name}: {self.value(value, depth, len(name) + 2)}", depth, start, end)
+        if (text := self.in_one_line(name, value, depth)) is not None:
+            return self.line(text, depth, start, end)
+        self.block(name, value, depth, start)
+
+    def block(self, head: str, body: Message, depth: int, start: int, close: str = "}") -> None:
+        """`head {`, the items of the block, and what closes it."""
+        opener = body.span.start
+        if not body.fields and not self.has_comment(body.span):
+            return self.line(f"{head} {{{close}", depth, start, body.span.end)
+        self.line(f"{head} {{", depth, start, opener + 1, comments_until=opener)
+        self.items(body.fields, depth + 1)
+        self.close(close, body, depth)
+
+    def close(self, close: str, body: Message, depth: int) -> None:
+        end = body.span.end
+        self.comments_before(end - 1, depth + 1)
+        self.lines.append(INDENT * depth + close)
+        self.at = end
+        self.behind_comment = False
+
+    def has_comment(self, span: Span) -> bool:
+        return any(span.start <= comment.span.start < span.end for comment in self.comments)
+
+    def in_one_line(self, name: str, message: Message, depth: int) -> str | None:
+        """`name { a: 1 b: 2 }`, for a block of values without comments that fits; layers are never so."""
+        if name in ("layer", "layers") and message.fields or self.has_comment(message.span):
+            return None
+        inner = []
+        for field in message.fields:
+            if not isinstance(field, Field) or isinstance(field.value, Message):
+                return None
+            if isinstance(field.value, ListValue) and any(isinstance(item, Message) for item in field.value.items):
+                return None
+            inner.append(f"{''.join(field.name_span.text.split())}: {self.value(field.value, 0, -10_000)}")
+        text = f"{name} {{ {' '.join(inner)} }}" if inner else f"{name} {{}}"
+        return text if len(INDENT * depth + text) <= WIDTH else None
+
+    def value(self, value: Any, depth: int, column: int) -> str:
+        """A value in its canonical form; `column` is where it begins in its line, behind the indentation."""
+        if isinstance(value, ListValue):
+            return self.list(value, depth, column)
+        if isinstance(value, Scalar) and value.kind in ("int", "float"):
+            words = [word for word in re.findall(r"#[^\n]*|[^\s#]+", value.span.text) if word[0] != "#"]
+            return "".join(words)
+        if isinstance(value, Scalar) and value.kind == "name":
+            return value.span.text
+        if isinstance(value, (Scalar, Text)):
+            pieces = [piece(match[0]) for match in STRINGS.finditer(value.span.text) if match[0][0] != "#"]
+            fits = len(INDENT * depth) + column + sum(map(len, pieces)) + len(pieces) <= WIDEST
+            return (" " if fits else f"\n{INDENT * (depth + 2)}").join(pieces)
+        return expression(value.span.text)
+
+    def list(self, value: ListValue, depth: int, column: int) -> str:
+        items = [self.item(item, depth) for item in value.items]
+        whole = f"[{', '.join(items)}]"
+        if len(INDENT * depth) + column + len(whole) <= WIDEST and "\n" not in whole:
+            return whole
+        margin = INDENT * (depth + 1)
+        rows = [margin]
+        for at, item in enumerate(items):
+            cell = item + ("," if at + 1 < len(items) else "")
+            if rows[-1] != margin and len(rows[-1]) + 1 + len(cell) > WIDEST:
+                rows.append(margin)
+            rows[-1] += cell if rows[-1] == margin else f" {cell}"
+        return "[\n" + "\n".join(rows) + f"\n{INDENT * depth}]"
+
+    def item(self, item: Any, depth: int) -> str:
+        """An element of a list; blocks stand in one line there, whatever they hold."""
+        if not isinstance(item, Message):
+            return self.value(item, depth + 1, -10_000)
+        inner = Formatting.__new__(Formatting)
+        inner.text, inner.lines, inner.comments, inner.at, inner.behind_comment = (
+            self.text,
+            [],
+            deque(),
+            item.span.end,
+            False,
+        )
+        inner.items(item.fields, 0)
+        return f"{{ {' '.join(line.strip() for line in inner.lines)} }}" if inner.lines else "{}"
+
+    def import_file(self, item: Import, depth: int) -> None:
+        pieces = [piece(match[0]) for match in STRINGS.finditer(item.path_span.text) if match[0][0] != "#"]
+        self.line(f"import {' '.join(pieces)}", depth, item.span.start, item.span.end)
+
+    def let(self, item: Let, depth: int) -> None:
+        self.line(f"let {item.name}: {expression(item.value.span.text)}", depth, item.span.start, item.span.end)
+
+    def template(self, item: Template, depth: int) -> None:
+        parameters = [
+            f"{p.name}: {expression(p.default.span.text)}" if p.default is not None else p.name for p in item.parameters
+        ]
+        self.block(f"template {item.name}({', '.join(parameters)})", item.body, depth, item.span.start)
+
+    def for_loop(self, item: For, depth: int) -> None:
+        self.block(f"for {item.name} in {expression(item.values.span.text)}", item.body, depth, item.span.start)
+
+    def choice(self, item: If, depth: int) -> None:
+        head = f"if {expression(item.test.span.text)}"
+        self.line(f"{head} {{", depth, item.span.start, item.then.span.start + 1, comments_until=item.then.span.start)
+        branch: If | Message | None = item
+        while isinstance(branch, If):
+            self.items(branch.then.fields, depth + 1)
+            last, branch = branch.then, branch.otherwise
+            if branch is None:
+                return self.close("}", last, depth)
+            following = branch.then if isinstance(branch, If) else branch
+            test = f" if {expression(branch.test.span.text)}" if isinstance(branch, If) else ""
+            self.close(f"}} else{test} {{", last, depth)
+            self.at = following.span.start + 1
+        assert branch is not None
+        self.items(branch.fields, depth + 1)
+        self.close("}", branch, depth)
+
+
+WRITERS: dict[type, Any] = {
+    Field: Formatting.field,
+    Import: Formatting.import_file,
+    Let: Formatting.let,
+    Template: Formatting.template,
+    For: Formatting.for_loop,
+    If: Formatting.choice,
+}
+
+
+def piece(text: str) -> str:
+    """One quoted text, in double quotes if none stand inside, its expressions in canonical form."""
+    inner = text[1:-1]
+    if "${" in inner:
+        cuts = cut(inner, 0, len(inner))
+        parts = [part if part is not None else f"${{{expression(inner[a:b], inside=True)}}}" for part, a, b in cuts]
+        inner = "".join(parts)
+    return f'"{inner}"' if '"' not in inner else text[0] + inner + text[0]
+
+
+def expression(text: str, inside: bool = False) -> str:
+    """An expression with one blank round each operator and behind each comma, and no others.
+
+    `inside` a text, the texts of the expression keep their quotes, which are not those around it.
+    """
+    out = ""
+    before = ""  # the token before
+    for match in TOKENS.finditer(text):
+        token = match[0]
+        if token[0] == "#":
+            continue
+        operand_before = bool(before) and (before[-1] in ")]}\"'" or before[-1].isalnum() or before[-1] == "_")
+        operand_before = operand_before and before not in KEYWORDS
+        opens = token in "([" and operand_before and before[0] not in "\"'"  # a call or an index
+        sign = before == "-sign"
+        tight = not before or before[-1] in "([{" or token in ")]},:" or opens or sign
+        shown = piece(token) if token[0] in "\"'" and not inside else token
+        out += shown if tight else f" {shown}"
+        before = "-sign" if token == "-" and not operand_before else token
+    return out

@@ -1,0 +1,76 @@
+"""A plain tree as prototxt that real Caffe reads: for `netdef expand`, and for the nets that are written beside a run.
+
+Takes a message of plain fields; gives its text.  Lists become repeated fields, which every protobuf understands.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .syntax import Field, ListValue, Message
+
+WIDTH = 80  # columns; a block of values that fits is one line
+INDENT = "  "
+
+
+def print_message(message: Message) -> str:
+    """All fields of a message, one after the other."""
+    lines: list[str] = []
+    add_fields(message, 0, lines)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def add_fields(message: Message, depth: int, lines: list[str]) -> None:
+    for field in flat(message):
+        margin = INDENT * depth
+        if not isinstance(field.value, Message):
+            lines.append(f"{margin}{field.name}: {scalar(field.value)}")
+        elif (line := in_one_line(field, margin)) is not None:
+            lines.append(line)
+        else:
+            lines.append(f"{margin}{field.name} {{")
+            add_fields(field.value, depth + 1, lines)
+            lines.append(f"{margin}}}")
+
+
+def flat(message: Message) -> list[Field]:
+    """The fields, each list as so many fields."""
+    fields = []
+    for field in message.fields:
+        values = field.value.items if isinstance(field.value, ListValue) else (field.value,)
+        fields += [field._replace(value=value) for value in values]
+    return fields
+
+
+def in_one_line(field: Field, margin: str) -> str | None:
+    """`name { a: 1 b: 2 }`, for a block of values that fits; layers are never so."""
+    assert isinstance(field.value, Message)
+    fields = flat(field.value)
+    if not fields:
+        return f"{margin}{field.name} {{}}"
+    if field.name in ("layer", "layers") or any(isinstance(inner.value, Message) for inner in fields):
+        return None
+    line = f"{margin}{field.name} {{ {' '.join(f'{inner.name}: {scalar(inner.value)}' for inner in fields)} }}"
+    return line if len(line) <= WIDTH else None
+
+
+def scalar(node: Any) -> str:
+    """A value as it is written."""
+    if node.kind == "string":
+        return quoted(node.value)
+    if node.kind != "float":
+        return str(node.value)
+    return repr(node.value) if math.isfinite(node.value) else str(node.value)
+
+
+ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def quoted(text: str) -> str:
+    """A text in double quotes, with control characters as octal escapes."""
+    if text.isprintable() and "\\" not in text and '"' not in text:
+        return f'"{text}"'
+    return (
+        '"' + "".join(ESCAPES.get(c) or (f"\\{ord(c):03o}" if ord(c) < 32 or ord(c) == 127 else c) for c in text) + '"'
+    )
