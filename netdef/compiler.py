@@ -56,8 +56,8 @@ def load(
 ) -> Net:
     """The net of one phase, with every shape that can be known; jax is not imported.
 
-    `path_or_text` is a path (it ends in .net or .prototxt, or exists) or the text itself; a solver file stands for the net
-    that it names.  `set` overrides constants and solver fields: `{"width": 32, "solver.base_lr": 0.1}`.
+    `path_or_text` is a path (it ends in .net or .prototxt, or exists) or the text itself; a solver file stands for the
+    net that it names.  `set` overrides constants and solver fields: `{"width": 32, "solver.base_lr": 0.1}`.
     Errors: CompileError with every diagnostic; NetdefError for a file that is not there.
     """
     parsed = front(path_or_text, phase=phase_of(phase), set=set)
@@ -107,7 +107,8 @@ def back(parsed: Parsed, state: State, shapes: Mapping[str, Shape] | None = None
 
 
 def plain_tree(source: Source, report: Report, set: Settings | None = None) -> Message:
-    """Parse, expand and upgrade: what every later stage reads.  CompileError if the text cannot be parsed or expanded."""
+    """Parse, expand and upgrade: what every later stage reads.  CompileError if the text cannot be parsed or
+    expanded."""
     document = parse(source, report)
     if document is None:
         report.stop_on_errors()

@@ -1,7 +1,7 @@
 """The typed net: layers in order, joined by values that are each made once.
 
-Caffe's blobs can be written in place; here every write makes a new `Value` of the same blob, so that whoever reads knows
-which version is meant.  `Net` is what `netdef.load` gives: frozen, with shapes, and printing itself.
+Caffe's blobs can be written in place; here every write makes a new `Value` of the same blob, so that whoever reads
+knows which version is meant.  `Net` is what `netdef.load` gives: frozen, with shapes, and printing itself.
 """
 
 from __future__ import annotations
@@ -100,7 +100,8 @@ class Net:
 
     @cached_property
     def copies(self) -> dict[str, str]:
-        """Names that Caffe gives the copies of a blob that several layers take (`data_input_0_split_1`), and the blob."""
+        """Names that Caffe gives the copies of a blob that several layers take (`data_input_0_split_1`), and the
+        blob."""
         takers: dict[Value, int] = {}
         for node in self.layers:
             explicit = node.layer.loss_weight

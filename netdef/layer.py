@@ -1,4 +1,5 @@
-"""The contract of a layer type: one class that says what it may be given, what it makes of shapes, and what it computes.
+"""The contract of a layer type: one class that says what it may be given, what it makes of shapes, and what it
+computes.
 
     class InnerProduct(Layer, type="InnerProduct", block="inner_product_param"):
         '''y = W x + b over all axes of x from `axis` on. ...'''
@@ -7,8 +8,8 @@
         def weights(self, x): ...           # parameters in Caffe's blob order
         def apply(self, w, x, *, ctx): ...  # arrays in, arrays out
 
-An instance is one layer of one net, decoded and frozen.  Class keywords: `type` is the name in the file (none: an abstract
-family), `aliases` other names, `block` the message that holds its own fields.
+An instance is one layer of one net, decoded and frozen.  Class keywords: `type` is the name in the file (none: an
+abstract family), `aliases` other names, `block` the message that holds its own fields.
 """
 
 from __future__ import annotations
@@ -65,8 +66,8 @@ class NetStateRule(Block):
 
 @dataclass(frozen=True)
 class Weight:
-    """One array that a layer owns.  `kind`: "param" is trained; "stat" is kept by the layer itself (running statistics);
-    "carry" is what a stateful layer hands from batch to batch and Caffe does not save."""
+    """One array that a layer owns.  `kind`: "param" is trained; "stat" is kept by the layer itself (running
+    statistics); "carry" is what a stateful layer hands from batch to batch and Caffe does not save."""
 
     shape: Shape
     filler: Any  # a Filler
@@ -115,8 +116,8 @@ class Layer(Block):
     is_metric: ClassVar[bool] = False  # its tops are to be looked at; no gradient comes from them
     is_input: ClassVar[bool] = False  # its tops are fed from outside: Input and the data layers
     is_data: ClassVar[bool] = False  # reads files; has `top_shapes(locate)` in place of `infer`
-    # Caffe's backward pass reads what stands in the layer's top by then: its "sign" or its "value".  A layer that works in
-    # place further down has overwritten it, unless it `keeps_sign` of every number.
+    # Caffe's backward pass reads what stands in the layer's top by then: its "sign" or its "value".  A layer that
+    # works in place further down has overwritten it, unless it `keeps_sign` of every number.
     reads_back: ClassVar[str | None] = None
     keeps_sign: ClassVar[bool] = False
     examples: ClassVar[tuple[Example, ...]] = ()

@@ -1,7 +1,8 @@
 """jax and numpy, imported when first used.
 
-A layer's class holds its schema beside its arithmetic, and `netdef check` needs only the schema; importing jax would cost
-it most of a second.  `lazy_loader` finds no submodules (`jax.numpy`) without importing their parent, hence these lines.
+A layer's class holds its schema beside its arithmetic, and `netdef check` needs only the schema; importing jax would
+cost it most of a second.  `lazy_loader` finds no submodules (`jax.numpy`) without importing their parent, hence these
+lines.
 """
 
 from __future__ import annotations

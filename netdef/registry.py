@@ -1,7 +1,7 @@
 """Named classes that find themselves: every class of a package's modules that declares a name is in its registry.
 
-There are five: layers, fillers, solvers, policies and data sources share this one mechanism.  Nothing is imported until a
-name is asked for; entry points of other distributions are looked up only when the package itself lacks a name.
+There are five: layers, fillers, solvers, policies and data sources share this one mechanism.  Nothing is imported
+until a name is asked for; entry points of other distributions are looked up only when the package itself lacks a name.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Classes by name.  `packages` are searched for modules; `group` is the entry-point group of other distributions."""
+    """Classes by name.  `packages` are searched for modules; `group` is the entry-point group of other
+    distributions."""
 
     def __init__(self, what: str, *packages: str, group: str | None = None):
         self.what, self._packages, self._group = what, packages, group

@@ -5,8 +5,9 @@
         stride: int = param("Step of the window.", default=1, at_least=1)
         pool: PoolMethod = param("What is taken from a window.", default=PoolMethod.MAX)
 
-`decode(PoolingBlock, message, report)` makes an instance of a parsed message; whatever is wrong goes to the report and the
-field keeps its default, so that later stages can go on.  The same declarations feed `netdef explain` and the reference.
+`decode(PoolingBlock, message, report)` makes an instance of a parsed message; whatever is wrong goes to the report and
+the field keeps its default, so that later stages can go on.  The same declarations feed `netdef explain` and the
+reference.
 A field whose name Python or a base class has taken is declared with `_` behind it: `type_` is `type` in the file.
 Types: int, float, bool, str, an Enum (by name or number), a Block (a message), `tuple[T, ...]` (repeated), `T | None`.
 """
@@ -32,8 +33,8 @@ REQUIRED: Any = type("Required", (), {"__repr__": lambda self: "required"})()
 
 @dataclass(frozen=True)
 class Param:
-    """One declared field.  `type` is the type of an element; `beside` marks a message that stands beside a layer's own block
-    (`loss_param`), `inert` a field that is read for compatibility and changes nothing (`engine`)."""
+    """One declared field.  `type` is the type of an element; `beside` marks a message that stands beside a layer's own
+    block (`loss_param`), `inert` a field that is read for compatibility and changes nothing (`engine`)."""
 
     doc: str
     default: Any = REQUIRED

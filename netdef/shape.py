@@ -1,8 +1,9 @@
 """Shapes of arrays, with room for what is not known yet.
 
-A shape is a tuple of dimensions, batch first as in Caffe: `(n, c, h, w)`.  A dimension that cannot be known (the images of
-a database that is not there) is `UNKNOWN`: arithmetic with it gives UNKNOWN, and no comparison with it ever finds a fault,
-so `infer` is written as if every number were known.  Write faults as `if wrong: raise`, never `if not right: raise`.
+A shape is a tuple of dimensions, batch first as in Caffe: `(n, c, h, w)`.  A dimension that cannot be known (the
+images of a database that is not there) is `UNKNOWN`: arithmetic with it gives UNKNOWN, and no comparison with it ever
+finds a fault, so `infer` is written as if every number were known.  Write faults as `if wrong: raise`, never `if not
+right: raise`.
 A blob of unknown rank has the shape None; `infer` is not called with it.
 """
 
@@ -46,8 +47,9 @@ Shape = tuple[Dim, ...]
 
 
 class ShapeError(Exception):
-    """Shapes or fields that do not fit.  `detail` says what is wrong with both numbers in it and what to do; `field` names
-    the field of the layer that is to blame, `bottom` the number of the input; without either it is the whole layer."""
+    """Shapes or fields that do not fit.  `detail` says what is wrong with both numbers in it and what to do; `field`
+    names the field of the layer that is to blame, `bottom` the number of the input; without either it is the whole
+    layer."""
 
     def __init__(self, detail: str, *, field: str | None = None, bottom: int | None = None):
         super().__init__(detail)
@@ -84,7 +86,8 @@ def show(shape: Shape | None) -> str:
 
 
 def axis_of(shape: Shape, axis: int, field: str = "axis") -> int:
-    """`axis` counted from the front; negative ones count from the back as in Caffe.  ShapeError if there is no such axis."""
+    """`axis` counted from the front; negative ones count from the back as in Caffe.  ShapeError if there is no such
+    axis."""
     if not -len(shape) <= axis < len(shape):
         raise ShapeError(
             f"`{field}` is {axis}, but the input {show(shape)} has only {len(shape)} axes; "

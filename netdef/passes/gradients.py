@@ -1,9 +1,9 @@
 """Where gradients go: which parameters are trained, and which bottoms a gradient reaches.
 
 Caffe computes a gradient only where somebody needs it: below a loss, and above a parameter that is trained (lr_mult
-not 0).  So inputs get none, and in a net without a loss nothing does, unless the file says `force_backward: true`.  What is not
-needed costs nothing, which is what makes frozen layers next to the data cheap.  A net for testing has no losses as a
-rule; there its outputs stand for them, so that a loss of one's own can be put on top.
+not 0).  So inputs get none, and in a net without a loss nothing does, unless the file says `force_backward: true`. 
+What is not needed costs nothing, which is what makes frozen layers next to the data cheap.  A net for testing has no
+losses as a rule; there its outputs stand for them, so that a loss of one's own can be put on top.
 Source: BVLC/caffe src/caffe/net.cpp, Net::Init.
 """
 
