@@ -60,7 +60,7 @@ class ArrayData(ImageLayer, type="ArrayData", block="array_data_param"):
             if isinstance(file, dict):
                 found = self._named({name: np.load(one, mmap_mode="r") for name, one in file.items()}, path)
             else:
-                with np.load(file) as pack:
+                with file.open("rb") as opened, np.load(opened) as pack:
                     found = self._named(pack, file)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
             place = path if isinstance(file, dict) else file

@@ -118,7 +118,7 @@ def _colored(image: Any, varied: Augment, rng: Any) -> Any:
 
 def _color_matrix(saturation: float, turn: float) -> Any:
     """B, G, R to B, G, R: the two colour axes of YIQ stretched and turned, its brightness kept."""
-    to_yiq = np.array([[0.114, 0.587, 0.299], [-0.321, -0.274, 0.596], [0.311, -0.523, 0.211]])
+    to_yiq = np.array([[0.114, 0.587, 0.299], [-0.322, -0.274, 0.596], [0.312, -0.523, 0.211]])
     angle = 2 * math.pi * turn
     c, s = saturation * math.cos(angle), saturation * math.sin(angle)
     change = np.array([[1, 0, 0], [0, c, -s], [0, s, c]])

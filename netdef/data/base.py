@@ -123,12 +123,18 @@ class Reader(ABC):
                 f"`batch_size` is {batch_size}, which {count} processes cannot share evenly; use a multiple."
             )
         self.layer, self.batch_size, self.seed, self.position = layer, batch_size, seed, 0
+        self.skipped: set[str] = set()  # what was wrong with records that were left out
         share = batch_size // count
         self.rows = slice(index * share, (index + 1) * share)  # of each batch, those of this process
 
     @abstractmethod
     def batch(self, position: int) -> Batch:
         """The batch that begins after `position` records: a pure function, safe to call from several threads."""
+
+    def name_of(self, position: int, row: int) -> str:
+        """What messages call a record of the batch at `position`."""
+        number = position + self.rows.start + row
+        return f"record {number if self.size is None else number % self.size}"
 
     def next(self) -> Batch:
         """The next batch."""

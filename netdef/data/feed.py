@@ -20,6 +20,7 @@ from typing import Any
 from ..graph import Net
 from ..language.diagnostics import NetdefError
 from ..layer import Phase
+from . import labels
 from .base import Batch, DataLayer, Process, Reader, locator
 from .memory import MemoryData
 
@@ -54,6 +55,7 @@ class Feed:
             elif isinstance(node.layer, DataLayer):
                 self.readers[node.name] = node.layer.open(locate, phase=self.phase, seed=seed, process=process)
         workers = workers or min(8, os.cpu_count() or 1)
+        self._limits = labels.limits(net)
         self._place = place
         self._ahead = ahead or max(2, workers + 1)
         self._pool: ThreadPoolExecutor | None = ThreadPoolExecutor(workers, "netdef-data")
@@ -68,6 +70,12 @@ class Feed:
     def batch_size(self) -> int | None:
         """Records of a batch of the first data layer, over all processes."""
         return next((reader.batch_size for reader in self.readers.values()), None)
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """How many broken records each layer left out; layers without any are not there."""
+        counts = {name: len(reader.skipped) for name, reader in self.readers.items()}
+        return {name: count for name, count in counts.items() if count}
 
     def __iter__(self) -> Feed:
         return self
@@ -94,7 +102,11 @@ class Feed:
     def _make(self, positions: dict[str, int]) -> Any:
         batch: Batch = {}
         for name, reader in self.readers.items():
-            batch |= reader.batch(positions[name])
+            made = reader.batch(positions[name])
+            for top in made.keys() & self._limits.keys():
+                name_of = lambda row, reader=reader, at=positions[name]: reader.name_of(at, row)
+                labels.check(name, made[top], self._limits[top], name_of)
+            batch |= made
         return self._place(batch) if self._place is not None else batch
 
     def state(self) -> dict[str, Any]:

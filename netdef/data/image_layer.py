@@ -129,7 +129,7 @@ class ImageLayer(DataLayer):
 
 
 class ImageReader(Reader):
-    """Batches of images: read, decode, augment, transform.  `skipped` names the records that could not be read."""
+    """Batches of images: read, decode, augment, transform."""
 
     def __init__(self, layer: ImageLayer, locate: Locate, phase: Phase, seed: int, process: Process):
         super().__init__(layer, layer.batch_size, seed, process)
@@ -144,7 +144,6 @@ class ImageReader(Reader):
         self.weights = self._weights(classes) if sampling.class_weights else None
         standard = layer.standard(locate) if layer.transform_param.mean_file == AUTO else None
         self.transformer = Transformer(layer, layer.transform_param, locate, phase, layer.augment_param, standard)
-        self.skipped: set[str] = set()
         if layer.rand_skip:
             self.position = int(self.random("skip").integers(layer.rand_skip))
 
@@ -162,6 +161,10 @@ class ImageReader(Reader):
                 f"it has {len(self.layer.top)} tops, and records fill {len(tops)}: image and {len(tops) - 1} labels."
             )
         return dict(zip(self.layer.top, tops, strict=False))
+
+    def name_of(self, position: int, row: int) -> str:
+        numbers = self.order.at(position + self.rows.start + row, 1)
+        return self.records.decode(self.records.read(numbers)[0]).name
 
     def _decode(self, position: int, numbers: Any) -> list[Record]:
         """Decoded records; in place of a broken one, if that is wished, the next one in order that is whole."""

@@ -34,7 +34,7 @@ def decode(data: Any, color: bool | None, scaled_to: tuple[int, int] | None = No
                 image.draft("L" if color is False else None, scaled_to[::-1] if scaled_to else None)
             image.load()
     except (OSError, ValueError, SyntaxError, EOFError, pillow.DecompressionBombError) as error:
-        raise Undecodable(str(error).split("\n")[0][:160] or type(error).__name__) from None
+        raise Undecodable(_why(error)) from None
     return _channels(image, color)
 
 
@@ -44,9 +44,14 @@ def size_of(data: Any) -> tuple[int, int, int]:
     try:
         image = pillow.open(io.BytesIO(data))
     except (OSError, ValueError, SyntaxError, EOFError) as error:
-        raise Undecodable(str(error).split("\n")[0][:160]) from None
+        raise Undecodable(_why(error)) from None
     channels = 1 if image.mode in _GRAY else 4 if _has_alpha(image) else 3
     return image.height, image.width, channels
+
+
+def _why(error: Exception) -> str:
+    words = str(error).split("\n")[0][:160]
+    return "no image of a known kind" if "cannot identify" in words else words or type(error).__name__
 
 
 _GRAY = ("L", "1", "I;16", "I;16B", "I", "F")

@@ -70,9 +70,12 @@ class Transform(ForkTransform):
         return {True: 3, False: 1, None: by_mean}[color], height or resized[0], width or resized[1]
 
     def shape(self, c: Dim, h: Dim, w: Dim) -> Shape:
-        """(c, h, w) of a transformed record.  ShapeError if it is smaller than the cut or does not fit the mean."""
+        """(c, h, w) of a transformed record.  ShapeError if fields exclude each other or it does not fit the cut."""
         self.check()
-        h, w = self.resized(h, w)
+        return self.cut_shape(c, *self.resized(h, w))
+
+    def cut_shape(self, c: Dim, h: Dim, w: Dim) -> Shape:
+        """(c, h, w) of what is cut out.  ShapeError if the record is smaller or does not fit the mean values."""
         height, width = self.crop
         if height > h or width > w:
             raise ShapeError(
@@ -203,7 +206,7 @@ class Transformer:
 
     def _shape(self, image: Any, name: str) -> Shape:
         try:
-            return self.param.shape(*image.shape)
+            return self.param.cut_shape(*image.shape)
         except ShapeError as error:
             raise self.layer.fault(f"{name}: {error.detail}") from None
 

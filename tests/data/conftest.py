@@ -45,6 +45,12 @@ def batches(tmp_path):
     return take
 
 
+def layer(kind: str, block: str, tops: str = "data label", beside: str = "", name: str = "") -> str:
+    """The text of one layer, called by the first letter of its type where no name is given."""
+    words = " ".join(f'top: "{top}"' for top in tops.split())
+    return f'layer {{ name: "{name or kind[0].lower()}" type: "{kind}" {words} {beside} {block} }}\n'
+
+
 def numbered(n: int, c: int = 1, h: int = 4, w: int = 5) -> np.ndarray:
     """Images (n, c, h, w) uint8 whose first value is their number."""
     made = np.random.RandomState(7).randint(0, 256, (n, c, h, w)).astype(np.uint8)

@@ -10,7 +10,7 @@ import pytest
 import netdef
 from netdef.data.feed import Feed
 
-from .conftest import datum, numbered, write_images, write_lmdb
+from .conftest import datum, layer, numbered, write_images, write_lmdb
 
 
 def write_hdf5(folder, sizes):
@@ -137,7 +137,7 @@ def test_image_list_with_blanks_in_names(tmp_path, batches):
     write_images(tmp_path, made)
     (tmp_path / "00.png").rename(tmp_path / "a photograph.png")
     (tmp_path / "list.txt").write_text("a photograph.png 5\n01.png 7\n")
-    text = 'layer { name: "i" type: "ImageData" top: "data" top: "label" image_data_param { source: "list.txt" batch_size: 2 } }'
+    text = layer("ImageData", 'image_data_param { source: "list.txt" batch_size: 2 }')
     batch = batches(text, 1)[0]
     np.testing.assert_array_equal(batch["data"], made)
     assert batch["label"].tolist() == [5, 7]
@@ -154,31 +154,30 @@ def test_images_of_many_kinds_decode(tmp_path, batches):
     Image.fromarray(gray.astype(np.uint16) * 256 + 3).save(tmp_path / "deep.png")
     names = ["gray.bmp", "bits.png", "palette.png", "alpha.png", "deep.png"]
     (tmp_path / "list.txt").write_text("".join(f"{name} 0\n" for name in names))
-    text = 'layer {{ name: "i" type: "ImageData" top: "data" top: "label" image_data_param {{ source: "list.txt" batch_size: 5 is_color: {} }} }}'
+    text = 'image_data_param {{ source: "list.txt" batch_size: 5 is_color: {} }}'
     for color, channels in (("true", 3), ("false", 1)):
-        data = batches(text.format(color), 1)[0]["data"]
+        data = batches(layer("ImageData", text.format(color)), 1)[0]["data"]
         assert data.shape == (5, channels, 4, 5)
         for i in (0, 2, 3, 4):
             np.testing.assert_array_equal(data[i], np.broadcast_to(gray, (channels, 4, 5)))
         np.testing.assert_array_equal(data[1, 0], np.where(gray > 100, 255, 0))
 
 
-WINDOW = """layer {{ name: "w" type: "WindowData" top: "data" top: "label" transform_param {{ crop_size: 4 {transform} }}
-            window_data_param {{ source: "windows.txt" batch_size: 4 fg_fraction: 0.25 {more} }} }}"""
+def windows(more=""):
+    block = f'window_data_param {{ source: "windows.txt" batch_size: 4 fg_fraction: 0.25 {more} }}'
+    return layer("WindowData", block, beside="transform_param { crop_size: 4 }")
 
 
 @pytest.fixture
 def window_image(tmp_path):
     image = numbered(1, 3, 12, 10)
     write_images(tmp_path, image)
-    (tmp_path / "windows.txt").write_text(
-        "# 0\n00.png\n3 12 10\n3\n2 0.9 1 2 4 5\n1 0.1 5 6 8 9\n1 0.2 6 6 9 9\n"
-    )
+    (tmp_path / "windows.txt").write_text("# 0\n00.png\n3 12 10\n3\n2 0.9 1 2 4 5\n1 0.1 5 6 8 9\n1 0.2 6 6 9 9\n")
     return image[0].astype(np.float32)
 
 
 def test_windows(window_image, batches):
-    batch = batches(WINDOW.format(transform="", more=""), 1)[0]
+    batch = batches(windows(), 1)[0]
     assert batch["label"].tolist() == [0, 0, 0, 2]
     np.testing.assert_array_equal(batch["data"][3], window_image[:, 2:6, 1:5])
     for x in batch["data"][:3]:
@@ -187,14 +186,14 @@ def test_windows(window_image, batches):
 
 def test_windows_with_context_leave_zeros_outside_of_the_image(tmp_path, window_image, batches):
     (tmp_path / "windows.txt").write_text("# 0\n00.png\n3 12 10\n2\n2 0.9 0 0 1 1\n1 0.1 4 4 5 5\n")
-    batch = batches(WINDOW.format(transform="", more="context_pad: 1 scale: 2"), 1)[0]
+    batch = batches(windows("context_pad: 1 scale: 2"), 1)[0]
     # 2 pixels with 1 around them warp to 4: the corner window has one row and column of padding, by round() in C
     assert np.all(batch["data"][3][:, 0] == 0) and np.all(batch["data"][3][:, :, 0] == 0)
     assert np.any(batch["data"][3][:, 1:, 1:] != 0)
 
 
 def test_memory_data(feed):
-    text = 'layer { name: "m" type: "MemoryData" top: "x" top: "y" memory_data_param { batch_size: 2 channels: 1 height: 1 width: 2 } }'
+    text = layer("MemoryData", "memory_data_param { batch_size: 2 channels: 1 height: 1 width: 2 }", "x y")
     data, labels = np.arange(6).reshape(3, 1, 1, 2), np.arange(3)
     one = feed(text, arrays={"m": (data, labels)})
     assert [next(one)["y"].tolist() for _ in range(3)] == [[0, 1], [2, 0], [1, 2]]

@@ -22,7 +22,7 @@ def test_recorded(row):
         batch = next(batches)
         for top in ("data", "label"):
             assert batch[top].dtype == np.float32
-            # The recordings allow 2 of 255 for the resized images; the arithmetic is OpenCV's own, so they are equal too.
+            # 2 of 255 would do for the resized images; the arithmetic is OpenCV's own, so they are equal too.
             np.testing.assert_array_equal(batch[top], recorded[f"{row['id']}:{b}/{top}"])
     batches.close()
 

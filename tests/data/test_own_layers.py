@@ -1,0 +1,229 @@
+"""The data layers and options that are netdef's own: folders, tables, arrays, sampling, augmentation, AUTO means."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import netdef
+from netdef.data import augment
+
+from .conftest import datum, layer, numbered, write_images, write_lmdb
+
+
+@pytest.fixture
+def people(tmp_path):
+    """Three folders with 8, 4 and 2 grey images."""
+    for name, n in (("bob", 8), ("anna", 4), ("cleo", 2)):
+        write_images(tmp_path / "people" / name, numbered(n))
+    return tmp_path / "people"
+
+
+def folder(more="", transform="", batch=14):
+    return f"""layer {{ name: "f" type: "ImageFolder" top: "data" top: "label" transform_param {{ {transform} }} {more}
+               image_folder_param {{ source: "people" batch_size: {batch} is_color: false }} }}"""
+
+
+def test_a_folder_for_each_class(people, batches, tmp_path):
+    batch = batches(folder(), 1)[0]
+    assert batch["data"].shape == (14, 1, 4, 5)
+    assert batch["label"].tolist() == [0] * 4 + [1] * 8 + [2] * 2  # anna, bob, cleo
+    found = netdef.load(folder()).layers[0].layer
+    assert found.class_names(lambda name: tmp_path / name) == ["anna", "bob", "cleo"]
+    epochs = batches(folder(), 3, phase="TRAIN")
+    assert len({tuple(e["label"]) for e in epochs}) > 1
+    assert all(sorted(e["label"]) == sorted(batch["label"]) for e in epochs)
+
+
+def test_a_split_keeps_the_proportions_and_overlaps_nowhere(people, feed):
+    text = folder("sample_param { split: 0.5 split_seed: 4 }", batch=7)
+    train, test = feed(text, "TRAIN"), feed(text, "TEST")
+    assert train.size == test.size == 7
+    a, b = next(train), next(test)
+    assert sorted(a["label"]) == sorted(b["label"]) == [0, 0, 1, 1, 1, 1, 2]
+    names = lambda batch: {(int(k), int(x[0, 0, 0])) for x, k in zip(batch["data"], batch["label"], strict=True)}
+    assert len(names(a) | names(b)) == 14
+    other = feed(folder("sample_param { split: 0.5 split_seed: 5 }", batch=7), "TEST")
+    assert names(next(other)) != names(b)
+
+
+def test_balanced_classes(people, batches):
+    labels = np.concatenate([b["label"] for b in batches(folder("sample_param { balance: true }"), 6, phase="TRAIN")])
+    counts = np.bincount(labels.astype(int))
+    assert counts.max() - counts.min() <= 6
+    assert np.bincount(batches(folder("sample_param { balance: true }"), 1)[0]["label"].astype(int)).tolist() == [
+        4,
+        8,
+        2,
+    ]
+
+
+def test_class_weights_make_classes_weigh_the_same(people, batches):
+    text = folder("sample_param { class_weights: true }").replace('top: "label"', 'top: "label" top: "weight"')
+    batch = batches(text, 1)[0]
+    total = [batch["weight"][batch["label"] == k].sum() for k in range(3)]
+    np.testing.assert_allclose(total, 14 / 3, rtol=1e-6)
+    assert netdef.load(text).blobs["weight"].shape == (14,)
+
+
+def test_limit(people, feed):
+    assert feed(folder("sample_param { limit: 5 }", batch=5)).size == 5
+
+
+def test_table_with_several_named_tops(tmp_path, batches):
+    images = numbered(3, 3)
+    write_images(tmp_path, images)
+    (tmp_path / "t.csv").write_text(
+        "file,age,who,smile,glasses\n00.png,31.5,bo,1,0\n01.png,7,al,0,0\n02.png,64,bo,1,1\n", encoding="utf-8-sig"
+    )
+    column = 'column { top: "looks" name: "smile" name: "glasses" }'
+    text = layer("ImageTable", f'image_table_param {{ source: "t.csv" batch_size: 3 {column} }}', "data who age looks")
+    batch = batches(text, 1)[0]
+    np.testing.assert_array_equal(batch["data"], images)
+    assert batch["who"].tolist() == [1, 0, 1] and batch["age"].tolist() == [31.5, 7, 64]
+    assert batch["looks"].tolist() == [[1, 0], [0, 0], [1, 1]]
+
+
+def test_shapes_of_a_table(tmp_path, monkeypatch):
+    write_images(tmp_path, numbered(1, 3))
+    (tmp_path / "t.csv").write_text("file,a,b\n00.png,1,2\n")
+    monkeypatch.chdir(tmp_path)
+    block = 'image_table_param { source: "t.csv" batch_size: 3 column { top: "ab" name: "a" name: "b" } }'
+    text = layer("ImageTable", block, "data ab")
+    assert netdef.load(text).blobs["ab"].shape == (3, 2)
+
+
+def arrays(tops, source, own="", more=""):
+    return layer("ArrayData", f'array_data_param {{ source: "{source}" batch_size: 4 {own} }}', tops, more)
+
+
+def test_npz(tmp_path, batches, monkeypatch):
+    images = numbered(6)[:, 0]
+    np.savez(tmp_path / "x.npz", images=images, labels=np.arange(6), boxes=np.ones((6, 2, 3)))
+    text = arrays(
+        "data label box",
+        "x.npz",
+        'array: "images" array: "labels" array: "boxes"',
+        "transform_param { scale: 0.5 crop_size: 2 }",
+    )
+    batch = batches(text, 2)[1]
+    np.testing.assert_array_equal(batch["data"][:, 0], images[[4, 5, 0, 1], 1:3, 1:3] * 0.5)
+    assert batch["label"].tolist() == [4, 5, 0, 1] and batch["box"].shape == (4, 2, 3)
+    monkeypatch.chdir(tmp_path)
+    net = netdef.load(text)
+    assert [net.blobs[b].shape for b in ("data", "label", "box")] == [(4, 1, 2, 2), (4,), (4, 2, 3)]
+
+
+def test_plain_rows_keep_their_shape(tmp_path, batches, monkeypatch):
+    np.save(tmp_path / "x.npy", np.arange(20.0).reshape(5, 4))
+    text = arrays("x", "x.npy", more="transform_param { mean_value: 1 }")
+    np.testing.assert_array_equal(batches(text, 1)[0]["x"], np.arange(16.0).reshape(4, 4) - 1)
+    monkeypatch.chdir(tmp_path)
+    assert netdef.load(text).blobs["x"].shape == (4, 4)
+
+
+def test_folders_of_arrays(tmp_path, batches):
+    images = numbered(6, 3)
+    (tmp_path / "npy").mkdir(), (tmp_path / "npz").mkdir()
+    np.save(tmp_path / "npy" / "data.npy", images.transpose(0, 2, 3, 1))
+    np.save(tmp_path / "npy" / "label.npy", np.arange(6))
+    for i in range(3):
+        np.savez(tmp_path / "npz" / f"{i}.npz", data=images[2 * i : 2 * i + 2], label=np.arange(2 * i, 2 * i + 2))
+    for source, own in (("npy", "channels_last: true"), ("npz", "")):
+        made = batches(arrays("data label", source, own), 2)
+        np.testing.assert_array_equal(np.concatenate([b["data"] for b in made])[:6], images)
+        assert made[1]["label"].tolist() == [4, 5, 0, 1]
+
+
+def test_auto_mean_standardises_by_the_training_part_and_is_kept(people, tmp_path, batches, monkeypatch):
+    text = folder("sample_param { split: 0.5 }", 'mean_file: "AUTO"', batch=7)
+    train = batches(text, 1, phase="TRAIN")[0]["data"]
+    assert abs(train.mean()) < 1e-4 and abs(train.std() - 1) < 1e-4
+    test = batches(text, 1)[0]["data"]
+    assert 1e-4 < abs(test.mean()) < 0.5  # by the same numbers, which are not its own
+    kept = list((tmp_path / "cache").glob("mean-*.json"))
+    assert len(kept) == 1
+    kept[0].write_text('{"mean": [0], "deviation": [2]}')
+    assert batches(text, 1)[0]["data"].max() > 100  # read again, not measured again
+    write_images(people / "dora", numbered(2))
+    assert abs(batches(text, 1, phase="TRAIN")[0]["data"].mean()) < 0.2  # the folder changed: measured anew
+
+
+def test_squash(people, batches):
+    plain, squashed = (
+        batches(folder(transform=t), 1)[0]["data"] for t in ("mean_value: 100", "mean_value: 100 squash: 50")
+    )
+    np.testing.assert_allclose(squashed, np.tanh(plain / 50), rtol=1e-6)
+
+
+@pytest.fixture
+def colors(tmp_path):
+    images = numbered(8, 3, 12, 10)
+    write_lmdb(tmp_path / "db", [datum(image, i % 4) for i, image in enumerate(images)])
+    return images
+
+
+def data(augment="", transform=""):
+    return f"""layer {{ name: "d" type: "Data" top: "data" top: "label" augment_param {{ {augment} }}
+               transform_param {{ {transform} }} data_param {{ source: "db" batch_size: 8 backend: LMDB }} }}"""
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "area_lower: 0.3",
+        "rotate: 30",
+        "flip_vertical: true",
+        "brightness: 0.5",
+        "contrast: 0.5",
+        "saturation: 0.9",
+        "hue: 0.3",
+        "noise: 5",
+        "cutout: 4",
+        "mixup: 1 num_labels: 4",
+    ],
+)
+def test_augmentation_varies_in_train_alone(colors, batches, fields):
+    plain = colors.astype(np.float32)
+    one, two = batches(data(fields), 2, phase="TRAIN")
+    assert one["data"].shape == plain.shape
+    assert not np.array_equal(one["data"], plain) and not np.array_equal(one["data"], two["data"])
+    again = batches(data(fields), 2, phase="TRAIN")[1]
+    np.testing.assert_array_equal(again["data"], two["data"])
+    np.testing.assert_array_equal(batches(data(fields), 1)[0]["data"], plain)
+
+
+def test_augmentations_do_what_they_say(colors, batches):
+    plain = colors.astype(np.float32)
+    flipped = batches(data("flip_vertical: true"), 1, phase="TRAIN")[0]["data"]
+    upright = [np.array_equal(a, b) for a, b in zip(flipped, plain, strict=True)]
+    over = [np.array_equal(a, b[:, ::-1]) for a, b in zip(flipped, plain, strict=True)]
+    assert [a or b for a, b in zip(upright, over, strict=True)] == [True] * 8 and 0 < sum(upright) < 8
+    holes = batches(data("cutout: 4", "mean_value: -1"), 1, phase="TRAIN")[0]["data"]
+    assert all(4 <= (x[0] == 0).sum() <= 16 and np.array_equal(x == 0, np.stack([x[0] == 0] * 3)) for x in holes)
+    noisy = batches(data("noise: 5"), 1, phase="TRAIN")[0]["data"] - plain
+    assert abs(noisy.std() - 5) < 0.3 and abs(noisy.mean()) < 0.4
+    parts = batches(data("area_lower: 0.3", "crop_size: 6"), 1, phase="TRAIN")[0]["data"]
+    assert parts.shape == (8, 3, 6, 6)
+
+
+def test_hue_and_saturation_keep_brightness():
+    matrix = augment._color_matrix(0.4, 0.2)
+    luma = np.array([0.114, 0.587, 0.299])
+    np.testing.assert_allclose(luma @ matrix, luma, atol=1e-4)
+    np.testing.assert_allclose(augment._color_matrix(1, 0), np.eye(3), atol=1e-6)
+    np.testing.assert_allclose(augment._color_matrix(0, 0.3) @ [1, 2, 3], [luma @ [1, 2, 3]] * 3, atol=5e-3)
+
+
+def test_soft_labels(colors, batches, tmp_path, monkeypatch):
+    smooth = batches(data("label_smoothing: 0.1 num_labels: 4"), 1, phase="TRAIN")[0]["label"]
+    np.testing.assert_allclose(smooth[1], [0.025, 0.925, 0.025, 0.025], rtol=1e-6)
+    hard = batches(data("label_smoothing: 0.1 num_labels: 4"), 1)[0]["label"]
+    np.testing.assert_array_equal(hard, np.eye(4)[[0, 1, 2, 3, 0, 1, 2, 3]])
+    mixed = batches(data("mixup: 0.5 num_labels: 4"), 1, phase="TRAIN")[0]
+    np.testing.assert_allclose(mixed["label"].sum(1), 1, rtol=1e-6)
+    part = mixed["label"][0, 0]
+    wanted = part * colors[0].astype(np.float32) + (1 - part) * colors[1]
+    np.testing.assert_allclose(mixed["data"][0], wanted, rtol=1e-4, atol=1e-3)
+    monkeypatch.chdir(tmp_path)
+    assert netdef.load(data("mixup: 0.5 num_labels: 4")).blobs["label"].shape == (8, 4)
