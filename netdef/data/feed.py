@@ -12,6 +12,7 @@ A fault while a batch is made is raised by `next`; nothing waits for a thread th
 from __future__ import annotations
 
 import os
+import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -58,7 +59,10 @@ class Feed:
         self._limits = labels.limits(net)
         self._place = place
         self._ahead = ahead or max(2, workers + 1)
-        self._pool: ThreadPoolExecutor | None = ThreadPoolExecutor(workers, "netdef-data")
+        pool = ThreadPoolExecutor(workers, "netdef-data")
+        self._pool: ThreadPoolExecutor | None = pool
+        # Runs once: on closing, or when Python ends while it still can stop threads.
+        self._stop = weakref.finalize(self, pool.shutdown, wait=True, cancel_futures=True)
         self._waiting: deque[Future[Any]] = deque()
         self._taken = {name: reader.position for name, reader in self.readers.items()}
 
@@ -134,7 +138,7 @@ class Feed:
         """Stop the threads and close the files; a closed feed can be closed again."""
         if self._pool is not None:
             self._forget()
-            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._stop()
             self._pool = None
             for reader in self.readers.values():
                 reader.close()
