@@ -1,8 +1,8 @@
 """Maxima and sums of windows along one axis, with gradients of their own.
 
 Pooling over several axes is one axis after the other, the last one first: k + k numbers are looked at instead of k * k,
-and the first of the rows' first maxima is the first maximum of the window.  XLA's own gradients (select_and_scatter, the
-transpose of strided slices) take 3 to 11 times as long on a CPU.
+and the first of the rows' first maxima is the first maximum of the window.  XLA's own gradients (select_and_scatter,
+the transpose of strided slices) take 3 to 11 times as long on a CPU.
 """
 
 from __future__ import annotations
