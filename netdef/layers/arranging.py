@@ -1,4 +1,4 @@
-"""Layers that put elements elsewhere: Permute, Tile, Reverse, Flip over axes; BatchReindex and Filter over the batch.
+"""Layers that put elements elsewhere: Permute, Tile, Reverse, Flip; of rows: BatchReindex, Filter.
 
 None has weights; their gradients put each number back where it came from, adding up what was copied.
 """

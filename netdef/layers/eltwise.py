@@ -9,6 +9,7 @@ from ..layer import Array, Context, Example, Layer
 from ..lazy import jnp
 from ..schema import param
 from ..shape import Shape, ShapeError, show
+from .engine import Engine, engine
 
 
 class EltwiseOp(enum.Enum):
@@ -17,14 +18,15 @@ class EltwiseOp(enum.Enum):
     PROD = 0
     SUM = 1
     MAX = 2
+    SORT = 3
 
 
 class Eltwise(Layer, type="Eltwise", block="eltwise_param"):
-    """Sum (weighted by `coeff`), product or maximum of the bottoms, element by element.
+    """Sum (weighted by `coeff`), product or maximum of the bottoms, element by element; SORT: product of the 1 + x.
 
     Bottoms: two or more of one shape.  Tops: y of that shape.
     MAX gives the gradient of a tie to the second bottom if it ties with the first, else to the earliest, as Caffe does.
-    Source: BVLC/caffe src/caffe/layers/eltwise_layer.cpp.
+    Source: BVLC/caffe src/caffe/layers/eltwise_layer.cpp; SORT is happynear/caffe-windows's, `engine` Intel's.
     Differs: the gradient of PROD is always the stable one, finite where a factor is 0.
     """
 
@@ -33,6 +35,7 @@ class Eltwise(Layer, type="Eltwise", block="eltwise_param"):
     operation: EltwiseOp = param("How elements are combined.", default=EltwiseOp.SUM)
     coeff: tuple[float, ...] = param("Factor of each bottom in a SUM; none: 1 for all; MAX ignores them.", default=())
     stable_prod_grad: bool = param("The gradient of PROD is stable whatever is said here.", default=True, inert=True)
+    engine: Engine = engine()
 
     examples = (
         Example('layer { name: "add" type: "Eltwise" bottom: "a" bottom: "b" top: "add" }', {"a": (2, 3), "b": (2, 3)}),
@@ -68,6 +71,8 @@ class Eltwise(Layer, type="Eltwise", block="eltwise_param"):
     def apply(self, w: tuple[Array, ...], *bottoms: Array, ctx: Context) -> Array:
         if self.operation is EltwiseOp.PROD:
             return reduce(jnp.multiply, bottoms)
+        if self.operation is EltwiseOp.SORT:
+            return reduce(jnp.multiply, [x + 1 for x in bottoms])
         if self.operation is EltwiseOp.SUM:
             terms = [c * x for c, x in zip(self.coeff, bottoms, strict=True)] if self.coeff else bottoms
             return reduce(jnp.add, terms)

@@ -45,18 +45,19 @@ class Parameter(Layer, type="Parameter", block="parameter_param"):
     """A trained array as a blob, for other layers to take.
 
     Bottoms: none.  Tops: W.  Weights: W of the given shape.
-    Source: BVLC/caffe include/caffe/layers/parameter_layer.hpp.  Differs: `filler` is netdef's own; Caffe starts at 0.
+    Source: BVLC/caffe include/caffe/layers/parameter_layer.hpp; `blob_filler` is happynear/caffe-windows's.
+    Differs: nothing.
     """
 
     n_bottoms = 0
 
     shape: BlobShape = param("Shape of the array.", default=BlobShape())
-    filler: Filler = param("Filler of the array.", default=Constant())
+    blob_filler: Filler = param("Filler of the array.", default=Constant())
 
     examples = (
         Example(
             'layer { name: "w" type: "Parameter" top: "w"\n'
-            '        parameter_param { shape { dim: 2 dim: 3 } filler { type: "xavier" } } }',
+            '        parameter_param { shape { dim: 2 dim: 3 } blob_filler { type: "xavier" } } }',
             {},
         ),
     )
@@ -65,7 +66,7 @@ class Parameter(Layer, type="Parameter", block="parameter_param"):
         return self.shape.dim
 
     def weights(self) -> list[Weight]:
-        return [Weight(self.shape.dim, self.filler)]
+        return [Weight(self.shape.dim, self.blob_filler)]
 
     def apply(self, w: tuple[Array, ...], *, ctx: Context) -> Array:
         return w[0]

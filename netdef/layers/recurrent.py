@@ -1,7 +1,7 @@
-"""Recurrent layers over sequences, time first: LSTM, RNN, and LSTMUnit, one step of an LSTM.
+"""Recurrent layers over sequences, time first: LSTM, RNN; LSTMUnit, one step of an LSTM; ContinuationIndicator.
 
-Each is one `lax.scan` over time.  `cont` (t, n) is 0 where a sequence begins and 1 where it goes on: sequences of any
-length can follow one another in a stream, and stream j of the next batch goes on where stream j of this one ended.
+LSTM and RNN are one `lax.scan` over time.  `cont` (t, n) is 0 where a sequence begins and 1 where it goes on: sequences
+of any length can follow one another in a stream, and stream j of the next batch goes on where that of this one ended.
 """
 
 from __future__ import annotations
@@ -266,3 +266,30 @@ class LSTMUnit(Layer, type="LSTMUnit"):
 
     def apply(self, w: tuple[Array, ...], c: Array, gates: Array, cont: Array, *, ctx: Context) -> list[Array]:
         return list(_unit(gates, c, lax.stop_gradient(cont.astype(c.dtype))[..., None]))
+
+
+class ContinuationIndicator(Layer, type="ContinuationIndicator", block="continuation_indicator_param"):
+    """The `cont` of sequences that all begin with the batch: 0 at the first step, and 1 after it.
+
+    Bottoms: none.  Tops: cont (time_step, batch_size).
+    Source: intel/caffe src/caffe/layers/continuation_indicator_layer.cpp.  Differs: nothing.
+    """
+
+    n_bottoms = 0
+
+    time_step: int = param("Steps of a sequence.", at_least=1)
+    batch_size: int = param("Sequences of a batch.", at_least=1)
+
+    examples = (
+        Example(
+            'layer { name: "cont" type: "ContinuationIndicator" top: "cont"\n'
+            "        continuation_indicator_param { time_step: 4 batch_size: 2 } }",
+            {},
+        ),
+    )
+
+    def infer(self) -> Shape:
+        return (self.time_step, self.batch_size)
+
+    def apply(self, w: tuple[Array, ...], *, ctx: Context) -> Array:
+        return jnp.ones((self.time_step, self.batch_size)).at[0].set(0)

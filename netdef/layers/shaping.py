@@ -9,6 +9,7 @@ from ..layer import Array, Context, Example, Layer
 from ..lazy import jnp
 from ..schema import Block, param
 from ..shape import Dim, Shape, ShapeError, axis_of, count, show
+from .engine import Engine, engine
 
 
 def _axis(layer: Layer, x: Shape, axis: int, old_name: str, old: int | None) -> int:
@@ -24,13 +25,14 @@ class Concat(Layer, type="Concat", block="concat_param"):
     """The bottoms one after the other along an axis.
 
     Bottoms: any number of (n, c_i, ...), equal but for `axis`.  Tops: y (n, sum of c_i, ...).
-    Source: BVLC/caffe src/caffe/layers/concat_layer.cpp.  Differs: nothing.
+    Source: BVLC/caffe src/caffe/layers/concat_layer.cpp; `engine` is Intel's.  Differs: nothing.
     """
 
     n_bottoms = (1, None)
 
     axis: int = param("Axis along which they are joined; negative ones count from the back.", default=1)
     concat_dim: int | None = param("Older name of `axis`.", default=None, at_least=0)
+    engine: Engine = engine()
 
     examples = (
         Example(

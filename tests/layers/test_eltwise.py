@@ -24,6 +24,11 @@ def test_ties_of_max_go_to_the_second_of_the_first_two_and_else_stay():
     assert c.tolist() == [0, 0, 1, 0]
 
 
+def test_sort_is_the_product_of_one_plus_each():
+    layer = Eltwise(operation=EltwiseOp.SORT)
+    assert layer.apply((), jnp.array([1.0, -1.0]), jnp.array([2.0, 5.0]), ctx=None).tolist() == [6, 0]
+
+
 def test_gradient_of_a_product_with_a_zero_is_finite_whatever_the_file_says():
     rough = Eltwise(operation=EltwiseOp.PROD, stable_prod_grad=False)
     assert [g.tolist() for g in gradients(rough, [0.0], [3.0], [2.0])] == [[6], [0], [0]]

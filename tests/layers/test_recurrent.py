@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 import netdef
-from netdef.layers.recurrent import LSTM, RNN, LSTMUnit
+from netdef.layers.recurrent import LSTM, RNN, ContinuationIndicator, LSTMUnit
 from netdef.shape import ShapeError
 
 X = np.random.RandomState(0).randn(6, 2, 3).astype(np.float32)
@@ -50,6 +50,12 @@ def test_without_cont_state_goes_on_where_stateful_is_set(fields, cont, goes_on)
     net = model(3, fields, cont)
     first, second = run(net, X[:3]), run(net, X[:3])
     assert (np.abs(first - second).max() > 1e-3) == goes_on
+
+
+def test_the_indicator_begins_every_sequence_with_the_batch():
+    layer = ContinuationIndicator(time_step=3, batch_size=2)
+    assert layer.infer() == (3, 2)
+    assert layer.apply((), ctx=None).tolist() == [[0, 0], [1, 1], [1, 1]]
 
 
 def test_stateful_false_forgets_even_with_cont():
