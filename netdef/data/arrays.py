@@ -127,6 +127,10 @@ class _Rows(Records):
 
 
 class _ArrayReader(ImageReader):
+    @property
+    def delivers_rows(self) -> bool:  # type: ignore[override]
+        return not self.records.are_images  # type: ignore[attr-defined]
+
     def batch(self, position: int) -> Batch:
         made = super().batch(position)
         rows: _Rows = self.records  # type: ignore[assignment]

@@ -131,6 +131,10 @@ class Reader(ABC):
     def batch(self, position: int) -> Batch:
         """The batch that begins after `position` records: a pure function, safe to call from several threads."""
 
+    def numbers(self, position: int) -> Any:
+        """Numbers of the records of a batch, where the layer has numbered records."""
+        raise NotImplementedError
+
     def name_of(self, position: int, row: int) -> str:
         """What messages call a record of the batch at `position`."""
         number = position + self.rows.start + row

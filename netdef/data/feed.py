@@ -56,7 +56,7 @@ class Feed:
             elif isinstance(node.layer, DataLayer):
                 self.readers[node.name] = node.layer.open(locate, phase=self.phase, seed=seed, process=process)
         workers = workers or min(8, os.cpu_count() or 1)
-        self._limits = labels.limits(net)
+        self.limits = labels.limits(net)
         self._place = place
         self._ahead = ahead or max(2, workers + 1)
         pool = ThreadPoolExecutor(workers, "netdef-data")
@@ -103,13 +103,23 @@ class Feed:
             self._taken[name] += reader.batch_size
         return batch
 
+    def advance(self, plan: Callable[[Reader, int], Any]) -> dict[str, Any]:
+        """Take the next batch without making it: `plan(reader, position)` of each layer."""
+        self._forget()
+        made = {}
+        for name, reader in self.readers.items():
+            made[name] = plan(reader, self._taken[name])
+            self._taken[name] += reader.batch_size
+            reader.position = self._taken[name]
+        return made
+
     def _make(self, positions: dict[str, int]) -> Any:
         batch: Batch = {}
         for name, reader in self.readers.items():
             made = reader.batch(positions[name])
-            for top in made.keys() & self._limits.keys():
+            for top in made.keys() & self.limits.keys():
                 name_of = lambda row, reader=reader, at=positions[name]: reader.name_of(at, row)
-                labels.check(name, made[top], self._limits[top], name_of)
+                labels.check(name, made[top], self.limits[top], name_of)
             batch |= made
         return self._place(batch) if self._place is not None else batch
 

@@ -64,10 +64,12 @@ class HDF5Data(DataLayer, type="HDF5Data", block="hdf5_data_param"):
         return [(self.batch_size or UNKNOWN, *first[top][1:]) for top in self.top]
 
     def open(self, locate: Locate, *, phase: Phase, seed: int = 0, process: Process = (0, 1)) -> Reader:
-        return _HDF5Reader(self, self.files(locate), seed, process)
+        return HDF5Reader(self, self.files(locate), seed, process)
 
 
-class _HDF5Reader(Reader):
+class HDF5Reader(Reader):
+    """Batches of rows; two files at most are in memory."""
+
     def __init__(self, layer: HDF5Data, files: list[Path], seed: int, process: Process):
         super().__init__(layer, layer.batch_size, seed, process)
         self.layer: HDF5Data = layer
@@ -81,7 +83,7 @@ class _HDF5Reader(Reader):
                     )
         rows = [header[layer.top[0]][0] for header in headers]
         self.starts = np.cumsum([0, *rows])  # number of the first record of each file
-        self.size = int(self.starts[-1])
+        self.size: int = int(self.starts[-1])
         self.order = Order(self.size, self._permute if layer.shuffle else None)
         self._lock = threading.Lock()
         self._loaded: dict[int, Any] = {}  # file -> its datasets; the last two used
@@ -92,7 +94,7 @@ class _HDF5Reader(Reader):
         return np.concatenate([self.starts[f] + rng.permutation(self.starts[f + 1] - self.starts[f]) for f in files])
 
     def batch(self, position: int) -> Batch:
-        records = self.order.at(position, self.batch_size)[self.rows]
+        records = self.numbers(position)
         of = np.searchsorted(self.starts, records, side="right") - 1  # file of each record
         made: Batch = {}
         for file in dict.fromkeys(of.tolist()):
@@ -103,6 +105,17 @@ class _HDF5Reader(Reader):
                     made[top] = np.empty((len(records), *data[top].shape[1:]), np.float32)
                 made[top][here] = data[top][records[here] - self.starts[file]]
         return made
+
+    def numbers(self, position: int) -> Any:
+        return self.order.at(position, self.batch_size)[self.rows]
+
+    def whole(self, budget: int) -> dict[str, Any] | None:
+        """All rows of all files by top; None if they take more than `budget` bytes."""
+        rows = self.layer.read_header(self.files[0])
+        if sum(4 * self.size * int(np.prod(shape[1:])) for shape in rows.values()) > budget:
+            return None
+        files = [self._read(path) for path in self.files]
+        return {top: np.concatenate([file[top] for file in files]).astype(np.float32) for top in self.layer.top}
 
     def _load(self, file: int) -> dict[str, Any]:
         """A whole file in memory, as Caffe holds it: random rows of an HDF5 dataset are slow to read one by one."""

@@ -131,6 +131,8 @@ class ImageLayer(DataLayer):
 class ImageReader(Reader):
     """Batches of images: read, decode, augment, transform."""
 
+    delivers_rows = False  # whether the first top is no image and takes another shape at the end
+
     def __init__(self, layer: ImageLayer, locate: Locate, phase: Phase, seed: int, process: Process):
         super().__init__(layer, layer.batch_size, seed, process)
         self.layer: ImageLayer = layer
@@ -144,23 +146,41 @@ class ImageReader(Reader):
         self.weights = self._weights(classes) if sampling.class_weights else None
         standard = layer.standard(locate) if layer.transform_param.mean_file == AUTO else None
         self.transformer = Transformer(layer, layer.transform_param, locate, phase, layer.augment_param, standard)
+        self._shape: Shape | None = None
         if layer.rand_skip:
             self.position = int(self.random("skip").integers(layer.rand_skip))
 
     def batch(self, position: int) -> Batch:
-        draws = self.transformer.draw(self.random("transform", position), self.batch_size)
-        numbers = self.order.at(position, self.batch_size)[self.rows]
+        draws, numbers = self.draws(position), self.numbers(position)
         records = self._decode(position + self.rows.start, numbers)
-        data = self.transformer.batch([r.image for r in records], draws[self.rows], [r.name for r in records])
+        data = self.transformer.batch([r.image for r in records], draws, [r.name for r in records])
         tops = [data, *(np.array(column, np.float32) for column in zip(*(r.labels for r in records), strict=True))]
         if self.weights is not None:
             tops = [*tops[: len(self.layer.top) - 1], self.weights[numbers]]
-        self.transformer.soften(tops, draws[self.rows])
+        self.transformer.soften(tops, draws)
         if len(tops) < len(self.layer.top):
             raise self.layer.fault(
                 f"it has {len(self.layer.top)} tops, and records fill {len(tops)}: image and {len(tops) - 1} labels."
             )
         return dict(zip(self.layer.top, tops, strict=False))
+
+    def numbers(self, position: int) -> Any:
+        return self.order.at(position, self.batch_size)[self.rows]
+
+    def draws(self, position: int) -> Any:
+        """The random numbers of the records of a batch, a row for each."""
+        return self.transformer.draw(self.random("transform", position), self.batch_size)[self.rows]
+
+    def plan(self, position: int) -> tuple[Any, list[tuple[int, int, bool, bool]]]:
+        """Record numbers of a batch, and for each (top, left, mirrored, upside down); all records have one shape."""
+        numbers = self.numbers(position)
+        shape = self._record_shape()
+        return numbers, [self.transformer.place(shape, draw) for draw in self.draws(position)]
+
+    def _record_shape(self) -> Shape:
+        shape = self._shape or self.records.decode(self.records.read([0])[0]).image.shape
+        self._shape = shape
+        return shape
 
     def name_of(self, position: int, row: int) -> str:
         numbers = self.order.at(position + self.rows.start + row, 1)

@@ -41,10 +41,12 @@ class MemoryData(DataLayer, type="MemoryData", block="memory_data_param"):
 
     def open_arrays(self, arrays: tuple[Any, ...], seed: int = 0, process: Process = (0, 1)) -> Reader:
         """A reader of these arrays, one for each top."""
-        return _MemoryReader(self, arrays, seed, process)
+        return MemoryReader(self, arrays, seed, process)
 
 
-class _MemoryReader(Reader):
+class MemoryReader(Reader):
+    """Batches of arrays in memory."""
+
     def __init__(self, layer: MemoryData, arrays: tuple[Any, ...], seed: int, process: Process):
         super().__init__(layer, layer.batch_size, seed, process)
         wanted = [shape[1:] for shape in layer.shapes(lambda _: _)]  # type: ignore[arg-type,return-value]
@@ -63,5 +65,8 @@ class _MemoryReader(Reader):
         self.size: int = rows.pop()
 
     def batch(self, position: int) -> Batch:
-        rows = np.arange(position, position + self.batch_size)[self.rows] % self.size
+        rows = self.numbers(position)
         return {top: array[rows] for top, array in self.arrays.items()}
+
+    def numbers(self, position: int) -> Any:
+        return np.arange(position, position + self.batch_size)[self.rows] % self.size

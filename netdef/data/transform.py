@@ -121,7 +121,7 @@ class Transformer:
             for x, draw in zip(whole, draws, strict=True):
                 rng = augment.generator_of(draw[KEY], 1)
                 x += self.varied.noise * rng.standard_normal(x.shape, np.float32)
-        self._normalise(whole)
+        whole = self.normalised(whole)
         if self.varied.cutout:
             for x, draw in zip(whole, draws, strict=True):
                 augment.cut_hole(x, self.varied.cutout, draw[HOLE_ROW], draw[HOLE_COLUMN])
@@ -131,16 +131,16 @@ class Transformer:
 
     def soften(self, tops: list[Any], draws: Any) -> None:
         """Turn the labels, the second of `tops`, into rows of probabilities, if `augment_param` says so."""
-        if self.layer_labels and len(tops) > 1:
+        if self.soft_labels and len(tops) > 1:
             tops[1] = self._soft(tops[1], draws)
 
     @property
-    def layer_labels(self) -> int:
+    def soft_labels(self) -> int:
         """How many classes the rows of soft labels have; 0 where labels stay numbers."""
         return getattr(self.layer, "augment_param", Augment()).num_labels
 
     def _soft(self, labels: Any, draws: Any) -> Any:
-        classes, smooth = self.layer_labels, self.varied.label_smoothing
+        classes, smooth = self.soft_labels, self.varied.label_smoothing
         if labels.ndim != 1 or labels.min() < 0 or labels.max() >= classes:
             raise self.layer.fault(
                 f"`num_labels` is {classes}, and a batch has labels from {labels.min():g} to {labels.max():g}; "
@@ -180,19 +180,26 @@ class Transformer:
         except ValueError as error:
             raise self.layer.fault(f"{name}: {error}") from None
 
-    def _window(self, shape: Shape, draw: Any) -> Any:
-        """The part of the record that is cut out, mirrored and turned over as the draw says."""
+    def place(self, shape: Shape, draw: Any) -> tuple[int, int, bool, bool]:
+        """(top, left, mirrored, upside down) of the part of a record that is cut out."""
         height, width = self.param.crop
         height, width = height or shape[1], width or shape[2]
         top, left = (shape[1] - height) // 2, (shape[2] - width) // 2
         if self.train:
             top, left = int(draw[ROW] * (shape[1] - height + 1)), int(draw[COLUMN] * (shape[2] - width + 1))
-        mirror = self.param.mirror and draw[MIRROR] < 0.5
-        over = self.varied.flip_vertical and draw[FLIP] < 0.5
-        return slice(None), _span(top, height, over), _span(left, width, mirror)
+        return top, left, bool(self.param.mirror and draw[MIRROR] < 0.5), self._over(draw)
 
-    def _normalise(self, whole: Any) -> None:
-        """(x - mean) * scale in float32, over a whole batch in place; then the squashing."""
+    def _over(self, draw: Any) -> bool:
+        return bool(self.varied.flip_vertical and draw[FLIP] < 0.5)
+
+    def _window(self, shape: Shape, draw: Any) -> Any:
+        """The part of the record that is cut out, as an index."""
+        height, width = self.param.crop
+        top, left, mirror, over = self.place(shape, draw)
+        return slice(None), _span(top, height or shape[1], over), _span(left, width or shape[2], mirror)
+
+    def normalised(self, whole: Any, xp: Any = None) -> Any:
+        """(x - mean) * scale over a batch of float32, then the squashing; numpy's in place, `xp` may be jax.numpy."""
         if self.standard is not None:
             mean, deviation = self.standard
             whole -= mean[:, None, None]
@@ -201,8 +208,7 @@ class Transformer:
             whole -= np.asarray(self.param.mean_value, np.float32)[:, None, None]
         if self.param.scale != 1.0:
             whole *= np.float32(self.param.scale)
-        if self.param.squash:
-            np.tanh(whole / np.float32(self.param.squash), out=whole)
+        return (xp or np).tanh(whole / np.float32(self.param.squash)) if self.param.squash else whole
 
     def _shape(self, image: Any, name: str) -> Shape:
         try:
