@@ -70,10 +70,10 @@ class MultinomialLogisticLoss(Loss, type="MultinomialLogisticLoss"):
 
     examples = (
         Example(
-            'layer { name: "prob" type: "Softmax" bottom: "x" top: "prob" }\n'
-            'layer { name: "loss" type: "MultinomialLogisticLoss" bottom: "prob" bottom: "label" top: "loss" }',
-            {"x": (3, 4), "label": (3,)},
+            'layer { name: "loss" type: "MultinomialLogisticLoss" bottom: "p" bottom: "label" top: "loss" }',
+            {"p": (3, 4), "label": (3,)},
             integers={"label": 4},
+            differentiable=False,  # random inputs are no probabilities
         ),
     )
 
@@ -147,8 +147,7 @@ class InfogainLoss(Loss, type="InfogainLoss", block="infogain_loss_param"):
 
     examples = (
         Example(
-            'layer { name: "loss" type: "InfogainLoss" bottom: "x" bottom: "label" bottom: "H" top: "loss"\n'
-            "        propagate_down: true propagate_down: false propagate_down: false }",
+            'layer { name: "loss" type: "InfogainLoss" bottom: "x" bottom: "label" bottom: "H" top: "loss" }',
             {"x": (3, 4), "label": (3,), "H": (1, 1, 4, 4)},
             integers={"label": 4, "H": 3},
         ),

@@ -126,11 +126,13 @@ def check_labels(x: Shape, label: Shape, axis: int) -> None:
         )
 
 
-def check_one_label(x: Shape, label: Shape) -> None:
+def check_one_label(x: Shape, label: Shape, bottom: int = 1) -> None:
     """ShapeError unless there is one label for each item of the batch."""
-    check_batch(x, label)
+    check_batch(x, label, bottom)
     if count(label) != label[0]:
-        raise ShapeError(f"the labels are {show(label)}; one label for each of the {x[0]} items is wanted.", bottom=1)
+        raise ShapeError(
+            f"the labels are {show(label)}; one label for each of the {x[0]} items is wanted.", bottom=bottom
+        )
 
 
 def check_same_count(x: Shape, other: Shape, bottom: int = 1) -> None:

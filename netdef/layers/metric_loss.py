@@ -41,7 +41,7 @@ class ContrastiveLoss(Loss, type="ContrastiveLoss", block="contrastive_loss_para
 
     def infer(self, a: Shape, b: Shape, like: Shape) -> Shape:
         check_features(a, b)
-        check_one_label(a, like)
+        check_one_label(a, like, 2)
         return ()
 
     def apply(self, w: tuple[Array, ...], a: Array, b: Array, like: Array, *, ctx: Context) -> Array:

@@ -11,7 +11,7 @@ from ..layer import Array, Context, Example, Layer
 from ..lazy import jnp, lax
 from ..schema import param
 from ..shape import Shape, ShapeError, axis_of, count, show
-from .loss import check_batch, check_labels, check_one_label, check_same_count, look_up
+from .loss import check_labels, check_one_label, check_same_count, look_up
 
 
 class Accuracy(Layer, type="Accuracy", block="accuracy_param"):
@@ -376,8 +376,7 @@ class PairVerificationAccuracy(Layer, type="PairVerificationAccuracy", block="pa
 
     def infer(self, a: Shape, b: Shape, like: Shape) -> list[Shape]:
         check_same_count(a, b)
-        check_batch(a, like, 2)
-        check_one_label(a, like)
+        check_one_label(a, like, 2)
         return [(), ()][: max(1, len(self.top))]
 
     def apply(self, w: tuple[Array, ...], a: Array, b: Array, like: Array, *, ctx: Context) -> list[Array]:
