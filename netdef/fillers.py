@@ -143,8 +143,7 @@ class Uniform(Filler, type="uniform"):
 
 
 class Gaussian(Filler, type="gaussian"):
-    """Normal with `mean` and `std`; with `sparse` s >= 0 an element is kept with probability s / shape[0], else it is
-    0.
+    """Normal with `mean` and `std`; with `sparse` s >= 0 an element is kept with probability s / shape[0], or is 0.
 
     `sparse` is meant as the number of inputs that reach each output.  Source: GaussianFiller."""
 
@@ -173,8 +172,11 @@ class _ByRow(Filler):
     """Fillers that treat each row (index of axis 0) as a vector."""
 
     def check(self, shape: Shape) -> None:
-        if not shape:
-            raise ShapeError(f'a filler "{self.type}" needs a parameter with an axis, and this one is one number.')
+        if not shape or any(d < 1 for d in shape):
+            raise ShapeError(
+                f'a filler "{self.type}" needs a parameter of one row at least, and this one is {show(shape)}; '
+                "give another filler, such as a constant."
+            )
 
     def over(self, values: Any, by: Any) -> Any:
         """Rows divided by one number each."""
@@ -182,8 +184,7 @@ class _ByRow(Filler):
 
 
 class PositiveUnitball(_ByRow, type="positive_unitball"):
-    """Uniform on [0, 1), then every row divided by its sum, so that a row adds up to 1.  Source:
-    PositiveUnitballFiller."""
+    """Uniform on [0, 1), then every row divided by its sum, to add up to 1.  Source: PositiveUnitballFiller."""
 
     def fill(self, draw: Draw, shape: Shape) -> Any:
         values = draw.uniform(shape)
@@ -198,7 +199,7 @@ class GaussianUnitball(_ByRow, type="gaussian_unitball"):
         return self.over(values, draw.np.sqrt(draw.np.square(values).reshape(shape[0], -1).sum(axis=1) + 1e-12))
 
 
-class _ByVariance(Filler):
+class _ByVariance(_ByRow):
     """Fillers that keep the variance of signals the same from layer to layer."""
 
     variance_norm: VarianceNorm = param("Which number of connections counts.", default=VarianceNorm.FAN_IN)
@@ -240,8 +241,7 @@ class Msra(_ByVariance, type="msra"):
 class Bilinear(Filler, type="bilinear"):
     """The kernel of bilinear interpolation, for a Deconvolution that upsamples: (o, i, k, k), every filter the same.
 
-    Source: BilinearFiller.  Upsampling by f takes kernel_size 2 f - f % 2, stride f, pad ceil((f - 1) / 2), group =
-    channels.
+    Source: BilinearFiller. To upsample by f: kernel_size 2 f - f % 2, stride f, pad ceil((f - 1) / 2), group: channels.
     """
 
     def check(self, shape: Shape) -> None:

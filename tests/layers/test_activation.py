@@ -1,0 +1,56 @@
+"""Activations beyond their recorded cases: derivatives at kinks, large values, layers that Caffe lacks."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from netdef.layers.activation import ELU, GELU, ReLU, ReLU6, SiLU, Swish
+from netdef.layers.activation import PReLU as PReLULayer
+from netdef.shape import ShapeError
+
+
+def slope(layer, at, w=()):
+    return jax.grad(lambda x: jnp.sum(layer.apply(w, x, ctx=None)))(jnp.asarray(at, jnp.float32)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("layer", "at", "slopes"),
+    [
+        (ReLU(), [-1.0, 0.0, 2.0], [0.0, 0.0, 1.0]),
+        (ReLU(negative_slope=0.25), [-1.0, 0.0, 2.0], [0.25, 0.25, 1.0]),
+        (ReLU6(), [-1.0, 0.0, 2.0, 6.0, 7.0], [0.0, 0.0, 1.0, 0.0, 0.0]),
+        (ELU(alpha=0.5), [0.0, 1.0, 100.0], [0.5, 1.0, 1.0]),
+    ],
+)
+def test_derivatives_at_kinks_are_those_of_caffe(layer, at, slopes):
+    assert slope(layer, at) == slopes
+
+
+def test_a_relu_hands_on_what_is_not_a_number():
+    y = ReLU().apply((), jnp.array([jnp.nan, -1.0]), ctx=None)
+    assert np.isnan(y[0]) and y[1] == 0
+
+
+def test_relu6_and_gelu_and_silu():
+    x = jnp.array([-3.0, -1.0, 0.5, 6.5])
+    assert ReLU6().apply((), x, ctx=None).tolist() == [0.0, 0.0, 0.5, 6.0]
+    gelu = [-0.0040497, -0.1586553, 0.3457312, 6.5]  # x P(X <= x), from a table of the normal distribution
+    np.testing.assert_allclose(GELU().apply((), x, ctx=None), gelu, atol=1e-6)
+    near = GELU(approximate=True).apply((), x, ctx=None)
+    np.testing.assert_allclose(near, gelu, atol=1e-3)
+    assert not np.allclose(near, gelu, atol=1e-6)
+    np.testing.assert_allclose(SiLU().apply((), x, ctx=None), Swish(beta=1.0).apply((), x, ctx=None), rtol=1e-6)
+
+
+def test_prelu_slopes_are_of_channels_or_of_all():
+    x = jnp.full((2, 3, 2), -1.0)
+    assert [w.shape for w in PReLULayer().weights((2, 3, 2))] == [(3,)]
+    assert [w.shape for w in PReLULayer(channel_shared=True).weights((2, 3, 2))] == [()]
+    y = PReLULayer().apply((jnp.array([1.0, 2.0, 3.0]),), x, ctx=None)
+    assert y[1, :, 1].tolist() == [-1.0, -2.0, -3.0]
+    with pytest.raises(ShapeError, match="2 axes or more.* 7 has 1") as caught:
+        PReLULayer().infer((7,))
+    assert caught.value.bottom == 0

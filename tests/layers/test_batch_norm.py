@@ -1,0 +1,235 @@
+"""Batch normalisation beyond recorded cases: what each dialect stores, its own gradient, frozen and grouped batches.
+
+Two batches of one channel, [1, 2, 3, 6] and [0, 4, 4, 8], and then the input 5, with 0.9 of the old kept: the numbers
+were computed by hand from each fork's source.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from netdef.fillers import Constant, HostDraw
+from netdef.layers.batch_norm import BatchNorm, normalise, plain_normalise
+from netdef.layers.bn import BN, BNDialect, BNMode
+from netdef.shape import UNKNOWN, ShapeError
+
+ONE = Constant(value=1.0)
+BATCHES = jnp.array([[1.0, 2.0, 3.0, 6.0], [0.0, 4.0, 4.0, 8.0]])[:, :, None, None]  # (batch, n, 1, 1)
+FIVE = jnp.full((1, 1, 1), 5.0)
+
+
+@dataclass
+class Given:
+    train: bool = True
+    updates: dict = field(default_factory=dict)
+
+    def update(self, i, value):
+        self.updates[i] = value
+
+
+def start(layer, channels=1):
+    return tuple(jnp.asarray(w.filler.fill(HostDraw(0), w.shape)) for w in layer.weights((4, channels, 1)))
+
+
+def after(layer, w, x):
+    """Weights after a batch in phase TRAIN."""
+    given = Given()
+
+    def run(w, x):
+        layer.apply(w, x, ctx=given)
+        return given.updates
+
+    updates = jax.jit(run)(w, x)
+    for i, value in updates.items():
+        assert value.shape == w[i].shape
+    return tuple(updates.get(i, v) for i, v in enumerate(w))
+
+
+def trained(layer):
+    w = start(layer)
+    for x in BATCHES:
+        w = after(layer, w, x)
+    return w
+
+
+def answer(layer, w, x=FIVE):
+    y = layer.apply(w, x, ctx=Given(train=False))
+    return (y[0] if isinstance(y, list) else y)[0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("layer", "stored", "y"),
+    [
+        (BatchNorm(moving_average_fraction=0.9), (6.7, 14.8666667, 1.9), 0.5268344),
+        (BatchNorm(moving_average_fraction=0.9, use_weight_bias=True), (6.7, 14.8666667, 1.9, 1, 0), 0.5268344),
+        (BatchNorm(moving_average_fraction=0.9, scale_bias=True), (3.1, 5.2666667, 1, 1, 0), 0.8279141),
+        (BN(slope_filler=ONE), (1, 0, 0.67, 0.8934623), 3.8686916),
+        (BN(slope_filler=ONE, dialect=BNDialect.HAPPYNEAR_CUDNN), (1, 0, 3.87, 10.03), 0.3568024),
+        (BN(slope_filler=ONE, dialect=BNDialect.YJXIONG), (1, 0, 0.67, 1.925), 4.33 / 1.925005**0.5),
+        (BN(scale_filler=ONE, decay=0.95), (1, 0, 0.3425, 1.46875), 3.8430756),
+    ],
+)
+def test_what_each_dialect_stores_and_what_it_makes_of_it(layer, stored, y):
+    w = trained(layer)
+    np.testing.assert_allclose([float(v.reshape(())) for v in w], stored, rtol=1e-6)
+    np.testing.assert_allclose(answer(layer, w), y, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shapes", "kinds"),
+    [
+        (BatchNorm(), [(3,), (3,), (1,)], ["stat"] * 3),
+        (BatchNorm(scale_filler=ONE), [(3,), (3,), (1,), (3,), (3,)], ["stat"] * 3 + ["param"] * 2),
+        (BatchNorm(bias_filler=ONE), [(3,), (3,), (1,), (3,), (3,)], ["stat"] * 3 + ["param"] * 2),
+        (BatchNorm(filler=ONE), [(3,), (3,), (1,), (3,), (3,)], ["stat"] * 3 + ["param"] * 2),
+        (BN(), [(1, 3)] * 4, ["param", "param", "stat", "stat"]),
+        (BN(moving_average=True), [(1, 3, 1, 1)] * 4, ["param", "param", "stat", "stat"]),
+        (BN(shift_filler=ONE), [(1, 3, 1, 1)] * 2, ["param", "param"]),
+        (BN(bn_mode=BNMode.INFERENCE), [(1, 3, 1, 1)] * 2, ["param", "param"]),
+    ],
+)
+def test_blobs_in_the_order_of_each_dialect(layer, shapes, kinds):
+    made = layer.weights((2, 3, 4, 4))
+    assert [w.shape for w in made] == shapes
+    assert [w.kind for w in made] == kinds
+    assert {w.lr_mult for w in made if w.kind == "stat"} <= {0.0}
+    assert layer.weights((UNKNOWN, UNKNOWN))[0].shape[-1 if len(shapes[0]) < 3 else 1] is UNKNOWN
+
+
+def test_fillers_of_scale_and_shift():
+    value = lambda layer, i: float(start(layer)[i].reshape(-1)[0])
+    assert [value(BatchNorm(scale_bias=True), i) for i in (2, 3, 4)] == [1, 1, 0]
+    assert [value(BatchNorm(filler=Constant(value=3), bias_filler=Constant(value=2)), i) for i in (2, 3, 4)] == [
+        0,
+        3,
+        2,
+    ]
+    assert [value(BN(), i) for i in range(4)] == [0, 0, 0, 1]
+    assert [value(BN(scale_filler=Constant(value=3), shift_filler=ONE), i) for i in range(2)] == [3, 1]
+
+
+X = 3 + jax.random.normal(jax.random.key(0), (6, 3, 4, 5))
+DY = jax.random.normal(jax.random.key(1), X.shape)
+SCALE, SHIFT = jnp.array([1.0, -2.0, 0.5]), jnp.array([0.0, 1.0, 2.0])
+
+
+@pytest.mark.parametrize("shape", [(6, 3, 4, 5), (120, 3)])
+def test_own_gradient_equals_that_of_the_plain_form(shape):
+    x, dy = X.reshape(shape), DY.reshape(shape)
+    objective = lambda f: lambda *given: jnp.vdot(f(*given, 0.01)[0], dy)
+    own = jax.jit(jax.grad(objective(normalise()), (0, 1, 2)))(x, SCALE, SHIFT)
+    plain = jax.jit(jax.grad(objective(plain_normalise), (0, 1, 2)))(x, SCALE, SHIFT)
+    for got, want in zip(own, plain, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+def test_a_large_mean_leaves_the_variance_its_digits():
+    y, mean, var = normalise()(X + 1000, SCALE, SHIFT, 0.0)
+    want, _, want_var = plain_normalise(np.asarray(X, np.float64), SCALE, SHIFT, 0.0)
+    np.testing.assert_allclose(var, want_var, rtol=1e-3)
+    np.testing.assert_allclose(y, want, atol=5e-3)
+    np.testing.assert_allclose(mean, np.asarray(X).mean((0, 2, 3)) + 1000, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        BatchNorm(use_global_stats=True),
+        BatchNorm(use_global_stats=True, scale_bias=True),
+        BN(slope_filler=ONE, frozen=True),
+        BN(slope_filler=ONE, frozen=True, dialect=BNDialect.YJXIONG),
+    ],
+)
+def test_a_frozen_layer_keeps_its_statistics_and_acts_as_in_test(layer):
+    w = tuple(v + 0.5 for v in start(layer, 3))
+    assert after(layer, w, X) == w
+    first = lambda y: y[0] if isinstance(y, list) else y
+    train, test = (first(layer.apply(w, X, ctx=Given(train))) for train in (True, False))
+    assert (train == test).all()
+    dx = jax.grad(lambda x: jnp.vdot(first(layer.apply(w, x, ctx=Given())), DY))(X)
+    ratio = np.asarray(dx / DY)  # a fixed factor of each channel
+    np.testing.assert_allclose(ratio, ratio[:1, :, :1, :1] + 0 * ratio, rtol=1e-4)
+
+
+def test_frozen_bn_trains_neither_scale_nor_shift():
+    layer = BN(slope_filler=ONE, frozen=True)
+    gradients = jax.grad(lambda w: jnp.vdot(layer.apply(w, X, ctx=Given())[0], DY))(start(layer, 3))
+    assert all((g == 0).all() for g in gradients)
+
+
+def test_use_global_stats_false_learns_in_phase_test_too():
+    given = Given(train=False)
+    BatchNorm(use_global_stats=False).apply(start(BatchNorm(), 3), X, ctx=given)
+    assert float(given.updates[2][0]) == 1.0
+
+
+def test_without_statistics_test_divides_by_the_root_of_eps():
+    layer = BatchNorm(eps=0.25)
+    np.testing.assert_allclose(answer(layer, start(layer)), 10.0)  # Caffe: the factor of 0 counts as statistics of 0
+
+
+def test_nvidias_first_batch_is_copied_and_loaded_statistics_are_not_lost():
+    layer = BatchNorm(scale_bias=True, moving_average_fraction=0.9)
+    first = after(layer, start(layer), BATCHES[0])
+    np.testing.assert_allclose([float(first[0][0]), float(first[1][0])], [3.0, 14 / 3], rtol=1e-6)
+    loaded = (jnp.array([1.0]), jnp.array([2.0]), *start(layer)[2:])
+    np.testing.assert_allclose(after(layer, loaded, BATCHES[0])[0], [0.9 * 1 + 0.1 * 3], rtol=1e-6)
+
+
+def test_items_in_groups_have_their_own_statistics():
+    layer, w = BatchNorm(stats_batch_size=4, moving_average_fraction=0.9), start(BatchNorm())
+    both = jnp.concatenate(BATCHES)
+    given = Given()
+    y = layer.apply(w, both, ctx=given)
+    parts = [BatchNorm().apply(w, x, ctx=Given()) for x in BATCHES]
+    np.testing.assert_allclose(y, jnp.concatenate(parts), rtol=1e-6)
+    stored = [float(given.updates[i][0]) for i in range(3)]
+    np.testing.assert_allclose(stored, (6.7, 14.8666667, 1.9), rtol=1e-6)  # as if one came after the other
+    with pytest.raises(ShapeError, match="batch of 6 is no multiple of `stats_batch_size`, 4") as caught:
+        layer.infer((6, 3))
+    assert caught.value.field == "stats_batch_size"
+
+
+def test_intels_relu():
+    y = BatchNorm(relu=True).apply(start(BatchNorm()), BATCHES[0], ctx=Given())
+    assert float(y.min()) == 0.0 and float(y.max()) > 1.5
+
+
+def test_a_blob_of_one_axis_is_one_channel_and_one_value_has_no_bias_correction():
+    w = after(BatchNorm(), start(BatchNorm()), BATCHES[0].reshape(4))
+    assert [float(v[0]) for v in w] == [3.0, pytest.approx(14 / 3), 1.0]
+    assert [float(v[0]) for v in after(BatchNorm(), start(BatchNorm()), jnp.full((1, 1), 7.0))] == [7.0, 0.0, 1.0]
+    with pytest.raises(ShapeError, match="a batch axis") as caught:
+        BatchNorm().infer(())
+    assert caught.value.bottom == 0
+
+
+def test_segnet_uses_the_batch_in_both_phases_or_scale_and_shift_alone():
+    x, w = BATCHES[0], (jnp.full((1, 1, 1, 1), 2.0), jnp.full((1, 1, 1, 1), 10.0))
+    learn = BN(scale_filler=ONE, top=("y", "mean", "var"))
+    y, mean, var = learn.apply(w, x[..., None], ctx=Given(train=False))
+    np.testing.assert_allclose(y[:, 0, 0, 0], 10 + 2 * (np.array([1, 2, 3, 6]) - 3) / 3.5**0.5, rtol=1e-6)
+    assert (float(mean.reshape(())), float(var.reshape(()))) == (3.0, 3.5)
+    assert learn.infer((4, 3, 5, 5)) == [(4, 3, 5, 5), (1, 3, 1, 1), (1, 3, 1, 1)]
+    inference = BN(bn_mode=BNMode.INFERENCE)
+    assert inference.apply(w, x, ctx=Given())[0][:, 0, 0].tolist() == [12.0, 14.0, 16.0, 22.0]
+
+
+@pytest.mark.parametrize("layer", [BN(top=("y", "mean")), BN(bn_mode=BNMode.INFERENCE, top=("y", "mean"))])
+def test_more_tops_are_of_a_learning_segnet_alone(layer):
+    with pytest.raises(ShapeError, match="2 tops, but only a BN of SegNet") as caught:
+        layer.infer((4, 3, 5, 5))
+    assert caught.value.field == "top"
+
+
+def test_moving_average_false_uses_the_batch_in_phase_test():
+    layer = BN(scale_filler=ONE, moving_average=False)
+    given = Given(train=False)
+    y = layer.apply(start(layer), BATCHES[0], ctx=given)[0]
+    np.testing.assert_allclose(y.mean(), 0, atol=1e-6)
+    assert given.updates == {}

@@ -1,0 +1,78 @@
+"""Scale, Bias and Axpy beyond their recorded cases: scalars, limits, shapes that do not fit."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from netdef.layers.scale import Axpy, Bias, Scale
+from netdef.shape import UNKNOWN, ShapeError
+
+X = jnp.arange(24.0).reshape(2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("fields", "shape"),
+    [
+        ({}, (3,)),
+        ({"axis": 0}, (2,)),
+        ({"axis": -1}, (4,)),
+        ({"num_axes": -1}, (3, 4)),
+        ({"num_axes": 0}, ()),
+        ({"axis": 0, "num_axes": 3}, (2, 3, 4)),
+    ],
+)
+def test_shape_of_what_is_learned(fields, shape):
+    layer = Scale(bias_term=True, **fields)
+    assert [w.shape for w in layer.weights((2, 3, 4))] == [shape, shape]
+    scale = jnp.arange(1.0, 1 + np.prod(shape, dtype=int)).reshape(shape)
+    axis = fields.get("axis", 1) % 3
+    wide = scale.reshape(*(1,) * axis, *shape, *(1,) * (3 - axis - len(shape))) if shape else scale
+    np.testing.assert_allclose(layer.apply((scale, -scale), X, ctx=None), X * wide - wide)
+    np.testing.assert_allclose(Bias(**fields).apply((scale,), X, ctx=None), X + wide)
+
+
+def test_a_number_as_second_bottom_fits_any_axis():
+    assert Scale(axis=7).infer((2, 3, 4), ()) == (2, 3, 4)
+    assert (Scale(axis=7).apply((), X, jnp.float32(2), ctx=None) == 2 * X).all()
+    assert [w.shape for w in Scale(bias_term=True).weights((2, 3, 4), (3,))] == [(3,)]
+    assert Bias().weights((2, 3, 4), (3,)) == []
+
+
+def test_limits_of_a_scale():
+    layer = Scale(num_axes=0, min_value=0.5, max_value=2)
+    values = [float(layer.apply((jnp.float32(s),), jnp.ones((1, 1)), ctx=None)[0, 0]) for s in (0.1, 1.0, 3.0)]
+    assert values == [0.5, 1.0, 2.0]
+    slope = jax.grad(lambda s: layer.apply((s,), jnp.ones((1, 1)), ctx=None)[0, 0])
+    assert (float(slope(0.1)), float(slope(1.0))) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("layer", "bottoms", "field", "bottom", "words"),
+    [
+        (Scale(axis=3), [(2, 3, 4)], "axis", None, ["`axis` is 3", "2x3x4"]),
+        (Scale(axis=2, num_axes=2), [(2, 3, 4)], "num_axes", None, ["2 from axis 2", "2x3x4", "1 or less"]),
+        (Bias(), [(2, 3, 4), (4,)], None, 1, ["second input is 4", "2x3x4", "has 3"]),
+        (Bias(axis=2), [(2, 3, 4), (4, 5)], None, 1, ["4x5", "has 4"]),
+        (Axpy(), [(2, 4), (2, 3, 4), (2, 3, 4)], None, 0, ["2x4", "2x3x4", "2x3"]),
+        (Axpy(), [(2, 3, 4, 1), (2, 3, 4, 5), (2, 3, 4, 5)], None, 0, ["2x3x4x1", "2x3x1x1"]),
+        (Axpy(), [(2, 3), (2, 3, 4), (2, 3, 5)], None, 2, ["2x3x4", "2x3x5"]),
+    ],
+)
+def test_shapes_that_do_not_fit(layer, bottoms, field, bottom, words):
+    with pytest.raises(ShapeError) as caught:
+        layer.infer(*bottoms)
+    assert (caught.value.field, caught.value.bottom) == (field, bottom)
+    assert [w for w in words if w not in caught.value.detail] == []
+
+
+def test_unknown_dimensions_find_no_fault():
+    assert Axpy().infer((UNKNOWN, 3), (UNKNOWN, 3, 4), (5, 3, 4)) == (UNKNOWN, 3, 4)
+    assert Scale().infer((2, UNKNOWN, 4), (9,)) == (2, UNKNOWN, 4)
+
+
+def test_axpy_takes_factors_without_spatial_axes():
+    a, z = jnp.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), jnp.ones_like(X)
+    assert (Axpy().apply((), a, X, z, ctx=None) == a[:, :, None] * X + 1).all()
