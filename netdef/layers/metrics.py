@@ -26,6 +26,7 @@ class Accuracy(Layer, type="Accuracy", block="accuracy_param"):
     as right and reads foreign memory for the second.
     """
 
+    is_metric = True
     n_bottoms = (2, 3)
     n_tops = (1, 2)
 
@@ -149,6 +150,7 @@ class BinaryAccuracy(Layer, type="BinaryAccuracy", block="binary_accuracy_param"
     Source: own.  Differs: Caffe has no such layer.
     """
 
+    is_metric = True
     n_bottoms = 2
 
     threshold: float = param("Values above it count as yes.", default=0.5)
@@ -184,6 +186,7 @@ class Average(enum.Enum):
 class _Confusion(Layer):
     """Counts of right and wrong decisions: a class by the highest score, or yes and no by a threshold."""
 
+    is_metric = True
     n_bottoms = 2
     n_tops = (1, 2)
 
@@ -280,6 +283,7 @@ class F1(_Confusion, type="F1", block="f1_param"):
 class _Error(Layer):
     """A mean over all values of two blobs of one count."""
 
+    is_metric = True
     n_bottoms = 2
 
     def infer(self, a: Shape, b: Shape) -> Shape:
@@ -359,6 +363,7 @@ class PairVerificationAccuracy(Layer, type="PairVerificationAccuracy", block="pa
     Source: own, after the protocol of Labeled Faces in the Wild.  Differs: Caffe has no such layer.
     """
 
+    is_metric = True
     n_bottoms = 3
     n_tops = (1, 2)
 
