@@ -26,7 +26,7 @@ from .metrics import Recorder
 from .nets import Nets, nets_of
 from .params import Layout, arrays_of, layout, put_arrays
 from .plan import Plan
-from .step import State, initial, make_run, make_single, make_step
+from .step import State, batch_shapes, initial, loops_well, make_run, make_single, make_step
 from .testing import Tester, refuse_inputs
 
 LONG_STEP = {"cpu": 2e8, "gpu": 2e10, "tpu": 2e10}  # multiply-adds of a step that needs no company in its dispatch
@@ -111,8 +111,10 @@ def _prepare(nets: Nets, end: int, seed: int, folder: Path, on_event: Callable[[
     parts = layout(net)
     key = jax.random.fold_in(jax.random.key(seed), 0)
     feed = Feed(net, seed=seed)
+    state, fixed = _first_state(solver, model, parts), arrays_of(model, parts.fixed)
     step = make_step(net, solver, parts, key)
     k = _steps_per_dispatch(net, solver)
+    k = k if k == 1 or loops_well(step, state, fixed, batch_shapes(net, solver.iter_size)) else 1
     batches = solver.test_iter or (0,) * len(nets.tests)
     testers = [Tester(test, n, seed, net) for test, n in zip(nets.tests, batches, strict=False)]
     return Run(
@@ -120,8 +122,8 @@ def _prepare(nets: Nets, end: int, seed: int, folder: Path, on_event: Callable[[
         net=net,
         model=model,
         layout=parts,
-        fixed=arrays_of(model, parts.fixed),
-        state=_first_state(solver, model, parts),
+        fixed=fixed,
+        state=state,
         feed=feed,
         testers=testers,
         plan=Plan(solver, end, bool(testers)),

@@ -185,6 +185,19 @@ def make_run(step: Step) -> Callable[..., tuple[State, Metrics]]:
     return jax.jit(run, donate_argnums=0)
 
 
+def batch_shapes(net: Net, iter_size: int) -> dict[str, Any]:
+    """What the step takes: {blob: (iter_size, batch, ...)}, as shapes."""
+    return {name: jax.ShapeDtypeStruct((iter_size, *(net.blobs[name].shape or ())), jnp.float32) for name in net.inputs}
+
+
+def loops_well(step: Step, *arguments: Any) -> bool:
+    """Whether the step is as fast in a compiled loop as alone.  On a CPU, XLA runs convolutions that stand in a loop
+    without its threaded kernels, seven times slower and more."""
+    if jax.default_backend() != "cpu":
+        return True
+    return "conv_general_dilated" not in str(jax.make_jaxpr(step)(*arguments))
+
+
 def make_single(step: Step) -> Callable[..., tuple[State, Metrics]]:
     """As `make_run` for k = 1, without a loop around the step: for steps that are long anyway."""
 
