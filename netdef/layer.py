@@ -116,6 +116,7 @@ class Layer(Block):
     is_metric: ClassVar[bool] = False  # its tops are to be looked at; no gradient comes from them
     is_input: ClassVar[bool] = False  # its tops are fed from outside: Input and the data layers
     is_data: ClassVar[bool] = False  # reads files; has `top_shapes(locate)` in place of `infer`
+    runs: ClassVar[bool] = True  # False: can be read and checked, and compiling it is an error
     # Caffe's backward pass reads what stands in the layer's top by then: its "sign" or its "value".  A layer that
     # works in place further down has overwritten it, unless it `keeps_sign` of every number.
     reads_back: ClassVar[str | None] = None

@@ -196,6 +196,11 @@ def _filled(weight: Weight, seed: int, owner: Owner) -> jax.Array:
 
 def _refuse_unknown(net: Net) -> None:
     for node in net.layers:
+        if not node.layer.runs:
+            raise NetdefError(
+                f"layer `{node.name}`: layers of type {node.type} can be read and checked, but not run yet; take it out, "
+                "for instance with `exclude { }`, and work on the blobs that it takes"
+            )
         for top in node.tops:
             if not known(net.shapes.get(top)):
                 why = next((d.detail for d in net.diagnostics if d.code == "unavailable"), f"layer `{node.name}`")

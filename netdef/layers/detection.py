@@ -10,7 +10,6 @@ import enum
 import math
 from typing import Any
 
-from ..language.diagnostics import NetdefError
 from ..layer import Array, Context, Example, Layer
 from ..lazy import jnp, np
 from ..schema import Block, param
@@ -189,13 +188,7 @@ class SaveOutput(Block):
 
 
 class _NotComputed(Layer):
-    """Decoded and checked, but not run yet."""
-
-    def apply(self, w: tuple[Array, ...], *bottoms: Array, ctx: Context) -> Array:
-        raise NetdefError(
-            f"layer `{self.name}`: layers of type {self.type} can be read and checked, but not run yet; "
-            "take it out, for instance with `exclude { }`, and work on the blobs that it takes."
-        )
+    runs = False
 
 
 def _check_predictions(priors: Shape, loc: Shape, conf: Shape, num_classes: int, share_location: bool) -> Dim:
@@ -257,6 +250,14 @@ class MultiBoxLoss(_NotComputed, Loss, type="MultiBoxLoss", block="multibox_loss
 
     n_bottoms = 4
 
+    examples = (
+        Example(
+            'layer { name: "loss" type: "MultiBoxLoss" bottom: "loc" bottom: "conf" bottom: "priors" bottom: "truth"\n'
+            '        top: "loss" multibox_loss_param { num_classes: 3 code_type: CENTER_SIZE } }',
+            {"loc": (2, 24), "conf": (2, 18), "priors": (1, 2, 24), "truth": (1, 1, 5, 8)},
+        ),
+    )
+
     num_classes: int = param("Number of classes, the background's among them.", at_least=1)
     loc_loss_type: LocLossType = param("Loss of coordinates.", default=LocLossType.SMOOTH_L1)
     conf_loss_type: ConfLossType = param("Loss of confidences.", default=ConfLossType.SOFTMAX)
@@ -301,6 +302,15 @@ class DetectionOutput(_NotComputed, type="DetectionOutput", block="detection_out
 
     n_bottoms = 3
 
+    examples = (
+        Example(
+            'layer { name: "found" type: "DetectionOutput" bottom: "loc" bottom: "conf" bottom: "priors" top: "found"\n'
+            "        detection_output_param { num_classes: 3 code_type: CENTER_SIZE keep_top_k: 200\n"
+            "                                 nms_param { nms_threshold: 0.45 top_k: 400 } } }",
+            {"loc": (2, 24), "conf": (2, 18), "priors": (1, 2, 24)},
+        ),
+    )
+
     num_classes: int = param("Number of classes, the background's among them.", at_least=1)
     share_location: bool = param("Whether all classes share the coordinates of a box.", default=True)
     background_label_id: int = param("Class of the background; -1: there is none.", default=0, at_least=-1)
@@ -327,6 +337,14 @@ class DetectionEvaluate(_NotComputed, type="DetectionEvaluate", block="detection
     """
 
     n_bottoms = 2
+
+    examples = (
+        Example(
+            'layer { name: "eval" type: "DetectionEvaluate" bottom: "found" bottom: "truth" top: "eval"\n'
+            "        detection_evaluate_param { num_classes: 3 } }",
+            {"found": (1, 1, 9, 7), "truth": (1, 1, 5, 8)},
+        ),
+    )
 
     num_classes: int = param("Number of classes, the background's among them.", at_least=1)
     background_label_id: int = param("Class of the background; -1: there is none.", default=0, at_least=-1)

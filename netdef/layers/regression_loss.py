@@ -42,6 +42,7 @@ class L1Loss(Loss, type="L1Loss"):
         Example(
             'layer { name: "loss" type: "L1Loss" bottom: "x" bottom: "target" top: "loss" }',
             {"x": (3, 4), "target": (3, 4)},
+            differentiable=False,  # a kink
         ),
     )
 

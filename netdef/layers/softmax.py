@@ -75,7 +75,7 @@ class SoftmaxWithLoss(SoftmaxAxis, Loss, type="SoftmaxWithLoss", block="softmax_
             integers={"label": 5},
         ),
         Example(
-            'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "x" bottom: "label" top: "loss" top: "prob"\n'
+            'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "x" bottom: "label" top: "loss"\n'
             "        loss_param { ignore_label: 0 label_smoothing: 0.1 } }",
             {"x": (2, 5, 2, 3), "label": (2, 1, 2, 3)},
             integers={"label": 5},
