@@ -23,6 +23,7 @@ from .syntax import (
     Conditional,
     Index,
     Interpolation,
+    Let,
     ListValue,
     Message,
     Reference,
@@ -71,6 +72,13 @@ class TooMuch(Fault):
     """Going on would cost more; nothing catches it before the whole expansion ends."""
 
 
+class Told(Fault):
+    """There is no value because of a fault that was reported before."""
+
+
+UNKNOWN = object()  # the value of a name whose expression was at fault
+
+
 @dataclass
 class Scope:
     """The names of a block, and those of the blocks around it; `places` tells where each was defined."""
@@ -80,6 +88,7 @@ class Scope:
     templates: dict[str, tuple[Template, Scope]] = field(default_factory=dict)
     places: dict[str, Span] = field(default_factory=dict)
     source: Source | None = None  # of an imported file
+    body: Message | None = None
 
     def define(self, name: str, place: Span, value: Any = None, template: tuple[Template, Scope] | None = None) -> None:
         """Errors: a name that this block has already."""
@@ -112,6 +121,16 @@ class Scope:
             scope = scope.outer
         return None
 
+    def later(self, name: str) -> Span | None:
+        """Where a name is defined further down in one of these blocks."""
+        scope: Scope | None = self
+        while scope is not None:
+            for item in scope.body.fields if scope.body else ():
+                if isinstance(item, Let) and item.name == name:
+                    return item.name_span
+            scope = scope.outer
+        return None
+
     def names(self) -> list[str]:
         return list(self.values) + (self.outer.names() if self.outer else [])
 
@@ -135,18 +154,25 @@ NUMBERS = {"inf": math.inf, "nan": math.nan}
 def reference(node: Reference, scope: Scope, budget: Budget) -> Any:
     found = scope.value(node.name)
     if found is not None:
+        if found[0] is UNKNOWN:
+            raise Told(codes.UNKNOWN_NAME, node.span, "")
         return found[0]
     if node.name in BOOLEANS or node.name in NUMBERS:
         return (BOOLEANS | NUMBERS)[node.name]
     if node.name.isupper():
         return Word(node.name)
     detail = f"No `let`, loop or template defines `{node.name}` here."
+    if below := scope.later(node.name):
+        place = Related("defined here", below)
+        raise Fault(
+            codes.UNKNOWN_NAME, node.span, f"`{node.name}` is defined only below.", place, hint="move the `let` up"
+        )
     hint = did_you_mean(node.name, scope.names()) or f'for a text, write "{node.name}"'
     raise Fault(codes.UNKNOWN_NAME, node.span, detail, hint=hint)
 
 
 def list_value(node: ListValue, scope: Scope, budget: Budget) -> tuple:
-    return tuple(evaluate(item, scope, budget) for item in node.items)
+    return checked(tuple(evaluate(item, scope, budget) for item in node.items), node.span, budget)
 
 
 def interpolation(node: Interpolation, scope: Scope, budget: Budget) -> Any:
@@ -231,17 +257,18 @@ def combined(node: Binary, left: Any, right: Any, budget: Budget) -> Any:
         return checked(joined, node.span, budget)
     if sign == "*" and isinstance(left, (str, tuple)) and isinstance(right, int) and not isinstance(right, bool):
         if size(left) * max(right, 1) > LONGEST:
-            raise Fault(codes.TOO_MUCH, node.span, f"This is longer than {LONGEST}.")
+            raise Fault(codes.TOO_MUCH, node.span, f"A text or list can be at most {LONGEST} long.")
         return checked(left * right, node.span, budget)
     detail = f"`{sign}` cannot join {describe(left)} and {describe(right)}."
     hint = (
-        "write str(...) round the number" if sign == "+" and isinstance(left, str) != isinstance(right, str) else None
+        "write str(...) around the number" if sign == "+" and isinstance(left, str) != isinstance(right, str) else None
     )
     raise Fault(codes.BAD_OPERATION, node.span, detail, hint=hint)
 
 
 def arithmetic(node: Binary, left: Any, right: Any, budget: Budget) -> Any:
-    if node.operator == "**" and abs(right) * math.log2(abs(left) + 2) > 1100:
+    whole = isinstance(left, int) and isinstance(right, int)
+    if node.operator == "**" and whole and abs(right) * math.log2(abs(left) + 1) > 1000:
         raise Fault(codes.TOO_MUCH, node.span, f"{left} ** {right} is too large a number.")
     try:
         value = ARITHMETIC[node.operator](left, right)

@@ -14,7 +14,7 @@ from typing import Any
 from . import codes, imports
 from . import settings as overrides
 from .diagnostics import Related, Report
-from .evaluate import Budget, Fault, Scope, TooMuch, Word, condition, describe, evaluate
+from .evaluate import UNKNOWN, Budget, Fault, Scope, Told, TooMuch, Word, condition, describe, evaluate
 from .source import Source, Span
 from .spelling import did_you_mean
 from .syntax import (
@@ -68,6 +68,7 @@ class Expander:
         self.importer = imports.Importer(source, report, load, self.definitions)
         self.active: list[Template] = []
         self.depth = 0
+        self.faults = 0
 
     def file(self, document: Document) -> list[Field]:
         """The plain fields of the whole file."""
@@ -89,8 +90,9 @@ class Expander:
         return scope
 
     def fault(self, fault: Fault, via: Span | None) -> None:
-        if fault.code is codes.UNKNOWN_NAME and self.importer.failed:
-            return  # it may be one of those that could not be imported
+        self.faults += 1
+        if isinstance(fault, Told) or fault.code is codes.UNKNOWN_NAME and self.importer.failed:
+            return  # the name may be one of those that could not be imported
         span = fault.span if fault.span.via else with_via(fault.span, via)
         self.report.add(fault.code, span, fault.detail, *fault.related, hint=fault.hint)
 
@@ -109,6 +111,7 @@ class Expander:
         if self.depth > DEEPEST:
             detail = f"Blocks, templates and loops are nested more than {DEEPEST} levels deep here."
             raise TooMuch(codes.TOO_DEEP, with_via(body.span, via), detail)
+        scope.body = body
         templates = [item for item in body.fields if type(item) is Template]
         rest = iter(
             templates + [item for item in body.fields if type(item) is not Template] if templates else body.fields
@@ -121,7 +124,7 @@ class Expander:
                     if kind is Field:
                         self.field(item, scope, via, out)
                     elif kind is Let:
-                        self.let(item, scope, top)
+                        self.let(item, scope, via, top)
                     elif kind is For:
                         self.loop(item, scope, via, out)
                     elif kind is If:
@@ -139,12 +142,18 @@ class Expander:
                 del self.active[active:]
         self.depth -= 1
 
-    def let(self, let: Let, scope: Scope, top: bool) -> None:
-        value = evaluate(let.value, scope, self.budget)
+    def let(self, let: Let, scope: Scope, via: Span | None, top: bool) -> None:
         if top:
             self.settable.append(let.name)
-            if let.name in self.settings:
-                value = overrides.converted(self.settings[let.name], value)
+        try:
+            value = evaluate(let.value, scope, self.budget)
+        except TooMuch:
+            raise
+        except Fault as fault:
+            self.fault(fault, via)
+            value = UNKNOWN
+        if top and let.name in self.settings:
+            value = overrides.converted(self.settings[let.name], value)
         scope.define(let.name, let.name_span, value)
 
     def loop(self, loop: For, scope: Scope, via: Span | None, out: list[Field]) -> None:
@@ -154,7 +163,7 @@ class Expander:
             raise Fault(codes.NOT_A_LIST, loop.values.span, f"This is {describe(values)}, not a list.", hint=hint)
         here = with_via(loop.head, via)
         for value in values:
-            self.budget.step(here)
+            self.budget.step(here, 3)
             inner = Scope(scope, {loop.name: value}, places={loop.name: loop.name_span})
             self.statements(loop.body, inner, here, out)
 
@@ -216,10 +225,13 @@ class Expander:
             hint = f"write {template.name} {{ {names} }}"
             raise Fault(codes.TEMPLATE_WITHOUT_BLOCK, field.span, detail, place, hint=hint)
         given: list[Field] = []
+        before = self.faults
         self.statements(field.value, Scope(scope), via, given)
+        if self.faults > before:
+            return  # an argument that is at fault is not missing
         inner = self.bound(field, template, given, home)
         here = with_via(field.name_span, via)
-        self.budget.step(here)
+        self.budget.step(here, 15)
         self.active.append(template)
         self.statements(template.body, inner, here, out)
         self.active.pop()

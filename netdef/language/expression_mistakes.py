@@ -61,15 +61,17 @@ def explain(p: Parsing, symbols: list[str], ahead: Ahead) -> SyntaxFault:
         return in_head_of_template(p, p.values[begin or 0], bracket, last, ahead)
     closes = ahead.kind == "end" or ahead.text in "})]>"
     if ahead.text in INSTEAD and not (ahead.text == "!" and p.source.text.startswith("!=", ahead.start)):
-        detail = f"`{ahead.text}` has no meaning in an expression."
+        twice = p.source.text.startswith(ahead.text, ahead.end)
+        detail = f"`{ahead.text * (1 + twice)}` has no meaning in an expression."
         hint = f"write {INSTEAD[ahead.text]}"
-        return SyntaxFault(codes.BAD_EXPRESSION, ahead.start, ahead.end, detail, hint=hint)
+        return SyntaxFault(codes.BAD_EXPRESSION, ahead.start, ahead.end + twice, detail, hint=hint)
     if last in BEFORE_VALUE:
         return value_missing(p, kind, begin, last, ahead)
     if bracket is not None and closes or bracket is not None and ahead.text == "{":
         return unclosed(p, bracket)
-    if kind == "DOLLAR" and ahead.kind == "end" and begin is not None:
-        start = p.values[begin].start
+    start = p.values[begin].start if begin is not None else ahead.start
+    other_line = ahead.kind == "word" and "\n" in p.source.text[start : ahead.start]
+    if kind == "DOLLAR" and begin is not None and (ahead.kind == "end" or other_line):
         detail = "This `${` is never closed."
         return SyntaxFault(codes.UNCLOSED_INTERPOLATION, start, start + 2, detail, hint="close it with }")
     if ahead.kind == "sign" and ahead.text in "<>" or p.source.text.startswith(("==", "!=", "<=", ">="), ahead.start):
@@ -92,8 +94,7 @@ def value_missing(p: Parsing, kind: str, begin: int | None, last: str, ahead: Ah
         at = ahead.start
         return SyntaxFault(codes.BAD_EXPRESSION, max(at - 2, 0), at + 1, "There is no expression between `${` and `}`.")
     token = p.values[-1]
-    after = {"DOLLAR": "${", "COMMA": "the comma", "LPAREN": "(", "LBRACKET": "["}.get(last, token.text.split()[0])
-    shown = after if last == "COMMA" else f"`{after}`"
+    shown = "the comma" if last == "COMMA" else f"`{' '.join(token.text.split())}`"
     return SyntaxFault(codes.BAD_EXPRESSION, token.start, token.end, f"After {shown} a value is missing.")
 
 
@@ -136,9 +137,8 @@ def in_head_of_template(p: Parsing, keyword: Token, bracket: Token | None, last:
 def bad_statement(p: Parsing, name: Token, ahead: Ahead) -> SyntaxFault | None:
     """A field name that was meant to begin a statement, going by what follows it on the line."""
     text = p.source.text
-    if ahead.kind not in ("word", "string") or "\n" in text[name.end : ahead.start]:
-        return None
-    if (name.text == "import") != (ahead.kind == "string") and name.text != "import":
+    starts = ahead.kind == "word" or ahead.text and ahead.text in "!("
+    if name.text not in STATEMENTS or not starts or "\n" in text[name.end : ahead.start]:
         return None
     end = text.find("\n", ahead.start)
     line = text[name.start : end if end >= 0 else len(text)]
@@ -148,4 +148,6 @@ def bad_statement(p: Parsing, name: Token, ahead: Ahead) -> SyntaxFault | None:
     if name.text == "let" and "=" in line:
         before, _, after = line.partition("=")
         hint = f"write {before.rstrip()}: {after.strip()}"
+    if ahead.text == "!":
+        hint = "write not for !"
     return SyntaxFault(codes.BAD_STATEMENT, name.start, end, detail, hint=hint)

@@ -68,8 +68,8 @@ def cut(text: str, start: int, end: int) -> Iterator[tuple[str | None, int, int]
         if match["close"] is None:
             at, begins = match.end(), match.start()
             detail = "This `${` has no `}` in its text."
-            if at < end and text[at] in "\"'\\":
-                detail += "  Inside `${...}`, texts stand in the other kind of quotes."
+            if at == end or text[at] in "\"'\\":
+                detail += "  Texts inside `${...}` stand in the other kind of quotes."
             raise SyntaxFault(
                 codes.UNCLOSED_INTERPOLATION, begins, begins + 2, detail, hint="write $${ for the signs ${"
             )

@@ -195,6 +195,8 @@ def unquoted(p: Parsing, ahead: Ahead) -> SyntaxFault:
 
 
 def after_name(p: Parsing, name: Token, ahead: Ahead) -> SyntaxFault:
+    if fault := expression_mistakes.bad_statement(p, name, ahead):
+        return fault
     text = p.source.text
     starts_field = ahead.kind == "word" and re.compile(r"\s*[:{<]").match(text, ahead.end)
     if ahead.text == "=":
@@ -324,10 +326,12 @@ def indent(text: str, at: int) -> int:
 def too_deep(p: Parsing, most: int) -> SyntaxFault | None:
     """The fault of more open blocks and lists than `most`, if there are."""
     levels = sum(p.tables.symbols[state] in OPENERS for state in p.states)
-    if levels <= most:
+    if levels <= most and len(p.states) <= 5 * most:
         return None
-    token = next(value for value in reversed(p.values) if getattr(value, "kind", "") in OPENERS)
-    detail = f"{levels} blocks and lists are open here; at most {most} can be."
+    token = next(value for value in reversed(p.values) if getattr(value, "text", ""))
+    detail = f"{levels} blocks, lists and parentheses are open here; at most {most} can be."
+    if levels <= most:
+        detail = "This is nested too deeply to be read; give names to its parts."
     return SyntaxFault(codes.TOO_DEEP, token.start, token.end, detail)
 
 

@@ -39,7 +39,7 @@ def count(diagnostics: Iterable[Diagnostic]) -> str:
 
 
 def to_json(diagnostics: Iterable[Diagnostic]) -> list[dict[str, Any]]:
-    """One dict for each: code, severity, message, file, line, column, end, hint, related, and where it was used (via)."""
+    """One dict for each: code, severity, message, file, line, column, end, hint, related, and its uses (via)."""
     return [
         {"code": d.code, "severity": d.severity, "message": d.message}
         | place(d.span)
@@ -72,6 +72,12 @@ def uses(span: Span | None) -> list[Span]:
     return found
 
 
+def how(use: Span) -> str:
+    """What put something into its place: a loop, an import or the use of a template."""
+    keyword = use.source.text[use.start : use.end].split(None, 1)[:1]
+    return {"for": "repeated", "import": "imported"}.get("".join(keyword), "used")
+
+
 def render_one(diagnostic: Diagnostic, color: bool) -> str:
     paint = painter(color)
     severity, code = diagnostic.severity, paint("gutter", f"[{diagnostic.code}]")
@@ -93,7 +99,7 @@ def render_one(diagnostic: Diagnostic, color: bool) -> str:
         for use in shown:
             if use is chain[-1] and len(chain) > MOST_USES:
                 lines.append(f"  ... through {len(chain) - MOST_USES} more ...")
-            lines.append(f"  {paint('related', 'used here:')} {use}")
+            lines.append(f"  {paint('related', how(use) + ' here:')} {use}")
             lines += snippet(use, paint, "related")
     for message, span in diagnostic.related:
         lines.append(f"  {paint('related', message + ':')} {span}")
