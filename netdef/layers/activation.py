@@ -13,6 +13,8 @@ from ..shape import Shape, ShapeError, show
 from .elementwise import Elementwise, example
 from .engine import Engine, engine
 
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+
 
 class ReLU(Elementwise, type="ReLU", block="relu_param"):
     """y = x where x > 0, negative_slope * x elsewhere; with a slope it is the leaky ReLU.
@@ -93,6 +95,20 @@ class ELU(Elementwise, type="ELU", block="elu_param"):
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
         below = jnp.where(x > 0, 0.0, x)  # keeps exp from overflowing where its result is not taken
         return jnp.where(x > 0, x, self.alpha * jnp.expm1(below))
+
+
+class SELU(Elementwise, type="SELU", aliases=("SeLu",)):
+    """y = 1.0507 x where x > 0, 1.0507 * 1.6733 (exp(x) - 1) elsewhere: keeps a mean of 0 and a variance of 1.
+
+    Bottoms: x (any shape).  Tops: y, as x.
+    Source: Klambauer et al. 2017; soeaver's fork calls it SeLu.  Differs: BVLC Caffe has no such layer.
+    """
+
+    examples = example("SELU")
+
+    def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
+        below = jnp.where(x > 0, 0.0, x)
+        return SELU_SCALE * jnp.where(x > 0, x, SELU_ALPHA * jnp.expm1(below))
 
 
 class Sigmoid(Elementwise, type="Sigmoid", block="sigmoid_param"):

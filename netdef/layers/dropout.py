@@ -6,7 +6,18 @@ from ..layer import Array, Context, Example, Layer
 from ..lazy import jax, jnp
 from ..schema import param
 from ..shape import Shape, ShapeError, count
+from .activation import SELU_ALPHA, SELU_SCALE
 from .engine import Engine, engine
+
+
+def some_are_kept(ratio: float, x: Shape) -> Shape:
+    """x, if not every value is dropped."""
+    if ratio >= 1:
+        raise ShapeError(
+            f"`dropout_ratio` is {ratio:g}, which keeps nothing; give a number from 0 to below 1.",
+            field="dropout_ratio",
+        )
+    return x
 
 
 def mask(key: Array, kept: float, shape: Shape) -> Array:
@@ -51,12 +62,7 @@ class Dropout(Layer, type="Dropout", block="dropout_param"):
     )
 
     def infer(self, x: Shape) -> Shape:
-        if self.dropout_ratio >= 1:
-            raise ShapeError(
-                f"`dropout_ratio` is {self.dropout_ratio:g}, which keeps nothing; give a number from 0 to below 1.",
-                field="dropout_ratio",
-            )
-        return x
+        return some_are_kept(self.dropout_ratio, x)
 
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
         kept = 1.0 - self.dropout_ratio
@@ -66,3 +72,33 @@ class Dropout(Layer, type="Dropout", block="dropout_param"):
             return x
         grown = 1.0 if not self.scale_train else kept**-0.5 if self.sqrt_scale else 1.0 / kept
         return jnp.where(mask(ctx.rng(), kept, x.shape), x * grown, 0.0)
+
+
+class AlphaDropout(Layer, type="AlphaDropout", aliases=("SeLuDropout",), block="dropout_param"):
+    """Dropout for SELU: in phase TRAIN values become its lower limit with probability `dropout_ratio`, and the whole is
+    then put on a line that keeps mean 0 and variance 1; y = x in TEST.
+
+    Bottoms: x (any shape).  Tops: y, as x.
+    Source: Klambauer et al. 2017; soeaver's fork calls it SeLuDropout.  Differs: BVLC Caffe has no such layer.
+    """
+
+    dropout_ratio: float = param("Probability that a value is dropped.", default=0.5, at_least=0, at_most=1)
+
+    examples = (
+        Example(
+            'layer { name: "drop" type: "AlphaDropout" bottom: "x" top: "x" dropout_param { dropout_ratio: 0.1 } }',
+            {"x": (2, 3, 4, 4)},
+            differentiable=False,
+        ),
+    )
+
+    def infer(self, x: Shape) -> Shape:
+        return some_are_kept(self.dropout_ratio, x)
+
+    def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
+        kept, limit = 1.0 - self.dropout_ratio, -SELU_ALPHA * SELU_SCALE
+        if not ctx.train or kept == 1:
+            return x
+        factor = (kept + limit**2 * kept * (1 - kept)) ** -0.5  # of the variance that is left
+        dropped = jnp.where(mask(ctx.rng(), kept, x.shape), x, limit)
+        return factor * (dropped - limit * (1 - kept))

@@ -97,7 +97,7 @@ class Scale(_Broadcast, type="Scale", block="scale_param"):
             {"x": (2, 3, 4, 4)},
         ),
         Example(
-            'layer { name: "s" type: "Scale" bottom: "x" bottom: "s" top: "y" scale_param { axis: 0 } }',
+            'layer { name: "y" type: "Scale" bottom: "x" bottom: "s" top: "y" scale_param { axis: 0 } }',
             {"x": (2, 3, 4, 4), "s": (2, 3)},
         ),
     )

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from netdef.layers.activation import ELU, GELU, ReLU, ReLU6, SiLU, Swish
+from netdef.layers.activation import ELU, GELU, SELU, ReLU, ReLU6, SiLU, Swish
 from netdef.layers.activation import PReLU as PReLULayer
 from netdef.shape import ShapeError
 
@@ -54,3 +54,10 @@ def test_prelu_slopes_are_of_channels_or_of_all():
     with pytest.raises(ShapeError, match="2 axes or more.* 7 has 1") as caught:
         PReLULayer().infer((7,))
     assert caught.value.bottom == 0
+
+
+def test_selu_keeps_mean_0_and_variance_1():
+    x = np.random.default_rng(0).standard_normal(200_000).astype(np.float32)
+    y = np.asarray(SELU().apply((), jnp.asarray(x), ctx=None))
+    assert abs(y.mean()) < 0.01 and abs(y.var() - 1) < 0.02
+    assert slope(SELU(), [0.0, 1.0, 100.0]) == pytest.approx([1.0507 * 1.67326, 1.0507, 1.0507], rel=1e-4)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from netdef.layers.dropout import Dropout, mask
+from netdef.layers.dropout import AlphaDropout, Dropout, mask
 from netdef.shape import ShapeError
 
 X = jnp.ones((100, 7, 30))
@@ -67,3 +67,14 @@ def test_a_ratio_that_keeps_nothing():
     with pytest.raises(ShapeError, match="`dropout_ratio` is 1, which keeps nothing") as caught:
         Dropout(dropout_ratio=1).infer((2, 3))
     assert caught.value.field == "dropout_ratio"
+
+
+def test_alpha_dropout_keeps_mean_0_and_variance_1():
+    x = jnp.asarray(np.random.default_rng(0).standard_normal(200_000), jnp.float32)
+    layer = AlphaDropout(dropout_ratio=0.25)
+    y = np.asarray(layer.apply((), x, ctx=Given(True)))
+    assert abs(y.mean()) < 0.01 and abs(y.var() - 1) < 0.02
+    assert abs(np.unique(y, return_counts=True)[1].max() / y.size - 0.25) < 0.01  # all dropped ones are equal
+    assert (layer.apply((), x, ctx=Given(False)) == x).all()
+    with pytest.raises(ShapeError, match="`dropout_ratio` is 1"):
+        AlphaDropout(dropout_ratio=1).infer((2, 3))
