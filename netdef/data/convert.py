@@ -1,0 +1,238 @@
+"""Writing data sets: LMDB as Caffe reads it, HDF5, numpy arrays; a conversion that was broken off goes on where it was.
+
+    with open_sink(Path("faces.lmdb")) as sink:
+        convert(records, range(records.size), sink)
+
+Records go to a place beside the target, `faces.lmdb.partial`, which takes its name when it is whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..caffe_proto import messages
+from ..language.diagnostics import NetdefError
+from ..lazy import np
+from .base import need
+from .image_layer import Corrupt, Record, Records
+
+COMMIT = 500  # records that are written at a time; as many at most are lost when a conversion is broken off
+Numbered = tuple[int, Record, bytes | None]  # number in the source, record, and the file to be stored as it is
+
+
+class Sink(ABC):
+    """Where records go.  `done` is how many records of the source an earlier conversion has seen to."""
+
+    done = 0
+    errors: tuple[type[Exception], ...] = (OSError,)  # what a failed write raises
+
+    def __init__(self, target: Path):
+        self.target = target
+        self.partial = target.with_name(target.name + ".partial")
+
+    @abstractmethod
+    def put(self, records: Sequence[Numbered]) -> None:
+        """Write numbered records; the bytes are those of the image file, to be stored as they are."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the files; what was put is safe."""
+
+    def finish(self) -> None:
+        """All records are there: give the data set its name."""
+        self.close()
+        if self.target.is_dir():
+            shutil.rmtree(self.target)
+        os.replace(self.partial, self.target)
+
+    def discard(self) -> None:
+        """Begin anew."""
+        if self.partial.is_dir():
+            shutil.rmtree(self.partial)
+        else:
+            self.partial.unlink(missing_ok=True)
+
+    def __enter__(self) -> Sink:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class LmdbSink(Sink):
+    """A database of Datums with the keys 00000000, 00000001, ..."""
+
+    def __init__(self, target: Path, resume: bool):
+        super().__init__(target)
+        if not resume:
+            self.discard()
+        lmdb = need("lmdb", "caffe", "writing LMDB databases")
+        self._full = lmdb.MapFullError
+        self._env = lmdb.open(str(self.partial), map_size=1 << 26)
+        self.errors = (OSError, lmdb.Error)
+        with self._env.begin() as txn, txn.cursor() as cursor:
+            self.done = int(cursor.key()) + 1 if cursor.last() else 0
+
+    def put(self, records: Sequence[Numbered]) -> None:
+        packed = [(f"{number:08d}".encode(), _datum(record, file)) for number, record, file in records]
+        while True:
+            try:
+                with self._env.begin(write=True) as txn:
+                    for key, value in packed:
+                        txn.put(key, value)
+                return
+            except self._full:
+                self._env.set_mapsize(2 * self._env.info()["map_size"])
+
+    def close(self) -> None:
+        self._env.close()
+
+    def finish(self) -> None:
+        self._env.sync(True)
+        super().finish()
+        (self.target / "lock.mdb").unlink(missing_ok=True)
+
+
+def _datum(record: Record, file: bytes | None) -> bytes:
+    label = int(record.labels[0]) if record.labels else 0
+    if file is not None:
+        return messages().Datum(data=file, label=label, encoded=True).SerializeToString()
+    c, h, w = record.image.shape
+    datum = messages().Datum(channels=c, height=h, width=w, label=label)
+    if record.image.dtype == np.uint8:
+        datum.data = record.image.tobytes()
+    else:
+        datum.float_data.extend(np.asarray(record.image, np.float32).ravel().tolist())
+    return datum.SerializeToString()
+
+
+class Hdf5Sink(Sink):
+    """An HDF5 file with the datasets `data` and `label`, and beside it the list that HDF5Data names as its source."""
+
+    def __init__(self, target: Path, resume: bool):
+        super().__init__(target)
+        if not resume:
+            self.discard()
+        h5py = need("h5py", "caffe", "writing HDF5 files")
+        self._file = h5py.File(self.partial, "a")
+        self.done = int(self._file.attrs.get("netdef_done", 0))
+
+    def put(self, records: Sequence[Numbered]) -> None:
+        images = _stack(records)
+        labels = [np.array(column, np.float32) for column in zip(*(r.labels for _, r, _ in records), strict=True)]
+        start = int(self._file.attrs.get("netdef_rows", 0))
+        for name, rows in {"data": images, **{f"label{i or ''}": column for i, column in enumerate(labels)}}.items():
+            if name not in self._file:
+                row = rows.shape[1:]
+                self._file.create_dataset(name, (0, *row), rows.dtype, maxshape=(None, *row), chunks=(64, *row))
+            self._file[name].resize(start + len(rows), 0)
+            self._file[name][start:] = rows
+        self._file.flush()
+        self._file.attrs["netdef_rows"] = start + len(records)
+        self._file.attrs["netdef_done"] = records[-1][0] + 1
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def finish(self) -> None:
+        super().finish()
+        self.target.with_name(self.target.name + ".txt").write_text(f"{self.target.resolve()}\n")
+
+
+class NpzSink(Sink):
+    """One .npz file with the arrays `data` and `label`; it is held in memory until it is whole."""
+
+    def __init__(self, target: Path, resume: bool):
+        super().__init__(target)
+        self.discard()
+        self._records: list[Numbered] = []
+
+    def put(self, records: Sequence[Numbered]) -> None:
+        self._records += records
+
+    def close(self) -> None:
+        self._records = []
+
+    def finish(self) -> None:
+        arrays = {"data": _stack(self._records)}
+        columns = list(zip(*(r.labels for _, r, _ in self._records), strict=True))
+        arrays |= {f"label{i or ''}": np.array(column) for i, column in enumerate(columns)}
+        with self.partial.open("wb") as file:
+            np.savez(file, **arrays)
+        super().finish()
+
+
+def _stack(records: Sequence[Numbered]) -> Any:
+    first = records[0][1]
+    for _, record, _ in records:
+        if record.image.shape != first.image.shape:
+            shapes = ["x".join(map(str, r.image.shape)) for r in (record, first)]
+            raise NetdefError(f"{record.name} is {shapes[0]}, but {first.name} is {shapes[1]}; give --resize HxW.")
+    return np.stack([record.image for _, record, _ in records])
+
+
+SINKS = {"lmdb": LmdbSink, "hdf5": Hdf5Sink, "npz": NpzSink}
+
+
+def kind_of(target: Path) -> str:
+    """ "lmdb", "hdf5" or "npz" by the name of the target."""
+    return {".h5": "hdf5", ".hdf5": "hdf5", ".npz": "npz"}.get(target.suffix, "lmdb")
+
+
+def open_sink(target: Path, kind: str | None = None, resume: bool = True) -> Sink:
+    """A sink that writes `target`; with `resume` it goes on with what an earlier conversion has left."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return SINKS[kind or kind_of(target)](target, resume)
+
+
+def convert(
+    records: Records,
+    order: Sequence[int],
+    sink: Sink,
+    *,
+    encoded: bool = False,
+    skip_corrupt: bool = False,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[str]:
+    """Write the records in this order, and give what was wrong with those that were left out.
+
+    Errors: Corrupt for a broken record, unless they are skipped; NetdefError with target and record if a disk is full.
+    """
+    broken: list[str] = []
+    chosen = list(order)
+    for start in range(sink.done, len(chosen), COMMIT):
+        batch = []
+        for i, raw in enumerate(records.read(chosen[start : start + COMMIT]), start):
+            try:
+                record = records.decode(raw)
+            except Corrupt as error:
+                if not skip_corrupt:
+                    raise
+                broken.append(str(error))
+                continue
+            file = raw[1].read_bytes() if encoded and isinstance(raw, tuple) and isinstance(raw[1], Path) else None
+            batch.append((i, record, file))
+        if batch:
+            _guarded(sink, batch[0][0], lambda batch=batch: sink.put(batch))
+        progress(min(start + COMMIT, len(chosen)))
+    _guarded(sink, len(chosen), sink.finish)
+    return broken
+
+
+def _guarded(sink: Sink, record: int, write: Callable[[], None]) -> None:
+    try:
+        write()
+    except sink.errors as error:
+        full = getattr(error, "errno", None) == errno.ENOSPC or "space" in str(error).lower()
+        what = "the disk is full" if full else str(error).split("\n")[0][:160]
+        raise NetdefError(
+            f"{sink.target}: writing record {record} failed: {what}.  "
+            f"What was written before is kept in {sink.partial}; make room and run the same command again."
+        ) from error

@@ -1,0 +1,30 @@
+"""A contact sheet: images side by side in one PNG."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from ..lazy import np
+from .base import need
+
+MARGIN = 2  # pixels between images
+
+
+def contact_sheet(images: Any, path: Path, columns: int = 0) -> None:
+    """Write images (n, c, h, w) of any range as one PNG; each is stretched from its darkest to its brightest value.
+
+    Three channels are taken as B, G, R; of any other number the first is shown."""
+    pillow = need("PIL.Image", "images", "writing a contact sheet")
+    n, c, h, w = images.shape
+    columns = columns or math.ceil(math.sqrt(n * h / w)) or 1
+    rows = math.ceil(n / columns)
+    sheet = np.full((rows * (h + MARGIN) - MARGIN, columns * (w + MARGIN) - MARGIN, 3), 255, np.uint8)
+    for i, image in enumerate(images):
+        low, high = float(image.min()), float(image.max())
+        shown = (image - low) * (255 / (high - low) if high > low else 0)
+        shown = shown[::-1] if c == 3 else shown[:1].repeat(3, 0)
+        top, left = i // columns * (h + MARGIN), i % columns * (w + MARGIN)
+        sheet[top : top + h, left : left + w] = shown.transpose(1, 2, 0).round().astype(np.uint8)
+    pillow.fromarray(sheet).save(path)

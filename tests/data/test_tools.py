@@ -1,0 +1,221 @@
+"""`netdef data`: converting, measuring and checking data sets."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import json
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import netdef
+from netdef.caffe_proto import messages
+from netdef.cli import main
+from netdef.data import convert as conversion
+from netdef.data.sources import open_source
+from netdef.data.transform import read_mean
+
+from .conftest import datum, layer, numbered, write_images, write_lmdb
+
+
+@pytest.fixture
+def run(capsys, tmp_path, monkeypatch):
+    """run(words...) -> (exit code, stdout, stderr), in the folder of the test."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: str) -> tuple[int, str, str]:
+        code = main(["data", *map(str, words)])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def size(path: Path) -> tuple[int, int]:
+    with Image.open(path) as image:
+        return image.size
+
+
+@pytest.fixture
+def faces(tmp_path):
+    for i, name in enumerate(("anna", "bob")):
+        write_images(tmp_path / "faces" / name, numbered(5, 3)[i::2])
+    return np.concatenate([numbered(5, 3)[0::2], numbered(5, 3)[1::2]])
+
+
+def all_records(path: Path) -> tuple[np.ndarray, list[int]]:
+    records = open_source(path)
+    found = [records.decode(raw) for raw in records.read(range(records.size))]
+    records.close()
+    return np.stack([r.image for r in found]), [int(r.labels[0]) for r in found]
+
+
+@pytest.mark.parametrize("target", ["out.lmdb", "out.h5", "out.npz"])
+def test_a_folder_becomes_anything(run, faces, target, tmp_path):
+    code, out, _ = run("convert", "faces", target)
+    assert (code, out) == (0, f"{target}: 5 records\n")
+    images, labels = all_records(tmp_path / target)
+    np.testing.assert_array_equal(images, faces)
+    assert labels == [0, 0, 0, 1, 1]
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_lmdb_is_read_by_lmdb_and_protobuf_alone(run, faces, tmp_path):
+    lmdb = pytest.importorskip("lmdb")
+    run("convert", "faces", "out.lmdb")
+    with lmdb.open(str(tmp_path / "out.lmdb"), readonly=True, lock=False) as env, env.begin() as txn:
+        pairs = list(txn.cursor())
+    assert [key for key, _ in pairs] == [b"%08d" % i for i in range(5)]
+    one = messages().Datum.FromString(pairs[3][1])
+    assert (one.channels, one.height, one.width, one.label, one.encoded) == (3, 4, 5, 1, False)
+    assert one.data == faces[3].tobytes()
+
+
+def test_a_net_reads_what_was_written(run, faces, batches):
+    run("convert", "faces", "out.h5")
+    text = layer("HDF5Data", 'hdf5_data_param { source: "out.h5.txt" batch_size: 5 }')
+    batch = batches(text, 1)[0]
+    np.testing.assert_array_equal(batch["data"], faces)
+    assert batch["label"].tolist() == [0, 0, 0, 1, 1]
+
+
+def test_encoded_resized_gray_and_shuffled(run, faces, tmp_path):
+    assert run("convert", "faces", "a.lmdb", "--encoded")[0] == 0
+    np.testing.assert_array_equal(all_records(tmp_path / "a.lmdb")[0], faces)
+    import lmdb
+
+    with lmdb.open(str(tmp_path / "a.lmdb"), readonly=True, lock=False) as env, env.begin() as txn:
+        first = messages().Datum.FromString(next(iter(txn.cursor()))[1])
+    assert first.encoded and first.data == (tmp_path / "faces" / "anna" / "00.png").read_bytes()
+    assert run("convert", "faces", "b.lmdb", "--resize", "6x7", "--gray", "--shuffle")[0] == 0
+    images, labels = all_records(tmp_path / "b.lmdb")
+    assert images.shape == (5, 1, 6, 7) and sorted(labels) == [0, 0, 0, 1, 1]
+
+
+def test_lists_with_a_root(run, tmp_path):
+    write_images(tmp_path / "pictures", numbered(2, 3))
+    (tmp_path / "list.txt").write_text("00.png 4\n01.png 6\n")
+    assert run("convert", "list.txt", "out.npz", "--root", "pictures")[0] == 0
+    assert all_records(tmp_path / "out.npz")[1] == [4, 6]
+
+
+def test_mnist_and_cifar(run, tmp_path):
+    digits = numbered(3, 1, 28, 28)
+    with gzip.open(tmp_path / "train-images-idx3-ubyte.gz", "wb") as file:
+        file.write(struct.pack(">4B3I", 0, 0, 8, 3, 3, 28, 28) + digits.tobytes())
+    with gzip.open(tmp_path / "train-labels-idx1-ubyte.gz", "wb") as file:
+        file.write(struct.pack(">4BI", 0, 0, 8, 1, 3) + bytes([7, 2, 1]))
+    assert run("convert", "train-images-idx3-ubyte.gz", "mnist.lmdb")[0] == 0
+    images, labels = all_records(tmp_path / "mnist.lmdb")
+    np.testing.assert_array_equal(images, digits)
+    assert labels == [7, 2, 1]
+    colors = numbered(4, 3, 32, 32)
+    rows = [bytes([i]) + image[::-1].tobytes() for i, image in enumerate(colors)]  # red first
+    (tmp_path / "data_batch_1.bin").write_bytes(b"".join(rows))
+    assert run("convert", "data_batch_1.bin", "cifar.npz")[0] == 0
+    images, labels = all_records(tmp_path / "cifar.npz")
+    np.testing.assert_array_equal(images, colors)
+    assert labels == [0, 1, 2, 3]
+    (tmp_path / "train-labels-idx1-ubyte.gz").unlink()
+    code, _, err = run("convert", "train-images-idx3-ubyte.gz", "again.lmdb")
+    assert code == 1 and "the labels of train-images-idx3-ubyte.gz are not there" in err
+
+
+@pytest.mark.parametrize("target", ["out.lmdb", "out.h5"])
+def test_a_full_disk_is_named_and_the_conversion_goes_on(run, faces, target, tmp_path, monkeypatch):
+    monkeypatch.setattr(conversion, "COMMIT", 2)
+    sink = conversion.SINKS[conversion.kind_of(Path(target))]
+    put, calls = sink.put, []
+
+    def full(self, records):
+        calls.append(records[0][0])
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        put(self, records)
+
+    monkeypatch.setattr(sink, "put", full)
+    code, _, err = run("convert", "faces", target)
+    assert code == 1 and err.count("\n") == 1
+    assert f"{target}: writing record 2 failed: the disk is full." in err and f"{target}.partial; make room" in err
+    assert not (tmp_path / target).exists()
+    code, out, err = run("convert", "faces", target)
+    assert (code, out) == (0, f"{target}: 5 records\n") and "goes on at record 2 of 5" in err
+    assert calls == [0, 2, 2, 4]  # the first two were not written again
+    np.testing.assert_array_equal(all_records(tmp_path / target)[0], faces)
+
+
+def test_a_target_that_is_there_is_kept(run, faces, tmp_path):
+    (tmp_path / "out.npz").write_text("precious")
+    code, _, err = run("convert", "faces", "out.npz")
+    assert code == 2 and "out.npz is there already" in err and (tmp_path / "out.npz").read_text() == "precious"
+    assert run("convert", "faces", "out.npz", "--force")[0] == 0
+
+
+def test_broken_images_are_named_or_left_out(run, faces, tmp_path):
+    (tmp_path / "faces" / "anna" / "01.png").write_bytes(b"broken")
+    code, _, err = run("convert", "faces", "out.lmdb")
+    assert code == 1 and "anna/01.png does not decode as an image" in err
+    code, out, err = run("convert", "faces", "out.lmdb", "--skip-corrupt")
+    assert (code, out) == (0, "out.lmdb: 4 records, 1 left out\n") and "left out:" in err
+    code, out, _ = run("check", "faces")
+    assert code == 1 and "anna/01.png does not decode" in out and out.endswith("faces: 5 records, 1 broken\n")
+    assert run("check", "out.lmdb")[:2] == (0, "out.lmdb: 4 records, 0 broken\n")
+
+
+def test_several_sizes_need_resizing(run, tmp_path):
+    write_images(tmp_path / "f" / "a", numbered(1, 3))
+    write_images(tmp_path / "f" / "b", numbered(1, 3, 6, 5))
+    code, _, err = run("convert", "f", "out.npz")
+    assert code == 1 and "is 3x6x5, but" in err and "--resize HxW" in err
+    assert "images have 2 shapes" in run("check", "f")[1]
+    assert run("mean", "f", "-o", "m")[0] == 1
+    assert run("convert", "f", "out.npz", "--resize", "4x4")[0] == 0
+    assert run("convert", "f", "x.npz", "--resize", "4")[0] == 2
+
+
+def test_mean(run, faces, tmp_path):
+    code, out, _ = run("mean", "faces", "--output", "m.binaryproto")
+    assert code == 0 and out.startswith("m.binaryproto: the mean of 5 images 3x4x5\nmean_value: ")
+    mean = read_mean((tmp_path / "m.binaryproto").read_bytes(), "m")
+    np.testing.assert_allclose(mean, faces.astype(np.float64).mean(0), rtol=1e-6)
+
+
+def test_the_recorded_mean_file():
+    folder = Path(__file__).parents[1] / "golden" / "data"
+    recorded = read_mean((folder / "mean.binaryproto").read_bytes(), "mean.binaryproto")
+    assert recorded.shape == (3, 56, 46) and recorded.dtype == np.float32
+
+
+def test_stats(run, faces, tmp_path):
+    code, out, _ = run("stats", "faces", "--json", "--sheet", "s.png")
+    found = json.loads(out)
+    assert code == 0 and found["records"] == 5 and found["shapes"] == {"3x4x5": 5}
+    assert found["classes"] == {"0": 3, "1": 2}
+    np.testing.assert_allclose(found["mean"], faces.mean((0, 2, 3)), atol=1e-4)
+    np.testing.assert_allclose(found["deviation"], faces.std((0, 2, 3)), atol=1e-4)
+    assert size(tmp_path / "s.png")[0] > 5
+    out = run("stats", "faces")[1]
+    assert "classes    2, of 2 to 3 records" in out and "in a net   transform_param { mean_value:" in out
+
+
+def test_stats_of_a_net_show_what_it_sees(run, tmp_path):
+    write_lmdb(tmp_path / "db", [datum(image, i) for i, image in enumerate(numbered(4, 3, 8, 8))])
+    beside = "transform_param { crop_size: 5 mirror: true }"
+    text = layer("Data", 'data_param { source: "db" batch_size: 4 backend: LMDB }', beside=beside)
+    (tmp_path / "n.net").write_text(text)
+    code, out, _ = run("stats", "n.net", "--sheet", "s.png")
+    assert code == 0 and "records    4" in out
+    assert size(tmp_path / "s.png") == (2 * 5 + 2, 2 * 5 + 2)
+    code, _, err = run("stats", "n.net", "--layer", "other")
+    assert code == 1 and "n.net has no data layer `other` in phase TRAIN" in err
+
+
+def test_a_source_that_is_not_there(run):
+    code, _, err = run("stats", "nowhere")
+    assert code == 2 and "nowhere" in err
+    with pytest.raises(netdef.NetdefError, match="does not exist"):
+        open_source(Path("nowhere"))
