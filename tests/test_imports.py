@@ -28,7 +28,13 @@ UPWARDS = {  # imports inside a function that go up: conveniences for users, who
     ("data", "compiler"),  # data.batches(path)
 }
 HEAVY = {"jax", "jaxlib", "flax", "optax", "orbax", "numpy", "h5py", "lmdb", "plyvel", "PIL", "google", "rich"}
-LIGHT_UNITS = {unit for unit, rank in RANKS.items() if rank <= 4} | {"compiler", "summary", "explain", "__init__", "cli"}
+LIGHT_UNITS = {unit for unit, rank in RANKS.items() if rank <= 4} | {
+    "compiler",
+    "summary",
+    "explain",
+    "__init__",
+    "cli",
+}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -50,9 +50,7 @@ def test_an_installed_wheel_finds_its_grammar(wheel: Path, tmp_path: Path):
         'print(netdef.load(\'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 } } }\').inputs)'
     )
     environment = {**os.environ, "PYTHONPATH": str(site)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr
     where, grammar, inputs = done.stdout.splitlines()
     assert Path(where).is_relative_to(site)
@@ -67,5 +65,7 @@ def test_extras_say_what_they_are_for():
         *("cuda12", "cuda13", "tpu"),
         *("test", "dev"),
     }
-    pinned = [line for lines in (project["dependencies"], *extras.values()) for line in lines if "<" in line or "==" in line]
+    pinned = [
+        line for lines in (project["dependencies"], *extras.values()) for line in lines if "<" in line or "==" in line
+    ]
     assert not pinned, f"an upper bound keeps users from newer versions: {pinned}"

@@ -1,0 +1,138 @@
+"""The files of examples/: what they describe, that they run, and what comes with them."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import netdef
+from netdef.summary import summarize
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+NETS = sorted(EXAMPLES.glob("*.net"))
+FACES = ["face", "face_bn"]
+
+
+@pytest.mark.parametrize("path", NETS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
+def test_examples_have_no_faults(path: Path, phase: str):
+    net = netdef.load(path, phase=phase)
+    # MNIST is not shipped, so its files may be missing.
+    assert {d.code for d in net.diagnostics} <= ({"unavailable"} if path.stem == "lenet" else set())
+    assert net.solver is not None and net.solver.max_iter > 0
+
+
+@pytest.mark.parametrize("name", FACES)
+def test_face_nets_as_they_are_described(name: str, golden):
+    golden(f"summaries/{name}.txt", f"{summarize(netdef.load(EXAMPLES / f'{name}.net'))}\n")
+
+
+@pytest.mark.parametrize(("name", "convolutions"), [("face", 8), ("face_bn", 7)])
+def test_face_nets_have_the_shape_of_their_origin(name: str, convolutions: int):
+    net = netdef.load(EXAMPLES / f"{name}.net")
+    kinds = [node.type for node in net.layers]
+    assert kinds.count("Convolution") == convolutions
+    assert kinds.count("Pooling") == 4
+    assert kinds.count("BatchNorm") == (4 if name == "face_bn" else 0)
+    assert ("Dropout" in kinds) == (name == "face")
+    assert net.blobs["data"].shape == (64, 1, 50, 50)
+    assert net.blobs["pool4"].shape == (64, 320, 1, 1)
+    assert net.blobs["person"].shape == (64, 14700)
+
+
+@pytest.mark.parametrize(("name", "base_lr"), [("face", 0.01), ("face_bn", 0.05)])
+def test_face_nets_slow_down_at_150000_and_300000_of_420000(name: str, base_lr: float):
+    solver = netdef.load(EXAMPLES / f"{name}.net").solver
+    assert solver.max_iter == 420000
+    rates = [float(solver.rate(iteration, {})) for iteration in (0, 149999, 150001, 299999, 300001, 419999)]
+    assert rates == pytest.approx(
+        [base_lr, base_lr, base_lr / 10, base_lr / 10, base_lr / 100, base_lr / 100], rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("name", FACES)
+def test_face_nets_train_on_random_images(name: str, tmp_path: Path):
+    text = (
+        (EXAMPLES / f"{name}.net")
+        .read_text()
+        .replace("dim: 64", "dim: 2")
+        .replace("14700", "30")
+        .replace("14699", "29")
+    )
+    result = netdef.train(
+        text, max_iter=2, output=tmp_path / "run", set={"solver.display": 1, "solver.test_interval": 0}
+    )
+    losses = [row["loss"] for row in result.history]
+    assert len(losses) == 2 and np.isfinite(losses).all()
+    assert losses[0] == pytest.approx(np.log(30), rel=0.8)  # random weights know nothing of 30 people
+
+
+def test_the_digits_are_what_is_said_of_them():
+    h5py = pytest.importorskip("h5py")
+    count = {}
+    for name in ("train", "test"):
+        with h5py.File(EXAMPLES / "data" / f"digits_{name}.h5") as file:
+            data, label = file["data"][:].astype(np.float32), file["label"][:]
+        assert data.shape[1:] == (1, 8, 8) and label.shape == data.shape[:1]
+        assert set(np.unique(label)) == set(range(10))
+        assert set(np.unique(data * 16)) == set(range(17))
+        count[name] = {image.tobytes() for image in data}
+        assert len(count[name]) == {"train": 1397, "test": 400}[name]
+    assert not count["train"] & count["test"]
+    assert sum(path.stat().st_size for path in (EXAMPLES / "data").glob("*.h5")) < 70_000
+
+
+def script(name: str, *words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, EXAMPLES / name, *map(str, words)], capture_output=True, text=True)
+
+
+def test_mnist_files_become_what_lenet_reads(tmp_path: Path):
+    random = np.random.RandomState(0)
+    for name, count in (("train", 70), ("t10k", 5)):
+        images = random.randint(0, 256, (count, 28, 28)).astype(np.uint8)
+        labels = (np.arange(count) % 10).astype(np.uint8)
+        packed = struct.pack(">4I", 0x803, count, 28, 28) + images.tobytes()
+        (tmp_path / f"{name}-images-idx3-ubyte.gz").write_bytes(gzip.compress(packed))
+        (tmp_path / f"{name}-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, count) + labels.tobytes())
+    done = script("mnist_to_hdf5.py", tmp_path, tmp_path / "data")
+    assert done.returncode == 0, done.stderr
+    shutil.copy(EXAMPLES / "lenet.net", tmp_path)
+    net = netdef.load(tmp_path / "lenet.net")
+    assert not net.diagnostics
+    # the parameters of Caffe's LeNet: 20 x 1 x 5 x 5 + 20, 50 x 20 x 5 x 5 + 50, 800 x 500 + 500, 500 x 10 + 10
+    assert summarize(net).parameters == 520 + 25_050 + 400_500 + 5_010
+    batch = next(netdef.data.batches(tmp_path / "lenet.net", phase="TEST"))
+    assert batch["data"].shape == (100, 1, 28, 28)
+    np.testing.assert_array_equal(batch["data"][:5] * 256, images[:, None])
+    np.testing.assert_array_equal(batch["label"][:5], labels)
+
+
+def test_mnist_files_that_are_missing_are_named(tmp_path: Path):
+    done = script("mnist_to_hdf5.py", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("neither train-images-idx3-ubyte nor")
+    assert script("mnist_to_hdf5.py").stderr.startswith("usage:")
+
+
+def test_faces_are_listed_by_person(tmp_path: Path):
+    for person, count in (("ada", 12), ("ben", 2), ("cy", 1), ("nobody", 0)):
+        (tmp_path / "faces" / person).mkdir(parents=True)
+        for i in range(count):
+            (tmp_path / "faces" / person / f"{i:02}.JPG").write_bytes(b"")
+    (tmp_path / "faces" / "ada" / "notes.txt").write_text("no image")
+    done = script("face_list.py", tmp_path / "faces", tmp_path / "lists")
+    assert done.stdout == f"3 people, 13 images to train on and 2 to test, listed in {tmp_path / 'lists'}\n"
+    assert (tmp_path / "lists" / "people.txt").read_text().split() == ["ada", "ben", "cy"]
+    labels = {
+        name: [line.rsplit(" ", 1)[1] for line in (tmp_path / "lists" / f"faces_{name}.txt").read_text().splitlines()]
+        for name in ("train", "test")
+    }
+    assert labels == {"train": ["0"] * 11 + ["1", "2"], "test": ["0", "1"]}
+    assert "no subfolders" in script("face_list.py", tmp_path / "lists").stderr

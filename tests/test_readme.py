@@ -1,0 +1,133 @@
+"""Every block of the README is run, word by word, and every promise in it that can be measured is."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import netdef
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.S | re.M)
+
+
+def blocks(kind: str) -> list[str]:
+    return [body for name, body in BLOCKS if name == kind]
+
+
+COMMANDS = [line[2:].partition("#")[0].strip() for body in blocks("console") for line in body.splitlines()]
+
+
+def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """A command of the README, with the Python that runs the tests."""
+    name, *words = command.split()
+    program = {"netdef": [sys.executable, "-m", "netdef"], "python": [sys.executable]}[name]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+    done = subprocess.run([*program, *words], capture_output=True, text=True, cwd=folder, env=environment)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder like a fresh checkout, to type the README's commands in."""
+    place = tmp_path_factory.mktemp("readme")
+    shutil.copytree(ROOT / "examples", place / "examples")
+    return place
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> str:
+    """What the first command of the README shows."""
+    assert "netdef train examples/digits.net" in COMMANDS
+    return run("netdef train examples/digits.net", folder).stdout
+
+
+def test_every_block_is_of_a_kind_that_is_tested():
+    assert {name for name, _ in BLOCKS} == {"console", "protobuf", "text", "python"}
+    assert len(BLOCKS) == README.count("```") / 2
+
+
+def test_installing_is_what_the_checks_of_the_project_do():
+    steps = (ROOT / ".ci" / "run").read_text().splitlines()
+    installs = [command for command in COMMANDS if command.startswith(("pip", "python -m pytest"))]
+    assert installs[:3] == ["pip install .", 'pip install ".[test]"', "python -m pytest -n 2"]
+    assert all(command in steps for command in installs[:3])
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(re.findall(r'"\.\[(\w+)\]"', README)) <= set(extras)
+
+
+def test_the_digits_are_learned(trained: str, folder: Path):
+    rows = [json.loads(line) for line in (folder / "runs/Digits/metrics.jsonl").read_text().splitlines()]
+    tests = [row for row in rows if row["phase"] == "test"]
+    assert tests[-1]["accuracy"] >= 0.97
+    losses = [row["loss"] for row in rows if row["phase"] == "train"]
+    assert losses[-1] < losses[0] / 20
+    assert trained.splitlines()[-1].startswith("done: 600 iterations in ")
+
+
+@pytest.mark.parametrize(
+    "command", [c for c in COMMANDS if c.startswith("netdef") and not c.startswith("netdef train")]
+)
+def test_commands(command: str, trained: str, folder: Path):
+    assert run(command, folder).stdout.strip()
+
+
+def test_python(trained: str, folder: Path):
+    script = folder / "readme.py"
+    script.write_text("\n".join(blocks("python")))
+    done = run("python readme.py", folder)
+    assert done.stderr == ""
+    loss = float(next(line for line in done.stdout.splitlines() if line.startswith("loss ")).split()[1])
+    assert loss < 0.5
+    assert (folder / "runs/short/metrics.jsonl").exists()
+
+
+def test_the_net_in_the_text_trains(folder: Path):
+    (folder / "small.net").write_text(blocks("protobuf")[0])
+    run("netdef check small.net --strict", folder)
+    losses = [row["loss"] for row in netdef.train(folder / "small.net", output=folder / "small").history]
+    assert losses[-1] < losses[0] / 3
+
+
+def test_the_fault_is_shown_as_it_is_printed_here(folder: Path):
+    (folder / "small.net").write_text(blocks("protobuf")[0].replace("num_output: 50", "num_outputs: 50"))
+    command = [sys.executable, "-m", "netdef", "check", "small.net"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 2
+    assert blocks("text")[0] in done.stdout
+
+
+def test_a_folder_of_faces(folder: Path):
+    image = pytest.importorskip("PIL.Image")
+    for i in range(12):
+        person = folder / "FOLDER" / f"person{i % 3}"
+        person.mkdir(parents=True, exist_ok=True)
+        image.effect_noise((60 + i, 80), 50 + 20 * (i % 3)).save(person / f"{i}.png")
+    command = next(command for command in COMMANDS if "face_list" in command)
+    assert run(command, folder).stdout.startswith("3 people, 9 images to train on and 3 to test")
+    text = (ROOT / "examples" / "face.net").read_text()
+    shipped = re.search(r'^layer \{\n  name: "faces".*?^\}\n', text, re.S | re.M)
+    assert shipped
+    text = text.replace(shipped[0], blocks("protobuf")[1]).replace("num_output: 14700", "num_output: 3")
+    (folder / "mine.net").write_text(text.replace("batch_size: 64", "batch_size: 3"))
+    run("netdef check mine.net --strict", folder)
+    changes = {"solver.test_iter": 1, "solver.test_interval": 1, "solver.display": 1}
+    history = netdef.train(folder / "mine.net", max_iter=1, output=folder / "mine", set=changes).history
+    assert {row["phase"] for row in history} == {"train", "test"}
+
+
+def test_links_lead_somewhere():
+    for path in re.findall(r"`((?:examples|runs|lists)/[\w./]+)`", README):
+        assert path.startswith(("runs", "lists")) or (ROOT / path).exists(), path
