@@ -91,7 +91,8 @@ def back(parsed: Parsed, state: State, shapes: Mapping[str, Shape] | None = None
     connected = connect(select(program.layers, state), report)
     nodes, inferred = infer(connected.nodes, locator(parsed.folder), report, shapes)
     nodes = mark_gradients(nodes, state.phase, connected.outputs, program.net.force_backward)
-    nodes = mark_overwritten(nodes, report)
+    if not report.has_errors:
+        nodes = mark_overwritten(nodes, report)
     net = Net(
         name=program.net.name,
         phase=state.phase,
@@ -102,7 +103,8 @@ def back(parsed: Parsed, state: State, shapes: Mapping[str, Shape] | None = None
         folder=parsed.folder,
         text=parsed.source.text,
     )
-    check(net, report)
+    if not report.has_errors:  # warnings about a net that is half understood would be noise
+        check(net, report)
     return net
 
 

@@ -110,6 +110,7 @@ class Layer(Block):
     type: ClassVar[str] = ""
     block: ClassVar[str | None] = None
     selector = "type"
+    faulty: ClassVar[bool] = False  # of an instance: its fields have errors, so nothing is concluded from them
     n_bottoms: ClassVar[Arity] = 1
     n_tops: ClassVar[Arity] = 1
     is_loss: ClassVar[bool] = False  # its first top has loss weight 1 unless said otherwise

@@ -214,7 +214,7 @@ def take(
             values[name], spans[name] = decoded[0], places
         first.setdefault(name, field)
     for name, spec in params.items():
-        if spec.required and name not in first:
+        if spec.required and name not in first and not any(nearest(field.name, [spec.name]) for field in rest):
             report.add(
                 codes.MISSING_FIELD,
                 owner or message.span,

@@ -296,7 +296,7 @@ def decode_solver(message: Message, report: Report) -> Solver | None:
     solver = build(cls, values, spans, message.span)
     solver.__dict__["policy"] = build(policy_cls, policy_values, policy_spans, place)
     _check_choices(solver, report)
-    if solver.base_lr is None and policy_cls.name != "multifixed":
+    if message.get("base_lr") is None and policy_cls.name != "multifixed":
         report.add(codes.MISSING_FIELD, place, "`base_lr` must be given here: the learning rate at the start.")
     return solver
 

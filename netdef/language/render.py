@@ -84,7 +84,7 @@ def render_one(diagnostic: Diagnostic, color: bool) -> str:
     head = f"{paint(severity, severity + ':')} {paint('bold', diagnostic.kind.summary)} {code}"
     lines = [f"{paint('bold', str(diagnostic.span))}: {head}" if diagnostic.span else head]
     lines += textwrap.wrap(
-        diagnostic.detail,
+        diagnostic.detail[:1].upper() + diagnostic.detail[1:],
         WIDEST,
         initial_indent="  ",
         subsequent_indent="  ",

@@ -113,6 +113,8 @@ def _counts(layer: Layer) -> list[tuple[str, int, int, int | None, Arity]]:
 
 
 def _check_counts(layer: Layer, report: Report) -> None:
+    if layer.faulty:
+        return
     for what, given, least, most, allowed in _counts(layer):
         if given < least or (most is not None and given > most):
             place: Span | None = layer.span_of(what, most if most is not None and given > most else 0)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from ..graph import Node, Owner, Value
 from ..language import codes
 from ..language.diagnostics import Related, Report
-from ..layer import Layer, Locate, ShareMode, Weight
+from ..layer import Locate, ShareMode, Weight
 from ..shape import Shape, ShapeError, Unavailable, count, show
 from .connect import counts_fit
 
@@ -49,7 +49,7 @@ def _types(
     unknown: list[Shape | None] = [None] * len(node.tops)
     if layer.is_input and all(v.name in given for v in node.tops):
         return [given[v.name] for v in node.tops], ()
-    if any(b is None for b in bottoms) or _lacks_a_field(layer) or not counts_fit(layer):
+    if layer.faulty or any(b is None for b in bottoms) or not counts_fit(layer):
         return unknown, None
     try:
         made = layer.top_shapes(locate) if layer.is_data else layer.infer(*bottoms)  # type: ignore[attr-defined,arg-type]
@@ -70,11 +70,6 @@ def _types(
     _check_specs(node, weights, report)
     _check_fillers(node, weights, report)
     return tops, weights
-
-
-def _lacks_a_field(layer: Layer) -> bool:
-    """Whether a field that must be given is missing: that was reported by `decode`, and nothing follows from it."""
-    return any(spec.required and getattr(layer, name) is None for name, spec in layer.params().items())
 
 
 def _misfit(

@@ -1,0 +1,21 @@
+"""Ten files as people break them: what netdef says, word for word as it is printed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import netdef
+from netdef.language.render import render
+
+BROKEN = sorted((Path(__file__).parent / "broken").glob("*.net"))
+
+
+@pytest.mark.parametrize("path", BROKEN, ids=lambda path: path.stem)
+def test_says_what_is_wrong(path: Path, golden, monkeypatch) -> None:
+    monkeypatch.chdir(path.parent)
+    with pytest.raises(netdef.CompileError) as failure:
+        netdef.load(path.name)
+    assert all(d.line and d.column and d.end for d in failure.value.diagnostics)
+    golden(f"{path.stem}.txt", render(failure.value.diagnostics, color=False))
