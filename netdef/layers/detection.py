@@ -295,12 +295,13 @@ class MultiBoxLoss(_NotComputed, Loss, type="MultiBoxLoss", block="multibox_loss
 class DetectionOutput(_NotComputed, type="DetectionOutput", block="detection_output_param"):
     """Boxes left after suppression of overlapping ones: (image, label, confidence, xmin, ymin, xmax, ymax) each.
 
-    Bottoms: coordinates (n, boxes 4); confidences (n, boxes num_classes); default boxes (1, 2, boxes 4).
+    Bottoms: coordinates (n, boxes 4); confidences (n, boxes num_classes); default boxes (1, 2, boxes 4); images to draw
+    into, if there is a fourth.
     Tops: detections (1, 1, as many as there are, 7).
     Source: weiliu89/caffe, branch ssd, src/caffe/layers/detection_output_layer.cpp.  Differs: not run yet.
     """
 
-    n_bottoms = 3
+    n_bottoms = (3, 4)
 
     examples = (
         Example(
@@ -324,7 +325,7 @@ class DetectionOutput(_NotComputed, type="DetectionOutput", block="detection_out
     visualize_threshold: float | None = param("Confidence from which on they are shown.", default=None, inert=True)
     save_file: str = param("Video that they are drawn into.", default="", inert=True)
 
-    def infer(self, loc: Shape, conf: Shape, priors: Shape) -> Shape:
+    def infer(self, loc: Shape, conf: Shape, priors: Shape, image: Shape | None = None) -> Shape:
         _check_predictions(priors, loc, conf, self.num_classes, self.share_location)
         return (1, 1, UNKNOWN, 7)
 

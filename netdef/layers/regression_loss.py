@@ -86,13 +86,13 @@ class SmoothL1Loss(Loss, type="SmoothL1Loss", block="smooth_l1_loss_param"):
         return ()
 
     def apply(self, w: tuple[Array, ...], a: Array, b: Array, *weights: Array, ctx: Context) -> Array:
-        each = smooth_l1(self._difference(a, b, *weights[:1]), self.sigma)
+        each = self.each(a, b, *weights[:1])
         return jnp.sum(each * weights[1].reshape(a.shape) if len(weights) > 1 else each) / a.shape[0]
 
-    @staticmethod
-    def _difference(a: Array, b: Array, u: Array | None = None) -> Array:
+    def each(self, a: Array, b: Array, u: Array | None = None) -> Array:
+        """f(u (a - b)), as a."""
         d = a - b.reshape(a.shape)
-        return d if u is None else u.reshape(a.shape) * d
+        return smooth_l1(d if u is None else u.reshape(a.shape) * d, self.sigma)
 
 
 def smooth_l1(d: Array, sigma: float) -> Array:

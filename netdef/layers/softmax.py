@@ -105,8 +105,15 @@ class SoftmaxWithLoss(SoftmaxAxis, Loss, type="SoftmaxWithLoss", block="softmax_
         return self.tops((), x)
 
     def apply(self, w: tuple[Array, ...], x: Array, label: Array, weight: Any = None, *, ctx: Context) -> list[Array]:
+        each, valid = self.each(x, label, weight)
         axis = self.axis % x.ndim
-        rule = self.loss_param
+        outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
+        loss = jnp.sum(each) / self.loss_param.divisor(valid, outer, inner)
+        return self.tops(loss, lax.stop_gradient(jax.nn.softmax(x, axis)))
+
+    def each(self, x: Array, label: Array, weight: Any = None) -> tuple[Array, Array]:
+        """(the loss of each position, as x with 1 at the axis; how many positions count, by weight)."""
+        axis, rule = self.axis % x.ndim, self.loss_param
         seen = look_up(x, label, axis, rule.ignore_label)
         log_p = floored(jax.nn.log_softmax(x, axis), SMALLEST_LOG)
         smooth = rule.label_smoothing or self.label_smooth_factor
@@ -120,7 +127,4 @@ class SoftmaxWithLoss(SoftmaxAxis, Loss, type="SoftmaxWithLoss", block="softmax_
         valid = jnp.sum(weights)
         if self.class_weights:
             weights = weights * jnp.asarray(self.class_weights, x.dtype)[jnp.clip(seen.label, 0, x.shape[axis] - 1)]
-        each = jnp.where(seen.counted, jnp.where(seen.right, each, jnp.nan) * weights, 0.0)
-        inner = math.prod(x.shape[axis + 1 :])
-        loss = jnp.sum(each) / rule.divisor(valid, math.prod(x.shape[:axis]), inner)
-        return self.tops(loss, lax.stop_gradient(jax.nn.softmax(x, axis)))
+        return jnp.where(seen.counted, jnp.where(seen.right, each, jnp.nan) * weights, 0.0), valid

@@ -1,0 +1,137 @@
+"""Hard examples alone, as R-FCN learns from regions: losses that show each region's, and the choice of the worst.
+
+The two losses stand twice in such a net: once with loss weight 0 for all regions, whose losses BoxAnnotatorOHEM
+compares, and once with the labels and weights that it leaves.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..layer import Array, Context, Example, Layer
+from ..lazy import jax, jnp, lax
+from ..schema import param
+from ..shape import Shape, ShapeError, count, show
+from .loss import LossParam, check_batch
+from .regression_loss import SmoothL1Loss
+from .softmax import SoftmaxWithLoss
+
+
+class SoftmaxWithLossOHEM(SoftmaxWithLoss, type="SoftmaxWithLossOHEM", block="softmax_param"):
+    """SoftmaxWithLoss that shows the loss of each position: mean of -log softmax(x)[label].
+
+    Bottoms: x (n, classes, ...); label, a whole number for each position of x.
+    Tops: loss (); softmax(x), as x, if there is a second; the loss of each position, as the label, if there is a third.
+    Source: intel/caffe src/caffe/layers/softmax_loss_ohem_layer.cpp.
+    Differs: where labels are ignored the fork counts the wrong positions; with three tops it leaves the second empty.
+    """
+
+    n_bottoms = 2
+    n_tops = (0, 3)
+
+    examples = (
+        Example(
+            'layer { name: "loss" type: "SoftmaxWithLossOHEM" bottom: "x" bottom: "label" top: "loss"\n'
+            "        loss_param { normalization: PRE_FIXED pre_fixed_normalizer: 128 } }",
+            {"x": (4, 5), "label": (4,)},
+            integers={"label": 5},
+        ),
+    )
+
+    def infer(self, x: Shape, label: Shape, weight: Shape | None = None) -> list[Shape]:
+        super().infer(x, label)
+        return self.tops((), x, label)
+
+    def apply(self, w: tuple[Array, ...], x: Array, label: Array, weight: Any = None, *, ctx: Context) -> list[Array]:
+        each, _ = self.each(x, label)
+        loss, *probabilities = super().apply(w, x, label, ctx=ctx)
+        prob = probabilities[0] if probabilities else x
+        return self.tops(loss, prob, lax.stop_gradient(each).reshape(label.shape))
+
+
+class SmoothL1LossOHEM(SmoothL1Loss, type="SmoothL1LossOHEM", block="smooth_l1_loss_param"):
+    """SmoothL1Loss that shows the loss of each position: sum of f(u (a - b)) over what `loss_param` says.
+
+    f(d) = (sigma d)^2 / 2 where |d| < 1 / sigma^2, and |d| - 1 / (2 sigma^2) beyond.
+    Bottoms: a (n, c, h, w) or (n, c); b and u, each as many values: target, weights; where not given, u is 1.
+    Tops: loss (); the loss of each position (n, 1, h, w), if there is a second.
+    Source: intel/caffe src/caffe/layers/smooth_L1_loss_ohem_layer.cpp.
+    Differs: the gradient is exact for every u, the fork's where u is 0 or 1 alone.
+    """
+
+    n_bottoms = (2, 3)
+    n_tops = (0, 2)
+
+    loss_param: LossParam = param("What the sum is divided by.", default=LossParam(), beside=True)
+
+    examples = (
+        Example(
+            'layer { name: "loss" type: "SmoothL1LossOHEM" bottom: "x" bottom: "target" bottom: "weight" top: "loss"\n'
+            "        loss_param { normalization: PRE_FIXED pre_fixed_normalizer: 128 } }",
+            {"x": (3, 4), "target": (3, 4), "weight": (3, 4)},
+        ),
+    )
+
+    def infer(self, a: Shape, *others: Shape) -> Any:
+        super().infer(a, *others)
+        if not 2 <= len(a) <= 4:
+            raise ShapeError(f"the input is {show(a)}; 2 to 4 axes are wanted, n x c x h x w.", bottom=0)
+        return self.tops((), (a[0], 1, *a[2:], *(1,) * (4 - len(a))))
+
+    def apply(self, w: tuple[Array, ...], a: Array, b: Array, *weights: Array, ctx: Context) -> Any:
+        each = self.each(a, b, *weights)
+        places = a.shape[0] * math.prod(a.shape[2:])
+        loss = jnp.sum(each) / self.loss_param.divisor(jnp.asarray(places), a.shape[0], math.prod(a.shape[2:]))
+        of_place = lax.stop_gradient(jnp.sum(each, 1, keepdims=True))
+        return self.tops(loss, of_place.reshape(a.shape[0], 1, *a.shape[2:], *(1,) * (4 - a.ndim)))
+
+
+class BoxAnnotatorOHEM(Layer, type="BoxAnnotatorOHEM", block="box_annotator_ohem_param"):
+    """The regions of highest loss of each image keep their label and weights; all others are ignored and weigh 0.
+
+    Bottoms: regions (n, 5, ...), the number of the image first; their losses; their labels; weights of coordinates
+    (n, c, ...).  Tops: labels (n, 1, h, w); weights (n, c, h, w).
+    Source: intel/caffe src/caffe/layers/box_annotator_ohem_layer.cpp.  Differs: of equal losses the first is kept.
+    """
+
+    n_bottoms = 4
+    n_tops = 2
+
+    roi_per_img: int = param("How many regions of an image are kept.", at_least=1)
+    ignore_label: int = param("Label of the others.", default=-1)
+
+    examples = (
+        Example(
+            'layer { name: "hard" type: "BoxAnnotatorOHEM" bottom: "rois" bottom: "loss" bottom: "label"\n'
+            '        bottom: "weight" top: "label_hard" top: "weight_hard" box_annotator_ohem_param { roi_per_img: 2 } }',
+            {"rois": (6, 5), "loss": (6, 1, 1, 1), "label": (6,), "weight": (6, 8)},
+            integers={"rois": 2, "label": 3},
+            differentiable=False,
+        ),
+    )
+
+    def infer(self, rois: Shape, loss: Shape, label: Shape, weight: Shape) -> list[Shape]:
+        if len(rois) < 2 or rois[1] != 5:
+            raise ShapeError(f"the regions are {show(rois)}; n x 5 is wanted, the number of the image first.", bottom=0)
+        places = rois[0] * count(rois[2:])
+        for i, shape in ((1, loss), (2, label)):
+            if count(shape) != places:
+                raise ShapeError(
+                    f"there are {places} regions, but the input {show(shape)} has {count(shape)}.", bottom=i
+                )
+        check_batch(rois, weight, 3)
+        ones = (1,) * (4 - len(rois))
+        return [(rois[0], 1, *rois[2:], *ones), (*weight[:2], *rois[2:], *ones)]
+
+    def apply(
+        self, w: tuple[Array, ...], rois: Array, loss: Array, label: Array, weight: Array, *, ctx: Context
+    ) -> list[Array]:
+        image = rois[:, 0].reshape(-1)  # (regions)
+        loss, places = loss.reshape(-1), jnp.arange(image.size)
+        worse = (loss > loss[:, None]) | ((loss == loss[:, None]) & (places < places[:, None]))
+        ahead = jnp.sum(worse & (image == image[:, None]), 1)  # regions of the image that come before each one
+        kept = (ahead < self.roi_per_img).reshape(rois.shape[0], 1, *rois.shape[2:], *(1,) * (4 - rois.ndim))
+        labels = jnp.where(kept, label.reshape(kept.shape), self.ignore_label)
+        weights = jnp.where(kept, weight.reshape(*weight.shape[:2], *kept.shape[2:]), 0.0)
+        return jax.tree.map(lax.stop_gradient, [labels, weights])
