@@ -104,7 +104,7 @@ class BoxAnnotatorOHEM(Layer, type="BoxAnnotatorOHEM", block="box_annotator_ohem
     examples = (
         Example(
             'layer { name: "hard" type: "BoxAnnotatorOHEM" bottom: "rois" bottom: "loss" bottom: "label"\n'
-            '        bottom: "weight" top: "label_hard" top: "weight_hard" box_annotator_ohem_param { roi_per_img: 2 } }',
+            '        bottom: "weight" top: "hard" top: "weights" box_annotator_ohem_param { roi_per_img: 2 } }',
             {"rois": (6, 5), "loss": (6, 1, 1, 1), "label": (6,), "weight": (6, 8)},
             integers={"rois": 2, "label": 3},
             differentiable=False,
