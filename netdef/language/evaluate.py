@@ -252,9 +252,10 @@ def combined(node: Binary, left: Any, right: Any, budget: Budget) -> Any:
         return COMPARISONS[sign](left, right)
     if numbers and sign in ARITHMETIC:
         return arithmetic(node, left, right, budget)
-    if sign == "+" and (texts or isinstance(left, tuple) and isinstance(right, tuple)):
-        joined = str(left) + str(right) if texts else left + right
-        return checked(joined, node.span, budget)
+    if sign == "+" and texts:
+        return checked(str(left) + str(right), node.span, budget)
+    if sign == "+" and isinstance(left, tuple) and isinstance(right, tuple):
+        return checked((*left, *right), node.span, budget)
     if sign == "*" and isinstance(left, (str, tuple)) and isinstance(right, int) and not isinstance(right, bool):
         if size(left) * max(right, 1) > LONGEST:
             raise Fault(codes.TOO_MUCH, node.span, f"A text or list can be at most {LONGEST} long.")

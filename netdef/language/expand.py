@@ -112,10 +112,8 @@ class Expander:
             detail = f"Blocks, templates and loops are nested more than {DEEPEST} levels deep here."
             raise TooMuch(codes.TOO_DEEP, with_via(body.span, via), detail)
         scope.body = body
-        templates = [item for item in body.fields if type(item) is Template]
-        rest = iter(
-            templates + [item for item in body.fields if type(item) is not Template] if templates else body.fields
-        )
+        items: tuple[Any, ...] = body.fields
+        rest = iter(sorted(items, key=lambda item: type(item) is not Template))  # the templates first
         depth, active = self.depth, len(self.active)
         while True:
             try:

@@ -170,7 +170,7 @@ class Formatting:
             False,
         )
         inner.items(item.fields, 0)
-        return f"{{ {' '.join(line.strip() for line in inner.lines)} }}" if inner.lines else "{}"
+        return f"{{ {' '.join(line.strip() for line in inner.lines if line)} }}" if inner.lines else "{}"
 
     def import_file(self, item: Import, depth: int) -> None:
         pieces = [piece(match[0]) for match in STRINGS.finditer(item.path_span.text) if match[0][0] != "#"]

@@ -69,7 +69,7 @@ def round_of(node: Call, arguments: list[Any]) -> int | float:
 
 def int_of(node: Call, arguments: list[Any]) -> int:
     """A number without its fraction, or the number that a text is."""
-    value = arguments[0] if len(arguments) == 1 else None
+    value: Any = arguments[0] if len(arguments) == 1 else None
     if is_number(value) and math.isfinite(value) or isinstance(value, bool):
         return int(value)
     if isinstance(value, str) and len(value) < 30 and value.strip().lstrip("+-").isdecimal():
@@ -78,7 +78,7 @@ def int_of(node: Call, arguments: list[Any]) -> int:
 
 
 def float_of(node: Call, arguments: list[Any]) -> float:
-    value = arguments[0] if len(arguments) == 1 else None
+    value: Any = arguments[0] if len(arguments) == 1 else None
     if is_number(value) or isinstance(value, str) and len(value) < 400:
         try:
             return float(value)

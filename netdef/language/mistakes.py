@@ -13,6 +13,7 @@ from . import codes, expression_mistakes
 from .diagnostics import Related
 from .literals import SyntaxFault
 from .source import Span
+from .syntax import Field, Scalar
 
 if TYPE_CHECKING:
     from .parser import Parsing
@@ -267,10 +268,10 @@ def at_field(p: Parsing, opener: int | None, symbols: list[str], ahead: Ahead) -
 
 
 def last_field(value: Any) -> Any:
-    """The plain field that was read last, if it was one."""
+    """The field that was read last, if it was one with a plain value."""
     while isinstance(value, list) and value:
         value = value[-1]
-    return value if hasattr(value, "name_span") and hasattr(value.value, "kind") else None
+    return value if isinstance(value, Field) and isinstance(value.value, Scalar) else None
 
 
 def closing(p: Parsing, opener: int | None, symbols: list[str], ahead: Ahead) -> SyntaxFault:

@@ -183,8 +183,8 @@ def text(p: Parsing, tokens: list[Token]) -> Any:
         pieces = [interpolated_text(p, token.text, token.start) for token in tokens]
         parts = [part for piece in pieces for part in (piece.parts if isinstance(piece, Text) else (piece.value,))]
         span = Span(p.source, tokens[0].start, tokens[-1].end)
-        plain = all(isinstance(part, str) for part in parts)
-        return Scalar("string", "".join(parts), span) if plain else Text(tuple(parts), span)
+        plain = all(isinstance(piece, Scalar) for piece in pieces)
+        return Scalar("string", "".join(map(str, parts)), span) if plain else Text(tuple(parts), span)
     value = "".join(literals.string(token.text, token.start) for token in tokens)
     return Scalar("string", value, Span(p.source, tokens[0].start, tokens[-1].end))
 

@@ -41,7 +41,7 @@ class Tables(NamedTuple):
     symbols: list[str]
     rules: list[Rule]
     modes: list[str]
-    scan: dict[str, Callable[[str, int], re.Match[str] | None]]
+    scan: dict[str, Callable[[str, int, int], re.Match[str] | None]]
 
 
 def grammar_text() -> str:
