@@ -19,6 +19,7 @@ from ..layer import Array
 from ..model import Model
 from ..solver import Solver
 from . import snapshot
+from .cache import keep_compiled
 from .events import Event, OnEvent, Started
 from .folder import METRICS, NET, new_folder, resumed
 from .loop import Run, run_to_end
@@ -64,6 +65,7 @@ def train(
     with each event (see `netdef.train.events`).
     Errors: CompileError for faults of the net; NetdefError for files, weights, snapshots, and a loss that is not finite.
     """
+    keep_compiled()
     nets = nets_of(path, set)
     end = nets.solver.max_iter if max_iter is None else max_iter
     if end <= 0:

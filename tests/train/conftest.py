@@ -24,6 +24,14 @@ solver { base_lr: 0.1 momentum: 0.9 weight_decay: 0.001 lr_policy: "step" gamma:
 """
 
 
+@pytest.fixture(scope="session", autouse=True)
+def compiled(tmp_path_factory: pytest.TempPathFactory):
+    """Programs are compiled once for all tests of this folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NETDEF_CACHE", str(tmp_path_factory.mktemp("compiled")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file of the net, with its data beside it: three classes that can be told apart."""
