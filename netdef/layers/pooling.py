@@ -243,8 +243,8 @@ class SPP(Layer, type="SPP", block="spp_param"):
     def _level(self, level: int, x: Shape) -> Pooling:
         """The pooling into 2^level bins a side: windows as large as their distance, and padding for the rest."""
         bins = 2**level
-        sides = [-(-size // bins) for size in x[2:]]
-        pads = [(side * bins - size + 1) // 2 for side, size in zip(sides, x[2:], strict=True)]
+        sides = tuple(-(-size // bins) for size in x[2:])
+        pads = tuple((side * bins - size + 1) // 2 for side, size in zip(sides, x[2:], strict=True))
         for side, pad, size in zip(sides, pads, x[2:], strict=True):
             if pad >= side:
                 raise ShapeError(
@@ -265,7 +265,8 @@ class GlobalPooling(Layer, type="GlobalPooling", block="global_pooling_param"):
     """One number per channel: the mean or the maximum over all axes from `axis` on, which are dropped.
 
     Bottoms: x (n, c, any...).  Tops: y (n, c).
-    Source: own, after Lin et al. 2013; Caffe's Pooling with `global_pooling` keeps axes of length 1.
+    Source: own, after Lin et al. 2013.
+    Differs: Caffe has it as Pooling with `global_pooling`, which keeps axes of length 1.
     """
 
     pool: PoolMethod = param("What is taken: AVE or MAX.", default=PoolMethod.AVE)

@@ -15,6 +15,8 @@ from typing import Any
 from ..layer import Array
 from ..lazy import jax, jnp, lax
 
+UNROLLED = 32  # a larger window is left to XLA: code that names each of its elements takes long to compile
+
 
 @dataclass(frozen=True)
 class Windows:
@@ -31,14 +33,22 @@ class Windows:
         """Whether there is one window and it holds everything."""
         return self.steps == 1 and self.before == 0 and self.size >= x.shape[self.axis]
 
+    def after(self, x: Array) -> int:
+        """How far the last window goes beyond the data."""
+        return max(0, self.stride * (self.steps - 1) + self.size - x.shape[self.axis] - self.before)
+
 
 def window_max(x: Array, windows: Windows) -> Array:
     """Largest element of each window; its gradient goes to the first of equal ones."""
+    if windows.size > UNROLLED and not windows.whole(x):
+        return _plain(x, windows, -jnp.inf, lax.max)
     return _max_with_gradient()(x, windows)
 
 
 def window_sum(x: Array, windows: Windows) -> Array:
     """Sum of each window; what lies outside the data is 0."""
+    if windows.size > UNROLLED and not windows.whole(x):
+        return _plain(x, windows, 0.0, lax.add)
     return _sum_with_gradient()(x, windows)
 
 
@@ -59,9 +69,15 @@ def window_argmax(x: Array, windows: Windows) -> tuple[Array, Array]:
 def window_elements(x: Array, windows: Windows, outside: Any) -> list[Array]:
     """The first element of every window, the second of every window, and so on; `outside` stands where no data is."""
     axis, last = windows.axis, windows.stride * (windows.steps - 1)
-    after = max(0, last + windows.size - x.shape[axis] - windows.before)
-    padded = _pad(x, axis, windows.before, after, outside)
+    padded = _pad(x, axis, windows.before, windows.after(x), outside)
     return [lax.slice_in_dim(padded, i, i + last + 1, windows.stride, axis) for i in range(windows.size)]
+
+
+def _plain(x: Array, windows: Windows, start: float, reducer: Callable[[Array, Array], Array]) -> Array:
+    """The same by XLA's own operation, with XLA's gradient."""
+    at = lambda value, other: tuple(value if i == windows.axis else other for i in range(x.ndim))
+    pads = at((windows.before, windows.after(x)), (0, 0))
+    return lax.reduce_window(x, start, reducer, at(windows.size, 1), at(windows.stride, 1), pads)
 
 
 def _give_back(dy: Array, windows: Windows, length: int, chosen: Array | None = None) -> Array:

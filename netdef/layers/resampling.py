@@ -102,7 +102,7 @@ class Upsample(Layer, type="Upsample", block="upsample_param"):
     x is repeated `scale` times in both directions.
 
     Bottoms: x (n, c, h, w); mask (as x), the second top of a MAX Pooling.
-    Tops: y (n, c, upsample_h, upsample_w), or x's size times `scale`, less a row or column with `pad_out_h`, `pad_out_w`.
+    Tops: y (n, c, upsample_h, upsample_w), or size times `scale`, less a row or column with `pad_out_h`, `pad_out_w`.
     Source: alexgkendall/caffe-segnet src/caffe/layers/upsample_layer.cpp; without a mask, eric612/MobileNet-YOLO.
     Differs: a place outside the result is dropped; there it ends the program.
     """
