@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Iterator
-from importlib import metadata
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -64,5 +63,7 @@ class Registry(Generic[T]):
         if self._asked_outside or self._group is None:
             return
         self._asked_outside = True
+        from importlib import metadata  # slow to import, and most files name only what is here
+
         for point in metadata.entry_points(group=self._group):
             point.load()

@@ -18,6 +18,9 @@ from ..language.spelling import nearest
 from ..layer import Arity, Layer
 
 
+AUTOMATIC = "(automatic)"  # Caffe's name for the top of a loss that names none; no output of the net
+
+
 @dataclass(frozen=True)
 class Connected:
     """Nodes in order and the blobs that nobody takes."""
@@ -42,7 +45,7 @@ def connect(layers: Sequence[Layer], report: Report) -> Connected:
             untaken[top.name] = None
         _check_counts(layer, report)
         if layer.is_loss and not tops:
-            tops = [Value("", i)]  # Caffe's automatic top: has a loss, has no name
+            tops = [Value(AUTOMATIC, i)]
         name = _unique_name(layer, names, report)
         weights = _loss_weights(layer, len(tops), report)
         nodes.append(Node(name, layer, tuple(bottoms), tuple(tops), loss_weights=weights))

@@ -1,0 +1,98 @@
+"""Whole nets of the corpus as real Caffe built and ran them: shapes, outputs, and the norms of gradients.
+
+The small ones run here; `--whole-corpus` takes every net whose results were recorded.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+import netdef
+
+NETS = Path(__file__).parents[2] / "shared" / "golden" / "nets"
+ROWS: list[dict[str, Any]] = (
+    [json.loads(line) for line in (NETS / "index.jsonl").read_text().splitlines()] if NETS.is_dir() else []
+)
+pytestmark = pytest.mark.skipif(not ROWS, reason="the recorded nets are not beside the checkout")
+
+
+def stream(text: str) -> np.random.RandomState:
+    return np.random.RandomState(zlib.crc32(text.encode()) & 0x7FFFFFFF)
+
+
+def weight(kind: str, layer: str, i: int, shape: list[int]) -> np.ndarray:
+    """The numbers that the recordings were made with."""
+    rs = stream(f"{layer}/{i}")
+    if kind == "BatchNorm":
+        return [0.1 * rs.standard_normal(shape), 0.5 + rs.random_sample(shape), np.ones(shape)][i]
+    if kind == "Scale":
+        return (i == 0) + 0.1 * rs.standard_normal(shape)
+    if kind == "PReLU":
+        return 0.25 + 0.05 * rs.standard_normal(shape)
+    if len(shape) < 2:
+        return 0.1 * rs.standard_normal(shape)
+    return rs.standard_normal(shape) * np.sqrt(2.0 / int(np.prod(shape[1:])))
+
+
+def given(blob: str, shape: tuple[int, ...]) -> np.ndarray:
+    rs = stream(f"input/{blob}")
+    whole = "label" in blob or len(shape) == 1
+    return (rs.randint(0, 2, shape) if whole else rs.standard_normal(shape)).astype(np.float32)
+
+
+def model_of(row: dict[str, Any]) -> tuple[netdef.Model, dict[str, np.ndarray]]:
+    """The net with the recorded weights, and its inputs."""
+    model = netdef.compile(row["net"], phase=row["phase"])
+    kinds = dict(map(tuple, row["layers"]))
+    model.set_weights(
+        {layer: [weight(kinds[layer], layer, i, s) for i, s in enumerate(ss)] for layer, ss in row["params"].items()}
+    )
+    return model, {name: given(name, model.net.blobs[name].shape) for name in model.net.inputs}
+
+
+def some(request: pytest.FixtureRequest, what: str, size: int) -> list[dict[str, Any]]:
+    """Rows that have a recording of `what`; without --whole-corpus only the small ones."""
+    every = [row for row in ROWS if what in row]
+    if request.config.getoption("--whole-corpus"):
+        return every
+    return [row for row in every if row["param_count"] < 2_000_000 and len(row["layers"]) < 30][:size]
+
+
+def test_shapes(request: pytest.FixtureRequest) -> None:
+    rows = ROWS if request.config.getoption("--whole-corpus") else ROWS[::10]
+    for row in rows:
+        net = netdef.load(row["net"], phase=row["phase"])
+        assert {name: list(net.blobs[name].shape) for name in row["blobs"]} == row["blobs"], row["id"]
+        assert {layer: [list(s) for s in shapes] for layer, shapes in net.params.items()} == row["params"], row["id"]
+        assert sorted(net.outputs) == sorted(row["outputs"]), row["id"]
+
+
+def test_outputs(request: pytest.FixtureRequest) -> None:
+    recorded = np.load(NETS / "outputs.npz")
+    for row in some(request, "stats", 6):
+        model, inputs = model_of(row)
+        got = model(**inputs)
+        for name in row["outputs"]:
+            want = recorded[f"{row['id']}:out/{name}"].astype(np.float64)
+            have = np.asarray(got[name], np.float64).ravel()[:512]
+            assert np.abs(have - want).max() <= 2e-3 * (np.abs(want).max() + 1e-6), (row["id"], name)
+
+
+def test_gradient_norms(request: pytest.FixtureRequest) -> None:
+    for row in some(request, "grad_l2", 4):
+        model, inputs = model_of(row)
+        graph, params, rest = nnx.split(model, nnx.Param, ...)
+        loss = lambda p, graph=graph, rest=rest, inputs=inputs: nnx.merge(graph, p, rest, copy=True).loss(**inputs)
+        shown = model.get_weights(jax.grad(loss)(params))
+        for layer, norms in row["grad_l2"].items():
+            for i, want in enumerate(norms):
+                have = float(np.linalg.norm(shown[layer][i]))
+                assert have == pytest.approx(want, rel=1e-2, abs=1e-6), (row["id"], layer, i)
