@@ -1,0 +1,57 @@
+"""The language reference tells the truth: every example in grammar/SPEC.md, and its table of codes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from netdef.language import evaluate, expand, imports, language_codes, printer, render
+from netdef.language.diagnostics import Code, Report
+from netdef.language.parser import parse
+from netdef.language.source import Source
+
+SPEC = (Path(__file__).parents[2] / "grammar" / "SPEC.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+) ?([\w-]*)\n(.*?)^```$", SPEC, flags=re.M | re.S)
+GOOD = [
+    (text, BLOCKS[at + 1][2] if BLOCKS[at + 1 : at + 2] and BLOCKS[at + 1][0] == "expands" else None)
+    for at, (kind, _, text) in enumerate(BLOCKS)
+    if kind == "netdef"
+]
+BAD = [(code, text) for kind, code, text in BLOCKS if kind == "error"]
+
+
+def outcome(text: str) -> tuple[str, Report]:
+    report = Report()
+    document = parse(Source("SPEC.md", text), report)
+    return printer.print_message(expand.expand(document, report).body) if document else "", report
+
+
+def test_there_are_examples():
+    assert len(GOOD) > 7 and len(BAD) > 5 and {kind for kind, _, _ in BLOCKS} == {"netdef", "expands", "error"}
+
+
+@pytest.mark.parametrize(("text", "expected"), GOOD, ids=range(len(GOOD)))
+def test_good_example(text, expected):
+    plain, report = outcome(text)
+    assert not report.diagnostics, render.render(report.diagnostics)
+    assert expected is None or plain == expected
+
+
+@pytest.mark.parametrize(("code", "text"), BAD, ids=range(len(BAD)))
+def test_bad_example(code, text):
+    _, report = outcome(text)
+    assert {d.code for d in report.diagnostics} == {code}
+
+
+def test_every_code_is_listed():
+    table = dict(re.findall(r"^\| `([a-z-]+)` \| (.*) \|$", SPEC.partition("## Codes")[2], flags=re.M))
+    assert table == {code.name: code.summary for code in vars(language_codes).values() if isinstance(code, Code)}
+
+
+def test_limits_are_those_of_the_code():
+    limits = SPEC.partition("## Limits")[2].partition("```")[0].replace(",", "")
+    for number in (evaluate.MOST_FIELDS, evaluate.MOST_STEPS, evaluate.LONGEST, imports.MOST_FILES, expand.DEEPEST):
+        assert f" {number} " in limits.replace("\n", " ")
+    assert evaluate.LARGEST == 2**64 and "2 ** 64" in limits
