@@ -49,10 +49,12 @@ def need(module: str, extra: str, what: str) -> Any:
 
 def generator(seed: int, stream: str, *numbers: int) -> Any:
     """A numpy Generator that depends on nothing but the seed, the name of a stream and up to two numbers."""
-    counter = [0, 0, *(n & 0xFFFFFFFFFFFFFFFF for n in (*numbers, 0, 0)[:2])]
-    return np.random.Generator(
-        np.random.Philox(key=[seed & 0xFFFFFFFFFFFFFFFF, zlib.crc32(stream.encode())], counter=counter)
-    )
+    counter = np.array([0, 0, *(n & _WORD for n in (*numbers, 0, 0)[:2])], np.uint64)
+    key = np.array([seed & _WORD, zlib.crc32(stream.encode())], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=counter))
+
+
+_WORD = 0xFFFFFFFFFFFFFFFF
 
 
 class DataLayer(Layer):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..caffe_proto import messages
 from ..layer import Locate, Phase
@@ -61,6 +61,16 @@ class Data(ImageLayer, type="Data", block="data_param"):
         return _Datums(self, database)
 
 
+class _Key(NamedTuple):
+    """The name of a record; put into words only when a message needs it."""
+
+    key: bytes
+    database: databases.Database
+
+    def __str__(self) -> str:
+        return f"record {self.key!r} of {self.database.path}"
+
+
 class _Datums(Records):
     def __init__(self, layer: Data, database: databases.Database):
         self.layer, self.database, self.size = layer, database, database.size
@@ -76,13 +86,13 @@ class _Datums(Records):
                 image = images.decode(datum.data, self.layer.color).transpose(2, 0, 1)
             except images.Undecodable as error:
                 raise self._corrupt(raw, f"holds an image that does not decode ({error})") from None
-            return Record(image, (datum.label,), self._name(raw))
+            return Record(image, (datum.label,), _Key(raw[0], self.database))
         values = np.frombuffer(datum.data, np.uint8) if datum.data else np.asarray(datum.float_data, np.float32)
         shape = (datum.channels, datum.height, datum.width)
         if values.size == 0 or values.size != shape[0] * shape[1] * shape[2]:
             said = "x".join(map(str, shape))
             raise self._corrupt(raw, f"holds {values.size} values, and its shape {said} needs another number")
-        return Record(values.reshape(shape), (datum.label,), self._name(raw))
+        return Record(values.reshape(shape), (datum.label,), _Key(raw[0], self.database))
 
     def _datum(self, raw: tuple[bytes, bytes]) -> Any:
         try:
@@ -90,13 +100,9 @@ class _Datums(Records):
         except Exception:  # protobuf's DecodeError, without importing protobuf here
             raise self._corrupt(raw, "is not a Datum, the record that Caffe and `netdef data convert` write") from None
 
-    def _name(self, raw: tuple[bytes, bytes]) -> str:
-        return f"record {raw[0]!r} of {self.database.path}"
-
     def _corrupt(self, raw: tuple[bytes, bytes], what: str) -> Corrupt:
-        return Corrupt(
-            f"layer `{self.layer.name}`: {self._name(raw)} {what}; convert the data again, or set `skip_corrupt`."
-        )
+        where = f"layer `{self.layer.name}`: {_Key(raw[0], self.database)}"
+        return Corrupt(f"{where} {what}; convert the data again, or set `skip_corrupt`.")
 
     def classes(self) -> Any:
         return np.fromiter((self._datum(pair).label for pair in self.database.pairs()), np.int64, self.size)

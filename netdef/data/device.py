@@ -127,12 +127,8 @@ def plan_of(reader: Reader, position: int) -> dict[str, Any]:
     """Which records a batch has, and where each is cut: int32 arrays with a row for each record."""
     if not isinstance(reader, ImageReader):
         return {"record": reader.numbers(position).astype(np.int32)}
-    numbers, windows = reader.plan(position)
-    plan = {"record": numbers.astype(np.int32)}
-    return plan | {name: np.array(column) for name, column in zip(_WINDOW, zip(*windows, strict=True), strict=True)}
-
-
-_WINDOW = ("top", "left", "mirror", "over")
+    numbers, places = reader.plan(position)
+    return {"record": numbers.astype(np.int32)} | places._asdict()
 
 
 def make_batch(reader: Reader, table: dict[str, Any], plan: dict[str, Any]) -> dict[str, Any]:

@@ -15,15 +15,15 @@ from .augment import Augment
 from .base import Batch, DataLayer, Process, Reader
 from .records import Sampling, class_weights, sampled_order
 from .statistics import CHUNK, fingerprint, standard
-from .transform import AUTO, Transform, Transformer
+from .transform import AUTO, Places, Transform, Transformer
 
 
 class Record(NamedTuple):
-    """One image, (c, h, w) uint8 or float, what the further tops are given for it, and how messages call it."""
+    """One image, (c, h, w) uint8 or float, what the further tops are given for it, and its name, as str."""
 
     image: Any
     labels: tuple[Any, ...]
-    name: str
+    name: Any
 
 
 class Corrupt(NetdefError):
@@ -171,11 +171,9 @@ class ImageReader(Reader):
         """The random numbers of the records of a batch, a row for each."""
         return self.transformer.draw(self.random("transform", position), self.batch_size)[self.rows]
 
-    def plan(self, position: int) -> tuple[Any, list[tuple[int, int, bool, bool]]]:
-        """Record numbers of a batch, and for each (top, left, mirrored, upside down); all records have one shape."""
-        numbers = self.numbers(position)
-        shape = self._record_shape()
-        return numbers, [self.transformer.place(shape, draw) for draw in self.draws(position)]
+    def plan(self, position: int) -> tuple[Any, Places]:
+        """Record numbers of a batch, and where each is cut; all records have one shape."""
+        return self.numbers(position), self.transformer.places(self._record_shape(), self.draws(position))
 
     def _record_shape(self) -> Shape:
         shape = self._shape or self.records.decode(self.records.read([0])[0]).image.shape
@@ -184,7 +182,7 @@ class ImageReader(Reader):
 
     def name_of(self, position: int, row: int) -> str:
         numbers = self.order.at(position + self.rows.start + row, 1)
-        return self.records.decode(self.records.read(numbers)[0]).name
+        return str(self.records.decode(self.records.read(numbers)[0]).name)
 
     def _decode(self, position: int, numbers: Any) -> list[Record]:
         """Decoded records; in place of a broken one, if that is wished, the next one in order that is whole."""

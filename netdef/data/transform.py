@@ -8,7 +8,7 @@ that a record's fate does not depend on who transforms it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..caffe_proto import messages
 from ..language.diagnostics import NetdefError
@@ -91,6 +91,15 @@ class Transform(ForkTransform):
         return c, height or h, width or w
 
 
+class Places(NamedTuple):
+    """Where records are cut: an array with an item for each, int32 and bool."""
+
+    top: Any
+    left: Any
+    mirror: Any  # left to right
+    over: Any  # upside down
+
+
 class Transformer:
     """A `Transform` at work in one layer and phase.  NetdefError if the mean file is missing or broken.
 
@@ -108,16 +117,18 @@ class Transformer:
         self.layer, self.param, self.train = layer, param, phase is Phase.TRAIN
         self.varied = varied if varied is not None and self.train else Augment()
         self.standard = standard
+        self.is_prepared = param.resizes or self.varied.reshapes  # records change before they are cut
         self.mean = self._read_mean(locate) if param.mean_file not in ("", AUTO) else None  # (c, h, w)
 
     def draw(self, rng: Any, records: int) -> Any:
         """The random numbers of a batch: (records, DRAWS) in [0, 1)."""
         return rng.random((records, DRAWS))
 
-    def batch(self, images: list[Any], draws: Any, names: list[str]) -> Any:
+    def batch(self, images: list[Any], draws: Any, names: list[Any]) -> Any:
         """images, each (c, h, w), uint8 or float -> (n, c, height, width) float32.  `names` are for messages."""
         whole = self._cut(images, draws, names)
         if self.varied.noise:
+            whole = whole.astype(np.float32)
             for x, draw in zip(whole, draws, strict=True):
                 rng = augment.generator_of(draw[KEY], 1)
                 x += self.varied.noise * rng.standard_normal(x.shape, np.float32)
@@ -150,73 +161,89 @@ class Transformer:
         rows += np.float32(smooth / classes)
         return augment.mix(rows, self.varied.mixup, draws[:, KEY]) if self.varied.mixup else rows
 
-    def _cut(self, images: list[Any], draws: Any, names: list[str]) -> Any:
-        """All records cut and mirrored, as one float32 array; a mean image is subtracted on the way."""
-        images = [self._prepared(image, draw, name) for image, draw, name in zip(images, draws, names, strict=True)]
+    def _cut(self, images: list[Any], draws: Any, names: list[Any]) -> Any:
+        """All records cut and mirrored, as one array of bytes or float32; a mean image is subtracted on the way."""
+        if self.is_prepared:
+            images = [self._prepared(image, draw, name) for image, draw, name in zip(images, draws, names, strict=True)]
         first = images[0]
         shape = self._shape(first, names[0])
         bytes_only = self.mean is None and all(image.dtype == np.uint8 for image in images)
         whole = np.empty((len(images), *shape), np.uint8 if bytes_only else np.float32)
+        alike = all(image.shape == first.shape for image in images)
+        if alike and self.mean is None and not self.moves:
+            return np.stack(images, out=whole, casting="unsafe")
+        if not alike:
+            self._check_shapes(images, shape, names)
+        places = self.places(first.shape, draws) if alike else None
         for i, image in enumerate(images):
-            if image.shape != first.shape and self._shape(image, names[i]) != shape:
-                raise self.layer.fault(
-                    f"{names[i]} is {_show(image.shape)}, but {names[0]} of the same batch is {_show(first.shape)}; "
-                    "resize them to one size or give `crop_size`."
-                )
-            window = self._window(image.shape, draws[i])
+            own = Places(*(column[i] for column in places)) if places else self.place(image.shape, draws[i])
+            window = _window(own, shape)
             if self.mean is None:
                 whole[i] = image[window]
             else:
                 np.subtract(image[window], self._mean_for(image, names[i])[window], out=whole[i])
-        return whole.astype(np.float32) if bytes_only else whole
+        return whole
 
-    def _prepared(self, image: Any, draw: Any, name: str) -> Any:
+    def _check_shapes(self, images: list[Any], shape: Shape, names: list[Any]) -> None:
+        for image, name in zip(images, names, strict=True):
+            if self._shape(image, name) != shape:
+                raise self.layer.fault(
+                    f"{name} is {_show(image.shape)}, but {names[0]} of the same batch is {_show(images[0].shape)}; "
+                    "resize them to one size or give `crop_size`."
+                )
+
+    def _prepared(self, image: Any, draw: Any, name: Any) -> Any:
         """A record after the forks' transformations and the augmentations that come before the cut."""
-        if not self.param.resizes and not self.varied.reshapes:
-            return image
         try:
             image = self.param.apply(image, augment.generator_of(draw[KEY], 0), self.train)
             return augment.reshape(image, self.varied, self.param.crop, augment.generator_of(draw[KEY], 2))
         except ValueError as error:
             raise self.layer.fault(f"{name}: {error}") from None
 
-    def place(self, shape: Shape, draw: Any) -> tuple[int, int, bool, bool]:
-        """(top, left, mirrored, upside down) of the part of a record that is cut out."""
+    def place(self, shape: Shape, draw: Any) -> Places:
+        """Where one record is cut."""
+        return Places(*(column[0] for column in self.places(shape, draw[None])))
+
+    @property
+    def moves(self) -> bool:
+        """Whether records are cut, mirrored or turned over."""
+        return any(self.param.crop) or self.param.mirror or self.varied.flip_vertical
+
+    def places(self, shape: Shape, draws: Any) -> Places:
+        """Where records of one shape are cut."""
         height, width = self.param.crop
-        height, width = height or shape[1], width or shape[2]
-        top, left = (shape[1] - height) // 2, (shape[2] - width) // 2
+        room = shape[1] - (height or shape[1]), shape[2] - (width or shape[2])  # places that a cut may begin at, less 1
         if self.train:
-            top, left = int(draw[ROW] * (shape[1] - height + 1)), int(draw[COLUMN] * (shape[2] - width + 1))
-        return top, left, bool(self.param.mirror and draw[MIRROR] < 0.5), self._over(draw)
-
-    def _over(self, draw: Any) -> bool:
-        return bool(self.varied.flip_vertical and draw[FLIP] < 0.5)
-
-    def _window(self, shape: Shape, draw: Any) -> Any:
-        """The part of the record that is cut out, as an index."""
-        height, width = self.param.crop
-        top, left, mirror, over = self.place(shape, draw)
-        return slice(None), _span(top, height or shape[1], over), _span(left, width or shape[2], mirror)
+            top, left = (
+                (draws[:, which] * (r + 1)).astype(np.int32) for which, r in zip((ROW, COLUMN), room, strict=True)
+            )
+        else:
+            top, left = (np.full(len(draws), r // 2, np.int32) for r in room)
+        mirror = (draws[:, MIRROR] < 0.5) & self.param.mirror
+        return Places(top, left, mirror, (draws[:, FLIP] < 0.5) & self.varied.flip_vertical)
 
     def normalised(self, whole: Any, xp: Any = None) -> Any:
-        """(x - mean) * scale over a batch of float32, then the squashing; numpy's in place, `xp` may be jax.numpy."""
+        """(x - mean) * scale over a batch in float32, then the squashing.  `xp` may be jax.numpy."""
+        xp = xp or np
+        means, factors = self.param.mean_value, [np.float32(self.param.scale)] if self.param.scale != 1.0 else []
         if self.standard is not None:
-            mean, deviation = self.standard
-            whole -= mean[:, None, None]
-            whole *= (1 / deviation)[:, None, None]
-        elif self.param.mean_value:
-            whole -= np.asarray(self.param.mean_value, np.float32)[:, None, None]
-        if self.param.scale != 1.0:
-            whole *= np.float32(self.param.scale)
-        return (xp or np).tanh(whole / np.float32(self.param.squash)) if self.param.squash else whole
+            means = self.standard[0]
+            factors = [(1 / self.standard[1])[:, None, None], *factors]
+        if len(means):
+            whole = xp.subtract(whole, np.asarray(means, np.float32)[:, None, None])  # bytes become float32 here
+        elif whole.dtype != np.float32:
+            whole = whole.astype(np.float32)
+        for factor in factors:
+            whole = xp.multiply(whole, factor) if xp is not np else np.multiply(whole, factor, out=whole)
+        return xp.tanh(whole / np.float32(self.param.squash)) if self.param.squash else whole
 
-    def _shape(self, image: Any, name: str) -> Shape:
+    def _shape(self, image: Any, name: Any) -> Shape:
         try:
             return self.param.cut_shape(*image.shape)
         except ShapeError as error:
             raise self.layer.fault(f"{name}: {error.detail}") from None
 
-    def _mean_for(self, image: Any, name: str) -> Any:
+    def _mean_for(self, image: Any, name: Any) -> Any:
         if self.mean is not None and self.mean.shape != image.shape:
             raise self.layer.fault(
                 f"{name} is {_show(image.shape)}, but the mean in {self.param.mean_file} is {_show(self.mean.shape)}; "
@@ -229,6 +256,12 @@ class Transformer:
         if not path.exists():
             raise self.layer.fault(f"the mean file {path} does not exist; `netdef data mean` makes one.")
         return read_mean(path.read_bytes(), str(path))
+
+
+def _window(place: Places, shape: Shape) -> Any:
+    """The part of one record that is cut out, (c, h, w) as `shape`, as an index."""
+    top, left = int(place.top), int(place.left)
+    return slice(None), _span(top, shape[1], bool(place.over)), _span(left, shape[2], bool(place.mirror))
 
 
 def _span(start: int, length: int, backward: bool) -> slice:
