@@ -56,7 +56,8 @@ class NetState(Block):
 
 
 class Setting(NamedTuple):
-    """What a policy works with: the rate at the start, the iterations of the run, the floor.  Numbers or traced scalars."""
+    """What a policy works with: the rate at the start, the iterations of the run, the floor.  Numbers or traced
+    scalars."""
 
     base_lr: Any
     max_iter: Any
@@ -68,7 +69,9 @@ class Policy(Block):
 
     name: ClassVar[str] = ""
     selector = "lr_policy"
-    base_lr: float | None = param("In a `piece`: its first rate; not given, the rate where the piece before ends.", default=None)
+    base_lr: float | None = param(
+        "In a `piece`: its first rate; not given, the rate where the piece before ends.", default=None
+    )
     until: int | None = param("In a `piece`: the iteration at which the next one begins.", default=None, at_least=1)
 
     def __init_subclass__(cls, name: str | None = None, **kwargs: Any) -> None:
@@ -114,9 +117,10 @@ class Numbers(NamedTuple):
 class Solver(Block):
     """Fields of every solver, Caffe's and those of its forks; subclasses add those of their update rule.
 
-    An iteration: the gradients of `iter_size` batches are summed, clipped, divided by `iter_size`, weight decay is added, and
-    the update rule of the type turns them into a step.  Source: BVLC/caffe src/caffe/solver.cpp, solvers/sgd_solver.cpp.
-    Differs: without `random_seed` the seed is 0, so that every run can be repeated; without `lr_policy` it is "fixed".
+    An iteration: the gradients of `iter_size` batches are summed, clipped, divided by `iter_size`, weight decay is
+    added, and the update rule of the type turns them into a step.  Source: BVLC/caffe src/caffe/solver.cpp,
+    solvers/sgd_solver.cpp. Differs: without `random_seed` the seed is 0, so that every run can be repeated; without
+    `lr_policy` it is "fixed".
     """
 
     type: ClassVar[str] = ""
@@ -130,7 +134,9 @@ class Solver(Block):
     test_net: tuple[str, ...] = param("Files of nets for testing only.", default=())
     train_state: NetState | None = param("Level and stages of the net in training.", default=None)
     test_state: tuple[NetState, ...] = param("Level and stages of each test net.", default=())
-    weights: tuple[str, ...] = param("Weight files to start from; several in one text are parted by commas.", default=())
+    weights: tuple[str, ...] = param(
+        "Weight files to start from; several in one text are parted by commas.", default=()
+    )
 
     # How long, and what is seen on the way
     max_iter: int = param("Iterations of the run.", default=0, at_least=0)
@@ -151,16 +157,26 @@ class Solver(Block):
     # The learning rate; `lr_policy` names the class of `policy`
     base_lr: float | None = param("Learning rate at the start.", default=None, at_least=0)
     min_lr: float = param("Floor of the learning rate (NVIDIA).", default=0.0, at_least=0)
-    rampup_interval: int = param("Iterations of a quadratic rise from `rampup_lr` to `base_lr` (NVIDIA).", default=0, at_least=0)
+    rampup_interval: int = param(
+        "Iterations of a quadratic rise from `rampup_lr` to `base_lr` (NVIDIA).", default=0, at_least=0
+    )
     rampup_lr: float = param("First learning rate of that rise.", default=0.0, at_least=0)
-    warmup_iter: int = param("Iterations of a linear rise from `warmup_start_lr` to `base_lr` (Intel).", default=0, at_least=0)
+    warmup_iter: int = param(
+        "Iterations of a linear rise from `warmup_start_lr` to `base_lr` (Intel).", default=0, at_least=0
+    )
     warmup_start_lr: float = param("First learning rate of that rise.", default=0.0, at_least=0)
 
     # Gradients
-    clip_gradients: float = param("Scale gradients down to this L2 norm, taken over all of them; negative: never.", default=-1.0)
-    weight_decay: float = param("Pulls weights to zero: added to the gradient, times the weight's `decay_mult`.", default=0.0)
+    clip_gradients: float = param(
+        "Scale gradients down to this L2 norm, taken over all of them; negative: never.", default=-1.0
+    )
+    weight_decay: float = param(
+        "Pulls weights to zero: added to the gradient, times the weight's `decay_mult`.", default=0.0
+    )
     regularization_type: str = param('What is added: "L2" the weight, "L1" its sign.', default="L2")
-    weight_decay_policy: str = param('How decay goes: "fixed", or "poly" to `max_weight_decay` (NVIDIA).', default="fixed")
+    weight_decay_policy: str = param(
+        'How decay goes: "fixed", or "poly" to `max_weight_decay` (NVIDIA).', default="fixed"
+    )
     max_weight_decay: float = param("Weight decay at the end, with the poly policy.", default=0.0)
     weight_decay_power: float = param("Power of the poly policy.", default=1.0)
     larc: bool = param("Layer-wise adaptive rate, |w| over |gradient| (NVIDIA).", default=False)
@@ -172,7 +188,9 @@ class Solver(Block):
     # Read for compatibility
     solver_mode: SolverMode = param("CPU or GPU; jax decides.", default=SolverMode.GPU, inert=True)
     device_id: int = param("Number of the GPU.", default=0, inert=True)
-    snapshot_format: SnapshotFormat = param("Format of Caffe's own files.", default=SnapshotFormat.BINARYPROTO, inert=True)
+    snapshot_format: SnapshotFormat = param(
+        "Format of Caffe's own files.", default=SnapshotFormat.BINARYPROTO, inert=True
+    )
     snapshot_diff: bool = param("Whether gradients are saved.", default=False, inert=True)
     layer_wise_reduce: bool = param("Overlap of reduction with computing.", default=True, inert=True)
     eval_type: str = param("Kind of evaluation, of the detection forks.", default="classification", inert=True)
@@ -250,12 +268,15 @@ class Momentum(Solver):
     """Solvers with momentum, and NVIDIA's policies for it."""
 
     momentum: float = param("How much of the last step goes on; the decay of first moments.", default=0.0, at_least=0)
-    momentum_policy: str = param('"fixed", "poly" to `max_momentum`, or "opt": (1 - sqrt(lr)/2)^2 (NVIDIA).', default="fixed")
+    momentum_policy: str = param(
+        '"fixed", "poly" to `max_momentum`, or "opt": (1 - sqrt(lr)/2)^2 (NVIDIA).', default="fixed"
+    )
     max_momentum: float = param("Momentum at the end (poly) or at most (opt).", default=0.99)
     momentum_power: float = param("Power of the poly policy.", default=1.0)
 
     def momentum_at(self, iteration: Array, rate: Array, base_lr: Any = None) -> Array:
-        """Source: NVIDIA/caffe, GetMomentum; intel/caffe, ComputeUpdateValue for the correction while the rate warms up."""
+        """Source: NVIDIA/caffe, GetMomentum; intel/caffe, ComputeUpdateValue for the correction while the rate warms
+        up."""
         momentum = jnp.float32(self.momentum)
         if self.momentum_policy == "poly":
             part = jnp.asarray(iteration, jnp.float32) / max(self.max_iter, 1)
@@ -265,7 +286,9 @@ class Momentum(Solver):
             momentum = jnp.minimum(momentum, self.max_momentum) if self.given("max_momentum") else momentum
         if self.warmup_iter:
             before = self._warm_rate(iteration - 1, self.setting(base_lr))
-            growth = jnp.where(before > 0, rate / jnp.where(before > 0, before, 1.0), 1.0)  # a start at 0 has no history
+            growth = jnp.where(
+                before > 0, rate / jnp.where(before > 0, before, 1.0), 1.0
+            )  # a start at 0 has no history
             momentum = jnp.where(iteration < self.warmup_iter, momentum * growth, momentum)
         return jnp.asarray(momentum, jnp.float32)
 
@@ -282,7 +305,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 
 
 def decode_solver(message: Message, report: Report) -> Solver | None:
-    """A solver of a `solver { }` message or of a whole solver file; faults go to the report, None if its type is unknown."""
+    """A solver of a `solver { }` message or of a whole solver file; faults go to the report, None if its type is
+    unknown."""
     cls, policy_cls = _solver_class(message, report), _policy_class(message, report)
     if cls is None:
         return None
@@ -312,7 +336,9 @@ def _solver_class(message: Message, report: Report) -> type[Solver] | None:
     if given is None and old is None:
         return SOLVERS.get("SGD")
     if given is not None and old is not None:
-        report.add(codes.GIVEN_TWICE, old.span, "`type` and the old `solver_type` say the same thing; give one of them.")
+        report.add(
+            codes.GIVEN_TWICE, old.span, "`type` and the old `solver_type` say the same thing; give one of them."
+        )
     field = given or old
     assert field is not None
     value = field.value

@@ -15,19 +15,11 @@ from ..language import codes
 from ..language.diagnostics import Report
 from ..language.spelling import nearest
 from ..language.syntax import Field, Message, Scalar
-from ..layer import LAYERS, Layer, Phase
+from ..layer import LAYERS, Layer
 from ..layers.input import BlobShape, Input
 from ..schema import Block, Param, build, param, take, unknown_field
 from ..shape import Shape
-from ..solver import Solver, decode_solver
-
-
-class NetState(Block):
-    """`state { }`: what the include and exclude rules are held against."""
-
-    phase: Phase = param("Phase of the net.", default=Phase.TEST)
-    level: int = param("Level of the net.", default=0)
-    stage: tuple[str, ...] = param("Stages that are set.", default=())
+from ..solver import NetState, Solver, decode_solver
 
 
 class NetParameter(Block):

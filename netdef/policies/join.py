@@ -16,8 +16,8 @@ class Join(Policy, name="join"):
         lr_policy: "join" piece { lr_policy: "exp" gamma: 0.9999 until: 30000 }
                           piece { lr_policy: "multistep" gamma: 0.1 stepvalue: 10000 }
 
-    A piece counts iterations from its own beginning, and its length is the max_iter of its formula.  Its first rate is its
-    own base_lr, or where none is given the rate at which the piece before ends.  A policy of netdef's own.
+    A piece counts iterations from its own beginning, and its length is the max_iter of its formula.  Its first rate is
+    its own base_lr, or where none is given the rate at which the piece before ends.  A policy of netdef's own.
     """
 
     piece: tuple[Policy, ...] = param("A policy with its own fields, and `until`.", default=())
@@ -31,7 +31,11 @@ class Join(Policy, name="join"):
             here = Setting(piece.base_lr if piece.base_lr is not None else base, max(end - begin, 1), at.min_lr)
             local = jnp.asarray(iteration) - begin
             inside = local >= 0
-            rate = jnp.where(inside, piece.rate(jnp.maximum(local, 0), here, {}), rate) if i else piece.rate(local, here, {})
+            rate = (
+                jnp.where(inside, piece.rate(jnp.maximum(local, 0), here, {}), rate)
+                if i
+                else piece.rate(local, here, {})
+            )
             if last or end <= begin:
                 continue
             base, begin = piece.rate(jnp.int32(end - begin), here, {}), end

@@ -13,8 +13,8 @@ from ..solver import Policy, Setting
 class MultiStep(Policy, name="multistep"):
     """base_lr gamma^k, where k counts the values of stepvalue that were reached.
 
-    As in Caffe the values are reached one after the other, at most one an iteration: a value that is not greater than the
-    one before it counts one iteration later.  Source: GetLearningRate.  Differs: nothing.
+    As in Caffe the values are reached one after the other, at most one an iteration: a value that is not greater than
+    the one before it counts one iteration later.  Source: GetLearningRate.  Differs: nothing.
     """
 
     gamma: float = param("Factor of each step.", at_least=0)

@@ -11,11 +11,12 @@ from ..solver import Momentum, Numbers
 
 
 class Adam(Momentum, type="Adam"):
-    """m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;  w <- w - rate sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + delta).
+    """m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;  w <- w - rate sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) +
+    delta).
 
-    b1 is `momentum` (0 where it is not given, as in Caffe), b2 `momentum2`, t counts from 1.  Weight decay is part of g.
-    Source: BVLC/caffe src/caffe/solvers/adam_solver.cpp; Kingma and Ba 2015, in which delta is corrected for bias too.
-    Differs: nothing.
+    b1 is `momentum` (0 where it is not given, as in Caffe), b2 `momentum2`, t counts from 1.  Weight decay is part of
+    g. Source: BVLC/caffe src/caffe/solvers/adam_solver.cpp; Kingma and Ba 2015, in which delta is corrected for bias
+    too. Differs: nothing.
     """
 
     momentum2: float = param("Decay of second moments.", default=0.999, at_least=0, at_most=1)

@@ -13,7 +13,8 @@ __all__ = ["Event", "Result", "train"]
 
 
 class _Module(types.ModuleType):
-    """Importing a submodule makes this package the attribute `netdef.train`, which must stay the function that users call."""
+    """Importing a submodule makes this package the attribute `netdef.train`, which must stay the function that users
+    call."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Result:
         return train(*args, **kwargs)

@@ -1,7 +1,7 @@
 """Batches for several iterations at a time, put on the device while the piece before them runs.
 
-A piece for n <= k iterations comes as {blob: (k, iter_size, batch, ...)}, of which the first n are filled, with the position
-of the data after it: what a snapshot taken there needs.
+A piece for n <= k iterations comes as {blob: (k, iter_size, batch, ...)}, of which the first n are filled, with the
+position of the data after it: what a snapshot taken there needs.
 """
 
 from __future__ import annotations

@@ -11,10 +11,10 @@ SHORTEST = 0.3  # seconds of compiling that are worth a file
 
 
 def keep_compiled() -> None:
-    """Have jax keep what it compiles in $NETDEF_CACHE, or ~/.cache/netdef; an empty $NETDEF_CACHE, or a cache that jax was
-    given already, changes nothing."""
+    """Have jax keep what it compiles in $NETDEF_CACHE, or ~/.cache/netdef; an empty $NETDEF_CACHE, or a cache that
+    jax was given already, changes nothing."""
     folder = os.environ.get("NETDEF_CACHE", str(Path.home() / ".cache" / "netdef"))
-    if not folder or jax.config.jax_compilation_cache_dir:
+    if not folder or getattr(jax.config, "jax_compilation_cache_dir", None):
         return
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)

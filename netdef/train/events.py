@@ -1,7 +1,7 @@
 """What a run tells whoever watches it: frozen values, in the order in which things happen.
 
-`train(on_event=f)` calls `f(event)` for each.  The command line renders them, `metrics.jsonl` is written from them.  A number
-in an event is a Python number: whoever takes an event never waits for a device.
+`train(on_event=f)` calls `f(event)` for each.  The command line renders them, `metrics.jsonl` is written from them.  A
+number in an event is a Python number: whoever takes an event never waits for a device.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The folder of a run: where it is, and what is done with a run that is in it already.
 
-A run keeps `metrics.jsonl`, `net.prototxt` and its snapshots in one folder: `output`, or what the solver's `snapshot_prefix`
-names, or `runs/NAME` in the working directory.  Nothing that was saved is overwritten: without `output` a new run takes the
-next free name (`runs/digits-2`); a run that stands in a named `output` is moved to `output.1`, unless it is resumed.
+A run keeps `metrics.jsonl`, `net.prototxt` and its snapshots in one folder: `output`, or what the solver's
+`snapshot_prefix` names, or `runs/NAME` in the working directory.  Nothing that was saved is overwritten: without
+`output` a new run takes the next free name (`runs/digits-2`); a run that stands in a named `output` is moved to
+`output.1`, unless it is resumed.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ def resumed(nets: Nets, output: str | Path | None, resume: bool | str | Path) ->
         if given.name.startswith("iter_") and given.is_dir():
             wrong = snapshot.damage(given)
             if wrong:
-                raise NetdefError(f"the snapshot {given} is damaged: {wrong}; `resume` with its folder takes the one before.")
+                raise NetdefError(
+                    f"the snapshot {given} is damaged: {wrong}; `resume` with its folder takes the one before."
+                )
             return Path(output) if output is not None else given.parent, given, []
         folders = [given]
     elif output is not None:
@@ -55,7 +58,9 @@ def resumed(nets: Nets, output: str | Path | None, resume: bool | str | Path) ->
             return Path(output) if output is not None else folder, path, notes
     where = folders[0] if folders else _base(nets)
     reason = f" ({notes[0]})" if notes else ""
-    raise NetdefError(f"there is no snapshot to resume from in {where}{reason}; start without resume, or name the folder of the run.")
+    raise NetdefError(
+        f"there is no snapshot to resume from in {where}{reason}; start without resume, or name the folder of the run."
+    )
 
 
 def _base(nets: Nets) -> Path:

@@ -180,8 +180,8 @@ def _refuse(run: Run, bad: int, iteration: int, loss: float) -> None:
     what = f"the loss is {loss}" if bad == BAD_LOSS else "the gradient is not finite"
     kept = f"the last good snapshot is {run.saved}" if run.saved else "no snapshot was taken before"
     raise NetdefError(
-        f"iteration {iteration}: {what}; training stopped, and {kept}. A smaller base_lr, clip_gradients, or a look at the "
-        "input's scale most often helps."
+        f"iteration {iteration}: {what}; training stopped, and {kept}. A smaller base_lr, clip_gradients, or a look at "
+        "the input's scale most often helps."
     )
 
 

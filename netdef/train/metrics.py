@@ -1,9 +1,9 @@
 """Numbers for keeping: one JSON object per display and per test, in memory and in `metrics.jsonl`.
 
-    {"iteration": 100, "phase": "train", "loss": 0.31, "lr": 0.1, "accuracy": 0.9, "images_per_s": 5120.0, "seconds": 3.2}
+    {"iteration": 100, "phase": "train", "loss": 0.31, "lr": 0.1, "accuracy": 0.9, "images_per_s": 5120.0, "seconds": 3}
 
-`loss` is the objective; an output of the same name that differs from it (another weight, no averaging) stands as `top/loss`.
-`seconds` counts from the start of the run, pauses between two sittings left out.
+`loss` is the objective; an output of the same name that differs from it (another weight, no averaging) stands as
+`top/loss`. `seconds` counts from the start of the run, pauses between two sittings left out.
 """
 
 from __future__ import annotations

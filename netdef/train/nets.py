@@ -52,7 +52,9 @@ def nets_of(path_or_text: str | Path, set: Settings | None = None) -> Nets:
         program = decode_program(body, report)
         if program.solver is None:
             report.stop_on_errors()
-            raise NetdefError(f"{source.name}: there is no solver to train with; add `solver {{ base_lr: 0.1 max_iter: 1000 }}`.")
+            raise NetdefError(
+                f"{source.name}: there is no solver to train with; add `solver {{ base_lr: 0.1 max_iter: 1000 }}`."
+            )
         solver = program.solver
         training = Parsed(program, source, report)
         count = len(solver.test_iter) or (1 if solver.test_interval else 0)
@@ -74,10 +76,13 @@ def nets_of(path_or_text: str | Path, set: Settings | None = None) -> Nets:
 
 
 def _settings_of(source: Source, set: Settings | None) -> Settings:
-    """The settings that concern a file: a solver file takes its own constants and leaves the others to the nets it names."""
+    """The settings that concern a file: a solver file takes its own constants and leaves the others to the nets it
+    names."""
     if set is None or re.search(r"\blayers?\b", source.text):
         return set or {}
-    return {k: v for k, v in set.items() if k.startswith("solver.") or re.search(rf"\blet\s+{re.escape(k)}\b", source.text)}
+    return {
+        k: v for k, v in set.items() if k.startswith("solver.") or re.search(rf"\blet\s+{re.escape(k)}\b", source.text)
+    }
 
 
 def _state(phase: Phase, given: NetState | None) -> State:
@@ -96,7 +101,12 @@ class _Programs:
         self.read: dict[Path, Parsed] = {}
 
     def training(self, solver: Solver) -> Parsed:
-        given = [*self._inline("train_net_param"), *self._inline("net_param"), *self._files("train_net"), *self._files("net")]
+        given = [
+            *self._inline("train_net_param"),
+            *self._inline("net_param"),
+            *self._files("train_net"),
+            *self._files("net"),
+        ]
         if len(given) > 1:
             self.report.add(
                 codes.GIVEN_TWICE,
@@ -129,7 +139,9 @@ class _Programs:
 
     def _files(self, field: str) -> list[Parsed]:
         folder = self.source.path.parent if self.source.path else None
-        scalars = [v for f in self.body.all(field) for v in getattr(f.value, "items", (f.value,)) if isinstance(v, Scalar)]
+        scalars = [
+            v for f in self.body.all(field) for v in getattr(f.value, "items", (f.value,)) if isinstance(v, Scalar)
+        ]
         return [self._file(locator(folder)(str(v.value))) for v in scalars]
 
     def _file(self, path: Path) -> Parsed:

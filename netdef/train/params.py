@@ -30,7 +30,9 @@ class Layout:
     fixed: tuple[Owner, ...]  # parameters whose lr_mult is 0: constants of the step
     kept: tuple[Owner, ...]  # running statistics and carried state: the layers change them
 
-    def weights(self, trained: tuple[Array, ...], fixed: tuple[Array, ...], kept: tuple[Array, ...]) -> dict[Owner, Array]:
+    def weights(
+        self, trained: tuple[Array, ...], fixed: tuple[Array, ...], kept: tuple[Array, ...]
+    ) -> dict[Owner, Array]:
         """All arrays by owner, as `forward` takes them."""
         owners = (*(t.owner for t in self.trained), *self.fixed, *self.kept)
         return dict(zip(owners, (*trained, *fixed, *kept), strict=True))

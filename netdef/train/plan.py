@@ -1,7 +1,7 @@
 """When what happens: at which iterations a run shows, tests and saves, and into which pieces that cuts it.
 
-Iteration i is shown with the loss before its update; a test at i, and a snapshot at i, are of the weights after i updates.
-Source: BVLC/caffe src/caffe/solver.cpp, Solver::Step.
+Iteration i is shown with the loss before its update; a test at i, and a snapshot at i, are of the weights after i
+updates. Source: BVLC/caffe src/caffe/solver.cpp, Solver::Step.
 """
 
 from __future__ import annotations

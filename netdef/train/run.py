@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,11 +58,11 @@ def train(
     """Train a net as its solver says.
 
     `path`: a `.net` file with a solver, a solver prototxt, or such text.  `weights`: a weight file, several, or
-    {layer: [arrays]} to start from.  `resume`: True for the newest snapshot of the run in `output` (or where a run without
-    `output` would be), or the path of a snapshot or of a run.  `max_iter` stops earlier or later than the solver's own, whose
-    schedule stays.  `set` overrides constants and solver fields: {"width": 32, "solver.base_lr": 0.1}.  `on_event` is called
-    with each event (see `netdef.train.events`).
-    Errors: CompileError for faults of the net; NetdefError for files, weights, snapshots, and a loss that is not finite.
+    {layer: [arrays]} to start from.  `resume`: True for the newest snapshot of the run in `output` (or where a run
+    without `output` would be), or the path of a snapshot or of a run.  `max_iter` stops earlier or later than the
+    solver's own, whose schedule stays.  `set` overrides constants and solver fields: {"width": 32, "solver.base_lr":
+    0.1}.  `on_event` is called with each event (see `netdef.train.events`). Errors: CompileError for faults of the net;
+    NetdefError for files, weights, snapshots, and a loss that is not finite.
     """
     keep_compiled()
     nets = nets_of(path, set)
@@ -146,9 +145,13 @@ def _first_state(solver: Solver, model: Model, parts: Layout) -> State:
 
 def _steps_per_dispatch(net: Net, solver: Solver) -> int:
     """As many as fill a dispatch; one where a step is long.  It depends on the net alone, so that results do not vary."""
-    work = 3 * solver.iter_size * sum(
-        node.layer.multiply_adds([net.shapes[v] for v in node.bottoms], [net.shapes[v] for v in node.tops])  # type: ignore[misc]
-        for node in net.layers
+    work = (
+        3
+        * solver.iter_size
+        * sum(
+            node.layer.multiply_adds([net.shapes[v] for v in node.bottoms], [net.shapes[v] for v in node.tops])  # type: ignore[misc]
+            for node in net.layers
+        )
     )
     size = 4 * solver.iter_size * sum(int(np.prod(net.blobs[name].shape or ())) for name in net.inputs)
     long = LONG_STEP.get(jax.default_backend(), 2e10)
@@ -184,7 +187,9 @@ def _restore(run: Run, read: snapshot.Snapshot) -> None:
     for i, (array, leaf) in enumerate(zip(arrays, leaves, strict=True)):
         if array is None or np.shape(array) != leaf.shape:
             there = "missing" if array is None else f"of shape {np.shape(array)}"
-            raise NetdefError(f"the snapshot {read.path} does not fit: its array {i} is {there}, and {leaf.shape} is needed here.")
+            raise NetdefError(
+                f"the snapshot {read.path} does not fit: its array {i} is {there}, and {leaf.shape} is needed here."
+            )
     run.state = jax.tree.unflatten(tree, [jnp.array(a, dtype=x.dtype) for a, x in zip(arrays, leaves, strict=True)])
     run.fixed = tuple(jnp.array(read.arrays[f"fixed.{i}"]) for i in range(len(run.fixed)))
     put_arrays(run.model, run.layout.fixed, run.fixed)
@@ -199,7 +204,11 @@ def _difference(there: Mapping[str, Any], here: Mapping[str, Any], group: str) -
     before, now = ({tuple(o) for o in s["owners"][group]} for s in (there, here))
     only = sorted(before ^ now)
     layer, index = only[0] if only else ("?", 0)
-    return f"parameter {index} of layer `{layer}` is {group} in only one of them" if only else "its layers stand in another order"
+    return (
+        f"parameter {index} of layer `{layer}` is {group} in only one of them"
+        if only
+        else "its layers stand in another order"
+    )
 
 
 def _started(run: Run, nets: Nets, start: Path | None, untouched: tuple[str, ...], notes: list[str]) -> Started:

@@ -1,8 +1,8 @@
 """Snapshots: all that a run needs to go on bit for bit, written whole or not at all.
 
-A snapshot is a folder `iter_000500` with the arrays (orbax), `state.json` (numbers, positions of the data, names and shapes),
-the net's text, and `checksums.json` over all of it.  It is written aside, forced to the disk and renamed: a process that is
-killed at any moment leaves whole snapshots only.  This is the only module that knows orbax.
+A snapshot is a folder `iter_000500` with the arrays (orbax), `state.json` (numbers, positions of the data, names and
+shapes), the net's text, and `checksums.json` over all of it.  It is written aside, forced to the disk and renamed: a
+process that is killed at any moment leaves whole snapshots only.  This is the only module that knows orbax.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def save(folder: Path, iteration: int, arrays: dict[str, Any], state: dict[str, 
     except Exception as error:  # orbax reports a full disk in several ways
         shutil.rmtree(aside, ignore_errors=True)
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise NetdefError(f"the snapshot of iteration {iteration} could not be written to {path}: {why[:200]}") from error
+        raise NetdefError(
+            f"the snapshot of iteration {iteration} could not be written to {path}: {why[:200]}"
+        ) from error
     return path
 
 
@@ -130,7 +132,9 @@ def damage(path: Path) -> str | None:
 def found(folder: Path) -> list[Path]:
     """The snapshots of a folder, the newest first, damaged ones included."""
     names = {p: _iteration(p) for p in folder.glob("iter_*") if p.is_dir()}
-    return sorted((p for p, n in names.items() if n >= 0), key=lambda p: (names[p], not p.name.endswith("~")), reverse=True)
+    return sorted(
+        (p for p, n in names.items() if n >= 0), key=lambda p: (names[p], not p.name.endswith("~")), reverse=True
+    )
 
 
 def _iteration(path: Path) -> int:

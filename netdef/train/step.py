@@ -1,8 +1,8 @@
 """One iteration of training as a pure function, and several of them in one dispatch.
 
-In Caffe's order: the gradients of `iter_size` batches are summed, clipped by the L2 norm of the sum, divided by `iter_size`,
-weight decay is added, the solver's rule makes the update.  An iteration whose loss or gradient is not finite changes nothing
-but `bad`, and the iterations after it do nothing: the state stays the last good one.
+In Caffe's order: the gradients of `iter_size` batches are summed, clipped by the L2 norm of the sum, divided by
+`iter_size`, weight decay is added, the solver's rule makes the update.  An iteration whose loss or gradient is not
+finite changes nothing but `bad`, and the iterations after it do nothing: the state stays the last good one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ class State(NamedTuple):
     kept: tuple[Array, ...]
     history: tuple[Any, ...]
     policy: Mapping[str, Array]
-    losses: Array  # (average_loss,): those of the last iterations, iteration i at i mod average_loss; nan where none yet
+    losses: (
+        Array  # (average_loss,): those of the last iterations, iteration i at i mod average_loss; nan where none yet
+    )
     iteration: Array  # int32: updates made
     bad: Array  # int32: GOOD, or why iteration `iteration` could not be made
 
@@ -106,7 +108,9 @@ def _verdict(loss: Array, grads: Any) -> Array:
     return jnp.where(jnp.isfinite(loss), jnp.where(finite, GOOD, BAD_GRADIENT), BAD_LOSS).astype(jnp.int32)
 
 
-def _accumulate(gradient: Any, n: int, state: State, fixed: Any, inputs: Any, key: Array) -> tuple[Array, Any, Any, Any]:
+def _accumulate(
+    gradient: Any, n: int, state: State, fixed: Any, inputs: Any, key: Array
+) -> tuple[Array, Any, Any, Any]:
     """(mean loss, sum of gradients, what layers keep, outputs of the last batch) over `n` batches."""
     if n == 1:
         only = {name: array[0] for name, array in inputs.items()}
@@ -158,8 +162,8 @@ def clipped(solver: Solver, grads: Any) -> Any:
 def local_rate(solver: Solver, lr_mult: float, rate: Array, momentum: Array, decay: Array, g: Array, w: Array) -> Array:
     """The learning rate of one array: times its lr_mult, or layer-wise adaptive.
 
-    Source: NVIDIA/caffe (larc) and intel/caffe (local_lr_auto), sgd_solver.cpp, GetLocalRate; norms are taken before decay
-    is added, as NVIDIA's GPU code does."""
+    Source: NVIDIA/caffe (larc) and intel/caffe (local_lr_auto), sgd_solver.cpp, GetLocalRate; norms are taken before
+    decay is added, as NVIDIA's GPU code does."""
     if not (solver.larc or solver.local_lr_auto):
         return rate * lr_mult
     w_norm, g_norm = jnp.sqrt(jnp.sum(w * w)), jnp.sqrt(jnp.sum(g * g))
@@ -172,8 +176,9 @@ def local_rate(solver: Solver, lr_mult: float, rate: Array, momentum: Array, dec
 
 
 def make_run(step: Step) -> Callable[..., tuple[State, Metrics]]:
-    """Several steps in one dispatch, jitted with donated state: (state, fixed, {blob: (k, iter_size, ...)}, n) does the first
-    n of k.  One compiled loop serves every n, so that results do not depend on where a run was cut into pieces."""
+    """Several steps in one dispatch, jitted with donated state: (state, fixed, {blob: (k, iter_size, ...)}, n) does
+    the first n of k.  One compiled loop serves every n, so that results do not depend on where a run was cut into
+    pieces."""
 
     def run(state: State, fixed: tuple[Array, ...], inputs: Mapping[str, Array], n: Array) -> tuple[State, Metrics]:
         take = lambda i: {name: jax.lax.dynamic_index_in_dim(a, i, keepdims=False) for name, a in inputs.items()}

@@ -1,7 +1,7 @@
 """Tests while training: the mean of a test net's outputs over `test_iter` batches, with the weights of the moment.
 
-Layers of one name share their arrays; what only the test net has keeps its own.  As in Caffe the data goes on where the test
-before ended.  Source: BVLC/caffe src/caffe/solver.cpp, Solver::Test.
+Layers of one name share their arrays; what only the test net has keeps its own.  As in Caffe the data goes on where the
+test before ended.  Source: BVLC/caffe src/caffe/solver.cpp, Solver::Test.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def refuse_inputs(net: Net, what: str) -> None:
     for node in net.layers:
         if node.layer.is_input and not node.layer.is_data:
             raise NetdefError(
-                f"layer `{node.name}` takes `{node.layer.top[0]}` from outside, and a net that is {what} by a solver must read "
-                "its data itself; use a data layer, or write a loop of your own around netdef.compile."
+                f"layer `{node.name}` takes `{node.layer.top[0]}` from outside, and a net that is {what} by a solver "
+                "must read its data itself; use a data layer, or write a loop of your own around netdef.compile."
             )
 
 
@@ -94,8 +94,8 @@ def _source(owner: Owner, net: Net, train: Net) -> Owner | None:
     if len(shapes[0]) != len(shapes[1]) or shapes[0][owner.index] != shapes[1][owner.index]:
         there = show(shapes[1][owner.index]) if owner.index < len(shapes[1]) else "missing"
         raise NetdefError(
-            f"parameter {owner.index} of layer `{owner.layer}` is {show(shapes[0][owner.index])} in the net that is tested and "
-            f"{there} in the net that is trained; layers of one name share their parameters, so they must agree."
+            f"parameter {owner.index} of layer `{owner.layer}` is {show(shapes[0][owner.index])} in the net that is "
+            f"tested and {there} in the net that is trained; layers of one name share parameters, so they must agree."
         )
     return other.owners[owner.index]
 

@@ -1,10 +1,11 @@
-"""How much the training loop costs over the bare jitted step of the same net: prints the ratio for a short and a long step.
+"""How much the training loop costs over the bare jitted step of the same net: prints the ratio for a short and a long
+step.
 
     python tests/benchmarks/loop_overhead.py [--iterations N]
 
-The bare step is the same forward pass and update in `jax.jit` with donated state, called in a Python loop with one batch that
-is on the device already; the loop is `netdef.train` with its data, its checks and its metrics.  Both are timed in turns, and
-the best of each is taken.
+The bare step is the same forward pass and update in `jax.jit` with donated state, called in a Python loop with one
+batch that is on the device already; the loop is `netdef.train` with its data, its checks and its metrics.  Both are
+timed in turns, and the best of each is taken.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ def text(layer: str, width: int, depth: int, batch: int) -> str:
         made += layer.format(name=f"l{i}", bottom=bottom, out=width) + RELU.format(name=f"l{i}")
         bottom = f"l{i}"
     made += FC.format(name="out", bottom=bottom, out=10) + LOSS.format(bottom="out")
-    return made + 'solver { base_lr: 0.001 momentum: 0.9 lr_policy: "fixed" max_iter: 1 snapshot_after_train: false display: 100 }\n'
+    return (
+        made
+        + 'solver { base_lr: 0.001 momentum: 0.9 lr_policy: "fixed" max_iter: 1 snapshot_after_train: false display: 100 }\n'
+    )
 
 
 def bare(path: Path, iterations: int) -> float:
@@ -95,7 +99,9 @@ def main() -> None:
             pairs = [(bare(path, n), looped(path, n)) for _ in range(given.turns)]
             alone, whole = (min(column) for column in zip(*pairs, strict=True))
             spread = statistics.median(b / a for a, b in pairs)
-            print(f"{what}: bare step {alone * 1e3:.2f} ms, in the loop {whole * 1e3:.2f} ms, ratio {whole / alone:.3f} (median of turns {spread:.3f})")
+            print(
+                f"{what}: bare step {alone * 1e3:.2f} ms, in the loop {whole * 1e3:.2f} ms, ratio {whole / alone:.3f} (median of turns {spread:.3f})"
+            )
 
 
 if __name__ == "__main__":

@@ -76,12 +76,16 @@ def test_join_counts_each_piece_from_its_own_start_and_goes_on_from_the_rate_rea
 def test_join_gives_a_piece_its_own_length_and_rate():
     got = rates(Join(piece=(Poly(power=1, until=8), Cosine(base_lr=0.5))))
     np.testing.assert_allclose(got[:8], [BASE * (1 - t / 8) for t in range(8)], rtol=2e-6)
-    np.testing.assert_allclose(got[8:MAX], [0.25 * (1 + math.cos(math.pi * (t - 8) / 32)) for t in range(8, MAX)], rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(
+        got[8:MAX], [0.25 * (1 + math.cos(math.pi * (t - 8) / 32)) for t in range(8, MAX)], rtol=1e-5, atol=1e-7
+    )
 
 
 def test_rampup_is_quadratic_and_min_lr_is_a_floor():
     got = rates(Fixed(), rampup_interval=10, rampup_lr=0.02)
-    np.testing.assert_allclose(got[:12], [0.02 + 0.08 * (t / 10) ** 2 if t < 10 else BASE for t in range(12)], rtol=2e-6)
+    np.testing.assert_allclose(
+        got[:12], [0.02 + 0.08 * (t / 10) ** 2 if t < 10 else BASE for t in range(12)], rtol=2e-6
+    )
     floor = rates(Poly(power=2), min_lr=0.04)
     np.testing.assert_allclose(floor, [0.06 * max(1 - t / MAX, 0) ** 2 + 0.04 for t in range(MAX + 3)], rtol=2e-6)
     assert rates(Step(gamma=0.1, stepsize=5), min_lr=0.03)[20] == np.float32(0.03)
@@ -107,5 +111,7 @@ def test_momentum_and_decay_policies():
 
 
 def test_every_policy_is_registered_under_its_own_name():
-    assert {"fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid", "multifixed", "cosine", "join"} <= {*POLICIES.names()}
+    assert {"fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid", "multifixed", "cosine", "join"} <= {
+        *POLICIES.names()
+    }
     assert all(cls.name == name for name, cls in POLICIES)

@@ -13,7 +13,12 @@ from netdef.solvers.nesterov import Nesterov
 from netdef.solvers.rmsprop import RMSProp
 from netdef.solvers.sgd import SGD
 
-RATES = [0.1, 0.1, 0.01, 0.05]  # it changes, which is where a history that holds the rate differs from one that does not
+RATES = [
+    0.1,
+    0.1,
+    0.01,
+    0.05,
+]  # it changes, which is where a history that holds the rate differs from one that does not
 
 
 def sgd(w, grads, m=0.9):

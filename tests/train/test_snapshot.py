@@ -15,7 +15,11 @@ import pytest
 from netdef import NetdefError
 from netdef.train import snapshot
 
-ARRAYS = {"state.0": np.arange(12, dtype=np.float32).reshape(3, 4), "state.1": np.int32(7), "state.2": np.float32([np.nan, 1])}
+ARRAYS = {
+    "state.0": np.arange(12, dtype=np.float32).reshape(3, 4),
+    "state.1": np.int32(7),
+    "state.2": np.float32([np.nan, 1]),
+}
 STATE = {"iteration": 5, "position": {"d": {"position": 40}}}
 
 
@@ -27,7 +31,9 @@ def test_what_was_saved_is_read(tmp_path):
     path = save(tmp_path)
     read = snapshot.load(path)
     assert path.name == "iter_000005" and read.state == STATE and read.net == "name: 'net'"
-    assert all(np.array_equal(read.arrays[k], v, equal_nan=True) and read.arrays[k].dtype == v.dtype for k, v in ARRAYS.items())
+    assert all(
+        np.array_equal(read.arrays[k], v, equal_nan=True) and read.arrays[k].dtype == v.dtype for k, v in ARRAYS.items()
+    )
     assert [p.name for p in tmp_path.iterdir()] == ["iter_000005"]
 
 
@@ -49,7 +55,9 @@ def test_damage_of_any_file_is_named_and_the_snapshot_before_is_used(tmp_path, f
         if fault == "missing":
             file.unlink()
         else:
-            file.write_bytes(good[: len(good) // 2] if fault == "cut" else bytes([good[0] ^ 1]) + good[1:]) if good else None
+            file.write_bytes(
+                good[: len(good) // 2] if fault == "cut" else bytes([good[0] ^ 1]) + good[1:]
+            ) if good else None
         if good:
             found, notes = snapshot.newest(tmp_path)
             assert found == before
@@ -62,7 +70,9 @@ def test_damage_of_any_file_is_named_and_the_snapshot_before_is_used(tmp_path, f
 
 def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
     before = save(tmp_path, 5)
-    monkeypatch.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device"))
+    )
     with pytest.raises(NetdefError, match="iteration 10.*No space left"):
         save(tmp_path, 10)
     assert [p.name for p in tmp_path.iterdir()] == ["iter_000005"]

@@ -1,4 +1,4 @@
-"""`netdef.train`: that it learns, what it tells, and that a run broken off anywhere ends where the unbroken one does."""
+"""`netdef.train`: that it learns, what it tells, and that a run broken off ends where the unbroken one does."""
 
 from __future__ import annotations
 
@@ -37,13 +37,15 @@ def test_events_come_in_caffes_order(whole):
     result, events = whole
     seen = [(type(e).__name__, e.iteration) for e in events if not isinstance(e, (ev.Stepped, ev.Started))]
     assert seen == [
-        ("Tested", 0), ("Display", 0), ("Display", 4), ("Snapshotted", 5), ("Tested", 8), ("Display", 8), ("Snapshotted", 10),
-        ("Display", 12), ("Snapshotted", 15), ("Tested", 16), ("Display", 16), ("Snapshotted", 20), ("Finished", 20),
+        ("Tested", 0), ("Display", 0), ("Display", 4), ("Snapshotted", 5), ("Tested", 8), ("Display", 8),
+        ("Snapshotted", 10), ("Display", 12), ("Snapshotted", 15), ("Tested", 16), ("Display", 16), ("Snapshotted", 20), ("Finished", 20),
     ]  # fmt: skip
     started = events[0]
     assert isinstance(started, ev.Started)
     assert (started.name, started.max_iter, started.seed, started.batch) == ("Tiny", 20, 3, 16)
-    assert [e.iteration for e in events if isinstance(e, ev.Stepped)] == sorted(e.iteration for e in events if isinstance(e, ev.Stepped))
+    assert [e.iteration for e in events if isinstance(e, ev.Stepped)] == sorted(
+        e.iteration for e in events if isinstance(e, ev.Stepped)
+    )
     assert (result.iteration, result.why) == (20, "max_iter")
 
 
@@ -82,7 +84,9 @@ def test_a_snapshot_can_be_named_and_metrics_after_it_are_dropped(tiny, whole, t
 
 
 def test_the_same_seed_gives_the_same_run_and_another_one_another(tiny, whole, tmp_path):
-    again = netdef.train(tiny, output=tmp_path / "again", set={"solver.display": 1, "solver.snapshot": 0, "solver.test_interval": 0})
+    again = netdef.train(
+        tiny, output=tmp_path / "again", set={"solver.display": 1, "solver.snapshot": 0, "solver.test_interval": 0}
+    )
     assert same(again.model, whole[0].model)  # however it is cut into pieces
     other = netdef.train(tiny, output=tmp_path / "other", set={"solver.random_seed": 4, "solver.snapshot": 0})
     assert not same(other.model, whole[0].model)
@@ -107,8 +111,15 @@ def test_sigint_saves_and_says_how_to_go_on(tiny, whole, tmp_path):
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_snapshot(tiny, tmp_path):
     events = []
-    settings = {"solver.base_lr": 1e20, "solver.lr_policy": "multifixed", "solver.stagelr": [0.1, 1e30], "solver.stageiter": [6, 30]}
-    text = tiny.read_text().replace('lr_policy: "step" gamma: 0.5 stepsize: 10', 'lr_policy: "multifixed" stagelr: [0.1, 1e30] stageiter: [6, 30]')
+    settings = {
+        "solver.base_lr": 1e20,
+        "solver.lr_policy": "multifixed",
+        "solver.stagelr": [0.1, 1e30],
+        "solver.stageiter": [6, 30],
+    }
+    text = tiny.read_text().replace(
+        'lr_policy: "step" gamma: 0.5 stepsize: 10', 'lr_policy: "multifixed" stagelr: [0.1, 1e30] stageiter: [6, 30]'
+    )
     path = tiny.parent / "nan.net"
     path.write_text(text)
     del settings
@@ -133,7 +144,9 @@ def test_frozen_parameters_stay_and_statistics_move(tiny, tmp_path):
 def test_weights_to_start_from(tiny, tmp_path):
     start = {"ip2": [np.full((3, 6), 0.5, np.float32), np.zeros(3, np.float32)]}
     events = []
-    result = netdef.train(tiny, weights=start, output=tmp_path / "run", max_iter=1, set={"solver.base_lr": 0}, on_event=events.append)
+    result = netdef.train(
+        tiny, weights=start, output=tmp_path / "run", max_iter=1, set={"solver.base_lr": 0}, on_event=events.append
+    )
     np.testing.assert_array_equal(result.model.get_weights()["ip2"][0], start["ip2"][0])
     assert events[0].untouched == ("ip1", "bn")
     with pytest.raises(NetdefError, match="ip2.*3x6.*2x2"):
@@ -145,11 +158,12 @@ def test_faults_of_a_run_are_one_line(tiny, tmp_path):
         netdef.train(tiny, output=tmp_path / "nothing", resume=True)
     with pytest.raises(NetdefError, match="max_iter"):
         netdef.train(tiny, output=tmp_path / "run", set={"solver.max_iter": 0})
-    unfed = 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 2 } } } solver { base_lr: 1 max_iter: 1 }'
+    net = 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 2 } } }'
+    unfed = net + " solver { base_lr: 1 max_iter: 1 }"
     with pytest.raises(NetdefError, match="from outside"):
         netdef.train(unfed, output=tmp_path / "run")
     with pytest.raises(NetdefError, match="no solver"):
-        netdef.train(unfed.partition("solver")[0], output=tmp_path / "run")
+        netdef.train(net, output=tmp_path / "run")
 
 
 def test_resuming_with_another_solver_or_net_is_refused(tiny, whole):
