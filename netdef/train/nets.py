@@ -39,7 +39,7 @@ class Nets:
 
 
 def nets_of(path_or_text: str | Path, set: Settings | None = None) -> Nets:
-    """The solver and its nets.  Errors: CompileError with every diagnostic; NetdefError for a file that is not there."""
+    """The solver and its nets.  Errors: CompileError with every diagnostic; NetdefError for a missing file."""
     source, report = source_of(path_or_text), Report()
     body = plain_tree(source, report, _settings_of(source, set))
     if is_solver(body):

@@ -144,7 +144,7 @@ def _first_state(solver: Solver, model: Model, parts: Layout) -> State:
 
 
 def _steps_per_dispatch(net: Net, solver: Solver) -> int:
-    """As many as fill a dispatch; one where a step is long.  It depends on the net alone, so that results do not vary."""
+    """As many as fill a dispatch; one where a step is long: by the net alone, so that results do not vary."""
     work = (
         3
         * solver.iter_size
@@ -172,11 +172,11 @@ def _start_from(run: Run, weights: Any) -> tuple[str, ...]:
 
 
 def _restore(run: Run, read: snapshot.Snapshot) -> None:
-    """Put a snapshot's arrays, numbers and positions in their places.  NetdefError if it is of another net or solver."""
+    """Put a snapshot's arrays, numbers and positions in their places.  NetdefError if it does not fit."""
     if read.state["solver"] != run.solver.type:
         raise NetdefError(
-            f"the snapshot {read.path} was made by the solver {read.state['solver']}, and this one is {run.solver.type}; "
-            "resume with the same, or start from its weights."
+            f"the snapshot {read.path} was made by the solver {read.state['solver']}, and this one is "
+            f"{run.solver.type}; resume with the same, or start from its weights."
         )
     wanted = run.described()
     for group in ("trained", "fixed", "kept"):

@@ -22,7 +22,8 @@ def decoded(text):
 
 def test_fields_of_the_type_and_the_policy_stand_side_by_side():
     solver, found = decoded(
-        'net: "x.prototxt" base_lr: 0.1 lr_policy: "step" gamma: 0.5 stepsize: 7 type: "Adam" momentum2: 0.9 test_iter: 3 test_iter: 4'
+        'net: "x.prototxt" base_lr: 0.1 lr_policy: "step" gamma: 0.5 stepsize: 7 type: "Adam" '
+        "momentum2: 0.9 test_iter: 3 test_iter: 4"
     )
     assert found == ()
     assert (solver.type, solver.momentum2, solver.test_iter, solver.momentum) == ("Adam", 0.9, (3, 4), 0.0)

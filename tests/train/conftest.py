@@ -10,17 +10,21 @@ import pytest
 
 NET = """
 name: "Tiny"
-layer { name: "d" type: "HDF5Data" top: "x" top: "label" include { phase: TRAIN } hdf5_data_param { source: "train.txt" batch_size: 8 shuffle: true } }
-layer { name: "d" type: "HDF5Data" top: "x" top: "label" include { phase: TEST } hdf5_data_param { source: "test.txt" batch_size: 5 } }
-layer { name: "ip1" type: "InnerProduct" bottom: "x" top: "ip1" inner_product_param { num_output: 6 weight_filler { type: "xavier" } } }
+layer { name: "d" type: "HDF5Data" top: "x" top: "label" include { phase: TRAIN }
+        hdf5_data_param { source: "train.txt" batch_size: 8 shuffle: true } }
+layer { name: "d" type: "HDF5Data" top: "x" top: "label" include { phase: TEST }
+        hdf5_data_param { source: "test.txt" batch_size: 5 } }
+layer { name: "ip1" type: "InnerProduct" bottom: "x" top: "ip1"
+        inner_product_param { num_output: 6 weight_filler { type: "xavier" } } }
 layer { name: "bn" type: "BatchNorm" bottom: "ip1" top: "ip1" batch_norm_param { scale_bias: true } }
 layer { name: "relu" type: "ReLU" bottom: "ip1" top: "ip1" }
 layer { name: "drop" type: "Dropout" bottom: "ip1" top: "ip1" dropout_param { dropout_ratio: 0.3 } }
-layer { name: "ip2" type: "InnerProduct" bottom: "ip1" top: "ip2" inner_product_param { num_output: 3 weight_filler { type: "xavier" } } }
+layer { name: "ip2" type: "InnerProduct" bottom: "ip1" top: "ip2"
+        inner_product_param { num_output: 3 weight_filler { type: "xavier" } } }
 layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip2" bottom: "label" top: "loss" }
 layer { name: "accuracy" type: "Accuracy" bottom: "ip2" bottom: "label" top: "accuracy" include { phase: TEST } }
-solver { base_lr: 0.1 momentum: 0.9 weight_decay: 0.001 lr_policy: "step" gamma: 0.5 stepsize: 10 max_iter: 20 display: 4
-         average_loss: 3 iter_size: 2 test_iter: 2 test_interval: 8 snapshot: 5 random_seed: 3 }
+solver { base_lr: 0.1 momentum: 0.9 weight_decay: 0.001 lr_policy: "step" gamma: 0.5 stepsize: 10 max_iter: 20
+         display: 4         average_loss: 3 iter_size: 2 test_iter: 2 test_interval: 8 snapshot: 5 random_seed: 3 }
 """
 
 

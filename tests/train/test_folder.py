@@ -11,7 +11,8 @@ from netdef.train import snapshot
 from netdef.train.folder import new_folder, resumed
 from netdef.train.nets import nets_of
 
-TEXT = 'name: "N" layer { name: "z" type: "DummyData" top: "z" dummy_data_param { shape { dim: 1 } } } solver { base_lr: 1 %s }'
+DATA = 'layer { name: "z" type: "DummyData" top: "z" dummy_data_param { shape { dim: 1 } } }'
+TEXT = 'name: "N" ' + DATA + " solver { base_lr: 1 %s }"
 
 
 @pytest.fixture(autouse=True)

@@ -90,7 +90,8 @@ for turn in range(50):
     child = os.fork()
     if child == 0:
         for n in range(1, 1000):
-            snapshot.save(folder, newest + n, {"a": np.full((50, 50), newest + n, np.float32)}, {"iteration": newest + n}, "net")
+            array = np.full((50, 50), newest + n, np.float32)
+            snapshot.save(folder, newest + n, {"a": array}, {"iteration": newest + n}, "net")
     time.sleep(rng.uniform(0.0, 0.25))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)

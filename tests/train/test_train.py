@@ -38,7 +38,8 @@ def test_events_come_in_caffes_order(whole):
     seen = [(type(e).__name__, e.iteration) for e in events if not isinstance(e, (ev.Stepped, ev.Started))]
     assert seen == [
         ("Tested", 0), ("Display", 0), ("Display", 4), ("Snapshotted", 5), ("Tested", 8), ("Display", 8),
-        ("Snapshotted", 10), ("Display", 12), ("Snapshotted", 15), ("Tested", 16), ("Display", 16), ("Snapshotted", 20), ("Finished", 20),
+        ("Snapshotted", 10), ("Display", 12),
+        ("Snapshotted", 15), ("Tested", 16), ("Display", 16), ("Snapshotted", 20), ("Finished", 20),
     ]  # fmt: skip
     started = events[0]
     assert isinstance(started, ev.Started)
@@ -111,18 +112,11 @@ def test_sigint_saves_and_says_how_to_go_on(tiny, whole, tmp_path):
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_snapshot(tiny, tmp_path):
     events = []
-    settings = {
-        "solver.base_lr": 1e20,
-        "solver.lr_policy": "multifixed",
-        "solver.stagelr": [0.1, 1e30],
-        "solver.stageiter": [6, 30],
-    }
     text = tiny.read_text().replace(
         'lr_policy: "step" gamma: 0.5 stepsize: 10', 'lr_policy: "multifixed" stagelr: [0.1, 1e30] stageiter: [6, 30]'
     )
     path = tiny.parent / "nan.net"
     path.write_text(text)
-    del settings
     with pytest.raises(NetdefError, match=r"iteration (8|9).*iter_000005"):
         netdef.train(path, output=tmp_path / "run", on_event=events.append)
     saved = [e.path for e in events if isinstance(e, ev.Snapshotted)]
