@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from . import codes, mistakes, rules, tables
+from . import codes, rules, tables
 from .diagnostics import Report
 from .literals import SyntaxFault
 from .source import Source, Span
@@ -34,6 +34,8 @@ def parse(source: Source, report: Report) -> Document | None:
             if at and fault.code is codes.UNMATCHED_CLOSE:
                 return None  # it belongs to the block whose beginning was skipped
             report.add(fault.code, Span(source, fault.start, fault.end), fault.detail, *fault.related, hint=fault.hint)
+            from . import mistakes
+
             at = mistakes.resumption(parsing, fault) if len(report.diagnostics) < MOST_FAULTS else None
         else:
             if at:
@@ -64,7 +66,7 @@ class Parsing:
         while True:
             match = scan[modes[states[-1]]](text, at, end_of_text)
             if match is None:
-                raise mistakes.explain(self, at)
+                raise self.stuck(at)
             kind = match.lastgroup or ""
             start, end = match.span(kind)
             if kind == "COMMENT":
@@ -86,15 +88,26 @@ class Parsing:
                 else:  # a rule of one symbol, which stands for it
                     states[-1] = actions[states[-2]][rule.makes]
             if action is None:
-                raise mistakes.explain(self, at)
+                raise self.stuck(at)
             if kind == "FIELD":
                 values.append(rules.simple_field(self, match[kind], start, end))
             else:
                 values.append(rules.Token(kind, match[kind], start, end) if kind != "$END" else None)
-                if len(states) > 2 * DEEPEST and (fault := mistakes.too_deep(self, DEEPEST)):
+                if len(states) > 2 * DEEPEST and (fault := self.too_deep()):
                     raise fault
             states.append(action)
             at = end
+
+    def stuck(self, at: int) -> SyntaxFault:
+        """What is wrong at an offset.  Only files with faults pay for the import."""
+        from . import mistakes
+
+        return mistakes.explain(self, at)
+
+    def too_deep(self) -> SyntaxFault | None:
+        from . import mistakes
+
+        return mistakes.too_deep(self, DEEPEST)
 
     def inner(self, start: int, end: int) -> Any:
         """The expression between two offsets."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import codes, literals, mistakes
+from . import codes, literals
 from .diagnostics import Related
 from .literals import SyntaxFault
 from .source import Span
@@ -130,6 +130,8 @@ def field(p: Parsing, name: Token, colon: Token, value: Any) -> Field:
 
 def field_without_colon(p: Parsing, name: Token, value: Any) -> Field:
     if isinstance(value, ListValue) and not all(isinstance(item, Message) for item in value.items):
+        from . import mistakes
+
         raise mistakes.missing_colon(name, "before a list of values")
     return named(p, name, value)
 

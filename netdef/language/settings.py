@@ -32,7 +32,7 @@ def converted(setting: Any, old: Any) -> Any:
 
 def parsed(text: str) -> Any:
     """The value that a text is when it is read as one, or None."""
-    from .expand import evaluated
+    from .expander import evaluated
     from .parser import parse
 
     document = parse(Source("--set", f"value: {text}"), Report())
@@ -97,7 +97,7 @@ def new_field(path: str, name: str, setting: Any, old: Any) -> Field:
 
 
 def scalar(value: Any, span: Span) -> Any:
-    from .expand import node
+    from .expander import node
 
     return ListValue(tuple(node(item, span) for item in value), span) if isinstance(value, tuple) else node(value, span)
 

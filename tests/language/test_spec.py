@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from netdef.language import evaluate, expand, imports, language_codes, printer, render
+from netdef.language import evaluate, expand, expander, imports, language_codes, printer, render
 from netdef.language.diagnostics import Code, Report
 from netdef.language.parser import parse
 from netdef.language.source import Source
@@ -52,6 +52,6 @@ def test_every_code_is_listed():
 
 def test_limits_are_those_of_the_code():
     limits = SPEC.partition("## Limits")[2].partition("```")[0].replace(",", "")
-    for number in (evaluate.MOST_FIELDS, evaluate.MOST_STEPS, evaluate.LONGEST, imports.MOST_FILES, expand.DEEPEST):
+    for number in (evaluate.MOST_FIELDS, evaluate.MOST_STEPS, evaluate.LONGEST, imports.MOST_FILES, expander.DEEPEST):
         assert f" {number} " in limits.replace("\n", " ")
     assert evaluate.LARGEST == 2**64 and "2 ** 64" in limits
