@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TextIO
 
 from ..train import events
-from . import colored
 
 Show = Callable[[events.Event], None]
 
@@ -18,7 +18,7 @@ Show = Callable[[events.Event], None]
 @contextmanager
 def progress(stream: TextIO) -> Iterator[Show]:
     """A function that shows events on `stream`."""
-    if not (stream.isatty() and colored(stream)):
+    if not stream.isatty() or os.environ.get("TERM") == "dumb":
         yield lambda event: _print_lines(event, stream)
         return
     with _bar(stream) as show:
