@@ -228,11 +228,13 @@ def _check_shapes(net: Net, shapes: Mapping[str, Shape]) -> None:
     """Other input shapes than the file's are fine if every layer takes them and no parameter changes its shape."""
     report = Report()
     nodes, _ = infer(net.layers, locator(net.folder), report, shapes)
-    report.stop_on_errors()
+    given = ", ".join(f"`{name}` {show(shape)}" for name, shape in shapes.items())
+    if report.has_errors:
+        fault = next(d.detail for d in report.diagnostics if d.severity == "error")
+        raise NetdefError(f"the net does not work on the inputs {given}: {fault} The net takes {_listed(net)}")
     for node, before in zip(nodes, net.layers, strict=True):
         for i, (now, then) in enumerate(zip(node.weights or (), before.weights or (), strict=True)):
             if now.shape != then.shape and then.kind != "carry":
-                given = ", ".join(f"`{name}` {show(shape)}" for name, shape in shapes.items())
                 raise NetdefError(
                     f"with inputs {given}, parameter {i} of layer `{node.name}` would be {show(now.shape)}, "
                     f"and the model's is {show(then.shape)}; the net takes {_listed(net)}"

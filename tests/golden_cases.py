@@ -58,7 +58,9 @@ def assert_close(got: Any, want: np.ndarray, kind: str, what: str) -> None:
     if want.size:
         allowed = 1e-5 + (1e-3 if kind in LOOSE else 2e-4) * np.abs(want) + 1e-5 * np.abs(want).max()
         worst = np.abs(got - want) - allowed
-        assert (worst <= 0).all(), f"{what}: off by {np.abs(got - want).max():.3g} at values up to {np.abs(want).max():.3g}"
+        assert (worst <= 0).all(), (
+            f"{what}: off by {np.abs(got - want).max():.3g} at values up to {np.abs(want).max():.3g}"
+        )
 
 
 def hold(row: dict[str, Any], case: dict[str, np.ndarray]) -> None:

@@ -1,0 +1,150 @@
+"""A compiled net as a Flax module: its calls, its state, its weights, and what it says of wrong input."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+import netdef
+
+NET = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 4 dim: 3 } } }
+layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 4 } } }
+layer { name: "hidden" type: "InnerProduct" bottom: "x" top: "hidden" param { name: "w" }
+        inner_product_param { num_output: 3 weight_filler { type: "xavier" } } }
+layer { name: "bn" type: "BatchNorm" bottom: "hidden" top: "hidden" }
+layer { name: "drop" type: "Dropout" bottom: "hidden" top: "dropped" }
+layer { name: "again" type: "InnerProduct" bottom: "dropped" top: "again" param { name: "w" }
+        inner_product_param { num_output: 3 } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "again" bottom: "label" top: "loss" }
+"""
+X = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+LABEL = np.array([0, 1, 2, 0])
+
+
+@pytest.fixture(scope="module")
+def net() -> netdef.graph.Net:
+    return netdef.load(NET)
+
+
+def test_outputs_blobs_and_loss_belong_together(net) -> None:
+    model = netdef.compile(netdef.load(NET, phase="TEST"))
+    blobs, outputs = model.blobs(x=X, label=LABEL), model(x=X, label=LABEL)
+    assert set(outputs) == {"loss"} and set(blobs) >= {"x", "hidden", "dropped", "again"}
+    assert float(outputs["loss"]) == float(blobs["loss"]) == float(model.loss(x=X, label=LABEL))
+
+
+def test_train_updates_statistics_and_draws(net) -> None:
+    model = netdef.compile(net, seed=3)
+    before = model.get_weights()["bn"]
+    first, second = model.blobs(x=X, label=LABEL), model.blobs(x=X, label=LABEL)
+    assert not np.array_equal(before[2], model.get_weights()["bn"][2])
+    assert not np.array_equal(first["dropped"], second["dropped"])
+    again = netdef.compile(net, seed=3).blobs(x=X, label=LABEL)
+    assert np.array_equal(first["dropped"], again["dropped"])
+
+
+def test_test_phase_changes_nothing() -> None:
+    model = netdef.compile(NET, phase="TEST")
+    before = jax.tree.leaves(model.get_weights())
+    first, second = model(x=X, label=LABEL), model(x=X, label=LABEL)
+    assert float(first["loss"]) == float(second["loss"])
+    assert all(map(np.array_equal, before, jax.tree.leaves(model.get_weights())))
+
+
+def test_the_seed_decides_the_weights(net) -> None:
+    one, same, other = (netdef.compile(net, seed=s).get_weights()["hidden"][0] for s in (1, 1, 2))
+    assert np.array_equal(one, same) and not np.array_equal(one, other)
+
+
+def test_shared_parameters_are_stored_once(net) -> None:
+    model = netdef.compile(net)
+    params = jax.tree.leaves(nnx.state(model, nnx.Param))
+    assert len(params) == 3  # w, and two biases
+    weights = model.get_weights()
+    assert np.array_equal(weights["hidden"][0], weights["again"][0])
+    gradient = nnx.grad(lambda m: m.loss(x=X, label=LABEL))(model)
+    shown = model.get_weights(gradient)
+    assert np.array_equal(shown["hidden"][0], shown["again"][0]) and not shown["bn"][0].any()
+
+
+def test_a_training_loop_of_ones_own_learns(net) -> None:
+    model = netdef.compile(net)
+    optimizer = nnx.Optimizer(model, optax.adam(0.05), wrt=nnx.Param)
+
+    @nnx.jit
+    def step(model: netdef.Model, optimizer: nnx.Optimizer) -> jax.Array:
+        loss, grads = nnx.value_and_grad(lambda m: m.loss(x=X, label=LABEL))(model)
+        optimizer.update(model, grads)
+        return loss
+
+    losses = [float(step(model, optimizer)) for _ in range(30)]
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+    assert float(model.get_weights()["bn"][2][0]) > 20  # statistics were kept through jit and grad
+
+
+def test_vmap_over_seeds(net) -> None:
+    graph, state = nnx.split(netdef.compile(netdef.load(NET, phase="TEST")))
+    stacked = jax.tree.map(
+        lambda a: jnp.stack([a, a]) if not jnp.issubdtype(a.dtype, jax.dtypes.prng_key) else a, state
+    )
+    axes = jax.tree.map(lambda a: None if jnp.issubdtype(a.dtype, jax.dtypes.prng_key) else 0, state)
+    run = lambda s: nnx.merge(graph, s, copy=True).loss(x=X, label=LABEL)
+    losses = jax.vmap(run, in_axes=(axes,))(stacked)
+    assert losses.shape == (2,) and losses[0] == losses[1]
+
+
+def test_other_batch_sizes_are_fine(net) -> None:
+    model = netdef.compile(netdef.load(NET, phase="TEST"))
+    assert model.blobs(x=np.zeros((9, 3)), label=np.zeros(9))["again"].shape == (9, 3)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        ({"x": X}, "input `label` is missing; the net takes `x` 4x3, `label` 4"),
+        ({"x": X, "label": LABEL, "y": X}, "the net has no input `y`"),
+        ({"x": np.zeros((4, 5)), "label": LABEL}, "the inputs `x` 4x5, `label` 4: parameter `w` is 3x3 here and 3x5"),
+        ({"x": np.zeros((4, 3)), "label": np.zeros(5)}, "layer `loss`: the inputs are 4x3 and 5"),
+    ],
+)
+def test_wrong_inputs_are_named(net, inputs, words) -> None:
+    with pytest.raises(netdef.NetdefError, match=words):
+        netdef.compile(net)(**inputs)
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ({"hiden": []}, "no layer `hiden` with parameters. Did you mean `hidden`"),
+        ({"hidden": [np.zeros((3, 3))]}, "has 2 parameters, and 1 arrays are given"),
+        (
+            {"hidden": [np.zeros((3, 4)), np.zeros(3)]},
+            "parameter 0 of layer `hidden` is 3x3, and the array given is 3x4",
+        ),
+    ],
+)
+def test_wrong_weights_are_named(net, weights, words) -> None:
+    with pytest.raises(netdef.NetdefError, match=words):
+        netdef.compile(net).set_weights(weights)
+
+
+def test_weights_come_back_as_they_were_set(net) -> None:
+    model = netdef.compile(net)
+    mine = {
+        name: [np.full_like(a, i + 1) for i, a in enumerate(arrays)] for name, arrays in model.get_weights().items()
+    }
+    model.set_weights(mine)
+    assert all(
+        np.array_equal(a, b) for n, arrays in model.get_weights().items() for a, b in zip(arrays, mine[n], strict=True)
+    )
+
+
+def test_old_four_dimensional_blobs_are_taken(net) -> None:
+    model = netdef.compile(net)
+    model.set_weights({"hidden": [np.ones((1, 1, 3, 3)), np.ones((1, 1, 1, 3))]})
+    assert model.get_weights()["hidden"][1].shape == (3,)
