@@ -31,7 +31,7 @@ KEYWORDS = {"and", "or", "not", "if", "else", "in"}
 
 def format(document: Document) -> str:
     """The text of a document in its canonical look."""
-    formatting = Formatting(document)
+    formatting = Formatting(document.source.text, document.comments)
     formatting.items(document.body.fields, 0)
     formatting.comments_before(len(document.source.text) + 1, 0)
     return "".join(f"{line}\n" for line in formatting.lines)
@@ -40,16 +40,20 @@ def format(document: Document) -> str:
 class Formatting:
     """The lines so far; the comments that are still to come; and how far in the source both have got."""
 
-    def __init__(self, document: Document) -> None:
-        self.text = document.source.text
+    def __init__(self, text: str, comments: tuple[Comment, ...]) -> None:
+        self.text = text
         self.lines: list[str] = []
-        self.comments: deque[Comment] = deque(document.comments)
+        self.comments: deque[Comment] = deque(comments)
         self.at = 0  # offset in the source behind what the last line says
         self.behind_comment = False
+        self.behind_if = False
 
     def items(self, items: tuple[Any, ...], depth: int) -> None:
+        before: Any = None
         for item in items:
+            self.behind_if = isinstance(before, If)
             WRITERS[type(item)](self, item, depth)
+            before = item
 
     def line(self, text: str, depth: int, start: int, end: int, comments_until: int | None = None) -> None:
         """One line for what stands from `start` to `end`; comments in between go before it."""
@@ -91,6 +95,8 @@ class Formatting:
         name = "".join(field.name_span.text.split())
         if not isinstance(value, Message):
             return self.line(f"{name}: {self.value(value, depth, len(name) + 2)}", depth, start, end)
+        if name == "else" and self.behind_if:
+            name = "else:"  # a field of that name, which is no part of the `if`
         if (text := self.in_one_line(name, value, depth)) is not None:
             return self.line(text, depth, start, end)
         self.block(name, value, depth, start)
@@ -161,14 +167,8 @@ class Formatting:
         """An element of a list; blocks stand in one line there, whatever they hold."""
         if not isinstance(item, Message):
             return self.value(item, depth + 1, -10_000)
-        inner = Formatting.__new__(Formatting)
-        inner.text, inner.lines, inner.comments, inner.at, inner.behind_comment = (
-            self.text,
-            [],
-            deque(),
-            item.span.end,
-            False,
-        )
+        inner = Formatting(self.text, ())
+        inner.at = item.span.end
         inner.items(item.fields, 0)
         return f"{{ {' '.join(line.strip() for line in inner.lines if line)} }}" if inner.lines else "{}"
 

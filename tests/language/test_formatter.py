@@ -46,6 +46,10 @@ CASES = {
         "if x>1{a:1}else if y{b:2}else{c:3}if z{}",
         "if x > 1 {\n  a: 1\n} else if y {\n  b: 2\n} else {\n  c: 3\n}\nif z {\n}\n",
     ),
+    "a field named else behind a condition": (
+        "if x { a: 1 } else: { b: 1 } else < > if x { } else < c { } >",
+        "if x {\n  a: 1\n}\nelse: { b: 1 }\nelse {}\nif x {\n}\nelse: {\n  c {}\n}\n",
+    ),
     "comments in conditions": (
         "if x { # 1\na: 1 # 2\n} # 3\n else # 4\n { # 5\n} # 6",
         "if x {  # 1\n  a: 1  # 2\n} else {\n  # 3\n  # 4\n  # 5\n}  # 6\n",
