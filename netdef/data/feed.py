@@ -24,6 +24,7 @@ from ..layer import Phase
 from . import labels
 from .base import Batch, DataLayer, Process, Reader, locator
 from .memory import MemoryData
+from .workers import Opening, Workers
 
 
 class Feed:
@@ -32,6 +33,9 @@ class Feed:
     `arrays` holds what MemoryData layers deliver, by layer name; `root` stands in for the net's folder.  `ahead`
     batches are made before they are asked for, by `workers` threads (default: one for each core, at most 8); `place` is
     applied to each batch there, to put it on the device while the step before it runs.
+
+    Threads decode images side by side, and share what Python itself does.  Where there are many cores, `processes` of
+    them make the batches (default: `$NETDEF_DATA_PROCESSES`, else none).
     """
 
     def __init__(
@@ -46,16 +50,25 @@ class Feed:
         workers: int | None = None,
         ahead: int | None = None,
         place: Callable[[Batch], Any] | None = None,
+        processes: int | None = None,
     ):
         self.phase = _phase(phase, net)
         self.readers: dict[str, Reader] = {}
-        locate = locator(root if root is not None else net.folder)
+        root = root if root is not None else net.folder
+        locate = locator(root)
+        apart: dict[str, DataLayer] = {}  # layers that a process can open for itself
         for node in net.layers:
             if isinstance(node.layer, MemoryData) and arrays and node.name in arrays:
                 self.readers[node.name] = node.layer.open_arrays(arrays[node.name], seed, process)
             elif isinstance(node.layer, DataLayer):
                 self.readers[node.name] = node.layer.open(locate, phase=self.phase, seed=seed, process=process)
-        workers = workers or min(8, os.cpu_count() or 1)
+                apart[node.name] = node.layer
+        processes = int(os.environ.get("NETDEF_DATA_PROCESSES", 0)) if processes is None else processes
+        self._apart: Workers | None = None
+        if processes and apart:
+            self._apart = Workers(Opening(apart, root, self.phase, seed, process), processes)
+        self._made_apart = apart
+        workers = workers or (processes if processes else min(8, os.cpu_count() or 1))
         self.limits = labels.limits(net)
         self._place = place
         self._ahead = ahead or max(2, workers + 1)
@@ -115,8 +128,11 @@ class Feed:
 
     def _make(self, positions: dict[str, int]) -> Any:
         batch: Batch = {}
+        ready: dict[str, Batch] = {}
+        if self._apart is not None:
+            ready = self._apart.make({name: positions[name] for name in self._made_apart}, self.readers)
         for name, reader in self.readers.items():
-            made = reader.batch(positions[name])
+            made = ready[name] if name in ready else reader.batch(positions[name])
             for top in made.keys() & self.limits.keys():
                 name_of = lambda row, reader=reader, at=positions[name]: reader.name_of(at, row)
                 labels.check(name, made[top], self.limits[top], name_of)
@@ -150,6 +166,8 @@ class Feed:
             self._forget()
             self._stop()
             self._pool = None
+            if self._apart is not None:
+                self._apart.close()
             for reader in self.readers.values():
                 reader.close()
 

@@ -95,8 +95,9 @@ def rate(take, seconds: float) -> float:
     return batches * BATCH / (time.perf_counter() - begin)
 
 
-def own(kind: str, folder: Path, seconds: float, workers: int | None = None) -> float:
-    with Feed(netdef.load(NETS[kind], phase="TRAIN"), root=folder, workers=workers) as feed:
+def own(kind: str, folder: Path, seconds: float, workers: int | None = None, processes: int = 0) -> float:
+    net = netdef.load(NETS[kind], phase="TRAIN")
+    with Feed(net, root=folder, workers=workers, processes=processes) as feed:
         if kind != "device":
             return rate(lambda: next(feed), seconds)
         resident = on_device(feed, 1 << 30)
@@ -210,6 +211,8 @@ def main() -> None:
             found["torch images/s"] = {kind: round(theirs(kind, folder, args.images, args.seconds)) for kind in NETS}
         found["netdef images/s"] = {kind: round(own(kind, folder, args.seconds)) for kind in NETS}
         found["decoding threads"] = {n: round(own("lmdb_jpeg", folder, args.seconds, n)) for n in (1, CORES)}
+        counts = (1, CORES)
+        found["decoding processes"] = {n: round(own("lmdb_jpeg", folder, args.seconds, n, n)) for n in counts}
         found["MiB after each epoch"] = memory_over_epochs(folder)
     if args.json:
         print(json.dumps(found))
@@ -217,7 +220,9 @@ def main() -> None:
     for kind, speed in found["netdef images/s"].items():
         other = found.get("torch images/s", {}).get(kind)
         print(f"{kind:<12}{speed:>9,} images/s" + (f"   torch {other:>9,}   x {speed / other:.2f}" if other else ""))
-    print("decoding, by threads: " + ", ".join(f"{n}: {r:,} images/s" for n, r in found["decoding threads"].items()))
+    for what in ("threads", "processes"):
+        speeds = (f"{n}: {speed:,} images/s" for n, speed in found[f"decoding {what}"].items())
+        print(f"decoding, by {what}: " + ", ".join(speeds))
     print("MiB after each epoch: " + " ".join(map(str, found["MiB after each epoch"])))
 
 

@@ -118,6 +118,37 @@ def test_broken_records_are_skipped_and_counted_if_wished(tmp_path, feed):
         next(feed(text))
 
 
+def test_processes_make_the_same_batches(feed):
+    threads, processes = feed(TEXT, seed=5), feed(TEXT, seed=5, processes=2)
+    for _ in range(4):
+        assert equal(next(threads), next(processes))
+    assert processes.state() == threads.state()
+
+
+def test_a_process_that_is_killed_ends_the_feed_with_its_error(feed):
+    one = feed(TEXT, processes=1)
+    next(one)
+    for process in list(one._apart._pool._processes.values()):
+        process.kill()
+    begin = time.monotonic()
+    with pytest.raises(netdef.NetdefError, match="a process that makes batches has ended by itself"):
+        for _ in range(20):
+            next(one)
+    assert time.monotonic() - begin < 30
+
+
+def test_a_fault_in_a_process_is_its_error(tmp_path, feed):
+    names = write_images(tmp_path / "faces", numbered(4, 3))
+    (tmp_path / "faces" / names[1]).write_bytes(b"no image")
+    (tmp_path / "list.txt").write_text("".join(f"faces/{name} 0\n" for name in names))
+    block = 'image_data_param { source: "list.txt" batch_size: 4 }'
+    with pytest.raises(netdef.NetdefError, match=r"01\.png does not decode"):
+        next(feed(layer("ImageData", block), processes=1))
+    skipping = feed(layer("ImageData", block, beside="sample_param { skip_corrupt: true }"), processes=1)
+    next(skipping)
+    assert skipping.skipped == {"i": 1}
+
+
 def test_a_state_of_another_net_is_refused(feed):
     with pytest.raises(netdef.NetdefError, match=r"of the layers \['x'\], and this net has \['d', 'e'\]"):
         feed(TEXT).restore({"x": {"position": 0}})

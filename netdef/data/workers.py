@@ -1,0 +1,100 @@
+"""Processes that make batches, for machines with many cores: threads share one Python, processes do not.
+
+A process opens the data layers for itself and is told positions; a batch comes back through shared memory.  They are
+started afresh ("spawn"), because a copy of a process in which jax runs would not work.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
+from typing import NamedTuple
+
+from ..language.diagnostics import NetdefError
+from ..layer import Phase
+from ..lazy import np
+from .base import Batch, DataLayer, Process, Reader, locator
+
+ALIGNMENT = 64  # bytes; where an array may begin in shared memory
+
+
+class Opening(NamedTuple):
+    """What a process needs to open the readers."""
+
+    layers: Mapping[str, DataLayer]
+    root: Path | str | None
+    phase: Phase
+    seed: int
+    process: Process
+
+
+class Packed(NamedTuple):
+    """Batches in shared memory: (layer, top, shape, dtype, offset) of each array; and the records left out."""
+
+    memory: str
+    arrays: list[tuple[str, str, tuple[int, ...], str, int]]
+    skipped: dict[str, set[str]]
+
+
+class Workers:
+    """`count` processes; `make(positions)` is called from threads and waits for one of them."""
+
+    def __init__(self, opening: Opening, count: int):
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(count, context, initializer=_open, initargs=(opening,))
+
+    def make(self, positions: Mapping[str, int], readers: Mapping[str, Reader]) -> dict[str, Batch]:
+        """The batches {layer: {top: array}} at these positions.  NetdefError if a process is gone."""
+        try:
+            packed = self._pool.submit(_make, dict(positions)).result()
+        except BrokenProcessPool:
+            raise NetdefError(
+                "a process that makes batches has ended by itself (it was killed, or memory ran out); "
+                "use fewer processes, or none."
+            ) from None
+        for name, left_out in packed.skipped.items():
+            readers[name].skipped |= left_out
+        return _unpack(packed)
+
+    def close(self) -> None:
+        """End the processes."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+_readers: dict[str, Reader] = {}  # of a worker process, which has one feed
+
+
+def _open(opening: Opening) -> None:
+    locate = locator(opening.root)
+    for name, layer in opening.layers.items():
+        _readers[name] = layer.open(locate, phase=opening.phase, seed=opening.seed, process=opening.process)
+
+
+def _make(positions: dict[str, int]) -> Packed:
+    made = {name: _readers[name].batch(position) for name, position in positions.items()}
+    arrays, size = [], 0
+    for name, batch in made.items():
+        for top, array in batch.items():
+            arrays.append((name, top, array.shape, array.dtype.str, size))
+            size += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
+    memory = SharedMemory(create=True, size=max(size, 1))
+    for name, top, shape, dtype, offset in arrays:
+        np.ndarray(shape, dtype, memory.buf, offset)[...] = made[name][top]
+    memory.close()
+    return Packed(memory.name, arrays, {name: _readers[name].skipped for name in positions})
+
+
+def _unpack(packed: Packed) -> dict[str, Batch]:
+    made: dict[str, Batch] = {}
+    memory = SharedMemory(packed.memory)
+    try:
+        for name, top, shape, dtype, offset in packed.arrays:
+            made.setdefault(name, {})[top] = np.ndarray(shape, dtype, memory.buf, offset).copy()
+    finally:
+        memory.close()
+        memory.unlink()
+    return made
