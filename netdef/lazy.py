@@ -1,4 +1,4 @@
-"""jax and numpy, imported when first used.
+"""jax, numpy and optax, imported when first used.
 
 A layer's class holds its schema beside its arithmetic, and `netdef check` needs only the schema; importing jax would
 cost it most of a second.  `lazy_loader` finds no submodules (`jax.numpy`) without importing their parent, hence these
@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     import jax
     import jax.numpy as jnp
     import numpy as np
+    import optax
     from jax import lax
 else:
     jax, jnp, lax, np = _Lazy("jax"), _Lazy("jax.numpy"), _Lazy("jax.lax"), _Lazy("numpy")
+    optax = _Lazy("optax")
 
-__all__ = ["jax", "jnp", "lax", "np"]
+__all__ = ["jax", "jnp", "lax", "np", "optax"]

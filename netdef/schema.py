@@ -330,7 +330,14 @@ def _bool(value: Scalar) -> bool | None:
 
 
 def _str(value: Scalar) -> str | None:
-    return str(value.value) if value.kind == "string" else None
+    return str(value.value) if is_text(value) else None
+
+
+def is_text(value: Value) -> bool:
+    """A string, or a bare word that came from outside the file (`--set solver.type=Adam`), where quotes are the shell's."""
+    return isinstance(value, Scalar) and (
+        value.kind == "string" or (value.kind == "name" and value.span.source.name == "--set")
+    )
 
 
 _SCALARS = {int: _int, float: _float, bool: _bool, str: _str}

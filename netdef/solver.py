@@ -1,11 +1,8 @@
-"""The contracts of a solver and of a learning-rate policy, and how `solver { }` or a solver file becomes a `Solver`.
+"""The contract of a solver, and how `solver { }` or a solver file becomes a `Solver`.
 
     class SGD(Momentum, type="SGD"):
         def init(self, w): ...                   # the history of one array
         def update(self, g, w, history, at): ... # what is taken off the array, and its new history
-
-    class Step(Policy, name="step"):
-        def rate(self, iteration, at, state): ...
 
 A solver message is flat: the fields of every solver, those of its type and those of its `lr_policy` stand side by side.
 """
@@ -23,11 +20,11 @@ from .language.spelling import nearest
 from .language.syntax import Field, Message, Scalar
 from .layer import Array, Phase
 from .lazy import jnp
+from .policy import POLICIES, Monitor, Policy, Setting, policy_class
 from .registry import Registry
 from .schema import Block, Param, build, param, take, unknown_field
 
 SOLVERS: Registry[Solver] = Registry("solver", "netdef.solvers", group="netdef.solvers")
-POLICIES: Registry[Policy] = Registry("learning-rate policy", "netdef.policies", group="netdef.policies")
 
 INLINE_NETS = ("net_param", "train_net_param", "test_net_param")  # messages that the compiler reads itself
 _OLD_TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")  # V1 `solver_type`, by number
@@ -53,56 +50,6 @@ class NetState(Block):
     phase: Phase | None = param("Phase of the net.", default=None)
     level: int = param("Level of the net.", default=0)
     stage: tuple[str, ...] = param("Stages that are set.", default=())
-
-
-class Setting(NamedTuple):
-    """What a policy works with: the rate at the start, the iterations of the run, the floor.  Numbers or traced
-    scalars."""
-
-    base_lr: Any
-    max_iter: Any
-    min_lr: Any = 0.0
-
-
-class Policy(Block):
-    """How the learning rate goes: `rate` is traced, with Caffe's formula in float32."""
-
-    name: ClassVar[str] = ""
-    selector = "lr_policy"
-    base_lr: float | None = param(
-        "In a `piece`: its first rate; not given, the rate where the piece before ends.", default=None
-    )
-    until: int | None = param("In a `piece`: the iteration at which the next one begins.", default=None, at_least=1)
-
-    def __init_subclass__(cls, name: str | None = None, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if name is not None:
-            cls.name = name
-            POLICIES.add(name, cls)
-
-    @classmethod
-    def select(cls, message: Message, report: Report) -> type[Policy] | None:  # type: ignore[override]
-        return _policy_class(message, report)
-
-    @classmethod
-    def tolerated(cls) -> Iterable[str]:
-        return {name for _, other in POLICIES for name in other.params()}
-
-    def rate(self, iteration: Array, at: Setting, state: Mapping[str, Array]) -> Array:
-        """The learning rate of an iteration, a float32 scalar; `state` is what `initial` and `observe` gave."""
-        raise NotImplementedError
-
-    def initial(self) -> dict[str, Array]:
-        """What the policy remembers between iterations: scalars by name; most remember nothing."""
-        return {}
-
-    def observe(self, state: Mapping[str, Array], iteration: Array, loss: Array) -> Mapping[str, Array]:
-        """The state with the smoothed loss of an iteration seen, before that iteration's rate is asked for; traced."""
-        return state
-
-    def tested(self, state: Mapping[str, Array], iteration: int, outputs: Mapping[str, Any]) -> Mapping[str, Array]:
-        """The state with the outputs of a test seen; not traced."""
-        return state
 
 
 class Numbers(NamedTuple):
@@ -169,6 +116,10 @@ class Solver(Block):
     # Gradients
     clip_gradients: float = param(
         "Scale gradients down to this L2 norm, taken over all of them; negative: never.", default=-1.0
+    )
+    clip_value: float | None = param("Cut every element of a gradient to at most this, either way.", default=None, above=0)
+    clip_adaptive: float | None = param(
+        "Scale the gradient of each unit to at most this times the norm of its weights.", default=None, above=0
     )
     weight_decay: float = param(
         "Pulls weights to zero: added to the gradient, times the weight's `decay_mult`.", default=0.0
@@ -307,7 +258,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 def decode_solver(message: Message, report: Report) -> Solver | None:
     """A solver of a `solver { }` message or of a whole solver file; faults go to the report, None if its type is
     unknown."""
-    cls, policy_cls = _solver_class(message, report), _policy_class(message, report)
+    cls, policy_cls = _solver_class(message, report), policy_class(message, report)
     if cls is None:
         return None
     values, spans, rest = take(cls.params(), message, report)
@@ -360,30 +311,6 @@ def _solver_class(message: Message, report: Report) -> type[Solver] | None:
             hint=f'"{close[0]}"' if close else None,
         )
     return found
-
-
-def _policy_class(message: Message, report: Report) -> type[Policy]:
-    fixed = POLICIES.get("fixed")
-    assert fixed is not None
-    given = message.get("lr_policy")
-    if given is None:
-        return fixed
-    value = given.value
-    if not isinstance(value, Scalar) or value.kind != "string":
-        bare = str(value.value) if isinstance(value, Scalar) else ""
-        hint = f'"{bare}"' if POLICIES.get(bare) else None
-        report.add(codes.WRONG_TYPE, value.span, '`lr_policy` takes a string in quotes, such as "step".', hint=hint)
-        return POLICIES.get(bare) or fixed
-    found = POLICIES.get(str(value.value))
-    if found is None:
-        close = nearest(str(value.value), POLICIES.names())
-        report.add(
-            codes.UNKNOWN_POLICY,
-            value.span,
-            f'there is no policy "{value.value}"; there are {", ".join(POLICIES.names())}.',
-            hint=f'"{close[0]}"' if close else None,
-        )
-    return found or fixed
 
 
 def _stray(field: Field, cls: type[Solver], policy: type[Policy], report: Report) -> None:

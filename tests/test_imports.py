@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "netdef"
 RANKS = {
     **dict.fromkeys(["language", "lazy", "shape"], 0),
     **dict.fromkeys(["schema", "registry", "caffe_proto"], 1),
-    **dict.fromkeys(["layer", "graph", "solver"], 2),
+    **dict.fromkeys(["layer", "graph", "policy", "solver"], 2),
     **dict.fromkeys(["layers", "solvers", "policies", "data", "fillers"], 3),
     **dict.fromkeys(["passes"], 4),
     **dict.fromkeys(["compiler", "forward", "model"], 5),

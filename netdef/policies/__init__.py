@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from ..solver import POLICIES, Policy
+from ..policy import POLICIES, Policy
 
 __all__ = ["POLICIES", "Policy"]

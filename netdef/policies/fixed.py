@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ..layer import Array
 from ..lazy import jnp
-from ..solver import Policy, Setting
+from ..policy import Policy, Setting
 
 
 class Fixed(Policy, name="fixed"):

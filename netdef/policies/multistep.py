@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ..layer import Array
 from ..lazy import jnp
 from ..schema import param
-from ..solver import Policy, Setting
+from ..policy import Policy, Setting
 
 
 class MultiStep(Policy, name="multistep"):

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from ..forward import forward
 from ..graph import Net
@@ -136,7 +137,7 @@ def _updated(solver: Solver, layout: Layout, state: State, grads: Any, rate: Arr
     """Parameters and histories after the solver's rule."""
     momentum = solver.momentum_at(state.iteration, rate)
     decay = solver.decay_at(state.iteration)
-    grads = clipped(solver, grads)
+    grads = clipped(solver, grads, state.trained)
     trained, histories = [], []
     for spec, g, w, history in zip(layout.trained, grads, state.trained, state.history, strict=True):
         g = g / solver.iter_size if solver.iter_size > 1 else g
@@ -150,13 +151,23 @@ def _updated(solver: Solver, layout: Layout, state: State, grads: Any, rate: Arr
     return tuple(trained), tuple(histories)
 
 
-def clipped(solver: Solver, grads: Any) -> Any:
-    """Gradients scaled to an L2 norm of at most clip_gradients, over all of them together."""
-    if solver.clip_gradients < 0:
-        return grads
-    norm = jnp.sqrt(sum((jnp.sum(g * g) for g in grads), jnp.float32(0)))
-    scale = jnp.where(norm > solver.clip_gradients, solver.clip_gradients / norm, 1.0)
-    return tuple(g * scale for g in grads)
+def clipped(solver: Solver, grads: Any, weights: Any) -> Any:
+    """Summed gradients, cut down where the solver says: to an L2 norm of at most clip_gradients over all of them together
+    (Caffe's), each element to clip_value, and each unit to clip_adaptive times the norm of its weights (Brock et al.
+    2021, by optax)."""
+    if solver.clip_gradients >= 0:
+        norm = jnp.sqrt(sum((jnp.sum(g * g) for g in grads), jnp.float32(0)))
+        scale = jnp.where(norm > solver.clip_gradients, solver.clip_gradients / norm, 1.0)
+        grads = tuple(g * scale for g in grads)
+    if solver.clip_value is not None:
+        grads = tuple(jnp.clip(g, -solver.clip_value, solver.clip_value) for g in grads)
+    if solver.clip_adaptive is not None:
+        rule = optax.adaptive_grad_clip(solver.clip_adaptive)
+        # optax takes the last axis for the units, Caffe's arrays have them first; arrays of more than four axes are flat
+        turn = lambda a: a.reshape(a.shape[0], -1).T if a.ndim > 1 else a
+        cut, _ = rule.update([turn(g) for g in grads], optax.EmptyState(), [turn(w) for w in weights])
+        grads = tuple(c.T.reshape(g.shape) for c, g in zip(cut, grads, strict=True))
+    return grads
 
 
 def local_rate(solver: Solver, lr_mult: float, rate: Array, momentum: Array, decay: Array, g: Array, w: Array) -> Array:

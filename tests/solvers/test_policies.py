@@ -15,10 +15,12 @@ from netdef.policies.inv import Inv
 from netdef.policies.join import Join
 from netdef.policies.multifixed import MultiFixed
 from netdef.policies.multistep import MultiStep
+from netdef.policies.plateau import Plateau
 from netdef.policies.poly import Poly
 from netdef.policies.sigmoid import Sigmoid
 from netdef.policies.step import Step
-from netdef.solver import Momentum, Policy
+from netdef.policy import Monitor, Policy
+from netdef.solver import Momentum
 from netdef.solvers.sgd import SGD
 
 BASE, MAX = 0.1, 40
@@ -111,7 +113,43 @@ def test_momentum_and_decay_policies():
 
 
 def test_every_policy_is_registered_under_its_own_name():
-    assert {"fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid", "multifixed", "cosine", "join"} <= {
+    assert {"fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid", "multifixed", "cosine", "join", "plateau"} <= {
         *POLICIES.names()
     }
     assert all(cls.name == name for name, cls in POLICIES)
+
+
+def test_plateau_on_the_training_loss_as_intel_computes_it():
+    policy = Plateau(gamma=0.5, plateau_winsize=(4, 3))
+    losses = [5, 4, 3, 3, 3, 3, 3, 2, 3, 3, 3, 3, 3, 3, 3]
+    best, last, step, wanted = float("inf"), 0, 0, []
+    for t, loss in enumerate(losses):
+        if loss < best:
+            best, last = loss, t
+        if step < 2 and t >= last + (4, 3)[step]:
+            step, last = step + 1, t
+        wanted.append(0.1 * 0.5**step)
+    state, got = policy.initial(), []
+    for t, loss in enumerate(losses):
+        state = policy.observe(state, np.int32(t), np.float32(loss))
+        got.append(float(SGD(policy=policy, base_lr=0.1).rate(np.int32(t), state)))
+    np.testing.assert_allclose(got, wanted, rtol=1e-6)
+    assert wanted[-1] == 0.025
+
+
+def test_plateau_on_a_test_metric():
+    policy = Plateau(gamma=0.1, plateau=Monitor(monitor="accuracy", patience=2, min_delta=0.01))
+    state, steps = policy.initial(), []
+    for value in [0.5, 0.6, 0.605, 0.6, 0.7, 0.1, 0.2, 0.3, 0.3]:
+        state = policy.tested(state, 0, {"accuracy": value})
+        steps.append(int(state["step"]))
+    assert steps == [0, 0, 0, 1, 1, 1, 2, 2, 3]
+
+
+def test_what_counts_as_better():
+    assert Monitor(monitor="accuracy").upwards and not Monitor(monitor="loss").upwards
+    assert Monitor(monitor="loss", mode="max").upwards
+    least = Monitor(monitor="loss", min_delta=0.1, target=0.2)
+    assert least.better(5.0, None) and least.better(0.8, 1.0) and not least.better(0.95, 1.0)
+    assert not least.better(float("nan"), None)
+    assert least.reached(0.2) and not least.reached(0.3)

@@ -9,6 +9,9 @@ from netdef.solver import Numbers
 from netdef.solvers.adadelta import AdaDelta
 from netdef.solvers.adagrad import AdaGrad
 from netdef.solvers.adam import Adam
+from netdef.solvers.adamw import AdamW
+from netdef.solvers.lamb import LAMB
+from netdef.solvers.lion import Lion
 from netdef.solvers.nesterov import Nesterov
 from netdef.solvers.rmsprop import RMSProp
 from netdef.solvers.sgd import SGD
@@ -71,6 +74,31 @@ def adam(w, grads, b1=0.9, b2=0.99, delta=0.1):
     return w
 
 
+def adamw(w, grads, b1=0.9, b2=0.99, delta=1e-3, decay=0.1):
+    m = v = 0
+    for t, (rate, g) in enumerate(zip(RATES, grads, strict=True), 1):
+        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g * g
+        w = w - rate * (m / (1 - b1**t) / (np.sqrt(v / (1 - b2**t)) + delta) + decay * w)
+    return w
+
+
+def lion(w, grads, b1=0.9, b2=0.99, decay=0.1):
+    m = 0
+    for rate, g in zip(RATES, grads, strict=True):
+        w = w - rate * (np.sign(b1 * m + (1 - b1) * g) + decay * w)
+        m = b2 * m + (1 - b2) * g
+    return w
+
+
+def lamb(w, grads, b1=0.9, b2=0.99, delta=1e-3, decay=0.1):
+    m = v = 0
+    for t, (rate, g) in enumerate(zip(RATES, grads, strict=True), 1):
+        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g * g
+        u = m / (1 - b1**t) / (np.sqrt(v / (1 - b2**t)) + delta) + decay * w
+        w = w - rate * np.linalg.norm(w) / np.linalg.norm(u) * u
+    return w
+
+
 CASES = {
     "SGD": (SGD(base_lr=0.1, momentum=0.9), sgd),
     "Nesterov": (Nesterov(base_lr=0.1, momentum=0.9), nesterov),
@@ -78,6 +106,9 @@ CASES = {
     "RMSProp": (RMSProp(base_lr=0.1, rms_decay=0.9, delta=1e-3), rmsprop),
     "AdaDelta": (AdaDelta(base_lr=0.1, momentum=0.9, delta=1e-3), adadelta),
     "Adam": (Adam(base_lr=0.1, momentum=0.9, momentum2=0.99, delta=0.1), adam),
+    "AdamW": (AdamW(base_lr=0.1, momentum2=0.99, delta=1e-3), adamw),
+    "Lion": (Lion(base_lr=0.1), lion),
+    "LAMB": (LAMB(base_lr=0.1, momentum2=0.99, delta=1e-3), lamb),
 }
 
 
@@ -90,7 +121,7 @@ def test_rule(name):
     history = solver.init(w)
     for t, (rate, g) in enumerate(zip(RATES, grads, strict=True)):
         momentum = np.float32(getattr(solver, "momentum", 0.0))
-        numbers = Numbers(np.float32(rate), momentum, np.float32(0), np.int32(t))
+        numbers = Numbers(np.float32(rate), momentum, np.float32(0.1), np.int32(t))
         delta, history = solver.update(np.asarray(g, np.float32), w, history, numbers)
         w = np.asarray(w - delta)
     np.testing.assert_allclose(w, reference(start, grads), rtol=2e-5, atol=2e-6)

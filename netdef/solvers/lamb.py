@@ -1,0 +1,32 @@
+"""The solver LAMB."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..layer import Array
+from ..lazy import optax
+from ..schema import param
+from ..solver import Momentum, Numbers
+
+
+class LAMB(Momentum, type="LAMB"):
+    """w <- w - rate (|w| / |u|) u, with u = m' / (sqrt(v') + delta) + decay w: AdamW with a rate for each array.
+
+    The ratio is 1 where one of the norms is 0.  Made for very large batches.
+    Source: You et al. 2020, optax.scale_by_adam and scale_by_trust_ratio; a solver of netdef's own.
+    """
+
+    decoupled = True
+    momentum: float = param("Decay of first moments.", default=0.9, at_least=0, at_most=1)
+    momentum2: float = param("Decay of second moments.", default=0.999, at_least=0, at_most=1)
+    delta: float = param("Keeps the division finite.", default=1e-6, at_least=0)
+
+    def init(self, w: Array) -> Any:
+        return optax.scale_by_adam().init(w)
+
+    def update(self, g: Array, w: Array, history: Any, at: Numbers) -> tuple[Array, Any]:
+        step, history = optax.scale_by_adam(at.momentum, self.momentum2, self.delta).update(g, history, w)
+        step = step + at.decay * w
+        trusted, _ = optax.scale_by_trust_ratio().update(step, optax.EmptyState(), w)
+        return at.rate * trusted, history

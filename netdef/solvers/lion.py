@@ -1,0 +1,29 @@
+"""The solver Lion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..layer import Array
+from ..lazy import optax
+from ..schema import param
+from ..solver import Momentum, Numbers
+
+
+class Lion(Momentum, type="Lion"):
+    """w <- w - rate (sign(b1 m + (1 - b1) g) + decay w);  m <- b2 m + (1 - b2) g.  b1 is `momentum`, b2 `momentum2`.
+
+    Every weight moves by the rate, so it is three to ten times smaller than Adam's, and weight decay as much larger.
+    Source: Chen et al. 2023, optax.scale_by_lion; a solver of netdef's own.
+    """
+
+    decoupled = True
+    momentum: float = param("How much of the mean goes into the sign.", default=0.9, at_least=0, at_most=1)
+    momentum2: float = param("Decay of the mean.", default=0.99, at_least=0, at_most=1)
+
+    def init(self, w: Array) -> Any:
+        return optax.scale_by_lion().init(w)
+
+    def update(self, g: Array, w: Array, history: Any, at: Numbers) -> tuple[Array, Any]:
+        step, history = optax.scale_by_lion(at.momentum, self.momentum2).update(g, history, w)
+        return at.rate * (step + at.decay * w), history
