@@ -99,9 +99,9 @@ def test_value(expression):
 PROGRAMS = {
     "a list becomes several fields": ("a: ${[1, 2]} b: ${[]} c: ${range(3)}", "a: 1\na: 2\nc: 0\nc: 1\nc: 2\n"),
     "a list with expressions": ('let n: 2 a: [1, ${n}, "x${n}"]', 'a: 1\na: 2\na: "x2"\n'),
-    "text": ('let n: 2 a: "a${n}b${n + 0.5}$${n}" \'c${"d"}\'', 'a: "a2b2.5${n}cd"\n'),
+    "text": ('let n: 2 a: "a${n}b${n + 0.5}$${n}" \'c${"d"}\'', 'a: "a2b2.5\\044{n}cd"\n'),
     "escapes beside expressions": (r'let n: 2 a: "\t${n}\"\x41"', 'a: "\\t2\\"A"\n'),
-    "only an escaped sign": ('a: "$${x}"', 'a: "${x}"\n'),
+    "only an escaped sign": ('a: "$${x}"', 'a: "\\044{x}"\n'),
     "let in order": ("let a: 1 let b: a + 1 let c: [a, b] x: ${c[1]}", "x: 2\n"),
     "inner names": ("let a: 1 if true { let a: 2 x: ${a} } y: ${a} z { let a: 3 w: ${a} }", "x: 2\ny: 1\nz { w: 3 }\n"),
     "loops": ("for i in [1, 2] { for j in range(i) { x: ${10 * i + j} } }", "x: 10\nx: 20\nx: 21\n"),
