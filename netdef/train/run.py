@@ -13,17 +13,20 @@ import numpy as np
 
 from ..data.feed import Feed
 from ..graph import Net
+from ..interop.solver_state import is_solver_state, restore
 from ..language.diagnostics import NetdefError
 from ..layer import Array
 from ..model import Model
-from ..solver import Solver
+from ..solver import Precision, Solver, Stage
 from . import snapshot
 from .cache import keep_compiled
+from .control import watches
 from .events import Event, OnEvent, Started
 from .folder import METRICS, NET, new_folder, resumed
 from .loop import Run, run_to_end
 from .metrics import Recorder
 from .nets import Nets, nets_of
+from .nodes import frozen, in_half
 from .params import Layout, arrays_of, layout, put_arrays
 from .plan import Plan
 from .step import State, batch_shapes, initial, loops_well, make_run, make_single, make_step
@@ -70,24 +73,27 @@ def train(
     if end <= 0:
         raise NetdefError(f"{nets.name}: the solver does not say how long to train; give `max_iter`.")
     refuse_inputs(nets.train, "trained")
-    folder, start, notes = _place(nets, output, resume)
+    caffe = Path(str(resume)) if is_solver_state(resume) else None
+    folder, start, notes = _place(nets, output, None if caffe else resume)
     read = snapshot.load(start) if start else None
     seed = read.state["seed"] if read else nets.solver.seed
     run = _prepare(nets, end, seed, folder, on_event or (lambda event: None))
     untouched: tuple[str, ...] = ()
     if read is not None:
         _restore(run, read)
+    elif caffe is not None:
+        restore(run, caffe)
     else:
         untouched = _start_from(run, weights if weights is not None else _named_weights(nets))
     try:
         run.recorder = Recorder(folder / METRICS, run.iteration)
         (folder / NET).write_text(nets.train.text)
-        run.emit(_started(run, nets, start, untouched, notes))
+        run.emit(_started(run, nets, start or caffe, untouched, notes))
         why, saved = run_to_end(run)
     finally:
         run.close()
-    put_arrays(run.model, tuple(t.owner for t in run.layout.trained), run.state.trained)
-    put_arrays(run.model, run.layout.kept, run.state.kept)
+    for owner, array in run.weights().items():
+        put_arrays(run.model, (owner,), (array,))
     return Result(run.model, run.recorder.history, folder, run.iteration, saved, why)
 
 
@@ -107,7 +113,10 @@ def _named_weights(nets: Nets) -> list[Path] | None:
 
 
 def _prepare(nets: Nets, end: int, seed: int, folder: Path, on_event: Callable[[Event], Any]) -> Run:
-    net, solver = nets.train, nets.solver
+    solver = nets.solver
+    half = "bfloat16" if solver.precision is Precision.BF16 else ""
+    prepared = lambda net: in_half(net, half) if half else net
+    net, tests = prepared(frozen(nets.train, solver.freeze)), tuple(map(prepared, nets.tests))
     model = Model(net, seed)
     parts = layout(net)
     key = jax.random.fold_in(jax.random.key(seed), 0)
@@ -116,8 +125,8 @@ def _prepare(nets: Nets, end: int, seed: int, folder: Path, on_event: Callable[[
     step = make_step(net, solver, parts, key)
     k = _steps_per_dispatch(net, solver)
     k = k if k == 1 or loops_well(step, state, fixed, batch_shapes(net, solver.iter_size)) else 1
-    batches = solver.test_iter or (0,) * len(nets.tests)
-    testers = [Tester(test, n, seed, net) for test, n in zip(nets.tests, batches, strict=False)]
+    batches = solver.test_iter or (0,) * len(tests)
+    testers = [Tester(test, n, seed, net) for test, n in zip(tests, batches, strict=False)]
     return Run(
         solver=solver,
         net=net,
@@ -127,13 +136,28 @@ def _prepare(nets: Nets, end: int, seed: int, folder: Path, on_event: Callable[[
         state=state,
         feed=feed,
         testers=testers,
-        plan=Plan(solver, end, bool(testers)),
-        dispatch=make_run(step) if k > 1 else make_single(step),
+        plan=Plan(solver, end, bool(testers), tuple(s.until for s in solver.stages if s.until)),
+        stages=_stages(net, solver, parts, key, make_run if k > 1 else make_single),
+        watched=watches(solver, tests),
         k=k,
         seed=seed,
+        key=key,
         folder=folder,
         on_event=on_event,
     )
+
+
+def _stages(net: Net, solver: Solver, parts: Layout, key: Array, make: Any) -> list[tuple[int | None, str, Any]]:
+    """The dispatch of each stage; one for the whole run where the solver has no stages."""
+    made = []
+    for stage in solver.stages or (Stage(),):
+        here = frozen(net, stage.freeze)
+        trained = {t.owner for t in layout(here).trained}
+        active = tuple(t.owner in trained for t in parts.trained)
+        still = len({t.owner.layer for t in parts.trained} - {owner.layer for owner in trained})
+        words = f"stage {len(made) + 1}: {still} layers frozen" if solver.stages else ""
+        made.append((stage.until, words, make(make_step(here, solver, parts, key, active))))
+    return made
 
 
 def _first_state(solver: Solver, model: Model, parts: Layout) -> State:
@@ -164,11 +188,12 @@ def _start_from(run: Run, weights: Any) -> tuple[str, ...]:
         return ()
     if isinstance(weights, Mapping):
         run.model.set_weights(weights)
+        untouched = tuple(name for name in run.net.params if name not in weights)
     else:
-        run.model.load_weights(weights if isinstance(weights, (str, Path, Sequence)) else [weights])
+        untouched = run.model.load_weights(weights).untouched
     run.fixed = arrays_of(run.model, run.layout.fixed)
     run.state = _first_state(run.solver, run.model, run.layout)
-    return tuple(name for name in run.net.params if name not in weights) if isinstance(weights, Mapping) else ()
+    return untouched
 
 
 def _restore(run: Run, read: snapshot.Snapshot) -> None:
@@ -195,6 +220,9 @@ def _restore(run: Run, read: snapshot.Snapshot) -> None:
     put_arrays(run.model, run.layout.fixed, run.fixed)
     run.feed.restore(read.state["position"])
     run.position = read.state["position"]
+    for name, watched in run.watched.items():
+        if name in read.state.get("watched", {}):
+            watched.restore(read.state["watched"][name])
     for tester, position in zip(run.testers, read.state["test_positions"], strict=False):
         tester.feed.restore(position)
     run.iteration = read.state["iteration"]

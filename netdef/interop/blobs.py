@@ -1,0 +1,124 @@
+"""Caffe's BlobProto, both ways: an array with its shape.
+
+Read: packed and unpacked floats, doubles, NVIDIA's raw bytes of any precision, and the four numbers that shapes were
+before 2014.  Written: `shape` and packed floats, as Caffe does, or half precision in NVIDIA's form.
+Source: BVLC/caffe src/caffe/blob.cpp, FromProto and ToProto; NVIDIA/caffe and opencv/opencv for `raw_data`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from ..caffe_proto import messages
+from .stored import Damaged, Stored, aligned_empty, checked_shape
+from .wire import BYTES, FIXED32, FIXED64, encoded, part_at, run_of, tagged
+
+DATA, DIFF, SHAPE, DOUBLES, DOUBLE_DIFF, RAW_TYPE, RAW, RAW_DIFF = 5, 6, 7, 8, 9, 10, 12, 13
+LONG = (DATA, DIFF, DOUBLES, DOUBLE_DIFF, RAW, RAW_DIFF)
+RAW_TYPES = {0: "<f8", 1: "<f4", 2: "<f2", 3: "<i4", 4: "<u4"}  # DOUBLE FLOAT FLOAT16 INT UINT
+FLOAT16 = 2
+LEGACY = ("num", "channels", "height", "width")
+
+
+class Chunk(NamedTuple):
+    """Numbers of one type in a file: bytes `start` to `end`, `tag` bytes before each of them (0: none)."""
+
+    dtype: str
+    start: int
+    end: int
+    tag: int = 0
+
+    @property
+    def count(self) -> int:
+        return (self.end - self.start) // (np.dtype(self.dtype).itemsize + self.tag)
+
+
+def located(path: Path, data, start: int, end: int) -> Stored:
+    """The blob that is bytes `start` to `end` of a file, `data` being its bytes.  Damaged if its numbers do not fill
+    it."""
+    small, chunks = _taken_apart(data, start, end)
+    blob = messages().BlobProto.FromString(small)
+    found = [chunk for number, chunk in chunks if number in (DATA, DOUBLES, RAW)]
+    if RAW in {number for number, _ in chunks}:
+        if blob.raw_data_type not in RAW_TYPES:
+            raise Damaged(f"a blob has numbers of type {blob.raw_data_type}, and types go from 0 to 4")
+        found = [chunk._replace(dtype=RAW_TYPES[blob.raw_data_type]) for number, chunk in chunks if number == RAW]
+    elif DOUBLES in {number for number, _ in chunks}:  # as Caffe: doubles go before floats
+        found = [chunk for number, chunk in chunks if number == DOUBLES]
+    for chunk in found:
+        if (chunk.end - chunk.start) % (np.dtype(chunk.dtype).itemsize + chunk.tag):
+            raise Damaged(f"a blob has {chunk.end - chunk.start} bytes of numbers, which is no whole number of them")
+    shape = checked_shape(_dims(blob), sum(chunk.count for chunk in found))
+    return Stored(shape, lambda: _read(path, shape, found))
+
+
+def _taken_apart(data, start: int, end: int) -> tuple[bytes, list[tuple[int, Chunk]]]:
+    """(the message without its numbers, where those are)."""
+    small, chunks, at = [], [], start
+    types = {DATA: "<f4", DOUBLES: "<f8"}
+    while at < end:
+        part = part_at(data, at, end)
+        at = part.end
+        if part.number not in LONG:
+            small.append(data[part.tag : part.end])
+        elif part.kind == BYTES:
+            chunks.append((part.number, Chunk(types.get(part.number, "u1"), part.start, part.end)))
+        elif part.kind in (FIXED32, FIXED64):  # not packed: a tag before each number
+            at = run_of(data, part, end)
+            if part.number in types and part.end - part.start == np.dtype(types[part.number]).itemsize:
+                tag = part.start - part.tag
+                chunks.append((part.number, Chunk(types[part.number], part.tag, at, tag)))
+    return b"".join(small), chunks
+
+
+def _dims(blob: Any) -> tuple[int, ...]:
+    if any(blob.HasField(name) for name in LEGACY):
+        return tuple(getattr(blob, name) for name in LEGACY)
+    return tuple(blob.shape.dim)
+
+
+def _read(path: Path, shape: tuple[int, ...], chunks: list[Chunk]) -> np.ndarray:
+    """The numbers as float32; a single chunk of floats goes from the file to its place without a copy."""
+    flat = aligned_empty(sum(chunk.count for chunk in chunks))
+    with open(path, "rb", buffering=0) as file:
+        at = 0
+        for chunk in chunks:
+            into = flat[at : at + chunk.count]
+            at += chunk.count
+            if chunk.dtype == "<f4" and not chunk.tag:
+                _fill(file, into.view("u1"), chunk.start)
+                if np.little_endian is False:
+                    into.byteswap(inplace=True)
+            else:
+                raw = np.empty(chunk.end - chunk.start, "u1")
+                _fill(file, raw, chunk.start)
+                step = np.dtype(chunk.dtype).itemsize + chunk.tag
+                into[:] = np.ndarray(len(into), chunk.dtype, raw, offset=chunk.tag, strides=step)
+    return flat.reshape(shape)
+
+
+def _fill(file: BinaryIO, into: np.ndarray, start: int) -> None:
+    file.seek(start)
+    view = memoryview(into.data)
+    while view:
+        n = file.readinto(view)  # type: ignore[attr-defined]
+        if not n:
+            raise Damaged(f"it has become shorter while it was read; byte {start + len(into) - len(view)} is gone")
+        view = view[n:]
+
+
+def written(array: np.ndarray, number: int, half: bool = False) -> Iterator[bytes | memoryview]:
+    """The bytes of a blob as field `number` of a message, piece by piece: the array itself is not copied."""
+    floats = np.ascontiguousarray(array, "<f2" if half else "<f4")
+    dims = b"".join(encoded(d) for d in array.shape)
+    shape = tagged(1, BYTES) + encoded(len(dims)) + dims
+    head = tagged(SHAPE, BYTES) + encoded(len(shape)) + shape
+    if half:
+        head += tagged(RAW_TYPE, 0) + encoded(FLOAT16)
+    head += tagged(RAW if half else DATA, BYTES) + encoded(floats.nbytes)
+    yield tagged(number, BYTES) + encoded(len(head) + floats.nbytes) + head
+    yield memoryview(floats.reshape(-1)).cast("B")

@@ -1,0 +1,137 @@
+"""`.caffemodel`: Caffe's weights as a NetParameter, today's layers as well as those of V1 (2013) and V0.
+
+Source: BVLC/caffe src/caffe/net.cpp, CopyTrainedLayersFrom and ToProto; src/caffe/proto/caffe.proto.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ..caffe_proto import messages
+from ..language.diagnostics import NetdefError
+from ..passes.upgrade import V0_TYPES, V1_TYPES
+from . import blobs
+from .stored import Damaged, Entry, Stored, foreign, whole
+from .wire import BYTES, encoded, parts, tagged
+
+LAYER, V1_LAYER, V0_LAYER = 100, 2, 1  # of NetParameter, NetParameter and V1LayerParameter
+LAYER_BLOBS, V1_BLOBS, V0_BLOBS = 7, 6, 50
+MOST_BYTES = (1 << 31) - 1  # of a message, for protobuf
+_V1_NAMES = {number: today for number, today in V1_TYPES.values()}
+
+
+def read(path: Path) -> list[Entry]:
+    """The layers of a `.caffemodel`.  NetdefError if it is not one."""
+    try:
+        with open(path, "rb") as file, _mapped(file) as data:
+            found = list(_layers(path, data))
+    except Exception as error:  # protobuf has its own; whatever is wrong, it is the file
+        if isinstance(error, NetdefError):
+            raise
+        raise foreign(path, "a .caffemodel", error) from error
+    if not any(entry.arrays for entry in found):
+        raise foreign(path, "a .caffemodel", "there is no layer with weights in it")
+    return found
+
+
+def _mapped(file: Any) -> mmap.mmap:
+    if os.fstat(file.fileno()).st_size == 0:
+        raise Damaged("it is empty")
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _layers(path: Path, data: Any) -> Iterator[Entry]:
+    for part in parts(data, 0, len(data)):
+        if part.number in (LAYER, V1_LAYER) and part.kind == BYTES:
+            kind = "LayerParameter" if part.number == LAYER else "V1LayerParameter"
+            yield _layer(path, data, part.start, part.end, kind, LAYER_BLOBS if part.number == LAYER else V1_BLOBS)
+
+
+def _layer(path: Path, data: Any, start: int, end: int, kind: str, blobs_number: int) -> Entry:
+    """One layer: its numbers are located, the rest is parsed."""
+    small, arrays, inner = [], [], None
+    for part in parts(data, start, end):
+        if part.number == blobs_number and part.kind == BYTES:
+            arrays.append(blobs.located(path, data, part.start, part.end))
+        elif kind == "V1LayerParameter" and part.number == V0_LAYER and part.kind == BYTES:
+            inner = _layer(path, data, part.start, part.end, "V0LayerParameter", V0_BLOBS)
+        else:
+            small.append(data[part.tag : part.end])
+    layer = getattr(messages(), kind).FromString(b"".join(small))
+    if inner is not None:
+        return Entry(inner.name, inner.arrays, inner.type, tuple(layer.bottom), tuple(layer.top))
+    if kind == "V0LayerParameter":
+        return Entry(layer.name, tuple(arrays), V0_TYPES.get(layer.type) or layer.type)
+    today = _V1_NAMES.get(layer.type, "") if kind == "V1LayerParameter" else layer.type
+    return Entry(layer.name, tuple(arrays), today, tuple(layer.bottom), tuple(layer.top))
+
+
+def write(path: Path, entries: Iterable[Entry], name: str = "", half: bool = False) -> None:
+    """Write layers as Caffe's `.caffemodel`; with `half` in half precision, which NVIDIA/caffe and OpenCV read.
+    NetdefError if it would be longer than Caffe can read."""
+    total = 0
+    with open(path, "wb") as file:
+        file.write(messages().NetParameter(name=name).SerializeToString())
+        for entry in entries:
+            head = messages().LayerParameter(name=entry.name, type=entry.type, bottom=entry.bottoms, top=entry.tops)
+            pieces = [head.SerializeToString()]
+            for i in range(len(entry.arrays)):
+                pieces += blobs.written(whole(entry, i).read(), LAYER_BLOBS, half)
+            size = sum(map(len, pieces))
+            total += size
+            if total > MOST_BYTES:
+                raise NetdefError(
+                    f"{path}: Caffe reads files of up to 2 GiB, and this would be longer; write .caffemodel.h5"
+                )
+            file.write(tagged(LAYER, BYTES) + encoded(size))
+            file.writelines(pieces)
+
+
+def solver_state(path: Path) -> tuple[Any, list[Stored]]:
+    """(the SolverState without its history, the arrays of the history).  NetdefError if it is not one."""
+    try:
+        with open(path, "rb") as file, _mapped(file) as data:
+            small, history = [], []
+            for part in parts(data, 0, len(data)):
+                if part.number == 3 and part.kind == BYTES:
+                    history.append(blobs.located(path, data, part.start, part.end))
+                else:
+                    small.append(data[part.tag : part.end])
+            state = messages().SolverState.FromString(b"".join(small))
+            if not state.HasField("iter") or state.iter < 0 or state.current_step < 0:
+                raise Damaged("it does not say at which iteration it was taken")
+            return state, history
+    except Exception as error:
+        raise foreign(path, "a .solverstate", error) from error
+
+
+def write_solver_state(path: Path, head: Any, history: Iterable[Any]) -> None:
+    """Write a SolverState and the arrays of its history."""
+    with open(path, "wb") as file:
+        file.write(head.SerializeToString())
+        for array in history:
+            file.writelines(blobs.written(array, 3))
+
+
+def read_mean(path: Path) -> Any:
+    """The array of a `.binaryproto`, as it is shaped there.  NetdefError if it is not one."""
+    try:
+        with open(path, "rb") as file, _mapped(file) as data:
+            stored = blobs.located(path, data, 0, len(data))
+        return stored.read()
+    except Exception as error:
+        raise foreign(path, "a .binaryproto (a BlobProto)", error) from error
+
+
+def write_mean(path: Path, array: Any) -> None:
+    """Write one array as a `.binaryproto`, with the four numbers that every version of Caffe reads."""
+    if array.ndim > 4:
+        raise NetdefError(f"{path}: a .binaryproto has at most 4 axes, and this array has {array.ndim}")
+    dims = (1,) * (4 - array.ndim) + array.shape
+    blob = messages().BlobProto(**dict(zip(blobs.LEGACY, dims, strict=True)))
+    blob.data.extend(array.reshape(-1).tolist())
+    path.write_bytes(blob.SerializeToString())

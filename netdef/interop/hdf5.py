@@ -1,0 +1,129 @@
+"""`.caffemodel.h5` and `.solverstate.h5`: what Caffe writes with `snapshot_format: HDF5`.
+
+Weights are /data/LAYER/0, /data/LAYER/1 and so on; arrays that layers share stand with the first of them only.  A
+state is /iter, /current_step, /learned_net and /history/0, /history/1 and so on.
+Source: BVLC/caffe src/caffe/net.cpp, ToHDF5 and CopyTrainedLayersFromHDF5; src/caffe/solvers/sgd_solver.cpp.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from .stored import Damaged, Entry, Stored, aligned_empty, checked_shape, foreign, grouped
+
+DATA, HISTORY = "data", "history"
+T = TypeVar("T")
+
+
+def read(path: Path) -> list[Entry]:
+    """The layers of a `.caffemodel.h5`.  NetdefError if it is not one."""
+    return _opened(path, "a .caffemodel.h5", lambda file: _layers(path, file))
+
+
+def _opened(path: Path, wanted: str, use: Callable[[Any], T]) -> T:
+    import h5py
+
+    try:
+        with h5py.File(path, "r", rdcc_nbytes=0) as file:
+            return use(file)
+    except Exception as error:  # of many kinds, and all of them mean the file
+        raise foreign(path, wanted, error) from error
+
+
+def _layers(path: Path, file: Any) -> list[Entry]:
+    import h5py
+
+    if not isinstance(file.get(DATA), h5py.Group):
+        raise Damaged("it has no group `data`")
+    found: list[tuple[str, Stored]] = []
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            found.append((name, _stored(path, f"{DATA}/{name}", item)))
+
+    file[DATA].visititems(visit)
+    if not found:
+        raise Damaged("there is no array in it")
+    return grouped(found, "a .caffemodel.h5", gaps=True)
+
+
+def _stored(path: Path, name: str, item: Any) -> Stored:
+    if item.dtype.kind not in "fiu" or item.shape is None:
+        raise Damaged(f"the array {name!r} holds {item.dtype}, and numbers are needed")
+    size = int(np.prod(item.shape, dtype=object))
+    if item.chunks is None and item.external is None and item.id.get_storage_size() != size * item.dtype.itemsize:
+        raise Damaged(f"the array {name!r} is not whole in the file")
+    if item.external is not None or item.is_virtual:
+        raise Damaged(f"the array {name!r} stands in other files, which are not read")
+    if size * item.dtype.itemsize > 1032 * max(path.stat().st_size, 1):  # more than any compression gives
+        raise Damaged(f"the array {name!r} says it has {size} numbers")
+    return Stored(checked_shape(item.shape, size), functools.partial(_array, path, name))
+
+
+def _array(path: Path, name: str) -> np.ndarray:
+    def use(file: Any) -> np.ndarray:
+        item = file[name]
+        array = aligned_empty(item.size).reshape(item.shape)
+        if item.size:
+            item.read_direct(array)
+        return array
+
+    return _opened(path, "a .caffemodel.h5", use)
+
+
+def write(path: Path, entries: Iterable[Entry], shared: frozenset[tuple[str, int]] = frozenset()) -> None:
+    """Write layers as Caffe's `.caffemodel.h5`; those of `shared` (layer, place) stand with another layer."""
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        data = file.create_group(DATA)
+        for entry in entries:
+            group = data.require_group(entry.name)
+            for i, stored in enumerate(entry.arrays):
+                if stored is not None and (entry.name, i) not in shared:
+                    group.create_dataset(str(i), data=np.asarray(stored.read(), np.float32))
+
+
+def solver_state(path: Path) -> tuple[dict[str, Any], list[Stored]]:
+    """({"iter", "current_step", "learned_net"}, the arrays of the history).  NetdefError if it is not one."""
+
+    def use(file: Any) -> tuple[dict[str, Any], list[Stored]]:
+        head = {"iter": _number(file, "iter"), "current_step": _number(file, "current_step"), "learned_net": ""}
+        if "learned_net" in file:
+            head["learned_net"] = file["learned_net"].asstr()[()].rstrip("\0")
+        history = file[HISTORY]
+        stored = [_stored(path, f"{HISTORY}/{i}", history[str(i)]) for i in range(len(history))]
+        return head, stored
+
+    return _opened(path, "a .solverstate.h5", use)
+
+
+def _number(file: Any, name: str) -> int:
+    value = np.asarray(file[name][()]).reshape(-1)
+    if value.size != 1 or int(value[0]) < 0:
+        raise Damaged(f"`{name}` is not one number")
+    return int(value[0])
+
+
+def write_solver_state(path: Path, head: Any, history: Iterable[Any]) -> None:
+    """Write a state (fields iter, current_step, learned_net) and the arrays of its history."""
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        file["iter"] = np.array([head.iter], np.int32)
+        file["current_step"] = np.array([head.current_step], np.int32)
+        file["learned_net"] = np.bytes_(head.learned_net.encode() + b"\0")
+        group = file.create_group(HISTORY)
+        for i, array in enumerate(history):
+            group.create_dataset(str(i), data=np.asarray(array, np.float32))
+
+
+def is_hdf5(path: Path) -> bool:
+    """Whether a file begins as HDF5 files do."""
+    with open(path, "rb") as file:
+        return file.read(8) == b"\x89HDF\r\n\x1a\n"

@@ -1,0 +1,188 @@
+"""`.solverstate` and `.solverstate.h5`: Caffe's training goes on in netdef at the exact step, and netdef's in Caffe.
+
+A state holds the iteration, the name of the weight file beside it, and the solver's history: one array for each array
+of the net, in the order of the layers, and where a solver keeps two (AdaDelta, Adam), the second ones after all the
+first.
+Source: BVLC/caffe src/caffe/solvers/sgd_solver.cpp, SnapshotSolverState and RestoreSolverState; adadelta_ and
+adam_solver.cpp.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..graph import Net, Owner
+from ..language.diagnostics import NetdefError
+from ..model import owned
+from ..shape import show
+from ..solver import SOLVERS, Solver
+from . import caffemodel, hdf5
+from .dialects import in_memory
+from .stored import Entry, Stored, existing_file
+from .weights import Loaded, same_shape, write_weights, written_aside
+
+if TYPE_CHECKING:
+    from ..train.loop import Run
+
+ENDINGS = (".solverstate", ".solverstate.h5")
+
+
+@dataclass(frozen=True)
+class SolverState:
+    """A solver's state in a file: updates made, learning-rate steps taken, the weight file's name, the history."""
+
+    path: Path
+    iteration: int
+    current_step: int
+    learned_net: str
+    history: tuple[Stored, ...]
+
+    def weights(self) -> Path:
+        """The weight file that belongs to it.  NetdefError if it is not there."""
+        named = Path(self.learned_net) if self.learned_net else None
+        stem = self.path.name.removesuffix(".h5").removesuffix(".solverstate")
+        beside = [self.path.with_name(stem + ending) for ending in (".caffemodel", ".caffemodel.h5")]
+        for candidate in [*([self.path.with_name(named.name), named] if named else []), *beside]:
+            if candidate.is_file():
+                return candidate
+        raise NetdefError(
+            f"{self.path}: its weights are not there; put {named.name if named else beside[0].name} beside it"
+        )
+
+
+def is_solver_state(path: Any) -> bool:
+    """Whether a path is named like a state of Caffe's."""
+    return str(path).endswith(ENDINGS)
+
+
+def read_state(path: str | Path) -> SolverState:
+    """The state in a file; the arrays are read when they are asked for.  NetdefError if it is not one."""
+    path = existing_file(Path(path), "solver state")
+    if hdf5.is_hdf5(path):
+        head, history = hdf5.solver_state(path)
+        return SolverState(path, head["iter"], head["current_step"], head["learned_net"], tuple(history))
+    state, history = caffemodel.solver_state(path)
+    return SolverState(path, state.iter, state.current_step, state.learned_net, tuple(history))
+
+
+def write_state(
+    path: str | Path, iteration: int, history: Sequence[np.ndarray], learned_net: str = "", current_step: int = 0
+) -> None:
+    """Write a state; the ending says in which of the two formats."""
+    from ..caffe_proto import messages
+
+    path = Path(path)
+    if not is_solver_state(path):
+        raise NetdefError(f"{path}: the ending of a solver's state is one of {', '.join(ENDINGS)}")
+    head = messages().SolverState(iter=iteration, learned_net=learned_net, current_step=current_step)
+    write = hdf5.write_solver_state if path.suffix == ".h5" else caffemodel.write_solver_state
+    written_aside(path, lambda aside: write(aside, head, history))
+
+
+def restore(run: Run, path: Path) -> Loaded:
+    """Put a run where Caffe's was: weights, history and iteration, and the data where it was by then.
+
+    Differs: Caffe begins the data again.  NetdefError if the state is of another net or solver.
+    """
+    import jax.numpy as jnp
+
+    from ..train.params import arrays_of
+
+    state = read_state(path)
+    loaded = run.model.load_weights(state.weights())
+    if loaded.untouched:
+        raise NetdefError(
+            f"{state.weights()}: layer `{loaded.untouched[0]}` of the net is not in it; it is of another net"
+        )
+    histories = _by_owner(state, run.net, run.solver)
+    copy = lambda owners: tuple(jnp.array(a, copy=True) for a in arrays_of(run.model, owners))
+    trained = tuple(spec.owner for spec in run.layout.trained)
+    run.fixed = arrays_of(run.model, run.layout.fixed)
+    run.state = run.state._replace(
+        trained=copy(trained),
+        kept=copy(run.layout.kept),
+        history=tuple(tuple(map(jnp.asarray, histories[owner])) for owner in trained),
+        iteration=jnp.int32(state.iteration),
+    )
+    run.iteration = state.iteration
+    drawn = state.iteration * run.solver.iter_size
+    run.position = {name: {"position": drawn * r.batch_size} for name, r in run.feed.readers.items()}
+    run.feed.restore(run.position)
+    return loaded
+
+
+def _by_owner(state: SolverState, net: Net, solver: Solver) -> dict[Owner, list[np.ndarray]]:
+    """The history of each array.  NetdefError if count or shapes are not those of the net and the solver."""
+    arrays = learnable(net)
+    per = per_array(solver.type)
+    if len(state.history) != per * len(arrays):
+        raise NetdefError(
+            f"{state.path}: it holds {len(state.history)} histories, and the solver {solver.type} keeps {per} "
+            f"for each of the "
+            f"net's {len(arrays)} arrays; resume with the solver and the net that it was made with"
+        )
+    found: dict[Owner, list[np.ndarray]] = {}
+    for i, stored in enumerate(state.history):
+        owner, shape = arrays[i % len(arrays)]
+        if not same_shape(stored.shape, shape):
+            raise NetdefError(
+                f"{state.path}: history {i} is {show(stored.shape)}, and parameter {owner.index} of layer "
+                f"`{owner.layer}` is "
+                f"{show(shape)}; resume with the net that it was made with"
+            )
+        found.setdefault(owner, []).append(stored.read().reshape(shape))
+    return found
+
+
+def learnable(net: Net) -> list[tuple[Owner, tuple[int, ...]]]:
+    """Caffe's learnable_params: every array once, in the order of the layers, running statistics included."""
+    return [(owner, weight.shape) for owner, weight in owned(net) if weight.kind != "carry"]
+
+
+def per_array(solver_type: str) -> int:
+    """How many histories a solver keeps for each array."""
+    cls = SOLVERS.get(solver_type)
+    if cls is None:
+        raise NetdefError(f"there is no solver {solver_type}")
+    return len(cls.init(object.__new__(cls), np.zeros(1, np.float32)))
+
+
+def export_snapshot(snapshot_path: Path, to: Path, solver: Solver | None = None) -> Path:
+    """Write one of our snapshots as Caffe's two files: `to`, and the weights beside it; gives the path of the weights.
+
+    `solver` is needed where its policy counts steps (multistep): Caffe saves how many it has taken."""
+    from ..train import snapshot
+
+    read = snapshot.load(snapshot_path)
+    iteration = int(read.state["iteration"])
+    stem = to.name.removesuffix(".h5").removesuffix(".solverstate")
+    weights = to.with_name(f"{stem}.caffemodel" + (".h5" if to.suffix == ".h5" else ""))
+    layers = snapshot.weights(snapshot_path)
+    write_weights(weights, [Entry(name, tuple(map(in_memory, arrays))) for name, arrays in layers.items()])
+    steps = sorted(getattr(solver.policy, "stepvalue", ())) if solver else []
+    write_state(to, iteration, _history(read), weights.name, bisect.bisect_left(steps, iteration))
+    return weights
+
+
+def _history(read: Any) -> list[np.ndarray]:
+    """A snapshot's histories in Caffe's order; arrays that the solver does not move have zeros."""
+    owners = {group: [Owner(*owner) for owner in read.state["owners"][group]] for group in ("trained", "fixed", "kept")}
+    per = per_array(read.state["solver"])
+    first = len(owners["trained"]) + len(owners["kept"])  # where histories begin among the leaves of the state
+    trained = {owner: i for i, owner in enumerate(owners["trained"])}
+    shapes: dict[Owner, tuple[int, ...]] = {}
+    for entries in read.state["layers"].values():
+        for owner, shape in entries:
+            shapes.setdefault(Owner(*owner), tuple(shape))
+    leaf = lambda owner, k: np.asarray(read.arrays[f"state.{first + trained[owner] * per + k}"])
+    return [
+        leaf(owner, k) if owner in trained else np.zeros(shape, np.float32)
+        for k in range(per)
+        for owner, shape in shapes.items()
+    ]

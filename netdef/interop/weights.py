@@ -1,0 +1,293 @@
+"""Weights from files into nets and back: the format by its ending, the layers by name, as Caffe does.
+
+Source: BVLC/caffe src/caffe/net.cpp, CopyTrainedLayersFrom.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..graph import Net, Node, Owner
+from ..language.diagnostics import NetdefError
+from ..language.spelling import nearest
+from ..layer import Weight
+from ..layers.bn import BNDialect
+from ..shape import Shape, show
+from . import arrays, caffemodel, hdf5
+from .dialects import adapted, in_memory
+from .stored import Entry, Stored, existing_file, foreign
+
+Paths = str | Path | Sequence[str | Path]
+ENDINGS = (".caffemodel", ".caffemodel.h5", ".npz", ".safetensors", ".orbax")
+SHOWN = 5  # names in a message
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What became of weight files: layers of the net that were filled, those that were not, layers of the files that
+    the net does not have, and lines on what was converted."""
+
+    copied: tuple[str, ...]
+    untouched: tuple[str, ...]
+    unused: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.copied)} layers have weights from the file"]
+        if self.untouched:
+            lines.append(f"{len(self.untouched)} of the net keep what their fillers gave: {listed(self.untouched)}")
+        if self.unused:
+            lines.append(f"{len(self.unused)} of the file are not in the net: {listed(self.unused)}")
+        return "; ".join(lines)
+
+
+@dataclass(frozen=True)
+class Match:
+    """The arrays that a net gets, by owner, each still in its file; and what became of the files."""
+
+    arrays: dict[Owner, tuple[Weight, Stored]]
+    loaded: Loaded
+
+    def read(self, owner: Owner) -> np.ndarray:
+        """One array in the shape that the net has for it."""
+        weight, stored = self.arrays[owner]
+        return stored.read().reshape(weight.shape)
+
+
+def load_weights(model: Any, path: Paths, bn_dialect: BNDialect | str | None = None) -> Loaded:
+    """Set a model's parameters from one or several files, layer by layer by name; later files win.
+
+    Layers that only one side has are left alone, as in Caffe.  Errors: NetdefError for files that cannot be read,
+    shapes that differ, and files of which no layer is in the net; the model is then as it was."""
+    import jax.numpy as jnp
+
+    found = match(model.net, path, bn_dialect)
+    for owner in found.arrays:
+        variable = model.weights[owner.layer][str(owner.index)]
+        variable[...] = jnp.asarray(found.read(owner), variable.dtype)
+    return found.loaded
+
+
+def save_weights(model: Any, path: str | Path, dtype: str = "float32") -> None:
+    """Write a model's parameters; the ending of `path` decides the format (see `ENDINGS`).  NetdefError if it cannot
+    be."""
+    write_weights(path, entries_of(model.net, model.get_weights()), model.net, dtype)
+
+
+def read_weights(path: str | Path) -> dict[str, list[np.ndarray]]:
+    """{layer: [arrays]} of a file, as it stands there."""
+    from .stored import whole
+
+    return {e.name: [whole(e, i).read() for i in range(len(e.arrays))] for e in read_entries(path) if e.arrays}
+
+
+def paths_of(path: Paths) -> list[Path]:
+    """One path, several, or several in one text with commas between them."""
+    if not isinstance(path, (str, Path)):
+        return [p for one in path for p in paths_of(one)]
+    if isinstance(path, str) and "," in path and not Path(path).exists():
+        return [Path(part.strip()) for part in path.split(",") if part.strip()]
+    return [Path(path)]
+
+
+def read_entries(path: str | Path) -> list[Entry]:
+    """The layers of a weight file of any format; what stands in the file decides, and its ending only where that says
+    nothing."""
+    path = Path(path)
+    if path.is_dir():
+        return _read_folder(path)
+    existing_file(path)
+    if hdf5.is_hdf5(path):
+        return hdf5.read(path)
+    with open(path, "rb") as file:
+        zipped = file.read(4) == b"PK\x03\x04"
+    if zipped or path.suffix == ".npz":
+        return arrays.read_npz(path)
+    if path.suffix == ".safetensors":
+        return arrays.read_safetensors(path)
+    if path.suffix == ".h5":
+        raise foreign(path, "a .caffemodel.h5", "it does not begin as HDF5 does")
+    if path.suffix == ".solverstate":
+        raise NetdefError(f"{path}: this is the state of a solver, without weights; give it to --resume")
+    return caffemodel.read(path)
+
+
+def _read_folder(path: Path) -> list[Entry]:
+    """A snapshot of ours, the newest one of a run, or an orbax checkpoint."""
+    from ..train import snapshot
+
+    if not (path / snapshot._STATE).exists() and snapshot.found(path):
+        newest, _ = snapshot.newest(path)
+        if newest is None:
+            raise NetdefError(f"{path}: none of the snapshots in this folder is whole")
+        path = newest
+    if (path / snapshot._STATE).exists():
+        return [Entry(name, tuple(map(in_memory, blobs))) for name, blobs in snapshot.weights(path).items()]
+    return arrays.read_orbax(path)
+
+
+def match(net: Net, path: Paths, bn_dialect: BNDialect | str | None = None) -> Match:
+    """Which array of which file goes where; nothing but shapes is read."""
+    nodes = {node.name: node for node in net.layers}
+    wanted: dict[Owner, tuple[Weight, Stored]] = {}
+    copied: dict[str, None] = {}
+    unused: dict[str, None] = {}
+    notes: list[str] = []
+    for one in paths_of(path):
+        entries = read_entries(one)
+        entries, changed = _named(one, lambda entries=entries: adapted(net, entries, _dialect(bn_dialect)))
+        notes += changed
+        given = [entry for entry in entries if entry.arrays]
+        here = [entry for entry in given if entry.name in net.params]
+        if not here:
+            raise _nothing_fits(one, given, net)
+        for entry in here:
+            wanted |= _fitted(one, entry, nodes[entry.name])
+            copied[entry.name] = None
+        unused |= {entry.name: None for entry in given if entry.name not in nodes}
+    untouched = tuple(n for n in net.params if n not in copied and not _all_shared(nodes[n], wanted))
+    return Match(wanted, Loaded(tuple(copied), untouched, tuple(unused), tuple(notes)))
+
+
+def _named(path: Path, work: Callable[[], Any]) -> Any:
+    try:
+        return work()
+    except NetdefError as error:
+        raise error if str(error).startswith(str(path)) else NetdefError(f"{path}: {error}") from None
+
+
+def _dialect(given: BNDialect | str | None) -> BNDialect | None:
+    if given is None or isinstance(given, BNDialect):
+        return given
+    if given.upper() not in BNDialect.__members__:
+        raise NetdefError(f"the dialect of BN is one of {', '.join(BNDialect.__members__)}, not {given}")
+    return BNDialect[given.upper()]
+
+
+def _all_shared(node: Node, filled: dict[Owner, Any]) -> bool:
+    return all(owner in filled for owner in node.owners)
+
+
+def _nothing_fits(path: Path, given: list[Entry], net: Net) -> NetdefError:
+    names = [entry.name for entry in given]
+    pair = next(((name, close[0]) for name in net.params if (close := nearest(name, names, 1))), None)
+    near = f"; is `{pair[1]}` of the file what the net calls `{pair[0]}`?" if pair else ""
+    return NetdefError(
+        f"{path}: no layer of this file is in the net: it has {listed(names)}, and the net has "
+        f"{listed(list(net.params)) or 'no layers with parameters'}{near}"
+    )
+
+
+def _fitted(path: Path, entry: Entry, node: Node) -> dict[Owner, tuple[Weight, Stored]]:
+    """The arrays of one layer by owner.  NetdefError where count or shapes differ from the net's."""
+    kept = [(w, o) for w, o in zip(node.weights or (), node.owners, strict=True) if w.kind != "carry"]
+    given = [*entry.arrays, *[None] * (len(kept) - len(entry.arrays))]
+    missing = [i for i, stored in enumerate(given[: len(kept)]) if stored is None and kept[i][1] == Owner(node.name, i)]
+    if len(given) != len(kept) or missing:
+        raise NetdefError(
+            f"{path}: layer `{node.name}` has {_counted(entry)} there, and here {_shapes(w.shape for w, _ in kept)}; "
+            "make them agree, or rename the layer in the net to leave it out"
+        )
+    for i, ((weight, _), stored) in enumerate(zip(kept, given, strict=True)):
+        if stored is not None and not same_shape(stored.shape, weight.shape):
+            raise NetdefError(
+                f"{path}: parameter {i} of layer `{node.name}` is {show(stored.shape)} there and "
+                f"{show(weight.shape)} here; "
+                "make them agree, or rename the layer in the net to leave it out"
+            )
+    return {owner: (weight, s) for (weight, owner), s in zip(kept, given, strict=True) if s is not None}
+
+
+def _counted(entry: Entry) -> str:
+    return _shapes(stored.shape for stored in entry.arrays if stored is not None)
+
+
+def _shapes(shapes: Iterable[Shape]) -> str:
+    found = list(shapes)
+    return f"{len(found)} parameter{'s' * (len(found) != 1)} ({', '.join(map(show, found))})"
+
+
+def same_shape(given: Shape, wanted: Shape) -> bool:
+    """Equal, or equal but for leading ones, as Caffe's old four-dimensional blobs have them."""
+    bare = lambda shape: shape[next((i for i, d in enumerate(shape) if d != 1), len(shape)) :]
+    return bare(given) == bare(wanted)
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def entries_of(net: Net, weights: dict[str, list[np.ndarray]]) -> list[Entry]:
+    """Every layer of a net with its arrays, as Caffe's files have them."""
+    return [
+        Entry(
+            node.name,
+            tuple(in_memory(np.asarray(a)) for a in weights.get(node.name, ())),
+            node.type,
+            tuple(v.name for v in node.bottoms),
+            tuple(v.name for v in node.tops if v.name),
+        )
+        for node in net.layers
+    ]
+
+
+def write_weights(path: str | Path, entries: list[Entry], net: Net | None = None, dtype: str = "float32") -> None:
+    """Write layers in the format that the path's ending names, beside the file first: what was there stays until the
+    new one is whole.  `dtype`: float32, float16, or bfloat16 for .safetensors and .orbax."""
+    path = Path(path)
+    ending = next((e for e in sorted(ENDINGS, key=len, reverse=True) if path.name.endswith(e)), None)
+    if ending is None:
+        raise NetdefError(f"{path}: the ending of a weight file is one of {', '.join(ENDINGS)}")
+    kind = _numbers(path, ending, dtype)
+    bare = [e for e in entries if e.arrays]
+    shared = _shared(net) if net else frozenset()
+    writers: dict[str, Callable[[Path], None]] = {
+        ".caffemodel": lambda p: caffemodel.write(p, entries, net.name if net else "", dtype == "float16"),
+        ".caffemodel.h5": lambda p: hdf5.write(p, entries, shared),
+        ".npz": lambda p: arrays.write_npz(p, bare, kind),
+        ".safetensors": lambda p: arrays.write_safetensors(p, bare, kind),
+        ".orbax": lambda p: arrays.write_orbax(p, bare, kind),
+    }
+    written_aside(path, writers[ending])
+
+
+def _numbers(path: Path, ending: str, dtype: str) -> Any:
+    allowed = {".caffemodel": ("float32", "float16"), ".caffemodel.h5": ("float32",), ".npz": ("float32", "float16")}
+    choices = allowed.get(ending, ("float32", "float16", "bfloat16"))
+    if dtype not in choices:
+        raise NetdefError(f"{path}: {ending} holds {' or '.join(choices)}, not {dtype}")
+    if dtype != "bfloat16":
+        return np.dtype(dtype)
+    import ml_dtypes
+
+    return np.dtype(ml_dtypes.bfloat16)
+
+
+def _shared(net: Net) -> frozenset[tuple[str, int]]:
+    """The places whose array stands with another layer."""
+    return frozenset((n.name, i) for n in net.layers for i, o in enumerate(n.owners) if o != Owner(n.name, i))
+
+
+def written_aside(path: Path, write: Callable[[Path], None]) -> None:
+    """Have a file or folder written under another name, and give it its own when it is whole.  NetdefError if it
+    cannot be."""
+    aside = path.with_name(f".{path.name}.writing")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(aside)
+        if path.is_dir():
+            shutil.rmtree(path)
+        os.replace(aside, path)
+    except OSError as error:
+        raise NetdefError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True) if aside.is_dir() else aside.unlink(missing_ok=True)
