@@ -31,6 +31,8 @@ def test_the_wheel_holds_the_package_and_its_data(wheel: Path):
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {"netdef/py.typed", "netdef/grammar/netdef.lark", "netdef/language/tables.json"}
     wanted |= {str(path.relative_to(ROOT)) for path in (ROOT / "netdef").rglob("*.py")}
+    wanted |= {str(path.relative_to(ROOT)) for path in (ROOT / "netdef" / "std").glob("*.net")}
+    assert "netdef/std/conv.net" in wanted
     assert wanted <= names
     assert not [name for name in names if name.startswith(("tests/", "examples/", "grammar/"))]
 

@@ -45,7 +45,9 @@ AUTHORS = [
 
 
 def load(name: str, phase: str, settings: dict) -> Net:
-    return netdef.load(EXAMPLES / f"{name}.net", phase=phase, set={"batch": 1} | settings if name[0] == "r" else settings)
+    return netdef.load(
+        EXAMPLES / f"{name}.net", phase=phase, set={"batch": 1} | settings if name[0] == "r" else settings
+    )
 
 
 def trained(net: Net) -> int:
@@ -67,7 +69,9 @@ def test_blobs_as_in_the_authors_files(name: str, phase: str, settings: dict, au
     text = (corpus / authors).read_text()
     if "train_val" in authors:  # its database is not here
         start, end = text.index("layer {"), text.index('name: "conv1_1"')
-        data = 'layer { name: "d" type: "DummyData" top: "data" dummy_data_param { shape { dim: [2, 3, 224, 224] } } }\n'
+        data = (
+            'layer { name: "d" type: "DummyData" top: "data" dummy_data_param { shape { dim: [2, 3, 224, 224] } } }\n'
+        )
         data += 'layer { name: "l" type: "DummyData" top: "label" dummy_data_param { shape { dim: 2 } } }\nlayer {\n'
         text = text[:start] + data + text[end:]
     theirs = netdef.load(text, phase=phase).params
