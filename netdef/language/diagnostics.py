@@ -97,9 +97,13 @@ class Report:
 
     diagnostics: list[Diagnostic] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self._known = set(self.diagnostics)  # a loop may meet one fault a hundred thousand times
+
     def add(self, code: Code, span: Span | None, detail: str = "", *related: Related, hint: str | None = None) -> None:
         diagnostic = Diagnostic(code, detail, span, related, hint)
-        if diagnostic not in self.diagnostics:
+        if diagnostic not in self._known:
+            self._known.add(diagnostic)
             self.diagnostics.append(diagnostic)
 
     @property

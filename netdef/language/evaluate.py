@@ -167,7 +167,7 @@ def reference(node: Reference, scope: Scope, budget: Budget) -> Any:
         raise Fault(
             codes.UNKNOWN_NAME, node.span, f"`{node.name}` is defined only below.", place, hint="move the `let` up"
         )
-    hint = did_you_mean(node.name, scope.names()) or f'for a text, write "{node.name}"'
+    hint = did_you_mean(node.name, scope.names()[:300]) or f'for a text, write "{node.name}"'
     raise Fault(codes.UNKNOWN_NAME, node.span, detail, hint=hint)
 
 

@@ -29,6 +29,11 @@ from .syntax import (
 )
 
 DEEPEST = 100  # levels of blocks, templates and loops inside each other
+MOST_FAULTS = 50  # that are reported of one file; more help nobody
+
+
+class TooManyFaults(TooMuch):
+    """Enough has been said."""
 
 
 def expand_document(
@@ -63,7 +68,8 @@ class Expander:
         try:
             self.statements(document.body, Scope(), None, fields, top=True)
         except TooMuch as fault:
-            self.fault(fault, None)
+            if not isinstance(fault, TooManyFaults):
+                self.fault(fault, None)
             fields.clear()  # later stages shall not work on what is not whole
         except RecursionError:
             self.report.add(codes.TOO_DEEP, None, f"The expressions of {document.source.name} are nested too deeply.")
@@ -82,6 +88,10 @@ class Expander:
             return  # the name may be one of those that could not be imported
         span = fault.span if fault.span.via else with_via(fault.span, via)
         self.report.add(fault.code, span, fault.detail, *fault.related, hint=fault.hint)
+        if not isinstance(fault, TooMuch):
+            self.budget.step(span, 200)  # to find the nearest names takes its time
+            if len(self.report.diagnostics) >= MOST_FAULTS:
+                raise TooManyFaults(fault.code, span, "")
 
     def statements(
         self,
@@ -230,7 +240,7 @@ class Expander:
         for argument in given:
             name = argument.name
             if name not in known:
-                takes = ", ".join(known) or "no arguments"
+                takes = ", ".join(list(known)[:20]) or "no arguments"
                 detail = f"The template `{template.name}` takes {takes}; `{name}` is none of them."
                 hint = did_you_mean(name, known)
                 raise Fault(codes.UNKNOWN_ARGUMENT, argument.name_span, detail, place, hint=hint)

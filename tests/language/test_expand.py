@@ -397,6 +397,8 @@ HOSTILE = {
     "deep lists": "let x: " + "[" * 50_000,
     "deep texts": 'x: "' + "${" * 20_000 + '"',
     "many names": "".join(f"let a{i}: {i}\n" for i in range(20_000)),
+    "many faults": "".join(f"let w{i}: {i}\n" for i in range(3000)) + "".join(f"x: ${{v{i}}}\n" for i in range(3000)),
+    "a fault in a loop": "for i in range(9999) { for j in range(9999) { x: ${abc} } }",
     "a huge range": "x: ${range(0, 10 ** 18, 1)} y: ${range(-10 ** 18, 10 ** 18)} z: ${len(range(10 ** 9))}",
 }
 
@@ -416,6 +418,15 @@ for name, text in json.load(sys.stdin).items():
     codes[name] = [d.code for d in report.diagnostics]
 print(json.dumps([codes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024]))
 """
+
+
+def test_fifty_faults_are_enough():
+    report = Report()
+    expanded("".join(f"x: ${{a{i}}}\n" for i in range(200)), report)
+    assert [d.line for d in report.diagnostics] == list(range(1, 51))
+    report = Report()
+    expanded("for i in range(9999) {\n  x: ${abc}\n}\ny: ${def}", report)
+    assert [d.code for d in report.diagnostics] == ["unknown-name", "too-much"]
 
 
 def test_hostile_files_end():
