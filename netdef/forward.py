@@ -55,7 +55,12 @@ def forward(net: Net, weights: Weights, inputs: Mapping[str, Array], key: Array)
     return Outcome({v.name: a for v, a in values.items() if v.name}, updates, loss)
 
 
-@functools.lru_cache(maxsize=64)
+def every_value(net: Net, weights: Weights, inputs: Mapping[str, Array], key: Array) -> dict[Value, Array]:
+    """What every layer makes, also what a later one overwrites: for looking at a net."""
+    return _run(net, weights, inputs, key, {})[0]
+
+
+@functools.lru_cache(maxsize=16)
 def compiled(net: Net, want: str) -> Callable[[Weights, Mapping[str, Array], Array], tuple[Any, dict[Owner, Array]]]:
     """`forward` compiled for what is wanted of it ("outputs", "blobs" or "loss"): what is not wanted is not kept."""
 
@@ -84,7 +89,7 @@ def _run(
         if node.layer.is_input:
             values.update({v: inputs[v.name] for v in node.tops})
             continue
-        context = _Context(train, node, _drawing(key, i), updates)
+        context = _Context(train and not node.frozen, node, _drawing(key, i), updates)
         bottoms = [values[v] for v in node.bottoms]
         with jax.named_scope(node.name):
             tops = _apply(node, weights, bottoms, context)
@@ -111,7 +116,20 @@ def _apply(node: Node, weights: Weights, bottoms: list[Array], context: _Context
         array = array if array.shape == weight.shape else array.reshape(weight.shape)  # shared as PERMISSIVE
         own.append(array if trained else jax.lax.stop_gradient(array))
     taken = [b if reached else jax.lax.stop_gradient(b) for b, reached in zip(bottoms, node.reached, strict=True)]
-    made = node.layer.apply(tuple(own), *taken, ctx=context)
+    if not node.precision:
+        return _listed(node.layer.apply(tuple(own), *taken, ctx=context), node)
+    wanted = jnp.dtype(node.precision)
+    cast = [w.astype(wanted) if s.kind == "param" else w for w, s in zip(own, node.weights or (), strict=True)]
+    made = node.layer.apply(tuple(cast), *(_as(b, wanted) for b in taken), ctx=context)
+    stays = node.layer.is_loss or node.layer.is_metric or not taken or wanted != jnp.float32
+    return _listed(made, node) if stays else [_as(top, taken[0].dtype) for top in _listed(made, node)]
+
+
+def _as(array: Array, wanted: Any) -> Array:
+    return array.astype(wanted) if jnp.issubdtype(array.dtype, jnp.floating) else array
+
+
+def _listed(made: Any, node: Node) -> Sequence[Array]:
     return made if isinstance(made, (list, tuple)) else [made][: len(node.tops)]
 
 

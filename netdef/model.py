@@ -6,10 +6,12 @@ Everything a Flax user does with a module works: `nnx.split`, `nnx.jit`, `nnx.gr
 
 from __future__ import annotations
 
+import functools
+import warnings
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -24,6 +26,9 @@ from .language.spelling import nearest
 from .layer import Phase, Weight
 from .passes.shapes import infer
 from .shape import Shape, known, show
+
+if TYPE_CHECKING:
+    from .interop import Loaded
 
 Arrays = dict[str, list[np.ndarray]]
 
@@ -49,9 +54,21 @@ def compile(
     """
     if not isinstance(net, Net):
         net = load(net, phase=phase, **options)
-    model = Model(net, seed)
-    if weights is not None:
-        model.load_weights(weights) if not isinstance(weights, Mapping) else model.set_weights(weights)
+    start = None
+    if weights is not None and not isinstance(weights, Mapping):
+        from .interop.weights import match
+
+        found = match(net, weights)
+        start = lambda owner: found.read(owner) if owner in found.arrays else None
+    model = Model(net, seed, start)
+    if isinstance(weights, Mapping):
+        model.set_weights(weights)
+    if net.phase is Phase.TRAIN and net.params and not any(any(node.trained) for node in net.layers):
+        warnings.warn(
+            f"net {net.name or '(no name)'} of phase TRAIN has no loss above its parameters, so as in Caffe no "
+            "gradient is computed for them; add a loss, or write `force_backward: true`",
+            stacklevel=2,
+        )
     return model
 
 
@@ -63,13 +80,16 @@ class Model(nnx.Module):
     they are dropped.
     """
 
-    def __init__(self, net: Net, seed: int = 0):
+    def __init__(self, net: Net, seed: int = 0, start: Callable[[Owner], np.ndarray | None] | None = None):
+        """`start` gives the first values of an array; where it gives None, and without it, its filler does."""
         _refuse_unknown(net)
         self.net = net
         self.rngs = nnx.Rngs(seed)
         made: dict[str, dict[str, nnx.Variable]] = {}
         for owner, weight in owned(net):
-            variable = KINDS[weight.kind](_filled(weight, seed, owner))
+            first = start(owner) if start else None
+            value = _filled(weight, seed, owner) if first is None else jax.numpy.asarray(first, jax.numpy.float32)
+            variable = KINDS[weight.kind](value)
             made.setdefault(owner.layer, {})[str(owner.index)] = variable
         self.weights = nnx.Dict({layer: nnx.Dict(variables) for layer, variables in made.items()})
 
@@ -149,11 +169,11 @@ class Model(nnx.Module):
                 variable = self._variable(owner)
                 variable[...] = jax.numpy.asarray(given, variable.dtype).reshape(variable.shape)
 
-    def load_weights(self, path: str | Path | Sequence[str | Path]) -> None:
-        """Set parameters from one or several weight files, by layer name as Caffe does."""
+    def load_weights(self, path: str | Path | Sequence[str | Path]) -> Loaded:
+        """Set parameters from one or several weight files, by layer name as Caffe does; gives what became of them."""
         from .interop import load_weights
 
-        load_weights(self, path)
+        return load_weights(self, path)
 
     def save_weights(self, path: str | Path) -> None:
         """Write parameters to a weight file; its ending decides the format."""
@@ -198,8 +218,8 @@ def _refuse_unknown(net: Net) -> None:
     for node in net.layers:
         if not node.layer.runs:
             raise NetdefError(
-                f"layer `{node.name}`: layers of type {node.type} can be read and checked, but not run yet; take it out, "
-                "for instance with `exclude { }`, and work on the blobs that it takes"
+                f"layer `{node.name}`: layers of type {node.type} can be read and checked, but not run yet; take it "
+                "out, for instance with `exclude { }`, and work on the blobs that it takes"
             )
         for top in node.tops:
             if not known(net.shapes.get(top)):
@@ -220,15 +240,16 @@ def _checked_inputs(net: Net, inputs: Mapping[str, Any]) -> dict[str, jax.Array]
     arrays = {name: jax.numpy.asarray(value) for name, value in inputs.items()}
     shapes = {name: array.shape for name, array in arrays.items()}
     if any(shape != net.blobs[name].shape for name, shape in shapes.items()):
-        _check_shapes(net, shapes)
+        _check_shapes(net, tuple(shapes.items()))
     return arrays
 
 
-def _check_shapes(net: Net, shapes: Mapping[str, Shape]) -> None:
+@functools.lru_cache(maxsize=256)
+def _check_shapes(net: Net, shapes: tuple[tuple[str, Shape], ...]) -> None:
     """Other input shapes than the file's are fine if every layer takes them and no parameter changes its shape."""
     report = Report()
-    nodes, _ = infer(net.layers, locator(net.folder), report, shapes)
-    given = ", ".join(f"`{name}` {show(shape)}" for name, shape in shapes.items())
+    nodes, _ = infer(net.layers, locator(net.folder), report, dict(shapes))
+    given = ", ".join(f"`{name}` {show(shape)}" for name, shape in shapes)
     if report.has_errors:
         fault = next(d.detail for d in report.diagnostics if d.severity == "error")
         raise NetdefError(f"the net does not work on the inputs {given}: {fault} The net takes {_listed(net)}")

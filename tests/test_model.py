@@ -148,3 +148,10 @@ def test_old_four_dimensional_blobs_are_taken(net) -> None:
     model = netdef.compile(net)
     model.set_weights({"hidden": [np.ones((1, 1, 3, 3)), np.ones((1, 1, 1, 3))]})
     assert model.get_weights()["hidden"][1].shape == (3,)
+
+
+def test_a_net_without_a_loss_says_that_it_has_no_gradient() -> None:
+    text = NET[: NET.index('layer { name: "loss"')]
+    with pytest.warns(UserWarning, match="no loss above its parameters"):
+        netdef.compile(text, phase="TRAIN")
+    netdef.compile("force_backward: true" + text, phase="TRAIN")

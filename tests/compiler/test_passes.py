@@ -152,7 +152,8 @@ def test_v0_is_today_and_its_padding_is_folded() -> None:
     old = """
     input: "x" input_dim: 2 input_dim: 3 input_dim: 4 input_dim: 4
     layers { layer { name: "pad" type: "padding" pad: 1 } bottom: "x" top: "padded" }
-    layers { layer { name: "c" type: "conv" num_output: 5 kernelsize: 3 biasterm: false blobs_lr: 3 } bottom: "padded" top: "c" }
+    layers { layer { name: "c" type: "conv" num_output: 5 kernelsize: 3 biasterm: false blobs_lr: 3 }
+             bottom: "padded" top: "c" }
     layers { layer { name: "p" type: "pool" pool: AVE kernelsize: 2 stride: 2 } bottom: "c" top: "p" }
     """
     net = netdef.load(old)
@@ -169,9 +170,8 @@ def test_today_type_in_an_old_block_is_explained() -> None:
 
 def test_what_cannot_be_known_stays_unknown(tmp_path) -> None:
     net = netdef.load(
-        'layer { name: "d" type: "Data" top: "x" top: "label" data_param { source: "nowhere" batch_size: 4 backend: LMDB } }'
-        + ip("a", "x")
-        + relu("r", "a", "a")
+        'layer { name: "d" type: "Data" top: "x" top: "label" '
+        'data_param { source: "nowhere" batch_size: 4 backend: LMDB } }' + ip("a", "x") + relu("r", "a", "a")
     )
     assert str(net.blobs["x"].shape) == "(4, ?, ?, ?)" and str(net.blobs["a"].shape) == "(4, 3)"
     assert [d.code for d in net.diagnostics] == ["unavailable"]
