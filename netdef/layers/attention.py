@@ -18,7 +18,8 @@ class MultiHeadAttention(Layer, type="MultiHeadAttention", block="attention_para
     Bottoms: query (n, t, c); optional key (n, s, k), value (n, s, v) (default: the key; and that, the query), and
     mask (n, s), 0 where nobody may look.  Tops: y (n, t, num_output).
     Weights: W_q (heads d, c), b_q, W_k, b_k, W_v, b_v, W_o (num_output, heads d), b_o; no b without `bias_term`.
-    Source: netdef's own, after Vaswani et al. 2017.  A place that may look nowhere gets the mean over all.
+    A place that may look nowhere gets the mean over all.
+    Source: netdef's own, after Vaswani et al. 2017.  Differs: Caffe has no such layer.
     """
 
     n_bottoms = (1, 4)

@@ -52,7 +52,7 @@ class PositionEmbed(Layer, type="PositionEmbed", block="position_embed_param"):
 
     Bottoms: x (n, t, c), or (t, n, c) with axis 0.  Tops: y of its shape.
     Weights: W (input_dim, c), of which the first t rows are used.
-    Source: netdef's own, after Gehring et al. 2017.
+    Source: netdef's own, after Gehring et al. 2017.  Differs: Caffe has no such layer.
     """
 
     axis: int = param("The axis of places; negative ones count from the back.", default=1)

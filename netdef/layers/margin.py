@@ -276,7 +276,7 @@ class ArcFace(Layer, type="ArcFace", block="arc_face_param"):
     Where theta + margin would pass pi the own class gets cos(theta) - margin sin(margin), which goes on falling.
     Bottoms: cosines (n, classes), such as InnerProduct with `normalize` makes of normalised features; label (n).
     Tops: scores, as the cosines.  In phase TEST there is no margin, but the scale.
-    Source: own; Deng et al. 2019.  Differs: Caffe has no such layer.
+    Source: netdef's own; Deng et al. 2019.  Differs: Caffe has no such layer.
     """
 
     n_bottoms = 2

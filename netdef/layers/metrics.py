@@ -147,7 +147,7 @@ class BinaryAccuracy(Layer, type="BinaryAccuracy", block="binary_accuracy_param"
     """Share of values on the right side of a threshold: x > threshold where the label is 1, not so where it is 0.
 
     Bottoms: x (n, ...), probabilities, or scores with a threshold of 0; label, as many values.  Tops: accuracy ().
-    Source: own.  Differs: Caffe has no such layer.
+    Source: netdef's own.  Differs: Caffe has no such layer.
     """
 
     is_metric = True
@@ -243,7 +243,7 @@ class Precision(_Confusion, type="Precision", block="precision_param"):
 
     Bottoms: x (n, classes, ...); label, one for each position; or a label of 0 or 1 for each value of x.
     Tops: the mean over classes (); that of each class (classes), or (1), if there is a second.
-    Source: own.  Differs: Caffe has no such layer.
+    Source: netdef's own.  Differs: Caffe has no such layer.
     """
 
     examples = (Example(_CONFUSED[0].format(name="precision", type="Precision"), *_CONFUSED[1:]),)
@@ -257,7 +257,7 @@ class Recall(_Confusion, type="Recall", block="recall_param"):
 
     Bottoms: x (n, classes, ...); label, one for each position; or a label of 0 or 1 for each value of x.
     Tops: the mean over classes (); that of each class (classes), or (1), if there is a second.
-    Source: own.  Differs: Caffe has no such layer.
+    Source: netdef's own.  Differs: Caffe has no such layer.
     """
 
     examples = (Example(_CONFUSED[0].format(name="recall", type="Recall"), *_CONFUSED[1:]),)
@@ -271,7 +271,7 @@ class F1(_Confusion, type="F1", block="f1_param"):
 
     Bottoms: x (n, classes, ...); label, one for each position; or a label of 0 or 1 for each value of x.
     Tops: the mean over classes (); that of each class (classes), or (1), if there is a second.
-    Source: own.  Differs: Caffe has no such layer.
+    Source: netdef's own.  Differs: Caffe has no such layer.
     """
 
     examples = (Example(_CONFUSED[0].format(name="f1", type="F1"), *_CONFUSED[1:]),)
@@ -295,7 +295,7 @@ class MeanAbsoluteError(_Error, type="MeanAbsoluteError"):
     """Mean of |a - b| over all values.
 
     Bottoms: a (n, ...); b (n, ...), as many values.  Tops: error ().
-    Source: own.  Differs: Caffe has no such layer.
+    Source: netdef's own.  Differs: Caffe has no such layer.
     """
 
     examples = (
@@ -314,7 +314,7 @@ class MeanSquaredError(_Error, type="MeanSquaredError"):
     """Mean of (a - b)^2 over all values.
 
     Bottoms: a (n, ...); b (n, ...), as many values.  Tops: error ().
-    Source: own.  Differs: Caffe has no such layer; EuclideanLoss divides by 2 n.
+    Source: netdef's own.  Differs: Caffe has no such layer; EuclideanLoss divides by 2 n.
     """
 
     examples = (
@@ -333,7 +333,7 @@ class CosineSimilarity(_Error, type="CosineSimilarity"):
     """Mean over the items of cos of the angle between a and b; 0 for an item without length.
 
     Bottoms: a (n, ...); b (n, ...), as many values.  Tops: similarity ().
-    Source: own.  Differs: Caffe has no such layer.
+    Source: netdef's own.  Differs: Caffe has no such layer.
     """
 
     examples = (
@@ -360,7 +360,7 @@ class PairVerificationAccuracy(Layer, type="PairVerificationAccuracy", block="pa
 
     Bottoms: features a (n, ...) and b, as many values; like (n), not 0 where the pair is of one class.
     Tops: accuracy (); the threshold (), if there is a second.  Where none is given it is the best one for the batch.
-    Source: own, after the protocol of Labeled Faces in the Wild.  Differs: Caffe has no such layer.
+    Source: netdef's own, after the protocol of Labeled Faces in the Wild.  Differs: Caffe has no such layer.
     """
 
     is_metric = True

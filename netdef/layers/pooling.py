@@ -265,7 +265,7 @@ class GlobalPooling(Layer, type="GlobalPooling", block="global_pooling_param"):
     """One number per channel: the mean or the maximum over all axes from `axis` on, which are dropped.
 
     Bottoms: x (n, c, any...).  Tops: y (n, c).
-    Source: own, after Lin et al. 2013.
+    Source: netdef's own, after Lin et al. 2013.
     Differs: Caffe has it as Pooling with `global_pooling`, which keeps axes of length 1.
     """
 
