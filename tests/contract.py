@@ -1,0 +1,127 @@
+"""What every layer type owes, held by its own examples: shapes, gradients, documentation, decoding.
+
+`test_contract.py` holds every type of the package to it, `test_user_layers.py` types from outside.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import netdef
+from netdef.forward import forward
+from netdef.graph import Net
+from netdef.language.diagnostics import Report
+from netdef.language.parser import parse
+from netdef.language.printer import print_message
+from netdef.language.source import Source
+from netdef.language.syntax import Message
+from netdef.layer import Example, Layer
+from netdef.model import owned
+from netdef.passes.decode import decode_layer
+from netdef.passes.encode import NOWHERE, encode_layer
+
+
+def net_of(example: Example, phase: str = "TRAIN") -> Net:
+    """The example with an Input layer for each of its inputs."""
+    dims = {name: " ".join(f"dim: {d}" for d in shape) for name, shape in example.inputs.items()}
+    inputs = [
+        f'layer {{ name: "{name}" type: "Input" top: "{name}" input_param {{ shape {{ {dim} }} }} }}\n'
+        for name, dim in dims.items()
+    ]
+    return netdef.load("force_backward: true\n" + "".join(inputs) + example.text, phase=phase)
+
+
+def arrays_of(example: Example) -> dict[str, jax.Array]:
+    random = np.random.default_rng(0)
+    return {
+        name: jnp.asarray(
+            random.integers(0, example.integers[name], shape)
+            if name in example.integers
+            else random.normal(size=shape),
+            jnp.float32,
+        )
+        for name, shape in example.inputs.items()
+    }
+
+
+def filled(net: Net) -> dict[Any, jax.Array]:
+    """Weights that no default hides: what is trained is random, statistics are as filled."""
+    random = np.random.default_rng(1)
+    model = netdef.compile(net)
+    return {
+        owner: jnp.asarray(random.normal(size=weight.shape, scale=0.5), jnp.float32)
+        if weight.kind == "param"
+        else model._variable(owner)[...]
+        for owner, weight in owned(net)
+    }
+
+
+def hold_documentation(cls: type[Layer]) -> None:
+    """A docstring with every part, a sentence for each field, an example."""
+    text = cls.__doc__ or ""
+    for word in ("Bottoms:", "Tops:", "Source:", "Differs:"):
+        assert word in text, f"the docstring of {cls.type} does not say {word}"
+    for field, spec in cls.params().items():
+        assert spec.doc.endswith("."), f"{cls.type}.{field} has no sentence of documentation"
+    assert cls.examples or cls.is_input, f"{cls.type} has no example"
+
+
+def hold_decoding(example: Example) -> None:
+    """Layers that are printed and read again are equal."""
+    for node in net_of(example).layers:
+        text = print_message(Message((encode_layer(node.layer),), NOWHERE))
+        report = Report()
+        document = parse(Source("printed", text), report)
+        assert document is not None
+        again = decode_layer(document.body.fields[0], report)
+        assert not report.diagnostics, text
+        assert again == node.layer, text
+
+
+def hold_shapes(example: Example) -> None:
+    """What is inferred is what jax computes, in both phases."""
+    for phase in ("TRAIN", "TEST"):
+        net = net_of(example, phase)
+        inputs, weights = arrays_of(example), filled(net)
+        outcome = jax.eval_shape(
+            lambda w, x, k, net=net: forward(net, w, x, k).blobs, weights, inputs, jax.random.key(0)
+        )
+        for name, blob in net.blobs.items():
+            assert outcome[name].shape == blob.shape, f"{name}: computed {outcome[name].shape}, inferred {blob.shape}"
+            assert outcome[name].dtype in (jnp.float32, inputs.get(name, outcome[name]).dtype)
+
+
+def hold_gradients(example: Example) -> None:
+    """The compiled gradient is finite and, where the layer has one everywhere, agrees with finite differences along a
+    random direction through parameters and inputs."""
+    net = net_of(example)
+    inputs, weights = arrays_of(example), filled(net)
+    trained = {owner: weights[owner] for owner, weight in owned(net) if weight.kind == "param"}
+    moving = {name: value for name, value in inputs.items() if name not in example.integers}
+    random = np.random.default_rng(2)
+    ways = {name: jnp.asarray(random.normal(size=net.blobs[name].shape), jnp.float32) for name in net.outputs}
+
+    @jax.jit
+    def objective(trained: dict, moving: dict) -> jax.Array:
+        blobs = forward(net, weights | trained, inputs | moving, jax.random.key(0)).blobs
+        return sum((jnp.vdot(blobs[name], way) for name, way in ways.items()), jnp.zeros(()))
+
+    point = (trained, moving)
+    gradient = jax.jit(jax.grad(objective, (0, 1)))(*point)
+    for leaf in jax.tree.leaves(gradient):
+        assert jnp.isfinite(leaf).all()
+    if not example.differentiable or not jax.tree.leaves(point):
+        return
+    step = 1e-2
+    direction = jax.tree.map(lambda x: jnp.asarray(random.normal(size=x.shape), jnp.float32), point)
+    moved = lambda by: objective(*jax.tree.map(lambda x, d: x + by * d, point, direction))
+    measured = float((8 * (moved(step) - moved(-step)) - (moved(2 * step) - moved(-2 * step))) / (12 * step))
+    computed = sum(
+        float(jnp.vdot(g, d)) for g, d in zip(jax.tree.leaves(gradient), jax.tree.leaves(direction), strict=True)
+    )
+    size = sum(float(jnp.linalg.norm(g)) for g in jax.tree.leaves(gradient)) + 1e-2
+    assert abs(measured - computed) < 2e-2 * size, f"measured {measured}, computed {computed}"
