@@ -88,10 +88,8 @@ class Expander:
             return  # the name may be one of those that could not be imported
         span = fault.span if fault.span.via else with_via(fault.span, via)
         self.report.add(fault.code, span, fault.detail, *fault.related, hint=fault.hint)
-        if not isinstance(fault, TooMuch):
-            self.budget.step(span, 200)  # to find the nearest names takes its time
-            if len(self.report.diagnostics) >= MOST_FAULTS:
-                raise TooManyFaults(fault.code, span, "")
+        if not isinstance(fault, TooMuch) and len(self.report.diagnostics) >= MOST_FAULTS:
+            raise TooManyFaults(fault.code, span, "")
 
     def statements(
         self,
@@ -160,7 +158,10 @@ class Expander:
         for value in values:
             self.budget.step(here, 3)
             inner = Scope(scope, {loop.name: value}, places={loop.name: loop.name_span})
+            before = self.faults
             self.statements(loop.body, inner, here, out)
+            if self.faults > before:
+                break  # what is wrong once is wrong again
 
     def choice(self, choice: If, scope: Scope, via: Span | None, out: list[Field]) -> None:
         branch: If | Message | None = choice
