@@ -79,7 +79,8 @@ class Reverse(Layer, type="Reverse", block="reverse_param"):
     """The bottom back to front along an axis: the second direction of a bidirectional LSTM.
 
     Bottoms: x.  Tops: y of its shape.
-    Source: netdef's own, after the layer of that name in forks for text recognition.  Differs: BVLC Caffe has no such layer.
+    Source: netdef's own, after the layer of that name in forks for text recognition.
+    Differs: BVLC Caffe has no such layer.
     """
 
     axis: int = param("Axis that is turned round; negative ones count from the back.", default=0)

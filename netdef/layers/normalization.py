@@ -168,7 +168,7 @@ class LayerNorm(_ByItem, type="LayerNorm", block="layer_norm_param"):
     """y = scale (x - mean) / sqrt(var + eps) + shift, mean and var being those of the axes from `axis` on.
 
     Bottoms: x.  Tops: y, as x.  Weights: scale and shift, as x from `axis` on.
-    Source: Ba et al. 2016.  Differs: not in BVLC Caffe.
+    Source: Ba et al. 2016.  Differs: Caffe has no such layer.
     """
 
     axis: int = param("First axis that is normalised.", default=-1)
@@ -194,7 +194,8 @@ class GroupNorm(_ByItem, type="GroupNorm", block="group_norm_param"):
     """y = scale (x - mean) / sqrt(var + eps) + shift, mean and var being those of a group of channels of an item.
 
     Bottoms: x (n, c, ...).  Tops: y, as x.  Weights: scale (c) and shift (c).
-    Source: Wu and He 2018; `num_groups` equal to the channels is instance normalisation.  Differs: not in BVLC Caffe.
+    Source: Wu and He 2018; `num_groups` equal to the channels is instance normalisation.
+    Differs: Caffe has no such layer.
     """
 
     num_groups: int = param("Groups of channels.", default=32, at_least=1)
