@@ -58,6 +58,8 @@ class Node:
     trained: tuple[bool, ...] = ()  # of each weight: whether its gradient is computed
     reached: tuple[bool, ...] = ()  # of each bottom: whether a gradient goes on to it
     overwritten: Value | None = None  # what Caffe's backward pass finds in the top, if that is not what the layer made
+    frozen: bool = False  # computed as in phase TEST even while the net is trained: stored statistics, no dropout
+    precision: str = ""  # floating type that it computes in; none: that of its bottoms
 
     @property
     def type(self) -> str:
@@ -97,6 +99,20 @@ class Net:
     def inputs(self) -> tuple[str, ...]:
         """Blobs to be fed from outside: tops of Input and data layers."""
         return tuple(v.name for node in self.layers if node.layer.is_input for v in node.tops)
+
+    @cached_property
+    def makers(self) -> dict[Value, Node]:
+        """The layer that makes each value."""
+        return {top: node for node in self.layers for top in node.tops}
+
+    @cached_property
+    def takers(self) -> dict[Value, list[Node]]:
+        """The layers that take each value, in order."""
+        found: dict[Value, list[Node]] = {top: [] for node in self.layers for top in node.tops}
+        for node in self.layers:
+            for value in node.bottoms:
+                found.setdefault(value, []).append(node)
+        return found
 
     @cached_property
     def copies(self) -> dict[str, str]:

@@ -10,7 +10,7 @@ A solver message is flat: the fields of every solver, those of its type and thos
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from .language import codes
@@ -50,6 +50,32 @@ class NetState(Block):
     phase: Phase | None = param("Phase of the net.", default=None)
     level: int = param("Level of the net.", default=0)
     stage: tuple[str, ...] = param("Stages that are set.", default=())
+
+
+class Precision(enum.Enum):
+    """In what the heavy layers compute; weights, statistics and losses stay in float32."""
+
+    FLOAT = 0
+    BF16 = 1
+
+
+class Stage(Block):
+    """`stages { until: 1000 freeze: "conv.*" }`: a stretch of the run in which some layers are frozen."""
+
+    until: int | None = param(
+        "The iteration at which the next stage begins; not given: the rest.", default=None, above=0
+    )
+    freeze: tuple[str, ...] = param("Names of frozen layers, as regular expressions for the whole name.", default=())
+
+
+class Reuse(Block):
+    """`reuse { source: "vgg.caffemodel" from: "conv(.*)" to: "vgg/conv\\1" }`: weights of another net, under other
+    names."""
+
+    source: str = param("Weight file, snapshot or run.")
+    layers: str = param("Layers of the file that are taken: a regular expression for the whole name.", default=".*")
+    to: str = param("What they are called here; \\1 is the first group of `layers`. Not given: the same.", default="")
+    exclude: tuple[str, ...] = param("Layers of the file that are not taken.", default=())
 
 
 class Numbers(NamedTuple):
@@ -101,6 +127,24 @@ class Solver(Block):
     snapshot_prefix: str = param("Where the run's folder is, if none is named on starting.", default="")
     snapshot_after_train: bool = param("Whether there is a snapshot at the end.", default=True)
 
+    snapshot_keep: int = param("How many of the last snapshots are kept; 0 keeps all.", default=0, at_least=0)
+    snapshot_best: Monitor | None = param("Keep a snapshot `best` of the best test as well.", default=None)
+    early_stopping: Monitor | None = param(
+        "End the run when tests do not become better, or are good enough.", default=None
+    )
+
+    # Which layers are trained, from what, and in what precision
+    freeze: tuple[str, ...] = param("Names of frozen layers, as regular expressions for the whole name.", default=())
+    stages: tuple[Stage, ...] = param("Stretches of the run in which some layers are frozen.", default=())
+    reuse: tuple[Reuse, ...] = param("Weights of other nets to start from.", default=())
+    ema: float | None = param(
+        "Tests and the result use averages of the weights, of which this much stays in each iteration.",
+        default=None,
+        at_least=0,
+        at_most=1,
+    )
+    precision: Precision = param("BF16: convolutions and products in bfloat16.", default=Precision.FLOAT)
+
     # The learning rate; `lr_policy` names the class of `policy`
     base_lr: float | None = param("Learning rate at the start.", default=None, at_least=0)
     min_lr: float = param("Floor of the learning rate (NVIDIA).", default=0.0, at_least=0)
@@ -117,7 +161,9 @@ class Solver(Block):
     clip_gradients: float = param(
         "Scale gradients down to this L2 norm, taken over all of them; negative: never.", default=-1.0
     )
-    clip_value: float | None = param("Cut every element of a gradient to at most this, either way.", default=None, above=0)
+    clip_value: float | None = param(
+        "Cut every element of a gradient to at most this, either way.", default=None, above=0
+    )
     clip_adaptive: float | None = param(
         "Scale the gradient of each unit to at most this times the norm of its weights.", default=None, above=0
     )

@@ -38,7 +38,7 @@ def resumed(nets: Nets, output: str | Path | None, resume: bool | str | Path) ->
     """(folder, snapshot to go on from, lines on damaged ones).  NetdefError if there is none."""
     if resume is not True:
         given = Path(str(resume))
-        if given.name.startswith("iter_") and given.is_dir():
+        if snapshot.is_one(given):
             wrong = snapshot.damage(given)
             if wrong:
                 raise NetdefError(

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -27,6 +27,8 @@ from ..model import Model
 from ..solver import Solver
 from . import snapshot
 from .batches import Batches, Piece
+from .control import Watched, drop_old, policy_after
+from .diagnose import culprit
 from .events import Display, Event, Finished, Interrupted, Notice, Snapshotted, Stepped, Tested
 from .metrics import Recorder, plain
 from .params import Layout
@@ -35,6 +37,18 @@ from .step import BAD_LOSS, GOOD, Metrics, State
 from .testing import Tester
 
 IN_FLIGHT = 2  # dispatches that may be under way before the host waits for the oldest
+
+
+Dispatch = Callable[..., tuple[State, Metrics]]
+
+
+class UnderWay(NamedTuple):
+    """A dispatched piece: what it shows, whether that is to be looked at, and what was looked at more closely."""
+
+    metrics: Metrics
+    show: bool
+    piece: Piece
+    extra: dict[str, Any]
 
 
 @dataclass
@@ -50,17 +64,21 @@ class Run:
     feed: Feed
     testers: list[Tester]
     plan: Plan
-    dispatch: Callable[..., tuple[State, Metrics]]
+    stages: list[tuple[int | None, str, Dispatch]]  # (first iteration of the next one, what to say of it, its dispatch)
     k: int  # steps of one dispatch at most
     seed: int
+    key: Array
     folder: Path
     on_event: Callable[[Event], Any]
     iteration: int = 0
     position: dict[str, Any] = field(default_factory=dict)  # of the data after `iteration`
     saved: Path | None = None
     stop: bool = False  # asked for from outside
+    ended: str = ""  # why it is to end before the plan does
     recorder: Any = None  # a Recorder, once the folder is known
-    under_way: deque[tuple[Metrics, bool]] = field(default_factory=deque)  # metrics, and whether they are to be shown
+    watched: dict[str, Watched] = field(default_factory=dict)
+    look_at: Callable[[Run, Piece], dict[str, Any]] | None = None  # more to show at a display
+    under_way: deque[UnderWay] = field(default_factory=deque)
     clock: Clock = field(default_factory=lambda: Clock())
 
     @property
@@ -75,6 +93,10 @@ class Run:
         if isinstance(event, (Display, Tested)):
             self.recorder.add(event, self.clock.total())
         self.on_event(event)
+
+    def weights(self) -> dict[Any, Array]:
+        """The arrays that are tested and given back, by owner: averages, where the solver makes them."""
+        return self.layout.weights(self.state.ema or self.state.trained, self.fixed, self.state.kept)
 
     def described(self) -> dict[str, Any]:
         """What a snapshot says of its arrays."""
@@ -101,12 +123,13 @@ class Clock:
     def __init__(self) -> None:
         self.begun = self.mark = time.perf_counter()
         self.iteration = 0
+        self.waiting = True  # for the first dispatch
 
     def total(self) -> float:
         return time.perf_counter() - self.begun
 
     def restart(self, iteration: int) -> None:
-        self.mark, self.iteration = time.perf_counter(), iteration
+        self.mark, self.iteration, self.waiting = time.perf_counter(), iteration, False
 
     def rate(self, iteration: int) -> float:
         """Iterations a second since the last restart."""
@@ -128,11 +151,11 @@ def run_to_end(run: Run) -> tuple[str, Path | None]:
             for piece in batches:
                 if run.plan.test_at(piece.begin):
                     _test(run)
+                if run.stop or run.ended:
+                    break
                 _dispatch(run, piece)
                 if run.plan.snapshot_at(run.iteration) and not run.stop:
                     _snapshot(run)
-                if run.stop:
-                    break
             _flush(run)
             return _end(run)
     finally:
@@ -141,33 +164,48 @@ def run_to_end(run: Run) -> tuple[str, Path | None]:
 
 def _dispatch(run: Run, piece: Piece) -> None:
     """Give a piece to the device; look at the pieces before it."""
-    first = run.iteration == 0 or not run.under_way
-    run.state, metrics = run.dispatch(run.state, run.fixed, piece.inputs, np.int32(piece.end - piece.begin))
-    if first and run.clock.iteration != piece.begin or run.clock.mark == run.clock.begun:
-        run.clock.restart(piece.begin)  # compiling is over when a first dispatch returns
-    run.under_way.append((metrics, run.plan.display_at(piece.end - 1)))
+    step = _stage(run, piece.begin)
+    show = run.plan.display_at(piece.end - 1)
+    extra = run.look_at(run, piece) if show and run.look_at else {}
+    run.state, metrics = step(run.state, run.fixed, piece.inputs, np.int32(piece.end - piece.begin))
+    if run.clock.waiting:
+        run.clock.restart(piece.begin)  # the first dispatch returns when compiling is over
+    run.under_way.append(UnderWay(metrics, show, piece, extra))
     run.iteration, run.position = piece.end, piece.position
     run.emit(Stepped(run.iteration))
     while len(run.under_way) > IN_FLIGHT:
         _look(run)
 
 
+def _stage(run: Run, iteration: int) -> Dispatch:
+    """The dispatch of the stage that an iteration is in; tells of a stage that begins here."""
+    begin = 0
+    for until, words, dispatch in run.stages:
+        if until is None or iteration < until:
+            if words and iteration == begin:
+                run.emit(Notice(iteration, words))
+            return dispatch
+        begin = until
+    return run.stages[-1][2]
+
+
 def _look(run: Run) -> None:
     """Read the oldest metrics: refuse a bad loss, show what is to be shown."""
-    metrics, show = run.under_way.popleft()
+    metrics, show, piece, extra = run.under_way.popleft()
     if not show:
         bad, iteration, loss = jax.device_get((metrics.bad, metrics.iteration, metrics.loss))
         if bad != GOOD:
-            _refuse(run, int(bad), int(iteration), float(loss))
+            _refuse(run, int(bad), int(iteration), float(loss), piece)
         return
-    got = jax.device_get(metrics)
+    got, extra = jax.device_get((metrics, extra))
     if got.bad != GOOD:
-        _refuse(run, int(got.bad), int(got.iteration), float(got.loss))
+        _refuse(run, int(got.bad), int(got.iteration), float(got.loss), piece)
     done = int(got.iteration)
     rate = run.clock.rate(done) * run.images
     run.clock.restart(done)
     outputs = {name: plain(value) for name, value in got.outputs.items()}
-    run.emit(Display(done - 1, float(got.loss), float(got.lr), outputs, rate))
+    more = {name: plain(np.asarray(value)) for name, value in extra.items()}
+    run.emit(Display(done - 1, float(got.loss), float(got.lr), outputs, rate, more))
 
 
 def _flush(run: Run) -> None:
@@ -175,19 +213,22 @@ def _flush(run: Run) -> None:
         _look(run)
 
 
-def _refuse(run: Run, bad: int, iteration: int, loss: float) -> None:
-    """Stop at an iteration whose loss or gradient is not finite."""
+def _refuse(run: Run, bad: int, iteration: int, loss: float, piece: Piece) -> None:
+    """Stop at an iteration whose loss or gradient is not finite, with the first layer that went bad."""
     what = f"the loss is {loss}" if bad == BAD_LOSS else "the gradient is not finite"
     kept = f"the last good snapshot is {run.saved}" if run.saved else "no snapshot was taken before"
+    inputs = {name: array[iteration - piece.begin] for name, array in piece.inputs.items()}
+    where = culprit(run.net, run.layout, run.state, run.fixed, inputs, run.key)
     raise NetdefError(
-        f"iteration {iteration}: {what}; training stopped, and {kept}. A smaller base_lr, clip_gradients, or a look at "
-        "the input's scale most often helps."
+        f"iteration {iteration}: {what}; {where}. Training stopped, and {kept}. A smaller base_lr, clip_gradients, or a "
+        "look at the input's scale most often helps."
     )
 
 
 def _test(run: Run) -> None:
     _flush(run)
-    weights = run.layout.weights(run.state.trained, run.fixed, run.state.kept)
+    weights, seen = run.weights(), []
+    positions = [tester.feed.state() for tester in run.testers]
     for i, tester in enumerate(run.testers):
         with run.clock.paused():
             before = time.perf_counter()
@@ -196,9 +237,27 @@ def _test(run: Run) -> None:
         outputs = {name: plain(value) for name, value in scores.outputs.items()}
         lr = float(run.solver.rate(run.state.iteration, run.state.policy))
         run.emit(Tested(run.iteration, i, scores.loss, lr, outputs, rate, len(run.testers)))
+        seen.append({"loss": scores.loss} | outputs)
+    if seen:
+        _react(run, seen, positions)
 
 
-def _snapshot(run: Run, last: bool = False) -> None:
+def _react(run: Run, seen: list[dict[str, Any]], positions: list[Any]) -> None:
+    """What the solver wants done on the scores of a test; `positions` are those of its data before it."""
+    value = lambda watched: float(seen[watched.monitor.test_net][watched.monitor.monitor])
+    best = run.watched.get("snapshot_best")
+    if best is not None and run.iteration > 0 and best.monitor.better(value(best), best.best):
+        _snapshot(run, name="best", positions=positions)  # as before the test, which a resumed run makes again
+    before = run.state.policy
+    run.state = run.state._replace(policy=policy_after(run.solver.policy, before, run.iteration, seen))
+    if "step" in before and int(run.state.policy["step"]) > int(before["step"]):
+        run.emit(Notice(run.iteration, "a plateau: the learning rate falls"))
+    for watched in run.watched.values():
+        watched.see(value(watched))
+    run.ended = run.watched["early_stopping"].over if "early_stopping" in run.watched else ""
+
+
+def _snapshot(run: Run, last: bool = False, name: str | None = None, positions: list[Any] | None = None) -> None:
     """Save the state; a disk that refuses is told of, and ends the run only where it is the last snapshot."""
     _flush(run)
     with run.clock.paused():
@@ -208,23 +267,30 @@ def _snapshot(run: Run, last: bool = False) -> None:
             "seed": run.seed,
             "solver": run.solver.type,
             "position": run.position or run.feed.state(),
-            "test_positions": [tester.feed.state() for tester in run.testers],
+            "test_positions": positions or [tester.feed.state() for tester in run.testers],
+            "watched": {field_name: watched.state() for field_name, watched in run.watched.items()},
             **run.described(),
         }
         try:
-            run.saved = snapshot.save(run.folder, run.iteration, _arrays(run), state, run.net.text)
+            path = snapshot.save(run.folder, run.iteration, _arrays(run), state, run.net.text, name)
+            run.saved = run.saved if name else path
+            drop_old(run.folder, run.solver.snapshot_keep)
         except NetdefError as error:
             if last:
                 raise
             run.emit(Notice(run.iteration, f"{error}; training goes on"))
             return
-    run.emit(Snapshotted(run.iteration, run.saved))
+    run.emit(Snapshotted(run.iteration, path))
 
 
 def _arrays(run: Run) -> dict[str, Any]:
     got = jax.device_get(run.state)
     named = {f"state.{i}": leaf for i, leaf in enumerate(jax.tree.leaves(got))}
-    for group, arrays in (("trained", got.trained), ("kept", got.kept), ("fixed", jax.device_get(run.fixed))):
+    for group, arrays in (
+        ("trained", got.ema or got.trained),
+        ("kept", got.kept),
+        ("fixed", jax.device_get(run.fixed)),
+    ):
         named |= {f"{group}.{i}": array for i, array in enumerate(arrays)}
     return named
 
@@ -236,15 +302,17 @@ def _version() -> str:
 
 
 def _end(run: Run) -> tuple[str, Path | None]:
-    """The last snapshot, the last display and the last test."""
+    """The last snapshot and the last test."""
     saved_now = run.saved is not None and run.plan.snapshot_at(run.iteration)
     if (run.solver.snapshot_after_train or run.stop) and not saved_now:
         _snapshot(run, last=True)
-    why = "interrupted" if run.stop else "max_iter"
+    if not (run.stop or run.ended) and run.plan.test_at(run.iteration):
+        _test(run)
+    why = "interrupted" if run.stop else run.ended or "max_iter"
     if run.stop:
         run.emit(Interrupted(run.iteration, run.saved, f"resume={str(run.folder)!r}"))
-    elif run.plan.test_at(run.iteration):
-        _test(run)
+    elif run.ended:
+        run.emit(Notice(run.iteration, f"stopped early: {run.ended}"))
     run.emit(Finished(run.iteration, run.clock.total(), run.folder, run.saved, why))
     return why, run.saved
 

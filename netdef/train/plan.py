@@ -19,6 +19,7 @@ class Plan:
     solver: Solver
     end: int
     tests: bool  # whether there is anything to test
+    breaks: tuple[int, ...] = ()  # where a stage of the run begins
 
     def test_at(self, iteration: int) -> bool:
         """Whether there is a test before update `iteration` (counted from 0)."""
@@ -36,7 +37,7 @@ class Plan:
 
     def stop_after(self, iteration: int, most: int) -> int:
         """Where the piece that begins at `iteration` ends: at the next event, after `most` steps, or at the end."""
-        stops = [self.end, iteration + most]
+        stops = [self.end, iteration + most, *(b for b in self.breaks if b > iteration)]
         if self.solver.display:
             stops.append(-(-iteration // self.solver.display) * self.solver.display + 1)
         if self.solver.snapshot:

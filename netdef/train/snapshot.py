@@ -33,13 +33,16 @@ class Snapshot:
     net: str
 
 
-def save(folder: Path, iteration: int, arrays: dict[str, Any], state: dict[str, Any], net: str) -> Path:
-    """Write a snapshot.  NetdefError if the disk refuses; what was saved before is untouched."""
-    path = folder / f"iter_{iteration:06d}"
-    aside = folder / f".iter_{iteration:06d}.writing"
+def save(
+    folder: Path, iteration: int, arrays: dict[str, Any], state: dict[str, Any], net: str, name: str | None = None
+) -> Path:
+    """Write a snapshot, called by its iteration if it has no other name.  NetdefError if the disk refuses; what was
+    saved before is untouched."""
+    path = folder / (name or f"iter_{iteration:06d}")
+    aside = folder / f".{path.name}.writing"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(".iter_*.writing"):  # of a process that was killed
+        for left in folder.glob(".*.writing"):  # of a process that was killed
             shutil.rmtree(left)
         aside.mkdir()
         _save_arrays(aside / _ARRAYS, arrays)
@@ -137,9 +140,14 @@ def found(folder: Path) -> list[Path]:
     )
 
 
+def is_one(path: Path) -> bool:
+    """Whether a path is a snapshot, damaged or not, rather than the folder of a run."""
+    return path.is_dir() and ((path / _CHECKSUMS).is_file() or _iteration(path) >= 0)
+
+
 def _iteration(path: Path) -> int:
     digits = path.name.removeprefix("iter_").removesuffix("~")
-    return int(digits) if digits.isdigit() else -1
+    return int(digits) if path.name.startswith("iter_") and digits.isdigit() else -1
 
 
 def newest(folder: Path) -> tuple[Path | None, list[str]]:

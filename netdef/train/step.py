@@ -7,7 +7,7 @@ finite changes nothing but `bad`, and the iterations after it do nothing: the st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -25,15 +25,18 @@ GOOD, BAD_LOSS, BAD_GRADIENT = 0, 1, 2
 
 
 class State(NamedTuple):
-    """All that changes from iteration to iteration; a pytree that the step takes, donated, and gives back."""
+    """All that changes from iteration to iteration; a pytree that the step takes, donated, and gives back.
+
+    `losses` holds those of the last `average_loss` iterations, iteration i at i modulo average_loss; nan where none
+    yet.
+    """
 
     trained: tuple[Array, ...]
     kept: tuple[Array, ...]
     history: tuple[Any, ...]
     policy: Mapping[str, Array]
-    losses: (
-        Array  # (average_loss,): those of the last iterations, iteration i at i mod average_loss; nan where none yet
-    )
+    ema: tuple[Array, ...]  # averages of `trained`; empty where the solver has none
+    losses: Array  # (average_loss)
     iteration: Array  # int32: updates made
     bad: Array  # int32: GOOD, or why iteration `iteration` could not be made
 
@@ -58,6 +61,7 @@ def initial(solver: Solver, trained: tuple[Array, ...], kept: tuple[Array, ...])
         kept=kept,
         history=tuple(solver.init(w) for w in trained),
         policy=solver.policy.initial(),
+        ema=tuple(jnp.array(w, copy=True) for w in trained) if solver.ema is not None else (),
         losses=jnp.full((solver.average_loss,), jnp.nan, jnp.float32),
         iteration=jnp.int32(0),
         bad=jnp.int32(GOOD),
@@ -77,11 +81,15 @@ def _count(shape: Any) -> int:
     return size
 
 
-def make_step(net: Net, solver: Solver, layout: Layout, key: Array) -> Step:
-    """The step of a net: (state, fixed arrays, {blob: (iter_size, ...)}) -> (state, metrics).  Not yet jitted."""
-    names = shown_outputs(net)
+def make_step(net: Net, solver: Solver, layout: Layout, key: Array, active: Sequence[bool] = ()) -> Step:
+    """The step of a net: (state, fixed arrays, {blob: (iter_size, ...)}) -> (state, metrics).  Not yet jitted.
 
-    def objective(trained: Any, kept: Any, fixed: Any, inputs: Any, key: Array) -> tuple[Array, Any]:
+    `active` says of each trained array whether this step moves it (a stage of a run freezes some); none given: all."""
+    names = shown_outputs(net)
+    moves = tuple(active) or (True,) * len(layout.trained)
+
+    def objective(moving: Any, trained: Any, kept: Any, fixed: Any, inputs: Any, key: Array) -> tuple[Array, Any]:
+        trained = _merged(moves, moving, trained)
         outcome = forward(net, layout.weights(trained, fixed, kept), inputs, key)
         kept = tuple(outcome.updates.get(owner, w) for owner, w in zip(layout.kept, kept, strict=True))
         return outcome.loss, (kept, {name: outcome.blobs[name] for name in names})
@@ -90,14 +98,16 @@ def make_step(net: Net, solver: Solver, layout: Layout, key: Array) -> Step:
 
     def step(state: State, fixed: tuple[Array, ...], inputs: Mapping[str, Array]) -> tuple[State, Metrics]:
         here = jax.random.fold_in(key, state.iteration)
-        loss, grads, kept, outputs = _accumulate(gradient, solver.iter_size, state, fixed, inputs, here)
+        moving = tuple(w for w, moved in zip(state.trained, moves, strict=True) if moved)
+        loss, grads, kept, outputs = _accumulate(gradient, solver.iter_size, moving, state, fixed, inputs, here)
         bad = jnp.where(state.bad == GOOD, _verdict(loss, grads), state.bad)
         losses = state.losses.at[state.iteration % solver.average_loss].set(loss)
         smoothed = jnp.nanmean(losses)
         policy = solver.policy.observe(state.policy, state.iteration, smoothed)
         rate = solver.rate(state.iteration, policy)
-        trained, history = _updated(solver, layout, state, grads, rate)
-        made = State(trained, kept, history, policy, losses, state.iteration + 1, bad)
+        trained, history = _updated(solver, layout, state, grads, rate, moves)
+        ema = _averaged(solver, state, trained)
+        made = State(trained, kept, history, policy, ema, losses, state.iteration + 1, bad)
         after = jax.tree.map(lambda new, old: jnp.where(bad == GOOD, new, old), made, state._replace(bad=bad))
         return after, Metrics(jnp.where(bad == GOOD, smoothed, loss), rate, outputs, bad, after.iteration)
 
@@ -109,52 +119,73 @@ def _verdict(loss: Array, grads: Any) -> Array:
     return jnp.where(jnp.isfinite(loss), jnp.where(finite, GOOD, BAD_GRADIENT), BAD_LOSS).astype(jnp.int32)
 
 
+def _merged(moves: Sequence[bool], moving: Sequence[Array], whole: Sequence[Array]) -> tuple[Array, ...]:
+    """All arrays, with those that move put in their places."""
+    items = iter(moving)
+    return tuple(next(items) if moved else array for moved, array in zip(moves, whole, strict=True))
+
+
+def _averaged(solver: Solver, state: State, trained: Sequence[Array]) -> tuple[Array, ...]:
+    """The moving averages of the weights; early ones follow faster, so that the start is soon forgotten."""
+    if solver.ema is None:
+        return ()
+    t = state.iteration.astype(jnp.float32)
+    stays = jnp.minimum(solver.ema, (1 + t) / (10 + t))
+    return tuple(stays * e + (1 - stays) * w for e, w in zip(state.ema, trained, strict=True))
+
+
 def _accumulate(
-    gradient: Any, n: int, state: State, fixed: Any, inputs: Any, key: Array
+    gradient: Any, n: int, moving: Any, state: State, fixed: Any, inputs: Any, key: Array
 ) -> tuple[Array, Any, Any, Any]:
     """(mean loss, sum of gradients, what layers keep, outputs of the last batch) over `n` batches."""
     if n == 1:
         only = {name: array[0] for name, array in inputs.items()}
-        (loss, (kept, outputs)), grads = gradient(state.trained, state.kept, fixed, only, jax.random.fold_in(key, 0))
+        (loss, (kept, outputs)), grads = gradient(
+            moving, state.trained, state.kept, fixed, only, jax.random.fold_in(key, 0)
+        )
         return loss, grads, kept, outputs
 
     def one(carry: Any, item: Any) -> tuple[Any, None]:
         total, sums, kept, _ = carry
         i, batch = item
-        (loss, (kept, outputs)), grads = gradient(state.trained, kept, fixed, batch, jax.random.fold_in(key, i))
+        (loss, (kept, outputs)), grads = gradient(moving, state.trained, kept, fixed, batch, jax.random.fold_in(key, i))
         return (total + loss, jax.tree.map(jnp.add, sums, grads), kept, outputs), None
 
     first = {name: array[0] for name, array in inputs.items()}
-    shapes = jax.eval_shape(gradient, state.trained, state.kept, fixed, first, key)[0][1][1]
-    zeros = jax.tree.map(jnp.zeros_like, state.trained)
+    shapes = jax.eval_shape(gradient, moving, state.trained, state.kept, fixed, first, key)[0][1][1]
+    zeros = jax.tree.map(jnp.zeros_like, moving)
     empty = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
     start = (jnp.float32(0), zeros, state.kept, empty)
     (total, sums, kept, outputs), _ = jax.lax.scan(one, start, (jnp.arange(n), dict(inputs)))
     return total / n, sums, kept, outputs
 
 
-def _updated(solver: Solver, layout: Layout, state: State, grads: Any, rate: Array) -> tuple[Any, Any]:
+def _updated(
+    solver: Solver, layout: Layout, state: State, grads: Any, rate: Array, moves: Sequence[bool]
+) -> tuple[Any, Any]:
     """Parameters and histories after the solver's rule."""
-    momentum = solver.momentum_at(state.iteration, rate)
-    decay = solver.decay_at(state.iteration)
-    grads = clipped(solver, grads, state.trained)
-    trained, histories = [], []
-    for spec, g, w, history in zip(layout.trained, grads, state.trained, state.history, strict=True):
+    momentum, decay = solver.momentum_at(state.iteration, rate), solver.decay_at(state.iteration)
+    moving = [w for w, moved in zip(state.trained, moves, strict=True) if moved]
+    given = iter(clipped(solver, grads, moving))
+    trained, histories = list(state.trained), list(state.history)
+    for i, spec in enumerate(layout.trained):
+        if not moves[i]:
+            continue
+        w, g = trained[i], next(given)
         g = g / solver.iter_size if solver.iter_size > 1 else g
-        local = local_rate(solver, spec.lr_mult, rate, momentum, decay * spec.decay_mult, g, w)
         own_decay = decay * spec.decay_mult
+        local = local_rate(solver, spec.lr_mult, rate, momentum, g, w)
         if not solver.decoupled and spec.decay_mult and (solver.weight_decay or solver.max_weight_decay):
             g = g + own_decay * (jnp.sign(w) if solver.regularization_type == "L1" else w)
-        delta, history = solver.update(g, w, history, Numbers(local, momentum, own_decay, state.iteration))
-        trained.append(w - delta)
-        histories.append(history)
+        delta, histories[i] = solver.update(g, w, histories[i], Numbers(local, momentum, own_decay, state.iteration))
+        trained[i] = w - delta
     return tuple(trained), tuple(histories)
 
 
 def clipped(solver: Solver, grads: Any, weights: Any) -> Any:
-    """Summed gradients, cut down where the solver says: to an L2 norm of at most clip_gradients over all of them together
-    (Caffe's), each element to clip_value, and each unit to clip_adaptive times the norm of its weights (Brock et al.
-    2021, by optax)."""
+    """Summed gradients, cut down where the solver says: to an L2 norm of at most clip_gradients over all of them
+    together (Caffe's), each element to clip_value, and each unit to clip_adaptive times the norm of its weights
+    (Brock et al. 2021, by optax)."""
     if solver.clip_gradients >= 0:
         norm = jnp.sqrt(sum((jnp.sum(g * g) for g in grads), jnp.float32(0)))
         scale = jnp.where(norm > solver.clip_gradients, solver.clip_gradients / norm, 1.0)
@@ -170,7 +201,7 @@ def clipped(solver: Solver, grads: Any, weights: Any) -> Any:
     return grads
 
 
-def local_rate(solver: Solver, lr_mult: float, rate: Array, momentum: Array, decay: Array, g: Array, w: Array) -> Array:
+def local_rate(solver: Solver, lr_mult: float, rate: Array, momentum: Array, g: Array, w: Array) -> Array:
     """The learning rate of one array: times its lr_mult, or layer-wise adaptive.
 
     Source: NVIDIA/caffe (larc) and intel/caffe (local_lr_auto), sgd_solver.cpp, GetLocalRate; norms are taken before
