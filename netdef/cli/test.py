@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="batches (default: the solver's test_iter, or all data)",
     )
+    parser.add_argument("--confusion", action="store_true", help="count which class is taken for which, over all data")
     add_state(parser)
     add_json(parser)
     caffe.add_argument("--solver", "-solver", metavar="FILE", help="the same as FILE")
@@ -58,7 +59,9 @@ def run(args: argparse.Namespace) -> int:
     loaded = load_phases(path, args, settings(args))
     loaded.stop_on_errors()
     if not weights:
-        weights = _trained(path, settings(args), args.run)
+        weights = trained(path, settings(args), args.run)
+    if args.confusion:
+        return _confusion(loaded.nets[0], weights, args.json)
     measured = _measure(loaded.nets[0], weights, args.iterations)
     if args.json:
         print(json.dumps(measured, indent=2))
@@ -69,7 +72,30 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _trained(path: str, changes: dict[str, Any], run: str | None) -> Path:
+def _confusion(net: Net, weights: list[str] | Path, as_json: bool) -> int:
+    """How often each class was taken for each other one, and how many records were right."""
+    from ..predict import Predictor, confusion
+    from ..train import snapshot
+
+    predictor = Predictor(net, snapshot.weights(weights) if isinstance(weights, Path) else weights)
+    counts = confusion(predictor)
+    names = predictor.class_names() or [f"class {k}" for k in range(len(counts))]
+    right, records = int(counts.trace()), int(counts.sum())
+    if as_json:
+        print(
+            json.dumps({"classes": names, "counts": counts.tolist(), "accuracy": round(right / records, 6)}, indent=2)
+        )
+        return 0
+    for k, row in enumerate(counts):
+        taken = [(int(n), j) for j, n in enumerate(row) if n and j != k]
+        wrong = ", ".join(f"{names[j]} {n}" for n, j in sorted(taken, reverse=True)[:8])
+        if row.sum():
+            print(f"{names[k]}: {row[k]} of {row.sum()} right" + (f"; taken for {wrong}" if wrong else ""))
+    print(f"{right:,} of {records:,} records right, {right / records:.4f}")
+    return 0
+
+
+def trained(path: str, changes: dict[str, Any], run: str | None) -> Path:
     """The newest snapshot of a run: of the one that is named, or of the last one of this net."""
     from ..train.folder import resumed
     from ..train.nets import nets_of

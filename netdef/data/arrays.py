@@ -19,7 +19,8 @@ class ArrayData(ImageLayer, type="ArrayData", block="array_data_param"):
 
     Bottoms: none.  Tops: any number, (batch_size, rest of the array's shape...).
     Each top is the array of its name, or the one that `array` names in its place.  The first top is transformed if
-    `transform_param` is there; bytes (n, h, w) are images of one channel.  Differs: an addition of netdef's.
+    `transform_param` is there; bytes (n, h, w) are images of one channel.
+    Source: netdef's own.  Differs: Caffe has no such layer.
     """
 
     n_tops = (1, None)

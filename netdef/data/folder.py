@@ -19,7 +19,8 @@ class ImageFolder(ImageFiles, type="ImageFolder", block="image_folder_param"):
 
     Bottoms: none.  Tops: data (batch_size, c, h, w), label (batch_size).
     Images may lie deeper in a class's folder.  In phase TRAIN their order is drawn anew for each epoch.  One folder
-    serves both phases with `sample_param { split: 0.8 }`.  Differs: an addition of netdef's.
+    serves both phases with `sample_param { split: 0.8 }`.
+    Source: netdef's own.  Differs: Caffe has no such layer.
     """
 
     source: str = param("The folder.", default="")

@@ -25,7 +25,8 @@ class ImageTable(ImageFiles, type="ImageTable", block="image_table_param"):
 
     Bottoms: none.  Tops: data (batch_size, c, h, w), then one for each label: (batch_size), or (batch_size, k) for a
     `column` of k names.  A top without a `column` is the column of its name.  Columns of words become classes 0, 1,
-    2, ... in sorted order.  Differs: an addition of netdef's.
+    2, ... in sorted order.
+    Source: netdef's own.  Differs: Caffe has no such layer.
     """
 
     n_tops = (1, None)

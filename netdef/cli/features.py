@@ -1,0 +1,80 @@
+"""Write named blobs of a trained net for all records of its data set, as HDF5 or .npz.
+
+Each blob becomes a dataset or an array with a row for each record, in the order of the records; the labels that the
+data layer delivers can be named too.
+
+  netdef features model.net --blobs fc7,label --output features.h5
+  netdef features model.net --run try1 --blobs fc7 --output features.npz
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..language.diagnostics import NetdefError
+from . import UsageError
+from ._trained import add_trained, predictor_of
+
+HELP = "write named blobs of a trained net for all records"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_trained(parser)
+    parser.add_argument("--blobs", required=True, metavar="NAME,...", help="blobs to write")
+    parser.add_argument("--output", "-o", required=True, metavar="FILE", help="a .h5 or .npz file")
+
+
+def run(args: argparse.Namespace) -> int:
+    target = Path(args.output)
+    if target.suffix not in (".h5", ".hdf5", ".npz"):
+        raise UsageError(f"--output takes a .h5 or .npz file, not {target}")
+    names = [name for name in args.blobs.split(",") if name]
+    predictor = predictor_of(args)
+    write = _write_npz if target.suffix == ".npz" else _write_hdf5
+    aside = target.with_name(target.name + ".partial")
+    shapes = write(aside, _rows(predictor, names))
+    aside.replace(target)
+    listed = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
+    print(f"{target}: {listed}")
+    return 0
+
+
+def _rows(predictor: Any, names: list[str]) -> Iterator[dict[str, Any]]:
+    """The blobs of each batch, without the rows that fill up the last."""
+    for inputs, count in predictor.records():
+        made = predictor.blobs(inputs, names)
+        for name, array in made.items():
+            if array.ndim == 0 or len(array) < count:
+                raise NetdefError(f"`{name}` is {array.shape}; only blobs with a row for each record can be written.")
+        yield {name: array[:count] for name, array in made.items()}
+
+
+def _write_npz(path: Path, batches: Iterator[dict[str, Any]]) -> dict[str, tuple[int, ...]]:
+    import numpy as np
+
+    parts: dict[str, list[Any]] = {}
+    for batch in batches:
+        for name, rows in batch.items():
+            parts.setdefault(name, []).append(rows)
+    arrays = {name: np.concatenate(rows) for name, rows in parts.items()}
+    with path.open("wb") as file:
+        np.savez(file, **arrays)
+    return {name: array.shape for name, array in arrays.items()}
+
+
+def _write_hdf5(path: Path, batches: Iterator[dict[str, Any]]) -> dict[str, tuple[int, ...]]:
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        for batch in batches:
+            for name, rows in batch.items():
+                if name not in file:
+                    file.create_dataset(name, data=rows, maxshape=(None, *rows.shape[1:]), chunks=True)
+                    continue
+                before = file[name].shape[0]
+                file[name].resize(before + len(rows), 0)
+                file[name][before:] = rows
+        return {name: file[name].shape for name in file}

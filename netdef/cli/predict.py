@@ -1,0 +1,102 @@
+"""Say what images show: the most probable classes of each, with their names where they are known.
+
+INPUT is an image, a folder of images, or an .npy or .npz file of rows as the net takes them.  Images are resized and
+normalised as the net's data layer does in phase TEST.
+
+  netdef predict model.net photograph.jpg
+  netdef predict model.net folder --run try1 --top 3 --names names.txt
+  netdef predict model.net folder --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..language.diagnostics import NetdefError
+from . import UsageError
+from ._options import add_json
+from ._trained import add_trained, predictor_of
+
+HELP = "say what images show, by a trained net"
+CHUNK = 256  # images that are decoded at a time
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_trained(parser)
+    parser.add_argument("inputs", nargs="*", metavar="INPUT", help="images, folders of images, or arrays")
+    parser.add_argument("--top", type=int, default=5, metavar="N", help="classes that are shown (default 5)")
+    parser.add_argument("--names", metavar="FILE", help="text file with the name of a class on each line")
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    if not args.inputs:
+        raise UsageError("nothing to predict: name images, folders or arrays after the net")
+    names = _names(args.names)
+    predictor = predictor_of(args)
+    names = names or predictor.class_names() or []
+    found = []
+    for name, rows in _rows(predictor, args.inputs):
+        for inputs, count in predictor.batches(rows):
+            scores = predictor.scores(inputs)[:count]
+            found += [_answer(f"{label}", row, names, args.top) for label, row in zip(name, scores, strict=False)]
+            name = name[count:]
+    if args.json:
+        print(json.dumps(found, indent=2))
+        return 0
+    width = max(len(answer["input"]) for answer in found)
+    for answer in found:
+        classes = "   ".join(f"{c['name']} {c['score']:.3f}" for c in answer["classes"])
+        print(f"{answer['input']:<{width}}  {classes}")
+    return 0
+
+
+def _rows(predictor: Any, inputs: list[str]) -> Iterator[tuple[list[str], Any]]:
+    """Names and rows (n, c, h, w), some at a time."""
+    import numpy as np
+
+    from ..predict import image_files
+
+    pictures = [name for name in inputs if not name.endswith((".npy", ".npz"))]
+    for name in inputs:
+        if name.endswith((".npy", ".npz")):
+            rows = _array(Path(name))
+            rows = rows[:, None] if rows.ndim == 3 else rows
+            yield [f"{name}[{i}]" for i in range(len(rows))], np.asarray(rows)
+    files = image_files(pictures)
+    for start in range(0, len(files), CHUNK):
+        some = files[start : start + CHUNK]
+        yield [str(path) for path in some], predictor.prepare(some)
+
+
+def _array(path: Path) -> Any:
+    import numpy as np
+
+    try:
+        with path.open("rb") as file:
+            found = np.load(file)
+            return found if isinstance(found, np.ndarray) else found[found.files[0]]
+    except (OSError, ValueError, EOFError) as error:
+        raise NetdefError(f"{path} is not a numpy file that can be read ({error}).") from None
+
+
+def _names(path: str | None) -> list[str]:
+    if path is None:
+        return []
+    try:
+        return Path(path).read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror})") from None
+
+
+def _answer(label: str, scores: Any, names: list[str], top: int) -> dict[str, Any]:
+    best = scores.argsort()[::-1][: max(1, top)]
+    name = lambda k: names[k] if k < len(names) else f"class {k}"
+    return {
+        "input": label,
+        "classes": [{"class": int(k), "name": name(int(k)), "score": round(float(scores[k]), 6)} for k in best],
+    }
