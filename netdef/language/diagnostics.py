@@ -99,9 +99,11 @@ class Report:
 
     def __post_init__(self) -> None:
         self._known = set(self.diagnostics)  # a loop may meet one fault a hundred thousand times
+        self.errors_met = 0  # each time, also those that were known
 
     def add(self, code: Code, span: Span | None, detail: str = "", *related: Related, hint: str | None = None) -> None:
         diagnostic = Diagnostic(code, detail, span, related, hint)
+        self.errors_met += code.severity == "error"
         if diagnostic not in self._known:
             self._known.add(diagnostic)
             self.diagnostics.append(diagnostic)

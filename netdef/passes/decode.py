@@ -96,7 +96,7 @@ def _input_layer(net: NetParameter) -> Input:
 def decode_layer(field: Field, report: Report) -> Layer:
     """One `layer { }`: its class by its type, the fields of every layer, and those of its own block."""
     message: Message = field.value  # type: ignore[assignment]
-    faults = len(report.diagnostics)
+    errors = report.errors_met
     cls = _class_of(field, message, report)
     unknown = cls is UnknownLayer
     own = {name: spec for name, spec in cls.params().items() if not spec.beside}
@@ -122,7 +122,7 @@ def decode_layer(field: Field, report: Report) -> Layer:
         for extra in own_rest:
             unknown_field(extra, [spec.name for spec in own.values()], cls.tolerated(), report)
     layer = build(cls, values, spans, field.span)
-    layer.__dict__["faulty"] = any(d.severity == "error" for d in report.diagnostics[faults:])
+    layer.__dict__["faulty"] = report.errors_met > errors
     if unknown and type_field is not None and isinstance(type_field.value, Scalar):
         layer.__dict__["type"] = str(type_field.value.value)
     return layer
