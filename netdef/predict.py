@@ -58,7 +58,8 @@ class Predictor:
         """Named blobs of one batch.  NetdefError for a name that the net does not have."""
         for name in names:
             if name not in self.net.blobs:
-                raise NetdefError(f"the net has no blob `{name}`; it has {', '.join(n for n in self.net.blobs if n[0] != '(')}.")
+                there = ", ".join(n for n in self.net.blobs if not n.startswith("("))
+                raise NetdefError(f"the net has no blob `{name}`; it has {there}.")
         made = self.model.blobs(**inputs)
         return {name: np.asarray(made[name]) for name in names}
 
