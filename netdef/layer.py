@@ -115,6 +115,7 @@ class Layer(Block):
     n_tops: ClassVar[Arity] = 1
     is_loss: ClassVar[bool] = False  # its first top has loss weight 1 unless said otherwise
     is_metric: ClassVar[bool] = False  # its tops are to be looked at; no gradient comes from them
+    prediction: ClassVar[str | None] = None  # of a loss that takes scores: the layer type that makes them probabilities
     is_input: ClassVar[bool] = False  # its tops are fed from outside: Input and the data layers
     is_data: ClassVar[bool] = False  # reads files; has `top_shapes(locate)` in place of `infer`
     runs: ClassVar[bool] = True  # False: can be read and checked, and compiling it is an error
@@ -165,6 +166,11 @@ class Layer(Block):
     def apply(self, w: tuple[Array, ...], *bottoms: Array, ctx: Context) -> Array | list[Array]:
         """Tops from weights and bottoms, traced by jax: one array, or a list where there may be several tops."""
         raise NotImplementedError
+
+    def deployed(self) -> Layer | None:
+        """What stands in the layer's place once the net is trained: itself as it is; another layer, which takes the
+        first bottom alone; or None, where that bottom goes on as it is (dropout)."""
+        return self
 
     def slope_from(self, top: Array) -> Array:
         """dy/dx as Caffe computes it from what stands in the top (layers with `reads_back`)."""

@@ -36,6 +36,8 @@ class SigmoidCrossEntropyLoss(Loss, type="SigmoidCrossEntropyLoss"):
         "Which targets count, and what the sum is divided by.", default=LossParam(), beside=True
     )
 
+    prediction = "Sigmoid"
+
     examples = (
         Example(
             'layer { name: "loss" type: "SigmoidCrossEntropyLoss" bottom: "x" bottom: "target" top: "loss" }',
@@ -136,6 +138,7 @@ class InfogainLoss(Loss, type="InfogainLoss", block="infogain_loss_param"):
     Differs: H is read from a blob only, not yet from `source`; a label that is no class makes the loss NaN.
     """
 
+    prediction = "Softmax"
     n_bottoms = (2, 3)
     n_tops = (0, 2)
 
@@ -203,6 +206,7 @@ class FocalLoss(Loss, type="FocalLoss", block="focal_loss_param"):
     Differs: the gradient is exact for every alpha, the fork's for 1 alone; LINEAR is ORIGIN, as in the fork.
     """
 
+    prediction = "Softmax"
     n_tops = (0, 2)
 
     type_: FocalType = param("The factor: alpha - p, or for ONEADDP alpha + p.", default=FocalType.ORIGIN)

@@ -64,6 +64,9 @@ class Dropout(Layer, type="Dropout", block="dropout_param"):
     def infer(self, x: Shape) -> Shape:
         return some_are_kept(self.dropout_ratio, x)
 
+    def deployed(self) -> Layer | None:
+        return None if self.scale_train and not self.sample_weights_test else self
+
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
         kept = 1.0 - self.dropout_ratio
         if not (ctx.train or self.sample_weights_test):
@@ -94,6 +97,9 @@ class AlphaDropout(Layer, type="AlphaDropout", aliases=("SeLuDropout",), block="
 
     def infer(self, x: Shape) -> Shape:
         return some_are_kept(self.dropout_ratio, x)
+
+    def deployed(self) -> Layer | None:
+        return None
 
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
         kept, limit = 1.0 - self.dropout_ratio, -SELU_ALPHA * SELU_SCALE

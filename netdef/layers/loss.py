@@ -6,7 +6,7 @@ import enum
 from functools import cache
 from typing import Any, NamedTuple
 
-from ..layer import Array, Layer
+from ..layer import LAYERS, Array, Layer
 from ..lazy import jax, jnp
 from ..schema import Block, param
 from ..shape import Shape, ShapeError, count, show
@@ -70,6 +70,12 @@ class Loss(Layer):
     n_bottoms = 2
     n_tops = (0, 1)
     is_loss = True
+
+    def deployed(self) -> Layer | None:
+        """The layer that makes probabilities of the scores, or the first bottom as it is."""
+        cls = LAYERS.get(self.prediction) if self.prediction else None
+        axis = getattr(getattr(self, "softmax_param", self), "axis", None)
+        return cls and (cls() if axis is None else cls(axis=axis))
 
     def tops(self, *values: Array | Shape) -> list:
         """The first of `values` that the layer has tops for; a loss without a top still makes one."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 import enum
 import math
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 from ..fillers import Constant, Filler
-from ..layer import Array, Context, Example, Layer, Weight
+from ..layer import LAYERS, Array, Context, Example, Layer, Weight
 from ..lazy import jax, jnp, lax
 from ..schema import param
 from ..shape import Shape, ShapeError, axis_of, count, show
@@ -55,6 +55,14 @@ class _AngularMargin(Layer):
     def multiple(self) -> int:
         """m, by which the angle is multiplied."""
         return self.type_.value + 1
+
+    unit_rows: ClassVar[bool] = False  # whether rows of W count as if they had the length 1
+
+    def deployed(self) -> Layer | None:
+        """The plain product."""
+        product = LAYERS.get("InnerProduct")
+        outputs, rows = self.num_output, self.unit_rows
+        return product and product(num_output=outputs, axis=self.axis, bias_term=False, normalize=rows)
 
     def infer(self, x: Shape, label: Shape, matrix: Shape | None = None) -> list[Shape]:
         axis = axis_of(x, self.axis)
@@ -131,6 +139,8 @@ class MarginInnerProduct(_AngularMargin, type="MarginInnerProduct", block="margi
     Differs: the fork overwrites W by its rows of length 1 at each pass, here it stays as the solver leaves it; the
     count of iterations stands still in phase TEST, and a snapshot keeps it.
     """
+
+    unit_rows = True
 
     examples = (
         Example(
@@ -251,6 +261,9 @@ class LabelSpecificAdd(Layer, type="LabelSpecificAdd", block="label_specific_add
         ),
     )
 
+    def deployed(self) -> Layer | None:
+        return None
+
     def infer(self, x: Shape, label: Shape) -> list[Shape]:
         check_one_label(x, label)
         return [x, (1,)][: max(1, len(self.top))]
@@ -293,6 +306,10 @@ class ArcFace(Layer, type="ArcFace", block="arc_face_param"):
             differentiable=False,  # random inputs are no cosines
         ),
     )
+
+    def deployed(self) -> Layer | None:
+        power = LAYERS.get("Power")
+        return power and power(scale=self.scale)
 
     def infer(self, x: Shape, label: Shape) -> Shape:
         if len(x) != 2:

@@ -59,6 +59,7 @@ class SoftmaxWithLoss(SoftmaxAxis, Loss, type="SoftmaxWithLoss", block="softmax_
     As in Caffe no gradient comes through the second top.
     """
 
+    prediction = "Softmax"
     n_bottoms = (2, 3)
     n_tops = (0, 2)
 
