@@ -18,7 +18,7 @@ from netdef.language.syntax import ListValue, Message
 
 # NETDEF_FUZZ=10000 for a long run
 short = settings(
-    max_examples=int(os.environ.get("NETDEF_FUZZ", 80)),
+    max_examples=int(os.environ.get("NETDEF_FUZZ", 40)),
     deadline=None,
     derandomize="NETDEF_FUZZ" not in os.environ,
     suppress_health_check=list(HealthCheck),
