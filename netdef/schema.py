@@ -141,16 +141,26 @@ class Block:
 
 @cache
 def _params(cls: type[Block]) -> dict[str, Param]:
-    hints = typing.get_type_hints(cls)
     found: dict[str, Param] = {}
     for base in reversed(cls.__mro__):
-        for name, value in vars(base).items():
-            if isinstance(value, Param):
-                element, repeated = _element(hints[name])
-                found[name] = replace(value, name=name.rstrip("_"), type=element, repeated=repeated)
-            elif name in found:  # a subclass gave the field up for a constant
-                del found[name]
+        for name in vars(base):
+            found.pop(name, None)  # a subclass may give a field up for a constant
+        found.update(_own_params(base))
     return found
+
+
+@cache
+def _own_params(cls: type) -> dict[str, Param]:
+    """The fields that a class itself declares.  Annotations are text until they are asked for, and reading them is slow:
+    so only those of fields, and once for each class."""
+    declared = {name: value for name, value in vars(cls).items() if isinstance(value, Param)}
+    texts = {name: cls.__annotations__[name] for name in declared}
+    hints = typing.get_type_hints(type("", (), {"__annotations__": texts, "__module__": cls.__module__}))
+    made = {}
+    for name, value in declared.items():
+        element, repeated = _element(hints[name])
+        made[name] = replace(value, name=name.rstrip("_"), type=element, repeated=repeated)
+    return made
 
 
 def _element(hint: Any) -> tuple[Any, bool]:
