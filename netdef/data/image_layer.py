@@ -10,7 +10,7 @@ from ..language.diagnostics import NetdefError
 from ..layer import Locate, Phase
 from ..lazy import np
 from ..schema import param
-from ..shape import UNKNOWN, Shape
+from ..shape import UNKNOWN, Shape, ShapeError
 from .augment import Augment
 from .base import Batch, DataLayer, Process, Reader
 from .records import Sampling, class_weights, sampled_order
@@ -111,7 +111,13 @@ class ImageLayer(DataLayer):
         finally:
             records.close()
         image = self.transform_param.shape(*first.image.shape)
-        return self._with_labels(image, [np.shape(label) for label in first.labels])
+        found = self._with_labels(image, [np.shape(label) for label in first.labels])
+        if len(found) < len(self.top):
+            raise ShapeError(
+                f"it has {len(self.top)} tops, and its records fill {len(found)}: image and {len(found) - 1} labels.",
+                field="top",
+            )
+        return found
 
     def declared_shapes(self) -> list[Shape] | None:
         return self._with_labels(self.transform_param.declared(self.color), [()])

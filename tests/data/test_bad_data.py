@@ -120,6 +120,15 @@ def test_wrong_number_of_channels(tmp_path, fails, monkeypatch):
         netdef.load(db(beside))
 
 
+def test_more_tops_than_a_record_fills(tmp_path, fails, monkeypatch):
+    write_lmdb(tmp_path / "db", [datum(numbered(1)[0], 0)])
+    text = db(batch=1).replace('top: "label"', 'top: "label" top: "more"')
+    fails(text, "it has 3 tops, and records fill 2: image and 1 labels")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(netdef.CompileError, match="it has 3 tops, and its records fill 2"):
+        netdef.load(text)
+
+
 def test_a_cut_larger_than_the_image(tmp_path, fails, monkeypatch):
     write_lmdb(tmp_path / "db", [datum(numbered(1)[0], 0)])
     fails(db("transform_param { crop_size: 9 }"), r"the cut of 9x9 is larger than the image of 4x5.*at most 4")
