@@ -7,6 +7,7 @@ Nothing else has to be told: `netdef explain` and the tests find it in `catalogu
 
 from __future__ import annotations
 
+from .check_codes import *  # noqa: F403 - warnings about a whole net
 from .diagnostics import Code
 from .language_codes import *  # noqa: F403 - syntax and expansion
 
@@ -22,7 +23,8 @@ UNKNOWN_FIELD = Code(
     "unknown-field",
     "error",
     "Unknown field",
-    "Every message has a fixed set of fields, and this is none of them.  `netdef explain TYPE` lists those of a layer type.",
+    "Every message has a fixed set of fields, and this is none of them.  `netdef explain TYPE` lists "
+    "those of a layer type.",
     'layer { name: "relu" type: "ReLU" botom: "x" top: "x" }\n',
     'layer { name: "relu" type: "ReLU" bottom: "x" top: "x" }\n',
 )
@@ -72,14 +74,17 @@ NO_EFFECT = Code(
     "Without effect",
     "The field is valid in Caffe's files and nothing reads it where it stands, so the setting is lost.  Most often the "
     "block belongs to another layer type, or the type of the layer was changed and its block was not.",
+    'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }\n'
     'layer { name: "r" type: "ReLU" bottom: "x" top: "x" pooling_param { kernel_size: 2 } }\n',
+    'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }\n'
     'layer { name: "r" type: "ReLU" bottom: "x" top: "x" }\n',
 )
 UNKNOWN_LAYER_TYPE = Code(
     "unknown-layer-type",
     "error",
     "Unknown layer type",
-    "No layer type has this name.  Types are written as in Caffe, with capitals: InnerProduct, SoftmaxWithLoss.  Types of "
+    "No layer type has this name.  Types are written as in Caffe, with capitals: InnerProduct, "
+    "SoftmaxWithLoss.  Types of "
     "your own are loaded with `--plugin MODULE` or by an entry point of the group `netdef.layers`.",
     'layer { name: "c" type: "Convolutional" bottom: "x" top: "c" }\n',
     'layer { name: "c" type: "Convolution" bottom: "x" top: "c" convolution_param { num_output: 8 kernel_size: 3 } }\n',
@@ -107,7 +112,8 @@ UNKNOWN_POLICY = Code(
     "unknown-policy",
     "error",
     "Unknown learning-rate policy",
-    "`lr_policy` names the formula by which the learning rate goes: fixed, step, exp, inv, multistep, poly or sigmoid as in "
+    "`lr_policy` names the formula by which the learning rate goes: fixed, step, exp, inv, multistep, "
+    "poly or sigmoid as in "
     "Caffe, and some more; `netdef explain` lists them.",
     'solver { base_lr: 0.1 lr_policy: "steps" gamma: 0.1 stepsize: 1000 }\n',
     'solver { base_lr: 0.1 lr_policy: "step" gamma: 0.1 stepsize: 1000 }\n',
@@ -127,9 +133,12 @@ UNKNOWN_BOTTOM = Code(
     "unknown-bottom",
     "error",
     "Unknown bottom",
-    "A layer takes only blobs that a layer above it makes in the same phase.  Look for a misspelt name, or a layer whose "
+    "A layer takes only blobs that a layer above it makes in the same phase.  Look for a misspelt name, "
+    "or a layer whose "
     "`include` leaves it out of this phase.",
+    'layer { name: "x" type: "Input" top: "conv1" input_param { shape { dim: 2 dim: 3 } } }\n'
     'layer { name: "r" type: "ReLU" bottom: "con1" top: "r" }\n',
+    'layer { name: "x" type: "Input" top: "conv1" input_param { shape { dim: 2 dim: 3 } } }\n'
     'layer { name: "r" type: "ReLU" bottom: "conv1" top: "r" }\n',
 )
 DOUBLE_TOP = Code(
@@ -153,22 +162,19 @@ SAME_NAME = Code(
     "warning",
     "Two layers of one name",
     "Parameters are saved and loaded by the name of their layer, so two layers of one name cannot both be found.",
+    'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }\n'
     'layer { name: "r" type: "ReLU" bottom: "x" top: "a" }\nlayer { name: "r" type: "TanH" bottom: "a" top: "b" }\n',
+    'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }\n'
     'layer { name: "r" type: "ReLU" bottom: "x" top: "a" }\nlayer { name: "t" type: "TanH" bottom: "a" top: "b" }\n',
-)
-UNUSED_TOP = Code(
-    "unused-top",
-    "warning",
-    "Nothing takes this blob",
-    "In a net with a loss, a blob that no layer takes is computed for nothing, and most often a name is misspelt below.  "
-    "A Silence layer takes blobs that are left over on purpose.",
 )
 OVERWRITTEN = Code(
     "overwritten",
     "warning",
     "Overwritten before its gradient",
-    "Caffe computes the gradient of ReLU, Sigmoid and TanH from what stands in their top.  A layer further down that works "
-    "in place on the same blob has put other numbers there by then, and the gradient is wrong.  netdef computes what Caffe "
+    "Caffe computes the gradient of ReLU, Sigmoid and TanH from what stands in their top.  A layer "
+    "further down that works "
+    "in place on the same blob has put other numbers there by then, and the gradient is wrong.  netdef "
+    "computes what Caffe "
     "computes; a top of its own for the later layer makes it right.",
     'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }\n'
     'layer { name: "r" type: "ReLU" bottom: "x" top: "x" }\nlayer { name: "s" type: "Scale" bottom: "x" top: "x" }\n',
@@ -204,6 +210,11 @@ UNAVAILABLE = Code(
     "unavailable",
     "warning",
     "Shape not known",
-    "A file or a Python module that decides the shape of this layer is not there.  The net is checked as far as that goes; "
+    "A file or a Python module that decides the shape of this layer is not there.  The net is checked as "
+    "far as that goes; "
     "compiling it needs what is missing.",
+    'layer { name: "faces" type: "ImageData" top: "x" top: "y" image_data_param { source: "fases.txt" '
+    "batch_size: 10 } }\n",
+    'layer { name: "faces" type: "ImageData" top: "x" top: "y" image_data_param { source: "faces.txt" '
+    "batch_size: 10 } }\n",
 )

@@ -1,0 +1,151 @@
+"""Solvers and fillers that make less of a run than it seems."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ...data.base import locator
+from ...graph import Net, Node
+from ...language import codes
+from ...language.diagnostics import NetdefError, Related, Report
+from ...language.source import Span
+from ...shape import ShapeError, Unavailable
+
+# Field -> what has to be set for it to matter.
+NEEDS = {
+    "weight_decay_power": ("weight_decay_policy", '`weight_decay_policy` is "poly"'),
+    "max_weight_decay": ("weight_decay_policy", '`weight_decay_policy` is "poly"'),
+    "momentum_power": ("momentum_policy", '`momentum_policy` is "poly"'),
+    "max_momentum": ("momentum_policy", '`momentum_policy` is "poly" or "opt"'),
+    "larc_policy": ("larc", "`larc` is true"),
+    "larc_eta": ("larc", "`larc` is true"),
+    "local_gw_ratio": ("local_lr_auto", "`local_lr_auto` is true"),
+    "rampup_lr": ("rampup_interval", "`rampup_interval` is given"),
+    "warmup_start_lr": ("warmup_iter", "`warmup_iter` is given"),
+    "test_iter": ("test_interval", "`test_interval` is given"),
+}
+
+
+def zero_weights(net: Net, report: Report) -> None:
+    """Weights that are all 0 give 0, and no gradient to what is below: said once, at the first of them."""
+    if net.phase.name != "TRAIN" or not any(any(node.loss_weights) for node in net.layers):
+        return
+    dead = [node for node in net.layers if _starts_at_zero(node)]
+    if len(dead) < 2 or net.solver is not None and net.solver.weights:
+        return  # one layer of zeros alone does learn
+    first, others = dead[0], [node.name for node in dead[1:]]
+    place = next(
+        (
+            span
+            for name in ("weight_filler", "slope_filler")
+            if first.layer.given(name) and (span := first.layer.span_of(name))
+        ),
+        None,
+    )
+    named = ", ".join(f"`{name}`" for name in others[:3])
+    more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+    report.add(
+        codes.ZERO_WEIGHTS,
+        place or first.layer.span_of("name"),
+        f"the weights of `{first.name}` begin at 0, and so do those of {named}{more}: nothing can be "
+        "learned unless weights are loaded.  Give each a filler, such as "
+        '`weight_filler { type: "msra" }`.',
+    )
+
+
+def _starts_at_zero(node: Node) -> bool:
+    """Whether a layer multiplies by a matrix of its own that is trained and filled with 0."""
+    weights = node.weights or ()
+    if node.layer.is_loss or not weights or not (node.trained or (True,))[0]:
+        return False
+    first = weights[0]
+    rate = node.layer.param[0].lr_mult if node.layer.param else first.lr_mult
+    filler = first.filler
+    zero = filler is not None and filler.type == "constant" and not filler.value
+    return first.kind == "param" and zero and rate != 0 and len(first.shape) > 1
+
+
+def steps_after_the_end(net: Net, report: Report) -> None:
+    """A step of the learning rate that the run never comes to."""
+    solver = net.solver
+    if solver is None or not solver.max_iter:
+        return
+    policy, end = solver.policy, solver.max_iter
+    steps: Iterable[tuple[int, Span | None]] = ()
+    if policy.given("stepvalue"):
+        steps = [(value, policy.span_of("stepvalue", i)) for i, value in enumerate(policy.stepvalue)]
+    elif policy.given("stepsize") and policy.name == "step":
+        steps = [(policy.stepsize, policy.span_of("stepsize"))]
+    late = [(value, span) for value, span in steps if value > end]
+    if late:
+        value, span = late[0]
+        limit = solver.span_of("max_iter")
+        report.add(
+            codes.STEP_AFTER_END,
+            span,
+            f"the learning rate is to fall at iteration {value}, and the run ends at {end}.",
+            *([Related("the run ends here", limit)] if limit else []),
+        )
+
+
+def solver_fields_without_effect(net: Net, report: Report) -> None:
+    """Fields of the solver that matter only together with another."""
+    solver = net.solver
+    for field, (other, condition) in NEEDS.items() if solver is not None else ():
+        value = getattr(solver, other, None)
+        if solver.given(field) and (not value or value == "fixed"):
+            report.add(codes.NO_EFFECT, solver.span_of(field), f"`{field}` has an effect only where {condition}.")
+
+
+def bias_filler_without_bias(net: Net, report: Report) -> None:
+    """A filler for a bias that is not there."""
+    for node in net.layers:
+        if node.layer.given("bias_filler") and getattr(node.layer, "bias_term", None) is False:
+            report.add(
+                codes.NO_EFFECT,
+                node.layer.span_of("bias_filler"),
+                f"layer `{node.name}` has no bias (`bias_term: false`), so `bias_filler` has no effect.",
+            )
+
+
+def tests_that_miss_records(net: Net, report: Report) -> None:
+    """A test should see each record of the test set once; said where the size of the set can be told."""
+    solver = net.solver
+    if net.phase.name != "TEST" or solver is None or len(solver.test_iter) != 1 or not solver.test_interval:
+        return
+    for node in net.layers:
+        size, batch = _records(net, node), getattr(node.layer, "batch_size", 0)
+        if not size or not batch:
+            continue
+        seen, whole = solver.test_iter[0] * batch, -(-size // batch)
+        if size // batch <= solver.test_iter[0] <= whole:
+            continue
+        much = f"{size - seen} of them are never seen" if seen < size else f"{seen - size} are counted again"
+        report.add(
+            codes.TEST_SIZE,
+            solver.span_of("test_iter"),
+            f"a test takes {solver.test_iter[0]} batches of {batch}, and layer `{node.name}` has {size} records: "
+            f"{much}; `test_iter: {whole}` goes through them once.",
+            hint=str(whole),
+        )
+
+
+def _records(net: Net, node: Node) -> int | None:
+    """How many records a data layer has, None where that cannot be told here."""
+    if not node.layer.is_data or any(net.shapes.get(top) is None for top in node.tops):
+        return None
+    try:
+        reader = node.layer.open(locator(net.folder), phase=net.phase)  # type: ignore[attr-defined]
+        reader.close()
+        return reader.size
+    except (NetdefError, ShapeError, Unavailable):
+        return None
+
+
+RULES = (
+    zero_weights,
+    steps_after_the_end,
+    solver_fields_without_effect,
+    bias_filler_without_bias,
+    tests_that_miss_records,
+)
