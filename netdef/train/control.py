@@ -64,8 +64,8 @@ def watches(solver: Solver, tests: Sequence[Net]) -> dict[str, Watched]:
 def _check(field: str, monitor: Monitor, tests: Sequence[Net]) -> None:
     if monitor.test_net >= len(tests):
         raise NetdefError(
-            f"`{field}` watches test net {monitor.test_net}, and there are {len(tests)}; give `test_interval`, and a layer "
-            "with `include { phase: TEST }` that reads the test data."
+            f"`{field}` watches test net {monitor.test_net}, and there are {len(tests)}; give `test_interval`, and a "
+            "layer with `include { phase: TEST }` that reads the test data."
         )
     names = ["loss", *shown_outputs(tests[monitor.test_net])]
     if monitor.monitor not in names:

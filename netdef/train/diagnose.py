@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..data.feed import Feed
 from ..forward import every_value, forward
 from ..graph import Net, Node
 from ..layer import Array
@@ -71,6 +72,26 @@ def _range(array: Array) -> str:
     return f"({show(a.shape)}: {bounds}{f', {bad} not finite' if bad else ''})"
 
 
+def strange_inputs(net: Net, feed: Feed) -> list[str]:
+    """A line on each input of the first batch whose scale most nets cannot learn from; the feed stays where it is."""
+    if not feed.readers:
+        return []
+    batch: dict[str, Any] = {}
+    for reader in feed.readers.values():
+        batch |= reader.batch(reader.position if isinstance(feed, Feed) else 0)
+    lines = []
+    for name, array in batch.items():
+        if array.ndim < 2 or array[0].size < 2 or "label" in name:
+            continue
+        mean, deviation = float(np.mean(array)), float(np.std(array))
+        if abs(mean) > 3 + 3 * deviation or deviation > 8 or deviation < 0.01:
+            lines.append(
+                f"`{name}` has mean {mean:.4g} and deviation {deviation:.4g} in its first batch; most nets learn "
+                "faster from inputs of mean about 0 and deviation about 1 (transform_param has mean_value and scale)."
+            )
+    return lines
+
+
 # What layers do, for `watch` and `debug_info`
 
 
@@ -83,7 +104,9 @@ def make_watch(net: Net, layout: Layout, solver: Any, key: Array) -> Any:
     that of the weights.
     """
 
-    def measure(state: State, fixed: Any, batch: Any) -> dict[str, Array]:
+    names: list[str] = []  # in the order of the net, which jax does not keep in a dict
+
+    def measure(state: State, fixed: Any, batch: Any) -> list[Array]:
         here = jax.random.fold_in(jax.random.fold_in(key, state.iteration), MICRO)
         named = layout.weights(state.trained, fixed, state.kept)
         values = every_value(net, named, batch, here)
@@ -98,13 +121,16 @@ def make_watch(net: Net, layout: Layout, solver: Any, key: Array) -> Any:
             gradient = _norm([grads[i] for i in mine])
             shown |= {f"watch/{layer}/weight": weight, f"watch/{layer}/gradient": gradient}
             shown[f"watch/{layer}/update"] = rate * gradient / jnp.maximum(weight, 1e-12)
-        return shown
+        names[:] = shown
+        return list(shown.values())
 
     measured = jax.jit(measure)
 
     def watch(run: Any, piece: Any) -> dict[str, Any]:
         last = piece.end - piece.begin - 1
-        return measured(run.state, run.fixed, {name: array[last][MICRO] for name, array in piece.inputs.items()})
+        batch = {name: array[last][MICRO] for name, array in piece.inputs.items()}
+        found = measured(run.state, run.fixed, batch)  # tracing it fills `names`
+        return dict(zip(names, found, strict=True))
 
     return watch
 

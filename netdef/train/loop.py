@@ -76,6 +76,7 @@ class Run:
     stop: bool = False  # asked for from outside
     ended: str = ""  # why it is to end before the plan does
     recorder: Any = None  # a Recorder, once the folder is known
+    enough: Callable[[float], str] | None = None  # shown every loss that is read back; says why the run may end
     watched: dict[str, Watched] = field(default_factory=dict)
     look_at: Callable[[Run, Piece], dict[str, Any]] | None = None  # more to show at a display
     under_way: deque[UnderWay] = field(default_factory=deque)
@@ -196,16 +197,22 @@ def _look(run: Run) -> None:
         bad, iteration, loss = jax.device_get((metrics.bad, metrics.iteration, metrics.loss))
         if bad != GOOD:
             _refuse(run, int(bad), int(iteration), float(loss), piece)
+        _enough(run, float(loss))
         return
-    got, extra = jax.device_get((metrics, extra))
+    got, values = jax.device_get((metrics, list(extra.values())))  # a list: jax sorts the keys of a dict
     if got.bad != GOOD:
         _refuse(run, int(got.bad), int(got.iteration), float(got.loss), piece)
     done = int(got.iteration)
     rate = run.clock.rate(done) * run.images
     run.clock.restart(done)
     outputs = {name: plain(value) for name, value in got.outputs.items()}
-    more = {name: plain(np.asarray(value)) for name, value in extra.items()}
+    more = {name: plain(np.asarray(value)) for name, value in zip(extra, values, strict=True)}
+    _enough(run, float(got.loss))
     run.emit(Display(done - 1, float(got.loss), float(got.lr), outputs, rate, more))
+
+
+def _enough(run: Run, loss: float) -> None:
+    run.ended = run.ended or (run.enough(loss) if run.enough else "")
 
 
 def _flush(run: Run) -> None:
@@ -220,8 +227,8 @@ def _refuse(run: Run, bad: int, iteration: int, loss: float, piece: Piece) -> No
     inputs = {name: array[iteration - piece.begin] for name, array in piece.inputs.items()}
     where = culprit(run.net, run.layout, run.state, run.fixed, inputs, run.key)
     raise NetdefError(
-        f"iteration {iteration}: {what}; {where}. Training stopped, and {kept}. A smaller base_lr, clip_gradients, or a "
-        "look at the input's scale most often helps."
+        f"iteration {iteration}: {what}; {where}. Training stopped, and {kept}. A smaller base_lr, clip_gradients, or "
+        "a look at the input's scale most often helps."
     )
 
 
@@ -254,7 +261,8 @@ def _react(run: Run, seen: list[dict[str, Any]], positions: list[Any]) -> None:
         run.emit(Notice(run.iteration, "a plateau: the learning rate falls"))
     for watched in run.watched.values():
         watched.see(value(watched))
-    run.ended = run.watched["early_stopping"].over if "early_stopping" in run.watched else ""
+    if "early_stopping" in run.watched:
+        run.ended = run.watched["early_stopping"].over
 
 
 def _snapshot(run: Run, last: bool = False, name: str | None = None, positions: list[Any] | None = None) -> None:

@@ -194,9 +194,9 @@ def clipped(solver: Solver, grads: Any, weights: Any) -> Any:
         grads = tuple(jnp.clip(g, -solver.clip_value, solver.clip_value) for g in grads)
     if solver.clip_adaptive is not None:
         rule = optax.adaptive_grad_clip(solver.clip_adaptive)
-        # optax takes the last axis for the units, Caffe's arrays have them first; arrays of more than four axes are flat
+        # optax takes the last axis for the units, Caffe's arrays have them first
         turn = lambda a: a.reshape(a.shape[0], -1).T if a.ndim > 1 else a
-        cut, _ = rule.update([turn(g) for g in grads], optax.EmptyState(), [turn(w) for w in weights])
+        cut: Any = rule.update([turn(g) for g in grads], optax.EmptyState(), [turn(w) for w in weights])[0]
         grads = tuple(c.T.reshape(g.shape) for c, g in zip(cut, grads, strict=True))
     return grads
 

@@ -24,7 +24,7 @@ import netdef
 from netdef.model import Model
 from netdef.train.nets import nets_of
 from netdef.train.params import arrays_of, layout
-from netdef.train.run import _first_state
+from netdef.train.prepare import first_state
 from netdef.train.step import make_single, make_step
 
 DATA = 'layer {{ name: "d" type: "HDF5Data" top: "data" top: "label" hdf5_data_param {{ source: "d.txt" batch_size: {batch} }} }}\n'
@@ -51,7 +51,7 @@ def bare(path: Path, iterations: int) -> float:
     nets = nets_of(path)
     model = Model(nets.train, 0)
     parts = layout(nets.train)
-    state = _first_state(nets.solver, model, parts)
+    state = first_state(nets.solver, model, parts)
     step = make_single(make_step(nets.train, nets.solver, parts, jax.random.key(0)))
     batch = {k: jax.device_put(v[None, None]) for k, v in next(iter(netdef.data.batches(path, phase="TRAIN"))).items()}
     fixed = arrays_of(model, parts.fixed)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import netdef
-from netdef.train.step import clipped
 from netdef.solvers.sgd import SGD
+from netdef.train.step import clipped
 
 
 def data(folder, rows):
@@ -30,7 +30,9 @@ def data(folder, rows):
 
 def trained(path, start, **fields):
     settings = {f"solver.{name}": value for name, value in fields.items()}
-    result = netdef.train(path, weights={"ip": [np.asarray([start], np.float32)]}, output=path.parent / "run", set=settings)
+    result = netdef.train(
+        path, weights={"ip": [np.asarray([start], np.float32)]}, output=path.parent / "run", set=settings
+    )
     return result.model.get_weights()["ip"][0][0]
 
 
