@@ -59,7 +59,7 @@ def _write_npz(path: Path, batches: Iterator[dict[str, Any]]) -> dict[str, tuple
     for batch in batches:
         for name, rows in batch.items():
             parts.setdefault(name, []).append(rows)
-    arrays = {name: np.concatenate(rows) for name, rows in parts.items()}
+    arrays: dict[str, Any] = {name: np.concatenate(rows) for name, rows in parts.items()}
     with path.open("wb") as file:
         np.savez(file, **arrays)
     return {name: array.shape for name, array in arrays.items()}
@@ -68,6 +68,7 @@ def _write_npz(path: Path, batches: Iterator[dict[str, Any]]) -> dict[str, tuple
 def _write_hdf5(path: Path, batches: Iterator[dict[str, Any]]) -> dict[str, tuple[int, ...]]:
     import h5py
 
+    file: Any
     with h5py.File(path, "w") as file:
         for batch in batches:
             for name, rows in batch.items():
