@@ -12,12 +12,12 @@ import shutil
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from ..language.diagnostics import NetdefError
-from .stored import Damaged, Entry, Stored, aligned_empty, checked_shape, foreign, grouped, whole
+from .stored import Damaged, Entry, Stored, aligned_empty, bytes_of, checked_shape, foreign, grouped, whole
 
 MOST_DEFLATED = 1032  # times the size that it takes in a file: the most that deflate can save
 FLOATS = ("F64", "F32", "F16", "BF16")
@@ -69,10 +69,10 @@ def _npz_array(path: Path, name: str) -> np.ndarray:
             count = math.prod(shape)
             if dtype == np.float32 and dtype.isnative:
                 flat = aligned_empty(count)
-                _fill(file, memoryview(flat.view("u1")))
+                _fill(file, bytes_of(flat))
             else:
                 raw = np.empty(count, dtype)
-                _fill(file, memoryview(raw.view("u1")))
+                _fill(file, bytes_of(raw))
                 flat = raw.astype(np.float32)
             if file.read(1):  # at the end the archive's checksum is compared
                 raise Damaged(f"{name!r} goes on behind its last number")
@@ -81,7 +81,7 @@ def _npz_array(path: Path, name: str) -> np.ndarray:
         raise foreign(path, "an .npz of weights", error) from error
 
 
-def _fill(file: BinaryIO | Any, view: memoryview) -> None:
+def _fill(file: Any, view: memoryview) -> None:
     while view:
         n = file.readinto(view[: 1 << 22])
         if not n:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..caffe_proto import messages
-from .stored import Damaged, Stored, aligned_empty, checked_shape
+from .stored import Damaged, Stored, aligned_empty, bytes_of, checked_shape
 from .wire import BYTES, FIXED32, FIXED64, encoded, part_at, run_of, tagged
 
 DATA, DIFF, SHAPE, DOUBLES, DOUBLE_DIFF, RAW_TYPE, RAW, RAW_DIFF = 5, 6, 7, 8, 9, 10, 12, 13
@@ -90,22 +90,22 @@ def _read(path: Path, shape: tuple[int, ...], chunks: list[Chunk]) -> np.ndarray
             into = flat[at : at + chunk.count]
             at += chunk.count
             if chunk.dtype == "<f4" and not chunk.tag:
-                _fill(file, into.view("u1"), chunk.start)
+                _fill(file, bytes_of(into), chunk.start)
                 if np.little_endian is False:
                     into.byteswap(inplace=True)
             else:
                 raw = np.empty(chunk.end - chunk.start, "u1")
-                _fill(file, raw, chunk.start)
+                _fill(file, bytes_of(raw), chunk.start)
                 step = np.dtype(chunk.dtype).itemsize + chunk.tag
                 into[:] = np.ndarray(len(into), chunk.dtype, raw, offset=chunk.tag, strides=step)
     return flat.reshape(shape)
 
 
-def _fill(file: BinaryIO, into: np.ndarray, start: int) -> None:
+def _fill(file: Any, into: memoryview, start: int) -> None:
     file.seek(start)
-    view = memoryview(into.data)
+    view = into
     while view:
-        n = file.readinto(view)  # type: ignore[attr-defined]
+        n = file.readinto(view)
         if not n:
             raise Damaged(f"it has become shorter while it was read; byte {start + len(into) - len(view)} is gone")
         view = view[n:]
@@ -121,4 +121,4 @@ def written(array: np.ndarray, number: int, half: bool = False) -> Iterator[byte
         head += tagged(RAW_TYPE, 0) + encoded(FLOAT16)
     head += tagged(RAW if half else DATA, BYTES) + encoded(floats.nbytes)
     yield tagged(number, BYTES) + encoded(len(head) + floats.nbytes) + head
-    yield memoryview(floats.reshape(-1)).cast("B")
+    yield bytes_of(floats)

@@ -117,11 +117,12 @@ def in_memory(array: np.ndarray) -> Stored:
 
 def _true_values(node: Node, blobs: Blobs, spoken: BNDialect | None, eps: float) -> Blobs:
     """mean, var, scale and shift, as many as there are, without any fork's factor or inverse."""
+    four = len(blobs) == 4
     blobs.pop(UNUSED, None)
     factor = blobs.pop("factor", None)
     if factor is not None and factor[0] not in (0, 1):
         blobs["mean"], blobs["var"] = blobs["mean"] / factor[0], blobs["var"] / factor[0]
-    if len(blobs) == 4 and factor is None and _stores_inverse(node, spoken):
+    if four and _stores_inverse(node, spoken):
         with np.errstate(divide="ignore"):
             blobs["var"] = 1 / np.square(blobs["var"]) - eps
     return blobs

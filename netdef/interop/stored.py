@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -87,6 +87,11 @@ def aligned_empty(count: int, dtype: np.dtype | type = np.float32) -> np.ndarray
     raw = np.empty(size + ALIGNED, np.uint8)
     start = -raw.ctypes.data % ALIGNED
     return raw[start : start + size].view(dtype)
+
+
+def bytes_of(array: Any) -> memoryview:
+    """The memory of an array, flat."""
+    return memoryview(array.reshape(-1).view(np.uint8))
 
 
 def checked_shape(dims: Iterable[int], count: int) -> Shape:

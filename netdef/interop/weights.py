@@ -284,9 +284,16 @@ def written_aside(path: Path, write: Callable[[Path], None]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(aside)
-        if path.is_dir():
-            shutil.rmtree(path)
-        os.replace(aside, path)
+        old = path.with_name(f"{path.name}~")
+        if path.is_dir():  # which nothing can replace in one step
+            path.rename(old)
+        try:
+            os.replace(aside, path)
+        except OSError:
+            if old.is_dir():
+                old.rename(path)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise NetdefError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
