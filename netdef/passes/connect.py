@@ -17,7 +17,6 @@ from ..language.source import Span
 from ..language.spelling import nearest
 from ..layer import Arity, Layer
 
-
 AUTOMATIC = "(automatic)"  # Caffe's name for the top of a loss that names none; no output of the net
 
 
@@ -39,8 +38,10 @@ def connect(layers: Sequence[Layer], report: Report) -> Connected:
         bottoms = [_bottom(layer, k, latest, layers[i:], report) for k in range(len(layer.bottom))]
         for name in layer.bottom:
             untaken.pop(name, None)
-        tops = [_top(layer, k, latest, report) for k in range(len(layer.top))]
-        for top in tops:
+        tops = []
+        for k in range(len(layer.top)):
+            top = _top(layer, k, latest, report)
+            tops.append(top)
             latest[top.name] = top
             untaken[top.name] = None
         _check_counts(layer, report)
@@ -86,12 +87,12 @@ def _top(layer: Layer, k: int, latest: dict[str, Value], report: Report) -> Valu
     if before is None:
         return Value(name, 0, span)
     in_place = k < len(layer.bottom) and layer.bottom[k] == name
-    if not in_place and name not in layer.bottom:
+    if name in layer.top[:k] or not in_place and name not in layer.bottom:
         report.add(
             codes.DOUBLE_TOP,
             span,
-            f"layer `{layer.name}` makes `{name}`, which another layer has made already; "
-            "give this top another name, or take the blob as a bottom to work in place.",
+            f"layer `{layer.name}` makes `{name}`, which {'it' if name in layer.top[:k] else 'another layer'} has made "
+            "already; give this top another name, or take the blob as a bottom to work in place.",
             *([Related("first made here", before.span)] if before.span else []),
         )
     return Value(name, before.version + 1, span)

@@ -44,25 +44,29 @@ def almost(net: Net, value: Value) -> Value | None:
 
 
 def slip(a: str, b: str) -> bool:
-    """Whether two names differ in case or signs alone, or in one letter left out, added, changed or moved.
+    """Whether two names differ in case or signs alone, or in one letter left out, changed or moved inside a word.
 
-    Digits and single letters at the end or between signs (`loss1` and `loss2`, `fc_a` and `fc_b`) tell blobs apart."""
-    if a == b or abs(len(a) - len(b)) > 2 or [c for c in a if c.isdigit()] != [c for c in b if c.isdigit()]:
+    Digits and letters that stand alone (`loss1` and `loss2`, `fc_a` and `fc_b`, `conv1` and `conv1a`) tell blobs apart.
+    """
+    if a == b or [c for c in a if c.isdigit()] != [c for c in b if c.isdigit()]:
         return False
     bare_a, bare_b = ("".join(c.lower() for c in name if c.isalnum()) for name in (a, b))
     if bare_a == bare_b:
         return True
-    if min(len(a), len(b)) < 4:
+    if min(len(a), len(b)) < 4 or abs(len(a) - len(b)) > 1:
         return False
-    start = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-    rest_a, rest_b = a[start:], b[start:]
-    if not rest_a[1:2].isalpha() and not rest_b[1:2].isalpha():  # a letter at the end of a word
-        return False
-    if rest_a[1:] == rest_b or rest_a == rest_b[1:]:
-        return (rest_a if len(rest_a) > len(rest_b) else rest_b)[0].isalpha()
-    if rest_a[1:] == rest_b[1:]:
-        return rest_a[0].isalpha() and rest_b[0].isalpha() and start > 0 and a[start - 1].isalpha()
-    return rest_a[:2] == rest_b[1::-1] and rest_a[2:] == rest_b[2:]
+    longer, shorter = sorted((a, b), key=len, reverse=True)
+    at = next((i for i, (x, y) in enumerate(zip(longer, shorter, strict=False)) if x != y), len(shorter))
+    in_word = longer[at].isalpha() and longer[at - 1].isalpha() and at > 0
+    if len(a) != len(b):
+        return in_word and longer[at + 1 :] == shorter[at:]
+    if longer[at + 1 :] == shorter[at + 1 :]:
+        return in_word and shorter[at].isalpha() and longer[at + 1 : at + 2].isalpha()
+    return (
+        longer[at : at + 2].isalpha()
+        and longer[at : at + 2] == shorter[at : at + 2][::-1]
+        and longer[at + 2 :] == shorter[at + 2 :]
+    )
 
 
 RULES = (unused_tops, alike_names)

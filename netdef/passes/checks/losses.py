@@ -18,9 +18,9 @@ def activation_before_loss(net: Net, report: Report) -> None:
         maker = net.makers.get(node.bottoms[0])
         if maker is None or maker.type not in SQUASHING or getattr(maker.layer, "negative_slope", 0):
             continue
-        place = maker.layer.span_of("type") or maker.span
+        place = maker.layer.span_of("name")
         twice = maker.type == own
-        what = f"is a {own} already" if twice else f"takes scores of any size, and {maker.type} bends them"
+        what = f"applies a {own} itself" if twice else f"takes scores of any size, and {maker.type} bends them"
         report.add(
             codes.ACTIVATION_TWICE if twice else codes.ACTIVATION_BEFORE_LOSS,
             node.layer.span_of("bottom"),

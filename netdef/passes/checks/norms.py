@@ -19,7 +19,7 @@ def without_scale(net: Net, report: Report) -> None:
         if not all(taker.type in ("Scale", "Bias") or _multiplies(taker) for taker in takers):
             report.add(
                 codes.BATCH_NORM_WITHOUT_SCALE,
-                node.layer.span_of("type") or node.span,
+                node.layer.span_of("name"),
                 f"no Scale layer takes the top of `{node.name}`, so its channels all have mean 0 and variance 1; put "
                 "one behind it, with `bias_term: true`.",
             )
