@@ -22,7 +22,7 @@ from ..layers.bn import BNDialect
 from ..shape import Shape, show
 from . import arrays, caffemodel, hdf5
 from .dialects import adapted, in_memory
-from .stored import Entry, Stored, existing_file, foreign
+from .stored import Entry, Stored, existing_file, foreign, whole
 
 Paths = str | Path | Sequence[str | Path]
 ENDINGS = (".caffemodel", ".caffemodel.h5", ".npz", ".safetensors", ".orbax")
@@ -83,9 +83,10 @@ def save_weights(model: Any, path: str | Path, dtype: str = "float32") -> None:
 
 def read_weights(path: str | Path) -> dict[str, list[np.ndarray]]:
     """{layer: [arrays]} of a file, as it stands there."""
-    from .stored import whole
-
-    return {e.name: [whole(e, i).read() for i in range(len(e.arrays))] for e in read_entries(path) if e.arrays}
+    found = [entry for entry in read_entries(path) if entry.arrays]
+    return {
+        e.name: [_named(Path(path), lambda e=e, i=i: whole(e, i)).read() for i in range(len(e.arrays))] for e in found
+    }
 
 
 def paths_of(path: Paths) -> list[Path]:
