@@ -1,0 +1,72 @@
+"""Print a file as plain prototxt, which Caffe itself reads: imports, names, templates and loops worked out.
+
+The net alone is printed, or with --solver the solver alone, as Caffe wants them in two files; where the solver names no
+net, the name is that of the file with .prototxt.
+
+  netdef expand model.net > model.prototxt
+  netdef expand model.net --solver > solver.prototxt
+  netdef expand model.net --set width=32 -o model.prototxt
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ..language.diagnostics import Report
+from ..language.expand import expand
+from ..language.parser import parse
+from ..language.printer import print_message
+from ..language.render import render
+from ..language.source import Source, Span
+from ..language.syntax import Field, Message, Scalar
+from . import UsageError, colored
+from ._options import add_net, net_file, settings
+
+HELP = "print a file as plain prototxt for Caffe"
+NETS = ("net", "net_param", "train_net", "train_net_param")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_net(parser)
+    parser.add_argument(
+        "--solver", dest="only_solver", action="store_true", help="print the solver in place of the net"
+    )
+    parser.add_argument("-o", "--output", metavar="FILE", help="write this file instead of printing")
+
+
+def run(args: argparse.Namespace) -> int:
+    path = net_file(args)
+    report = Report()
+    document = parse(Source.read(path), report)
+    report.stop_on_errors()
+    assert document is not None  # without one there was an error
+    body = expand(document, report, settings=settings(args)).body
+    report.stop_on_errors()
+    if report.diagnostics:
+        print(render(report.in_order(), color=colored(sys.stderr)), file=sys.stderr)
+    text = print_message(solver_of(body, path) if args.only_solver else net_of(body))
+    if args.output:
+        Path(args.output).write_text(text, encoding="utf-8")
+    else:
+        sys.stdout.write(text)
+    return 0
+
+
+def net_of(body: Message) -> Message:
+    """Everything but the solver."""
+    return body._replace(fields=tuple(field for field in body.fields if field.name != "solver"))
+
+
+def solver_of(body: Message, path: str) -> Message:
+    """The fields of the solver, with the net's file.  UsageError if there is none."""
+    blocks = [field.value for field in body.fields if field.name == "solver" and isinstance(field.value, Message)]
+    if not blocks:
+        raise UsageError(f"{path}: there is no solver in this file")
+    fields = blocks[-1].fields
+    if any(field.name in NETS for field in fields):
+        return blocks[-1]
+    nowhere = Span(Source("<made>", ""), 0, 0)
+    name = Scalar("string", Path(path).with_suffix(".prototxt").name, nowhere)
+    return blocks[-1]._replace(fields=(Field("net", name, nowhere, nowhere), *fields))

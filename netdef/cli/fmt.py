@@ -1,0 +1,123 @@
+"""Give files one canonical look: .net files and prototxt, nets and solvers alike.
+
+Every comment stays, and no meaning changes; what is formatted already is left alone.  In folders, all .net and
+.prototxt files are taken.  Without a file, or with -, stdin is formatted to stdout.  Exit code 1 if --check or --diff
+finds a file that would change, 2 if a file cannot be read as one.
+
+  netdef fmt model.net
+  netdef fmt models/ --check
+  cat model.prototxt | netdef fmt
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import shutil
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..language.diagnostics import CompileError, NetdefError, Report
+from ..language.formatter import format
+from ..language.parser import parse
+from ..language.source import Source
+from . import UsageError, complain, show_faults
+from ._options import existing
+
+HELP = "give files one canonical look"
+SUFFIXES = (".net", ".prototxt")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="*", metavar="FILE", help="files and folders; - or none: stdin to stdout")
+    parser.add_argument("--check", action="store_true", help="change nothing; name the files that would change")
+    parser.add_argument("--diff", action="store_true", help="change nothing; show what would change")
+
+
+def run(args: argparse.Namespace) -> int:
+    if not args.files or args.files == ["-"]:
+        return _stdin(args)
+    changed, failed, count = 0, False, 0
+    for path in _files(args.files):
+        count += 1
+        try:
+            source = Source.read(path)
+            text = formatted(source)
+        except CompileError as error:
+            show_faults(error)
+            failed = True
+            continue
+        except NetdefError as error:
+            complain(str(error), 2)
+            failed = True
+            continue
+        if text.encode() == path.read_bytes():
+            continue
+        changed += 1
+        _report(args, str(path), source.text, text)
+        if not (args.check or args.diff):
+            _replace(path, text)
+    files = f"{count} file{'' if count == 1 else 's'}"
+    would = "would be formatted" if args.check or args.diff else "formatted"
+    print(f"{changed} of {files} {would}", file=sys.stderr)
+    return 2 if failed else int(bool(changed) and (args.check or args.diff))
+
+
+def formatted(source: Source) -> str:
+    """The canonical text of a source.  CompileError if it cannot be parsed."""
+    report = Report()
+    document = parse(source, report)
+    report.stop_on_errors()
+    assert document is not None  # without one there was an error
+    return format(document)
+
+
+def _stdin(args: argparse.Namespace) -> int:
+    source = Source("<stdin>", sys.stdin.read())
+    text = formatted(source)
+    if not (args.check or args.diff):
+        sys.stdout.write(text)
+        return 0
+    if text != source.text:
+        _report(args, "<stdin>", source.text, text)
+    return int(text != source.text)
+
+
+def _files(names: list[str]) -> Iterable[Path]:
+    """The files themselves, and those of folders in order; hidden folders are left out."""
+    for name in names:
+        path = Path(name)
+        if not path.is_dir():
+            yield Path(existing(name))
+            continue
+        found = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file())
+        found = [p for p in found if not any(part.startswith(".") for part in p.relative_to(path).parts)]
+        if not found:
+            raise UsageError(f"{name}: there are no .net and no .prototxt files in this folder")
+        yield from found
+
+
+def _report(args: argparse.Namespace, name: str, before: str, after: str) -> None:
+    if args.diff:
+        lines = difflib.unified_diff(
+            before.splitlines(keepends=True), after.splitlines(keepends=True), name, f"{name} (formatted)"
+        )
+        sys.stdout.writelines(
+            line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
+        )
+    else:
+        print(name)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file aside and put it in place, so that it is never half there."""
+    path = path.resolve()  # a link stays a link
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        aside.write_bytes(text.encode())
+        shutil.copymode(path, aside)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
