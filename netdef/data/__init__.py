@@ -1,13 +1,30 @@
 """Data layers, a file per family, and the batches that they deliver.
 
 for batch in netdef.data.batches("net.prototxt", phase="TEST"): ...     # {top: float32 array}, without end
+feed = netdef.data.Feed(net, seed=0)                                     # the same, with a position to come back to
+resident = netdef.data.on_device(feed, budget=1 << 30)                   # batches made inside a compiled function
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .base import DataLayer, Reader
+    from .device import on_device
+    from .feed import Feed
+
+# Imported when first used: name -> module.
+_LATER = {"Feed": ".feed", "on_device": ".device", "DataLayer": ".base", "Reader": ".base"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'netdef.data' has no attribute {name!r}")
+    return getattr(importlib.import_module(_LATER[name], __name__), name)
 
 
 def batches(
@@ -30,3 +47,6 @@ def batches(
             yield from feed
 
     return deliver()
+
+
+__all__ = ["DataLayer", "Feed", "Reader", "batches", "on_device"]

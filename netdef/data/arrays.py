@@ -36,9 +36,12 @@ class ArrayData(ImageLayer, type="ArrayData", block="array_data_param"):
     def shuffled(self, phase: Phase) -> bool:
         return self.shuffle and phase is Phase.TRAIN
 
-    def records(self, locate: Locate) -> _Rows:
+    def records(self, locate: Locate, first_only: bool = False) -> _Rows:
         path = self.source_path(locate, self.source, "the file of arrays")
-        return _Rows(self, path, [self._arrays(file, path) for file in self._files(path)])
+        files = self._files(path)
+        return _Rows(
+            self, path, [self._arrays(file, path, first_only) for file in (files[:1] if first_only else files)]
+        )
 
     def _files(self, path: Path) -> list[Any]:
         """What holds arrays of all names: .npz files, or {name: .npy file}."""
@@ -55,11 +58,13 @@ class ArrayData(ImageLayer, type="ArrayData", block="array_data_param"):
         tops = self.top[:-1] if self.sample_param.class_weights else self.top
         return self.array or tops
 
-    def _arrays(self, file: Any, path: Path) -> list[Any]:
+    def _arrays(self, file: Any, path: Path, headers_only: bool) -> list[Any]:
         """The arrays of the tops in one place.  NetdefError if one is missing or their lengths differ."""
         try:
             if isinstance(file, dict):
                 found = self._named({name: np.load(one, mmap_mode="r") for name, one in file.items()}, path)
+            elif headers_only:
+                found = self._named(_headers(file), file)
             else:
                 with file.open("rb") as opened, np.load(opened) as pack:
                     found = self._named(pack, file)
@@ -79,7 +84,7 @@ class ArrayData(ImageLayer, type="ArrayData", block="array_data_param"):
         return [pack[name] for name in self._names]
 
     def shapes(self, locate: Locate) -> list[Shape]:
-        records = self.records(locate)
+        records = self.records(locate, first_only=True)
         made = super().shapes(locate)
         if not records.are_images:
             made[0] = (made[0][0], *records.row_shape)
@@ -90,6 +95,19 @@ class ArrayData(ImageLayer, type="ArrayData", block="array_data_param"):
 
     def open(self, locate: Locate, *, phase: Phase, seed: int = 0, process: Process = (0, 1)) -> Reader:
         return _ArrayReader(self, locate, phase, seed, process)
+
+
+def _headers(path: Path) -> dict[str, Any]:
+    """Arrays of an .npz file by name that have the shapes and types of its own, and zeros that take no room."""
+    found = {}
+    with zipfile.ZipFile(path) as pack:
+        for name in pack.namelist():
+            with pack.open(name) as file:
+                version = np.lib.format.read_magic(file)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(file)
+            found[name.removesuffix(".npy")] = np.broadcast_to(np.zeros((), dtype), shape)
+    return found
 
 
 class _Rows(Records):

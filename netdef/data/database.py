@@ -53,10 +53,10 @@ class Data(ImageLayer, type="Data", block="data_param"):
     def color(self) -> bool | None:
         return True if self.force_encoded_color else self.transform_param.color
 
-    def records(self, locate: Locate) -> Records:
+    def records(self, locate: Locate, first_only: bool = False) -> Records:
         path = self.source_path(locate, self.source, "the database")
         database = databases.open_database(path)
-        if database.size == 0:
+        if database.is_empty:
             raise self.fault(f"the database {path} is empty.")
         return _Datums(self, database)
 
@@ -73,8 +73,12 @@ class _Key(NamedTuple):
 
 class _Datums(Records):
     def __init__(self, layer: Data, database: databases.Database):
-        self.layer, self.database, self.size = layer, database, database.size
+        self.layer, self.database = layer, database
         self._parse = messages().Datum.FromString
+
+    @property
+    def size(self) -> int:  # type: ignore[override]
+        return self.database.size
 
     def read(self, numbers: Any) -> list[tuple[bytes, bytes]]:
         return self.database.read(numbers)

@@ -13,6 +13,7 @@ import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 from weakref import WeakValueDictionary
@@ -50,9 +51,10 @@ class Database(ABC):
     def close(self) -> None:
         """Let go of the files."""
 
-    def first(self) -> tuple[bytes, bytes]:
-        """The first record."""
-        return next(iter(self.pairs()))
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no record."""
+        return next(iter(self.keys()), None) is None
 
     def read(self, numbers: Any) -> list[tuple[bytes, bytes]]:
         """Records by number, as (key, value).  One after the other is fastest; else a table of keys is made once."""
@@ -160,9 +162,13 @@ class LevelDb(Database):
         self._aside: Any = None
         try:
             self._db = plyvel.DB(str(_writable(self, path)), create_if_missing=False)
-            self.size = sum(1 for _ in self.keys())
         except plyvel.Error as error:
             raise NetdefError(f"{path} is not a readable LevelDB database ({str(error)[:160]}).") from None
+
+    @cached_property
+    def size(self) -> int:  # type: ignore[override]
+        """Counted once: LevelDB does not know it."""
+        return sum(1 for _ in self.keys())
 
     def pairs(self) -> Iterator[tuple[bytes, bytes]]:
         yield from self._db.iterator()

@@ -64,8 +64,10 @@ class ImageLayer(DataLayer):
     batch_size: int
     rand_skip: int = 0
 
-    def records(self, locate: Locate) -> Records:
-        """The records.  NetdefError if a file is missing or broken."""
+    def records(self, locate: Locate, first_only: bool = False) -> Records:
+        """The records; `first_only`: nobody will ask for more than the first one and its shape.
+
+        NetdefError if a file is missing or broken."""
         raise NotImplementedError
 
     def shuffled(self, phase: Phase) -> bool:
@@ -105,7 +107,7 @@ class ImageLayer(DataLayer):
 
     def shapes(self, locate: Locate) -> list[Shape]:
         self.transform_param.check()
-        records = self.records(locate)
+        records = self.records(locate, first_only=True)
         try:
             first = records.decode(records.read([0])[0])
         finally:

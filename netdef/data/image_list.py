@@ -73,38 +73,39 @@ class ImageData(ImageFiles, type="ImageData", block="image_data_param"):
     def shuffled(self, phase: Phase) -> bool:
         return self.shuffle
 
-    def records(self, locate: Locate) -> Records:
-        lines = self.lines(locate)
+    def records(self, locate: Locate, first_only: bool = False) -> Records:
+        path = self.source_path(locate, self.source, "the list of images")
+        lines = read_list(self, path, first_only)
 
         find = lambda i: locate(self.root_folder + lines[i][0])
         return FileRecords(self, len(lines), find, [np.array([label for _, label in lines], np.int64)])
 
-    def lines(self, locate: Locate) -> list[tuple[str, int]]:
-        """(path, label) of each line.  NetdefError naming the line without a label."""
-        path = self.source_path(locate, self.source, "the list of images")
-        return read_list(self, path)
 
-
-def read_list(layer: ImageLayer, path: Path) -> list[tuple[str, int]]:
+def read_list(layer: ImageLayer, path: Path, first_only: bool = False) -> list[tuple[str, int]]:
     """(path, label) of each line of a list; names may hold blanks.  NetdefError naming the line that has no label."""
     found = []
     try:
-        lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        with path.open(encoding="utf-8", errors="surrogateescape") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    found.append(_entry(layer, path, number, line.rstrip()))
+                    if first_only:
+                        break
     except OSError as error:
         raise layer.fault(f"the list of images {path} cannot be read ({error.strerror}).") from None
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        name, label = (line.rsplit(None, 1) + [""])[:2]
-        try:
-            found.append((name.strip(), int(label)))
-        except ValueError:
-            raise layer.fault(
-                f"{path}:{number}: a line is `path label` with a whole number at its end, not `{line[:80]}`."
-            ) from None
     if not found:
         raise layer.fault(f"the list of images {path} is empty; write `path label` on each line.")
     return found
+
+
+def _entry(layer: ImageLayer, path: Path, number: int, line: str) -> tuple[str, int]:
+    name, label = (line.rsplit(None, 1) + [""])[:2]
+    try:
+        return name.strip(), int(label)
+    except ValueError:
+        raise layer.fault(
+            f"{path}:{number}: a line is `path label` with a whole number at its end, not `{line[:80]}`."
+        ) from None
 
 
 class FileRecords(Records):

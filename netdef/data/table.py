@@ -41,7 +41,7 @@ class ImageTable(ImageFiles, type="ImageTable", block="image_table_param"):
     def shuffled(self, phase: Phase) -> bool:
         return self.shuffle and phase is Phase.TRAIN
 
-    def records(self, locate: Locate) -> Records:
+    def records(self, locate: Locate, first_only: bool = False) -> Records:
         path = self.source_path(locate, self.source, "the table of labels")
         header, rows = self._read(path)
         images = self._column(path, header, self.image_column or header[0])
