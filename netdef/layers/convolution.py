@@ -8,9 +8,10 @@ from typing import Any
 
 from ..fillers import Constant, Filler
 from ..layer import Array, Context, Example, Layer, Weight
-from ..lazy import jnp, lax
+from ..lazy import jnp
 from ..schema import param
 from ..shape import Shape, ShapeError, axis_of, count, show
+from .convolve import Slide, convolve, spread
 from .window import Engine, axis_names, per_axis, steps
 
 Pads = tuple[tuple[int, int], ...]  # before and after, for each spatial axis
@@ -72,6 +73,9 @@ class _Sliding(Layer):
             raise ShapeError(f"`{given}` is for 2 spatial axes, and the input has {axes}; give `pad`.", field=given)
         top, bottom, left, right = (value or 0 for value in sides.values())
         return ((top, bottom), (left, right))
+
+    def sliding(self, axes: int, groups: int = 1) -> Slide:
+        return Slide(self.strides(axes), self.pads(axes), self.dilations(axes), groups)
 
     def steps(self, spatial: Shape) -> Shape:
         """How many windows there are along each spatial axis."""
@@ -177,15 +181,7 @@ class Convolution(_Convolving, type="Convolution", block="convolution_param"):
     )
 
     def slide(self, x: Array, w: Array) -> Array:
-        axes = x.ndim - 2
-        return lax.conv_general_dilated(
-            x,
-            w,
-            self.strides(axes),
-            self.pads(axes),
-            rhs_dilation=self.dilations(axes),
-            feature_group_count=self.groups(x.shape[1]),
-        )
+        return convolve(x, w, self.sliding(x.ndim - 2, self.groups(x.shape[1])))
 
     def multiply_adds(self, bottoms: list[Shape], tops: list[Shape]) -> Any:
         axis = axis_of(bottoms[0], self.axis)
@@ -264,18 +260,7 @@ class Deconvolution(_Convolving, type="Deconvolution", block="convolution_param"
         return (channels, self.num_output // self.groups(channels))
 
     def slide(self, x: Array, w: Array) -> Array:
-        axes, group = x.ndim - 2, self.groups(x.shape[1])
-        per_group = w.reshape(group, -1, *w.shape[1:])  # (g, c / g, o / g, kernel...)
-        flipped = jnp.flip(jnp.swapaxes(per_group, 1, 2), range(3, w.ndim + 1))
-        return lax.conv_general_dilated(
-            x,
-            flipped.reshape(self.num_output, -1, *w.shape[2:]),
-            (1,) * axes,
-            [(e - 1 - low, e - 1 - high) for e, (low, high) in zip(self.extents(axes), self.pads(axes), strict=True)],
-            lhs_dilation=self.strides(axes),
-            rhs_dilation=self.dilations(axes),
-            feature_group_count=group,
-        )
+        return spread(x, w, self.sliding(x.ndim - 2, self.groups(x.shape[1])), self.result(x.shape[2:]))
 
     def multiply_adds(self, bottoms: list[Shape], tops: list[Shape]) -> Any:
         axis = axis_of(bottoms[0], self.axis)
@@ -310,13 +295,9 @@ class Im2col(_Sliding, type="Im2col", block="convolution_param"):
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
         axis = axis_of(x.shape, self.axis)
         axes, shape = x.ndim - axis - 1, self.infer(x.shape)
-        x = jnp.pad(x, [(0, 0)] * (axis + 1) + list(self.pads(axes)))
+        slide = self.sliding(axes)
+        x = jnp.pad(x, [(0, 0)] * (axis + 1) + list(slide.pads))
         columns = []
         for offsets in itertools.product(*map(range, self.kernel(axes))):
-            starts = [o * d for o, d in zip(offsets, self.dilations(axes), strict=True)]
-            window = [
-                slice(start, start + stride * (n - 1) + 1, stride)
-                for start, stride, n in zip(starts, self.strides(axes), shape[axis + 1 :], strict=True)
-            ]
-            columns.append(x[(..., *window)])  # (n..., c, steps...)
+            columns.append(x[(..., *slide.windows(offsets, shape[axis + 1 :]))])  # (n..., c, steps...)
         return jnp.stack(columns, axis=axis + 1).reshape(shape)
