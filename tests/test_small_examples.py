@@ -1,0 +1,105 @@
+"""The small examples learn: each is trained for a few iterations on the data that comes with it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import netdef
+from netdef.layer import LAYERS
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SHORT = {"solver.test_interval": 0, "solver.snapshot": 0, "solver.display": 5, "solver.average_loss": 5}
+
+
+def losses(name: str, folder: Path, iterations: int, **constants: object) -> list[float]:
+    """The losses that a short training shows."""
+    result = netdef.train(EXAMPLES / f"{name}.net", output=folder, max_iter=iterations, set={**SHORT, **constants})
+    return [row["loss"] for row in result.history if row["phase"] == "train"]
+
+
+@pytest.mark.parametrize(
+    ("name", "iterations", "falls_to"),
+    [
+        ("reviews_lstm", 60, 0.5),
+        ("reviews_topics", 60, 0.6),
+        ("waves_lstm", 50, 0.5),
+        ("digits_perceptron", 40, 0.5),
+        ("digits_vgg", 25, 0.8),
+    ],
+)
+def test_the_loss_falls(name: str, iterations: int, falls_to: float, tmp_path: Path) -> None:
+    shown = losses(name, tmp_path / "run", iterations)
+    assert shown[-1] < falls_to * shown[0]
+
+
+def test_a_carried_state_knows_what_stood_in_the_batch_before(tmp_path: Path) -> None:
+    without = 0.75 * np.log(2)  # three of four echoes are of bits that stood in the batch before
+    assert losses("echo_lstm", tmp_path / "with", 300)[-1] < 0.5 * without
+    assert losses("echo_lstm", tmp_path / "without", 300, stateful=False)[-1] > 0.95 * without
+
+
+def test_a_carried_state_is_in_the_snapshot(tmp_path: Path) -> None:
+    train = lambda run, **how: netdef.train(EXAMPLES / "echo_lstm.net", output=tmp_path / run, set=SHORT, **how)
+    whole = train("whole", max_iter=20)
+    train("parts", max_iter=10)
+    parts = train("parts", max_iter=20, resume=True)
+    carried = [np.asarray(run.model.weights["lstm"]["3"][...]) for run in (whole, parts)]
+    assert np.abs(carried[0]).max() > 0
+    np.testing.assert_array_equal(*carried)
+
+
+@pytest.mark.parametrize(("script", "made"), [("make_reviews", ("reviews",)), ("make_signals", ("waves", "echo"))])
+def test_the_scripts_make_the_data_that_is_shipped(script: str, made: tuple[str, ...], tmp_path: Path) -> None:
+    subprocess.run([sys.executable, EXAMPLES / f"{script}.py", tmp_path], check=True)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {f"{kind}_{part}.npz" for kind in made for part in ("train", "test")}
+    for name in names:
+        with np.load(tmp_path / name) as new, np.load(EXAMPLES / "data" / name) as shipped:
+            assert set(new.files) == set(shipped.files)
+            for array in new.files:
+                np.testing.assert_array_equal(new[array], shipped[array])
+
+
+def test_an_echo_is_a_bit_of_before() -> None:
+    with np.load(EXAMPLES / "data" / "echo_train.npz") as pack:
+        np.testing.assert_array_equal(pack["echo"][3:], pack["bit"][:-3])
+
+
+@pytest.fixture
+def balanced(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A metric of one's own, forgotten after the test."""
+    monkeypatch.setattr(LAYERS, "_classes", dict(LAYERS.known()))
+
+    class BalancedAccuracy(netdef.Layer, type="BalancedAccuracy"):
+        """The mean of the shares of yes and of no that are told right, x > 0 being yes."""
+
+        is_metric = True
+        n_bottoms = 2
+
+        def infer(self, x, label):
+            return ()
+
+        def apply(self, w, x, label, *, ctx):
+            yes, label = x.reshape(-1) > 0, label.reshape(-1) > 0
+            share = lambda right, of: jnp.sum(right & of) / jnp.maximum(jnp.sum(of), 1)
+            return (share(yes, label) + share(~yes, ~label)) / 2
+
+    return (
+        'layer { name: "balanced" type: "BalancedAccuracy" bottom: "score" bottom: "good" top: "balanced"\n'
+        "        include { phase: TEST } }\n"
+    )
+
+
+def test_a_metric_of_ones_own_is_a_class_like_any_layer(balanced: str, tmp_path: Path) -> None:
+    text = (EXAMPLES / "reviews_lstm.net").read_text().replace("data/", f"{EXAMPLES}/data/") + balanced
+    result = netdef.train(
+        text, output=tmp_path / "run", max_iter=40, set={"solver.test_interval": 40, "solver.display": 40}
+    )
+    first, last = (row["balanced"] for row in result.history if row["phase"] == "test")
+    assert 0.3 < first < 0.7 and last > 0.75
