@@ -5,7 +5,7 @@ Everything here runs a net once more, by a program of its own, so that training 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -24,12 +24,11 @@ MICRO = 0  # the batch of an iteration that is looked at, of iter_size
 
 
 def culprit(
-    net: Net, layout: Layout, state: State, fixed: tuple[Array, ...], inputs: Mapping[str, Array], key: Array
+    net: Net, layout: Layout, state: State, fixed: tuple[Array, ...], batches: Sequence[Mapping[str, Array]], key: Array
 ) -> str:
-    """Where the first number that is not finite comes from, in words; `inputs` are (iter_size, batch, ...)."""
+    """Where the first number that is not finite comes from, in words; `batches` are those of the iteration."""
     here = jax.random.fold_in(key, state.iteration)
-    for i in range(next((len(a) for a in inputs.values()), 1)):
-        batch = {name: array[i] for name, array in inputs.items()}
+    for i, batch in enumerate(batches):
         found = _first_bad(net, layout, state, fixed, batch, jax.random.fold_in(here, i))
         if found:
             return found
@@ -80,8 +79,9 @@ def strange_inputs(net: Net, feed: Feed) -> list[str]:
     for reader in feed.readers.values():
         batch |= reader.batch(reader.position if isinstance(feed, Feed) else 0)
     lines = []
+    words = _looked_up(net)
     for name, array in batch.items():
-        if array.ndim < 2 or array[0].size < 2 or "label" in name:
+        if array.ndim < 2 or array[0].size < 2 or "label" in name or name in words:
             continue
         mean, deviation = float(np.mean(array)), float(np.std(array))
         if abs(mean) > 3 + 3 * deviation or deviation > 8 or deviation < 0.01:
@@ -90,6 +90,15 @@ def strange_inputs(net: Net, feed: Feed) -> list[str]:
                 "faster from inputs of mean about 0 and deviation about 1 (transform_param has mean_value and scale)."
             )
     return lines
+
+
+def _looked_up(net: Net) -> set[str]:
+    """Blobs that reach an Embed layer: numbers of words, whose size means nothing."""
+    found: set[str] = set()
+    for node in reversed(net.layers):
+        if node.type == "Embed" or any(top.name in found for top in node.tops):
+            found.update(bottom.name for bottom in node.bottoms)
+    return found
 
 
 # What layers do, for `watch` and `debug_info`
@@ -128,7 +137,7 @@ def make_watch(net: Net, layout: Layout, solver: Any, key: Array) -> Any:
 
     def watch(run: Any, piece: Any) -> dict[str, Any]:
         last = piece.end - piece.begin - 1
-        batch = {name: array[last][MICRO] for name, array in piece.inputs.items()}
+        batch = run.batch(piece, last, MICRO)
         found = measured(run.state, run.fixed, batch)  # tracing it fills `names`
         return dict(zip(names, found, strict=True))
 
