@@ -69,7 +69,8 @@ def lines(event: events.Event) -> list[str]:
         case events.Display():
             others = {name: value for name, value in event.outputs.items() if value != event.loss}
             more = _values(others) if len(event.outputs) > 1 else ""
-            return [f"iteration {event.iteration:>6}  {_numbers(event)}" + (f"  {more}" if more else "")]
+            line = f"iteration {event.iteration:>6}  {_numbers(event)}" + (f"  {more}" if more else "")
+            return [line, *_watched(event.extra)]
         case events.Tested():
             which = f"test {event.net}" if event.nets > 1 else "test"
             return [f"iteration {event.iteration:>6}  {which}: {_values(event.outputs)}"]
@@ -87,6 +88,17 @@ def lines(event: events.Event) -> list[str]:
             where = f"; the weights are in {event.snapshot}" if event.snapshot else ""
             return [f"done: {event.iteration} iterations in {duration(event.seconds)}{early}{where}"]
     return []
+
+
+def _watched(extra: Mapping[str, Any]) -> list[str]:
+    """What the layers do, a line for each."""
+    if not extra:
+        return []
+    from ..train.diagnose import table
+
+    rows = table(extra)
+    width = max((len(layer) for layer, _ in rows), default=0)
+    return [f"    {layer:<{width}}  {_values(numbers)}" for layer, numbers in rows]
 
 
 def _started(event: events.Started) -> list[str]:

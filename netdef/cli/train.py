@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import Any
 
 from . import UsageError
-from ._options import add_net, existing, iterations, net_file, settings
+from ._options import add_net, add_state, existing, iterations, net_file, settings
 from ._phases import load_phases
 
 HELP = "train a net as its solver says"
@@ -44,12 +44,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     start.add_argument("--snapshot", "-snapshot", metavar="FILE", help="Caffe's name of --resume FILE")
     parser.add_argument("--max-iter", type=iterations, metavar="N", help="end after this many iterations")
+    trial = parser.add_mutually_exclusive_group()
+    trial.add_argument(
+        "--dry-run", action="store_true", help="two iterations, shown, tested and saved; nothing is kept"
+    )
+    trial.add_argument(
+        "--overfit",
+        type=iterations,
+        metavar="N",
+        help="learn the first N batches by heart: a net that cannot is broken",
+    )
+    parser.add_argument("--watch", action="store_true", help="show at each display what the layers do")
+    add_state(parser)
     parser.add_argument("--output", metavar="DIR", help="the run's folder (default: runs/NAME of the net)")
     caffe.add_argument("--solver", "-solver", metavar="FILE", help="the same as FILE")
 
 
 def run(args: argparse.Namespace) -> int:
-    path, changes = net_file(args), settings(args)
+    path, changes = net_file(args), settings(args) | _train_state(args)
     weights = [existing(name, "weight file") for given in args.weights or () for name in given.split(",")]
     resume = args.resume or args.snapshot or None
     if isinstance(resume, str):
@@ -73,14 +85,26 @@ def run(args: argparse.Namespace) -> int:
             output=args.output,
             set=changes,
             on_event=watch,
+            watch=args.watch,
+            overfit=args.overfit or 0,
+            dry_run=args.dry_run,
         )
-    return 130 if result.why == "interrupted" else 0
+    if result.why == "interrupted":
+        return 130
+    return 1 if args.overfit and result.why == "max_iter" else 0  # what was to be learnt was not
+
+
+def _train_state(args: argparse.Namespace) -> dict[str, Any]:
+    """Level and stages of the net that is trained, as Caffe's flags set them in the solver."""
+    level = {"solver.train_state.level": args.level} if args.level else {}
+    return level | ({"solver.train_state.stage": tuple(args.stage)} if args.stage else {})
 
 
 def again(path: str, args: argparse.Namespace) -> str:
     """The command that goes on with this run."""
-    given = {"--set": args.set, "--plugin": args.plugin}
+    given = {"--set": args.set, "--plugin": args.plugin, "--stage": args.stage}
     more = [word for flag, values in given.items() for value in values for word in (flag, value)]
+    more += ["--level", str(args.level)] if args.level else []
     more += ["--max-iter", str(args.max_iter)] if args.max_iter else []
     more += ["--output", args.output] if args.output else []
     return shlex.join(["netdef", "train", path, *more, "--resume"])
@@ -88,7 +112,7 @@ def again(path: str, args: argparse.Namespace) -> str:
 
 def _check(path: str, args: argparse.Namespace, changes: dict[str, Any]) -> None:
     """Faults of the file are told before jax is loaded."""
-    args.phase, args.level, args.stage = "TRAIN", 0, []
+    args.phase = "TRAIN"
     loaded = load_phases(path, args, changes)
     loaded.stop_on_errors()
     if loaded.nets and loaded.nets[0].solver is None:

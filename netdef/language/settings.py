@@ -77,13 +77,22 @@ def overridden(fields: list[Field], changes: Mapping[str, Any]) -> list[Field]:
     for path, value in changes.items():
         name, _, rest = path.partition(".")
         old = [field for field in fields if field.name == name]
-        if rest and old and isinstance(old[-1].value, Message):
-            inner = Message(tuple(overridden(list(old[-1].value.fields), {rest: value})), old[-1].value.span)
-            fields = [field._replace(value=inner) if field is old[-1] else field for field in fields]
+        if rest and (not old or isinstance(old[-1].value, Message)):
+            block = old[-1] if old else empty_block(name, rest, value)
+            inner = Message(tuple(overridden(list(block.value.fields), {rest: value})), block.value.span)
+            made = block._replace(value=inner)
+            fields = [made if field is block else field for field in fields] if old else [*fields, made]
             continue
         new = new_field(path, name, value, old[-1].value if old else None)
         fields = [field for field in fields if field.name != name] + [new]
     return fields
+
+
+def empty_block(name: str, rest: str, setting: Any) -> Any:
+    """A field that holds a message, for a setting inside it; its place is the setting itself."""
+    source = Source("--set", f"solver.{name}.{rest}={written_value(setting)}")
+    whole = Span(source, 0, len(source.text))
+    return Field(name, Message((), whole), whole, whole)
 
 
 def new_field(path: str, name: str, setting: Any, old: Any) -> Field:

@@ -79,5 +79,13 @@ def test_several_outputs_and_nets_are_told_apart():
     assert lines(tested) == ["iteration      1  test 1: per_class [0.5 0.5 0.5 0.5 0.5 0.5 0.5 0.5 ...]"]
 
 
+def test_what_layers_do_stands_below_the_display():
+    extra = {"watch/conv1/weight": 1.5, "watch/conv1/update": 0.001, "watch/ip/weight": 2.0}
+    assert lines(events.Display(1, 3.0, 0.1, {}, 1.0, extra))[1:] == [
+        "    conv1  weight 1.5  update 0.001",
+        "    ip     weight 2",
+    ]
+
+
 def test_durations():
     assert [duration(s) for s in (1.25, 61, 7380)] == ["1.2 s", "1 min 1 s", "2 h 3 min"]

@@ -81,6 +81,32 @@ def test_set_changes_the_solver(netdef, good, tmp_path):
     assert "lr 0.5 " in done.out
 
 
+def test_a_dry_run_keeps_nothing(netdef, good, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = netdef("train", good, "--dry-run", "--watch")
+    assert done.code == 0
+    assert "    ip " in done.out
+    assert [path.name for path in tmp_path.iterdir()] == ["good.net"]
+
+
+def test_learning_by_heart(netdef, good, tmp_path):
+    words = ["train", good, "--overfit", 1, "--output", tmp_path / "run"]
+    done = netdef(*words, "--max-iter", 5)
+    assert done.code == 1
+    assert "NOT learnt" in done.out
+    done = netdef(*words, "--max-iter", 500, "--set", "solver.base_lr=2")
+    assert done.code == 0
+    assert "by heart" in done.out
+
+
+def test_stages_choose_the_net_that_is_trained(netdef, good, tmp_path):
+    good.write_text(
+        good.read_text().replace('type: "InnerProduct"', 'type: "InnerProduct" include { stage: "on" min_level: 1 }')
+    )
+    assert netdef("train", good, "--dry-run").code == 2
+    assert netdef("train", good, "--dry-run", "--stage", "on", "--level", 1).code == 0
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
