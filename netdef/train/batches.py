@@ -1,7 +1,8 @@
 """Batches for several iterations at a time, put on the device while the piece before them runs.
 
-A piece for n <= k iterations comes as {blob: (k, iter_size, batch, ...)}, of which the first n are filled, with the
-position of the data after it: what a snapshot taken there needs.
+A piece for n <= k iterations comes as a pytree of arrays with the axes (k, iter_size) in front, of which the first n
+are filled, with the position of the data after it: what a snapshot taken there needs.  What is stacked are batches
+{blob: array}, or, where the records are on the device already, plans that say which of them make a batch.
 """
 
 from __future__ import annotations
@@ -13,22 +14,20 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ..data.feed import Feed
-
 
 class Piece(NamedTuple):
     """The input of one dispatch."""
 
     begin: int
     end: int
-    inputs: dict[str, Any]
+    items: Any
     position: dict[str, Any]  # of the feed after it
 
 
 class Batches:
     """An iterator of pieces.  Batches are drawn by one thread, one piece ahead."""
 
-    def __init__(self, feed: Feed, pieces: Iterator[tuple[int, int]], k: int, iter_size: int):
+    def __init__(self, feed: Any, pieces: Iterator[tuple[int, int]], k: int, iter_size: int):
         self._feed, self._pieces, self._k, self._iter_size = feed, pieces, k, iter_size
         self._place: Callable[[Any], Any] = jax.device_put
         self._pool = ThreadPoolExecutor(1, "netdef-batches")
@@ -50,10 +49,10 @@ class Batches:
             return None
         begin, end = bounds
         drawn = [next(self._feed) for _ in range((end - begin) * self._iter_size)]
-        stacked = {name: self._stack([batch[name] for batch in drawn]) for name in drawn[0]}
+        stacked = jax.tree.map(lambda *arrays: self._stack(arrays), *drawn)
         return Piece(begin, end, self._place(stacked), self._feed.state())
 
-    def _stack(self, arrays: list[Any]) -> Any:
+    def _stack(self, arrays: tuple[Any, ...]) -> Any:
         whole = np.zeros((self._k * self._iter_size, *arrays[0].shape), arrays[0].dtype)
         for i, array in enumerate(arrays):
             whole[i] = array

@@ -33,7 +33,7 @@ from .events import Display, Event, Finished, Interrupted, Notice, Snapshotted, 
 from .metrics import Recorder, plain
 from .params import Layout
 from .plan import Plan
-from .step import BAD_LOSS, GOOD, Metrics, State
+from .step import BAD_LOSS, GOOD, Metrics, State, Unpack
 from .testing import Tester
 
 IN_FLIGHT = 2  # dispatches that may be under way before the host waits for the oldest
@@ -62,6 +62,9 @@ class Run:
     fixed: tuple[Array, ...]
     state: State
     feed: Feed
+    source: Any  # where batches are drawn from: the feed, or what stands before it
+    unpack: Unpack | None  # makes batches of what is drawn, if these are not batches
+    table: Any  # the records, if they are on the device
     testers: list[Tester]
     plan: Plan
     stages: list[tuple[int | None, str, Dispatch]]  # (first iteration of the next one, what to say of it, its dispatch)
@@ -94,6 +97,11 @@ class Run:
         if isinstance(event, (Display, Tested)):
             self.recorder.add(event, self.clock.total())
         self.on_event(event)
+
+    def batch(self, piece: Piece, i: int, micro: int) -> dict[str, Array]:
+        """One batch of a piece: {blob: array}."""
+        item = jax.tree.map(lambda a: a[i][micro], piece.items)
+        return dict(self.unpack(self.table, item) if self.unpack else item)
 
     def weights(self) -> dict[Any, Array]:
         """The arrays that are tested and given back, by owner: averages, where the solver makes them."""
@@ -146,7 +154,7 @@ class Clock:
 def run_to_end(run: Run) -> tuple[str, Path | None]:
     """Train until the plan's end or until stopped; gives why it ended and the last snapshot."""
     run.clock = Clock()
-    batches = Batches(run.feed, run.plan.pieces(run.iteration, run.k), run.k, run.solver.iter_size)
+    batches = Batches(run.source, run.plan.pieces(run.iteration, run.k), run.k, run.solver.iter_size)
     try:
         with _stopping(run):
             for piece in batches:
@@ -168,7 +176,7 @@ def _dispatch(run: Run, piece: Piece) -> None:
     step = _stage(run, piece.begin)
     show = run.plan.display_at(piece.end - 1)
     extra = run.look_at(run, piece) if show and run.look_at else {}
-    run.state, metrics = step(run.state, run.fixed, piece.inputs, np.int32(piece.end - piece.begin))
+    run.state, metrics = step(run.state, run.fixed, piece.items, np.int32(piece.end - piece.begin), run.table)
     if run.clock.waiting:
         run.clock.restart(piece.begin)  # the first dispatch returns when compiling is over
     run.under_way.append(UnderWay(metrics, show, piece, extra))
@@ -224,8 +232,8 @@ def _refuse(run: Run, bad: int, iteration: int, loss: float, piece: Piece) -> No
     """Stop at an iteration whose loss or gradient is not finite, with the first layer that went bad."""
     what = f"the loss is {loss}" if bad == BAD_LOSS else "the gradient is not finite"
     kept = f"the last good snapshot is {run.saved}" if run.saved else "no snapshot was taken before"
-    inputs = {name: array[iteration - piece.begin] for name, array in piece.inputs.items()}
-    where = culprit(run.net, run.layout, run.state, run.fixed, inputs, run.key)
+    batches = [run.batch(piece, iteration - piece.begin, i) for i in range(run.solver.iter_size)]
+    where = culprit(run.net, run.layout, run.state, run.fixed, batches, run.key)
     raise NetdefError(
         f"iteration {iteration}: {what}; {where}. Training stopped, and {kept}. A smaller base_lr, clip_gradients, or "
         "a look at the input's scale most often helps."

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..data.device import Resident, on_device
 from ..data.feed import Feed
 from ..graph import Net
 from ..language.diagnostics import NetdefError
@@ -26,12 +27,13 @@ from .nets import Nets
 from .nodes import frozen, in_half
 from .params import Layout, arrays_of, layout, put_arrays
 from .plan import Plan
-from .step import State, batch_shapes, initial, loops_well, make_run, make_single, make_step
+from .step import State, Unpack, batch_shapes, initial, loops_well, make_run, make_single, make_step
 from .testing import Tester
 
 LONG_STEP = {"cpu": 2e8, "gpu": 2e10, "tpu": 2e10}  # multiply-adds of a step that needs no company in its dispatch
 MOST_STEPS = 64  # of one dispatch
 MOST_BYTES = 64 << 20  # of the batches of one dispatch
+MOST_RECORDS = {"cpu": 256 << 20, "gpu": 4 << 30}  # bytes of all records of a data set that is kept on the device
 
 
 def prepare(
@@ -46,9 +48,11 @@ def prepare(
     parts = layout(net)
     key = jax.random.fold_in(jax.random.key(seed), 0)
     feed = Feed(net, seed=seed)
+    resident = _resident(feed, solver)
+    unpack = resident.make if resident else None
     state, fixed = first_state(solver, model, parts), arrays_of(model, parts.fixed)
-    step = make_step(net, solver, parts, key)
     k = most or _steps_per_dispatch(net, solver)
+    step = make_step(net, solver, parts, key)
     k = k if k == 1 or loops_well(step, state, fixed, batch_shapes(net, solver.iter_size)) else 1
     batches = solver.test_iter or (0,) * len(tests)
     testers = [Tester(test, n, seed, net) for test, n in zip(tests, batches, strict=False)]
@@ -60,9 +64,12 @@ def prepare(
         fixed=fixed,
         state=state,
         feed=feed,
+        source=resident or feed,
+        unpack=unpack,
+        table=resident.table if resident else None,
         testers=testers,
         plan=Plan(solver, end, bool(testers), tuple(s.until for s in solver.stages if s.until)),
-        stages=_stages(net, solver, parts, key, make_run if k > 1 else make_single),
+        stages=_stages(net, solver, parts, key, unpack, make_run if k > 1 else make_single),
         watched=watches(solver, tests),
         k=k,
         seed=seed,
@@ -72,7 +79,17 @@ def prepare(
     )
 
 
-def _stages(net: Net, solver: Solver, parts: Layout, key: Array, make: Any) -> list[tuple[int | None, str, Any]]:
+def _resident(feed: Feed, solver: Solver) -> Resident | None:
+    """The records on the device, where they fit and the run goes through them more than once."""
+    size, drawn = feed.size, solver.max_iter * solver.iter_size * (feed.batch_size or 0)
+    if not size or drawn < 2 * size:
+        return None
+    return on_device(feed, MOST_RECORDS.get(jax.default_backend(), MOST_RECORDS["gpu"]))
+
+
+def _stages(
+    net: Net, solver: Solver, parts: Layout, key: Array, unpack: Unpack | None, make: Any
+) -> list[tuple[int | None, str, Any]]:
     """The dispatch of each stage; one for the whole run where the solver has no stages."""
     made = []
     for stage in solver.stages or (Stage(),):
@@ -81,7 +98,7 @@ def _stages(net: Net, solver: Solver, parts: Layout, key: Array, make: Any) -> l
         active = tuple(t.owner in trained for t in parts.trained)
         still = len({t.owner.layer for t in parts.trained} - {owner.layer for owner in trained})
         words = f"stage {len(made) + 1}: {still} layers frozen" if solver.stages else ""
-        made.append((stage.until, words, make(make_step(here, solver, parts, key, active))))
+        made.append((stage.until, words, make(make_step(here, solver, parts, key, active, unpack))))
     return made
 
 

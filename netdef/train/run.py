@@ -126,7 +126,7 @@ def run_nets(
 
 
 def _learn_by_heart(run: Run, batches: int) -> Learning:
-    run.feed = Repeated(run.feed, batches * run.solver.iter_size)
+    run.source = Repeated(run.source, batches * run.solver.iter_size)
     return Learning(batches)
 
 

@@ -8,6 +8,7 @@ finite changes nothing but `bad`, and the iterations after it do nothing: the st
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -51,7 +52,9 @@ class Metrics(NamedTuple):
     iteration: Array  # updates made
 
 
-Step = Callable[[State, tuple[Array, ...], Mapping[str, Array]], tuple[State, Metrics]]
+Items = Any  # a pytree of arrays with a leading axis of iter_size: batches, or what `unpack` makes batches of
+Unpack = Callable[[Any, Items], Mapping[str, Array]]  # (table of all records, item) -> {blob: array}
+Step = Callable[..., tuple[State, Metrics]]
 
 
 def initial(solver: Solver, trained: tuple[Array, ...], kept: tuple[Array, ...]) -> State:
@@ -81,10 +84,19 @@ def _count(shape: Any) -> int:
     return size
 
 
-def make_step(net: Net, solver: Solver, layout: Layout, key: Array, active: Sequence[bool] = ()) -> Step:
-    """The step of a net: (state, fixed arrays, {blob: (iter_size, ...)}) -> (state, metrics).  Not yet jitted.
+def make_step(
+    net: Net,
+    solver: Solver,
+    layout: Layout,
+    key: Array,
+    active: Sequence[bool] = (),
+    unpack: Unpack | None = None,
+) -> Step:
+    """The step of a net: (state, fixed arrays, items, table) -> (state, metrics).  Not yet jitted.
 
-    `active` says of each trained array whether this step moves it (a stage of a run freezes some); none given: all."""
+    `active` says of each trained array whether this step moves it (a stage of a run freezes some); none given: all.
+    `unpack` makes the batch of an item where the data are on the device, in `table`; without it an item is the batch.
+    """
     names = shown_outputs(net)
     moves = tuple(active) or (True,) * len(layout.trained)
 
@@ -96,10 +108,11 @@ def make_step(net: Net, solver: Solver, layout: Layout, key: Array, active: Sequ
 
     gradient = jax.value_and_grad(objective, has_aux=True)
 
-    def step(state: State, fixed: tuple[Array, ...], inputs: Mapping[str, Array]) -> tuple[State, Metrics]:
+    def step(state: State, fixed: tuple[Array, ...], items: Items, table: Any = None) -> tuple[State, Metrics]:
+        batch = partial(unpack, table) if unpack else (lambda item: item)
         here = jax.random.fold_in(key, state.iteration)
         moving = tuple(w for w, moved in zip(state.trained, moves, strict=True) if moved)
-        loss, grads, kept, outputs = _accumulate(gradient, solver.iter_size, moving, state, fixed, inputs, here)
+        loss, grads, kept, outputs = _accumulate(gradient, solver.iter_size, moving, state, fixed, items, batch, here)
         bad = jnp.where(state.bad == GOOD, _verdict(loss, grads), state.bad)
         losses = state.losses.at[state.iteration % solver.average_loss].set(loss)
         smoothed = jnp.nanmean(losses)
@@ -135,11 +148,11 @@ def _averaged(solver: Solver, state: State, trained: Sequence[Array]) -> tuple[A
 
 
 def _accumulate(
-    gradient: Any, n: int, moving: Any, state: State, fixed: Any, inputs: Any, key: Array
+    gradient: Any, n: int, moving: Any, state: State, fixed: Any, items: Items, batch: Callable[[Any], Any], key: Array
 ) -> tuple[Array, Any, Any, Any]:
     """(mean loss, sum of gradients, what layers keep, outputs of the last batch) over `n` batches."""
     if n == 1:
-        only = {name: array[0] for name, array in inputs.items()}
+        only = batch(jax.tree.map(lambda a: a[0], items))
         (loss, (kept, outputs)), grads = gradient(
             moving, state.trained, state.kept, fixed, only, jax.random.fold_in(key, 0)
         )
@@ -147,16 +160,18 @@ def _accumulate(
 
     def one(carry: Any, item: Any) -> tuple[Any, None]:
         total, sums, kept, _ = carry
-        i, batch = item
-        (loss, (kept, outputs)), grads = gradient(moving, state.trained, kept, fixed, batch, jax.random.fold_in(key, i))
+        i, packed = item
+        (loss, (kept, outputs)), grads = gradient(
+            moving, state.trained, kept, fixed, batch(packed), jax.random.fold_in(key, i)
+        )
         return (total + loss, jax.tree.map(jnp.add, sums, grads), kept, outputs), None
 
-    first = {name: array[0] for name, array in inputs.items()}
+    first = batch(jax.tree.map(lambda a: a[0], items))
     shapes = jax.eval_shape(gradient, moving, state.trained, state.kept, fixed, first, key)[0][1][1]
     zeros = jax.tree.map(jnp.zeros_like, moving)
     empty = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
     start = (jnp.float32(0), zeros, state.kept, empty)
-    (total, sums, kept, outputs), _ = jax.lax.scan(one, start, (jnp.arange(n), dict(inputs)))
+    (total, sums, kept, outputs), _ = jax.lax.scan(one, start, (jnp.arange(n), items))
     return total / n, sums, kept, outputs
 
 
@@ -218,16 +233,15 @@ def local_rate(solver: Solver, lr_mult: float, rate: Array, momentum: Array, g: 
 
 
 def make_run(step: Step) -> Callable[..., tuple[State, Metrics]]:
-    """Several steps in one dispatch, jitted with donated state: (state, fixed, {blob: (k, iter_size, ...)}, n) does
-    the first n of k.  One compiled loop serves every n, so that results do not depend on where a run was cut into
-    pieces."""
+    """Several steps in one dispatch, jitted with donated state: (state, fixed, items, n, table), items with an axis k
+    before that of iter_size, does the first n of k.  One compiled loop serves every n, so that results do not depend on
+    where a run was cut into pieces."""
 
-    def run(state: State, fixed: tuple[Array, ...], inputs: Mapping[str, Array], n: Array) -> tuple[State, Metrics]:
-        take = lambda i: {name: jax.lax.dynamic_index_in_dim(a, i, keepdims=False) for name, a in inputs.items()}
-        shapes = jax.eval_shape(step, state, fixed, take(0))[1]
+    def run(state: State, fixed: tuple[Array, ...], items: Items, n: Array, table: Any = None) -> tuple[State, Metrics]:
+        take = lambda i: jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, i, keepdims=False), items)
+        shapes = jax.eval_shape(step, state, fixed, take(0), table)[1]
         empty = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-
-        return jax.lax.fori_loop(0, n, lambda i, carry: step(carry[0], fixed, take(i)), (state, empty))
+        return jax.lax.fori_loop(0, n, lambda i, carry: step(carry[0], fixed, take(i), table), (state, empty))
 
     return jax.jit(run, donate_argnums=0)
 
@@ -248,7 +262,7 @@ def loops_well(step: Step, *arguments: Any) -> bool:
 def make_single(step: Step) -> Callable[..., tuple[State, Metrics]]:
     """As `make_run` for k = 1, without a loop around the step: for steps that are long anyway."""
 
-    def run(state: State, fixed: tuple[Array, ...], inputs: Mapping[str, Array], n: Array) -> tuple[State, Metrics]:
-        return step(state, fixed, {name: a[0] for name, a in inputs.items()})
+    def run(state: State, fixed: tuple[Array, ...], items: Items, n: Array, table: Any = None) -> tuple[State, Metrics]:
+        return step(state, fixed, jax.tree.map(lambda a: a[0], items), table)
 
     return jax.jit(run, donate_argnums=0)

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..data.device import on_device
 from ..data.feed import Feed
 from ..forward import forward
 from ..graph import Net, Owner
@@ -21,6 +22,9 @@ from ..layer import Array
 from ..model import Model, owned
 from ..shape import show
 from .step import shown_outputs
+
+
+MOST_RECORDS = 128 << 20  # bytes of test data that are kept on the device
 
 
 class Scores(NamedTuple):
@@ -43,14 +47,17 @@ class Tester:
         if len(self._source) < len(self._owners):
             model = Model(net, seed)
             self._own = {o: model.weights[o.layer][str(o.index)][...] for o, _ in self._owners if o not in self._source}
-        self.feed = Feed(net, seed=seed, place=jax.device_put)
+        self.feed = Feed(net, seed=seed)
+        self.resident = on_device(self.feed, MOST_RECORDS)
+        self._table = self.resident.table if self.resident else None
         self._key = jax.random.fold_in(jax.random.key(seed), 1)
         self._add = jax.jit(self._one, donate_argnums=1)
         if batches == 0:
             self.batches = _whole_pass(net, self.feed)
 
-    def _one(self, weights: list[Array], sums: Any, inputs: Mapping[str, Array], key: Array) -> Any:
+    def _one(self, weights: list[Array], sums: Any, item: Any, key: Array, table: Any) -> Any:
         """Sums with one more batch, and what the layers kept."""
+        inputs = self.resident.make(table, item) if self.resident else item
         named = dict(zip((owner for owner, _ in self._owners), weights, strict=True))
         outcome = forward(self.net, named, inputs, key)
         shown = {name: outcome.blobs[name] for name in shown_outputs(self.net)}
@@ -65,7 +72,8 @@ class Tester:
         sums: Any = (jnp.float32(0), {name: jnp.zeros(shape or (), jnp.float32) for name, shape in shapes.items()})
         images = 0
         for i in range(self.batches):
-            sums, arrays = self._add(arrays, sums, next(self.feed), jax.random.fold_in(key, i))
+            item = next(self.resident or self.feed)
+            sums, arrays = self._add(arrays, sums, item, jax.random.fold_in(key, i), self._table)
             images += self.feed.batch_size or 1
         loss, outputs = jax.device_get(sums)
         return Scores(float(loss) / self.batches, {n: np.asarray(v) / self.batches for n, v in outputs.items()}, images)

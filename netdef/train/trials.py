@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..data.feed import Feed
 from ..language.diagnostics import NetdefError
 from ..policies.exp import Exp
 from ..solver import Solver
@@ -46,13 +45,12 @@ def by_heart(nets: Nets) -> Nets:
     return with_solver(quiet, early_stopping=None, snapshot_best=None, display=nets.solver.display or 20, **fields)
 
 
-class Repeated(Feed):
-    """A feed that gives the first few batches of another again and again."""
+class Repeated:
+    """A source of batches that gives the first few of another again and again."""
 
-    def __init__(self, feed: Feed, count: int):
-        self._feed, self._at = feed, 0
-        self.readers, self.phase = feed.readers, feed.phase
-        self._batches = [next(feed) for _ in range(count)]
+    def __init__(self, source: Any, count: int):
+        self._batches = [next(source) for _ in range(count)]
+        self._at = 0
 
     def __next__(self) -> Any:
         batch = self._batches[self._at % len(self._batches)]
@@ -60,13 +58,8 @@ class Repeated(Feed):
         return batch
 
     def state(self) -> dict[str, Any]:
+        """Nothing: such a run takes no snapshots."""
         return {}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        raise NetdefError("a run that learns a few batches by heart is not resumed; start it again.")
-
-    def close(self) -> None:
-        self._feed.close()
 
 
 @dataclass
