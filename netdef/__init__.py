@@ -15,6 +15,7 @@ from .language.diagnostics import CompileError, Diagnostic, NetdefError
 
 if TYPE_CHECKING:
     from . import data
+    from .deploy import deploy
     from .layer import Context, Example, Layer, Weight
     from .model import Model, compile
     from .schema import param
@@ -27,6 +28,7 @@ _LATER = {
     "compile": ".model",
     "Model": ".model",
     "train": ".train",
+    "deploy": ".deploy",
     "Layer": ".layer",
     "Weight": ".layer",
     "Example": ".layer",
@@ -54,6 +56,7 @@ __all__ = [
     "Weight",
     "compile",
     "data",
+    "deploy",
     "load",
     "param",
     "train",

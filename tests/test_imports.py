@@ -19,7 +19,7 @@ RANKS = {
     **dict.fromkeys(["layers", "solvers", "policies", "data", "fillers"], 3),
     **dict.fromkeys(["passes"], 4),
     **dict.fromkeys(["compiler", "forward", "model"], 5),
-    **dict.fromkeys(["train", "predict", "summary", "explain", "interop"], 6),
+    **dict.fromkeys(["train", "predict", "summary", "deploy", "draw", "explain", "interop"], 6),
     **dict.fromkeys(["cli", "__main__", "__init__"], 7),
 }
 SIBLINGS = {("layers", "fillers"), ("data", "fillers"), ("data", "layers")}  # who of rank 3 may use whom
@@ -31,6 +31,8 @@ HEAVY = {"jax", "jaxlib", "flax", "optax", "orbax", "numpy", "h5py", "lmdb", "pl
 LIGHT_UNITS = {unit for unit, rank in RANKS.items() if rank <= 4} | {
     "compiler",
     "summary",
+    "deploy",
+    "draw",
     "explain",
     "__init__",
     "cli",

@@ -20,7 +20,11 @@ from .. import __version__
 from ..language.diagnostics import CompileError, NetdefError
 from ..language.spelling import nearest
 
-COMMANDS = ("train", "test", "predict", "features", "check", "summary", "expand", "fmt", "explain", "data", "devices")
+COMMANDS = (
+    *("train", "test", "predict", "features"),
+    *("check", "summary", "expand", "fmt", "deploy", "explain"),
+    *("data", "devices"),
+)
 ALIASES = {"device_query": "devices"}  # Caffe's names
 
 ABOUT = """\

@@ -91,7 +91,9 @@ def steps_after_the_end(net: Net, report: Report) -> None:
 def solver_fields_without_effect(net: Net, report: Report) -> None:
     """Fields of the solver that matter only together with another."""
     solver = net.solver
-    for field, (other, condition) in NEEDS.items() if solver is not None else ():
+    if solver is None:
+        return
+    for field, (other, condition) in NEEDS.items():
         value = getattr(solver, other, None)
         if solver.given(field) and (not value or value == "fixed"):
             report.add(codes.NO_EFFECT, solver.span_of(field), f"`{field}` has an effect only where {condition}.")
