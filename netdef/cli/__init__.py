@@ -22,8 +22,8 @@ from ..language.spelling import nearest
 
 COMMANDS = (
     *("train", "test", "predict", "features"),
-    *("check", "summary", "expand", "fmt", "deploy", "explain"),
-    *("data", "devices"),
+    *("check", "summary", "expand", "fmt", "deploy", "draw", "explain"),
+    *("convert", "data", "devices"),
 )
 ALIASES = {"device_query": "devices"}  # Caffe's names
 

@@ -23,9 +23,10 @@ from ..model import owned
 from ..shape import show
 from ..solver import SOLVERS, Solver
 from . import caffemodel, hdf5
+from .aside import written_aside
 from .dialects import in_memory
 from .stored import Entry, Stored, existing_file
-from .weights import Loaded, same_shape, write_weights, written_aside
+from .weights import Loaded, same_shape, write_weights
 
 if TYPE_CHECKING:
     from ..train.loop import Run

@@ -5,8 +5,6 @@ Source: BVLC/caffe src/caffe/net.cpp, CopyTrainedLayersFrom.
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from ..layer import Weight
 from ..layers.bn import BNDialect
 from ..shape import Shape, show
 from . import arrays, caffemodel, hdf5
+from .aside import written_aside
 from .dialects import adapted, in_memory
 from .stored import Entry, Stored, existing_file, foreign, whole
 
@@ -276,26 +275,3 @@ def _numbers(path: Path, ending: str, dtype: str) -> Any:
 def _shared(net: Net) -> frozenset[tuple[str, int]]:
     """The places whose array stands with another layer."""
     return frozenset((n.name, i) for n in net.layers for i, o in enumerate(n.owners) if o != Owner(n.name, i))
-
-
-def written_aside(path: Path, write: Callable[[Path], None]) -> None:
-    """Have a file or folder written under another name, and give it its own when it is whole.  NetdefError if it
-    cannot be."""
-    aside = path.with_name(f".{path.name}.writing")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(aside)
-        old = path.with_name(f"{path.name}~")
-        if path.is_dir():  # which nothing can replace in one step
-            path.rename(old)
-        try:
-            os.replace(aside, path)
-        except OSError:
-            if old.is_dir():
-                old.rename(path)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise NetdefError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True) if aside.is_dir() else aside.unlink(missing_ok=True)
