@@ -135,6 +135,7 @@ class Solver(Block):
 
     # Which layers are trained, from what, and in what precision
     freeze: tuple[str, ...] = param("Names of frozen layers, as regular expressions for the whole name.", default=())
+    cache_frozen: bool = param("Compute the outputs of frozen layers next to the data once a record.", default=True)
     stages: tuple[Stage, ...] = param("Stretches of the run in which some layers are frozen.", default=())
     reuse: tuple[Reuse, ...] = param("Weights of other nets to start from.", default=())
     ema: float | None = param(

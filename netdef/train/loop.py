@@ -57,22 +57,25 @@ class Run:
 
     solver: Solver
     net: Net
+    working: Net  # what the steps compute: the net, or what is left of it above cached layers
     model: Model
     layout: Layout
     fixed: tuple[Array, ...]
     state: State
     feed: Feed
     source: Any  # where batches are drawn from: the feed, or what stands before it
-    unpack: Unpack | None  # makes batches of what is drawn, if these are not batches
-    table: Any  # the records, if they are on the device
     testers: list[Tester]
     plan: Plan
-    stages: list[tuple[int | None, str, Dispatch]]  # (first iteration of the next one, what to say of it, its dispatch)
-    k: int  # steps of one dispatch at most
     seed: int
     key: Array
     folder: Path
     on_event: Callable[[Event], Any]
+    most: int = 1  # steps of one dispatch that the host allows
+    k: int = 1  # steps of one dispatch at most
+    # of each stage: the first iteration of the next one, what to say of it, its dispatch
+    stages: list[tuple[int | None, str, Dispatch]] = field(default_factory=list)
+    unpack: Unpack | None = None  # makes batches of what is drawn, if these are not batches
+    table: Any = None  # the records, or their features, if they are on the device
     iteration: int = 0
     position: dict[str, Any] = field(default_factory=dict)  # of the data after `iteration`
     saved: Path | None = None
@@ -233,7 +236,7 @@ def _refuse(run: Run, bad: int, iteration: int, loss: float, piece: Piece) -> No
     what = f"the loss is {loss}" if bad == BAD_LOSS else "the gradient is not finite"
     kept = f"the last good snapshot is {run.saved}" if run.saved else "no snapshot was taken before"
     batches = [run.batch(piece, iteration - piece.begin, i) for i in range(run.solver.iter_size)]
-    where = culprit(run.net, run.layout, run.state, run.fixed, batches, run.key)
+    where = culprit(run.working, run.layout, run.state, run.fixed, batches, run.key)
     raise NetdefError(
         f"iteration {iteration}: {what}; {where}. Training stopped, and {kept}. A smaller base_lr, clip_gradients, or "
         "a look at the input's scale most often helps."

@@ -16,18 +16,18 @@ from ..data.feed import Feed
 from ..graph import Net
 from ..language.diagnostics import NetdefError
 from ..language.spelling import nearest
-from ..layer import Array
 from ..model import Model
 from ..solver import Precision, Reuse, Solver, Stage
 from . import snapshot
 from .control import watches
 from .events import Event
+from .features import cache, prefix_of
 from .loop import Run
 from .nets import Nets
 from .nodes import frozen, in_half
 from .params import Layout, arrays_of, layout, put_arrays
 from .plan import Plan
-from .step import State, Unpack, batch_shapes, initial, loops_well, make_run, make_single, make_step
+from .step import State, batch_shapes, initial, loops_well, make_run, make_single, make_step
 from .testing import Tester
 
 LONG_STEP = {"cpu": 2e8, "gpu": 2e10, "tpu": 2e10}  # multiply-adds of a step that needs no company in its dispatch
@@ -48,58 +48,83 @@ def prepare(
     parts = layout(net)
     key = jax.random.fold_in(jax.random.key(seed), 0)
     feed = Feed(net, seed=seed)
-    resident = _resident(feed, solver)
-    unpack = resident.make if resident else None
     state, fixed = first_state(solver, model, parts), arrays_of(model, parts.fixed)
-    k = most or _steps_per_dispatch(net, solver)
-    step = make_step(net, solver, parts, key)
-    k = k if k == 1 or loops_well(step, state, fixed, batch_shapes(net, solver.iter_size)) else 1
     batches = solver.test_iter or (0,) * len(tests)
     testers = [Tester(test, n, seed, net) for test, n in zip(tests, batches, strict=False)]
-    return Run(
+    run = Run(
         solver=solver,
         net=net,
+        working=net,
         model=model,
         layout=parts,
         fixed=fixed,
         state=state,
         feed=feed,
-        source=resident or feed,
-        unpack=unpack,
-        table=resident.table if resident else None,
+        source=feed,
         testers=testers,
         plan=Plan(solver, end, bool(testers), tuple(s.until for s in solver.stages if s.until)),
-        stages=_stages(net, solver, parts, key, unpack, make_run if k > 1 else make_single),
         watched=watches(solver, tests),
-        k=k,
         seed=seed,
         key=key,
         folder=folder,
         on_event=on_event,
+        most=most or MOST_STEPS,
     )
+    resident = _resident(feed, solver)
+    if resident is not None:
+        run.source, run.unpack, run.table = resident, resident.make, resident.table
+    _make_stages(run)
+    return run
+
+
+def cache_features(run: Run) -> str:
+    """Have a run train from the outputs of its frozen layers, where that is possible and worth it; says so, or nothing.
+
+    The weights must be those of the run by now."""
+    solver, split = run.solver, prefix_of(run.net) if run.solver.cache_frozen else None
+    if split is None or not _many_rounds(run.feed, solver):
+        return ""
+    budget = MOST_RECORDS.get(jax.default_backend(), MOST_RECORDS["gpu"])
+    made = cache(run.net, split, run.feed, run.weights(), budget)
+    if made is None:
+        return ""
+    run.working, source = made
+    run.source, run.unpack, run.table = source, source.make, source.table
+    _make_stages(run)
+    size = sum(rows.nbytes for rows in source.table.values())
+    first, last = split.prefix[0].name, split.prefix[-1].name
+    return f"`{first}` to `{last}` are frozen: computed once for {run.feed.size} records ({size / 1e6:.1f} MB)"
+
+
+def _many_rounds(feed: Feed, solver: Solver) -> bool:
+    """Whether the run goes through the data more than once; by the file alone, so that a resumed run does the same."""
+    drawn = solver.max_iter * solver.iter_size * (feed.batch_size or 0)
+    return bool(feed.size) and drawn >= 2 * (feed.size or 0)
 
 
 def _resident(feed: Feed, solver: Solver) -> Resident | None:
     """The records on the device, where they fit and the run goes through them more than once."""
-    size, drawn = feed.size, solver.max_iter * solver.iter_size * (feed.batch_size or 0)
-    if not size or drawn < 2 * size:
+    if not _many_rounds(feed, solver):
         return None
     return on_device(feed, MOST_RECORDS.get(jax.default_backend(), MOST_RECORDS["gpu"]))
 
 
-def _stages(
-    net: Net, solver: Solver, parts: Layout, key: Array, unpack: Unpack | None, make: Any
-) -> list[tuple[int | None, str, Any]]:
-    """The dispatch of each stage; one for the whole run where the solver has no stages."""
-    made = []
+def _make_stages(run: Run) -> None:
+    """Set the dispatch of each stage (one for the whole run where there are none), and how many steps one makes."""
+    net, solver, parts = run.working, run.solver, run.layout
+    run.k = min(run.most, _steps_per_dispatch(net, solver))
+    if run.k > 1:
+        step = make_step(net, solver, parts, run.key)
+        run.k = run.k if loops_well(step, run.state, run.fixed, batch_shapes(net, solver.iter_size)) else 1
+    run.stages = []
     for stage in solver.stages or (Stage(),):
         here = frozen(net, stage.freeze)
         trained = {t.owner for t in layout(here).trained}
         active = tuple(t.owner in trained for t in parts.trained)
         still = len({t.owner.layer for t in parts.trained} - {owner.layer for owner in trained})
-        words = f"stage {len(made) + 1}: {still} layers frozen" if solver.stages else ""
-        made.append((stage.until, words, make(make_step(here, solver, parts, key, active, unpack))))
-    return made
+        words = f"stage {len(run.stages) + 1}: {still} layers frozen" if solver.stages else ""
+        step = make_step(here, solver, parts, run.key, active, run.unpack)
+        run.stages.append((stage.until, words, (make_run if run.k > 1 else make_single)(step)))
 
 
 def first_state(solver: Solver, model: Model, parts: Layout) -> State:

@@ -24,7 +24,7 @@ from .loop import Run, run_to_end
 from .metrics import Recorder
 from .nets import Nets, nets_of
 from .params import put_arrays
-from .prepare import prepare, restore, start_from
+from .prepare import cache_features, prepare, restore, start_from
 from .testing import refuse_inputs
 from .trials import Learning, Repeated, by_heart, dry
 
@@ -101,10 +101,6 @@ def run_nets(
     seed = read.state["seed"] if read else nets.solver.seed
     run = prepare(nets, end, seed, folder, on_event or (lambda event: None), most=1 if watch else None)
     try:
-        learning = _learn_by_heart(run, overfit) if overfit else None
-        run.enough = learning.see if learning else enough
-        watch = watch or nets.solver.debug_info
-        run.look_at = make_watch(run.net, run.layout, run.solver, run.key) if watch else None
         untouched: tuple[str, ...] = ()
         if read is not None:
             restore(run, read)
@@ -112,9 +108,16 @@ def run_nets(
             solver_state.restore(run, caffe)
         else:
             untouched = start_from(run, weights if weights is not None else _named_weights(nets))
+        cached = cache_features(run)
+        learning = _learn_by_heart(run, overfit) if overfit else None
+        run.enough = learning.see if learning else enough
+        if watch or nets.solver.debug_info:
+            run.look_at = make_watch(run.working, run.layout, run.solver, run.key)
         run.recorder = Recorder(folder / METRICS, run.iteration)
         (folder / NET).write_text(nets.train.text)
         run.emit(_started(run, nets, start or caffe, untouched, notes))
+        if cached:
+            run.emit(Notice(run.iteration, cached))
         why, saved = run_to_end(run)
         if learning:
             run.emit(Notice(run.iteration, learning.verdict(run.iteration)))

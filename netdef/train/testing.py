@@ -23,7 +23,6 @@ from ..model import Model, owned
 from ..shape import show
 from .step import shown_outputs
 
-
 MOST_RECORDS = 128 << 20  # bytes of test data that are kept on the device
 
 
