@@ -1,0 +1,41 @@
+"""`netdef draw`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import netdef as package
+from netdef import draw
+
+TEMPLATES = """
+import "std/resnet.net"
+layer { name: "d" type: "Input" top: "x" input_param { shape { dim: [4, 3, 8, 8] } } }
+residual_stage { stage: 2 blocks: 2 bottom: "x" out: 8 stride: 1 bottleneck: false }
+"""
+
+
+def pictured(*fold: str) -> draw.Picture:
+    return draw.picture(package.load(TEMPLATES), fold)
+
+
+def test_the_command(netdef, tmp_path: Path):
+    net = tmp_path / "n.net"
+    net.write_text(TEMPLATES)
+    assert netdef("draw", net).out == draw.dot(pictured())
+    assert netdef("draw", net, "-o", tmp_path / "n.mmd", "--fold", "residual_basic", "--sideways").code == 0
+    assert (tmp_path / "n.mmd").read_text() == draw.mermaid(pictured("residual_basic"), sideways=True)
+
+
+def test_mistakes(netdef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    net = tmp_path / "n.net"
+    net.write_text(TEMPLATES)
+    done = netdef("draw", net, "-o", tmp_path / "n.gif")
+    assert done.code == 2 and "ends in .dot, .gv, .mmd, .svg, .png, .pdf" in done.err
+    done = netdef("draw", net, "--fold", "residual")
+    assert done.code == 2 and "there are residual_basic, residual_stage" in done.err
+    monkeypatch.setenv("PATH", "")
+    done = netdef("draw", net, "-o", tmp_path / "n.svg")
+    assert done.code == 2 and "n.mmd (Mermaid) and n.dot need nothing" in done.err
+    assert netdef("draw", net, "-o", tmp_path / "n.dot").code == 0
