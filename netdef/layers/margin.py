@@ -86,7 +86,7 @@ class _AngularMargin(Layer):
 
     def weights(self, x: Shape, label: Shape, matrix: Shape | None = None) -> list[Weight]:
         own = [Weight((self.num_output, count(x[axis_of(x, self.axis) :])), self.weight_filler)]
-        return (own if matrix is None else []) + [_iterations(self.iteration)]
+        return (own if matrix is None else []) + [iterations(self.iteration)]
 
     def lambda_now(self, w: tuple[Array, ...], ctx: Context) -> Array:
         """lambda of this iteration, ()."""
@@ -102,7 +102,8 @@ class _AngularMargin(Layer):
         return count(tops[0]) * count(bottoms[0][axis_of(bottoms[0], self.axis) :])
 
 
-def _iterations(start: int) -> Weight:
+def iterations(start: int) -> Weight:
+    """The count of iterations, as a layer's last weight."""
     return Weight((), Constant(value=float(start)), kind="carry", lr_mult=0, decay_mult=0)
 
 
@@ -269,7 +270,7 @@ class LabelSpecificAdd(Layer, type="LabelSpecificAdd", block="label_specific_add
         return [x, (1,)][: max(1, len(self.top))]
 
     def weights(self, x: Shape, label: Shape) -> list[Weight]:
-        return [] if self.bias_base is None else [_iterations(self.iteration)]
+        return [] if self.bias_base is None else [iterations(self.iteration)]
 
     def apply(self, w: tuple[Array, ...], x: Array, label: Array, *, ctx: Context) -> list[Array]:
         if not ctx.train:

@@ -1,12 +1,12 @@
-"""Scale, Bias and Axpy: a blob times or plus a smaller one, which is learned or is another bottom."""
+"""Scale, Bias, Axpy, ChannelScale: a blob times or plus a smaller one, which is learned or is another bottom."""
 
 from __future__ import annotations
 
 from ..fillers import Constant, Filler
 from ..layer import Array, Context, Example, Layer, Weight
-from ..lazy import jnp
+from ..lazy import jnp, lax
 from ..schema import param
-from ..shape import Shape, ShapeError, axis_of, show
+from ..shape import Shape, ShapeError, axis_of, count, show
 
 
 class _Broadcast(Layer):
@@ -144,3 +144,66 @@ class Axpy(Layer, type="Axpy"):
 
     def apply(self, w: tuple[Array, ...], a: Array, x: Array, z: Array, *, ctx: Context) -> Array:
         return a.reshape(*x.shape[:2], *(1,) * (x.ndim - 2)) * x + z
+
+
+class ChannelScale(Layer, type="ChannelScale", block="channel_scale_param"):
+    """y = s x, s being a number for each position; with `global_scale` the running mean of s for all: NormFace's way
+    back from unit vectors to vectors of one length.
+
+    Bottoms: x (n, c, ...); s (n, 1, ...).  Tops: y, as x; the running mean (1), if there is a second.
+    Weights: with `global_scale` the running mean (1), which the layer keeps by itself: 0.99 of it + 0.01 of the batch's.
+    With `global_scale` the gradient of x is as without it.
+    Source: happynear/caffe-windows src/caffe/layers/channel_scale_layer.cpp and .cu.
+    Differs: `global_scale` is that of the fork's GPU code, whose CPU code never measures.
+    """
+
+    n_bottoms = 2
+    n_tops = (1, 2)
+
+    do_forward: bool = param("Whether y is scaled; else y is x.", default=True)
+    do_backward_feature: bool = param("Whether the gradient of x is scaled.", default=True)
+    do_backward_scale: bool = param("Whether s gets a gradient.", default=True)
+    global_scale: bool = param("Whether the running mean of s scales all positions.", default=False)
+    max_global_scale: float = param("Largest running mean.", default=1000.0)
+    min_global_scale: float = param("Smallest running mean.", default=0.0)
+    init_global_scale: float = param("Read by the fork, and of no effect there.", default=1.0, inert=True)
+
+    examples = (
+        Example(
+            'layer { name: "longer" type: "ChannelScale" bottom: "x" bottom: "norm" top: "longer" }',
+            {"x": (2, 3, 4, 4), "norm": (2, 1, 4, 4)},
+        ),
+    )
+
+    def infer(self, x: Shape, s: Shape) -> list[Shape]:
+        if len(x) < 2 or s[:1] != x[:1] or count(s) != x[0] * count(x[2:]):
+            raise ShapeError(
+                f"the input is {show(x)} and its scale {show(s)}; one for each position is wanted.", bottom=1
+            )
+        return [x, (1,)][: max(1, len(self.top))]
+
+    def weights(self, x: Shape, s: Shape) -> list[Weight]:
+        return [Weight((1,), Constant(value=-1.0), kind="stat", lr_mult=0, decay_mult=0)] if self.global_scale else []
+
+    def apply(self, w: tuple[Array, ...], x: Array, s: Array, *, ctx: Context) -> list[Array]:
+        stop = lax.stop_gradient
+        s = s.reshape(x.shape[0], 1, *x.shape[2:])
+        factor, mean = s, jnp.zeros(1, x.dtype)
+        if self.global_scale:
+            factor = mean = self._mean(w[0], stop(s), ctx)
+        value = x * factor if self.do_forward else x
+        slope = s if self.do_backward_feature else jnp.ones_like(s)
+        y = stop(value) + stop(slope) * (x - stop(x))
+        if self.do_backward_scale:
+            y = y + stop(x) * (s - stop(s))
+        return [y, mean][: max(1, len(self.top))]
+
+    def _mean(self, before: Array, s: Array, ctx: Context) -> Array:
+        """The running mean (1) with this batch."""
+        if not ctx.train:
+            return before
+        batch = jnp.mean(jnp.abs(s))
+        now = jnp.where(before < 0, batch, 0.99 * before + 0.01 * batch)  # below 0: nothing measured yet
+        now = jnp.clip(now, self.min_global_scale, self.max_global_scale)
+        ctx.update(0, now)
+        return now

@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from one_layer import fault, loss_and_gradients, model
 
+import netdef
 from netdef.layers.scale import Axpy, Bias, Scale
 from netdef.shape import UNKNOWN, ShapeError
 
@@ -76,3 +78,46 @@ def test_unknown_dimensions_find_no_fault():
 def test_axpy_takes_factors_without_spatial_axes():
     a, z = jnp.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), jnp.ones_like(X)
     assert (Axpy().apply((), a, X, z, ctx=None) == a[:, :, None] * X + 1).all()
+
+
+def channel_scale(fields: str, **inputs: np.ndarray) -> netdef.Model:
+    return model(
+        'layer { name: "s" type: "ChannelScale" bottom: "x" bottom: "norm" top: "s" top: "mean"\n'
+        f"        channel_scale_param {{ {fields} }} }}",
+        **inputs,
+    )
+
+
+def test_channel_scale_follows_the_mean_of_the_norms():
+    x, norm = np.ones((2, 3, 1, 1), np.float32), np.asarray([4.0, 8.0], np.float32).reshape(2, 1, 1, 1)
+    made = channel_scale("global_scale: true", x=x, norm=norm)
+    np.testing.assert_allclose(made(x=x, norm=norm)["s"], np.full(x.shape, 6.0), rtol=1e-6)
+    np.testing.assert_allclose(made(x=x, norm=norm + 10)["mean"], [0.99 * 6 + 0.01 * 16], rtol=1e-6)
+    assert made.get_weights()["s"][0] == pytest.approx(6.1)
+    limited = channel_scale("global_scale: true max_global_scale: 5", x=x, norm=norm)
+    np.testing.assert_allclose(limited(x=x, norm=norm)["mean"], [5])
+
+
+@pytest.mark.parametrize(
+    ("fields", "of_x", "of_norm"),
+    [
+        ("", 4, 3),
+        ("do_backward_feature: false", 1, 3),
+        ("do_backward_scale: false", 4, 0),
+        ("global_scale: true", 4, 3),
+    ],
+)
+def test_gradients_of_channel_scale(fields, of_x, of_norm):
+    x, norm = np.ones((2, 3, 1, 1), np.float32), np.full((2, 1, 1, 1), 4, np.float32)
+    text = (
+        'layer { name: "s" type: "ChannelScale" bottom: "x" bottom: "norm" top: "s" loss_weight: 1\n'
+        f"        channel_scale_param {{ {fields} }} }}"
+    )
+    _, slopes = loss_and_gradients(text, x=x, norm=norm)
+    np.testing.assert_allclose(slopes["x"], np.full(x.shape, of_x))
+    np.testing.assert_allclose(slopes["norm"], np.full(norm.shape, of_norm))
+
+
+def test_channel_scale_wants_one_number_for_each_position():
+    layer = 'layer { name: "s" type: "ChannelScale" bottom: "x" bottom: "norm" top: "s" }'
+    assert "2x3x4x4 and its scale 2x3x4x4" in fault(layer, x=(2, 3, 4, 4), norm=(2, 3, 4, 4))[1]
