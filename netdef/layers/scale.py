@@ -151,7 +151,7 @@ class ChannelScale(Layer, type="ChannelScale", block="channel_scale_param"):
     back from unit vectors to vectors of one length.
 
     Bottoms: x (n, c, ...); s (n, 1, ...).  Tops: y, as x; the running mean (1), if there is a second.
-    Weights: with `global_scale` the running mean (1), which the layer keeps by itself: 0.99 of it + 0.01 of the batch's.
+    Weights: with `global_scale` the running mean (1), which the layer keeps: 0.99 of it + 0.01 of the batch's mean.
     With `global_scale` the gradient of x is as without it.
     Source: happynear/caffe-windows src/caffe/layers/channel_scale_layer.cpp and .cu.
     Differs: `global_scale` is that of the fork's GPU code, whose CPU code never measures.
