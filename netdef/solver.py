@@ -249,12 +249,15 @@ class Solver(Block):
         """Momentum of an iteration; 0 for solvers without."""
         return jnp.float32(0)
 
-    def decay_at(self, iteration: Array) -> Array:
-        """Weight decay of an iteration, before `decay_mult`.  Source: NVIDIA/caffe, GetWeightDecay."""
+    def decay_at(self, iteration: Array, weight_decay: Any = None) -> Array:
+        """Weight decay of an iteration, before `decay_mult`; `weight_decay` may be a traced scalar.
+
+        Source: NVIDIA/caffe, GetWeightDecay."""
+        first = self.weight_decay if weight_decay is None else weight_decay
         if self.weight_decay_policy != "poly":
-            return jnp.float32(self.weight_decay)
+            return jnp.asarray(first, jnp.float32)
         part = jnp.asarray(iteration, jnp.float32) / max(self.max_iter, 1)
-        return self.weight_decay + (self.max_weight_decay - self.weight_decay) * part**self.weight_decay_power
+        return first + (self.max_weight_decay - first) * part**self.weight_decay_power
 
     @property
     def seed(self) -> int:

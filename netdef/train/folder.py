@@ -17,8 +17,9 @@ from .nets import Nets
 METRICS, NET = "metrics.jsonl", "net.prototxt"
 
 
-def new_folder(nets: Nets, output: str | Path | None) -> Path:
-    """An empty place for a new run, made if it is not there."""
+def new_folder(nets: Nets, output: str | Path | None) -> tuple[Path, list[str]]:
+    """An empty place for a new run, made if it is not there, and a line on the run that was moved away for it."""
+    notes = []
     if output is None:
         path = _free(_base(nets))
     else:
@@ -26,12 +27,13 @@ def new_folder(nets: Nets, output: str | Path | None) -> Path:
         if path.exists() and not path.is_dir():
             raise NetdefError(f"{path} is a file, and the output of a run is a folder; name another.")
         if _holds_run(path):
-            path.rename(_numbered(path, "."))
+            moved = path.rename(_numbered(path, "."))
+            notes.append(f"{path} held another run, which is in {moved} now; --resume would have gone on with it")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise NetdefError(f"the folder {path} cannot be made: {error.strerror}") from error
-    return path
+    return path, notes
 
 
 def resumed(nets: Nets, output: str | Path | None, resume: bool | str | Path) -> tuple[Path, Path, list[str]]:

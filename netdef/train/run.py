@@ -67,6 +67,8 @@ def train(
     two iterations with a display, a test and a snapshot each, in a folder that is removed. Errors: CompileError for
     faults of the net; NetdefError for files, weights, snapshots, and a loss that is not finite.
     """
+    if resume and weights is not None:
+        raise NetdefError("`resume` goes on with the weights of its snapshot: give `weights` or `resume`, not both.")
     nets = nets_of(path, set)
     if dry_run:
         nets, max_iter = dry(nets), 2
@@ -146,7 +148,8 @@ class _scratch:
 
 def _place(nets: Nets, output: Any, resume: Any) -> tuple[Path, Path | None, list[str]]:
     if not resume:
-        return new_folder(nets, output), None, []
+        folder, notes = new_folder(nets, output)
+        return folder, None, notes
     folder, start, notes = resumed(nets, output, resume)
     folder.mkdir(parents=True, exist_ok=True)
     return folder, start, notes

@@ -57,6 +57,14 @@ Unpack = Callable[[Any, Items], Mapping[str, Array]]  # (table of all records, i
 Step = Callable[..., tuple[State, Metrics]]
 
 
+class Own(NamedTuple):
+    """What may differ between runs that train together in one compiled step; traced."""
+
+    key: Array
+    base_lr: Array
+    weight_decay: Array
+
+
 def initial(solver: Solver, trained: tuple[Array, ...], kept: tuple[Array, ...]) -> State:
     """The state before the first iteration."""
     return State(
@@ -92,10 +100,11 @@ def make_step(
     active: Sequence[bool] = (),
     unpack: Unpack | None = None,
 ) -> Step:
-    """The step of a net: (state, fixed arrays, items, table) -> (state, metrics).  Not yet jitted.
+    """The step of a net: (state, fixed arrays, items, table, own) -> (state, metrics).  Not yet jitted.
 
     `active` says of each trained array whether this step moves it (a stage of a run freezes some); none given: all.
     `unpack` makes the batch of an item where the data are on the device, in `table`; without it an item is the batch.
+    `own`, if it is given, stands in for the key and for the solver's numbers.
     """
     names = shown_outputs(net)
     moves = tuple(active) or (True,) * len(layout.trained)
@@ -108,17 +117,19 @@ def make_step(
 
     gradient = jax.value_and_grad(objective, has_aux=True)
 
-    def step(state: State, fixed: tuple[Array, ...], items: Items, table: Any = None) -> tuple[State, Metrics]:
+    def step(
+        state: State, fixed: tuple[Array, ...], items: Items, table: Any = None, own: Own | None = None
+    ) -> tuple[State, Metrics]:
         batch = partial(unpack, table) if unpack else (lambda item: item)
-        here = jax.random.fold_in(key, state.iteration)
+        here = jax.random.fold_in(key if own is None else own.key, state.iteration)
         moving = tuple(w for w, moved in zip(state.trained, moves, strict=True) if moved)
         loss, grads, kept, outputs = _accumulate(gradient, solver.iter_size, moving, state, fixed, items, batch, here)
         bad = jnp.where(state.bad == GOOD, _verdict(loss, grads), state.bad)
         losses = state.losses.at[state.iteration % solver.average_loss].set(loss)
         smoothed = jnp.nanmean(losses)
         policy = solver.policy.observe(state.policy, state.iteration, smoothed)
-        rate = solver.rate(state.iteration, policy)
-        trained, history = _updated(solver, layout, state, grads, rate, moves)
+        rate = solver.rate(state.iteration, policy, None if own is None else own.base_lr)
+        trained, history = _updated(solver, layout, state, grads, rate, moves, own)
         ema = _averaged(solver, state, trained)
         made = State(trained, kept, history, policy, ema, losses, state.iteration + 1, bad)
         after = jax.tree.map(lambda new, old: jnp.where(bad == GOOD, new, old), made, state._replace(bad=bad))
@@ -176,10 +187,12 @@ def _accumulate(
 
 
 def _updated(
-    solver: Solver, layout: Layout, state: State, grads: Any, rate: Array, moves: Sequence[bool]
+    solver: Solver, layout: Layout, state: State, grads: Any, rate: Array, moves: Sequence[bool], own: Own | None
 ) -> tuple[Any, Any]:
     """Parameters and histories after the solver's rule."""
-    momentum, decay = solver.momentum_at(state.iteration, rate), solver.decay_at(state.iteration)
+    momentum = solver.momentum_at(state.iteration, rate, None if own is None else own.base_lr)
+    decay = solver.decay_at(state.iteration, None if own is None else own.weight_decay)
+    decays = bool(own is not None or solver.weight_decay or solver.max_weight_decay)
     moving = [w for w, moved in zip(state.trained, moves, strict=True) if moved]
     given = iter(clipped(solver, grads, moving))
     trained, histories = list(state.trained), list(state.history)
@@ -190,7 +203,7 @@ def _updated(
         g = g / solver.iter_size if solver.iter_size > 1 else g
         own_decay = decay * spec.decay_mult
         local = local_rate(solver, spec.lr_mult, rate, momentum, g, w)
-        if not solver.decoupled and spec.decay_mult and (solver.weight_decay or solver.max_weight_decay):
+        if not solver.decoupled and spec.decay_mult and decays:
             g = g + own_decay * (jnp.sign(w) if solver.regularization_type == "L1" else w)
         delta, histories[i] = solver.update(g, w, histories[i], Numbers(local, momentum, own_decay, state.iteration))
         trained[i] = w - delta

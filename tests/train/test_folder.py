@@ -32,9 +32,9 @@ def run_in(path: Path, iteration: int = 1) -> Path:
 )
 def test_a_run_without_output_takes_the_next_free_name(field, first, second):
     nets = nets_of(TEXT % field)
-    assert new_folder(nets, None) == Path(first)
+    assert new_folder(nets, None) == (Path(first), [])
     run_in(Path(first))
-    assert new_folder(nets, None) == Path(second)
+    assert new_folder(nets, None) == (Path(second), [])
     newest = run_in(Path(second), 3)
     assert resumed(nets, None, True) == (Path(second), newest, [])
 
@@ -42,7 +42,9 @@ def test_a_run_without_output_takes_the_next_free_name(field, first, second):
 def test_a_run_in_a_named_output_is_moved_aside():
     nets = nets_of(TEXT % "")
     saved = run_in(Path("out"))
-    assert new_folder(nets, "out") == Path("out")
+    path, notes = new_folder(nets, "out")
+    assert path == Path("out")
+    assert notes == ["out held another run, which is in out.1 now; --resume would have gone on with it"]
     assert not any(Path("out").iterdir())
     assert (Path("out.1") / saved.name).is_dir()
 
@@ -50,5 +52,5 @@ def test_a_run_in_a_named_output_is_moved_aside():
 def test_a_folder_that_holds_no_run_is_used_as_it_is():
     Path("out").mkdir()
     (Path("out") / "notes.txt").write_text("mine")
-    assert new_folder(nets_of(TEXT % ""), "out") == Path("out")
+    assert new_folder(nets_of(TEXT % ""), "out") == (Path("out"), [])
     assert (Path("out") / "notes.txt").read_text() == "mine"

@@ -76,6 +76,11 @@ def test_a_resumed_run_ends_where_the_unbroken_one_does(tiny, whole, tmp_path, b
     assert told(result.history) == told(whole[0].history)
 
 
+def test_weights_and_a_snapshot_to_resume_from_exclude_each_other(tiny, tmp_path):
+    with pytest.raises(netdef.NetdefError, match="not both"):
+        netdef.train(tiny, output=tmp_path / "run", resume=True, weights={"ip": []})
+
+
 def test_a_snapshot_can_be_named_and_metrics_after_it_are_dropped(tiny, whole, tmp_path):
     shutil.copytree(whole[0].folder, tmp_path / "run")
     result = netdef.train(tiny, resume=tmp_path / "run" / "iter_000010")
