@@ -54,6 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="learn the first N batches by heart: a net that cannot is broken",
     )
+    trial.add_argument(
+        "--lr-find", action="store_true", help="let the learning rate grow, and say where the loss falls fastest"
+    )
     parser.add_argument("--watch", action="store_true", help="show at each display what the layers do")
     add_state(parser)
     parser.add_argument("--output", metavar="DIR", help="the run's folder (default: runs/NAME of the net)")
@@ -67,6 +70,9 @@ def run(args: argparse.Namespace) -> int:
     if isinstance(resume, str):
         existing(resume, "snapshot")
     _check(path, args, changes)
+
+    if args.lr_find:
+        return find_rate(path, args, changes, weights)
 
     import netdef
     from netdef.train.events import Event, Interrupted
@@ -92,6 +98,22 @@ def run(args: argparse.Namespace) -> int:
     if result.why == "interrupted":
         return 130
     return 1 if args.overfit and result.why == "max_iter" else 0  # what was to be learnt was not
+
+
+def find_rate(path: str, args: argparse.Namespace, changes: dict[str, Any], weights: list[str]) -> int:
+    """Print the loss at each learning rate, and the rate to begin with."""
+    from netdef.train.trials import lr_find
+
+    found = lr_find(path, iterations=args.max_iter or 100, set=changes, weights=weights or None, output=args.output)
+    for rate, loss in found.points:
+        print(f"lr {rate:<12.4g}loss {loss:.6g}")
+    if found.diverged is not None:
+        print(f"the loss left all bounds at lr {found.diverged:.3g}")
+    if found.suggestion is None:
+        print("the loss never fell; look at the labels, the input's scale, and --overfit 1")
+        return 1
+    print(f"suggested: base_lr: {found.suggestion:.2g}")
+    return 0
 
 
 def _train_state(args: argparse.Namespace) -> dict[str, Any]:

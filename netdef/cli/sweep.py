@@ -1,0 +1,78 @@
+"""Train a net under several settings and seeds, and show what came of each run in one table.
+
+Values after --set are parted by commas, whole numbers may be a range; every combination is trained.  Runs that differ
+only in seed, base_lr and weight_decay train together in one compiled step.  A sweep that is started again goes on with
+the runs that are not finished.
+
+  netdef sweep model.net --set width=16,32,64 --set solver.base_lr=0.1,0.01 --seeds 3
+  netdef sweep model.net --set depth=1..7 --set bn=true,false --until "accuracy>=0.9"
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from . import UsageError
+from ._options import _value, add_json, add_net, iterations, net_file
+
+HELP = "train a net under several settings, and compare"
+RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_net(parser)
+    parser.add_argument("--seeds", type=iterations, default=1, metavar="N", help="runs of each setting (default 1)")
+    parser.add_argument("--until", metavar="GOAL", help="end a run at the test that meets it, as in accuracy>=0.9")
+    parser.add_argument("--max-iter", type=iterations, metavar="N", help="end each run after this many iterations")
+    parser.add_argument("--output", metavar="DIR", help="folder of all runs (default: runs/NAME-sweep)")
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    path = net_file(args)
+    vary = values(args.set)
+
+    from netdef.train.sweep import sweep
+
+    def tell(row: dict[str, Any], done: int, total: int) -> None:
+        if not args.json:
+            print(f"{done}/{total}  {row['run']}  {_shown(row.get('loss'))}", file=sys.stderr, flush=True)
+
+    found = sweep(path, vary, args.seeds, args.output, args.max_iter, args.until, on_run=tell)
+    text = json.dumps({"folder": str(found.folder), "rows": found.rows}, indent=1, default=str)
+    (found.folder / "sweep.json").write_text(text)
+    print(text if args.json else table(found.rows, found.settings))
+    return 0
+
+
+def values(given: Sequence[str]) -> dict[str, list[Any]]:
+    """`width=16,32` as {"width": [16, 32]}; `depth=1..3` as {"depth": [1, 2, 3]}."""
+    found: dict[str, list[Any]] = {}
+    for text in given:
+        key, equals, words = text.partition("=")
+        if not equals or not key.strip() or not words.strip():
+            raise UsageError(f"--set takes KEY=VALUE,VALUE..., as in --set solver.base_lr=0.1,0.01, not {text!r}")
+        many: list[Any] = []
+        for word in words.split(","):
+            bounds = RANGE.fullmatch(word.strip())
+            many += range(int(bounds[1]), int(bounds[2]) + 1) if bounds else [_value(word.strip())]
+        found[key.strip()] = many
+    return found
+
+
+def table(rows: Sequence[dict[str, Any]], settings: Sequence[str]) -> str:
+    """Rows as columns of text: what was varied first, numbers with four digits."""
+    names = [*settings, *(n for row in rows for n in row if n not in (*settings, "run", "seed"))]
+    columns = list(dict.fromkeys(name for name in names if any(name in row for row in rows)))
+    cells = [columns, *([_shown(row.get(name)) for name in columns] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
+
+
+def _shown(value: Any) -> str:
+    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
