@@ -21,7 +21,7 @@ from ..language.diagnostics import CompileError, NetdefError
 from ..language.spelling import nearest
 
 COMMANDS = (
-    *("train", "test", "predict", "features"),
+    *("train", "sweep", "test", "predict", "features"),
     *("check", "summary", "expand", "fmt", "deploy", "draw", "explain"),
     *("convert", "data", "devices"),
 )
