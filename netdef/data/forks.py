@@ -1,8 +1,10 @@
-"""The transformations that the NVIDIA and SSD forks added to transform_param, by their field names.
+"""The transformations that the NVIDIA, SSD and Intel forks added to transform_param, by their field names.
 
-In this order: `distort_param` and `expand_param` (SSD, TRAIN), resizing to a random size (NVIDIA, TRAIN),
-`resize_param`, `noise_param` (with its probability, TRAIN).  Images are (c, h, w) uint8, B, G, R.
-Source: NVIDIA/caffe branch caffe-0.17, src/caffe/data_transformer.cpp and src/caffe/util/im_transforms.cpp.
+In this order: `random_resize_param` or `random_aspect_ratio_param` (Intel), `distort_param` and `expand_param` (SSD,
+TRAIN), resizing to a random size (NVIDIA, TRAIN), `resize_param`, `noise_param` (with its probability, TRAIN).  Images
+are (c, h, w) uint8, B, G, R.
+Source: NVIDIA/caffe branch caffe-0.17, src/caffe/data_transformer.cpp and src/caffe/util/im_transforms.cpp;
+intel/caffe src/caffe/data_transformer.cpp.
 Differs: `clahe` and `convert_to_lab` are not done and end the run; cubic and area interpolation are pillow's.
 """
 
@@ -114,6 +116,24 @@ class Expand(Block):
     max_expand_ratio: float = param("Largest side, in sides of the image.", default=1.0, at_least=1)
 
 
+class RandomResize(Block):
+    """`random_resize_param { }`: the shorter side gets a length from `min_size` to `max_size` (Intel)."""
+
+    min_size: int = param("Least length; 0: that of the image's shorter side.", default=0, at_least=0)
+    max_size: int = param("Largest length; 0: that of the image's longer side.", default=0, at_least=0)
+    resize_param: Resize = param("How to resize; its size is not read.", default=Resize())
+
+
+class RandomAspectRatio(Block):
+    """`random_aspect_ratio_param { }`: a random part of the image, resized to the cut (Intel)."""
+
+    min_area_ratio: float = param("Least area, as a part of the image.", default=0.5, above=0)
+    max_area_ratio: float = param("Largest area.", default=1.0, above=0)
+    aspect_ratio_change: float = param("Sides change by a factor from this to 1 / this.", default=1.0, above=0)
+    max_attempt: int = param("How many parts are tried before the whole image is taken.", default=10, at_least=0)
+    resize_param: Resize = param("How to resize; its size is not read.", default=Resize())
+
+
 class EmitType(enum.Enum):
     """When a box belongs to a cut."""
 
@@ -148,6 +168,8 @@ class ForkTransform(Block):
     noise_param: Noise | None = param("Spoil images on purpose, while training.", default=None)
     distort_param: Distort | None = param("Vary the colours, while training.", default=None)
     expand_param: Expand | None = param("Make room around images, while training.", default=None)
+    random_resize_param: RandomResize | None = param("Resize to a random size (Intel).", default=None)
+    random_aspect_ratio_param: RandomAspectRatio | None = param("Cut out a random part (Intel).", default=None)
     emit_constraint: EmitConstraint | None = param("Which boxes are kept.", default=None, inert=True)
     random_seed: int = param("The seed is the net's.", default=-1, inert=True)
     use_gpu_transform: bool = param("Where the fork transforms.", default=False, inert=True)
@@ -168,11 +190,12 @@ class ForkTransform(Block):
     def resizes(self) -> bool:
         """Whether anything of the forks is wished."""
         wished = (self.resize_param, self.noise_param, self.distort_param, self.expand_param)
+        wished += (self.random_resize_param, self.random_aspect_ratio_param)
         return self.random_size or any(part is not None for part in wished)
 
     def resized(self, h: Dim = UNKNOWN, w: Dim = UNKNOWN) -> tuple[Dim, Dim]:
         """(height, width) before the cut is made, where these fields fix it."""
-        if self.random_size and self.crop_size:
+        if (self.random_size and self.crop_size) or self.random_resize_param or self.random_aspect_ratio_param:
             return UNKNOWN, UNKNOWN
         fixed = self.resize_param
         if fixed is None or not fixed.height or not fixed.width:
@@ -184,6 +207,10 @@ class ForkTransform(Block):
         if image.dtype != np.uint8:
             return image
         x = image.transpose(1, 2, 0)  # (h, w, c)
+        if self.random_resize_param is not None:
+            x = _random_side(x, self.random_resize_param, rng)
+        elif self.random_aspect_ratio_param is not None:
+            x = _random_part(x, self.random_aspect_ratio_param, self.crop_size, rng)
         if train and self.distort_param is not None and x.shape[2] == 3:
             x = _distorted(x, self.distort_param, rng)
         if train and self.expand_param is not None and rng.random() < self.expand_param.prob:
@@ -218,11 +245,46 @@ class ForkTransform(Block):
         return images.interpolate(x, size[0], size[1], algorithm.name.removeprefix("INTER_"))
 
 
+def _random_side(x: Any, to: RandomResize, rng: Any) -> Any:
+    least, most = to.min_size or min(x.shape[:2]), to.max_size or max(x.shape[:2])
+    if least > most:
+        raise ValueError(f"`min_size` of `random_resize_param` is {least}, which is more than {most}.")
+    return _shorter_side(x, int(rng.integers(least, most + 1)), to.resize_param, rng)
+
+
+def _random_part(x: Any, of: RandomAspectRatio, side: int, rng: Any) -> Any:
+    h, w = x.shape[:2]
+    if not side:
+        raise ValueError("`random_aspect_ratio_param` needs `crop_size`.")
+    for _ in range(of.max_attempt):
+        root = (rng.uniform(of.min_area_ratio, of.max_area_ratio) * h * w) ** 0.5
+        change = rng.uniform(*sorted((of.aspect_ratio_change, 1 / of.aspect_ratio_change)))
+        height, width = int(root * change), int(root / change)
+        if rng.random() < 0.5:
+            height, width = width, height
+        if 0 < height <= h and 0 < width <= w:
+            top, left = int(rng.integers(h - height + 1)), int(rng.integers(w - width + 1))
+            part = x[top : top + height, left : left + width]
+            return images.interpolate(part, side, side, _method(of.resize_param, rng))
+    return _shorter_side(x, side, of.resize_param, rng)
+
+
+def _shorter_side(x: Any, length: int, how: Resize, rng: Any) -> Any:
+    """Resized so that the shorter side has this length."""
+    h, w = x.shape[:2]
+    height, width = (length, int(w / h * length)) if h < w else (int(h / w * length), length)
+    return images.interpolate(x, height, width, _method(how, rng))
+
+
+def _method(how: Resize, rng: Any) -> str:
+    return how.interp_mode[int(rng.integers(len(how.interp_mode)))].name if how.interp_mode else "LINEAR"
+
+
 def _fixed_size(x: Any, to: Resize, rng: Any) -> Any:
     h, w = x.shape[:2]
     if not to.height or not to.width:
         raise ValueError("`resize_param` needs `height` and `width`.")
-    how = to.interp_mode[int(rng.integers(len(to.interp_mode)))].name if to.interp_mode else "LINEAR"
+    how = _method(to, rng)
     if to.resize_mode is ResizeMode.WARP:
         return images.interpolate(x, to.height, to.width, how)
     aspect = w / h

@@ -97,6 +97,49 @@ class AnnotatedData(_Unread, type="AnnotatedData", block="data_param"):
         return [(self.batch_size or UNKNOWN, *image), (1, 1, UNKNOWN, 8)][: len(self.top)]
 
 
+class LabelType(enum.Enum):
+    """What stands beside each image."""
+
+    NONE = 0
+    IMAGE = 1
+    PIXEL = 2
+
+
+class SegTransform(Transform):
+    """`transform_param { }` of images with an image of labels."""
+
+    scale_factors: tuple[float, ...] = param("Sizes of which one is drawn for each image.", default=())
+
+
+class ImageSegData(_Unread, type="ImageSegData", block="image_data_param"):
+    """Images with a class for each image or each pixel.
+
+    Bottoms: none.
+    Tops: data (batch_size, 3, h, w), label (batch_size, 1, h, w), height and width (batch_size, 1, 1, 2).
+    Source: DeepLab's and PSPNet's src/caffe/layers/image_seg_data_layer.cpp; Chen et al. 2015.  Differs: not read yet.
+    """
+
+    n_tops = (1, 3)
+
+    source: str = param("Text file with `image labels` on each line.", default="")
+    batch_size: int = param("Images of a batch.", default=1, at_least=0)
+    rand_skip: int = param("Skip a random number of images at the start.", default=0, at_least=0)
+    shuffle: bool = param("Draw the order anew for each epoch.", default=False)
+    new_height: int = param("Resize to this height.", default=0, at_least=0)
+    new_width: int = param("Resize to this width.", default=0, at_least=0)
+    is_color: bool = param("Three channels, else one.", default=True)
+    root_folder: str = param("Put in front of each path.", default="")
+    label_type: LabelType = param("None, one for each image, or one for each pixel.", default=LabelType.PIXEL)
+    ignore_label: int = param("Label of the pixels around an image that is smaller than the cut.", default=255)
+    transform_param: SegTransform = param("What is made of each image.", default=SegTransform(), beside=True)
+
+    def declared_shapes(self) -> list[Shape]:
+        batch = self.batch_size or UNKNOWN
+        data = (batch, *self.transform_param.declared(self.is_color))
+        pixels = data[2:] if self.label_type is LabelType.PIXEL else (1, 1)
+        return [data, (batch, 1, *pixels), (batch, 1, 1, 2)][: len(self.top)]
+
+
 class VideoType(enum.Enum):
     """Where a video comes from."""
 
@@ -109,6 +152,17 @@ class Modality(enum.Enum):
 
     RGB = 0
     FLOW = 1
+
+
+class VideoTransform(Transform):
+    """`transform_param { }` of yjxiong's videos."""
+
+    multi_scale: bool = param("Whether cuts of several sizes are resized to `crop_size`.", default=False)
+    scale_ratios: tuple[float, ...] = param("Sides of the cuts, as parts of the image's shorter side.", default=())
+    max_distort: int = param("How many places in `scale_ratios` height and width may differ.", default=1, at_least=0)
+    fix_crop: bool = param("Whether cuts are made at the corners and the centre alone.", default=False)
+    more_fix_crop: bool = param("Whether eight more places are cut.", default=False)
+    is_flow: bool = param("Whether a mirrored frame shows motion the other way.", default=False)
 
 
 class VideoData(_Unread, type="VideoData", block="video_data_param"):
@@ -137,6 +191,7 @@ class VideoData(_Unread, type="VideoData", block="video_data_param"):
     root_folder: str = param("Put in front of each path.", default="")
     name_pattern: str = param("Pattern of the names of frames.", default="")
     encoded: bool = param("Frames are encoded.", default=False)
+    transform_param: VideoTransform = param("What is made of each frame.", default=VideoTransform(), beside=True)
 
     def declared_shapes(self) -> list[Shape] | None:
         if self.new_length != 1 or self.modality is not None:

@@ -12,9 +12,10 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 from ..fillers import Constant, Filler
+from ..language.diagnostics import NetdefError
 from ..layer import Array, Context, Example, Layer, Weight
 from ..lazy import jax, jnp
 from ..schema import param
@@ -220,6 +221,8 @@ class BatchNorm(BatchNormalisation, type="BatchNorm", block="batch_norm_param"):
     counts.
     """
 
+    nets_batch: ClassVar[int] = 0  # of an instance: `bn_stats_batch_size` of its net
+
     eps: float = param("Added to the variance.", default=1e-5, at_least=0)
     use_global_stats: bool | None = param("Whether stored statistics are used; not given: in TEST.", default=None)
     moving_average_fraction: float = param("Fraction of the stored statistics that stays at each batch.", default=0.999)
@@ -269,7 +272,12 @@ class BatchNorm(BatchNormalisation, type="BatchNorm", block="batch_norm_param"):
         return super().infer(x)
 
     def by_batch(self, blobs: dict[str, Array], x: Array, scale: Array, shift: Array, ctx: Context) -> Array:
-        groups = x.shape[0] // (self.stats_batch_size or x.shape[0])
+        size = self.nets_batch or self.stats_batch_size or x.shape[0]
+        if x.shape[0] % size:
+            raise NetdefError(
+                f"layer `{self.name}`: the batch of {x.shape[0]} is no multiple of `bn_stats_batch_size`, {size}"
+            )
+        groups = x.shape[0] // size
         if groups == 1:
             return super().by_batch(blobs, x, scale, shift, ctx)
         parts = x.reshape(groups, -1, *x.shape[1:])

@@ -77,12 +77,12 @@ class Dropout(Layer, type="Dropout", block="dropout_param"):
         return jnp.where(mask(ctx.rng(), kept, x.shape), x * grown, 0.0)
 
 
-class AlphaDropout(Layer, type="AlphaDropout", aliases=("SeLuDropout",), block="dropout_param"):
+class AlphaDropout(Layer, type="AlphaDropout", block="dropout_param"):
     """Dropout for SELU: in phase TRAIN values become its lower limit with probability `dropout_ratio`, and the whole is
     then put on a line that keeps mean 0 and variance 1; y = x in TEST.
 
     Bottoms: x (any shape).  Tops: y, as x.
-    Source: Klambauer et al. 2017; soeaver's fork calls it SeLuDropout.  Differs: BVLC Caffe has no such layer.
+    Source: Klambauer et al. 2017.  Differs: Caffe has no such layer.
     """
 
     dropout_ratio: float = param("Probability that a value is dropped.", default=0.5, at_least=0, at_most=1)
@@ -108,3 +108,19 @@ class AlphaDropout(Layer, type="AlphaDropout", aliases=("SeLuDropout",), block="
         factor = (kept + limit**2 * kept * (1 - kept)) ** -0.5  # of the variance that is left
         dropped = jnp.where(mask(ctx.rng(), kept, x.shape), x, limit)
         return factor * (dropped - limit * (1 - kept))
+
+
+class SeLuDropout(AlphaDropout, type="SeLuDropout", block="selu_dropout_param"):
+    """AlphaDropout by the name that soeaver's fork gives it.
+
+    Bottoms: x (any shape).  Tops: y, as x.
+    Source: Klambauer et al. 2017; the nets of soeaver/caffe-model.  Differs: BVLC Caffe has no such layer.
+    """
+
+    examples = (
+        Example(
+            'layer { name: "drop" type: "SeLuDropout" bottom: "x" top: "x" selu_dropout_param { dropout_ratio: 0.1 } }',
+            {"x": (2, 3, 4, 4)},
+            differentiable=False,
+        ),
+    )

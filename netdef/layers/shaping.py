@@ -25,13 +25,16 @@ class Concat(Layer, type="Concat", block="concat_param"):
     """The bottoms one after the other along an axis.
 
     Bottoms: any number of (n, c_i, ...), equal but for `axis`.  Tops: y (n, sum of c_i, ...).
-    Source: BVLC/caffe src/caffe/layers/concat_layer.cpp; `engine` is Intel's.  Differs: nothing.
+    Source: BVLC/caffe src/caffe/layers/concat_layer.cpp; `engine` and `per_fla_fuse` are Intel's.  Differs: nothing.
     """
 
     n_bottoms = (1, None)
 
     axis: int = param("Axis along which they are joined; negative ones count from the back.", default=1)
     concat_dim: int | None = param("Older name of `axis`.", default=None, at_least=0)
+    per_fla_fuse: bool = param(
+        "Whether axes from 1 on are flattened first, to (n, numbers, 1, ...); only with `axis` 1.", default=False
+    )
     engine: Engine = engine()
 
     examples = (
@@ -42,6 +45,7 @@ class Concat(Layer, type="Concat", block="concat_param"):
     )
 
     def infer(self, *bottoms: Shape) -> Shape:
+        bottoms = tuple(self._joined(shape) for shape in bottoms)
         first = bottoms[0]
         axis = _axis(self, first, self.axis, "concat_dim", self.concat_dim)
         for i, shape in enumerate(bottoms):
@@ -63,8 +67,15 @@ class Concat(Layer, type="Concat", block="concat_param"):
             total = total + shape[axis]
         return (*first[:axis], total, *first[axis + 1 :])
 
+    def _joined(self, shape: Shape) -> Shape:
+        """A bottom's shape as it is joined."""
+        if not self.per_fla_fuse or (self.concat_dim or self.axis) != 1:
+            return shape
+        return (shape[0], count(shape[1:]), *(1,) * (len(shape) - 2))
+
     def apply(self, w: tuple[Array, ...], *bottoms: Array, ctx: Context) -> Array:
-        return jnp.concatenate(bottoms, _axis(self, bottoms[0].shape, self.axis, "concat_dim", self.concat_dim))
+        axis = _axis(self, bottoms[0].shape, self.axis, "concat_dim", self.concat_dim)
+        return jnp.concatenate([b.reshape(self._joined(b.shape)) for b in bottoms], axis)
 
 
 class Slice(Layer, type="Slice", block="slice_param"):

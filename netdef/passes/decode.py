@@ -21,6 +21,10 @@ from ..schema import Block, Param, build, param, take, unknown_field
 from ..shape import Shape
 from ..solver import NetState, Solver, decode_solver
 
+# Fields of forks that stand in a layer or a net and say how to compute, not what: a warning.  `engine`, `multinode`,
+# `quantization_param` (Intel: library, cluster, the scales of whole numbers for real ones), `can_clobber` (2013).
+IDLE = ("engine", "multinode", "quantization_param", "can_clobber")
+
 
 class NetParameter(Block):
     """The fields of a net beside its layers."""
@@ -32,6 +36,7 @@ class NetParameter(Block):
     force_backward: bool = param("Gradients are computed everywhere, down to the inputs.", default=False)
     state: NetState | None = param("Phase, level and stages.", default=None)
     debug_info: bool = param("Print means of blobs and gradients while training.", default=False)
+    bn_stats_batch_size: int = param("`stats_batch_size` of every BatchNorm (Intel).", default=0, at_least=0)
     default_forward_type: str | None = param("Precision of the NVIDIA fork.", default=None, inert=True)
 
 
@@ -66,6 +71,9 @@ def decode_program(body: Message, report: Report) -> Program:
     # Without shapes Caffe ignores `input`: the net has an Input layer or data layers of its own.
     layers: list[Layer] = [_input_layer(net)] if net.input and (net.input_shape or net.input_dim) else []
     layers += [decode_layer(field, report) for field in layer_fields]
+    for layer in layers:
+        if layer.type == "BatchNorm":
+            layer.__dict__["nets_batch"] = net.bn_stats_batch_size
     solvers = [decode_solver(field.value, report) for field in solver_fields]
     for again in solver_fields[1:]:
         report.add(codes.GIVEN_TWICE, again.name_span, "a file has one solver, and this is another.")
@@ -78,7 +86,7 @@ def _net(message: Message, report: Report) -> NetParameter:
         if field.name in ("layer", "layers", "solver"):
             report.add(codes.WRONG_TYPE, field.span, f"`{field.name}` takes a message in braces.")
         else:
-            unknown_field(field, [*NetParameter.params(), "layer", "solver"], (), report)
+            unknown_field(field, [*NetParameter.params(), "layer", "solver"], IDLE, report)
     return build(NetParameter, values, spans, message.span)
 
 
@@ -131,6 +139,10 @@ def decode_layer(field: Field, report: Report) -> Layer:
 def _class_of(field: Field, message: Message, report: Report) -> type[Layer]:
     given = message.get("type")
     if given is None:
+        misspelt = [other for other in message.fields if nearest(other.name, ["type"]) and not _known(other.name)]
+        if misspelt:
+            unknown_field(misspelt[0], ["type"], (), report)
+            return UnknownLayer
         report.add(
             codes.MISSING_FIELD,
             field.name_span,
@@ -157,6 +169,11 @@ def _class_of(field: Field, message: Message, report: Report) -> type[Layer]:
     return UnknownLayer
 
 
+def _known(name: str) -> bool:
+    """Whether some layer has a field of this name."""
+    return name in Layer.params() or name in _blocks()
+
+
 def _stray(field: Field, cls: type[Layer], own: dict[str, Param], beside: dict[str, Param], report: Report) -> None:
     """A field that is not one of this layer type: of another type (no effect), of its block, or of none."""
     others = _blocks()
@@ -167,7 +184,7 @@ def _stray(field: Field, cls: type[Layer], own: dict[str, Param], beside: dict[s
             field.name_span,
             f"`{field.name}` belongs to {_some(users)}; a layer of type {cls.type} does not read it.",
         )
-    elif field.name in own and cls.block:
+    elif field.name in own and field.name not in IDLE and cls.block:
         report.add(
             codes.UNKNOWN_FIELD,
             field.name_span,
@@ -175,7 +192,7 @@ def _stray(field: Field, cls: type[Layer], own: dict[str, Param], beside: dict[s
             hint=f"{cls.block} {{ {field.span.text} }}",
         )
     else:
-        unknown_field(field, [*beside, *([cls.block] if cls.block else []), *others], (), report)
+        unknown_field(field, [*beside, *([cls.block] if cls.block else []), *others], IDLE, report)
 
 
 def _some(users: Iterable[str]) -> str:

@@ -100,3 +100,42 @@ def test_hue_saturation_value_and_back():
     assert np.abs(im.from_hsv(hsv).astype(int) - x).max() <= 6  # hue has two degrees, saturation 256 steps
     pure = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [9, 9, 9]]], np.uint8)  # blue, green, red, grey
     np.testing.assert_array_equal(im.to_hsv(pure)[0], [[120, 255, 255], [60, 255, 255], [0, 255, 255], [0, 0, 9]])
+
+
+def test_intels_random_sizes(batches, colors):
+    made = batches(data("random_resize_param { min_size: 8 max_size: 10 } crop_size: 8"), 2)
+    assert made[0]["data"].shape == (6, 3, 8, 8) and not np.array_equal(made[0]["data"], made[1]["data"])
+    same = batches(data("random_resize_param { min_size: 12 max_size: 12 }"), 1)[0]["data"]
+    np.testing.assert_array_equal(same, colors)
+    with pytest.raises(netdef.NetdefError, match="`min_size` of `random_resize_param` is 30, which is more than 20"):
+        batches(data("random_resize_param { min_size: 30 max_size: 20 } crop_size: 8"), 1)
+
+
+def test_intels_random_parts(batches, colors):
+    made = batches(data("random_aspect_ratio_param { aspect_ratio_change: 0.75 } crop_size: 9"), 2, phase="TRAIN")
+    assert made[0]["data"].shape == (6, 3, 9, 9) and not np.array_equal(made[0]["data"], made[1]["data"])
+    whole = batches(data("random_aspect_ratio_param { max_attempt: 0 } crop_size: 12"), 1)[0]["data"]
+    np.testing.assert_array_equal(whole, colors[:, :, :, 4:16])  # the shorter side is 12 already
+    with pytest.raises(netdef.NetdefError, match="`random_aspect_ratio_param` needs `crop_size`"):
+        batches(data("random_aspect_ratio_param { }"), 1)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shapes"),
+    [
+        (
+            'type: "ImageSegData" top: "data" top: "label" transform_param { crop_size: 33 scale_factors: 0.5 }\n'
+            'image_data_param { source: "list.txt" batch_size: 2 label_type: PIXEL }',
+            [(2, 3, 33, 33), (2, 1, 33, 33)],
+        ),
+        (
+            'type: "VideoData" top: "data" top: "label" transform_param { crop_size: 24 scale_ratios: [1, 0.75] }\n'
+            'video_data_param { source: "list.txt" batch_size: 4 }',
+            [(4, 3, 24, 24), (4,)],
+        ),
+    ],
+)
+def test_what_is_not_read_is_shaped(layer, shapes):
+    net = netdef.load(f'layer {{ name: "d" {layer} }}')
+    assert [net.blobs[name].shape for name in ("data", "label")] == shapes
+    assert [d.code for d in net.diagnostics] == ["unavailable"]

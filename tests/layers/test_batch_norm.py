@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import netdef
 from netdef.fillers import Constant, HostDraw
 from netdef.layers.batch_norm import BatchNorm, normalise, plain_normalise
 from netdef.layers.bn import BN, BNDialect, BNMode
@@ -233,3 +234,18 @@ def test_moving_average_false_uses_the_batch_in_phase_test():
     y = layer.apply(start(layer), BATCHES[0], ctx=given)[0]
     np.testing.assert_allclose(y.mean(), 0, atol=1e-6)
     assert given.updates == {}
+
+
+def test_statistics_of_parts_of_the_batch_for_a_whole_net():
+    x = np.random.RandomState(3).randn(4, 2, 3).astype(np.float32) + np.arange(4, dtype=np.float32)[:, None, None]
+    net = lambda batch, own="": netdef.compile(
+        f"force_backward: true {batch} "
+        "layer { name: 'x' type: 'Input' top: 'x' input_param { shape { dim: 4 dim: 2 dim: 3 } } }"
+        f"layer {{ name: 'bn' type: 'BatchNorm' bottom: 'x' top: 'y' batch_norm_param {{ {own} }} }}",
+        phase="TRAIN",
+    )
+    wanted = np.asarray(net("", "stats_batch_size: 2")(x=x)["y"])
+    np.testing.assert_array_equal(net("bn_stats_batch_size: 2")(x=x)["y"], wanted)
+    assert np.abs(np.asarray(net("")(x=x)["y"]) - wanted).max() > 0.1
+    with pytest.raises(netdef.NetdefError, match="the batch of 4 is no multiple of `bn_stats_batch_size`, 3"):
+        net("bn_stats_batch_size: 3")(x=x)

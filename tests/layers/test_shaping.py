@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from one_layer import outputs
 
 import netdef
 from netdef.layers.shaping import Concat, Flatten, NewShape, Reshape, Slice
@@ -90,3 +91,11 @@ layer { name: "two" type: "Split" bottom: "x" top: "a" top: "b" }
 layer { name: "quiet" type: "Silence" bottom: "a" }""")
     assert net.outputs == ("b",)
     assert netdef.compile(net)(x=np.ones(2))["b"].tolist() == [1, 1]
+
+
+def test_concat_flattens_first_where_intel_fuses_it():
+    layer = 'layer { name: "c" type: "Concat" bottom: "a" bottom: "b" top: "c" concat_param { per_fla_fuse: true } }'
+    a, b = np.arange(12.0).reshape(1, 2, 3, 2), np.arange(5.0).reshape(1, 5, 1, 1)
+    made = outputs(layer, a=a.astype(np.float32), b=b.astype(np.float32))["c"]
+    assert made.shape == (1, 17, 1, 1)
+    np.testing.assert_array_equal(made.reshape(-1), [*range(12), *range(5)])
