@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -63,7 +64,7 @@ def test_extras_say_what_they_are_for():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     assert set(extras) == {
-        *("caffe", "images", "tensorboard", "plot", "onnx", "lsp"),
+        *("caffe", "images", "tensorboard", "plot", "safetensors", "onnx", "lsp"),
         *("cuda12", "cuda13", "tpu"),
         *("test", "dev"),
     }
@@ -71,3 +72,11 @@ def test_extras_say_what_they_are_for():
         line for lines in (project["dependencies"], *extras.values()) for line in lines if "<" in line or "==" in line
     ]
     assert not pinned, f"an upper bound keeps users from newer versions: {pinned}"
+
+
+def test_every_extra_that_a_message_names_can_be_installed():
+    texts = [path.read_text() for path in (ROOT / "netdef").rglob("*.py")]
+    named = {name for text in texts for name in re.findall(r"netdef\[(\w+)\]", text)}
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        offered = set(tomllib.load(file)["project"]["optional-dependencies"])
+    assert named and named <= offered

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -101,12 +102,15 @@ def trained(path: str, changes: dict[str, Any], run: str | None) -> Path:
     from ..train.nets import nets_of
 
     try:
-        return resumed(nets_of(path, changes), None, run or True)[1]
+        _, found, notes = resumed(nets_of(path, changes), None, run or True)
     except NetdefError as error:
         where = f"in {run}" if run else "of this net"
         raise UsageError(
             f"there is no whole snapshot {where}; name a run with --run, or weights with --weights"
         ) from error
+    for note in notes:
+        print(f"warning: {note}", file=sys.stderr)
+    return found
 
 
 def _measure(net: Net, weights: list[str] | Path, iterations: int | None) -> dict[str, Any]:

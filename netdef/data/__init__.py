@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..language.diagnostics import NetdefError
+
 if TYPE_CHECKING:
     from .base import DataLayer, Reader
     from .device import on_device
@@ -43,7 +45,7 @@ def batches(
     def deliver() -> Iterator[dict[str, Any]]:
         with Feed(net, seed=seed, root=root) as feed:
             if not feed.readers:
-                return
+                raise NetdefError(f"net {net.name or 'without a name'} has no data layer in phase {net.phase.name}.")
             yield from feed
 
     return deliver()

@@ -111,7 +111,8 @@ def _safetensors(path: Path) -> Any:
 
         return safetensors
     except ImportError:
-        raise NetdefError(f"{path}: this needs the safetensors package; `pip install 'netdef[safetensors]'`") from None
+        asked = path.with_name(path.name.removeprefix(".").removesuffix(".writing"))  # a file is written aside first
+        raise NetdefError(f"{asked}: this needs the safetensors package; `pip install 'netdef[safetensors]'`") from None
 
 
 def read_safetensors(path: Path) -> list[Entry]:

@@ -71,7 +71,7 @@ def test_options_are_not_abbreviated(netdef, good):
     [
         (NetdefError("the disk is full"), 1, "netdef: error: the disk is full\n"),
         (cli.UsageError("no file"), 2, "netdef: error: no file\n"),
-        (PermissionError(13, "Permission denied", "run"), 1, "netdef: error: [Errno 13] Permission denied: 'run'\n"),
+        (PermissionError(13, "Permission denied", "run"), 1, "netdef: error: run: Permission denied\n"),
         (KeyboardInterrupt(), 130, "netdef: interrupted\n"),
     ],
     ids=["run", "usage", "os", "ctrl-c"],

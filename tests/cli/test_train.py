@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -65,6 +66,16 @@ def test_testing_needs_weights(trained, netdef, tmp_path, monkeypatch):
         assert done.code == 2 and "there is no whole snapshot" in done.err
     assert netdef("test", path, "--weights", "none.caffemodel").code == 2
     assert netdef("test", path, "--iterations", "many").code == 2
+
+
+def test_testing_with_the_one_before_a_damaged_snapshot_says_so(trained, netdef, tmp_path):
+    path, run, _ = trained
+    copy = shutil.copytree(run, tmp_path / "run")
+    shutil.copytree(copy / "iter_000002", copy / "iter_000009")
+    (copy / "iter_000009" / "state.json").write_text("{}")
+    done = netdef("test", path, "--run", copy)
+    assert done.code == 0 and "iter_000002" in done.out
+    assert done.err.startswith(f"warning: the snapshot {copy / 'iter_000009'} is damaged (state.json")
 
 
 def test_resuming_goes_on(trained, netdef):

@@ -160,3 +160,9 @@ def test_memory_stays_flat(feed):
     for _ in range(50):
         next(one)
     assert len(one._waiting) <= 3
+
+
+def test_a_net_without_data_layers_has_no_batches():
+    text = 'name: "N" layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 } } }'
+    with pytest.raises(netdef.NetdefError, match="net N has no data layer in phase TEST"):
+        next(netdef.data.batches(text))
