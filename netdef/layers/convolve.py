@@ -2,8 +2,9 @@
 
 On accelerators they are XLA's.  On a CPU, XLA's gradient of filters takes 2 to 4 times as long as a matrix product over
 the rows of one image after the other, which stays in the cache; its 1x1 filters 2 to 7 times as long as a matrix
-product; and its groups up to hundreds of times as long as one convolution for each, or as a sum over the filter's
-elements where a group is narrow.  `reference` is the plain form, which tests hold all others against.
+product; its groups up to hundreds of times as long as one convolution for each, or as a sum over the filter's elements
+where a group is narrow; and it multiplies with the zeros that a transpose puts between pixels, where blocks of pixels
+folded into channels need none.  `reference` is the plain form, which tests hold all others against.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ..lazy import jax, jnp, lax
 NARROW = 4  # channels in a group up to which its sum is written out,
 TERMS = 100  # if it has at most so many terms
 MANY_GROUPS = 64  # groups up to which each is a convolution of its own
+WASTE = 1.3  # by how much blocks of pixels may enlarge a filter
 POSITIONS = 512  # positions of the result that make a matrix product worth its start
 
 
@@ -101,53 +103,93 @@ def _to_image(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Array:
 
 
 def _to_filters(x: Array, y: Array, slide: Slide, shape: tuple[int, ...]) -> Array:
-    def choose(form: Callable[[Array, Array, Slide], Array]) -> Callable[[Array, Array], Array]:
-        filters = jax.ShapeDtypeStruct(shape, x.dtype)
-        return lambda x, y: jax.linear_transpose(lambda w: form(x, w, slide), filters)(y)[0]
+    filters = jax.ShapeDtypeStruct(shape, x.dtype)
+    plain = lambda x, y: jax.linear_transpose(lambda w: reference(x, w, slide), filters)(y)[0]
+    return lax.platform_dependent(x, y, cpu=lambda x, y: _to_filters_on_cpu(x, y, slide, shape), default=plain)
 
-    def on_cpu(x: Array, y: Array) -> Array:
-        if slide.groups == 1 and not _pointwise(shape, slide):
-            return _filters_by_rows(x, y, slide, shape)
-        if _split_up(shape, slide):
-            parts = zip(jnp.split(x, slide.groups, 1), jnp.split(y, slide.groups, 1), strict=True)
-            one = (shape[0] // slide.groups, *shape[1:])
-            return jnp.concatenate([_filters_by_rows(*part, replace(slide, groups=1), one) for part in parts])
-        return choose(_on_cpu)(x, y)
 
-    return lax.platform_dependent(x, y, cpu=on_cpu, default=choose(reference))
+def _to_filters_on_cpu(x: Array, y: Array, slide: Slide, shape: tuple[int, ...]) -> Array:
+    filters = jax.ShapeDtypeStruct(shape, x.dtype)
+    if _folds(shape, slide):
+        fold = lambda w: _fold_filters(w, slide)
+        image, once = _fold_image(x, shape, slide, y.shape[2:])
+        folded = _to_filters_on_cpu(image, y, once, jax.eval_shape(fold, filters).shape)
+        return jax.linear_transpose(fold, filters)(folded)[0]
+    if _in_parts(shape, slide):
+        parts = zip(jnp.split(x, slide.groups, 1), jnp.split(y, slide.groups, 1), strict=True)
+        one = (shape[0] // slide.groups, *shape[1:])
+        return jnp.concatenate([_filters_by_rows(*part, replace(slide, groups=1), one) for part in parts])
+    if slide.groups == 1 and not _pointwise(shape):
+        return _filters_by_rows(x, y, slide, shape)
+    return jax.linear_transpose(lambda w: _on_cpu(x, w, slide), filters)(y)[0]
 
 
 def _on_cpu(x: Array, w: Array, slide: Slide) -> Array:
     """`convolve` in the form that is fastest on a CPU."""
-    if _pointwise(w.shape, slide):
-        return _by_product(x, w, slide.groups)
+    if _pointwise(w.shape):
+        return _by_product(x, w, slide)
+    if _folds(w.shape, slide):
+        image, once = _fold_image(x, w.shape, slide, _steps(x.shape[2:], w.shape[2:], slide))
+        return _on_cpu(image, _fold_filters(w, slide), once)
     if _written_out(w.shape, slide):
         return _by_elements(x, w, slide)
-    if _split_up(w.shape, slide):
+    if _in_parts(w.shape, slide):
         parts = zip(jnp.split(x, slide.groups, 1), jnp.split(w, slide.groups), strict=True)
         return jnp.concatenate([reference(*part, replace(slide, groups=1)) for part in parts], 1)
     return reference(x, w, slide)
 
 
-def _pointwise(filters: tuple[int, ...], slide: Slide) -> bool:
-    """Whether the filters have one element and touch every position once."""
-    return math.prod(filters[2:]) == 1 and set(slide.strides) <= {1} and not any(map(any, slide.pads))
+def _pointwise(filters: tuple[int, ...]) -> bool:
+    return math.prod(filters[2:]) == 1
+
+
+def _folds(filters: tuple[int, ...], slide: Slide) -> bool:
+    """Whether steps of more than a pixel are better taken as blocks of pixels."""
+    sides = [-(-k // s) * s for k, s in zip(filters[2:], slide.strides, strict=True)]
+    strided = max(slide.strides, default=1) > 1 and set(slide.dilations) == {1} and not _pointwise(filters)
+    return strided and math.prod(sides) <= WASTE * math.prod(filters[2:])
 
 
 def _written_out(filters: tuple[int, ...], slide: Slide) -> bool:
     return slide.groups > 1 and filters[1] <= NARROW and math.prod(filters[1:]) <= TERMS
 
 
-def _split_up(filters: tuple[int, ...], slide: Slide) -> bool:
+def _in_parts(filters: tuple[int, ...], slide: Slide) -> bool:
     some = 1 < slide.groups <= MANY_GROUPS
-    return some and not _pointwise(filters, slide) and not _written_out(filters, slide)
+    return some and not _pointwise(filters) and not _written_out(filters, slide)
 
 
-def _by_product(x: Array, w: Array, groups: int) -> Array:
+def _by_product(x: Array, w: Array, slide: Slide) -> Array:
     """Filters of one element: a matrix product for each group."""
-    n, spatial = x.shape[0], x.shape[2:]
-    y = jnp.einsum("ngcp,goc->ngop", x.reshape(n, groups, w.shape[1], -1), w.reshape(groups, -1, w.shape[1]))
-    return y.reshape(n, w.shape[0], *spatial)
+    n, groups, steps = x.shape[0], slide.groups, _steps(x.shape[2:], w.shape[2:], slide)
+    x = jnp.pad(x, [(0, 0), (0, 0), *slide.pads])[(..., *slide.windows((0,) * len(steps), steps))]
+    x = x.reshape(n, groups, w.shape[1], math.prod(steps))
+    y = jnp.einsum("ngcp,goc->ngop", x, w.reshape(groups, -1, w.shape[1]))
+    return y.reshape(n, w.shape[0], *steps)
+
+
+def _fold_image(x: Array, filters: tuple[int, ...], slide: Slide, steps: Sequence[int]) -> tuple[Array, Slide]:
+    """Blocks of pixels as channels, (n, c * strides..., blocks...), and how filters of blocks slide over them."""
+    blocks = [n - 1 - (-k // s) for n, k, s in zip(steps, filters[2:], slide.strides, strict=True)]
+    rows = zip(blocks, slide.strides, slide.pads, x.shape[2:], strict=True)
+    edges = [(low, b * s - low - size, 0) for b, s, (low, _), size in rows]  # what no window meets is cut off
+    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), (0, 0, 0), *edges])
+    axes = len(blocks)
+    return _fold(x, slide), Slide((1,) * axes, ((0, 0),) * axes, (1,) * axes, slide.groups)
+
+
+def _fold_filters(w: Array, slide: Slide) -> Array:
+    """Filters of blocks, (o, c / groups * strides..., blocks...)."""
+    edges = [(0, -k % s) for k, s in zip(w.shape[2:], slide.strides, strict=True)]
+    return _fold(jnp.pad(w, [(0, 0), (0, 0), *edges]), slide)
+
+
+def _fold(x: Array, slide: Slide) -> Array:
+    sides = list(zip(x.shape[2:], slide.strides, strict=True))
+    x = x.reshape(*x.shape[:2], *(part for size, s in sides for part in (size // s, s)))
+    inner, outer = range(3, x.ndim, 2), range(2, x.ndim, 2)
+    x = x.transpose(0, 1, *inner, *outer)
+    return x.reshape(x.shape[0], -1, *x.shape[2 + len(sides) :])
 
 
 def _by_elements(x: Array, w: Array, slide: Slide) -> Array:

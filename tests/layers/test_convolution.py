@@ -22,6 +22,7 @@ def one(layer, w, x):
 
 
 FORMS = [
+    dict(kernel_size=(4,), stride=(2,), pad=(1,)),
     dict(kernel_size=(3,), stride=(2,), pad=(1,)),
     dict(kernel_h=2, kernel_w=3, stride=(2,), pad_h=1, dilation=(2,)),
     dict(kernel_size=(3, 2), stride_h=1, stride_w=2, pad=(2, 1), dilation=(1, 2)),
@@ -91,6 +92,9 @@ def test_no_spatial_axis_is_left_of_a_matrix_product():
         dict(x=(4, 3, 12, 11), num_output=5, kernel_size=(2, 3), dilation=(2, 1), pad=(0, 2)),
         dict(x=(3, 4, 6, 7), num_output=4, kernel_size=(1,)),
         dict(x=(3, 6, 8, 8), num_output=6, kernel_size=(3,), pad=(1,), group=6),
+        dict(x=(2, 4, 11, 9), num_output=6, kernel_size=(4, 2), stride=(2,), pad=(1, 0), group=2),
+        dict(x=(2, 3, 11, 9), num_output=4, kernel_size=(3, 5), stride=(3, 2), pad=(1, 2)),
+        dict(x=(2, 3, 7, 8), num_output=4, kernel_size=(1,), stride=(2,), pad=(1,)),
     ],
 )
 def test_the_gradients_are_those_of_the_plain_form(form):

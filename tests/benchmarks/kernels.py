@@ -1,0 +1,117 @@
+"""How much faster netdef's convolutions and poolings are than XLA's own forms, on this machine.
+
+usage: python tests/benchmarks/kernels.py [SECONDS per line]
+Each line: a layer, what is computed, milliseconds of XLA's form and of netdef's, and their ratio.  The two run in turn
+and the best time of each counts, so that other work on the machine disturbs both alike.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from netdef.layers.convolution import Convolution, Deconvolution
+from netdef.layers.convolve import reference
+from netdef.layers.pooling import Pooling, PoolMethod
+
+CONVOLUTIONS = {
+    "3x3, 32 to 64, 50x50": ((16, 32, 50, 50), Convolution(num_output=64, kernel_size=(3,), pad=(1,))),
+    "3x3, 64 to 64, 56x56": ((8, 64, 56, 56), Convolution(num_output=64, kernel_size=(3,), pad=(1,))),
+    "3x3, 256 to 256, 14x14": ((16, 256, 14, 14), Convolution(num_output=256, kernel_size=(3,), pad=(1,))),
+    "5x5, 32 to 32, 32x32": ((16, 32, 32, 32), Convolution(num_output=32, kernel_size=(5,), pad=(2,))),
+    "1x1, 64 to 128, 56x56": ((8, 64, 56, 56), Convolution(num_output=128, kernel_size=(1,))),
+    "7x7 by 2, 3 to 64, 112x112": (
+        (4, 3, 112, 112),
+        Convolution(num_output=64, kernel_size=(7,), stride=(2,), pad=(3,)),
+    ),
+    "11x11 by 4, 3 to 96, 227x227": ((2, 3, 227, 227), Convolution(num_output=96, kernel_size=(11,), stride=(4,))),
+    "5x5, 96 to 256, 27x27, 2 groups": (
+        (4, 96, 27, 27),
+        Convolution(num_output=256, kernel_size=(5,), pad=(2,), group=2),
+    ),
+    "3x3, 64 channels alone, 56x56": (
+        (4, 64, 56, 56),
+        Convolution(num_output=64, kernel_size=(3,), pad=(1,), group=64),
+    ),
+    "transposed 4x4 by 2, 64 to 64": (
+        (2, 64, 32, 32),
+        Deconvolution(num_output=64, kernel_size=(4,), stride=(2,), pad=(1,)),
+    ),
+}
+POOLINGS = {
+    "2x2 by 2, 32 x 50x50": ((16, 32, 50, 50), dict(kernel_size=(2,), stride=(2,))),
+    "3x3 by 2, 64 x 56x56": ((8, 64, 56, 56), dict(kernel_size=(3,), stride=(2,))),
+    "3x3 by 1, 64 x 28x28": ((8, 64, 28, 28), dict(kernel_size=(3,), pad=(1,))),
+}
+
+
+def main(seconds: float = 4.0) -> None:
+    print(f"{'':48}{'':14}{'XLA ms':>9}{'netdef ms':>11}{'ratio':>8}")
+    for name, (shape, layer) in CONVOLUTIONS.items():
+        x = jax.random.normal(jax.random.key(0), shape)
+        w = jax.random.normal(jax.random.key(1), layer.weights(shape)[0].shape)
+        compare(
+            f"convolution {name}",
+            lambda w, x, layer=layer: layer.slide(x, w),
+            plain_convolution(layer, shape),
+            w,
+            x,
+            seconds,
+        )
+    for name, (shape, fields) in POOLINGS.items():
+        x = jax.nn.relu(jax.random.normal(jax.random.key(0), shape))
+        for pool in (PoolMethod.MAX, PoolMethod.AVE):
+            layer = Pooling(pool=pool, **fields)
+            mine = lambda _, x, layer=layer: layer.apply((), x, ctx=None)[0]  # type: ignore[arg-type]
+            compare(f"pooling {pool.name} {name}", mine, plain_pooling(layer, shape), None, x, seconds)
+
+
+def plain_convolution(layer: Convolution | Deconvolution, shape: tuple[int, ...]) -> Callable:
+    slide = layer.sliding(2, layer.groups(shape[1]))
+    if isinstance(layer, Convolution):
+        return lambda w, x: reference(x, w, slide)
+    image = jax.ShapeDtypeStruct(layer.infer(shape)[0], jnp.float32)
+    return lambda w, x: jax.linear_transpose(lambda z: reference(z, w, slide), image)(x)[0]
+
+
+def plain_pooling(layer: Pooling, shape: tuple[int, ...]) -> Callable:
+    windows = layer.windows(shape)[::-1]
+    sizes, strides = (1, 1, *(v.size for v in windows)), (1, 1, *(v.stride for v in windows))
+    after = [max(0, v.stride * (v.steps - 1) + v.size - shape[v.axis] - v.before) for v in windows]
+    pads = [(0, 0), (0, 0), *((v.before, a) for v, a in zip(windows, after, strict=True))]
+    if layer.pool is PoolMethod.MAX:
+        return lambda _, x: lax.reduce_window(x, -jnp.inf, lax.max, sizes, strides, pads)
+    return lambda _, x: lax.reduce_window(x, 0.0, lax.add, sizes, strides, pads) / (sizes[2] * sizes[3])
+
+
+def compare(name: str, mine: Callable, plain: Callable, w: jax.Array | None, x: jax.Array, seconds: float) -> None:
+    dy = jax.random.normal(jax.random.key(2), jax.eval_shape(mine, w, x).shape)
+    kinds: dict[str, Callable] = {
+        "value": lambda f: lambda w, x, dy: f(w, x),
+        "and gradients": lambda f: lambda w, x, dy: (f(w, x), jax.vjp(f, w, x)[1](dy)),
+    }
+    for kind, of in kinds.items():
+        xla, own = fastest([jax.jit(of(plain)), jax.jit(of(mine))], (w, x, dy), seconds)
+        print(f"{name:48}{kind:14}{xla:9.2f}{own:11.2f}{xla / own:8.1f}", flush=True)
+
+
+def fastest(functions: list[Callable], arguments: tuple, seconds: float) -> list[float]:
+    """Best time of each in milliseconds."""
+    for f in functions:
+        jax.block_until_ready(f(*arguments))
+    best, end = [float("inf")] * len(functions), time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        for i, f in enumerate(functions):
+            start = time.perf_counter()
+            jax.block_until_ready(f(*arguments))
+            best[i] = min(best[i], 1e3 * (time.perf_counter() - start))
+    return best
+
+
+if __name__ == "__main__":
+    main(*map(float, sys.argv[1:]))
