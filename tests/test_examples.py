@@ -119,20 +119,3 @@ def test_mnist_files_that_are_missing_are_named(tmp_path: Path):
     assert done.returncode == 1
     assert done.stderr.startswith("neither train-images-idx3-ubyte nor")
     assert script("mnist_to_hdf5.py").stderr.startswith("usage:")
-
-
-def test_faces_are_listed_by_person(tmp_path: Path):
-    for person, count in (("ada", 12), ("ben", 2), ("cy", 1), ("nobody", 0)):
-        (tmp_path / "faces" / person).mkdir(parents=True)
-        for i in range(count):
-            (tmp_path / "faces" / person / f"{i:02}.JPG").write_bytes(b"")
-    (tmp_path / "faces" / "ada" / "notes.txt").write_text("no image")
-    done = script("face_list.py", tmp_path / "faces", tmp_path / "lists")
-    assert done.stdout == f"3 people, 13 images to train on and 2 to test, listed in {tmp_path / 'lists'}\n"
-    assert (tmp_path / "lists" / "people.txt").read_text().split() == ["ada", "ben", "cy"]
-    labels = {
-        name: [line.rsplit(" ", 1)[1] for line in (tmp_path / "lists" / f"faces_{name}.txt").read_text().splitlines()]
-        for name in ("train", "test")
-    }
-    assert labels == {"train": ["0"] * 11 + ["1", "2"], "test": ["0", "1"]}
-    assert "no subfolders" in script("face_list.py", tmp_path / "lists").stderr

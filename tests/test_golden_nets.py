@@ -21,7 +21,10 @@ NETS = Path(__file__).parents[2] / "shared" / "golden" / "nets"
 ROWS: list[dict[str, Any]] = (
     [json.loads(line) for line in (NETS / "index.jsonl").read_text().splitlines()] if NETS.is_dir() else []
 )
-pytestmark = pytest.mark.skipif(not ROWS, reason="the recorded nets are not beside the checkout")
+pytestmark = [
+    pytest.mark.skipif(not ROWS, reason="the recorded nets are not beside the checkout"),
+    pytest.mark.filterwarnings("ignore:net .* no loss above its parameters"),
+]
 
 
 def stream(text: str) -> np.random.RandomState:

@@ -1,7 +1,7 @@
 """Where gradients go: which parameters are trained, and which bottoms a gradient reaches.
 
 Caffe computes a gradient only where somebody needs it: below a loss, and above a parameter that is trained (lr_mult
-not 0).  So inputs get none, and in a net without a loss nothing does, unless the file says `force_backward: true`. 
+not 0).  So inputs get none, and in a net without a loss nothing does, unless the file says `force_backward: true`.
 What is not needed costs nothing, which is what makes frozen layers next to the data cheap.  A net for testing has no
 losses as a rule; there its outputs stand for them, so that a loss of one's own can be put on top.
 Source: BVLC/caffe src/caffe/net.cpp, Net::Init.
@@ -86,7 +86,7 @@ def _overwritten(node: Node, writers: dict[str, list[tuple[Value, Node]]], repor
         codes.OVERWRITTEN,
         node.layer.span_of("top"),
         f"layer `{harmful[0].name}` works in place on `{top.name}`, and the gradient of `{node.name}` is computed, "
-        f"as in Caffe, from the {node.layer.reads_back} that it leaves there; give `{harmful[0].name}` a top of its own.",
+        f"as in Caffe, from the {node.layer.reads_back} that it leaves there; give `{harmful[0].name}` its own top.",
         *([Related("overwritten here", place)] if place else []),
     )
     return replace(node, overwritten=later[-1][0])
