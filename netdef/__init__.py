@@ -1,8 +1,8 @@
 """netdef compiles Caffe-style network definition files to JIT-compiled JAX/Flax models and trains them.
 
-    net = netdef.load("model.net")            # shapes and diagnostics; jax is not imported
-    model = netdef.compile("model.net")       # a flax.nnx.Module
-    result = netdef.train("model.net")        # as the file's solver says
+net = netdef.load("model.net")            # shapes and diagnostics; jax is not imported
+model = netdef.compile("model.net")       # a flax.nnx.Module
+result = netdef.train("model.net")        # as the file's solver says
 """
 
 from __future__ import annotations

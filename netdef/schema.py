@@ -151,8 +151,8 @@ def _params(cls: type[Block]) -> dict[str, Param]:
 
 @cache
 def _own_params(cls: type) -> dict[str, Param]:
-    """The fields that a class itself declares.  Annotations are text until they are asked for, and reading them is slow:
-    so only those of fields, and once for each class."""
+    """The fields that a class itself declares.  Annotations are text until they are asked for, and reading them is
+    slow: so only those of fields, and once for each class."""
     declared = {name: value for name, value in vars(cls).items() if isinstance(value, Param)}
     texts = {name: cls.__annotations__[name] for name in declared}
     hints = typing.get_type_hints(type("", (), {"__annotations__": texts, "__module__": cls.__module__}))
@@ -344,7 +344,8 @@ def _str(value: Scalar) -> str | None:
 
 
 def is_text(value: Value) -> bool:
-    """A string, or a bare word that came from outside the file (`--set solver.type=Adam`), where quotes are the shell's."""
+    """A string, or a bare word that came from outside the file (`--set solver.type=Adam`), where quotes are the
+    shell's."""
     return isinstance(value, Scalar) and (
         value.kind == "string" or (value.kind == "name" and value.span.source.name == "--set")
     )

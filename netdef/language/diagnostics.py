@@ -1,7 +1,8 @@
 """What a stage has to say about the user's file, as values: collected, never printed here (see `render`).
 
-A `Code` is one kind of fault with a fixed summary; a `Diagnostic` is one occurrence with its place, both numbers and what
-to do.  Every stage takes a `Report`, adds to it and goes on; `Report.stop` ends the run where going on is impossible.
+A `Code` is one kind of fault with a fixed summary; a `Diagnostic` is one occurrence with its place, both numbers and
+what to do.  Every stage takes a `Report`, adds to it and goes on; `Report.stop` ends the run where going on is
+impossible.
 """
 
 from __future__ import annotations

@@ -68,7 +68,8 @@ ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def quoted(text: str) -> str:
-    """A text in double quotes, control characters as octal escapes; so is the `$` of `${`, which netdef would expand."""
+    """A text in double quotes, control characters as octal escapes; so is the `$` of `${`, which netdef would
+    expand."""
     if text.isprintable() and not any(sign in text for sign in ("\\", '"', "${")):
         return f'"{text}"'
     escaped = "".join(ESCAPES.get(c) or (f"\\{ord(c):03o}" if ord(c) < 32 or ord(c) == 127 else c) for c in text)

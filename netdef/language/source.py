@@ -72,7 +72,8 @@ class Source:
 
 
 class Span(NamedTuple):
-    """Characters `start` up to `end` of a source; `via` is the place whose expansion (template, loop, import) put it here."""
+    """Characters `start` up to `end` of a source; `via` is the place whose expansion (template, loop, import) put it
+    here."""
 
     source: Source
     start: int

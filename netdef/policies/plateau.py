@@ -14,8 +14,8 @@ from ..schema import param
 class Plateau(Policy, name="plateau"):
     """base_lr gamma^k, where k grows whenever what is watched has not become better for a while.
 
-    With `plateau_winsize` the training loss, averaged over `average_loss` iterations, is watched: step k is made when it
-    has not reached a new minimum for plateau_winsize[k] iterations, and there are as many steps as values.  With a
+    With `plateau_winsize` the training loss, averaged over `average_loss` iterations, is watched: step k is made when
+    it has not reached a new minimum for plateau_winsize[k] iterations, and there are as many steps as values.  With a
     `plateau { monitor: "accuracy" patience: 3 }` an output of a test is watched, and `patience` tests in a row without
     a better value make a step; `min_lr` is the floor.
     Source: intel/caffe sgd_solver.cpp for the first form; the second is netdef's own.  Differs: nothing.

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from ..layer import Array
 from ..lazy import jnp
-from ..schema import param
 from ..policy import Policy, Setting
+from ..schema import param
 
 
 class Step(Policy, name="step"):

@@ -13,7 +13,12 @@ from netdef.layer import Phase
 from netdef.passes.checks.blobs import slip
 from netdef.passes.select import State
 
-ELSEWHERE = {"too-deep", "not-imported", "unknown-setting", "test-size"}  # they need another file, a setting or hundreds of braces
+ELSEWHERE = {
+    "too-deep",
+    "not-imported",
+    "unknown-setting",
+    "test-size",
+}  # they need another file, a setting or hundreds of braces
 
 
 def diagnose(text: str) -> list[Diagnostic]:

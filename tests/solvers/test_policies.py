@@ -113,9 +113,19 @@ def test_momentum_and_decay_policies():
 
 
 def test_every_policy_is_registered_under_its_own_name():
-    assert {"fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid", "multifixed", "cosine", "join", "plateau"} <= {
-        *POLICIES.names()
-    }
+    assert {
+        "fixed",
+        "step",
+        "exp",
+        "inv",
+        "multistep",
+        "poly",
+        "sigmoid",
+        "multifixed",
+        "cosine",
+        "join",
+        "plateau",
+    } <= {*POLICIES.names()}
     assert all(cls.name == name for name, cls in POLICIES)
 
 
