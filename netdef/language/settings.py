@@ -79,7 +79,7 @@ def overridden(fields: list[Field], changes: Mapping[str, Any]) -> list[Field]:
         old = [field for field in fields if field.name == name]
         if rest and (not old or isinstance(old[-1].value, Message)):
             block = old[-1] if old else empty_block(name, rest, value)
-            inner = Message(tuple(overridden(list(block.value.fields), {rest: value})), block.value.span)
+            inner = Message(tuple(overridden(list(block.value.fields), {rest: value})), block.value.span)  # pyright: ignore[reportAttributeAccessIssue]
             made = block._replace(value=inner)
             fields = [made if field is block else field for field in fields] if old else [*fields, made]
             continue

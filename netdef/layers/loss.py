@@ -75,7 +75,7 @@ class Loss(Layer):
         """The layer that makes probabilities of the scores, or the first bottom as it is."""
         cls = LAYERS.get(self.prediction) if self.prediction else None
         axis = getattr(getattr(self, "softmax_param", self), "axis", None)
-        return cls and (cls() if axis is None else cls(axis=axis))
+        return cls and (cls() if axis is None else cls(axis=axis))  # pyright: ignore[reportCallIssue]
 
     def tops(self, *values: Array | Shape) -> list:
         """The first of `values` that the layer has tops for; a loss without a top still makes one."""

@@ -62,7 +62,7 @@ class _AngularMargin(Layer):
         """The plain product."""
         product = LAYERS.get("InnerProduct")
         outputs, rows = self.num_output, self.unit_rows
-        return product and product(num_output=outputs, axis=self.axis, bias_term=False, normalize=rows)
+        return product and product(num_output=outputs, axis=self.axis, bias_term=False, normalize=rows)  # pyright: ignore[reportCallIssue]
 
     def infer(self, x: Shape, label: Shape, matrix: Shape | None = None) -> list[Shape]:
         axis = axis_of(x, self.axis)
@@ -310,7 +310,7 @@ class ArcFace(Layer, type="ArcFace", block="arc_face_param"):
 
     def deployed(self) -> Layer | None:
         power = LAYERS.get("Power")
-        return power and power(scale=self.scale)
+        return power and power(scale=self.scale)  # pyright: ignore[reportCallIssue]
 
     def infer(self, x: Shape, label: Shape) -> Shape:
         if len(x) != 2:

@@ -69,7 +69,7 @@ def _types(
             report.add(codes.SHAPE_MISMATCH, layer.span, f"`{top.name}` would have the shape {show(shape)}.")
     _check_specs(node, weights, report)
     _check_fillers(node, weights, report)
-    return tops, weights
+    return tops, weights  # pyright: ignore[reportReturnType]
 
 
 def _misfit(
