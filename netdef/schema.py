@@ -271,6 +271,9 @@ def _value(spec: Param, value: Value, field: Field, report: Report) -> Any:
     made = _SCALARS[of](value)
     if made is None:
         return _wrong_type(spec, value, _words(of), report)
+    if of is int and not -(2**63) <= made < 2**64:
+        report.add(codes.OUT_OF_RANGE, value.span, f"`{spec.name}` is {made:g}; no whole number takes over 64 bits.")
+        return None
     if of in (int, float) and not spec.allows(made):
         report.add(codes.OUT_OF_RANGE, value.span, f"`{spec.name}` is {made:g}; it must be {spec.bounds()}.")
         return None

@@ -49,8 +49,8 @@ def load_phases(path: str, args: argparse.Namespace, settings: dict[str, Any]) -
     except NetdefError as error:
         raise UsageError(str(error)) from error
     meant = [(net, alone) for net, alone in made if _has_inputs(net)] or made
-    for _, alone in meant:
-        report.diagnostics += [d for d in alone.report.diagnostics if d not in report.diagnostics]
+    found = [d for _, alone in meant for d in alone.report.diagnostics]
+    report.diagnostics = list(dict.fromkeys([*report.diagnostics, *found]))  # what both phases have is said once
     return Phases(tuple(net for net, _ in meant), report.in_order())
 
 
