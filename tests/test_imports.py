@@ -20,7 +20,7 @@ RANKS = {
     **dict.fromkeys(["passes"], 4),
     **dict.fromkeys(["compiler", "forward", "model"], 5),
     **dict.fromkeys(["train", "predict", "summary", "deploy", "draw", "explain", "interop"], 6),
-    **dict.fromkeys(["cli", "__main__", "__init__"], 7),
+    **dict.fromkeys(["cli", "lsp", "__main__", "__init__"], 7),
 }
 SIBLINGS = {("layers", "fillers"), ("data", "fillers"), ("data", "layers")}  # who of rank 3 may use whom
 UPWARDS = {  # imports inside a function that go up: conveniences for users, whose module stays below
