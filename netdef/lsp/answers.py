@@ -1,0 +1,215 @@
+"""Completion and hover: names that may stand at the cursor, and what a word there means."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import explain
+from ..fillers import FILLERS, Filler
+from ..language.imports import LIBRARY
+from ..language.syntax import Document, Import, Let, Parameter, Template
+from ..layer import LAYERS
+from ..schema import Block, Param, type_name
+from ..shape import show
+from ..solver import POLICIES, SOLVERS
+from .context import Context, context, fields
+from .page import Page
+
+MADE = re.compile(r"""\btop\s*:\s*(?:"([^"\n]*)"|'([^'\n]*)')""")
+KEYWORDS = {
+    "import": 'import "std/conv.net"',
+    "let": "let width: 64",
+    "template": "template block(name, bottom) { ... }",
+    "for": "for i in range(3) { ... }",
+    "if": "if width > 32 { ... } else { ... }",
+}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One name that may stand at the cursor; `kind` is field, value, type, blob, template, argument or keyword."""
+
+    label: str
+    kind: str
+    detail: str = ""
+    doc: str = ""
+    text: str = ""  # what is written, if not the label
+
+
+def complete(page: Page, text: str, offset: int) -> tuple[Context, list[Item]]:
+    """The names that may stand at `offset` of `text`; `page` is the last state of it that could be read."""
+    at = context(text, offset)
+    if at.field is not None:
+        return at, list(_values(page, at, text[: at.start]))
+    used = templates(page)
+    if at.around and at.around[-1].name in used:
+        template = used[at.around[-1].name]
+        return at, [_argument(p) for p in template.parameters if p.name not in at.given - {at.word}]
+    return at, [
+        *_names(at),
+        *(Item(t.name, "template", signature(t), comment(t), f"{t.name} {{ ") for t in used.values()),
+    ]
+
+
+def _names(at: Context) -> Iterable[Item]:
+    found = fields(at)
+    for name, spec in found.items():
+        if spec.repeated or name not in at.given - {at.word}:
+            yield _field(spec)
+    if not at.around:
+        yield Item("layer", "field", "{ ... }", "One layer of the net.", "layer { ")
+        yield Item("solver", "field", "{ ... }", "How the net is trained.", "solver { ")
+        yield from (Item(word, "keyword", example) for word, example in KEYWORDS.items())
+        return
+    first = at.around[0]
+    if first.name in ("layer", "layers") and len(at.around) == 1:
+        cls = LAYERS.get(first.type or "")
+        blocks = [cls.block] if cls else sorted({c.block for _, c in LAYERS if c.block})
+        yield Item("type", "field", "string", "What kind of layer this is.", 'type: "')
+        yield from (Item(b, "field", "{ ... }", "", f"{b} {{ ") for b in blocks if b and b not in at.given)
+    elif at.around[-1].name.endswith("filler") or first.name == "solver":
+        yield Item("type", "field", "string", "", 'type: "')
+        if first.name == "solver" and len(at.around) == 1:
+            yield Item("lr_policy", "field", "string", "The formula of the learning rate.", 'lr_policy: "')
+
+
+def _field(spec: Param) -> Item:
+    of = spec.type
+    block = isinstance(of, type) and issubclass(of, Block)
+    start = " { " if block else ': "' if of is str else ": "
+    detail = "filler { ... }" if block and issubclass(of, Filler) else type_name(of)
+    default = explain.show_default(spec)
+    return Item(spec.name, "field", f"{detail}, default {default}", spec.doc, spec.name + start)
+
+
+def _argument(parameter: Parameter) -> Item:
+    default = parameter.default.span.text if parameter.default is not None else ""
+    return Item(parameter.name, "argument", f"default {default}" if default else "required", "", f"{parameter.name}: ")
+
+
+def _values(page: Page, at: Context, before: str) -> Iterable[Item]:
+    """What the value of a field may be."""
+    inside = at.around[-1].name if at.around else ""
+    if at.field in ("bottom", "top") or inside in templates(page) and at.field in ("bottom", "shortcut", "branch"):
+        names = dict.fromkeys(a or b for a, b in MADE.findall(before))
+        shapes = {name: blob.shape for net in page.nets for name, blob in net.blobs.items()}
+        names |= dict.fromkeys(name for name in shapes)
+        yield from (
+            _quoted(Item(n, "blob", show(shapes.get(n)) if n in shapes else ""), at) for n in names if "$" not in n
+        )
+    elif at.field in ("type", "solver_type", "lr_policy"):
+        registry = LAYERS if inside in ("layer", "layers") else FILLERS if inside.endswith("filler") else SOLVERS
+        registry = POLICIES if at.field == "lr_policy" else registry
+        for name, cls in registry:
+            first = (cls.__doc__ or "").strip().partition("\n")[0]
+            yield _quoted(Item(name, "type", first), at)
+    elif (spec := fields(at).get(at.field or "")) is not None:
+        if isinstance(spec.type, type) and issubclass(spec.type, enum.Enum):
+            yield from (Item(name, "value", "", spec.doc) for name in spec.type.__members__)
+        elif spec.type is bool:
+            yield from (Item(name, "value", "", spec.doc) for name in ("true", "false"))
+
+
+def _quoted(item: Item, at: Context) -> Item:
+    return Item(item.label, item.kind, item.detail, item.doc, item.label if at.quoted else f'"{item.label}"')
+
+
+# Templates
+
+
+def templates(page: Page) -> dict[str, Template]:
+    """The templates that the top level of a page can use, imported ones too."""
+    if page.document is None:
+        return {}
+    found: dict[str, Template] = {}
+    for item in page.document.body.fields:
+        if isinstance(item, Import) and (imported := _imported(item)) is not None:
+            found |= {t.name: t for t in imported.body.fields if isinstance(t, Template)}
+        elif isinstance(item, Template):
+            found[item.name] = item
+    return found
+
+
+def _imported(statement: Import) -> Document | None:
+    from ..language.diagnostics import NetdefError, Report
+    from ..language.evaluate import Fault
+    from ..language.imports import find
+    from ..language.parser import parse
+    from ..language.source import Source
+
+    try:
+        return parse(Source.read(find(statement)), Report())
+    except (Fault, NetdefError):
+        return None
+
+
+def signature(template: Template) -> str:
+    """`conv(name, bottom, kernel: 3)`."""
+    words = (p.name + (f": {p.default.span.text}" if p.default is not None else "") for p in template.parameters)
+    return f"{template.name}({', '.join(words)})"
+
+
+def comment(template: Template) -> str:
+    """The comment that stands straight above a template."""
+    lines: list[str] = []
+    source, number = template.span.source, template.span.line - 1
+    while number and source.line(number).startswith("#"):
+        lines.insert(0, source.line(number)[1:].removeprefix(" "))
+        number -= 1
+    return "\n".join(lines)
+
+
+# Hover
+
+
+def hover(page: Page, text: str, offset: int) -> tuple[Context, str] | None:
+    """(the word, what it means, as Markdown), or None."""
+    at = context(text, offset)
+    if not at.word:
+        return None
+    said = _meaning(page, at)
+    return (at, said) if said else None
+
+
+def _meaning(page: Page, at: Context) -> str:
+    if at.field in ("bottom", "top") or (at.field and any(at.word in net.blobs for net in page.nets)):
+        return _blob(page, at.word)
+    if at.field == "type" or at.field == "lr_policy":
+        return "\n\n".join(f"```text\n{explain.text(entry).rstrip()}\n```" for entry in explain.find(at.word)[:1])
+    if at.field is not None:
+        return ""
+    if (template := templates(page).get(at.word)) is not None:
+        return f"```netdef\ntemplate {signature(template)}\n```\n\n{comment(template)}"
+    if (spec := fields(at).get(at.word)) is not None:
+        bounds = f"  {spec.bounds().capitalize()}." if spec.bounds() else ""
+        return f"`{spec.name}`: {type_name(spec.type)}, default {explain.show_default(spec)}\n\n{spec.doc}{bounds}"
+    owner = next((cls for _, cls in LAYERS if cls.block == at.word), None)
+    if owner is not None and at.around and at.around[0].name == "layer":
+        return f"Fields of layers of type {owner.type}."
+    return _constant(page, at.word)
+
+
+def _blob(page: Page, name: str) -> str:
+    lines = []
+    for net in page.nets:
+        if name in net.blobs:
+            makers = [f"`{node.name}` ({node.type})" for node in net.layers if any(v.name == name for v in node.tops)]
+            lines.append(f"{net.phase.name}: **{show(net.blobs[name].shape)}** by {', '.join(makers)}")
+    bare = {line.partition(": ")[2] for line in lines}
+    return f"blob `{name}`\n\n" + (bare.pop() if len(bare) == 1 else "  \n".join(lines)) if lines else ""
+
+
+def _constant(page: Page, name: str) -> str:
+    if page.document is None:
+        return ""
+    lets = [item for item in page.document.body.fields if isinstance(item, Let) and item.name == name]
+    return f"```netdef\nlet {name}: {lets[-1].value.span.text}\n```" if lets else ""
+
+
+def library() -> list[str]:
+    """The files of the standard library, as `import` names them."""
+    return sorted(f"std/{path.name}" for path in Path(LIBRARY).glob("*.net"))

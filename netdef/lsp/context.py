@@ -1,0 +1,159 @@
+"""Where the cursor stands, told from the words before it alone, so that a half-written file is understood.
+
+`context(text, offset)` gives the messages around, the field whose value is written, and the word that is begun;
+`fields(context)` what may be written in that message, from the declarations that decode it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..fillers import FILLERS, Filler
+from ..layer import LAYERS, Layer
+from ..passes.decode import NetParameter
+from ..schema import Block, Param
+from ..solver import Solver, solver_fields
+
+TOKEN = re.compile(
+    r"""\#[^\n]*|"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?|\$\{|[A-Za-z_]\w*|-?[\d.][\w.+-]*|[^\s\w]""", re.X
+)
+STATEMENTS = ("template", "for", "if", "else")
+THROUGH = ""  # the name of a block that changes nothing about what may stand in it
+
+
+@dataclass
+class Around:
+    """One message around the cursor: its name and the `type` that was given in it."""
+
+    name: str
+    type: str | None = None
+
+
+@dataclass(frozen=True)
+class Context:
+    """`field` is set where its value is written; `word` is the word under the cursor, from `start` to `end`."""
+
+    around: tuple[Around, ...]
+    field: str | None
+    word: str
+    start: int
+    end: int
+    quoted: bool
+    given: frozenset[str] = frozenset()  # fields of the innermost message so far
+
+
+class _Scan:
+    """The messages that are open, as the words go by."""
+
+    def __init__(self) -> None:
+        self.stack: list[Around] = []
+        self.given: list[set[str]] = [set()]
+        self.field: str | None = None  # the last word that may be a field's name
+        self.value = False  # a value of `field` is written
+        self.statement = False
+        self.lists = self.inner = 0  # open [ and ${
+
+    def take(self, text: str) -> None:
+        if text.startswith("#"):
+            return
+        if text == "${":
+            self.inner += 1
+        elif text == "}" and self.inner:
+            self.inner -= 1
+            self._end()
+        elif self.inner:
+            return
+        elif text in ("{", "<"):
+            self._open()
+        elif text in ("}", ">"):
+            if self.stack:
+                self.stack.pop()
+                self.given.pop()
+            self._end()
+        elif text == "[":
+            self.lists += 1
+        elif text == "]":
+            self.lists = max(self.lists - 1, 0)
+            self._end()
+        elif text == ":":
+            self.value = self.field is not None
+        elif text not in (",", ";"):
+            self._word(text)
+
+    def _word(self, text: str) -> None:
+        if self.statement:
+            return
+        if self.value:
+            if self.field == "type" and self.stack:
+                self.stack[-1].type = text.strip("\"'")
+            self._end()
+        elif text in STATEMENTS:
+            self.statement = True
+        elif text[0].isalpha() or text[0] == "_":
+            self.field = text
+            self.given[-1].add(text)
+
+    def _open(self) -> None:
+        name = THROUGH if self.statement or self.field is None else self.field
+        self.stack.append(Around(name))
+        self.given.append(set())
+        self.field, self.value, self.statement = None, False, False
+
+    def _end(self) -> None:
+        if not self.lists:
+            self.field, self.value = None, False
+
+
+def context(text: str, offset: int) -> Context:
+    """What the words before `offset` mean for what stands there."""
+    scan = _Scan()
+    for token in TOKEN.finditer(text):
+        if token.end() >= offset and (token.start() < offset or token.start() == offset and token[0][0].isalpha()):
+            word = token[0]
+            if word[0].isalpha() or word[0] in "_\"'":
+                return _context(scan, word, token.start(), token.end())
+        if token.start() >= offset:
+            break
+        scan.take(token[0])
+    return _context(scan, "", offset, offset)
+
+
+def _context(scan: _Scan, word: str, start: int, end: int) -> Context:
+    around = tuple(a for a in scan.stack if a.name != THROUGH)
+    name = scan.field if scan.value else None
+    return Context(around, name, word.strip("\"'"), start, end, word[:1] in ('"', "'"), frozenset(scan.given[-1]))
+
+
+def fields(at: Context) -> Mapping[str, Param]:
+    """The fields of the message that the cursor stands in, by name; none where the message is not known."""
+    if not at.around:
+        return _by_name(NetParameter.params())
+    first, *inner = at.around
+    if first.name in ("layer", "layers"):
+        cls = LAYERS.get(first.type or "") or Layer
+        if not inner:
+            return _by_name({n: p for n, p in cls.params().items() if p.beside})
+        if inner[0].name == cls.block:
+            return _inside(_by_name({n: p for n, p in cls.params().items() if not p.beside}), inner[1:])
+        return _inside(_by_name({n: p for n, p in cls.params().items() if p.beside}), inner)
+    if first.name == "solver":
+        return _inside(_by_name(solver_fields() | Solver.params()), inner)
+    return {}
+
+
+def _inside(params: Mapping[str, Param], inner: list[Around]) -> Mapping[str, Param]:
+    for message in inner:
+        spec = params.get(message.name)
+        cls = spec.type if spec is not None else None
+        if isinstance(cls, type) and issubclass(cls, Filler):
+            cls = FILLERS.get(message.type or "constant") or cls
+        if not (isinstance(cls, type) and issubclass(cls, Block)):
+            return {}
+        params = _by_name(cls.params())
+    return params
+
+
+def _by_name(params: Mapping[str, Param]) -> dict[str, Param]:
+    return {spec.name: spec for spec in params.values()}

@@ -1,0 +1,185 @@
+"""Where names are defined and used: blobs, templates and constants; renaming a blob; the outline of a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..language.diagnostics import NetdefError
+from ..language.source import Source, Span
+from ..language.syntax import (
+    Document,
+    Field,
+    For,
+    If,
+    Import,
+    Let,
+    ListValue,
+    Message,
+    Reference,
+    Scalar,
+    Template,
+)
+from .answers import templates
+from .context import context
+from .page import Page, blob_places, read
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """An entry of the outline: `kind` is layer, solver, template, constant or import."""
+
+    name: str
+    kind: str
+    detail: str
+    span: Span
+    name_span: Span
+
+
+def definition(page: Page, offset: int) -> list[Span]:
+    """Where the name under the cursor is defined."""
+    at = context(page.source.text, offset)
+    if at.quoted:
+        statement = next(
+            (i for i in _statements(page.document) if isinstance(i, Import) and _holds(i.span, offset)), None
+        )
+        if statement is not None:
+            return _file(statement)
+        return _makers(page, at.word, at.start)
+    if at.word in (used := templates(page)):
+        return [used[at.word].name_span]
+    return [
+        item.name_span for item in _statements(page.document) if isinstance(item, Let | For) and item.name == at.word
+    ][:1]
+
+
+def references(page: Page, offset: int) -> list[Span]:
+    """Every place of the name under the cursor in this page, its definition too."""
+    at = context(page.source.text, offset)
+    if at.quoted:
+        return blob_strings(page, at.word)
+    used = templates(page)
+    if at.word in used:
+        uses = [f.name_span for f in _fields(page.document) if f.name == at.word]
+        own = used[at.word].name_span
+        return _in_order([*uses, *([own] if own.source is page.source else [])])
+    lets = [item.name_span for item in _statements(page.document) if isinstance(item, Let) and item.name == at.word]
+    return _in_order([*lets, *(r.span for r in _walk(page.document, Reference) if r.name == at.word)])
+
+
+def rename(page: Page, offset: int, name: str) -> list[Span]:
+    """The texts (with their quotes) that become `name`, where a blob stands under the cursor.
+
+    NetdefError where it is no blob, or where the net would no longer be the same."""
+    at = context(page.source.text, offset)
+    places = blob_strings(page, at.word) if at.quoted else []
+    if not places or not any(at.word in net.blobs for net in page.nets):
+        raise NetdefError("only blobs can be renamed: put the cursor on the text of a bottom or top")
+    if any(name in net.blobs for net in page.nets):
+        raise NetdefError(f"there is a blob `{name}` already")
+    if not name or any(c in name for c in "\"'\\\n$"):
+        raise NetdefError(f"{name!r} cannot be the name of a blob")
+    after = read(Source(page.source.name, replaced(page.source.text, places, f'"{name}"'), page.source.path))
+    errors = lambda page: [d.code for d in page.diagnostics if d.severity == "error"]
+    if errors(after) != errors(page) or [len(net.blobs) for net in after.nets] != [len(net.blobs) for net in page.nets]:
+        raise NetdefError(f"`{at.word}` cannot be renamed here: a template makes its name out of parts")
+    return places
+
+
+def replaced(text: str, places: Iterable[Span], by: str) -> str:
+    """A text with other words at some places."""
+    for span in sorted(places, key=lambda span: span.start, reverse=True):
+        text = text[: span.start] + by + text[span.end :]
+    return text
+
+
+def blob_strings(page: Page, name: str) -> list[Span]:
+    """The texts of a page that name a blob: bottoms and tops, and arguments of templates."""
+    used = templates(page)
+    found = []
+    for inside, field in _strings(page.document.body if page.document else None, ()):
+        if field.name in ("bottom", "top") or (inside and inside[-1] in used):
+            items = field.value.items if isinstance(field.value, ListValue) else (field.value,)
+            found += [v.span for v in items if isinstance(v, Scalar) and v.kind == "string" and v.value == name]
+    return _in_order(found)
+
+
+def outline(page: Page) -> list[Symbol]:
+    """Layers, uses of templates, definitions and the solver, in the order of the text."""
+    used = templates(page)
+    found = []
+    for item in page.document.body.fields if page.document else ():
+        if isinstance(item, Import):
+            found.append(Symbol(item.path, "import", "", item.span, item.path_span))
+        elif isinstance(item, Let | Template):
+            kind = "constant" if isinstance(item, Let) else "template"
+            found.append(Symbol(item.name, kind, "", item.span, item.name_span))
+        elif isinstance(item, Field) and isinstance(item.value, Message) and item.name in ("layer", "layers", *used):
+            kind = _text(item.value, "type") if item.name not in used else item.name
+            name = _text(item.value, "name") or _text(item.value, "id") or item.name
+            found.append(Symbol(name, "layer", kind, item.span, item.name_span))
+        elif isinstance(item, Field) and item.name == "solver":
+            found.append(Symbol("solver", "solver", "", item.span, item.name_span))
+    return found
+
+
+def _text(message: Message, name: str) -> str:
+    field = message.get(name) if all(isinstance(f, Field) for f in message.fields) else None
+    return str(field.value.value) if field and isinstance(field.value, Scalar) else ""
+
+
+def _makers(page: Page, name: str, start: int) -> list[Span]:
+    """Where a blob is first made, seen from a place: in this page, or the use of a template here that makes it."""
+    made = [here for n, is_top, span in blob_places(page) if is_top and n == name and (here := page.here(span))]
+    before = [span for span in made if span.start <= start]
+    return _in_order(made)[:1] if not before else [min(before, key=lambda span: span.start)]
+
+
+def _file(statement: Import) -> list[Span]:
+    from ..language.diagnostics import NetdefError
+    from ..language.evaluate import Fault
+    from ..language.imports import find
+
+    try:
+        source = Source.read(find(statement))
+    except (Fault, NetdefError):
+        return []
+    return [Span(source, 0, 0)]
+
+
+def _in_order(spans: Iterable[Span]) -> list[Span]:
+    return sorted(dict.fromkeys(Span(s.source, s.start, s.end) for s in spans), key=lambda span: span.start)
+
+
+def _holds(span: Span, offset: int) -> bool:
+    return span.start <= offset <= span.end
+
+
+def _walk(node: Any, kind: type) -> Iterator[Any]:
+    """Every node of a kind in a tree; nodes are NamedTuples."""
+    if isinstance(node, kind):
+        yield node
+    if isinstance(node, tuple) and not isinstance(node, Span):
+        for part in node:
+            yield from _walk(part, kind)
+
+
+def _statements(document: Document | None) -> Iterator[Any]:
+    return _walk(document.body if document else None, (Import, Let, For, If, Template))  # type: ignore[arg-type]
+
+
+def _fields(document: Document | None) -> Iterator[Field]:
+    return _walk(document.body if document else None, Field)
+
+
+def _strings(node: Any, inside: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Field]]:
+    """Fields with a value, and the names of the blocks around them."""
+    if isinstance(node, Field):
+        if isinstance(node.value, Message):
+            yield from _strings(node.value, (*inside, node.name))
+        else:
+            yield inside, node
+    elif isinstance(node, tuple) and not isinstance(node, Span):
+        for part in node:
+            yield from _strings(part, inside)

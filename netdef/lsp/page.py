@@ -1,0 +1,67 @@
+"""A text as the compiler sees it: its tree, its net in each phase, and everything that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from ..compiler import Parsed, back, is_solver, plain_tree
+from ..graph import Net
+from ..language.diagnostics import CompileError, Diagnostic, NetdefError, Report
+from ..language.parser import parse
+from ..language.source import Source, Span
+from ..language.syntax import Document
+from ..layer import Layer, Phase
+from ..passes.decode import decode_program
+from ..passes.select import State
+from ..solver import decode_solver
+
+
+@dataclass(frozen=True)
+class Page:
+    """What is known of one text.  `document` is None where it cannot be parsed; `layers` are those of every phase."""
+
+    source: Source
+    document: Document | None = None
+    layers: tuple[Layer, ...] = ()
+    nets: tuple[Net, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+    def here(self, span: Span | None) -> Span | None:
+        """The place in this text that a place stands for: itself, or the use of a template that led to it."""
+        while span is not None and span.source is not self.source:
+            span = span.via
+        return span
+
+
+def read(source: Source) -> Page:
+    """The page of a text; never an error, whatever the text."""
+    report = Report()
+    document = parse(source, Report())
+    try:
+        body = plain_tree(source, report)
+        if is_solver(body):
+            decode_solver(body, report)
+            return Page(source, document, diagnostics=report.in_order())
+        parsed = Parsed(decode_program(body, report), source, report)
+        nets, found = [], Report(list(report.diagnostics))
+        for phase in Phase:
+            alone = replace(parsed, report=Report(list(report.diagnostics)))
+            net = back(alone, State(phase))
+            if phase is Phase.TRAIN or any(not node.bottoms and not node.weights for node in net.layers):
+                nets.append(net)
+                found.diagnostics += [d for d in alone.report.diagnostics if d not in found.diagnostics]
+    except (CompileError, NetdefError) as error:
+        told = error.diagnostics if isinstance(error, CompileError) else report.in_order()
+        return Page(source, document, diagnostics=told)
+    return Page(source, document, parsed.program.layers, tuple(nets), found.in_order())
+
+
+def blob_places(page: Page) -> Iterator[tuple[str, bool, Span]]:
+    """(name, whether it is made here, place) of every bottom and top, as far as they were written somewhere."""
+    for layer in page.layers:
+        for made, names in ((False, layer.bottom), (True, layer.top)):
+            for i, name in enumerate(names):
+                span = layer.span_of("top" if made else "bottom", i)
+                if span is not None:
+                    yield name, made, span

@@ -1,0 +1,232 @@
+"""The protocol: requests of an editor to `answers` and `names`, over stdin and stdout by pygls.
+
+One page is kept for each open text, and beside it the last one that could be read, so that names are known while a line
+is half written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from lsprotocol import types as lsp
+from pygls.exceptions import JsonRpcInvalidParams
+from pygls.lsp.server import LanguageServer
+
+from .. import __version__
+from ..language.diagnostics import Diagnostic, NetdefError, Report
+from ..language.formatter import format
+from ..language.parser import parse
+from ..language.source import Source, Span
+from . import answers, names
+from .page import Page, read
+
+KINDS = {
+    "field": lsp.CompletionItemKind.Field,
+    "value": lsp.CompletionItemKind.EnumMember,
+    "type": lsp.CompletionItemKind.Class,
+    "blob": lsp.CompletionItemKind.Variable,
+    "template": lsp.CompletionItemKind.Function,
+    "argument": lsp.CompletionItemKind.Property,
+    "keyword": lsp.CompletionItemKind.Keyword,
+}
+SYMBOLS = {
+    "layer": lsp.SymbolKind.Object,
+    "solver": lsp.SymbolKind.Event,
+    "template": lsp.SymbolKind.Function,
+    "constant": lsp.SymbolKind.Constant,
+    "import": lsp.SymbolKind.Module,
+}
+
+
+@dataclass
+class Open:
+    """One open text: how it is now, and its last state that has a net."""
+
+    now: Page
+    good: Page
+
+
+class Server(LanguageServer):
+    """The server and its open texts by URI."""
+
+    def __init__(self) -> None:
+        super().__init__("netdef", __version__, text_document_sync_kind=lsp.TextDocumentSyncKind.Full)
+        self.pages: dict[str, Open] = {}
+
+    def update(self, uri: str) -> None:
+        """Read a text anew and tell what is wrong with it."""
+        text = self.workspace.get_text_document(uri).source
+        page = read(Source(uri, text, _path(uri)))
+        before = self.pages.get(uri)
+        self.pages[uri] = Open(page, page if page.nets or before is None else before.good)
+        told = [diagnostic(page, d) for d in page.diagnostics]
+        self.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(uri, told))
+
+    def open(self, uri: str) -> Open:
+        if uri not in self.pages:
+            self.update(uri)
+        return self.pages[uri]
+
+
+def _path(uri: str) -> Path | None:
+    parts = urlparse(uri)
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None
+
+
+# Places: the protocol counts lines from 0 and columns in UTF-16
+
+
+def offset_of(source: Source, at: lsp.Position) -> int:
+    """The offset of a position; the end of the line where it is beyond."""
+    if at.line >= len(source.line_starts):
+        return len(source.text)
+    line = source.line(at.line + 1)
+    units = line.encode("utf-16-le")[: 2 * at.character]
+    return source.line_starts[at.line] + len(units.decode("utf-16-le", errors="ignore"))
+
+
+def position_of(source: Source, offset: int) -> lsp.Position:
+    line, column = source.position(offset)
+    before = source.text[offset - column + 1 : offset]
+    return lsp.Position(line - 1, len(before.encode("utf-16-le")) // 2)
+
+
+def range_of(span: Span) -> lsp.Range:
+    return lsp.Range(position_of(span.source, span.start), position_of(span.source, span.end))
+
+
+def location(span: Span) -> lsp.Location:
+    source = span.source
+    uri = source.path.resolve().as_uri() if source.path and "://" not in source.name else source.name
+    return lsp.Location(uri, range_of(span))
+
+
+def diagnostic(page: Page, d: Diagnostic) -> lsp.Diagnostic:
+    """One fault, at its place in this text; where it stands in another file, that place is told beside it."""
+    here = page.here(d.span)
+    others = [(r.message, r.span) for r in d.related]
+    if d.span is not None and d.span.source is not page.source:
+        others.insert(0, ("it stands here", d.span))
+    nothing = lsp.Range(lsp.Position(0, 0), lsp.Position(0, 0))
+    return lsp.Diagnostic(
+        range=range_of(here) if here else nothing,
+        message=d.message + (f"  Perhaps: {d.hint}" if d.hint else ""),
+        severity=lsp.DiagnosticSeverity.Error if d.severity == "error" else lsp.DiagnosticSeverity.Warning,
+        code=d.code,
+        source="netdef",
+        related_information=[lsp.DiagnosticRelatedInformation(location(span), text) for text, span in others],
+    )
+
+
+# Requests
+
+
+def serve() -> Server:
+    """A server with all its answers."""
+    server = Server()
+
+    @server.feature(lsp.TEXT_DOCUMENT_DID_OPEN)
+    def opened(params: lsp.DidOpenTextDocumentParams) -> None:
+        server.update(params.text_document.uri)
+
+    @server.feature(lsp.TEXT_DOCUMENT_DID_CHANGE)
+    def changed(params: lsp.DidChangeTextDocumentParams) -> None:
+        server.update(params.text_document.uri)
+
+    @server.feature(lsp.TEXT_DOCUMENT_DID_SAVE)
+    def saved(params: lsp.DidSaveTextDocumentParams) -> None:
+        for uri in server.pages:  # one may import the other
+            server.update(uri)
+
+    @server.feature(lsp.TEXT_DOCUMENT_DID_CLOSE)
+    def closed(params: lsp.DidCloseTextDocumentParams) -> None:
+        server.pages.pop(params.text_document.uri, None)
+        server.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(params.text_document.uri, []))
+
+    _reading(server)
+    _places(server)
+    _writing(server)
+    return server
+
+
+def _at(server: Server, params: Any) -> tuple[Open, int]:
+    page = server.open(params.text_document.uri)
+    return page, offset_of(page.now.source, params.position)
+
+
+def _reading(server: Server) -> None:
+    @server.feature(lsp.TEXT_DOCUMENT_COMPLETION, lsp.CompletionOptions(trigger_characters=['"', "{", ":", " "]))
+    def completion(params: lsp.CompletionParams) -> lsp.CompletionList:
+        page, offset = _at(server, params)
+        source = page.now.source
+        at, items = answers.complete(page.good, source.text, offset)
+        start = at.start + at.quoted
+        place = range_of(Span(source, start, max(start, min(offset, at.end - at.quoted))))
+        return lsp.CompletionList(False, [_item(item, place) for item in items])
+
+    @server.feature(lsp.TEXT_DOCUMENT_HOVER)
+    def hover(params: lsp.HoverParams) -> lsp.Hover | None:
+        page, offset = _at(server, params)
+        source = page.now.source
+        found = answers.hover(page.good, source.text, offset)
+        if found is None:
+            return None
+        at, said = found
+        said = lsp.MarkupContent(lsp.MarkupKind.Markdown, said)
+        return lsp.Hover(said, range_of(Span(source, at.start, at.end)))
+
+
+def _item(item: answers.Item, place: lsp.Range) -> lsp.CompletionItem:
+    return lsp.CompletionItem(
+        label=item.label,
+        kind=KINDS[item.kind],
+        detail=item.detail or None,
+        documentation=lsp.MarkupContent(lsp.MarkupKind.Markdown, item.doc) if item.doc else None,
+        text_edit=lsp.TextEdit(place, item.text or item.label),
+    )
+
+
+def _places(server: Server) -> None:
+    @server.feature(lsp.TEXT_DOCUMENT_DEFINITION)
+    def definition(params: lsp.DefinitionParams) -> list[lsp.Location]:
+        page, offset = _at(server, params)
+        return [location(span) for span in names.definition(page.now, offset)]
+
+    @server.feature(lsp.TEXT_DOCUMENT_REFERENCES)
+    def references(params: lsp.ReferenceParams) -> list[lsp.Location]:
+        page, offset = _at(server, params)
+        return [location(span) for span in names.references(page.now, offset)]
+
+    @server.feature(lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL)
+    def outline(params: lsp.DocumentSymbolParams) -> list[lsp.DocumentSymbol]:
+        page = server.open(params.text_document.uri).now
+        return [
+            lsp.DocumentSymbol(
+                s.name or "(no name)", SYMBOLS[s.kind], range_of(s.span), range_of(s.name_span), s.detail
+            )
+            for s in names.outline(page)
+        ]
+
+
+def _writing(server: Server) -> None:
+    @server.feature(lsp.TEXT_DOCUMENT_RENAME)
+    def rename(params: lsp.RenameParams) -> lsp.WorkspaceEdit:
+        page, offset = _at(server, params)
+        try:
+            places = names.rename(page.now, offset, params.new_name)
+        except NetdefError as error:
+            raise JsonRpcInvalidParams(str(error)) from None
+        edits = [lsp.TextEdit(range_of(span), f'"{params.new_name}"') for span in places]
+        return lsp.WorkspaceEdit({params.text_document.uri: edits})
+
+    @server.feature(lsp.TEXT_DOCUMENT_FORMATTING)
+    def formatting(params: lsp.DocumentFormattingParams) -> list[lsp.TextEdit]:
+        source = server.open(params.text_document.uri).now.source
+        document = parse(source, Report())
+        if document is None:  # what is wrong was told already
+            return []
+        text = format(document)
+        return [] if text == source.text else [lsp.TextEdit(range_of(Span(source, 0, len(source.text))), text)]

@@ -1,0 +1,197 @@
+"""The language server as an editor drives it: a real client over stdin and stdout."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pygls")
+from lsprotocol import types as lsp  # noqa: E402
+from pygls.exceptions import JsonRpcException  # noqa: E402
+from pygls.lsp.client import LanguageClient  # noqa: E402
+
+NET = """import "std/conv.net"
+let width: 64
+layer { name: "x" type: "Input" top: "data" input_param { shape { dim: [1, 3, 8, 8] } } }  # 😀
+conv_bn_relu { name: "conv1" bottom: "data" out: ${width} }
+layer { name: "p" type: "Pooling" bottom: "conv1" top: "p" pooling_param { pool: MAX kernel_size: 2 stride: 2 } }
+layer { name: "ip" type: "InnerProduct" bottom: "p" top: "ip" inner_product_param { num_output: 5 } }
+"""
+
+
+class Editor:
+    """A client with one open text."""
+
+    def __init__(self, client: LanguageClient, path: Path):
+        self.client, self.uri, self.version = client, path.as_uri(), 1
+        self.text = ""
+        self.told: asyncio.Queue[list[lsp.Diagnostic]] = asyncio.Queue()
+        client.feature(lsp.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)(
+            lambda params: self.told.put_nowait([*params.diagnostics])
+        )
+
+    async def write(self, text: str) -> list[lsp.Diagnostic]:
+        """Open the text, or change it; what the server says of it."""
+        if not self.text:
+            item = lsp.TextDocumentItem(self.uri, "netdef", 1, text)
+            self.client.text_document_did_open(lsp.DidOpenTextDocumentParams(item))
+        else:
+            self.version += 1
+            identifier = lsp.VersionedTextDocumentIdentifier(self.version, self.uri)
+            change = lsp.TextDocumentContentChangeWholeDocument(text)
+            self.client.text_document_did_change(lsp.DidChangeTextDocumentParams(identifier, [change]))
+        self.text = text
+        return await asyncio.wait_for(self.told.get(), 60)
+
+    def at(self, mark: str, back: int = 0) -> dict[str, Any]:
+        """The place just behind some words of the text, `back` characters before their end."""
+        offset = self.text.index(mark) + len(mark) - back
+        line = self.text.count("\n", 0, offset)
+        begin = self.text.rfind("\n", 0, offset) + 1
+        column = len(self.text[begin:offset].encode("utf-16-le")) // 2
+        return {"text_document": lsp.TextDocumentIdentifier(self.uri), "position": lsp.Position(line, column)}
+
+    def words(self, place: lsp.Range) -> str:
+        lines = self.text.split("\n")
+        assert place.start.line == place.end.line
+        line = lines[place.start.line].encode("utf-16-le")
+        return line[2 * place.start.character : 2 * place.end.character].decode("utf-16-le")
+
+
+def session(work: Callable[[Editor], Awaitable[None]], folder: Path) -> None:
+    """Start a server, open a text in it, work, and end it as an editor does."""
+
+    async def run() -> None:
+        client = LanguageClient("test", "1")
+        await client.start_io(sys.executable, "-m", "netdef", "lsp")
+        try:
+            options = lsp.InitializeParams(lsp.ClientCapabilities(), root_uri=folder.as_uri())
+            await asyncio.wait_for(client.initialize_async(options), 60)
+            client.initialized(lsp.InitializedParams())
+            await work(Editor(client, folder / "net.net"))
+        finally:
+            await client.shutdown_async(None)
+            client.exit(None)
+            await asyncio.wait_for(client.stop(), 60)
+
+    asyncio.run(run())
+
+
+def test_faults_as_they_are_typed(tmp_path: Path):
+    async def work(editor: Editor) -> None:
+        assert await editor.write(NET) == []
+        (fault,) = await editor.write(NET.replace("num_output", "num_ouput"))
+        assert (fault.code, fault.severity, fault.source) == ("unknown-field", lsp.DiagnosticSeverity.Error, "netdef")
+        assert editor.words(fault.range) == "num_ouput"
+        assert "num_output" in fault.message
+        (fault,) = await editor.write(NET.replace('bottom: "data" out', 'bottom: "dato" out'))
+        assert fault.code == "unknown-bottom"
+        assert editor.words(fault.range) == "conv_bn_relu"  # where the template is used, not in the library
+        assert fault.related_information[0].location.uri.endswith("std/conv.net")
+        (fault,) = await editor.write(NET.replace("{ pool: MAX", "{ pool: MAXX"))
+        assert editor.words(fault.range) == "MAXX"
+        (fault,) = await editor.write(NET + "layer {")
+        assert fault.code == "unclosed-block"
+        (fault,) = await editor.write("solver { base_lr: }\n")
+        assert fault.code == "missing-value"
+        assert await editor.write(NET) == []
+
+    session(work, tmp_path)
+
+
+def test_reading(tmp_path: Path):
+    async def work(editor: Editor) -> None:
+        ask = editor.client
+
+        async def labels(mark: str) -> list[str]:
+            found = await ask.text_document_completion_async(lsp.CompletionParams(**editor.at(mark)))
+            assert isinstance(found, lsp.CompletionList)
+            return [item.label for item in found.items]
+
+        await editor.write(NET)
+        assert set(await labels('bottom: "')) >= {"data"}
+        assert await labels('bottom: "p') == ["data", "conv1", "p", "ip"] or "conv1" in await labels('bottom: "p')
+        assert {"MAX", "AVE", "STOCHASTIC"} == set(await labels("pool: "))
+        assert {"kernel_size", "stride", "pad"} <= set(await labels("pooling_param { "))
+        assert {"layer", "solver", "conv_bn_relu", "template", "name"} <= set(
+            await labels("[1, 3, 8, 8] } } }  # 😀\n")
+        )
+        assert {"dialect", "kernel", "filler"} <= set(await labels("out: ${width} "))
+        broken = NET + 'layer { name: "r" type: "Re'
+        await editor.write(broken)
+        assert {"ReLU", "Reshape", "Reduction"} <= set(await labels('name: "r" type: "Re'))
+        await editor.write(NET + 'layer { name: "r" type: "ReLU" bottom: ')
+        found = await ask.text_document_completion_async(lsp.CompletionParams(**editor.at('"ReLU" bottom: ')))
+        assert isinstance(found, lsp.CompletionList)
+        assert [i.text_edit.new_text for i in found.items if i.label == "conv1"] == ['"conv1"']
+        assert [i.detail for i in found.items if i.label == "conv1"] == ["1x64x8x8"]
+
+        await editor.write(NET)
+
+        async def hover(mark: str, back: int = 1) -> str:
+            found = await ask.text_document_hover_async(lsp.HoverParams(**editor.at(mark, back)))
+            return found.contents.value if found else ""  # type: ignore[union-attr]
+
+        assert "1x64x8x8" in await hover('bottom: "conv1"', 2)
+        assert "Number of outputs." in await hover("num_output")
+        assert "one number" in (await hover('"Pooling"', 2)).lower() or "window" in await hover('"Pooling"', 2)
+        assert "conv_bn_relu(name, bottom, out" in await hover("conv_bn_relu")
+        assert "let width: 64" in await hover("let width")
+        assert await hover("[1,") == ""
+        symbols = await ask.text_document_document_symbol_async(
+            lsp.DocumentSymbolParams(lsp.TextDocumentIdentifier(editor.uri))
+        )
+        assert [s.name for s in symbols or ()] == ["std/conv.net", "width", "x", "conv1", "p", "ip"]
+
+    session(work, tmp_path)
+
+
+def test_places_and_changes(tmp_path: Path):
+    async def work(editor: Editor) -> None:
+        ask = editor.client
+        await editor.write(NET)
+
+        async def places(request: Any, params: type, mark: str, back: int, **more: Any) -> list[lsp.Location]:
+            return await request(params(**editor.at(mark, back), **more))
+
+        define = ask.text_document_definition_async
+        (place,) = await places(define, lsp.DefinitionParams, 'bottom: "p"', 2)
+        assert editor.words(place.range) == '"p"' and place.range.start.line == 4
+        (place,) = await places(define, lsp.DefinitionParams, 'bottom: "conv1"', 2)
+        assert editor.words(place.range) == "conv_bn_relu"
+        (place,) = await places(define, lsp.DefinitionParams, "conv_bn_relu", 3)
+        assert place.uri.endswith("std/conv.net")
+        (place,) = await places(define, lsp.DefinitionParams, '"std/conv.net"', 3)
+        assert place.uri.endswith("std/conv.net")
+        (place,) = await places(define, lsp.DefinitionParams, "${width", 2)
+        assert editor.words(place.range) == "width" and place.range.start.line == 1
+
+        refer = ask.text_document_references_async
+        more = {"context": lsp.ReferenceContext(True)}
+        found = await places(refer, lsp.ReferenceParams, 'bottom: "conv1"', 2, **more)
+        assert [(p.range.start.line, editor.words(p.range)) for p in found] == [(3, '"conv1"'), (4, '"conv1"')]
+        found = await places(refer, lsp.ReferenceParams, "let width", 2, **more)
+        assert [p.range.start.line for p in found] == [1, 3]
+
+        edit = await ask.text_document_rename_async(lsp.RenameParams(**editor.at('top: "p"', 2), new_name="pool"))
+        changes = edit.changes[editor.uri]
+        assert [(c.range.start.line, c.new_text) for c in changes] == [(4, '"pool"'), (5, '"pool"')]
+        for name, words in (("data", "there is a blob"), ('a"b', "cannot be the name")):
+            with pytest.raises(JsonRpcException, match=words):
+                await ask.text_document_rename_async(lsp.RenameParams(**editor.at('top: "p"', 2), new_name=name))
+        with pytest.raises(JsonRpcException, match="only blobs can be renamed"):
+            await ask.text_document_rename_async(lsp.RenameParams(**editor.at("let width"), new_name="w"))
+
+        options = lsp.FormattingOptions(tab_size=2, insert_spaces=True)
+        identifier = lsp.TextDocumentIdentifier(editor.uri)
+        (change,) = await ask.text_document_formatting_async(lsp.DocumentFormattingParams(identifier, options)) or ()
+        assert '  type: "InnerProduct"\n' in change.new_text and "# 😀" in change.new_text
+        assert await editor.write(change.new_text) == []
+        assert not await ask.text_document_formatting_async(lsp.DocumentFormattingParams(identifier, options))
+
+    session(work, tmp_path)
