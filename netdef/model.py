@@ -7,6 +7,7 @@ Everything a Flax user does with a module works: `nnx.split`, `nnx.jit`, `nnx.gr
 from __future__ import annotations
 
 import functools
+import math
 import warnings
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from .interop import Loaded
 
 Arrays = dict[str, list[np.ndarray]]
+
+LARGEST = 2**40  # elements of one array; more of them, 4 TiB as float32, are a slip in the file
 
 
 class Carry(nnx.Variable):
@@ -83,6 +86,7 @@ class Model(nnx.Module):
     def __init__(self, net: Net, seed: int = 0, start: Callable[[Owner], np.ndarray | None] | None = None):
         """`start` gives the first values of an array; where it gives None, and without it, its filler does."""
         _refuse_unknown(net)
+        _refuse_huge(net)
         self.net = net
         self.rngs = nnx.Rngs(seed)
         made: dict[str, dict[str, nnx.Variable]] = {}
@@ -226,6 +230,18 @@ def _refuse_unknown(net: Net) -> None:
                 why = next((d.detail for d in net.diagnostics if d.code == "unavailable"), f"layer `{node.name}`")
                 raise NetdefError(
                     f"the net cannot be compiled: the shape of `{top.name}` is {show(net.shapes.get(top))}; {why}"
+                )
+
+
+def _refuse_huge(net: Net) -> None:
+    for node in net.layers:
+        arrays = [(f"top `{top.name}`", net.shapes[top]) for top in node.tops]
+        arrays += [(f"parameter {i}", weight.shape) for i, weight in enumerate(node.weights or ())]
+        for what, shape in arrays:
+            if math.prod(shape) > LARGEST:  # type: ignore[arg-type]
+                raise NetdefError(
+                    f"layer `{node.name}`: {what} of {show(shape)} would take {math.prod(shape) / 2**38:,.0f} TiB; "  # type: ignore[arg-type]
+                    "is a number in the file too large?"
                 )
 
 

@@ -155,3 +155,12 @@ def test_a_net_without_a_loss_says_that_it_has_no_gradient() -> None:
     with pytest.warns(UserWarning, match="no loss above its parameters"):
         netdef.compile(text, phase="TRAIN")
     netdef.compile("force_backward: true" + text, phase="TRAIN")
+
+
+def test_arrays_that_no_machine_holds_are_refused():
+    layer = 'layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: %d } }'
+    text = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 30000 } } } '
+    with pytest.raises(netdef.NetdefError, match=r"layer `ip`: parameter 0 of 4000000000x30000 would take 437 TiB"):
+        netdef.compile(text + layer % 4_000_000_000)
+    with pytest.raises(netdef.NetdefError, match="layer `ip`: top `y`"):
+        netdef.compile(text + layer % 10**15)

@@ -35,7 +35,9 @@ def test_the_wheel_holds_the_package_and_its_data(wheel: Path):
     wanted |= {str(path.relative_to(ROOT)) for path in (ROOT / "netdef" / "std").glob("*.net")}
     assert "netdef/std/conv.net" in wanted
     assert wanted <= names
-    assert not [name for name in names if name.startswith(("tests/", "examples/", "grammar/", "netdef/grammar/editors"))]
+    assert not [
+        name for name in names if name.startswith(("tests/", "examples/", "grammar/", "netdef/grammar/editors"))
+    ]
 
 
 def test_the_wheel_has_the_command(wheel: Path):

@@ -86,6 +86,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return complain(f"{where}{error.strerror or error}", 1)
     except KeyboardInterrupt:
         return complain("interrupted", 130)
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        why = str(error).splitlines()[0] if str(error) else "the machine gave no more"
+        return complain(f"not enough memory: {why}; a smaller batch_size needs less (iter_size adds batches up)", 1)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether the machine or its accelerator has no memory left; jax is not imported to ask for its own error."""
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
 
 
 def dispatch(words: list[str]) -> int:

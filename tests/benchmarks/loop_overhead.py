@@ -72,9 +72,9 @@ def looped(path: Path, iterations: int) -> float:
         if type(event).__name__ == "Display":
             times.append(time.perf_counter())
 
-    settings = {"solver.display": iterations // 2}
+    settings = {"solver.display": iterations // 2, "solver.max_iter": iterations + 1}
     with tempfile.TemporaryDirectory() as folder:
-        netdef.train(path, max_iter=iterations + 1, output=folder, set=settings, on_event=watch)
+        netdef.train(path, output=folder, set=settings, on_event=watch)
     return (times[-1] - times[0]) / iterations
 
 

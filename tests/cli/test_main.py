@@ -11,6 +11,8 @@ import pytest
 import netdef as package
 from netdef import NetdefError, cli
 
+LESS = "a smaller batch_size needs less (iter_size adds batches up)"
+
 
 def test_help_names_every_command_and_gives_three_examples(netdef):
     done = netdef("--help")
@@ -73,8 +75,14 @@ def test_options_are_not_abbreviated(netdef, good):
         (cli.UsageError("no file"), 2, "netdef: error: no file\n"),
         (PermissionError(13, "Permission denied", "run"), 1, "netdef: error: run: Permission denied\n"),
         (KeyboardInterrupt(), 130, "netdef: interrupted\n"),
+        (MemoryError("no 4 GiB"), 1, f"netdef: error: not enough memory: no 4 GiB; {LESS}\n"),
+        (
+            RuntimeError("RESOURCE_EXHAUSTED: 9 GB\n..."),
+            1,
+            f"netdef: error: not enough memory: RESOURCE_EXHAUSTED: 9 GB; {LESS}\n",
+        ),
     ],
-    ids=["run", "usage", "os", "ctrl-c"],
+    ids=["run", "usage", "os", "ctrl-c", "memory", "accelerator"],
 )
 def test_exit_codes(netdef, monkeypatch, error, code, shown):
     def fails(words):
