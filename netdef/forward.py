@@ -45,19 +45,34 @@ class _Context:
 
 def forward(net: Net, weights: Weights, inputs: Mapping[str, Array], key: Array) -> Outcome:
     """Run the net on arrays; `key` is a jax random key for the layers that draw."""
-    if any(node.overwritten for node in net.layers):
+    values, updates, loss = forward_part(net, weights, inputs, key, range(len(net.layers)))
+    return Outcome({v.name: a for v, a in values.items() if v.name}, updates, loss)
+
+
+def forward_part(
+    net: Net,
+    weights: Weights,
+    inputs: Mapping[str, Array],
+    key: Array,
+    part: range,
+    probes: Mapping[Value, Array] | None = None,
+) -> tuple[dict[Value, Array], dict[Owner, Array], Array]:
+    """Run the layers whose numbers are in `part`: (what they make, what they want kept, their part of the objective).
+
+    `inputs` holds by name every blob that comes from outside of them.  `probes` are added to values as they are made: a
+    gradient with respect to a probe of zeros is that with respect to the value."""
+    if any(net.layers[i].overwritten for i in part):
         # Caffe's gradient of these layers is taken from values that come after them; XLA merges the two passes.
-        values, _, _ = _run(net, weights, inputs, key, {})
-        ahead = {node.name: values[node.overwritten] for node in net.layers if node.overwritten}
+        values, _, _ = _run(net, weights, inputs, key, {}, part)
+        ahead = {n.name: values[n.overwritten] for i in part if (n := net.layers[i]).overwritten in values}
     else:
         ahead = {}
-    values, updates, loss = _run(net, weights, inputs, key, ahead)
-    return Outcome({v.name: a for v, a in values.items() if v.name}, updates, loss)
+    return _run(net, weights, inputs, key, ahead, part, probes)
 
 
 def every_value(net: Net, weights: Weights, inputs: Mapping[str, Array], key: Array) -> dict[Value, Array]:
     """What every layer makes, also what a later one overwrites: for looking at a net."""
-    return _run(net, weights, inputs, key, {})[0]
+    return _run(net, weights, inputs, key, {}, range(len(net.layers)))[0]
 
 
 @functools.lru_cache(maxsize=16)
@@ -79,24 +94,27 @@ def _run(
     inputs: Mapping[str, Array],
     key: Array,
     ahead: Mapping[str, Array],
+    part: range,
+    probes: Mapping[Value, Array] | None = None,
 ) -> tuple[dict[Value, Array], dict[Owner, Array], Array]:
     """Every value, what layers want kept, and the objective."""
     values: dict[Value, Array] = {}
     updates: dict[Owner, Array] = {}
     loss = jnp.zeros((), jnp.float32)
     train = net.phase is Phase.TRAIN
-    for i, node in enumerate(net.layers):
+    for i in part:
+        node = net.layers[i]
         if node.layer.is_input:
             values.update({v: inputs[v.name] for v in node.tops})
             continue
         context = _Context(train and not node.frozen, node, _drawing(key, i), updates)
-        bottoms = [values[v] for v in node.bottoms]
+        bottoms = [values[v] if v in values else inputs[v.name] for v in node.bottoms]
         with jax.named_scope(node.name):
             tops = _apply(node, weights, bottoms, context)
             if node.name in ahead:
                 tops = [_sloped(tops[0], bottoms[0], node.layer.slope_from(ahead[node.name]))]
         for value, array, weight in zip(node.tops, tops, node.loss_weights, strict=True):
-            values[value] = array
+            values[value] = array + probes[value] if probes and value in probes else array
             if weight:
                 loss = loss + weight * jnp.sum(array)
     return values, updates, loss
