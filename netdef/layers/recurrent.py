@@ -149,9 +149,9 @@ class _Recurrent(Layer):
 
 
 class LSTM(_Recurrent, type="LSTM", block="recurrent_param"):
-    """A long short-term memory over a sequence, where (i, f, o, g) = W_x x + b + W_s s + W_h (cont h):
+    """A long short-term memory: h = sigmoid(o) tanh(c), c = cont sigmoid(f) c + sigmoid(i) tanh(g) at each step.
 
-        c = cont sigmoid(f) c + sigmoid(i) tanh(g),    h = sigmoid(o) tanh(c)
+    The gates of a step are (i, f, o, g) = W_x x + b + W_s s + W_h (cont h).
 
     Bottoms: x (t, n, ...); optional cont (t, n), static s (n, ...); with `expose_hidden` h_0, c_0 (1, n, num_output).
     Tops: h (t, n, num_output), or of the last step (n, num_output); with `expose_hidden` h_t, c_t (1, n, num_output).
@@ -192,9 +192,7 @@ def _unit(gates: Array, c: Array, cont: Array) -> tuple[Array, Array]:
 
 
 class RNN(_Recurrent, type="RNN", block="recurrent_param"):
-    """The plain recurrent layer:
-
-        h = tanh(W_x x + b + W_s s + W_h (cont h)),    o = tanh(W_o h + b_o)
+    """The plain recurrent layer: o = tanh(W_o h + b_o), h = tanh(W_x x + b + W_s s + W_h (cont h)) at each step.
 
     Bottoms: x (t, n, ...); optional cont (t, n), static s (n, ...); with `expose_hidden` h_0 (1, n, num_output).
     Tops: o (t, n, num_output), or of the last step (n, num_output); with `expose_hidden` h_t (1, n, num_output).
