@@ -1,17 +1,23 @@
 """Named classes that find themselves: every class of a package's modules that declares a name is in its registry.
 
 There are five: layers, fillers, solvers, policies and data sources share this one mechanism.  Nothing is imported
-until a name is asked for; entry points of other distributions are looked up only when the package itself lacks a name.
+until a name is asked for, and then the module alone whose class statement has that name: a net uses a few of a hundred
+modules.  Entry points of other distributions are looked up only when the package itself lacks a name.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+HEAD = re.compile(r"^class \w+\(([^:]*)\):$", re.M)  # the head of a class, over one or more lines
+QUOTED = re.compile(r"\"([^\"\n]+)\"")
 
 
 class Registry(Generic[T]):
@@ -31,7 +37,11 @@ class Registry(Generic[T]):
         self._classes[name] = cls
 
     def get(self, name: str) -> type[T] | None:
-        self._load()
+        if name not in self._classes and not self._loaded:
+            for module in self._homes.get(name, ()):
+                importlib.import_module(module)
+        if name not in self._classes:
+            self._load()
         if name not in self._classes:
             self._load_outside()
         return self._classes.get(name)
@@ -53,11 +63,26 @@ class Registry(Generic[T]):
     def _load(self) -> None:
         if self._loaded:
             return
-        for name in self._packages:
-            package = importlib.import_module(name)
-            for module in pkgutil.iter_modules(getattr(package, "__path__", ())):
-                importlib.import_module(f"{name}.{module.name}")
+        for name, _ in self._modules():
+            importlib.import_module(name)
         self._loaded = True
+
+    def _modules(self) -> Iterator[tuple[str, Path]]:
+        """Every module of the packages and its file."""
+        for package in self._packages:
+            for folder in getattr(importlib.import_module(package), "__path__", ()):
+                for module in pkgutil.iter_modules([folder]):
+                    yield f"{package}.{module.name}", Path(folder, f"{module.name}.py")
+
+    @cached_property
+    def _homes(self) -> dict[str, list[str]]:
+        """Name -> modules with a class statement that has it in quotes, as far as sources are there to be read."""
+        found: dict[str, list[str]] = {}
+        for module, path in self._modules():
+            text = path.read_text(encoding="utf-8") if path.is_file() else ""
+            for name in {name for head in HEAD.findall(text) for name in QUOTED.findall(head)}:
+                found.setdefault(name, []).append(module)
+        return found
 
     def _load_outside(self) -> None:
         if self._asked_outside or self._group is None:

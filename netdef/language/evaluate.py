@@ -279,6 +279,8 @@ def arithmetic(node: Binary, left: Any, right: Any, budget: Budget) -> Any:
         raise Fault(codes.TOO_MUCH, node.span, "This is too large a number.") from None
     if isinstance(value, complex):
         raise Fault(codes.BAD_OPERATION, node.span, f"{left} ** {right} is no real number.")
+    if isinstance(value, float) and math.isinf(value) and math.isfinite(left) and math.isfinite(right):
+        raise Fault(codes.TOO_MUCH, node.span, "This is too large a number.")
     return checked(value, node.span, budget)
 
 
@@ -286,7 +288,8 @@ def checked(value: Any, span: Span, budget: Budget) -> Any:
     """A value, if it is not too large; large ones cost more."""
     if isinstance(value, int):
         if abs(value) > LARGEST:
-            raise Fault(codes.TOO_MUCH, span, f"{value:.3g} is too large for a whole number; at most 2 ** 64 can be.")
+            number = f"{value:.3g}" if abs(value) < 2**1023 else "This"
+            raise Fault(codes.TOO_MUCH, span, f"{number} is too large for a whole number; at most 2 ** 64 can be.")
         return value
     if isinstance(value, float):
         return value

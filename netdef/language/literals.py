@@ -13,6 +13,8 @@ from . import codes
 from .diagnostics import Code, Related
 
 MOST_DIGITS = 320  # any float64 has fewer; int() of more takes quadratic time
+LARGEST = 2**1023  # of whole numbers: every one below is a float64 too
+SAFE = 300  # decimal digits that stay below it
 
 
 class SyntaxFault(Exception):
@@ -27,23 +29,25 @@ class SyntaxFault(Exception):
 
 def number(text: str, at: int) -> int | float:
     """The value of a literal: decimal, hexadecimal, octal or float, perhaps with a minus before it or an `f` behind."""
-    if text.isdigit() and text[0] != "0" and len(text) <= MOST_DIGITS:
+    if text.isdigit() and text[0] != "0" and len(text) <= SAFE:
         return int(text)
     sign, digits = (-1, text[1:].lstrip()) if text[0] == "-" else (1, text)
     if len(digits) > MOST_DIGITS:
         raise SyntaxFault(
             codes.BAD_NUMBER, at, at + len(text), f"It has {len(digits)} digits, more than any number needs."
         )
-    if digits[:2] in ("0x", "0X"):
-        return sign * int(digits, 16)
-    if not digits.isdigit():
+    if digits[:2] not in ("0x", "0X") and not digits.isdigit():
         return sign * float(digits.rstrip("fF"))
-    if digits[0] == "0" and len(digits) > 1:
-        if digits.strip("01234567"):
-            detail = f"A leading 0 means octal, and {digits} is not an octal number."
-            raise SyntaxFault(codes.BAD_NUMBER, at, at + len(text), detail, hint=f"write {digits.lstrip('0')}")
-        return sign * int(digits, 8)
-    return sign * int(digits)
+    base = 16 if digits[:2] in ("0x", "0X") else 8 if digits[0] == "0" and len(digits) > 1 else 10
+    if base == 8 and digits.strip("01234567"):
+        detail = f"A leading 0 means octal, and {digits} is not an octal number."
+        raise SyntaxFault(codes.BAD_NUMBER, at, at + len(text), detail, hint=f"write {digits.lstrip('0')}")
+    value = int(digits, base)
+    if value >= LARGEST:
+        raise SyntaxFault(
+            codes.BAD_NUMBER, at, at + len(text), "It is beyond every float64, the largest of which is 1.8e308."
+        )
+    return sign * value
 
 
 def negative_word(word: str, start: int, end: int) -> float:

@@ -28,7 +28,8 @@ AHEAD = re.compile(
     r"""|(?P<word>[A-Za-z_]\w*+)|(?P<sign>.)|(?P<end>\Z)""",
     re.ASCII | re.DOTALL,
 )
-GOOD_NUMBER = re.compile(r"-?\s*(?:0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?[fF]?)")
+LONGEST = 200  # characters of the user's that are shown in a message: no path is longer, and no number
+GOOD_NUMBER = re.compile(r"-?\s*+(?:0[xX][0-9a-fA-F]++|(?:\d++\.?\d*+|\.\d++)(?:[eE][+-]?\d++)?[fF]?)")
 
 
 class Ahead(NamedTuple):
@@ -113,7 +114,7 @@ def unterminated(p: Parsing, ahead: Ahead) -> SyntaxFault:
 
 
 def bad_number(ahead: Ahead) -> SyntaxFault:
-    start, end, shown = ahead.start, ahead.end, ahead.text
+    start, end, shown = ahead.start, ahead.end, shortened(ahead.text, LONGEST)
     if shown[0] == "+":
         detail = f"A plus sign does not stand before a number: `{shown}`."
         return SyntaxFault(codes.BAD_NUMBER, start, end, detail, hint=f"write {shown[1:].lstrip()}")
@@ -150,7 +151,7 @@ def in_list(p: Parsing, bracket: Token, last: str, ahead: Ahead) -> SyntaxFault:
             ahead.start,
             ahead.end,
             detail,
-            hint=f"write {text[before[0] : before[1]]}, {ahead.text}",
+            hint=f"write {shortened(text[before[0] : before[1]])}, {shortened(ahead.text)}",
         )
     if before_it(text, ahead.start):
         return unquoted(p, ahead._replace(start=end_of_last(text, ahead.start)[0]))
@@ -190,8 +191,9 @@ def unquoted(p: Parsing, ahead: Ahead) -> SyntaxFault:
     match = re.compile(r"[^\s\"'{}<>\[\],;#()]+").match(p.source.text, ahead.start)
     if match is None or not re.search(r"\w", match[0]):
         return stray(p, ahead)
-    detail = f"`{match[0]}` is neither a number nor a single word, so it needs quotes."
-    hint = f'write "{match[0].replace(chr(92), "/")}"'  # in quotes a backslash would need another
+    shown = shortened(match[0], LONGEST)
+    detail = f"`{shown}` is neither a number nor a single word, so it needs quotes."
+    hint = f'write "{shown.replace(chr(92), "/")}"'  # in quotes a backslash would need another
     return SyntaxFault(codes.UNQUOTED_TEXT, ahead.start, match.end(), detail, hint=hint)
 
 
@@ -220,8 +222,9 @@ def after_name(p: Parsing, name: Token, ahead: Ahead) -> SyntaxFault:
         )
     match = re.compile(r"[^\s\"'{}<>\[\],;#():]+").match(text, name.start)
     if match and match.end() > name.end:
-        detail = f"`{match[0]}` is not a name: names are made of letters, digits and _."
-        hint = f"write {match[0].replace('-', '_')}" if "-" in match[0] else None
+        shown = shortened(match[0], LONGEST)
+        detail = f"`{shown}` is not a name: names are made of letters, digits and _."
+        hint = f"write {shown.replace('-', '_')}" if "-" in shown else None
         return SyntaxFault(codes.STRAY_CHARACTER, ahead.start, ahead.end, detail, hint=hint)
     return stray(p, ahead)
 
@@ -261,7 +264,9 @@ def at_field(p: Parsing, opener: int | None, symbols: list[str], ahead: Ahead) -
             hint = f"for several values, write {previous.name}: [{shortened(before)}, {shortened(ahead.text)}]"
             return SyntaxFault(codes.VALUE_WITHOUT_FIELD, ahead.start, ahead.end, detail, hint=hint)
         detail = "The name of the field is missing before this value."
-        return SyntaxFault(codes.VALUE_WITHOUT_FIELD, ahead.start, ahead.end, detail, hint=f"write NAME: {ahead.text}")
+        return SyntaxFault(
+            codes.VALUE_WITHOUT_FIELD, ahead.start, ahead.end, detail, hint=f"write NAME: {shortened(ahead.text)}"
+        )
     if previous is not None and previous.value.kind != "string" and previous.span.end == ahead.start:
         return unquoted(p, Ahead("sign", "", previous.value.span.start, ahead.end))
     return stray(p, ahead)
@@ -345,5 +350,5 @@ def stray(p: Parsing, ahead: Ahead) -> SyntaxFault:
     return SyntaxFault(codes.STRAY_CHARACTER, ahead.start, ahead.end, f"{shown} has no meaning here.")
 
 
-def shortened(text: str) -> str:
-    return text if len(text) <= 40 else text[:37] + "..."
+def shortened(text: str, most: int = 40) -> str:
+    return text if len(text) <= most else text[: most - 3] + "..."

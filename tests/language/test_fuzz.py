@@ -1,20 +1,16 @@
-"""Random texts and trees: the parser, expander and formatter never fail, and agree with each other."""
+"""Random texts and trees: parser, expander, decoder and formatter never fail, and agree with each other."""
 
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 
+from fuzzing import check_all, check_net
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from netdef.language.diagnostics import Report
-from netdef.language.expand import expand
-from netdef.language.formatter import format
-from netdef.language.parser import parse
-from netdef.language.printer import print_message
-from netdef.language.render import render
-from netdef.language.source import Source
-from netdef.language.syntax import ListValue, Message
+import netdef
 
 # NETDEF_FUZZ=10000 for a long run
 short = settings(
@@ -89,47 +85,6 @@ items = st.recursive(
 programs = st.lists(st.tuples(items, gaps.filter(lambda gap: gap not in ", ; ")).map("".join), max_size=6).map("".join)
 
 
-def meaning(node) -> object:
-    if isinstance(node, tuple) and hasattr(node, "_fields"):
-        parts = [getattr(node, name) for name in node._fields if not name.endswith("span") and name != "head"]
-        return type(node).__name__, [meaning(part) for part in parts]
-    return [meaning(item) for item in node] if isinstance(node, tuple) else repr(node)
-
-
-def check_all(text: str) -> None:
-    """Every stage ends well, each span lies in the text, and formatting changes nothing."""
-    report = Report()
-    document = parse(Source("t.net", text), report)
-    assert (document is None) == bool(report.diagnostics)
-    if document is not None:
-        plain = expand(document, report)
-        check_plain(plain.body)
-        once = format(document)
-        again = parse(Source("again.net", once), Report())
-        assert again is not None and meaning(again.body) == meaning(document.body)
-        assert sorted(c.text.rstrip() for c in again.comments) == sorted(c.text.rstrip() for c in document.comments)
-        assert format(again) == once
-    for diagnostic in report.diagnostics:
-        span = diagnostic.span
-        assert span is not None and 0 <= span.start <= span.end <= len(span.source.text)
-        assert diagnostic.detail
-    assert render(report.in_order()).count("\n") >= 3 * len(report.diagnostics)
-
-
-def check_plain(message: Message) -> None:
-    """Only plain fields, which print as a text that reads back as the same."""
-    for field in message.fields:
-        values = field.value.items if isinstance(field.value, ListValue) else (field.value,)
-        for value in values:
-            if isinstance(value, Message):
-                check_plain(value)
-            else:
-                assert value.kind in ("int", "float", "string", "name")
-    text = print_message(message)
-    again = parse(Source("plain.net", text), Report())
-    assert again is not None and print_message(again.body) == text
-
-
 @short
 @given(st.text(max_size=60))
 def test_any_text(text):
@@ -153,3 +108,22 @@ def test_any_program(text):
 def test_any_damaged_program(text, at, damage):
     at %= len(text) + 1
     check_all(text[:at] + damage + text[at + 1 :])
+
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+NET = re.sub(r"#.*", "", (EXAMPLES / "digits_depth.net").read_text(encoding="utf-8"))
+WORDS = re.findall(r"[\w.]+|\"[^\"\n]*\"|\$\{[^}]*\}|\S", NET.replace('"data/', f'"{EXAMPLES.as_posix()}/data/'))
+words = st.sampled_from(WORDS + PIECES)
+
+
+@short
+@given(st.lists(st.tuples(st.integers(0, len(WORDS) - 1), st.integers(0, 3), st.lists(words, max_size=2)), max_size=3))
+def test_any_damaged_net(changes):
+    tokens = list(WORDS)
+    for at, gone, new in changes:
+        tokens[at : at + gone] = new
+    check_net(" ".join(tokens))
+
+
+def test_the_net_that_is_damaged_is_whole():
+    assert len(netdef.load(" ".join(WORDS)).layers) > 8

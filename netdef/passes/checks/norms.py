@@ -10,11 +10,13 @@ from ...layers.batch_norm import BatchNormalisation
 
 def without_scale(net: Net, report: Report) -> None:
     """Caffe's BatchNorm only normalises: a Scale layer behind it gives back what a layer may want to say."""
+    if not trained(net):
+        return
     for node in normalisations(net):
         own = [w for w in node.weights or () if w.kind == "param"]
         takers = net.takers.get(node.tops[0], [])
         first = node.bottoms[0] in net.makers and not net.makers[node.bottoms[0]].bottoms
-        if own or first or not takers or not trained(net):
+        if own or first or not takers:
             continue
         if not all(taker.type in ("Scale", "Bias") or _multiplies(taker) for taker in takers):
             report.add(

@@ -1,0 +1,76 @@
+"""What holds for any text whatever: every stage ends in a value or in diagnostics, and formatting changes nothing.
+
+`test_fuzz` tries it on random programs, `benchmarks/fuzz_language.py` for as long as one likes.
+"""
+
+from __future__ import annotations
+
+import netdef
+from netdef.language.diagnostics import Diagnostic, Report
+from netdef.language.expand import expand
+from netdef.language.formatter import format
+from netdef.language.parser import parse
+from netdef.language.printer import print_message
+from netdef.language.render import render
+from netdef.language.source import Source
+from netdef.language.syntax import ListValue, Message
+
+
+def check_all(text: str) -> None:
+    """Parser, expander, formatter and printer agree on a text, and each span lies in its text."""
+    report = Report()
+    document = parse(Source("t.net", text), report)
+    assert (document is None) == bool(report.diagnostics)
+    if document is not None:
+        plain = expand(document, report)
+        check_plain(plain.body)
+        once = format(document)
+        again = parse(Source("again.net", once), Report())
+        assert again is not None and meaning(again.body) == meaning(document.body)
+        assert sorted(c.text.rstrip() for c in again.comments) == sorted(c.text.rstrip() for c in document.comments)
+        assert format(again) == once
+    check_places(report.in_order())
+
+
+def check_net(text: str) -> None:
+    """The text has a net in either phase, or diagnostics."""
+    for phase in ("TRAIN", "TEST"):
+        try:
+            net = netdef.load(text + "\n", phase=phase)
+        except netdef.CompileError as error:
+            assert any(d.severity == "error" for d in error.diagnostics)
+            check_places(error.diagnostics)
+        except netdef.NetdefError as error:
+            assert "\n" not in str(error)
+        else:
+            check_places(net.diagnostics)
+
+
+def check_places(diagnostics: tuple[Diagnostic, ...]) -> None:
+    for diagnostic in diagnostics:
+        span = diagnostic.span
+        assert span is not None and 0 <= span.start <= span.end <= len(span.source.text)
+        assert diagnostic.detail
+    assert render(diagnostics).count("\n") >= 3 * len(diagnostics)
+
+
+def check_plain(message: Message) -> None:
+    """Only plain fields, which print as a text that reads back as the same."""
+    for field in message.fields:
+        values = field.value.items if isinstance(field.value, ListValue) else (field.value,)
+        for value in values:
+            if isinstance(value, Message):
+                check_plain(value)
+            else:
+                assert value.kind in ("int", "float", "string", "name")
+    text = print_message(message)
+    again = parse(Source("plain.net", text), Report())
+    assert again is not None and print_message(again.body) == text
+
+
+def meaning(node: object) -> object:
+    """A tree without its places."""
+    if isinstance(node, tuple) and hasattr(node, "_fields"):
+        parts = [getattr(node, name) for name in node._fields if not name.endswith("span") and name != "head"]
+        return type(node).__name__, [meaning(part) for part in parts]
+    return [meaning(item) for item in node] if isinstance(node, tuple) else repr(node)
