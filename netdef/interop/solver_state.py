@@ -101,7 +101,7 @@ def restore(run: Run, path: Path) -> Loaded:
         raise NetdefError(
             f"{state.weights()}: layer `{loaded.untouched[0]}` of the net is not in it; it is of another net"
         )
-    histories = _by_owner(state, run.net, run.solver)
+    histories = histories_of(state, run.net, run.solver)
     copy = lambda owners: tuple(jnp.array(a, copy=True) for a in arrays_of(run.model, owners))
     trained = tuple(spec.owner for spec in run.layout.trained)
     run.fixed = arrays_of(run.model, run.layout.fixed)
@@ -118,7 +118,7 @@ def restore(run: Run, path: Path) -> Loaded:
     return loaded
 
 
-def _by_owner(state: SolverState, net: Net, solver: Solver) -> dict[Owner, list[np.ndarray]]:
+def histories_of(state: SolverState, net: Net, solver: Solver) -> dict[Owner, list[np.ndarray]]:
     """The history of each array.  NetdefError if count or shapes are not those of the net and the solver."""
     arrays = learnable(net)
     per = per_array(solver.type)

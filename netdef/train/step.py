@@ -129,7 +129,7 @@ def make_step(
         smoothed = jnp.nanmean(losses)
         policy = solver.policy.observe(state.policy, state.iteration, smoothed)
         rate = solver.rate(state.iteration, policy, None if own is None else own.base_lr)
-        trained, history = _updated(solver, layout, state, grads, rate, moves, own)
+        trained, history = updated(solver, layout, state, grads, rate, moves, own)
         ema = _averaged(solver, state, trained)
         made = State(trained, kept, history, policy, ema, losses, state.iteration + 1, bad)
         after = jax.tree.map(lambda new, old: jnp.where(bad == GOOD, new, old), made, state._replace(bad=bad))
@@ -186,7 +186,7 @@ def _accumulate(
     return total / n, sums, kept, outputs
 
 
-def _updated(
+def updated(
     solver: Solver, layout: Layout, state: State, grads: Any, rate: Array, moves: Sequence[bool], own: Own | None
 ) -> tuple[Any, Any]:
     """Parameters and histories after the solver's rule."""

@@ -1,0 +1,147 @@
+"""Blobs as pycaffe shows them: numpy arrays `data` and `diff` that keep their place and are changed in it.
+
+An array lives on the device until a script asks for it; from then on its home is one numpy array, which every pass
+reads anew and writes into.  So what a script never looks at costs no copy, and what it holds is always true.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..language.diagnostics import NetdefError
+from ..language.spelling import nearest
+from ..shape import Shape, show
+
+
+class Held:
+    """One float32 array: on the device, or once it was asked for, at one place in numpy; zeros at first."""
+
+    def __init__(self, shape: Shape, fill: float = 0.0):
+        self.shape, self._fill = tuple(shape), fill
+        self._host: np.ndarray | None = None
+        self._device: Any = None
+
+    def host(self) -> np.ndarray:
+        """The array for a script, which may write into it."""
+        if self._host is None:
+            made = np.full(self.shape, self._fill, np.float32)
+            if self._device is not None:
+                made[...] = np.asarray(self._device, np.float32).reshape(self.shape)
+            self._host, self._device = made, None
+        return self._host
+
+    def value(self) -> Any:
+        """The array for jax; a copy where a script holds it, since jax may otherwise read what is written later."""
+        if self._host is not None:
+            return jnp.array(self._host, copy=True)
+        if self._device is None:
+            self._device = jnp.full(self.shape, self._fill, jnp.float32)
+        return self._device
+
+    def put(self, value: Any) -> None:
+        """Take a result of jax's."""
+        if tuple(np.shape(value)) != self.shape:
+            value = value.reshape(self.shape)
+        if self._host is None:
+            self._device = value
+        else:
+            np.copyto(self._host, np.asarray(value, np.float32))
+
+    def clear(self) -> None:
+        """Zeros."""
+        if self._host is None:
+            self._device, self._fill = None, 0.0
+        else:
+            self._host[...] = 0
+
+    def resize(self, shape: Shape) -> None:
+        """Another shape; numbers stay as far as they fit, in their order, as in Caffe."""
+        shape = tuple(shape)
+        if shape == self.shape:
+            return
+        before = self.host().reshape(-1) if self._host is not None else None
+        self.shape, self._host, self._device = shape, None, None
+        if before is not None:
+            flat = self.host().reshape(-1)
+            count = min(flat.size, before.size)
+            flat[:count] = before[:count]
+
+
+class Blob:
+    """`data` and `diff`, float32 and of one shape."""
+
+    def __init__(self, shape: Shape, loss_weight: float = 0.0):
+        self._data, self._diff = Held(shape), Held(shape, loss_weight)
+
+    @property
+    def data(self) -> np.ndarray:
+        return self._data.host()
+
+    @property
+    def diff(self) -> np.ndarray:
+        return self._diff.host()
+
+    @property
+    def shape(self) -> Shape:
+        return self._data.shape
+
+    def reshape(self, *dims: Any) -> None:
+        """Another shape: `blob.reshape(1, 3, 227, 227)`.  The rest of the net follows at the next pass."""
+        given = tuple(int(d) for d in (dims[0] if len(dims) == 1 and not np.isscalar(dims[0]) else dims))
+        if any(d < 0 for d in given):
+            raise NetdefError(f"a blob cannot have the shape {show(given)}")
+        self._data.resize(given)
+        self._diff.resize(given)
+
+    @property
+    def count(self) -> int:
+        return math.prod(self.shape)
+
+    num = property(lambda self: self._old_axis(0))
+    channels = property(lambda self: self._old_axis(1))
+    height = property(lambda self: self._old_axis(2))
+    width = property(lambda self: self._old_axis(3))
+
+    def _old_axis(self, axis: int) -> int:
+        return self.shape[axis] if axis < len(self.shape) else 1
+
+    def __repr__(self) -> str:
+        return f"<Blob {show(self.shape)}>"
+
+
+class Unknown(NetdefError, KeyError):
+    """A name that is not there, with what is near."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class Named(OrderedDict):
+    """A dict in the order of the net, whose missing names are told with the nearest ones."""
+
+    def __init__(self, what: str, items: Any, aliases: dict[str, str] | None = None):
+        super().__init__(items)
+        self.what, self.aliases = what, aliases or {}
+
+    def __missing__(self, name: Any) -> Any:
+        if name in self.aliases:
+            return self[self.aliases[name]]
+        raise unknown(name, self.what, list(self))
+
+
+def unknown(name: Any, what: str, names: list[str]) -> Unknown:
+    """The error for a name of a layer or blob that the net does not have."""
+    close = nearest(str(name), names, 1)
+    meant = f" Did you mean `{close[0]}`?" if close else f" It has {', '.join(names[:12])}."
+    return Unknown(f"the net has no {what} `{name}`.{meant}")
+
+
+def wait(tree: Any) -> Any:
+    """Results once they are there: scripts may write into what they were computed from."""
+    return jax.block_until_ready(tree)

@@ -1,0 +1,402 @@
+"""`caffe.Net`: a net whose blobs and parameters are numpy arrays that a script reads and writes between passes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from ..compiler import load, locator, phase_of
+from ..data.feed import Feed
+from ..data.memory import MemoryData
+from ..graph import Net as Graph
+from ..graph import Owner
+from ..interop import hdf5
+from ..interop.aside import written_aside
+from ..interop.weights import Loaded, entries_of, match, write_weights
+from ..language.diagnostics import NetdefError, Report
+from ..layer import Phase
+from ..model import Model, owned
+from ..passes.shapes import infer
+from ..shape import Shape, show
+from .blobs import Blob, Named, unknown, wait
+from .devices import random_seed
+from .programs import backward_program, ends, forward_program, taken
+
+TRAIN, TEST = Phase.TRAIN.value, Phase.TEST.value
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What pycaffe shows of a layer: its type and its parameters."""
+
+    type: str
+    blobs: list[Blob]
+
+
+class Net:
+    """`Net(file, phase)`, `Net(file, weights, phase)`, or by name: `Net(file, phase, weights=..., level=0, stages=())`.
+
+    `file` may be the text of a net too, or a net that `netdef.load` gave.  Errors: CompileError for faults of the file;
+    NetdefError for weights that are missing or do not fit, and for a shape that is not known."""
+
+    def __init__(
+        self,
+        network_file: str | Path | Graph,
+        *words: Any,
+        phase: Any = None,
+        weights: Any = None,
+        level: int = 0,
+        stages: Sequence[str] | None = None,
+    ):
+        phase, weights = _arguments(words, phase, weights)
+        if not isinstance(network_file, Graph):
+            network_file = load(network_file, phase=phase, stages=tuple(stages or ()), level=level)
+        self._set_up(network_file, random_seed())
+        if weights is not None:
+            self.copy_from(weights)
+
+    @classmethod
+    def of(cls, net: Graph, seed: int = 0, shared: Net | None = None) -> Net:
+        """A net that was loaded; layers of the same name take the parameters of `shared`."""
+        made = cls.__new__(cls)
+        made._set_up(net, seed)
+        if shared is not None:
+            made.share_with(shared)
+        return made
+
+    def _set_up(self, net: Graph, seed: int) -> None:
+        model = Model(net, seed)
+        self._net, self._seed = net, seed
+        self._weights: dict[Owner, Blob] = {}
+        for owner, weight in owned(net):
+            blob = Blob(weight.shape)
+            blob._data.put(model.weights[owner.layer][str(owner.index)][...])
+            self._weights[owner] = blob
+        self._key = jax.random.key(seed)
+        self._here = self._key  # of the last forward pass, which the backward pass computes again
+        self._passes = 0
+        self._feed: Feed | None = None
+        self._arrays: dict[str, tuple[Any, ...]] = {}  # of MemoryData layers
+        self._programs: dict[Any, Callable[..., Any]] = {}
+        losses = {v.name: w for n in net.layers for v, w in zip(n.tops, n.loss_weights, strict=True) if w}
+        shape = lambda name: _known(net, name)
+        self.blobs = Named("blob", ((n, Blob(shape(n), losses.get(n, 0.0))) for n in net.blobs), net.copies)
+        self.blob_loss_weights = OrderedDict((name, losses.get(name, 0.0)) for name in net.blobs)
+        self._list_params()
+
+    def _list_params(self) -> None:
+        net = self._net
+        kept = lambda n: [self._weights[o] for w, o in zip(n.weights or (), n.owners, strict=True) if w.kind != "carry"]
+        self.params = Named("layer with parameters", ((n.name, kept(n)) for n in net.layers if kept(n)))
+        self.layers = [Layer(node.type, kept(node)) for node in net.layers]
+        self.layer_dict = Named("layer", zip(self._layer_names, self.layers, strict=True))
+
+    @property
+    def name(self) -> str:
+        return self._net.name
+
+    @property
+    def inputs(self) -> list[str]:
+        """Blobs that a script feeds: tops of Input layers."""
+        fed = (n for n in self._net.layers if n.layer.is_input and not n.layer.is_data)
+        return [top.name for node in fed for top in node.tops]
+
+    @property
+    def outputs(self) -> list[str]:
+        """Blobs that no layer takes, by name as in Caffe."""
+        return sorted(self._net.outputs)
+
+    @property
+    def _layer_names(self) -> list[str]:
+        return [node.name for node in self._net.layers]
+
+    @property
+    def _blob_names(self) -> list[str]:
+        return list(self.blobs)
+
+    @property
+    def top_names(self) -> Named:
+        return Named("layer", ((n.name, [v.name for v in n.tops]) for n in self._net.layers))
+
+    @property
+    def bottom_names(self) -> Named:
+        return Named("layer", ((n.name, [v.name for v in n.bottoms]) for n in self._net.layers))
+
+    # Passes
+
+    def forward(
+        self, blobs: Sequence[str] | None = None, start: str | None = None, end: str | None = None, **kwargs: Any
+    ) -> dict[str, np.ndarray]:
+        """Run the layers from `start` to `end` on the blobs as they stand; {blob: data} of the outputs and of `blobs`.
+
+        Inputs may be given by name, and then all of them.  Data layers among those that run deliver their next batch.
+        """
+        part = self._part(start, end)
+        if kwargs:
+            self._give(kwargs, self.inputs, "input", lambda blob: blob.data)
+        names = [*(self.top_names[end] if end is not None else self.outputs), *(blobs or ())]
+        for name in names:
+            _ = self.blobs[name]  # a name that is not there is told before anything runs
+        self._follow()
+        self._draw_data(part)
+        self._here = jax.random.fold_in(self._key, self._passes)
+        self._passes += 1
+        made, updates = self._program(forward_program, part)(self._values(), self._taken(part), self._here)
+        self._keep(made, updates)
+        return {name: self.blobs[name].data for name in names}
+
+    def backward(
+        self, diffs: Sequence[str] | None = None, start: str | None = None, end: str | None = None, **kwargs: Any
+    ) -> dict[str, np.ndarray]:
+        """Gradients from layer `start` down to layer `end`, of what the last forward pass computed; {blob: diff} of the
+        inputs and of `diffs`.  It begins with the `diff` of the blobs that none of these layers takes, which may be
+        given by name; those on parameters are added to what stands in their `diff`."""
+        part = self._part(end, start)
+        if kwargs:
+            self._give(kwargs, self.outputs, "output", lambda blob: blob.diff)
+        names = [*(self.bottom_names[end] if end is not None else self.inputs), *(diffs or ())]
+        for name in names:
+            _ = self.blobs[name]
+        self._run_backward(part)
+        return {name: self.blobs[name].diff for name in names}
+
+    def _run_backward(self, part: range, keep: bool = False) -> None:
+        self._follow()
+        seeds = {name: self.blobs[name]._diff.value() for name in ends(self._net, part)}
+        program = self._program(backward_program, part, self._trained(part))
+        on_blobs, on_weights, made, updates = program(self._values(), self._taken(part), seeds, self._here)
+        for name, diff in on_blobs.items():
+            self.blobs[name]._diff.put(diff)
+        for owner, diff in on_weights.items():
+            held = self._weights[owner]._diff
+            held.put(held.value() + diff)
+        if keep:
+            self._keep(made, updates)
+        wait([on_blobs, on_weights])
+
+    def _forward_backward(self, key: Any) -> None:
+        """Both passes at once over all layers, with the random numbers of `key`."""
+        part = self._part(None, None)
+        self._follow()
+        self._draw_data(part)
+        self._here = key
+        self._run_backward(part, keep=True)
+
+    def forward_all(self, blobs: Sequence[str] | None = None, **kwargs: Any) -> dict[str, np.ndarray]:
+        """`forward` over any number of rows, batch by batch; results are cut to the rows that were given."""
+        self._check_names(kwargs, self.inputs, "input")
+        rows = {len(value) for value in kwargs.values()}
+        if len(rows) != 1:
+            raise NetdefError(f"the inputs have different numbers of rows: {', '.join(map(str, sorted(rows)))}")
+        total, found = rows.pop(), {}
+        size = self.blobs[self.inputs[0]].shape[0]
+        for begin in range(0, total, size):
+            some = {name: np.asarray(value[begin : begin + size]) for name, value in kwargs.items()}
+            short = size - min(size, total - begin)
+            filled = {n: np.concatenate([v, np.zeros((short, *v.shape[1:]), v.dtype)]) for n, v in some.items()}
+            for name, data in self.forward(blobs, None, None, **filled).items():
+                found.setdefault(name, []).append(data[: size - short].copy() if data.ndim else data.copy())
+        return {name: np.concatenate(parts) if parts[0].ndim else np.stack(parts) for name, parts in found.items()}
+
+    def reshape(self) -> None:
+        """Let every blob have the shape that follows from the inputs'.  `forward` does this by itself."""
+        self._follow()
+
+    def clear_param_diffs(self) -> None:
+        """Zeros in the gradients of all parameters."""
+        for blob in self._weights.values():
+            blob._diff.clear()
+
+    def set_input_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
+        """What the MemoryData layer delivers from now on, from the first row."""
+        layer = next((n for n in self._net.layers if isinstance(n.layer, MemoryData)), None)
+        if layer is None:
+            raise NetdefError("the net has no MemoryData layer; write into net.blobs[...].data")
+        self._arrays[layer.name] = (data, np.asarray(labels).reshape(len(labels)))[: len(layer.tops)]
+        self._close_feed()
+
+    # Parameters in files
+
+    def copy_from(self, path: Any) -> Loaded:
+        """Take parameters from a weight file of any format, by layer name as Caffe does."""
+        found = match(self._net, path)
+        for owner in found.arrays:
+            self._weights[owner]._data.put(jax.numpy.array(found.read(owner)))
+        return found.loaded
+
+    load_hdf5 = copy_from
+
+    def save(self, path: str | Path) -> None:
+        """Write the parameters; the ending of `path` decides the format."""
+        write_weights(path, self._entries(), self._net)
+
+    def save_hdf5(self, path: str | Path) -> None:
+        """Write the parameters as Caffe's HDF5, whatever the file is called."""
+        shared = frozenset((n.name, i) for n in self._net.layers for i, o in enumerate(n.owners) if o != (n.name, i))
+        written_aside(Path(path), lambda aside: hdf5.write(aside, self._entries(), shared))
+
+    def _entries(self) -> list[Any]:
+        arrays = {name: [np.asarray(b._data.value()) for b in blobs] for name, blobs in self.params.items()}
+        return entries_of(self._net, arrays)
+
+    def share_with(self, other: Net) -> None:
+        """Use the parameters of another net, where layers have the same name.  NetdefError where shapes differ."""
+        for owner, blob in self._weights.items():
+            node = other._net.layers[other._layer_names.index(owner.layer)] if owner.layer in other.params else None
+            if node is None or owner.index >= len(node.owners):
+                continue
+            theirs = other._weights[node.owners[owner.index]]
+            if theirs.shape != blob.shape:
+                raise NetdefError(
+                    f"parameter {owner.index} of layer `{owner.layer}` is {show(blob.shape)} here and "
+                    f"{show(theirs.shape)} in the other net; layers that share must agree"
+                )
+            self._weights[owner] = theirs
+        self._list_params()
+
+    # How it works
+
+    def _part(self, first: str | None, last: str | None) -> range:
+        names = self._layer_names
+        for name in (first, last):
+            if name is not None and name not in names:
+                raise unknown(name, "layer", names)
+        begin = names.index(first) if first is not None else 0
+        stop = names.index(last) + 1 if last is not None else len(names)
+        if begin >= stop:
+            raise NetdefError(f"layer `{first}` comes after layer `{last}`, so there is nothing to run")
+        return range(begin, stop)
+
+    def _program(self, make: Callable[..., Any], part: range, *more: Any) -> Callable[..., Any]:
+        key = (make, part, *more)
+        if key not in self._programs:
+            self._programs[key] = make(self._net, part, *more)
+        return self._programs[key]
+
+    def _trained(self, part: range) -> tuple[Owner, ...]:
+        nodes = [self._net.layers[i] for i in part]
+        return tuple({o: None for n in nodes for o, trained in zip(n.owners, n.trained, strict=True) if trained}.keys())
+
+    def _values(self) -> dict[Owner, Any]:
+        return {owner: blob._data.value() for owner, blob in self._weights.items()}
+
+    def _taken(self, part: range) -> dict[str, Any]:
+        return {name: self.blobs[name]._data.value() for name in taken(self._net, part)}
+
+    def _keep(self, made: Mapping[str, Any], updates: Mapping[Owner, Any]) -> None:
+        wait([made, updates])
+        for name, value in made.items():
+            self.blobs[name]._data.put(value)
+        for owner, value in updates.items():
+            self._weights[owner]._data.put(value)
+
+    def _check_names(self, given: Mapping[str, Any], wanted: list[str], what: str) -> None:
+        for name in given:
+            if name not in wanted:
+                raise unknown(name, what, wanted)
+        missing = [name for name in wanted if name not in given]
+        if missing:
+            raise NetdefError(f"{what} `{missing[0]}` is missing: where one is given by name, all have to be")
+
+    def _give(self, given: Mapping[str, Any], wanted: list[str], what: str, array_of: Callable[[Blob], Any]) -> None:
+        self._check_names(given, wanted, what)
+        for name, value in given.items():
+            array = array_of(self.blobs[name])
+            value = np.asarray(value, np.float32)
+            if value.size != array.size or value.shape[:1] != array.shape[:1]:
+                raise NetdefError(
+                    f"{what} `{name}` is {show(array.shape)}, and what is given is {show(value.shape)}; "
+                    f"net.blobs[{name!r}].reshape(...) changes it"
+                )
+            array[...] = value.reshape(array.shape)
+
+    def _follow(self) -> None:
+        """Shapes of all blobs after a script has reshaped an input, or given a blob another number of axes."""
+        fed = [top.name for node in self._net.layers if node.layer.is_input for top in node.tops]
+        shapes = {name: self.blobs[name].shape for name in fed}
+        if all(shapes[name] == self._net.blobs[name].shape for name in fed):
+            return
+        report = Report()
+        nodes, inferred = infer(self._net.layers, locator(self._net.folder), report, shapes)
+        given = ", ".join(f"`{name}` {show(shape)}" for name, shape in shapes.items())
+        if report.has_errors:
+            fault = next(d.detail for d in report.diagnostics if d.severity == "error")
+            raise NetdefError(f"the net does not work on {given}: {fault}")
+        for now, before in zip(nodes, self._net.layers, strict=True):
+            for i, (weight, old) in enumerate(zip(now.weights or (), before.weights or (), strict=True)):
+                if weight.shape != old.shape and weight.kind != "carry":
+                    raise NetdefError(
+                        f"with {given}, parameter {i} of layer `{now.name}` would be {show(weight.shape)}, "
+                        f"and it is {show(old.shape)}"
+                    )
+                if weight.shape != old.shape:
+                    self._weights[now.owners[i]] = Blob(weight.shape)
+        self._net = replace(self._net, layers=nodes, shapes=inferred)
+        self._programs.clear()
+        for name, blob in self.blobs.items():
+            blob.reshape(*_known(self._net, name))
+
+    def _draw_data(self, part: range) -> None:
+        """The next batch of the data layers among those that run."""
+        nodes = [self._net.layers[i] for i in part if self._net.layers[i].layer.is_data]
+        if not nodes:
+            return
+        for name, value in next(self._opened()).items():
+            blob = self.blobs[name]
+            blob.reshape(*np.shape(value))
+            blob._data.put(value)
+        self._follow()
+
+    def _opened(self) -> Feed:
+        if self._feed is None:
+            for node in self._net.layers:
+                if isinstance(node.layer, MemoryData) and node.name not in self._arrays:
+                    raise NetdefError(f"layer `{node.name}` has no arrays yet: net.set_input_arrays(data, labels)")
+            self._feed = Feed(self._net, seed=self._seed, arrays=self._arrays)
+        return self._feed
+
+    def _skip(self, batches: int) -> None:
+        """Have the data stand where it is after so many batches from the start."""
+        if any(node.layer.is_data for node in self._net.layers):
+            feed = self._opened()
+            feed.restore({name: {"position": batches * r.batch_size} for name, r in feed.readers.items()})
+
+    def _close_feed(self) -> None:
+        if self._feed is not None:
+            self._feed.close()
+            self._feed = None
+
+    def __str__(self) -> str:
+        return str(self._net)
+
+
+def _known(net: Graph, name: str) -> Shape:
+    shape = net.blobs[name].shape
+    if shape is None or not all(isinstance(d, int) for d in shape):
+        raise NetdefError(f"the shape of `{name}` is {show(shape)}; the data of the net must be there")
+    return shape
+
+
+def _arguments(words: tuple[Any, ...], phase: Any, weights: Any) -> tuple[Phase, Any]:
+    """Phase and weights of pycaffe's forms: (phase), (weights, phase)."""
+    if len(words) > 2:
+        raise NetdefError("a net takes its file, its weights and its phase: Net(file, weights, caffe.TEST)")
+    if len(words) == 2:
+        weights, phase = words
+    elif words:
+        phase = words[0]
+    if phase is None:
+        raise NetdefError("the phase is missing: Net(file, caffe.TEST) or Net(file, weights, caffe.TEST)")
+    if isinstance(phase, Phase):
+        return phase, weights
+    if phase in (TRAIN, TEST):
+        return Phase(phase), weights
+    if len(words) == 1 and not isinstance(phase, int) and not str(phase).isalpha():
+        raise NetdefError(f"the phase is missing behind {phase}: Net(file, weights, caffe.TEST)")
+    return phase_of(str(phase)), weights

@@ -1,0 +1,241 @@
+"""`caffe.SGDSolver` and the others: a solver that a script moves step by step, looking at its nets in between.
+
+An iteration is that of `netdef.train`, number for number; but the parameters are the blobs of `solver.net`, so that a
+script may write into them, and after a step their `diff` is the update that was taken off, as in Caffe.
+"""
+
+from __future__ import annotations
+
+import bisect
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..graph import Owner
+from ..interop.solver_state import histories_of, learnable, per_array, read_state, write_state
+from ..language.diagnostics import NetdefError
+from ..layer import LAYERS
+from ..solver import Precision, SnapshotFormat
+from ..train.control import policy_after
+from ..train.nets import nets_of
+from ..train.nodes import frozen
+from ..train.params import layout
+from ..train.step import State, initial, updated
+from .blobs import wait
+from .net import Net
+
+OURS = ("stages", "reuse", "ema", "early_stopping", "snapshot_best")  # fields that only whole runs know
+
+
+class Solver:
+    """`net`, `test_nets`, `iter`, and `param`, the solver's fields.
+
+    `solver_file`: a solver, or a `.net` file that holds one.  NetdefError if it is of another type than the class, or
+    has fields that only `netdef.train` knows."""
+
+    type: str | None = None  # the one of the class; None takes any
+
+    def __init__(self, solver_file: str | Path):
+        nets = nets_of(solver_file)
+        self.param = nets.solver
+        self._file = nets.file
+        self._check(solver_file)
+        self.net = Net.of(frozen(nets.train, self.param.freeze), self.param.seed)
+        self.test_nets = [Net.of(net, self.param.seed, self.net) for net in nets.tests]
+        self.iter = 0
+        self._layout = layout(self.net._net)
+        self._state = initial(self.param, self._arrays("_data"), ())
+        self._key = jax.random.fold_in(jax.random.key(self.param.seed), 0)
+        self._update = jax.jit(self._updated)
+
+    def _check(self, file: Any) -> None:
+        if self.type is not None and self.param.type != self.type:
+            raise NetdefError(f"{file}: the type of this solver is {self.param.type}, not {self.type}; use get_solver")
+        for name in OURS:
+            if getattr(self.param, name):
+                raise NetdefError(f"{file}: `{name}` belongs to a whole run; use netdef.train")
+        if self.param.precision is not Precision.FLOAT:
+            raise NetdefError(f"{file}: a script sees float32; leave `precision` out, or use netdef.train")
+
+    # Iterations
+
+    def step(self, n: int) -> None:
+        """Make `n` iterations, with the tests, displays (on stderr) and snapshots that the solver asks for."""
+        for _ in range(int(n)):
+            if self._due(self.param.test_interval) and (self.iter or self.param.test_initialization):
+                self._test()
+            loss = self._gradients()
+            self._show(loss)
+            self.apply_update(loss)
+            if self._due(self.param.snapshot):
+                self.snapshot()
+
+    def solve(self, resume_file: str | Path | None = None) -> None:
+        """The whole run, up to the solver's `max_iter`, from the start or from a state."""
+        if resume_file is not None:
+            self.restore(resume_file)
+        self.step(max(self.param.max_iter - self.iter, 0))
+        if self.param.snapshot_after_train and not (self.iter and self._due(self.param.snapshot)):
+            self.snapshot()
+        if self._due(self.param.test_interval):
+            self._test()
+
+    def _due(self, interval: int) -> bool:
+        return bool(interval) and self.iter % interval == 0
+
+    def _gradients(self) -> float:
+        """Forward and backward over the batches of one iteration; the mean loss.  NetdefError if it is not finite."""
+        here, total = jax.random.fold_in(self._key, self.iter), 0.0
+        self.net.clear_param_diffs()
+        for i in range(self.param.iter_size):
+            self.net._forward_backward(jax.random.fold_in(here, i))
+            total += self._loss()
+        loss = total / self.param.iter_size
+        if not np.isfinite(loss):
+            raise NetdefError(f"iteration {self.iter}: the loss is {loss}; a smaller base_lr most often helps")
+        return loss
+
+    def _loss(self) -> float:
+        weighted = ((self.net.blobs[name], w) for name, w in self.net.blob_loss_weights.items() if w)
+        return float(sum(w * np.sum(np.asarray(blob._data.value()), dtype=np.float64) for blob, w in weighted))
+
+    def apply_update(self, loss: float = float("nan")) -> None:
+        """Let the solver's rule make a step of what stands in the parameters' `diff`, and count the iteration."""
+        state = self._state._replace(trained=self._arrays("_data"))
+        made = wait(self._update(state, self._arrays("_diff"), jnp.float32(loss)))
+        self._state, deltas = made
+        for spec, weight, delta in zip(self._layout.trained, self._state.trained, deltas, strict=True):
+            blob = self.net._weights[spec.owner]
+            blob._data.put(weight)
+            blob._diff.put(delta)
+        self.iter += 1
+
+    def _updated(self, state: State, grads: tuple[Any, ...], loss: Any) -> tuple[State, tuple[Any, ...]]:
+        """The state after the update, and what was taken off each array; traced."""
+        losses = state.losses.at[state.iteration % self.param.average_loss].set(loss)
+        policy = self.param.policy.observe(state.policy, state.iteration, jnp.nanmean(losses))
+        rate = self.param.rate(state.iteration, policy)
+        moves = (True,) * len(self._layout.trained)
+        trained, history = updated(self.param, self._layout, state, grads, rate, moves, None)
+        deltas = tuple(before - after for before, after in zip(state.trained, trained, strict=True))
+        return state._replace(
+            trained=trained, history=history, policy=policy, losses=losses, iteration=state.iteration + 1
+        ), deltas
+
+    def _arrays(self, which: str) -> tuple[Any, ...]:
+        return tuple(getattr(self.net._weights[spec.owner], which).value() for spec in self._layout.trained)
+
+    # What is shown
+
+    def _show(self, loss: float) -> None:
+        if not self._due(self.param.display):
+            return
+        _say(f"Iteration {self.iter}, loss = {loss:g}")
+        self._outputs("Train", {name: self.net.blobs[name].data for name in self.net.outputs})
+
+    def _outputs(self, which: str, outputs: dict[str, Any]) -> None:
+        number = 0
+        for name, value in outputs.items():
+            for one in np.ravel(value)[:16]:
+                _say(f"    {which} net output #{number}: {name} = {one:g}")
+                number += 1
+
+    def _test(self) -> None:
+        """The mean of each test net's outputs over its batches."""
+        seen = []
+        for i, net in enumerate(self.test_nets):
+            batches = self.param.test_iter[i] if i < len(self.param.test_iter) else 1
+            sums: dict[str, Any] = {}
+            for _ in range(batches):
+                for name, value in net.forward().items():
+                    sums[name] = sums.get(name, 0) + value.astype(np.float64)
+            means = {name: value / batches for name, value in sums.items()}
+            _say(f"Iteration {self.iter}, Testing net (#{i})")
+            self._outputs("Test", means)
+            seen.append({name: float(value) for name, value in means.items() if value.size == 1})
+        policy = policy_after(self.param.policy, self._state.policy, self.iter, seen)
+        self._state = self._state._replace(policy=policy)
+
+    # States
+
+    def snapshot(self) -> Path:
+        """Write `PREFIX_iter_N.caffemodel` and `.solverstate` as Caffe does (`.h5` with `snapshot_format: HDF5`); gives
+        the state's path."""
+        prefix = self.param.snapshot_prefix or str((self._file or Path("solver")).with_suffix(""))
+        ending = ".h5" if self.param.given("snapshot_format") and self._is_hdf5() else ""
+        weights = Path(f"{prefix}_iter_{self.iter}.caffemodel{ending}")
+        state = Path(f"{prefix}_iter_{self.iter}.solverstate{ending}")
+        self.net.save(weights)
+        steps = sorted(getattr(self.param.policy, "stepvalue", ()))
+        write_state(state, self.iter, self._history(), str(weights), bisect.bisect_left(steps, self.iter))
+        return state
+
+    def _is_hdf5(self) -> bool:
+        return self.param.snapshot_format is SnapshotFormat.HDF5
+
+    def _history(self) -> list[np.ndarray]:
+        """In Caffe's order: one array for each of the net's; where the solver keeps two, the second ones after all."""
+        kept = {spec.owner: leaves for spec, leaves in zip(self._layout.trained, self._state.history, strict=True)}
+        arrays: list[tuple[Owner, tuple[int, ...]]] = learnable(self.net._net)
+        return [
+            np.asarray(jax.tree.leaves(kept[owner])[k]) if owner in kept else np.zeros(shape, np.float32)
+            for k in range(per_array(self.param.type))
+            for owner, shape in arrays
+        ]
+
+    def restore(self, state_file: str | Path) -> None:
+        """Go on from a `.solverstate` and the weights beside it.  NetdefError if it is of another net or solver.
+
+        Differs: the data goes on too, where Caffe begins it again."""
+        state = read_state(state_file)
+        histories = histories_of(state, self.net._net, self.param)
+        self.net.copy_from(state.weights())
+        self._state = self._state._replace(
+            history=tuple(tuple(map(jnp.asarray, histories[spec.owner])) for spec in self._layout.trained),
+            iteration=jnp.int32(state.iteration),
+        )
+        self.iter = state.iteration
+        self.net._skip(state.iteration * self.param.iter_size)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+class SGDSolver(Solver):
+    type = "SGD"
+
+
+class NesterovSolver(Solver):
+    type = "Nesterov"
+
+
+class AdaGradSolver(Solver):
+    type = "AdaGrad"
+
+
+class RMSPropSolver(Solver):
+    type = "RMSProp"
+
+
+class AdaDeltaSolver(Solver):
+    type = "AdaDelta"
+
+
+class AdamSolver(Solver):
+    type = "Adam"
+
+
+def get_solver(solver_file: str | Path) -> Solver:
+    """The solver of a file, of whatever type it is there."""
+    kind = nets_of(solver_file).solver.type
+    return next((cls for cls in Solver.__subclasses__() if cls.type == kind), Solver)(solver_file)
+
+
+def layer_type_list() -> list[str]:
+    """The types that a layer may have."""
+    return LAYERS.names()

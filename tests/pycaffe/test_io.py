@@ -1,0 +1,95 @@
+"""Images as arrays, and what a Transformer makes of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import netdef
+import netdef.pycaffe as caffe
+
+pillow = pytest.importorskip("PIL.Image")
+io = caffe.io
+
+
+def test_load_image(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8)
+    pillow.fromarray(pixels).save(tmp_path / "c.png")
+    image = io.load_image(tmp_path / "c.png")
+    assert image.dtype == np.float32 and np.allclose(image, pixels / 255)
+    grey = io.load_image(str(tmp_path / "c.png"), color=False)
+    assert grey.shape == (4, 5, 1) and np.allclose(grey[..., 0], image @ [0.299, 0.587, 0.114], atol=0.01)
+    pillow.fromarray(pixels[..., 0]).save(tmp_path / "g.png")
+    assert np.allclose(io.load_image(tmp_path / "g.png"), np.repeat(pixels[..., :1], 3, 2) / 255)
+    (tmp_path / "bad.png").write_bytes(b"no")
+    for name in ("bad.png", "none.png"):
+        with pytest.raises(netdef.NetdefError, match=f"{name}: not an image that can be read"):
+            io.load_image(tmp_path / name)
+
+
+def test_resize_image():
+    image = np.arange(12, dtype=np.float32).reshape(3, 4, 1)
+    assert (io.resize_image(image, (3, 4)) == image).all()
+    twice = io.resize_image(image, (6, 8))
+    assert twice.shape == (6, 8, 1) and twice[0, 0] == 0 and twice[-1, -1] == 11
+    assert twice[1, 1, 0] == pytest.approx(0.25 * 4 + 0.25)  # a quarter of the way down and to the right
+    assert np.allclose(io.resize_image(twice, (3, 4))[1, 1:3], image[1, 1:3])  # the mean of four, but for the border
+    assert io.resize_image(image, (1, 1), interp_order=0)[0, 0] in image
+    with pytest.raises(netdef.NetdefError, match="interp_order"):
+        io.resize_image(image, (2, 2), interp_order=3)
+
+
+def test_oversample():
+    image = np.random.default_rng(0).random((5, 6, 2))
+    cuts = io.oversample([image, image[::-1]], (3, 4))
+    assert cuts.shape == (20, 3, 4, 2) and cuts.dtype == np.float32
+    assert np.allclose(cuts[0], image[:3, :4]) and np.allclose(cuts[3], image[2:, 2:])
+    assert np.allclose(cuts[4], image[1:4, 1:5]) and np.allclose(cuts[5:10], cuts[:5, :, ::-1])
+    with pytest.raises(netdef.NetdefError, match="larger than the image of 5x6"):
+        io.oversample([image], (6, 6))
+
+
+def test_there_and_back():
+    t = io.Transformer({"data": (1, 3, 4, 5)})
+    t.set_transpose("data", (2, 0, 1))
+    t.set_channel_swap("data", (2, 0, 1))
+    t.set_raw_scale("data", 255)
+    t.set_mean("data", np.arange(60.0).reshape(3, 4, 5))
+    t.set_input_scale("data", 0.5)
+    image = np.random.default_rng(0).random((4, 5, 3)).astype(np.float32)
+    made = t.preprocess("data", image)
+    assert made[0, 1, 2] == pytest.approx((image[1, 2, 2] * 255 - 7) / 2, abs=1e-4)
+    assert np.allclose(t.deprocess("data", made[None]), image, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("work", "told"),
+    [
+        (lambda t: t.set_mean("dta", 1), "the net has no input `dta`. Did you mean `data`?"),
+        (lambda t: t.set_transpose("data", (2, 1)), "each once, not"),
+        (lambda t: t.set_channel_swap("data", (2, 1, 3)), "0 to 2, each once"),
+        (lambda t: t.set_mean("data", np.zeros(4)), "a mean of 4 does not fit `data`, which is 1x3x4x5"),
+        (lambda t: t.set_mean("data", np.zeros((3, 9, 9))), "a mean of 3x9x9 does not fit"),
+        (lambda t: t.preprocess("data", np.zeros((4, 5))), "takes images of 3 axes, and this one is 4x5"),
+        (lambda t: t.preprocess("data", np.zeros((4, 5, 3))), "set_transpose"),
+    ],
+)
+def test_what_does_not_fit(work, told):
+    with pytest.raises(netdef.NetdefError) as caught:
+        work(io.Transformer({"data": (1, 3, 4, 5)}))
+    assert told in str(caught.value)
+
+
+def test_blobs_as_messages():
+    array = np.arange(6, dtype=np.float32).reshape(1, 2, 3)
+    blob = io.array_to_blobproto(array, diff=-array)
+    sent = caffe.proto.caffe_pb2.BlobProto()
+    sent.ParseFromString(blob.SerializeToString())
+    assert (io.blobproto_to_array(sent) == array).all() and (io.blobproto_to_array(sent, True) == -array).all()
+    old = caffe.proto.caffe_pb2.BlobProto(num=1, channels=1, height=2, width=3, data=range(6))
+    assert io.blobproto_to_array(old).shape == (1, 1, 2, 3)
+    old.width = 4
+    with pytest.raises(netdef.NetdefError, match="1x1x2x4, and 6 numbers"):
+        io.blobproto_to_array(old)
+    with pytest.raises(netdef.NetdefError, match="there is no message NetParam"):
+        _ = caffe.proto.caffe_pb2.NetParam
