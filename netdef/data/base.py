@@ -41,7 +41,7 @@ def need(module: str, extra: str, what: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError:
-        package = {"PIL": "pillow"}.get(module.split(".")[0], module.split(".")[0])
+        package = {"PIL": "pillow", "cv2": "opencv-python-headless"}.get(module.split(".")[0], module.split(".")[0])
         raise NetdefError(
             f"{what} needs the package {package}, which is not installed; `pip install 'netdef[{extra}]'`."
         ) from None

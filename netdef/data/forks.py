@@ -5,7 +5,7 @@ TRAIN), resizing to a random size (NVIDIA, TRAIN), `resize_param`, `noise_param`
 are (c, h, w) uint8, B, G, R.
 Source: NVIDIA/caffe branch caffe-0.17, src/caffe/data_transformer.cpp and src/caffe/util/im_transforms.cpp;
 intel/caffe src/caffe/data_transformer.cpp.
-Differs: `clahe` and `convert_to_lab` are not done and end the run; cubic and area interpolation are pillow's.
+Differs: cubic and area interpolation are pillow's.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ..lazy import np
 from ..schema import Block, param
 from ..shape import UNKNOWN, Dim
 from . import images
+from .base import need
 
 
 class Algorithm(enum.Enum):
@@ -88,9 +89,9 @@ class Noise(Block):
     erode: bool = param("Least of each pixel and its four neighbours.", default=False)
     saltpepper: bool = param("Set random pixels.", default=False)
     saltpepper_param: SaltPepper = param("How many, and to what.", default=SaltPepper())
-    clahe: bool = param("Not done by netdef.", default=False)
+    clahe: bool = param("Equalise the histogram of brightness place by place.", default=False)
     convert_to_hsv: bool = param("Hue (0 to 180), saturation and value in place of B, G, R.", default=False)
-    convert_to_lab: bool = param("Not done by netdef.", default=False)
+    convert_to_lab: bool = param("CIE Lab (L 0 to 100, a and b around 0) in place of B, G, R.", default=False)
 
 
 class Distort(Block):
@@ -344,15 +345,14 @@ def _distorted(x: Any, by: Distort, rng: Any) -> Any:
 
 
 def _spoiled(x: Any, by: Noise, rng: Any) -> Any:
-    if by.clahe or by.convert_to_lab:
-        name = "clahe" if by.clahe else "convert_to_lab"
-        raise ValueError(f"`{name}` of `noise_param` is not done by netdef; take it out.")
     if by.decolorize and x.shape[2] == 3:
         x = np.repeat(images.to_gray(x[:, :, ::-1]), 3, 2)
     if by.gauss_blur:
         x = _blurred(x)
     if by.hist_eq:
         x = _equalised(x)
+    if by.clahe:
+        x = _equalised_locally(x)
     if by.jpeg > 0:
         x = images.through_jpeg(x, int(by.jpeg))
     if by.erode:
@@ -368,7 +368,10 @@ def _spoiled(x: Any, by: Noise, rng: Any) -> Any:
         x = x.copy()
         where = rng.integers(x.shape[0], size=count), rng.integers(x.shape[1], size=count)
         x[where] = np.array(by.saltpepper_param.value or (0,)).clip(0, 255).astype(np.uint8)
-    return images.to_hsv(x) if by.convert_to_hsv and x.shape[2] == 3 else x
+    if x.shape[2] != 3:
+        return x
+    x = images.to_hsv(x) if by.convert_to_hsv else x
+    return _lab(x) if by.convert_to_lab else x
 
 
 def _blurred(x: Any) -> Any:
@@ -390,6 +393,23 @@ def _equalised(x: Any) -> Any:
         return x
     levels = ((np.cumsum(counts) - counts[first]) * (255.0 / rest)).clip(0, 255).round()
     return _bytes(x.astype(np.float32) + (levels[gray] - gray)[:, :, None])
+
+
+def _equalised_locally(x: Any) -> Any:
+    """Contrast-limited adaptive equalisation of the brightness, limit 4 and 8x8 tiles, by OpenCV as in the fork."""
+    cv2 = need("cv2", "opencv", "`clahe`")
+    equalise = cv2.createCLAHE(clipLimit=4.0).apply
+    if x.shape[2] != 3:
+        return equalise(np.ascontiguousarray(x[:, :, 0]))[:, :, None]
+    planes = cv2.cvtColor(np.ascontiguousarray(x), cv2.COLOR_BGR2YCrCb)
+    planes[:, :, 0] = equalise(np.ascontiguousarray(planes[:, :, 0]))
+    return cv2.cvtColor(planes, cv2.COLOR_YCrCb2BGR)
+
+
+def _lab(x: Any) -> Any:
+    """CIE Lab as float32 (h, w, 3), of values that OpenCV takes for sRGB."""
+    cv2 = need("cv2", "opencv", "`convert_to_lab`")
+    return cv2.cvtColor(np.ascontiguousarray(x).astype(np.float32) / 255, cv2.COLOR_BGR2Lab)
 
 
 def _bytes(x: Any) -> Any:

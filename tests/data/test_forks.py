@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -74,8 +76,26 @@ def test_noise(batches, colors):
     assert 0 < np.abs(lost).mean() < 5
     assert not np.array_equal(always("hist_eq: true"), plain)
     np.testing.assert_array_equal(batches(data("noise_param { prob: 1 inverse: true }"), 1)[0]["data"], plain)
-    with pytest.raises(netdef.NetdefError, match=r"record b'00000000'.*`clahe` of `noise_param` is not done by netdef"):
-        always("clahe: true")
+
+
+def test_what_opencv_does_for_the_fork(batches, colors):
+    cv2 = pytest.importorskip("cv2", reason="opencv-python-headless is not installed")
+    plain, made = (
+        batches(data(f"noise_param {{ prob: 1 {what} }}"), 1, phase="TRAIN")[0]["data"]
+        for what in ("", "convert_to_lab: true")
+    )
+    first = cv2.cvtColor(plain[0].transpose(1, 2, 0).astype(np.float32) / 255, cv2.COLOR_BGR2Lab)
+    np.testing.assert_allclose(made[0].transpose(1, 2, 0), first, atol=1e-4)
+    local = batches(data("noise_param { prob: 1 clahe: true }"), 1, phase="TRAIN")[0]["data"]
+    brightness = np.array([0.114, 0.587, 0.299])
+    spread = [np.ptp(x[0].transpose(1, 2, 0) @ brightness) for x in (plain, local)]
+    assert spread[1] >= spread[0] - 3 and not np.array_equal(local, plain)
+
+
+def test_opencv_is_named_where_it_is_missing(batches, colors, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(netdef.NetdefError, match=r"`clahe` needs the package opencv-python-headless.*netdef\[opencv\]"):
+        batches(data("noise_param { prob: 1 clahe: true }"), 1, phase="TRAIN")
 
 
 def test_distort_and_expand(batches, colors):
