@@ -79,7 +79,7 @@ class Told(Fault):
 UNKNOWN = object()  # the value of a name whose expression was at fault
 
 
-@dataclass
+@dataclass(slots=True)
 class Scope:
     """The names of a block, and those of the blocks around it; `places` tells where each was defined."""
 
@@ -186,7 +186,7 @@ def text(node: Text, scope: Scope, budget: Budget) -> str:
             pieces.append(part)
             continue
         value = evaluate(part, scope, budget)
-        if isinstance(value, (tuple, Message)):
+        if isinstance(value, tuple):
             detail = f"A text cannot hold {describe(value)}."
             raise Fault(codes.WRONG_PLACE_FOR_VALUE, part.span, detail)
         pieces.append(written(value))
@@ -195,6 +195,8 @@ def text(node: Text, scope: Scope, budget: Budget) -> str:
 
 def written(value: Any) -> str:
     """A value as it stands in a text."""
+    if type(value) is str:
+        return value
     return str(value).lower() if isinstance(value, bool) else repr(value) if isinstance(value, float) else str(value)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from . import codes, imports
 from . import settings as overrides
 from .diagnostics import Related, Report
-from .evaluate import UNKNOWN, Budget, Fault, Scope, Told, TooMuch, Word, condition, describe, evaluate
+from .evaluate import BOOLEANS, UNKNOWN, Budget, Fault, Scope, Told, TooMuch, Word, condition, describe, evaluate
 from .source import Source, Span
 from .spelling import did_you_mean
 from .syntax import (
@@ -20,6 +20,7 @@ from .syntax import (
     Field,
     For,
     If,
+    Import,
     Interpolation,
     Let,
     ListValue,
@@ -28,6 +29,7 @@ from .syntax import (
     Template,
 )
 
+KINDS = {int: "int", float: "float", str: "string", Word: "name"}
 DEEPEST = 100  # levels of blocks, templates and loops inside each other
 MOST_FAULTS = 50  # that are reported of one file; more help nobody
 
@@ -61,6 +63,7 @@ class Expander:
         self.active: list[Template] = []
         self.depth = 0
         self.faults = 0
+        self.orders: dict[int, tuple[tuple[Any, ...], bool]] = {}
 
     def file(self, document: Document) -> list[Field]:
         """The plain fields of the whole file."""
@@ -100,15 +103,19 @@ class Expander:
         *,
         top: bool = False,
         imported: bool = False,
+        inner: bool = False,
     ) -> None:
-        """Appends the plain fields of a block to `out`.  Its templates are known from its beginning, names in order."""
+        """Appends the plain fields of a block to `out`.  Its templates are known from its beginning, names in order;
+        those of an `inner` block are its own."""
         self.depth += 1
         if self.depth > DEEPEST:
             detail = f"Blocks, templates and loops are nested more than {DEEPEST} levels deep here."
             raise TooMuch(codes.TOO_DEEP, with_via(body.span, via), detail)
-        scope.body = body
-        items: tuple[Any, ...] = body.fields
-        rest = iter(sorted(items, key=lambda item: type(item) is not Template))  # the templates first
+        items, defines = self.order(body)
+        if defines:
+            scope = Scope(scope) if inner else scope
+            scope.body = body
+        rest = iter(items)
         depth, active = self.depth, len(self.active)
         while True:
             try:
@@ -134,6 +141,15 @@ class Expander:
                 self.depth = depth
                 del self.active[active:]
         self.depth -= 1
+
+    def order(self, body: Message) -> tuple[tuple[Any, ...], bool]:
+        """The items of a block, its templates first, and whether it defines names.  Blocks live as long as their
+        documents, and those of templates and loops come by often."""
+        known = self.orders.get(id(body))
+        if known is None:
+            items = tuple(sorted(body.fields, key=lambda item: type(item) is not Template))
+            known = self.orders[id(body)] = items, any(type(item) in (Template, Let, Import) for item in items)
+        return known
 
     def let(self, let: Let, scope: Scope, via: Span | None, top: bool) -> None:
         if top:
@@ -169,7 +185,7 @@ class Expander:
             value = evaluate(branch.test, scope, self.budget)
             branch = branch.then if condition(value, branch.test.span) else branch.otherwise
         if branch is not None:
-            self.statements(branch, Scope(scope), via, out)
+            self.statements(branch, scope, via, out, inner=True)
 
     def field(self, field: Field, scope: Scope, via: Span | None, out: list[Field]) -> None:
         if found := scope.template(field.name):
@@ -200,7 +216,7 @@ class Expander:
             return Scalar(value.kind, value.value, place)
         if type(value) is Message:
             fields: list[Field] = []
-            self.statements(value, Scope(scope), via, fields)
+            self.statements(value, scope, via, fields, inner=True)
             return Message(tuple(fields), place)
         if type(value) is ListValue:
             self.budget.step(place, len(value.items))
@@ -222,7 +238,7 @@ class Expander:
             raise Fault(codes.TEMPLATE_WITHOUT_BLOCK, field.span, detail, place, hint=hint)
         given: list[Field] = []
         before = self.faults
-        self.statements(field.value, Scope(scope), via, given)
+        self.statements(field.value, scope, via, given, inner=True)
         if self.faults > before:
             return  # an argument that is at fault is not missing
         inner = self.bound(field, template, given, home)
@@ -272,26 +288,26 @@ def with_via(span: Span, via: Span | None) -> Span:
 
 def evaluated(value: Any) -> Any:
     """The value of a plain node, for expressions."""
+    if type(value) is Scalar and value.kind != "name":
+        return value.value
     if isinstance(value, ListValue):
         return tuple(evaluated(item) for item in value.items)
     if isinstance(value, Message):
         return value
-    if value.kind == "name":
-        return {"true": True, "false": False, "True": True, "False": False}.get(value.value, Word(value.value))
-    return value.value
+    return BOOLEANS.get(str(value.value), Word(value.value))
 
 
 def node(value: Any, span: Span) -> Any:
     """The plain node of one value."""
+    kind = KINDS.get(type(value))
+    if kind is not None:
+        return Scalar(kind, str(value) if kind == "name" else value, span)
     if isinstance(value, Message):
         return value
     if isinstance(value, bool):
         return Scalar("name", "true" if value else "false", span)
-    if isinstance(value, tuple):
-        raise Fault(
-            codes.WRONG_PLACE_FOR_VALUE,
-            span,
-            f"This is {describe(value)} inside a list; a field holds no lists of lists.",
-        )
-    kind = "name" if isinstance(value, Word) else "string" if isinstance(value, str) else type(value).__name__
-    return Scalar(kind, str(value) if isinstance(value, str) else value, span)
+    raise Fault(
+        codes.WRONG_PLACE_FOR_VALUE,
+        span,
+        f"This is {describe(value)} inside a list; a field holds no lists of lists.",
+    )

@@ -107,8 +107,7 @@ def decode_layer(field: Field, report: Report) -> Layer:
     errors = report.errors_met
     cls = _class_of(field, message, report)
     unknown = cls is UnknownLayer
-    own = {name: spec for name, spec in cls.params().items() if not spec.beside}
-    beside = {name: spec for name, spec in cls.params().items() if spec.beside}
+    own, beside = _divided(cls)
     type_field = message.get("type")
     place = type_field.value.span if type_field else field.name_span
     values, spans, rest = take(beside, message, report, place)
@@ -134,6 +133,15 @@ def decode_layer(field: Field, report: Report) -> Layer:
     if unknown and type_field is not None and isinstance(type_field.value, Scalar):
         layer.__dict__["type"] = str(type_field.value.value)
     return layer
+
+
+@cache
+def _divided(cls: type[Layer]) -> tuple[dict[str, Param], dict[str, Param]]:
+    """The fields of a layer's block, and those beside it."""
+    divided: tuple[dict[str, Param], dict[str, Param]] = {}, {}
+    for name, spec in cls.params().items():
+        divided[spec.beside][name] = spec
+    return divided
 
 
 def _class_of(field: Field, message: Message, report: Report) -> type[Layer]:

@@ -10,7 +10,6 @@ Source: BVLC/caffe src/caffe/net.cpp, Net::Init.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from ..graph import Node, Value
 from ..language import codes
@@ -27,7 +26,7 @@ def mark_gradients(nodes: Sequence[Node], phase: Phase, outputs: Sequence[str], 
         trained = tuple(force or (contributes and rate != 0) for rate in _rates(node))
         works = any(trained) or any(value in needing for value in node.bottoms)
         reached = tuple(force or (contributes and works and wants) for wants in _wanted(node, needing))
-        marked.append(replace(node, trained=trained, reached=reached))
+        marked.append(node.but(trained=trained, reached=reached))
         if works:
             needing.update(node.tops)
     return tuple(marked)
@@ -89,4 +88,4 @@ def _overwritten(node: Node, writers: dict[str, list[tuple[Value, Node]]], repor
         f"as in Caffe, from the {node.layer.reads_back} that it leaves there; give `{harmful[0].name}` its own top.",
         *([Related("overwritten here", place)] if place else []),
     )
-    return replace(node, overwritten=later[-1][0])
+    return node.but(overwritten=later[-1][0])

@@ -7,7 +7,6 @@ to blame, and the tops stay unknown, so that one run finds every fault.  Also jo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from ..graph import Node, Owner, Value
 from ..language import codes
@@ -32,7 +31,7 @@ def infer(
         tops, weights = _types(node, bottoms, makers, locate, report, given or {})
         shapes.update(zip(node.tops, tops, strict=True))
         makers.update(dict.fromkeys(node.tops, node))
-        typed.append(replace(node, weights=weights, owners=sharing.owners(node, weights)))
+        typed.append(node.but(weights=weights, owners=sharing.owners(node, weights)))
     return tuple(typed), shapes
 
 
