@@ -43,19 +43,25 @@ def deploy(
     stages: Sequence[str] = (),
     level: int = 0,
     set: Settings | None = None,
+    fillers: bool = False,
 ) -> Net:
     """The inference net of a file; its `text` is prototxt.
 
     `batch` is that of the inputs (None: 1, and what Input layers say of themselves), `shapes` gives whole shapes of
     inputs by name, `outputs` names the blobs that are wanted (none: what the losses judge, or all that nobody takes).
-    Layers with `include { stage: "deploy" }` are taken.  Errors: CompileError; NetdefError for a shape that is not
-    known, or a net without an output.
+    Layers with `include { stage: "deploy" }` are taken; `fillers` keeps those of the parameters.  Errors: CompileError;
+    NetdefError for a shape that is not known, or a net without an output.
     """
     net, source = _tested(path_or_text, State(Phase.TEST, level, (*stages, "deploy")), set)
-    deployment = Deployment(net, outputs)
+    deployment = Deployment(net, outputs, fillers)
     text = deployment.text(batch, shapes or {})
+    return made_net(text, f"<deployed {source.name}>", source.path)
+
+
+def made_net(text: str, name: str, path: Path | None) -> Net:
+    """The net of phase TEST of a text that was made from the file `path`.  CompileError."""
     report = Report()
-    document = parse(Source(f"<deployed {source.name}>", text, source.path), report)
+    document = parse(Source(name, text, path), report)
     report.stop_on_errors()
     assert document is not None  # without one there was an error
     parsed = Parsed(decode_program(document.body, report), document.source, report)
@@ -88,8 +94,8 @@ def _tested(path_or_text: str | Path, state: State, set: Settings | None) -> tup
 class Deployment:
     """What stays of a net: `kept` holds the layers in order, bottoms and tops by their names in the new net."""
 
-    def __init__(self, net: Net, outputs: Sequence[str] = ()):
-        self.net = net
+    def __init__(self, net: Net, outputs: Sequence[str] = (), fillers: bool = False):
+        self.net, self.fillers = net, fillers
         self.same: dict[Value, Value] = {}  # a value that falls away -> the one that stands for it
         heads = [] if outputs else _heads(net)
         self.heads = {node.name: _scores(net, node) for node in heads}  # losses, and what they judge
@@ -143,7 +149,7 @@ class Deployment:
             else:
                 own = stand if stand is node.layer else changed(stand, name=node.name)
                 made = tuple(value.name for value in node.tops if stand is node.layer or value == node.tops[0])
-                layers.append(inference(changed(own, bottom=(*names,), top=made), node))
+                layers.append(inference(changed(own, bottom=(*names,), top=made), node, self.fillers))
         fields = [encode_layer(layer) for layer in layers]
         if self.net.name:
             fields.insert(0, Field("name", Scalar("string", self.net.name, NOWHERE), NOWHERE, NOWHERE))
@@ -225,14 +231,16 @@ def _is_random(layer: Layer) -> bool:
     return any(filler.type != "constant" for filler in getattr(layer, "data_filler", ()))
 
 
-def inference(layer: Layer, node: Node) -> Layer:
-    """A layer without what matters in training alone; names of shared parameters stay."""
+def inference(layer: Layer, node: Node, fillers: bool = False) -> Layer:
+    """A layer without what matters in training alone; names of shared parameters stay, and fillers if asked for."""
     drop = {name: layer.params()[name].default for name in TRAINING}
     names = tuple(ParamSpec(name=spec.name) for spec in layer.param)
     drop["param"] = names if any(spec.name for spec in layer.param) else ()
     plain = changed(layer, **drop)
-    fillers = {name: spec.default for name, spec in layer.params().items() if spec.type is Filler and node.weights}
-    bare = changed(plain, **fillers)
+    if fillers:
+        return plain
+    unfilled = {name: spec.default for name, spec in layer.params().items() if spec.type is Filler and node.weights}
+    bare = changed(plain, **unfilled)
     return bare if _same_storage(bare, plain) else plain
 
 

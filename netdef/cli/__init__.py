@@ -23,7 +23,7 @@ from ..language.spelling import nearest
 COMMANDS = (
     *("train", "sweep", "test", "predict", "features"),
     *("check", "summary", "expand", "fmt", "deploy", "draw", "explain"),
-    *("convert", "data", "devices", "lsp"),
+    *("convert", "eject", "data", "devices", "lsp"),
 )
 ALIASES = {"device_query": "devices"}  # Caffe's names
 

@@ -1,11 +1,16 @@
-"""Convert files: weights from any format to any other, old nets to today's form, solver states and mean files.
+"""Convert files: weights from any format to any other, trained nets to ONNX and StableHLO, old nets to today's form,
+solver states and mean files.
 
 The endings say what is meant.  Weights: .caffemodel, .caffemodel.h5, .npz, .safetensors, .orbax, and snapshots of a
 run, which are folders.  With --net they are matched with a net first, layer by layer, and batch normalisation is
 turned into what this net stores.  A snapshot becomes Caffe's .solverstate with its .caffemodel beside it.
+ONNX and StableHLO hold the net that is used once it is trained (see `netdef deploy`), for any number of items unless
+--batch fixes it, with the weights of --weights or of the last run.
 Nets and solvers: V0 and V1 layers, input_dim, solver_type and the like are written as they are today; comments stay.
 
-  netdef convert vgg.caffemodel -o vgg.safetensors
+  netdef convert vgg.caffemodel -o vgg.safetensors --dtype bf16
+  netdef convert model.net -o model.onnx --weights model.caffemodel
+  netdef convert model.net -o model.stablehlo
   netdef convert old.prototxt -o new.net
   netdef convert run/iter_005000 -o lenet.solverstate
   netdef convert model.npz --net model.net -o model.caffemodel
@@ -19,12 +24,16 @@ from pathlib import Path
 from typing import Any
 
 from . import UsageError
-from ._options import existing, load_plugins
+from ._deployed import add_deployed, deployed_model
+from ._options import add_settings, existing, load_plugins
 
-HELP = "weights to another format, old nets to today's form"
+HELP = "weights to another format, nets to ONNX and StableHLO, old nets to today's form"
 NETS = (".prototxt", ".net", ".pt")
 MEANS = (".binaryproto", ".npy")
 STATES = (".solverstate", ".solverstate.h5")
+WEIGHTS = (".caffemodel", ".caffemodel.h5", ".npz", ".safetensors", ".orbax")
+PROGRAMS = (".onnx", ".stablehlo")
+DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,8 +41,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="FILE", help="where to; a net without it goes to stdout")
     parser.add_argument("--net", "--model", "-model", metavar="FILE", help="the net that the weights are for")
     parser.add_argument("--bn-dialect", metavar="NAME", help="the fork whose BN wrote the weights (netdef explain BN)")
-    parser.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32", help="of the numbers")
-    parser.add_argument("--plugin", action="append", default=[], metavar="MODULE", help="import this module first")
+    add_dtype(parser)
+    add_settings(parser)
+    add_deployed(parser)
+
+
+def add_dtype(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dtype",
+        type=lambda name: DTYPES.get(name, name),
+        choices=sorted(DTYPES.values()),
+        default="float32",
+        help="of the numbers in a weight file: float32, float16 or fp16, bfloat16 or bf16",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -41,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
     names = args.file.split(",") if not Path(args.file).exists() else [args.file]
     for name in names:
         existing(name, "file or folder")
+    if (args.output or "").endswith(PROGRAMS):
+        return _program(args, names)
     if names[0].endswith(NETS):
         return _net(args)
     if not args.output:
@@ -52,7 +74,34 @@ def run(args: argparse.Namespace) -> int:
     return _weights(args, names)
 
 
+def _program(args: argparse.Namespace, names: list[str]) -> int:
+    """The net, which is the file or --net, with weights, which are --weights or the file."""
+    from ..interop import export_onnx, export_stablehlo
+
+    if not names[0].endswith(NETS):
+        if args.net is None:
+            raise UsageError(f"{args.output} holds a net and its weights: name the net with --net")
+        if args.weights or args.run:
+            raise UsageError(f"{args.file} or what --weights and --run name are the weights, not both")
+        args.weights = names
+    net = existing(args.net or names[0])
+    model = deployed_model(net, args)
+    export = export_onnx if args.output.endswith(".onnx") else export_stablehlo
+    export(model, args.output, any_batch=args.batch is None)
+    return _say([f"{args.output} takes {_taken(model.net, args.batch is None)}"])
+
+
+def _taken(net: Any, any_batch: bool) -> str:
+    shapes = {name: net.blobs[name].shape for name in net.inputs}
+    first = lambda shape: ["n" if any_batch else str(shape[0])] if shape else []
+    return ", ".join(f"{name} ({', '.join([*first(s), *map(str, s[1:])])})" for name, s in shapes.items())
+
+
 def _net(args: argparse.Namespace) -> int:
+    if (args.output or "").endswith(WEIGHTS):
+        raise UsageError(
+            f"{args.file} is a net; to write {args.output}, name the weights: netdef convert WEIGHTS --net"
+        )
     from ..interop.modern import modernised
     from ..language.source import Source
 

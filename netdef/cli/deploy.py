@@ -7,19 +7,25 @@ greatest weight is kept; --output says what is wanted instead.
   netdef deploy train_val.prototxt -o deploy.prototxt
   netdef deploy model.net --batch 16 --output pool5
   netdef deploy train_val.prototxt --shape data=1,3,224,224       (where its data is not here)
+
+With --fold batch normalisation and scales become part of the layers before them, which needs the weights (those of the
+last run, if no others are named) and makes others:
+
+  netdef deploy model.net --weights model.caffemodel --fold -o folded.net --save-weights folded.caffemodel
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
-from ..language.diagnostics import CompileError, NetdefError
+from ..graph import Net
 from . import UsageError
-from ._options import add_net, add_state, iterations, net_file, settings
+from ._deployed import add_weights, deployed, say, weight_files, written_text
+from ._options import add_net, add_state, iterations, net_file
+from .convert import WEIGHTS, add_dtype
 
-HELP = "derive the net for use from the net for training"
+HELP = "derive the net for use from the net for training, and fold it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,31 +38,58 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", action="append", default=[], metavar="BLOB", help="a blob that is wanted; may be given again"
     )
+    parser.add_argument("--fold", action="store_true", help="fold batch normalisation and scales")
+    add_weights(parser)
+    parser.add_argument("--save-weights", metavar="FILE", help="write the weights of the new net; the ending says how")
+    add_dtype(parser)
     add_state(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..deploy import deploy
-
-    shapes = dict(_shape(text) for text in args.shape)
     path = net_file(args)
-    try:
-        net = deploy(path, args.batch, shapes, args.output, stages=args.stage, level=args.level, set=settings(args))
-    except CompileError:
-        raise
-    except NetdefError as error:
-        raise UsageError(str(error)) from error
+    weights = _weights(args)
+    net = deployed(path, args, args.output)
+    if weights:
+        net = _with_weights(path, net, args)
     if args.to:
-        Path(args.to).write_text(net.text, encoding="utf-8")
+        written_text(args.to, net.text)
     else:
         sys.stdout.write(net.text)
     return 0
 
 
-def _shape(text: str) -> tuple[str, tuple[int, ...]]:
-    """`data=1,3,224,224`."""
-    name, equals, dims = text.partition("=")
-    words = dims.replace("x", ",").split(",")
-    if not equals or not name or not all(word.strip().isdigit() for word in words):
-        raise UsageError(f"--shape takes BLOB=DIMS, as in --shape data=1,3,224,224, not {text!r}")
-    return name, tuple(int(word) for word in words)
+def _weights(args: argparse.Namespace) -> bool:
+    """Whether weights are needed.  UsageError where the arguments do not agree."""
+    if args.fold and not args.save_weights:
+        raise UsageError("--fold makes other weights, too: say where to with --save-weights FILE")
+    if args.save_weights and not args.save_weights.endswith(WEIGHTS):
+        raise UsageError(f"{args.save_weights}: the ending of a weight file is one of {', '.join(WEIGHTS)}")
+    if (args.weights or args.run) and not args.save_weights:
+        raise UsageError("weights are read to be folded or written: give --save-weights FILE, and --fold if wanted")
+    return bool(args.save_weights)
+
+
+def _with_weights(path: str, net: Net, args: argparse.Namespace) -> Net:
+    """Write the weights; gives the net that they are for."""
+    import netdef
+
+    from ..interop.weights import entries_of, write_weights
+
+    files = weight_files(path, args)
+    if not files:
+        raise UsageError("there is no run of this net; name its weights with --weights FILE, or a run with --run DIR")
+    model = netdef.compile(net)
+    loaded = model.load_weights(files)
+    weights = model.get_weights()
+    for line in (*loaded.notes, str(loaded)):
+        say(line)
+    if args.fold:
+        from ..interop import fold
+
+        before = len(net.layers)
+        net, weights, notes = fold(net, weights)
+        for line in notes:
+            say(line)
+        say(f"{before} layers became {len(net.layers)}")
+    write_weights(args.save_weights, entries_of(net, weights), net, args.dtype)
+    return net

@@ -2,10 +2,48 @@
 
 netdef.interop.load_weights(model, "vgg.caffemodel")       netdef.interop.save_weights(model, "vgg.safetensors")
 netdef.interop.read_weights("vgg.caffemodel")              {layer: [arrays]}, without a net
+netdef.interop.fold(net, weights)                          batch normalisation into the layers before it
+netdef.interop.eject(model, "vgg.py")                      source of Flax, which needs no netdef
+netdef.interop.export_onnx(model, "vgg.onnx")              netdef.interop.export_stablehlo(model, "vgg.stablehlo")
 """
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from .weights import Loaded, load_weights, read_weights, save_weights
 
-__all__ = ["Loaded", "load_weights", "read_weights", "save_weights"]
+if TYPE_CHECKING:
+    from .ejection import eject
+    from .folding import Folded, fold
+    from .onnx import export_onnx
+    from .stablehlo import export_stablehlo
+
+# Imported when first used: name -> module.
+_LATER = {
+    "Folded": ".folding",
+    "fold": ".folding",
+    "eject": ".ejection",
+    "export_onnx": ".onnx",
+    "export_stablehlo": ".stablehlo",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'netdef.interop' has no attribute {name!r}")
+    return getattr(importlib.import_module(_LATER[name], __name__), name)
+
+
+__all__ = [
+    "Folded",
+    "Loaded",
+    "eject",
+    "export_onnx",
+    "export_stablehlo",
+    "fold",
+    "load_weights",
+    "read_weights",
+    "save_weights",
+]

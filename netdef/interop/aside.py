@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable
@@ -31,4 +32,5 @@ def written_aside(path: Path, write: Callable[[Path], Any]) -> None:
     except OSError as error:
         raise NetdefError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
-        shutil.rmtree(aside, ignore_errors=True) if aside.is_dir() else aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where nothing could be written, nothing is there
+            shutil.rmtree(aside, ignore_errors=True) if aside.is_dir() else aside.unlink(missing_ok=True)

@@ -1,0 +1,96 @@
+"""A net as it is used, with weights, for the commands that hand it on: what they take, and what becomes of it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..graph import Net
+from ..language.diagnostics import CompileError, NetdefError
+from . import UsageError
+from ._options import add_state, existing, iterations, settings
+
+
+def add_deployed(parser: argparse.ArgumentParser) -> None:
+    """What changes the net on its way, and where its weights come from."""
+    add_weights(parser)
+    parser.add_argument("--batch", type=iterations, metavar="N", help="items in a batch of inputs")
+    parser.add_argument(
+        "--shape", action="append", default=[], metavar="BLOB=DIMS", help="the shape of an input; may be given again"
+    )
+    add_state(parser)
+
+
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--weights", "-weights", action="append", metavar="FILE", help="weights; may be given again")
+    source.add_argument("--run", metavar="DIR", help="the folder of a run, or one of its snapshots (default: the last)")
+
+
+def deployed(path: str, args: argparse.Namespace, outputs: list[str], fillers: bool = False) -> Net:
+    """The inference net of a file.  UsageError for what the arguments can put right."""
+    from ..deploy import deploy
+
+    shapes = dict(shape_of(text) for text in args.shape)
+    more: dict[str, Any] = {"stages": args.stage, "level": args.level, "set": settings(args), "fillers": fillers}
+    try:
+        return deploy(path, args.batch, shapes, outputs, **more)
+    except CompileError:
+        raise
+    except NetdefError as error:
+        raise UsageError(str(error)) from error
+
+
+def deployed_model(path: str, args: argparse.Namespace) -> Any:
+    """The inference net of a file as a model, with the weights that were named, or those of the last run; where there
+    are none the fillers' numbers stand, and that is said."""
+    import netdef
+
+    model = netdef.compile(deployed(path, args, getattr(args, "output_blobs", []), fillers=True))
+    files = weight_files(path, args)
+    if files:
+        loaded = model.load_weights(files)
+        for line in (*loaded.notes, str(loaded)):
+            say(line)
+    else:
+        say("warning: no weights are given, and there is no run of this net: its fillers' numbers are written")
+    return model
+
+
+def weight_files(path: str, args: argparse.Namespace) -> list[str]:
+    """The weights that were named, or the last run's; none if there is none."""
+    from .test import trained
+
+    files = [existing(name, "weight file") for given in args.weights or () for name in given.split(",")]
+    if files:
+        return files
+    if args.run:
+        existing(args.run, "run")
+    try:
+        return [str(trained(path, settings(args), args.run))]
+    except NetdefError:
+        if args.run:
+            raise
+        return []
+
+
+def shape_of(text: str) -> tuple[str, tuple[int, ...]]:
+    """`data=1,3,224,224`."""
+    name, equals, dims = text.partition("=")
+    words = dims.replace("x", ",").split(",")
+    if not equals or not name or not all(word.strip().isdigit() for word in words):
+        raise UsageError(f"--shape takes BLOB=DIMS, as in --shape data=1,3,224,224, not {text!r}")
+    return name, tuple(int(word) for word in words)
+
+
+def say(line: str) -> None:
+    print(f"netdef: {line}", file=sys.stderr)
+
+
+def written_text(path: str, text: str) -> None:
+    """Write a text whole or not at all."""
+    from ..interop.aside import written_aside
+
+    written_aside(Path(path), lambda aside: aside.write_text(text, encoding="utf-8"))

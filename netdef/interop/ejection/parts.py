@@ -1,0 +1,299 @@
+"""What ejected models are made of: modules and functions of jax and flax alone, whose source is copied as it stands.
+
+Each computes what the layer of its name computes in phase TEST, by the same steps, so that results agree bit for bit.
+The functions of `layers.convolve` and `layers.reduce_windows` that they call are copied with them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import lax
+
+from ...layers.convolve import Slide, _on_cpu, reference
+from ...layers.inner_product import NORM_EPS
+from ...layers.reduce_windows import UNROLLED, Windows, _plain, window_argmax, window_elements
+
+Array = jax.Array
+
+
+def convolve(x: Array, w: Array, slide: Slide) -> Array:
+    """y[n, o] = sum over c and the window of w[o, c] x[n, c]: XLA's own, or the form that is fastest on a CPU."""
+    choose = lambda form: lambda x, w: form(x, w, slide)
+    return lax.platform_dependent(x, w, cpu=choose(_on_cpu), default=choose(reference))
+
+
+def spread(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Array:
+    """The transpose of `convolve`, from y (n, o, ...) to an image (n, c, size...)."""
+
+    def choose(form: Any) -> Any:
+        def transposed(y: Array, w: Array) -> Array:
+            image = jax.ShapeDtypeStruct((y.shape[0], w.shape[1] * slide.groups, *size), y.dtype)
+            return jax.linear_transpose(lambda x: form(x, w, slide), image)(y)[0]
+
+        return transposed
+
+    return lax.platform_dependent(y, w, cpu=choose(_on_cpu), default=choose(reference))
+
+
+def slide(
+    kernel_size: Sequence[int],
+    strides: Sequence[int],
+    padding: Sequence[int | tuple[int, int]],
+    kernel_dilation: Sequence[int],
+    groups: int,
+) -> Slide:
+    """How filters slide; what is not given is 1 for strides and dilation, and 0 for padding."""
+    axes = len(kernel_size)
+    pads = tuple((p, p) if isinstance(p, int) else p for p in padding or (0,) * axes)
+    return Slide(tuple(strides) or (1,) * axes, pads, tuple(kernel_dilation) or (1,) * axes, groups)
+
+
+class Convolution(nnx.Module):
+    """Filters (out, in / groups, kernel...) slide over images (n, in, ...), with zeros round them.
+
+    `padding` is the number of zeros at both ends of each axis, or a pair of numbers."""
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        kernel_size: Sequence[int],
+        strides: Sequence[int] = (),
+        padding: Sequence[int | tuple[int, int]] = (),
+        kernel_dilation: Sequence[int] = (),
+        feature_group_count: int = 1,
+        use_bias: bool = True,
+    ):
+        self.weight = nnx.Param(jnp.zeros((out_features, in_features // feature_group_count, *kernel_size)))
+        self.bias = nnx.Param(jnp.zeros(out_features)) if use_bias else None
+        self.slide = slide(kernel_size, strides, padding, kernel_dilation, feature_group_count)
+
+    def __call__(self, x: Array) -> Array:
+        y = convolve(x, self.weight[...], self.slide)
+        return y if self.bias is None else y + self.bias[...].reshape(-1, *(1,) * (x.ndim - 2))
+
+
+class Deconvolution(nnx.Module):
+    """The transpose of a convolution: images (n, in, ...) become images (n, out, size...)."""
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        kernel_size: Sequence[int],
+        size: Sequence[int],
+        strides: Sequence[int] = (),
+        padding: Sequence[int | tuple[int, int]] = (),
+        kernel_dilation: Sequence[int] = (),
+        feature_group_count: int = 1,
+        use_bias: bool = True,
+    ):
+        self.weight = nnx.Param(jnp.zeros((in_features, out_features // feature_group_count, *kernel_size)))
+        self.bias = nnx.Param(jnp.zeros(out_features)) if use_bias else None
+        self.slide = slide(kernel_size, strides, padding, kernel_dilation, feature_group_count)
+        self.size = tuple(size)
+
+    def __call__(self, x: Array) -> Array:
+        y = spread(x, self.weight[...], self.slide, self.size)
+        return y if self.bias is None else y + self.bias[...].reshape(-1, *(1,) * (x.ndim - 2))
+
+
+class InnerProduct(nnx.Module):
+    """y = W x + b over all axes of x from `axis` on; W is (out, in)."""
+
+    def __init__(self, in_features: int, out_features: int, use_bias: bool = True, axis: int = 1):
+        self.weight = nnx.Param(jnp.zeros((out_features, in_features)))
+        self.bias = nnx.Param(jnp.zeros(out_features)) if use_bias else None
+        self.axis = axis
+
+    def __call__(self, x: Array) -> Array:
+        y = x.reshape(*x.shape[: self.axis], -1) @ self.weight[...].T
+        return y if self.bias is None else y + self.bias[...]
+
+
+class UnitProduct(nnx.Module):
+    """y = W x, each row of W (out, in) brought to length 1: cosines, times the length of x."""
+
+    def __init__(self, in_features: int, out_features: int, use_bias: bool = True, axis: int = 1):
+        self.weight = nnx.Param(jnp.zeros((out_features, in_features)))
+        self.bias = nnx.Param(jnp.zeros(out_features)) if use_bias else None
+        self.axis = axis
+
+    def __call__(self, x: Array) -> Array:
+        columns = self.weight[...].T
+        columns = columns * lax.rsqrt(jnp.sum(columns * columns, 0, keepdims=True) + NORM_EPS)
+        y = x.reshape(*x.shape[: self.axis], -1) @ columns
+        return y if self.bias is None else y + self.bias[...]
+
+
+class BatchNorm(nnx.Module):
+    """y = scale (x - mean) / sqrt(var + eps) + shift for each channel, with stored statistics.
+
+    `stored`: "averages" of mean and var; "sums", beside them `factor`, by which both are divided; or "inverse", where
+    `var` holds 1 / sqrt(var + eps)."""
+
+    def __init__(self, channels: int, eps: float, stored: str = "averages", use_scale: bool = False):
+        self.mean = nnx.BatchStat(jnp.zeros(channels))
+        self.var = nnx.BatchStat(jnp.ones(channels))
+        self.factor = nnx.BatchStat(jnp.ones(1)) if stored == "sums" else None
+        self.scale = nnx.Param(jnp.ones(channels)) if use_scale else None
+        self.shift = nnx.Param(jnp.zeros(channels)) if use_scale else None
+        self.eps, self.stored = eps, stored
+
+    def __call__(self, x: Array) -> Array:
+        along = lambda v: v.reshape(-1, *(1,) * (x.ndim - 2))
+        mean, var = self.mean[...], self.var[...]
+        if self.factor is not None:
+            factor = self.factor[...]
+            weight = jnp.where(factor == 0, 0.0, 1.0 / jnp.where(factor == 0, 1.0, factor))
+            mean, var = mean * weight, var * weight
+        inverse = var if self.stored == "inverse" else lax.rsqrt(var + self.eps)
+        scale = jnp.ones(x.shape[1]) if self.scale is None else self.scale[...]
+        shift = jnp.zeros(x.shape[1]) if self.shift is None else self.shift[...]
+        return (x - along(mean)) * along(scale * inverse) + along(shift)
+
+
+class Scale(nnx.Module):
+    """y = s x + b, s and b being broadcast along the axes of x from `axis` on that they do not have."""
+
+    def __init__(self, shape: Sequence[int], axis: int = 1, use_bias: bool = True):
+        self.scale = nnx.Param(jnp.ones(shape))
+        self.bias = nnx.Param(jnp.zeros(shape)) if use_bias else None
+        self.axis = axis
+
+    def __call__(self, x: Array) -> Array:
+        spread_out = lambda v: v.reshape(*v.shape, *(1,) * (x.ndim - self.axis - v.ndim))
+        y = x * spread_out(self.scale[...])
+        return y if self.bias is None else y + spread_out(self.bias[...])
+
+
+class Bias(nnx.Module):
+    """y = x + b, b being broadcast along the axes of x from `axis` on that it does not have."""
+
+    def __init__(self, shape: Sequence[int], axis: int = 1):
+        self.bias = nnx.Param(jnp.zeros(shape))
+        self.axis = axis
+
+    def __call__(self, x: Array) -> Array:
+        b = self.bias[...]
+        return x + b.reshape(*b.shape, *(1,) * (x.ndim - self.axis - b.ndim))
+
+
+class PReLU(nnx.Module):
+    """y = x where x > 0, a x elsewhere, with a slope a for each channel or one for all."""
+
+    def __init__(self, shape: Sequence[int]):
+        self.slope = nnx.Param(jnp.full(shape, 0.25))
+
+    def __call__(self, x: Array) -> Array:
+        return jnp.where(x > 0, x, self.slope[...].reshape(-1, *(1,) * (x.ndim - 2)) * x)
+
+
+class Embed(nnx.Module):
+    """y = row x of W, plus b."""
+
+    def __init__(self, num_embeddings: int, features: int, use_bias: bool = True):
+        self.weight = nnx.Param(jnp.zeros((num_embeddings, features)))
+        self.bias = nnx.Param(jnp.zeros(features)) if use_bias else None
+
+    def __call__(self, x: Array) -> Array:
+        rows = x.astype(jnp.int32)
+        rows = jnp.where(rows < 0, self.weight.shape[0], rows)  # out of range, not counted from the back
+        y = jnp.take(self.weight[...], rows, axis=0, mode="fill", fill_value=jnp.nan)
+        return y if self.bias is None else y + self.bias[...]
+
+
+def largest(x: Array, windows: Windows) -> Array:
+    """Largest element of each window along one axis."""
+    if windows.size > UNROLLED and not windows.whole(x):
+        return _plain(x, windows, -jnp.inf, lax.max)
+    return window_argmax(x, windows)[0]
+
+
+def total(x: Array, windows: Windows) -> Array:
+    """Sum of each window along one axis; what lies outside the data is 0."""
+    if windows.size > UNROLLED and not windows.whole(x):
+        return _plain(x, windows, 0.0, lax.add)
+    if windows.whole(x):
+        return jnp.sum(x, windows.axis, keepdims=True)
+    return reduce(jnp.add, window_elements(x, windows, 0))
+
+
+def windows_of(
+    kernel: Sequence[int], strides: Sequence[int], padding: Sequence[int], steps: Sequence[int]
+) -> list[Windows]:
+    """The windows along each spatial axis, the last axis first."""
+    axes = len(kernel)
+    rows = zip(kernel, strides or (1,) * axes, padding or (0,) * axes, steps, strict=True)
+    return [Windows(axis, *row) for axis, row in enumerate(rows, 2)][::-1]
+
+
+def max_pool(
+    x: Array, kernel: Sequence[int], strides: Sequence[int] = (), padding: Sequence[int] = (), *, steps: Sequence[int]
+) -> Array:
+    """The largest value of each window: `steps` windows along each axis, the last of which may reach out of the
+    image."""
+    return reduce(largest, windows_of(kernel, strides, padding, steps), x)
+
+
+def mean_pool(
+    x: Array, kernel: Sequence[int], strides: Sequence[int] = (), padding: Sequence[int] = (), *, steps: Sequence[int]
+) -> Array:
+    """The sum of each window over its area, of which only what lies in the padded image counts."""
+    windows = windows_of(kernel, strides, padding, steps)
+    area: Any = np.ones((1,) * (x.ndim - 2), np.float32)
+    for v in windows:
+        starts = np.arange(v.steps) * v.stride - v.before
+        lengths = np.minimum(starts + v.size, x.shape[v.axis] + v.before) - starts
+        area = area * lengths.reshape(-1, *(1,) * (x.ndim - v.axis - 1)).astype(np.float32)
+    return reduce(total, windows, x) / (area if np.ptp(area) else area.flat[0])
+
+
+def lrn(x: Array, size: int, alpha: float, beta: float, k: float = 1.0, axes: Sequence[int] = (1,)) -> Array:
+    """x / (k + alpha times the mean of squares of the `size` neighbours along each axis) ^ beta."""
+    windows = [Windows(axis, size, 1, size // 2, x.shape[axis]) for axis in axes]
+    base = k + (alpha / size ** len(axes)) * reduce(total, windows, x * x)
+    if beta == 0.75:
+        root = lax.rsqrt(base)
+        return x * (root * jnp.sqrt(root))
+    return x * (lax.rsqrt(base) if beta == 0.5 else base**-beta)
+
+
+def standardise(x: Array, axis: int, eps: float, divide: bool = True) -> Array:
+    """x minus its mean over all axes from `axis` on, over its standard deviation there."""
+    rows = x.reshape(math.prod(x.shape[:axis]), -1)
+    centred = rows - rows.mean(axis=-1, keepdims=True)
+    if divide:
+        centred = centred / (jnp.sqrt((centred * centred).mean(axis=-1, keepdims=True)) + eps)
+    return centred.reshape(x.shape)
+
+
+def unit_length(x: Array) -> Array:
+    """x over its length along the channels."""
+    return x / jnp.sqrt(jnp.sum(x * x, axis=1, keepdims=True) + 1e-6)
+
+
+class ScaledUnit(nnx.Module):
+    """x over its length along the channels (or along all axes but the first), times a learned scale."""
+
+    def __init__(self, shape: Sequence[int], eps: float, across_spatial: bool):
+        self.scale = nnx.Param(jnp.ones(shape))
+        self.eps, self.across_spatial = eps, across_spatial
+
+    def __call__(self, x: Array) -> Array:
+        axes = tuple(range(1, x.ndim)) if self.across_spatial else 1
+        inverse = lax.rsqrt(jnp.sum(x * x, axis=axes, keepdims=True) + self.eps)
+        return x * inverse * self.scale[...].reshape(-1, *(1,) * (x.ndim - 2))
+
+
+def largest_of(first: Array, second: Array, *others: Array) -> Array:
+    """The largest of several arrays, element by element."""
+    return reduce(lambda y, x: jnp.where(x > y, x, y), others, jnp.where(first > second, first, second))

@@ -1,0 +1,80 @@
+"""A trained net as ONNX, through jax2onnx.
+
+What netdef computes in one way on a CPU and in another elsewhere is handed over in XLA's plain form, without gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.extend.core import Literal
+
+from ..forward import forward
+from ..graph import Net
+from ..language.diagnostics import NetdefError
+from ..model import owned
+from .aside import written_aside
+
+
+def export_onnx(model: Any, path: str | Path, any_batch: bool = True) -> None:
+    """Write a model of phase TEST as ONNX, with its weights inside; inputs and outputs are called as in the net.
+
+    With `any_batch` the first axis of all inputs is open.  NetdefError if jax2onnx is not there, or cannot convert an
+    operation of the net."""
+    try:
+        from jax2onnx import to_onnx  # type: ignore[import-not-found]
+    except ImportError:
+        raise NetdefError(f"{path}: this needs the jax2onnx package; `pip install 'netdef[onnx]'`") from None
+    net: Net = model.net
+    weights = {owner: model.weights[owner.layer][str(owner.index)][...] for owner, _ in owned(net)}
+
+    def run(*arrays: jax.Array) -> tuple[jax.Array, ...]:
+        blobs = forward(net, weights, dict(zip(net.inputs, arrays, strict=True)), jax.random.key(0)).blobs
+        return tuple(blobs[name] for name in net.outputs)
+
+    def plain(*arrays: jax.Array) -> tuple[jax.Array, ...]:
+        traced = jax.make_jaxpr(run)(*arrays)
+        return tuple(_evaluated(traced.jaxpr, traced.consts, arrays))
+
+    shapes = [net.blobs[name].shape or () for name in net.inputs]
+    # Traced once before: jax2onnx changes functions of jax while it works, and netdef keeps what it first meets.
+    jax.eval_shape(run, *(jax.ShapeDtypeStruct(shape, "float32") for shape in shapes))
+    inputs = [("batch", *shape[1:]) if any_batch and shape else shape for shape in shapes]
+    try:
+        made = to_onnx(
+            plain,
+            inputs=inputs,
+            model_name=net.name or "net",
+            input_names=list(net.inputs),
+            output_names=list(net.outputs),
+        )
+    except Exception as error:  # whatever it cannot do
+        raise NetdefError(f"{path}: jax2onnx cannot convert this net: {' '.join(str(error).split())[:200]}") from error
+    written_aside(Path(path), lambda aside: aside.write_bytes(made.SerializeToString()))
+
+
+_INLINED = {"jit": "jaxpr", "pjit": "jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr"}
+
+
+def _evaluated(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
+    """The results of a jaxpr, calls within it inlined and choices between platforms made for the plain form."""
+    known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *arguments], strict=True))
+    read = lambda atom: atom.val if isinstance(atom, Literal) else known[atom]
+    for equation in jaxpr.eqns:
+        name, given = equation.primitive.name, [read(v) for v in equation.invars]
+        if name == "platform_index":
+            made = [len(equation.params["platforms"]) - 1]  # the last is for all others
+        elif name == "cond" and isinstance(given[0], int):
+            branch = equation.params["branches"][given[0]]
+            made = _evaluated(branch.jaxpr, branch.consts, given[1:])
+        elif name in _INLINED:
+            inner = equation.params[_INLINED[name]]
+            made = _evaluated(inner.jaxpr, inner.consts, given)
+        else:
+            made = equation.primitive.bind(*given, **equation.params)
+            made = made if equation.primitive.multiple_results else [made]
+        known.update(zip(equation.outvars, made, strict=True))
+    return [read(v) for v in jaxpr.outvars]

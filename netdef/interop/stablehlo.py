@@ -1,0 +1,57 @@
+"""A trained net as StableHLO, with its weights inside: `jax.export`'s file, which runs without netdef and Flax.
+
+function = jax.export.deserialize(Path("model.stablehlo").read_bytes())
+function.call({"data": images})            # {top: array}, for any number of images
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax import export
+
+from ..forward import forward
+from ..graph import Net
+from ..language.diagnostics import NetdefError
+from ..model import owned
+from .aside import written_aside
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+
+
+def export_stablehlo(model: Any, path: str | Path, any_batch: bool = True) -> None:
+    """Write the function {input: array} -> {output: array} of a model of phase TEST.
+
+    With `any_batch` the first axis of all inputs is open; all of them must have the same there.  NetdefError where the
+    net needs it fixed."""
+    net: Net = model.net
+    weights = {owner: model.weights[owner.layer][str(owner.index)][...] for owner, _ in owned(net)}
+
+    def run(inputs: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        blobs = forward(net, weights, inputs, jax.random.key(0)).blobs
+        return {name: blobs[name] for name in net.outputs}
+
+    try:
+        exported = export.export(jax.jit(run), platforms=PLATFORMS)(_specs(net, any_batch))
+    except Exception as error:
+        if not any_batch:
+            raise
+        raise NetdefError(
+            f"{path}: the net cannot be exported for batches of any size ({str(error).splitlines()[0][:120]}); "
+            "fix the batch with --batch"
+        ) from error
+    written_aside(Path(path), lambda aside: aside.write_bytes(exported.serialize()))
+
+
+def _specs(net: Net, any_batch: bool) -> dict[str, jax.ShapeDtypeStruct]:
+    scope = export.SymbolicScope()
+    specs = {}
+    for name in net.inputs:
+        shape: tuple[Any, ...] = net.blobs[name].shape or ()
+        if any_batch and shape:
+            rest = ", ".join(map(str, shape[1:]))
+            shape = tuple(export.symbolic_shape(f"batch, {rest}" if rest else "batch,", scope=scope))
+        specs[name] = jax.ShapeDtypeStruct(shape, "float32")
+    return specs

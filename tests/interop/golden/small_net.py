@@ -1,0 +1,399 @@
+"""small net, written by `netdef eject`: a Flax model that needs jax, flax and numpy alone.
+
+    model = load()  # weights of small_net.npz, beside this file
+    model(data=...)  # {name: array}; images are (n, c, h, w)
+
+Takes data (n, 4, 9, 8), for any n.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import lax
+
+
+class SmallNet(nnx.Module):
+    """small net: a line for each layer."""
+
+    def __init__(self):
+        self.conv_1_3x3 = Convolution(4, 6, kernel_size=(3, 3), strides=(2, 2), padding=(1, 1), use_bias=False)
+        self.bn = BatchNorm(6, eps=1e-05, stored="sums")
+        self.scale = Scale((6,))
+        self.dw = Convolution(6, 6, kernel_size=(3, 3), padding=(1, 1), feature_group_count=6)
+        self.ip = InnerProduct(48, 3)
+
+    @nnx.jit
+    def __call__(self, data: jax.Array) -> dict[str, jax.Array]:
+        conv = self.conv_1_3x3(data)  # (n, 6, 5, 4)
+        conv = self.bn(conv)  # (n, 6, 5, 4)
+        conv = self.scale(conv)  # (n, 6, 5, 4)
+        conv = jax.nn.relu(conv)  # (n, 6, 5, 4)
+        lambda_ = self.dw(conv)  # (n, 6, 5, 4)
+        sum = conv + lambda_  # (n, 6, 5, 4)
+        norm = lrn(sum, 3, alpha=0.1, beta=0.75)  # (n, 6, 5, 4)
+        max = max_pool(norm, (3, 3), strides=(2, 2), steps=(2, 2))  # (n, 6, 2, 2)
+        mean = mean_pool(norm, (3, 3), strides=(2, 2), steps=(2, 2))  # (n, 6, 2, 2)
+        both = jnp.concatenate([max, mean], axis=1)  # (n, 12, 2, 2)
+        ip = self.ip(both)  # (n, 3)
+        prob = jax.nn.softmax(ip, axis=1)  # (n, 3)
+        return {"prob": prob}
+
+
+def load(path: str | Path | None = None) -> SmallNet:
+    """The model with its weights, an array `module/field` for each; without a path, of the .npz beside this file."""
+    model = SmallNet()
+    with np.load(path or Path(__file__).with_suffix(".npz")) as arrays:
+        for key in arrays.files:
+            module, field = key.split("/")
+            getattr(getattr(model, module), field)[...] = jnp.asarray(arrays[key])
+    return model
+
+
+Array = jax.Array
+
+
+@dataclass(frozen=True)
+class Slide:
+    """How filters slide: for each spatial axis the step, the zeros before and after, and the distance of a filter's
+    elements; and the number of groups."""
+
+    strides: tuple[int, ...]
+    pads: tuple[tuple[int, int], ...]
+    dilations: tuple[int, ...]
+    groups: int = 1
+
+    def windows(self, offsets: Sequence[int], steps: Sequence[int]) -> tuple[slice, ...]:
+        """Slices of a padded image: the element `offsets` of every window."""
+        rows = zip(offsets, steps, self.strides, self.dilations, strict=True)
+        return tuple(slice(o * d, o * d + s * (n - 1) + 1, s) for o, n, s, d in rows)
+
+
+def slide(
+    kernel_size: Sequence[int],
+    strides: Sequence[int],
+    padding: Sequence[int | tuple[int, int]],
+    kernel_dilation: Sequence[int],
+    groups: int,
+) -> Slide:
+    """How filters slide; what is not given is 1 for strides and dilation, and 0 for padding."""
+    axes = len(kernel_size)
+    pads = tuple((p, p) if isinstance(p, int) else p for p in padding or (0,) * axes)
+    return Slide(tuple(strides) or (1,) * axes, pads, tuple(kernel_dilation) or (1,) * axes, groups)
+
+
+def _pointwise(filters: tuple[int, ...]) -> bool:
+    return math.prod(filters[2:]) == 1
+
+
+WASTE = 1.3
+
+
+def _folds(filters: tuple[int, ...], slide: Slide) -> bool:
+    """Whether steps of more than a pixel are better taken as blocks of pixels."""
+    sides = [-(-k // s) * s for k, s in zip(filters[2:], slide.strides, strict=True)]
+    strided = max(slide.strides, default=1) > 1 and set(slide.dilations) == {1} and not _pointwise(filters)
+    return strided and math.prod(sides) <= WASTE * math.prod(filters[2:])
+
+
+NARROW = 4
+
+
+TERMS = 100
+
+
+def _written_out(filters: tuple[int, ...], slide: Slide) -> bool:
+    return slide.groups > 1 and filters[1] <= NARROW and math.prod(filters[1:]) <= TERMS
+
+
+MANY_GROUPS = 64
+
+
+def _in_parts(filters: tuple[int, ...], slide: Slide) -> bool:
+    some = 1 < slide.groups <= MANY_GROUPS
+    return some and not _pointwise(filters) and not _written_out(filters, slide)
+
+
+def reference(x: Array, w: Array, slide: Slide) -> Array:
+    """`convolve` by XLA's own operation."""
+    return lax.conv_general_dilated(
+        x, w, slide.strides, slide.pads, rhs_dilation=slide.dilations, feature_group_count=slide.groups
+    )
+
+
+def _steps(size: Sequence[int], kernel: Sequence[int], slide: Slide) -> tuple[int, ...]:
+    """Size of the result."""
+    rows = zip(size, kernel, slide.strides, slide.pads, slide.dilations, strict=True)
+    return tuple((n + sum(pad) - d * (k - 1) - 1) // s + 1 for n, k, s, pad, d in rows)
+
+
+def _by_product(x: Array, w: Array, slide: Slide) -> Array:
+    """Filters of one element: a matrix product for each group."""
+    n, groups, steps = x.shape[0], slide.groups, _steps(x.shape[2:], w.shape[2:], slide)
+    x = jnp.pad(x, [(0, 0), (0, 0), *slide.pads])[(..., *slide.windows((0,) * len(steps), steps))]
+    x = x.reshape(n, groups, w.shape[1], math.prod(steps))
+    y = jnp.einsum("ngcp,goc->ngop", x, w.reshape(groups, -1, w.shape[1]))
+    return y.reshape(n, w.shape[0], *steps)
+
+
+def _fold(x: Array, slide: Slide) -> Array:
+    sides = list(zip(x.shape[2:], slide.strides, strict=True))
+    x = x.reshape(*x.shape[:2], *(part for size, s in sides for part in (size // s, s)))
+    inner, outer = range(3, x.ndim, 2), range(2, x.ndim, 2)
+    x = x.transpose(0, 1, *inner, *outer)
+    return x.reshape(x.shape[0], -1, *x.shape[2 + len(sides) :])
+
+
+def _fold_image(x: Array, filters: tuple[int, ...], slide: Slide, steps: Sequence[int]) -> tuple[Array, Slide]:
+    """Blocks of pixels as channels, (n, c * strides..., blocks...), and how filters of blocks slide over them."""
+    blocks = [n - 1 - (-k // s) for n, k, s in zip(steps, filters[2:], slide.strides, strict=True)]
+    rows = zip(blocks, slide.strides, slide.pads, x.shape[2:], strict=True)
+    edges = [(low, b * s - low - size, 0) for b, s, (low, _), size in rows]  # what no window meets is cut off
+    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), (0, 0, 0), *edges])
+    axes = len(blocks)
+    return _fold(x, slide), Slide((1,) * axes, ((0, 0),) * axes, (1,) * axes, slide.groups)
+
+
+def _by_elements(x: Array, w: Array, slide: Slide) -> Array:
+    """A sum over the filter's elements, each times the image where it meets it: one loop for the CPU."""
+    n, groups, per_group, kernel = x.shape[0], slide.groups, w.shape[1], w.shape[2:]
+    padded = jnp.pad(x, [(0, 0), (0, 0), *slide.pads])
+    padded = padded.reshape(n, groups, 1, per_group, *padded.shape[2:])
+    filters = w.reshape(groups, -1, *w.shape[1:])
+    steps = _steps(x.shape[2:], kernel, slide)
+    total: Any = 0
+    for channel, *offsets in itertools.product(range(per_group), *map(range, kernel)):
+        element = filters[(slice(None), slice(None), channel, *offsets)]  # (g, o / g)
+        met = padded[(slice(None), slice(None), slice(None), channel, *slide.windows(offsets, steps))]
+        total = total + met * element.reshape(groups, -1, *(1,) * len(kernel))  # (n, g, o / g, steps...)
+    return total.reshape(n, w.shape[0], *steps)
+
+
+def _fold_filters(w: Array, slide: Slide) -> Array:
+    """Filters of blocks, (o, c / groups * strides..., blocks...)."""
+    edges = [(0, -k % s) for k, s in zip(w.shape[2:], slide.strides, strict=True)]
+    return _fold(jnp.pad(w, [(0, 0), (0, 0), *edges]), slide)
+
+
+def _on_cpu(x: Array, w: Array, slide: Slide) -> Array:
+    """`convolve` in the form that is fastest on a CPU."""
+    if _pointwise(w.shape):
+        return _by_product(x, w, slide)
+    if _folds(w.shape, slide):
+        image, once = _fold_image(x, w.shape, slide, _steps(x.shape[2:], w.shape[2:], slide))
+        return _on_cpu(image, _fold_filters(w, slide), once)
+    if _written_out(w.shape, slide):
+        return _by_elements(x, w, slide)
+    if _in_parts(w.shape, slide):
+        parts = zip(jnp.split(x, slide.groups, 1), jnp.split(w, slide.groups), strict=True)
+        return jnp.concatenate([reference(*part, replace(slide, groups=1)) for part in parts], 1)
+    return reference(x, w, slide)
+
+
+def convolve(x: Array, w: Array, slide: Slide) -> Array:
+    """y[n, o] = sum over c and the window of w[o, c] x[n, c]: XLA's own, or the form that is fastest on a CPU."""
+    choose = lambda form: lambda x, w: form(x, w, slide)
+    return lax.platform_dependent(x, w, cpu=choose(_on_cpu), default=choose(reference))
+
+
+class Convolution(nnx.Module):
+    """Filters (out, in / groups, kernel...) slide over images (n, in, ...), with zeros round them.
+
+    `padding` is the number of zeros at both ends of each axis, or a pair of numbers."""
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        kernel_size: Sequence[int],
+        strides: Sequence[int] = (),
+        padding: Sequence[int | tuple[int, int]] = (),
+        kernel_dilation: Sequence[int] = (),
+        feature_group_count: int = 1,
+        use_bias: bool = True,
+    ):
+        self.weight = nnx.Param(jnp.zeros((out_features, in_features // feature_group_count, *kernel_size)))
+        self.bias = nnx.Param(jnp.zeros(out_features)) if use_bias else None
+        self.slide = slide(kernel_size, strides, padding, kernel_dilation, feature_group_count)
+
+    def __call__(self, x: Array) -> Array:
+        y = convolve(x, self.weight[...], self.slide)
+        return y if self.bias is None else y + self.bias[...].reshape(-1, *(1,) * (x.ndim - 2))
+
+
+class BatchNorm(nnx.Module):
+    """y = scale (x - mean) / sqrt(var + eps) + shift for each channel, with stored statistics.
+
+    `stored`: "averages" of mean and var; "sums", beside them `factor`, by which both are divided; or "inverse", where
+    `var` holds 1 / sqrt(var + eps)."""
+
+    def __init__(self, channels: int, eps: float, stored: str = "averages", use_scale: bool = False):
+        self.mean = nnx.BatchStat(jnp.zeros(channels))
+        self.var = nnx.BatchStat(jnp.ones(channels))
+        self.factor = nnx.BatchStat(jnp.ones(1)) if stored == "sums" else None
+        self.scale = nnx.Param(jnp.ones(channels)) if use_scale else None
+        self.shift = nnx.Param(jnp.zeros(channels)) if use_scale else None
+        self.eps, self.stored = eps, stored
+
+    def __call__(self, x: Array) -> Array:
+        along = lambda v: v.reshape(-1, *(1,) * (x.ndim - 2))
+        mean, var = self.mean[...], self.var[...]
+        if self.factor is not None:
+            factor = self.factor[...]
+            weight = jnp.where(factor == 0, 0.0, 1.0 / jnp.where(factor == 0, 1.0, factor))
+            mean, var = mean * weight, var * weight
+        inverse = var if self.stored == "inverse" else lax.rsqrt(var + self.eps)
+        scale = jnp.ones(x.shape[1]) if self.scale is None else self.scale[...]
+        shift = jnp.zeros(x.shape[1]) if self.shift is None else self.shift[...]
+        return (x - along(mean)) * along(scale * inverse) + along(shift)
+
+
+class Scale(nnx.Module):
+    """y = s x + b, s and b being broadcast along the axes of x from `axis` on that they do not have."""
+
+    def __init__(self, shape: Sequence[int], axis: int = 1, use_bias: bool = True):
+        self.scale = nnx.Param(jnp.ones(shape))
+        self.bias = nnx.Param(jnp.zeros(shape)) if use_bias else None
+        self.axis = axis
+
+    def __call__(self, x: Array) -> Array:
+        spread_out = lambda v: v.reshape(*v.shape, *(1,) * (x.ndim - self.axis - v.ndim))
+        y = x * spread_out(self.scale[...])
+        return y if self.bias is None else y + spread_out(self.bias[...])
+
+
+@dataclass(frozen=True)
+class Windows:
+    """`steps` windows of `size` elements along `axis`, `stride` apart; the first starts `before` elements ahead of the
+    data, and every one reaches into it."""
+
+    axis: int
+    size: int
+    stride: int
+    before: int
+    steps: int
+
+    def whole(self, x: Array) -> bool:
+        """Whether there is one window and it holds everything."""
+        return self.steps == 1 and self.before == 0 and self.size >= x.shape[self.axis]
+
+    def after(self, x: Array) -> int:
+        """How far the last window goes beyond the data."""
+        return max(0, self.stride * (self.steps - 1) + self.size - x.shape[self.axis] - self.before)
+
+
+UNROLLED = 32
+
+
+def _plain(x: Array, windows: Windows, start: float, reducer: Callable[[Array, Array], Array]) -> Array:
+    """The same by XLA's own operation, with XLA's gradient."""
+    at = lambda value, other: tuple(value if i == windows.axis else other for i in range(x.ndim))
+    pads = at((windows.before, windows.after(x)), (0, 0))
+    return lax.reduce_window(x, start, reducer, at(windows.size, 1), at(windows.stride, 1), pads)
+
+
+def _pad(x: Array, axis: int, before: int, after: int, value: Any) -> Array:
+    if before == after == 0:
+        return x
+    edges = [(before, after, 0) if i == axis else (0, 0, 0) for i in range(x.ndim)]
+    return lax.pad(x, jnp.asarray(value, x.dtype), edges)
+
+
+def window_elements(x: Array, windows: Windows, outside: Any) -> list[Array]:
+    """The first element of every window, the second of every window, and so on; `outside` stands where no data is."""
+    axis, last = windows.axis, windows.stride * (windows.steps - 1)
+    padded = _pad(x, axis, windows.before, windows.after(x), outside)
+    return [lax.slice_in_dim(padded, i, i + last + 1, windows.stride, axis) for i in range(windows.size)]
+
+
+def total(x: Array, windows: Windows) -> Array:
+    """Sum of each window along one axis; what lies outside the data is 0."""
+    if windows.size > UNROLLED and not windows.whole(x):
+        return _plain(x, windows, 0.0, lax.add)
+    if windows.whole(x):
+        return jnp.sum(x, windows.axis, keepdims=True)
+    return reduce(jnp.add, window_elements(x, windows, 0))
+
+
+def lrn(x: Array, size: int, alpha: float, beta: float, k: float = 1.0, axes: Sequence[int] = (1,)) -> Array:
+    """x / (k + alpha times the mean of squares of the `size` neighbours along each axis) ^ beta."""
+    windows = [Windows(axis, size, 1, size // 2, x.shape[axis]) for axis in axes]
+    base = k + (alpha / size ** len(axes)) * reduce(total, windows, x * x)
+    if beta == 0.75:
+        root = lax.rsqrt(base)
+        return x * (root * jnp.sqrt(root))
+    return x * (lax.rsqrt(base) if beta == 0.5 else base**-beta)
+
+
+def window_argmax(x: Array, windows: Windows) -> tuple[Array, Array]:
+    """(largest element of each window, its offset from the start of the window): the first of equal ones."""
+    if windows.whole(x):
+        axis = windows.axis
+        return jnp.max(x, axis, keepdims=True), jnp.argmax(x, axis, keepdims=True).astype(jnp.int32)
+    best, *others = window_elements(x, windows, -jnp.inf)
+    offset = jnp.zeros(best.shape, jnp.int8 if windows.size <= 127 else jnp.int32)
+    for i, other in enumerate(others, 1):
+        larger = other > best
+        best = jnp.where(larger, other, best)
+        offset = jnp.where(larger, jnp.asarray(i, offset.dtype), offset)
+    return best, offset
+
+
+def largest(x: Array, windows: Windows) -> Array:
+    """Largest element of each window along one axis."""
+    if windows.size > UNROLLED and not windows.whole(x):
+        return _plain(x, windows, -jnp.inf, lax.max)
+    return window_argmax(x, windows)[0]
+
+
+def windows_of(
+    kernel: Sequence[int], strides: Sequence[int], padding: Sequence[int], steps: Sequence[int]
+) -> list[Windows]:
+    """The windows along each spatial axis, the last axis first."""
+    axes = len(kernel)
+    rows = zip(kernel, strides or (1,) * axes, padding or (0,) * axes, steps, strict=True)
+    return [Windows(axis, *row) for axis, row in enumerate(rows, 2)][::-1]
+
+
+def max_pool(
+    x: Array, kernel: Sequence[int], strides: Sequence[int] = (), padding: Sequence[int] = (), *, steps: Sequence[int]
+) -> Array:
+    """The largest value of each window: `steps` windows along each axis, the last of which may reach out of the
+    image."""
+    return reduce(largest, windows_of(kernel, strides, padding, steps), x)
+
+
+def mean_pool(
+    x: Array, kernel: Sequence[int], strides: Sequence[int] = (), padding: Sequence[int] = (), *, steps: Sequence[int]
+) -> Array:
+    """The sum of each window over its area, of which only what lies in the padded image counts."""
+    windows = windows_of(kernel, strides, padding, steps)
+    area: Any = np.ones((1,) * (x.ndim - 2), np.float32)
+    for v in windows:
+        starts = np.arange(v.steps) * v.stride - v.before
+        lengths = np.minimum(starts + v.size, x.shape[v.axis] + v.before) - starts
+        area = area * lengths.reshape(-1, *(1,) * (x.ndim - v.axis - 1)).astype(np.float32)
+    return reduce(total, windows, x) / (area if np.ptp(area) else area.flat[0])
+
+
+class InnerProduct(nnx.Module):
+    """y = W x + b over all axes of x from `axis` on; W is (out, in)."""
+
+    def __init__(self, in_features: int, out_features: int, use_bias: bool = True, axis: int = 1):
+        self.weight = nnx.Param(jnp.zeros((out_features, in_features)))
+        self.bias = nnx.Param(jnp.zeros(out_features)) if use_bias else None
+        self.axis = axis
+
+    def __call__(self, x: Array) -> Array:
+        y = x.reshape(*x.shape[: self.axis], -1) @ self.weight[...].T
+        return y if self.bias is None else y + self.bias[...]

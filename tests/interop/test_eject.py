@@ -1,0 +1,313 @@
+"""Ejected models: source that runs without netdef and gives what netdef gives, bit for bit."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import shutil
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from contract import arrays_of, net_of
+from weight_files import NET
+
+import netdef
+from netdef.cli import main
+from netdef.interop import eject
+from netdef.interop.ejection import EMITTERS, source_of
+from netdef.layer import LAYERS, Example
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+IMAGE = 'name: "Net" layer { name: "data" type: "Input" top: "data" input_param { shape { dim: [2, 4, 9, 8] } } }\n'
+
+SMALL = (
+    'name: "small net"\n'
+    + IMAGE.removeprefix('name: "Net" ')
+    + """
+layer { name: "conv 1/3x3" type: "Convolution" bottom: "data" top: "conv"
+        convolution_param { num_output: 6 kernel_size: 3 stride: 2 pad: 1 bias_term: false weight_filler { type: "msra" } } }
+layer { name: "bn" type: "BatchNorm" bottom: "conv" top: "conv" }
+layer { name: "scale" type: "Scale" bottom: "conv" top: "conv" scale_param { bias_term: true } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "dw" type: "ConvolutionDepthwise" bottom: "conv" top: "lambda"
+        convolution_param { num_output: 6 kernel_size: 3 pad: 1 weight_filler { type: "msra" } } }
+layer { name: "sum" type: "Eltwise" bottom: "conv" bottom: "lambda" top: "sum" }
+layer { name: "norm" type: "LRN" bottom: "sum" top: "norm" lrn_param { local_size: 3 alpha: 0.1 } }
+layer { name: "max" type: "Pooling" bottom: "norm" top: "max" pooling_param { kernel_size: 3 stride: 2 } }
+layer { name: "mean" type: "Pooling" bottom: "norm" top: "mean" pooling_param { pool: AVE kernel_size: 3 stride: 2 } }
+layer { name: "both" type: "Concat" bottom: "max" bottom: "mean" top: "both" }
+layer { name: "drop" type: "Dropout" bottom: "both" top: "both" }
+layer { name: "ip" type: "InnerProduct" bottom: "both" top: "ip"
+        inner_product_param { num_output: 3 weight_filler { type: "xavier" } } }
+layer { name: "prob" type: "Softmax" bottom: "ip" top: "prob" }
+"""
+)
+
+
+def random_model(net: Any, seed: int = 0) -> netdef.Model:
+    """A model of phase TEST whose every number is random; what is a variance or a factor is positive."""
+    model = netdef.compile(net, phase="TEST")
+    draw = np.random.default_rng(seed)
+    positive = {"BatchNorm": (1, 2), "BN": (3,)}
+    model.set_weights(
+        {
+            node.name: [
+                (draw.uniform(0.5, 2, a.shape) if i in positive.get(node.type, ()) else draw.normal(size=a.shape))
+                .astype(np.float32)
+                for i, a in enumerate(model.get_weights()[node.name])
+            ]
+            for node in model.net.layers
+            if node.name in model.net.params
+        }
+    )  # fmt: skip
+    return model
+
+
+NUMBER = itertools.count()
+
+
+def run(model: netdef.Model, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
+    """What the ejected source of a model makes of inputs."""
+    text, arrays = source_of(model.net, model.get_weights())
+    names = {name.partition(".")[0] for name in imported(text)}
+    assert names <= {"jax", "flax", "numpy"} | sys.stdlib_module_names, names
+    assert max(map(len, text.splitlines())) <= 120
+    module = types.ModuleType(f"ejected{next(NUMBER)}")
+    sys.modules[module.__name__] = module  # dataclasses look their module up
+    try:
+        exec(compile(text, "<ejected>", "exec"), vars(module))
+        ejected = next(
+            v for v in vars(module).values() if isinstance(v, type) and (v.__doc__ or "").endswith("layer.")
+        )()
+        for key, array in arrays.items():
+            owner, field = key.split("/")
+            getattr(getattr(ejected, owner), field)[...] = array
+        return {name: np.asarray(value) for name, value in ejected(*inputs.values()).items()}
+    finally:
+        del sys.modules[module.__name__]
+
+
+def imported(text: str) -> set[str]:
+    found = [node for node in ast.walk(ast.parse(text)) if isinstance(node, (ast.Import, ast.ImportFrom))]
+    return {alias.name for n in found if isinstance(n, ast.Import) for alias in n.names} | {
+        str(n.module) for n in found if isinstance(n, ast.ImportFrom) and n.module != "__future__"
+    }
+
+
+def assert_equal(got: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Bit for bit; numbers that are none are equal too."""
+    assert got.keys() == wanted.keys()
+    for name in wanted:
+        one, other = np.asarray(got[name]), np.asarray(wanted[name])
+        assert one.shape == other.shape and one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+
+
+TYPES = {cls: name for name, cls in LAYERS if name in EMITTERS}  # each once, whatever else it is called
+CASES = [
+    pytest.param(example, id=f"{name}-{i}") for cls, name in TYPES.items() for i, example in enumerate(cls.examples)
+]
+
+
+@pytest.mark.parametrize("example", CASES)
+def test_every_layer_gives_what_netdef_gives(example: Example):
+    model = random_model(net_of(example, "TEST"))
+    inputs = {name: np.asarray(array) for name, array in arrays_of(example).items()}
+    assert_equal(run(model, inputs), model(**inputs))
+
+
+def layer(kind: str, fields: str = "", bottoms: str = 'bottom: "data"', tops: str = 'top: "y"') -> str:
+    return f'layer {{ name: "y" type: "{kind}" {bottoms} {tops} {fields} }}\n'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        layer("Convolution", "convolution_param { num_output: 4 kernel_size: 2 pad_t: 1 group: 2 }"),
+        layer("Convolution", "convolution_param { num_output: 8 kernel_size: 3 stride: 2 dilation: 2 pad: 2 }"),
+        layer("Deconvolution", "convolution_param { num_output: 4 kernel_size: 4 stride: 2 pad: 1 group: 2 }"),
+        layer("InnerProduct", "inner_product_param { num_output: 3 axis: 2 bias_term: false }"),
+        layer("Pooling", "pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 }"),
+        layer("Pooling", "pooling_param { pool: MAX kernel_size: 3 stride: 3 pad: 1 }"),
+        layer("Pooling", "pooling_param { pool: MAX global_pooling: true }"),
+        layer("BatchNorm", "batch_norm_param { use_weight_bias: true eps: 0.01 }"),
+        layer("BN", "bn_param { slope_filler { value: 1 } eps: 0.001 }"),
+        layer("BN", "bn_param { dialect: YJXIONG }"),
+        layer("BN", "bn_param { decay: 0.9 }"),
+        layer("Scale", "scale_param { axis: 2 num_axes: 2 bias_term: true }"),
+        layer("PReLU", "prelu_param { channel_shared: true }"),
+        layer("Eltwise", "eltwise_param { coeff: 1 coeff: -0.5 }", 'bottom: "data" bottom: "data"'),
+        layer("Slice", "slice_param { axis: 1 slice_point: 1 }", tops='top: "y" top: "z"'),
+        layer("Reshape", "reshape_param { shape { dim: 0 dim: 2 dim: -1 } }"),
+        layer("Flatten", "flatten_param { axis: 0 }"),
+        layer("LRN", "lrn_param { local_size: 3 alpha: 0.3 beta: 0.6 k: 2 }"),
+        layer("Normalize", "norm_param { channel_shared: true }"),
+        layer("Dropout", "dropout_param { scale_train: false dropout_ratio: 0.3 }"),
+        layer("Power", "power_param { shift: 1 scale: 0.5 }"),
+        layer("Split", tops='top: "y" top: "z"'),
+        layer("Convolution", 'convolution_param { num_output: 4 kernel_size: 3 pad: 1 } param { name: "w" } param { name: "b" }')
+        + layer("Convolution", 'convolution_param { num_output: 4 kernel_size: 3 pad: 1 } param { name: "w" } param { name: "b" }',
+                'bottom: "y"', 'top: "z"').replace('"y" type', '"z" type'),
+        layer("Convolution", 'convolution_param { num_output: 4 kernel_size: 3 pad: 1 } param { name: "w" }')
+        + layer("Convolution", 'convolution_param { num_output: 4 kernel_size: 3 stride: 2 } param { name: "w" }',
+                'bottom: "y"', 'top: "z"').replace('"y" type', '"z" type'),
+        layer("ReLU").replace('"y"', '"self"') + layer("TanH", bottoms='bottom: "self"').replace('name: "y"', 'name: "jax"'),
+        layer("InnerProduct", "inner_product_param { num_output: 2 }").replace('"y"', '"train"'),
+    ],
+)  # fmt: skip
+def test_fields_of_layers(text: str):
+    model = random_model(netdef.load(IMAGE + text, phase="TEST"))
+    inputs = {"data": np.random.default_rng(5).normal(size=(2, 4, 9, 8)).astype(np.float32)}
+    assert_equal(run(model, inputs), model(**inputs))
+
+
+def test_parameters_that_are_shared_in_part():
+    model = random_model(netdef.load(NET, phase="TEST"))
+    inputs = {"x": np.random.default_rng(5).normal(size=(2, 3, 6, 6)).astype(np.float32)}
+    assert_equal(run(model, inputs), model(**inputs))
+    text, arrays = source_of(model.net, model.get_weights())
+    assert "self.ip2.weight = self.ip1.weight\n" in text
+    assert "ip2/bias" in arrays and "ip2/weight" not in arrays
+
+
+def test_the_batch_is_open():
+    model = random_model(netdef.load(SMALL, phase="TEST"))
+    inputs = {"data": np.random.default_rng(5).normal(size=(1, 4, 9, 8)).astype(np.float32)}
+    assert_equal(run(model, inputs), model(**inputs))
+    assert "Takes data (n, 4, 9, 8), for any n." in source_of(model.net, model.get_weights())[0]
+
+
+def test_a_batch_that_the_net_fixes_is_said():
+    net = netdef.load(IMAGE + layer("Reshape", "reshape_param { shape { dim: 4 dim: 2 dim: -1 } }"), phase="TEST")
+    assert "Takes data (2, 4, 9, 8), and no other shape." in source_of(net, {})[0]
+
+
+def test_the_text(golden):
+    model = random_model(netdef.load(SMALL, phase="TEST"))
+    golden("small_net.py", source_of(model.net, model.get_weights(), "small_net")[0])
+
+
+@pytest.mark.parametrize("name", ["lenet", "googlenet", "mobilenet", "face_bn"])
+def test_the_text_of_examples(name: str, golden):
+    """The model alone: its parts are in the other golden."""
+    net = netdef.deploy(EXAMPLES / f"{name}.net", shapes={"data": (1, 1, 28, 28)} if name == "lenet" else None)
+    golden(f"{name}.txt", model_alone(source_of(net, {}, name)[0]))
+
+
+def model_alone(text: str) -> str:
+    """The class of the model."""
+    tree = ast.parse(text)
+    first = next(node for node in tree.body if isinstance(node, ast.ClassDef))
+    lines = text.splitlines(keepends=True)[first.lineno - 1 : first.end_lineno]
+    return "".join(lines)
+
+
+ALONE = """
+import sys
+
+class Nowhere:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "netdef":
+            raise ImportError("netdef is not here")
+
+sys.meta_path.insert(0, Nowhere())
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+import small
+inputs = np.load(sys.argv[1] + "/inputs.npz")
+np.savez(sys.argv[1] + "/outputs.npz", **small.load()(**inputs))
+assert "netdef" not in sys.modules
+"""
+
+
+def test_without_netdef(tmp_path: Path):
+    """A Python of its own, which cannot import netdef."""
+    (tmp_path / "net.prototxt").write_text(SMALL)
+    model = random_model(netdef.load(SMALL, phase="TEST"))
+    model.save_weights(tmp_path / "w.caffemodel")
+    net = [str(tmp_path / "net.prototxt"), "--weights", str(tmp_path / "w.caffemodel")]
+    assert main(["eject", *net, "-o", str(tmp_path / "small.py")]) == 0
+    inputs = {"data": np.random.default_rng(5).normal(size=(3, 4, 9, 8)).astype(np.float32)}
+    np.savez(tmp_path / "inputs.npz", **inputs)
+    command = [sys.executable, "-I", "-c", ALONE, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert_equal(dict(np.load(tmp_path / "outputs.npz")), model(**inputs))
+
+
+def test_the_weights_of_the_last_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+    monkeypatch.chdir(tmp_path)
+    data = 'layer { name: "d" type: "DummyData" top: "x" top: "y" dummy_data_param { shape { dim: 4 dim: 3 } shape { dim: 4 } } }\n'
+    ip = layer("InnerProduct", 'inner_product_param { num_output: 2 weight_filler { type: "xavier" } }', 'bottom: "x"')
+    loss = 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "y" bottom: "t" top: "loss" }\n'
+    solver = 'solver { base_lr: 0.1 lr_policy: "fixed" max_iter: 2 }\n'
+    Path("few.net").write_text('name: "Few"\n' + data.replace('"y"', '"t"') + ip + loss + solver)
+    assert main(["eject", "few.net", "-o", "before.py"]) == 0
+    assert "its fillers' numbers are written" in capsys.readouterr().err
+    before = dict(np.load("before.npz"))
+    assert before["y/weight"].std() > 0  # what the filler draws, not the zeros of a net without one
+    result = netdef.train("few.net")
+    assert main(["eject", "few.net", "-o", "after.py"]) == 0
+    assert "1 layers have weights" in capsys.readouterr().err
+    np.testing.assert_array_equal(np.load("after.npz")["y/bias"], result.model.get_weights()["y"][1])
+    assert '"prob": prob' in Path("after.py").read_text()
+
+
+def test_the_text_is_formatted(tmp_path: Path):
+    ruff = shutil.which("ruff")
+    if ruff is None:
+        pytest.skip("ruff is not here")
+    for name in ("googlenet", "mobilenet"):
+        text, _ = source_of(netdef.deploy(EXAMPLES / f"{name}.net"), {}, name)
+        (tmp_path / f"{name}.py").write_text(text)
+    rules = ["--isolated", "--line-length", "120", str(tmp_path)]
+    assert subprocess.run([ruff, "format", "--check", *rules], capture_output=True).returncode == 0
+    done = subprocess.run([ruff, "check", "--select", "E,F,I,UP,B", "--ignore", "E731", *rules], capture_output=True)
+    assert done.returncode == 0, done.stdout.decode()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (layer("LRN").replace("LRN", "Flip"), "layer `y`: layers of type Flip cannot be ejected"),
+        (layer("Pooling", "pooling_param { kernel_size: 2 }", tops='top: "y" top: "mask"'), "layer `y`: pooling with a mask"),
+        (layer("BN", "bn_param { bn_mode: LEARN }"), "layer `y`: batch normalisation by the statistics of the batch"),
+        (layer("InnerProduct", "inner_product_param { num_output: 2 transpose: true }"), "layer `y`: an InnerProduct with `transpose`"),
+        (layer("Scale", "scale_param { max_value: 1 }"), "layer `y`: a Scale with limits"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_ejected(text: str, why: str):
+    with pytest.raises(netdef.NetdefError, match=why) as caught:
+        source_of(netdef.load(IMAGE + text, phase="TEST"), {})
+    assert str(caught.value).endswith("`netdef convert NET -o NET.stablehlo` takes every layer")
+
+
+def test_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture):
+    net = tmp_path / "net.prototxt"
+    net.write_text(SMALL)
+    (tmp_path / "mine.npz").write_bytes(b"kept")
+    (tmp_path / "file").write_text("no folder")
+    netdef.compile(IMAGE + layer("InnerProduct", "inner_product_param { num_output: 3 }")).save_weights(
+        tmp_path / "w.npz"
+    )
+    for words, code, said in [
+        (["-o", "model.txt"], 2, "the source of a model ends in .py"),
+        ([], 2, "the following arguments are required: -o"),
+        (["-o", "model.py", "--weights", "none.caffemodel"], 2, "there is no weight file none.caffemodel"),
+        (["-o", "model.py", "--run", "none"], 2, "there is no run none"),
+        (["-o", "model.py", "--output", "none"], 2, "there is no blob `none`"),
+        (["-o", str(tmp_path / "model.py"), "--weights", str(tmp_path / "w.npz")], 1, "no layer of this file is in the net"),
+        (["-o", str(tmp_path / "mine.py")], 1, "mine.npz: this file is there already"),
+        (["-o", str(tmp_path / "file" / "model.py")], 1, "cannot be written"),
+    ]:  # fmt: skip
+        assert main(["eject", str(net), *words]) == code, words
+        assert said in capsys.readouterr().err
+    assert (tmp_path / "mine.npz").read_bytes() == b"kept"
+    assert not list(tmp_path.glob("model*"))
+    with pytest.raises(netdef.NetdefError, match="is of phase TRAIN"):
+        eject(netdef.compile("force_backward: true " + SMALL, phase="TRAIN"), tmp_path / "model.py")
