@@ -1,0 +1,72 @@
+"""What `netdef expand` prints is read by protobuf's own text format, with the fields that Caffe has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import netdef
+from netdef.cli import main
+from netdef.language.diagnostics import Report
+from netdef.language.parser import parse
+from netdef.language.source import Source
+from netdef.language.syntax import Message
+
+text_format = pytest.importorskip("google.protobuf.text_format")
+from caffe_schema import message  # noqa: E402
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.net"))
+FOR_CAFFE = {"lenet", "face", "googlenet", "mobilenet", "resnet18", "resnet50", "resnet152", "squeezenet", "vgg16"}
+# Fields that BVLC's Caffe lacks: NVIDIA's, other forks', and netdef's own.
+BEYOND = {"scale_bias", "permute_param"} | {"array_data_param", "global_pooling_param", "piece", "return_sequences"}
+BEYOND |= {"stateful", "precision_param", "recall_param", "f1_param", "binary_accuracy_param"}
+
+
+def expanded(path: Path, capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    assert main(["expand", str(path), *options]) == 0
+    return capsys.readouterr().out
+
+
+def unknown(body: Message, descriptor: Any) -> set[str]:
+    """Fields of a text that a protobuf message lacks."""
+    found = set()
+    for field in body.fields:
+        known = descriptor.fields_by_name.get(field.name)
+        if known is None:
+            found.add(field.name)
+        elif isinstance(field.value, Message):
+            found |= unknown(field.value, known.message_type)
+    return found
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("options", [(), ("--solver",)], ids=["net", "solver"])
+def test_examples_are_read(path: Path, options: tuple[str, ...], capsys: pytest.CaptureFixture[str]):
+    if options and "solver {" not in path.read_text(encoding="utf-8"):
+        assert main(["expand", str(path), *options]) == 2
+        return
+    text = expanded(path, capsys, *options)
+    document = parse(Source("expanded", text), Report())
+    made = message("SolverParameter" if options else "NetParameter")()
+    assert document is not None
+    beyond = unknown(document.body, made.DESCRIPTOR)
+    assert beyond <= (set() if path.stem in FOR_CAFFE else BEYOND)
+    text_format.Parse(text, made, allow_unknown_field=bool(beyond))
+    assert made.ListFields()
+
+
+@pytest.mark.parametrize("name", ["lenet", "resnet18", "mobilenet"])
+def test_what_protobuf_prints_again_is_the_same_net(name: str, capsys: pytest.CaptureFixture[str]):
+    path = next(path for path in EXAMPLES if path.stem == name)
+    made = text_format.Parse(expanded(path, capsys), message("NetParameter")())
+    for phase in ("TRAIN", "TEST"):
+        again, first = netdef.load(text_format.MessageToString(made), phase), netdef.load(path, phase)
+        assert str(again) == str(first)
+        assert [node.layer for node in again.layers] == [node.layer for node in first.layers]
+
+
+def test_a_field_that_caffe_lacks_is_refused():
+    with pytest.raises(text_format.ParseError, match="scale_bias"):
+        text_format.Parse("layer { batch_norm_param { scale_bias: true } }", message("NetParameter")())
