@@ -10,6 +10,7 @@ Exit codes: 0 done; 1 the run failed; 2 the file or the arguments are wrong; 130
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import os
 import sys
@@ -66,6 +67,8 @@ class Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code and never shows a traceback for a user's mistake."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:  # the process is ours: trees are large and hold no circles, and looking for some takes a tenth
+        gc.set_threshold(100_000, 20, 50)
     try:
         code = dispatch(words)
         sys.stdout.flush()
