@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .deploy import deploy
     from .layer import Context, Example, Layer, Weight
     from .model import Model, compile
+    from .predict import predict
     from .schema import param
     from .train import train
 
@@ -29,6 +30,7 @@ _LATER = {
     "Model": ".model",
     "train": ".train",
     "deploy": ".deploy",
+    "predict": ".predict",
     "Layer": ".layer",
     "Weight": ".layer",
     "Example": ".layer",
@@ -59,5 +61,6 @@ __all__ = [
     "deploy",
     "load",
     "param",
+    "predict",
     "train",
 ]

@@ -12,7 +12,7 @@ import sys
 import types
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .compiler import Parsed, Settings, back, front
 from .fillers import Filler
@@ -28,8 +28,10 @@ from .layers.input import BlobShape, Input
 from .passes.decode import decode_program
 from .passes.encode import encode_layer
 from .passes.select import State
+from .schema import Block
 from .shape import Shape, known, show
 
+B = TypeVar("B", bound=Block)
 NOWHERE = Span(Source("<made>", ""), 0, 0)
 TRAINING = ("phase", "loss_weight", "propagate_down", "include", "exclude")  # fields that matter in training alone
 
@@ -250,7 +252,7 @@ def _same_storage(layer: Layer, other: Layer) -> bool:
     return stored(layer) == stored(other)
 
 
-def changed(layer: Layer, **values: Any) -> Layer:
+def changed(layer: B, **values: Any) -> B:
     """A copy with other values; what stands at its default counts as not given."""
     made = copy.copy(layer)
     made.__dict__.update(values)

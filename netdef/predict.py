@@ -1,40 +1,122 @@
 """What a trained net says: of the records of its data layer, of image files, or of arrays.
 
+    for found in netdef.predict("deploy.prototxt", ["cat.jpg"], weights="vgg.caffemodel"):
+        print(found.input, found.best(5))
+
 `Predictor` pairs a net of phase TEST with its weights; `scores` gives a probability for each class, `blobs` any named
 blob.  Batches are filled up to the net's own size and cut again, so that one compiled program does all of them.
+Images are prepared as they were for training: as the file beside the weights says (see `preprocessing`), else as the
+net's own data layer does.
 """
 
 from __future__ import annotations
 
+import sys
+import types
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from .compiler import load
 from .data import images
-from .data.base import generator, locator
 from .data.feed import Feed
-from .data.folder import ImageFolder, images_in
-from .data.image_layer import ImageLayer
-from .data.image_list import ImageFiles
-from .data.transform import AUTO, Transformer
+from .data.folder import images_in
 from .graph import Net, Node, Value
+from .interop.weights import paths_of
 from .language.diagnostics import NetdefError
-from .layer import Phase
-from .model import compile
+from .model import Model, compile
+from .preprocessing import NAME, Preprocessing, beside, preprocessing_of
+from .preprocessing import load as load_preprocessing
+from .shape import show
 
 LOSSES = ("SoftmaxWithLoss", "Accuracy", "FocalLoss")  # take scores before a softmax, and labels
 
 
-class Predictor:
-    """A net and its weights.  `weights`: files, or {layer: [arrays]}."""
+CHUNK = 256  # images that are decoded at a time
 
-    def __init__(self, net: Net, weights: Any, blob: str | None = None):
-        self.net = net
-        self.model = compile(net, weights=weights)
-        self.blob, self.label, self._by_softmax = _scores_of(net, blob)
-        self._data = next((node for node in net.layers if isinstance(node.layer, ImageLayer)), None)
+
+class Prediction(NamedTuple):
+    """What a net says of one input: `scores` (classes), probabilities where it has a softmax."""
+
+    input: str
+    scores: np.ndarray
+    names: tuple[str, ...] = ()
+
+    def best(self, n: int = 5) -> list[tuple[str, float]]:
+        """(name, score) of the `n` classes of the highest scores."""
+        name = lambda k: self.names[k] if k < len(self.names) else f"class {k}"
+        return [(name(int(k)), float(self.scores[k])) for k in self.scores.argsort()[::-1][: max(n, 1)]]
+
+
+def predict(
+    net: Net | Model | str | Path,
+    inputs: Any,
+    weights: Any = None,
+    blob: str | None = None,
+    names: Sequence[str] = (),
+    preprocessing: str | Path | None = None,
+    **options: Any,
+) -> list[Prediction]:
+    """What a net says of images (a path, several, folders of them) or of an array of rows as the net takes them.
+
+    `weights`: files, a snapshot, the folder of a run, or {layer: [arrays]}; a model has its own.  `preprocessing`: the
+    file that says how images are prepared, if it is not the one beside the weights.  `blob`: that of the scores.
+    `options` go to `netdef.load`.  Errors: CompileError; NetdefError for files that cannot be read."""
+    stored = load_preprocessing(preprocessing) if preprocessing is not None else stored_with(weights)
+    if weights is None and not isinstance(net, Model):
+        raise NetdefError("the weights are missing: name a weight file, a snapshot or the folder of a run.")
+    if not isinstance(net, (Net, Model)):
+        net = load(net, phase="TEST", **options)
+    predictor = Predictor(net, weights, blob, stored)
+    return list(predictor.predictions(inputs, names))
+
+
+def stored_with(weights: Any) -> Preprocessing | None:
+    """What the file beside some weights says, of the last of several that has one."""
+    if weights is None or isinstance(weights, Mapping):
+        return None
+    found = [file for path in paths_of(weights) if (file := beside(path))]
+    return load_preprocessing(found[-1]) if found else None
+
+
+class Predictor:
+    """A net and its weights.  `weights`: files, or {layer: [arrays]}; `stored`: how images are prepared, if that is
+    known from elsewhere than the net's data layer."""
+
+    def __init__(self, net: Net | Model, weights: Any, blob: str | None = None, stored: Preprocessing | None = None):
+        self.model = compile(net, weights=weights) if isinstance(net, Net) else net
+        self.net = self.model.net
+        if isinstance(net, Model) and weights is not None:
+            net.set_weights(weights) if isinstance(weights, Mapping) else net.load_weights(weights)
+        self.blob, self.label, self._by_softmax = _scores_of(self.net, blob)
+        self._stored = stored
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing | None:
+        """How images are prepared; None if nothing says so."""
+        return self._stored or preprocessing_of(self.net)
+
+    def predictions(self, inputs: Any, names: Sequence[str] = ()) -> Iterator[Prediction]:
+        """Of paths of images, or of an array of rows."""
+        for labels, rows in self._rows(inputs):
+            known = tuple(names or self.class_names() or ())
+            for given, count in self.batches(rows):
+                for label, scores in zip(labels, self.scores(given)[:count], strict=False):
+                    yield Prediction(label, scores, known)
+                labels = labels[count:]
+
+    def _rows(self, inputs: Any) -> Iterator[tuple[list[str], Any]]:
+        if isinstance(inputs, np.ndarray) or hasattr(inputs, "__array__"):
+            rows = np.asarray(inputs)
+            yield [f"row {i}" for i in range(len(rows))], rows
+            return
+        files = image_files([inputs] if isinstance(inputs, (str, Path)) else inputs)
+        for start in range(0, len(files), CHUNK):
+            some = files[start : start + CHUNK]
+            yield [str(path) for path in some], self.prepare(some)
 
     def batches(self, arrays: Any) -> Iterator[tuple[dict[str, Any], int]]:
         """Inputs of the net for rows (n, c, h, w) of its first input, with how many of them count; others are 0."""
@@ -81,30 +163,35 @@ class Predictor:
                 yield next(feed), min(feed.batch_size, feed.size - start)
 
     def class_names(self) -> list[str] | None:
-        """Names of the classes, if the data layer knows them."""
-        layer = self._data.layer if self._data is not None else None
-        return layer.class_names(locator(self.net.folder)) if isinstance(layer, ImageFolder) else None
+        """Names of the classes, where the data that was trained on has them."""
+        try:
+            found = self.preprocessing
+        except NetdefError:  # rows may be predicted without the data; nothing else knows the names
+            return None
+        return list(found.classes) or None if found else None
 
     def prepare(self, paths: Sequence[Path]) -> Any:
-        """Image files as the net wants them, (n, c, h, w): by its data layer, or resized to its input."""
-        layer = self._data.layer if self._data is not None else None
-        c, h, w = self._shape(self.net.inputs[0])[1:] if self.net.inputs else (0, 0, 0)
-        color = layer.color if isinstance(layer, ImageLayer) else c != 1
+        """Image files as the net wants them, (n, c, h, w): as they were prepared for training, or if nothing says how,
+        resized to its input."""
+        given = self._shape(self.net.inputs[0])[1:] if self.net.inputs else ()
+        if len(given) != 3:
+            raise NetdefError("the net takes no images: its first input does not have the shape (n, c, h, w).")
+        way = self.preprocessing
+        if way is not None and way.shape != given:
+            raise NetdefError(
+                f"images are prepared as {show(way.shape)}, and the net's input `{self.net.inputs[0]}` takes "
+                f"{show(given)}; the weights or their {NAME} belong to another net."
+            )
+        c, h, w = given
         decoded = []
         for path in paths:
             try:
-                image = images.decode(path.read_bytes(), (c != 1) if color is None else color)
+                decoded.append(images.decode(path.read_bytes(), way.color if way else c != 1))
             except (OSError, images.Undecodable) as error:
                 raise NetdefError(f"{path} is not an image that can be read ({error}).") from None
-            to = layer.size_of(*image.shape[:2]) if isinstance(layer, ImageFiles) else (0, 0)
-            decoded.append(images.resize(image, *(to if all(to) else (h, w))).transpose(2, 0, 1))
-        if not isinstance(layer, ImageLayer):
-            return np.stack(decoded).astype(np.float32)
-        locate = locator(self.net.folder)
-        standard = layer.standard(locate) if layer.transform_param.mean_file == AUTO else None
-        at_work = Transformer(layer, layer.transform_param, locate, Phase.TEST, standard=standard)
-        draws = np.full((len(decoded), at_work.draw(generator(0, ""), 1).shape[1]), 0.75)  # nothing is mirrored
-        return at_work.batch(decoded, draws, list(paths))
+        if way is not None:
+            return way.rows(decoded, [str(path) for path in paths])
+        return np.stack([images.resize(image, h, w).transpose(2, 0, 1) for image in decoded]).astype(np.float32)
 
 
 def _scores_of(net: Net, wanted: str | None) -> tuple[str, str | None, bool]:
@@ -145,7 +232,7 @@ def confusion(predictor: Predictor) -> Any:
     return counts
 
 
-def image_files(inputs: Sequence[str]) -> list[Path]:
+def image_files(inputs: Sequence[str | Path]) -> list[Path]:
     """Image files and those in folders.  NetdefError for a path that is not there, or a folder without images."""
     found: list[Path] = []
     for name in inputs:
@@ -157,3 +244,13 @@ def image_files(inputs: Sequence[str]) -> list[Path]:
             raise NetdefError(f"the folder {path} holds no images.")
         found += inside
     return found
+
+
+class _Module(types.ModuleType):
+    """Importing this module makes it the attribute `netdef.predict`, which must stay the function that users call."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> list[Prediction]:
+        return predict(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _Module

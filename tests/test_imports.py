@@ -20,7 +20,7 @@ RANKS = {
     **dict.fromkeys(["passes"], 4),
     **dict.fromkeys(["compiler", "forward", "model"], 5),
     **dict.fromkeys(["train", "observe", "predict", "summary", "deploy", "draw", "explain", "interop"], 6),
-    **dict.fromkeys(["pycaffe", "timing"], 6),
+    **dict.fromkeys(["preprocessing", "pycaffe", "timing"], 6),
     **dict.fromkeys(["cli", "lsp", "__main__", "__init__"], 7),
 }
 SIBLINGS = {("layers", "fillers"), ("data", "fillers"), ("data", "layers")}  # who of rank 3 may use whom

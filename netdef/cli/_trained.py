@@ -21,8 +21,9 @@ def add_trained(parser: argparse.ArgumentParser) -> None:
 
 
 def predictor_of(args: argparse.Namespace) -> Any:
-    """The net and its weights, ready to predict."""
-    from ..predict import Predictor
+    """The net and its weights, ready to predict, with what is kept beside them."""
+    from .. import preprocessing
+    from ..predict import Predictor, stored_with
     from ..train import snapshot
     from .test import trained
 
@@ -30,7 +31,11 @@ def predictor_of(args: argparse.Namespace) -> Any:
     files = [existing(name, "weight file") for given in args.weights or () for name in given.split(",")]
     if args.run:
         existing(args.run, "run")
+    named = getattr(args, "preprocessing", None)
+    stored = preprocessing.load(existing(named)) if named else None
     loaded = load_phases(path, args, settings(args))
     loaded.stop_on_errors()
-    weights = files or snapshot.weights(trained(path, settings(args), args.run))
-    return Predictor(loaded.nets[0], weights, args.blob)
+    if files:
+        return Predictor(loaded.nets[0], files, args.blob, stored or stored_with(files))
+    found = trained(path, settings(args), args.run)
+    return Predictor(loaded.nets[0], snapshot.weights(found), args.blob, stored or stored_with(found))

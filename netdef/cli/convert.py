@@ -123,13 +123,24 @@ def _weights(args: argparse.Namespace, names: list[str]) -> int:
             raise UsageError("--bn-dialect needs --net: what the weights are to become is in the net")
         merged = {entry.name: entry for name in names for entry in read_entries(name)}
         write_weights(args.output, list(merged.values()), dtype=args.dtype)
+        _carry(names, args.output)
         return _say([f"{sum(bool(e.arrays) for e in merged.values())} layers"])
     import netdef
 
     model = netdef.compile(existing(args.net))
     loaded = load_weights(model, names, args.bn_dialect)
     write_weights(args.output, entries_of(model.net, model.get_weights()), model.net, args.dtype)
+    _carry(names, args.output)
     return _say([*loaded.notes, str(loaded)])
+
+
+def _carry(names: list[str], to: str) -> None:
+    """What is done to the images of the net goes with its weights."""
+    from ..preprocessing import beside, carry
+
+    found = next((name for name in reversed(names) if beside(name)), None)
+    if found is not None:
+        _say([f"how images are prepared is in {carry(found, to)}"])
 
 
 def _state(args: argparse.Namespace) -> int:

@@ -1,17 +1,19 @@
 """Say what images show: the most probable classes of each, with their names where they are known.
 
-INPUT is an image, a folder of images, or an .npy or .npz file of rows as the net takes them.  Images are resized and
-normalised as the net's data layer does in phase TEST.
+INPUT is an image, a folder of images, or an .npy or .npz file of rows as the net takes them.  Images are prepared as
+they were for training: as preprocessing.json says, which is kept in the folder of a run and beside converted weights,
+or else as the net's data layer does in phase TEST.
 
   netdef predict model.net photograph.jpg
   netdef predict model.net folder --run try1 --top 3 --names names.txt
-  netdef predict model.net folder --json
+  netdef predict deploy.prototxt folder --weights model.caffemodel --json
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", nargs="*", metavar="INPUT", help="images, folders of images, or arrays")
     parser.add_argument("--top", type=int, default=5, metavar="N", help="classes that are shown (default 5)")
     parser.add_argument("--names", metavar="FILE", help="text file with the name of a class on each line")
+    parser.add_argument("--preprocessing", metavar="FILE", help="how images are prepared, if not as said above")
     add_json(parser)
 
 
@@ -45,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
             scores = predictor.scores(inputs)[:count]
             found += [_answer(f"{label}", row, names, args.top) for label, row in zip(name, scores, strict=False)]
             name = name[count:]
+    if not found:
+        raise NetdefError("there is nothing to predict: the arrays have no rows.")
     if args.json:
         print(json.dumps(found, indent=2))
         return 0
@@ -68,6 +73,12 @@ def _rows(predictor: Any, inputs: list[str]) -> Iterator[tuple[list[str], Any]]:
             rows = rows[:, None] if rows.ndim == 3 else rows
             yield [f"{name}[{i}]" for i in range(len(rows))], np.asarray(rows)
     files = image_files(pictures)
+    if files and predictor.preprocessing is None:
+        print(
+            "netdef: note: nothing says how images were prepared for training; they are resized, and their numbers "
+            "stay 0 to 255 in the order B, G, R",
+            file=sys.stderr,
+        )
     for start in range(0, len(files), CHUNK):
         some = files[start : start + CHUNK]
         yield [str(path) for path in some], predictor.prepare(some)
@@ -78,10 +89,11 @@ def _array(path: Path) -> Any:
 
     try:
         with path.open("rb") as file:
-            found = np.load(file)
+            found = np.load(file, allow_pickle=False)
             return found if isinstance(found, np.ndarray) else found[found.files[0]]
-    except (OSError, ValueError, EOFError) as error:
-        raise NetdefError(f"{path} is not a numpy file that can be read ({error}).") from None
+    except Exception as error:  # numpy and its zip files have many; whatever is wrong, it is the file
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        raise NetdefError(f"{path} is not a numpy file that can be read ({why}).") from None
 
 
 def _names(path: str | None) -> list[str]:

@@ -15,6 +15,7 @@ from ..interop import solver_state
 from ..language.diagnostics import NetdefError
 from ..layer import Array
 from ..model import Model
+from ..preprocessing import keep as keep_preprocessing
 from . import snapshot
 from .cache import keep_compiled
 from .diagnose import make_watch, strange_inputs
@@ -117,6 +118,7 @@ def run_nets(
             run.look_at = make_watch(run.working, run.layout, run.solver, run.key)
         run.recorder = Recorder(folder / METRICS, run.iteration)
         (folder / NET).write_text(nets.train.text)
+        keep_preprocessing((*nets.tests, nets.train), folder)
         run.emit(_started(run, nets, start or caffe, untouched, notes))
         if cached:
             run.emit(Notice(run.iteration, cached))
