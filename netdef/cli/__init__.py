@@ -22,7 +22,7 @@ from ..language.diagnostics import CompileError, NetdefError
 from ..language.spelling import nearest
 
 COMMANDS = (
-    *("train", "sweep", "test", "time", "predict", "features"),
+    *("train", "sweep", "plot", "report", "test", "time", "predict", "features"),
     *("check", "summary", "expand", "fmt", "deploy", "draw", "explain"),
     *("convert", "eject", "data", "devices", "lsp"),
 )

@@ -65,6 +65,26 @@ def iterations(text: str) -> int:
     return int(text)
 
 
+def add_plot(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--plot",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="write the picture here: .png .svg .pdf; may be given again (default: PNG and SVG in the folder)",
+    )
+
+
+def pictures(names: list[str], option: str = "--plot") -> list[str]:
+    """Names of pictures, if they can be written."""
+    for name in names:
+        if Path(name).suffix.lower() not in (".png", ".svg", ".pdf"):
+            raise UsageError(f"{option} {name}: the name of a picture ends in .png, .svg or .pdf")
+        if not Path(name).parent.is_dir():
+            raise UsageError(f"{option} {name}: there is no folder {Path(name).parent}")
+    return names
+
+
 def net_file(args: argparse.Namespace) -> str:
     """The file that was named in one way or another; loads the plugins too."""
     named = [f for f in (args.file, args.model, getattr(args, "solver", None)) if f]

@@ -1,8 +1,8 @@
-"""Train a net under several settings and seeds, and show what came of each run in one table.
+"""Train a net under several settings and seeds, and show what came of each run in one table and one picture.
 
 Values after --set are parted by commas, whole numbers may be a range; every combination is trained.  Runs that differ
 only in seed, base_lr and weight_decay train together in one compiled step.  A sweep that is started again goes on with
-the runs that are not finished.
+the runs that are not finished.  Its folder gets sweep.json, sweep.png, sweep.svg and a folder for each run.
 
   netdef sweep model.net --set width=16,32,64 --set solver.base_lr=0.1,0.01 --seeds 3
   netdef sweep model.net --set depth=1..7 --set bn=true,false --until "accuracy>=0.9"
@@ -15,10 +15,12 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from ..language.diagnostics import NetdefError
 from . import UsageError
-from ._options import _value, add_json, add_net, iterations, net_file
+from ._options import _value, add_json, add_net, add_plot, iterations, net_file, pictures
 
 HELP = "train a net under several settings, and compare"
 RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
@@ -30,13 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--until", metavar="GOAL", help="end a run at the test that meets it, as in accuracy>=0.9")
     parser.add_argument("--max-iter", type=iterations, metavar="N", help="end each run after this many iterations")
     parser.add_argument("--output", metavar="DIR", help="folder of all runs (default: runs/NAME-sweep)")
+    add_plot(parser)
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     path = net_file(args)
     vary = values(args.set)
+    pictures(args.plot)
 
+    from netdef.observe.swept import SWEEP
     from netdef.train.sweep import sweep
 
     def tell(row: dict[str, Any], done: int, total: int) -> None:
@@ -44,10 +49,28 @@ def run(args: argparse.Namespace) -> int:
             print(f"{done}/{total}  {row['run']}  {_shown(row.get('loss'))}", file=sys.stderr, flush=True)
 
     found = sweep(path, vary, args.seeds, args.output, args.max_iter, args.until, on_run=tell)
-    text = json.dumps({"folder": str(found.folder), "rows": found.rows}, indent=1, default=str)
-    (found.folder / "sweep.json").write_text(text)
+    told = {"folder": str(found.folder), "until": args.until, "rows": found.rows}
+    text = json.dumps(told, indent=1, default=str)
+    (found.folder / SWEEP).write_text(text)
     print(text if args.json else table(found.rows, found.settings))
+    for path in _drawn(found.folder, args.plot):
+        print(path, file=sys.stderr)
     return 0
+
+
+def _drawn(folder: Path, given: list[str]) -> list[Path]:
+    """The pictures of a sweep: PNG and SVG in its folder, or where they were asked for; none without matplotlib."""
+    from netdef.observe.figure import save_all
+    from netdef.observe.swept import read_sweep, swept
+
+    try:
+        drawn = swept(read_sweep(folder))
+    except NetdefError as error:
+        if given:
+            raise
+        print(f"netdef: warning: no picture: {error}", file=sys.stderr)
+        return []
+    return save_all(drawn, folder / "sweep", given)
 
 
 def values(given: Sequence[str]) -> dict[str, list[Any]]:

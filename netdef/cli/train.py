@@ -16,11 +16,15 @@ import argparse
 import shlex
 import sys
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..language.diagnostics import NetdefError
 from . import UsageError
-from ._options import add_net, add_state, existing, iterations, net_file, settings
+from ._options import add_net, add_plot, add_state, existing, iterations, net_file, pictures, settings
 from ._phases import load_phases
+
+if TYPE_CHECKING:
+    from ..train.trials import Rates
 
 HELP = "train a net as its solver says"
 
@@ -58,6 +62,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--lr-find", action="store_true", help="let the learning rate grow, and say where the loss falls fastest"
     )
     parser.add_argument("--watch", action="store_true", help="show at each display what the layers do")
+    add_plot(parser)
+    parser.add_argument("--tensorboard", action="store_true", help="write events for TensorBoard too")
     add_state(parser)
     parser.add_argument("--output", metavar="DIR", help="the run's folder (default: runs/NAME of the net)")
     caffe.add_argument("--solver", "-solver", metavar="FILE", help="the same as FILE")
@@ -71,6 +77,8 @@ def run(args: argparse.Namespace) -> int:
         existing(resume, "snapshot")
     _check(path, args, changes)
 
+    if pictures(args.plot) and not args.lr_find:
+        raise UsageError("--plot draws what --lr-find found; `netdef plot RUN` draws the curves of a run")
     if args.lr_find:
         return find_rate(path, args, changes, weights)
 
@@ -94,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
             watch=args.watch,
             overfit=args.overfit or 0,
             dry_run=args.dry_run,
+            tensorboard=args.tensorboard,
         )
     if result.why == "interrupted":
         return 130
@@ -107,6 +116,7 @@ def find_rate(path: str, args: argparse.Namespace, changes: dict[str, Any], weig
     found = lr_find(path, iterations=args.max_iter or 100, set=changes, weights=weights or None, output=args.output)
     for rate, loss in found.points:
         print(f"lr {rate:<12.4g}loss {loss:.6g}")
+    _draw_rates(found, args.plot)
     if found.diverged is not None:
         print(f"the loss left all bounds at lr {found.diverged:.3g}")
     if found.suggestion is None:
@@ -114,6 +124,22 @@ def find_rate(path: str, args: argparse.Namespace, changes: dict[str, Any], weig
         return 1
     print(f"suggested: base_lr: {found.suggestion:.2g}")
     return 0
+
+
+def _draw_rates(found: Rates, given: list[str]) -> None:
+    """The picture of the range test, in its folder or where it was asked for; none without matplotlib."""
+    from netdef.observe.figure import save_all
+    from netdef.observe.rates import rates
+
+    try:
+        drawn = rates(found.points, found.suggestion, found.diverged, f"{found.folder.name}: learning-rate range test")
+    except NetdefError as error:
+        if given:
+            raise
+        print(f"netdef: warning: no picture: {error}", file=sys.stderr)
+        return
+    for path in save_all(drawn, found.folder / "lr_find", given):
+        print(path, file=sys.stderr)
 
 
 def _train_state(args: argparse.Namespace) -> dict[str, Any]:

@@ -50,12 +50,18 @@ def record(event: Display | Tested) -> dict[str, Any]:
     for name, value in event.outputs.items():
         if name not in row:
             row[name] = value
-        elif value != row[name]:
+        elif not _same(value, row[name]):
             row[f"top/{name}"] = value
     row["images_per_s"] = round(event.images_per_s, 1)
     if isinstance(event, Display):
         row |= event.extra
     return row
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two numbers differ by rounding at most: sums are made in another order."""
+    numbers = isinstance(a, float) and isinstance(b, float)
+    return a == b or (numbers and (math.isclose(a, b, rel_tol=1e-5) or (a != a and b != b)))
 
 
 def plain(value: Any) -> float | list[float]:

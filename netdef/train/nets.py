@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class Nets:
     train: Net
     tests: tuple[Net, ...]
     file: Path | None  # that was asked for
+    settings: Settings = field(default_factory=dict)  # that it was changed by
 
 
 def nets_of(path_or_text: str | Path, set: Settings | None = None) -> Nets:
@@ -72,7 +73,7 @@ def nets_of(path_or_text: str | Path, set: Settings | None = None) -> Nets:
     found = report.in_order()
     named = train.name or (source.path.stem if source.path else "net")
     keep = lambda net: replace(net, solver=solver, diagnostics=found)
-    return Nets(named, solver, keep(train), tuple(map(keep, tests)), source.path)
+    return Nets(named, solver, keep(train), tuple(map(keep, tests)), source.path, dict(set or {}))
 
 
 def _settings_of(source: Source, set: Settings | None) -> Settings:

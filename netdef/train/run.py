@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from ..interop import solver_state
 from ..language.diagnostics import NetdefError
 from ..layer import Array
@@ -19,13 +17,15 @@ from ..preprocessing import keep as keep_preprocessing
 from . import snapshot
 from .cache import keep_compiled
 from .diagnose import make_watch, strange_inputs
-from .events import Notice, OnEvent, Started
+from .diary import Diary, device
+from .events import Event, Notice, OnEvent, Started
 from .folder import METRICS, NET, new_folder, resumed
 from .loop import Run, run_to_end
 from .metrics import Recorder
 from .nets import Nets, nets_of
 from .params import put_arrays
 from .prepare import cache_features, prepare, restore, start_from
+from .tensorboard import TensorBoard, writer_class
 from .testing import refuse_inputs
 from .trials import Learning, Repeated, by_heart, dry
 
@@ -54,6 +54,7 @@ def train(
     watch: bool = False,
     overfit: int = 0,
     dry_run: bool = False,
+    tensorboard: bool = False,
 ) -> Result:
     """Train a net as its solver says.
 
@@ -65,19 +66,21 @@ def train(
 
     `watch` adds to each display what the layers do: norms, dead and saturated units, the size of updates.  `overfit` N
     trains on the first N batches alone until they are known by heart, and says whether that was so.  `dry_run` makes
-    two iterations with a display, a test and a snapshot each, in a folder that is removed. Errors: CompileError for
-    faults of the net; NetdefError for files, weights, snapshots, and a loss that is not finite.
+    two iterations with a display, a test and a snapshot each, in a folder that is removed. `tensorboard` writes events
+    for TensorBoard too, into the folder `tensorboard` of the run.  Errors: CompileError for faults of the net;
+    NetdefError for files, weights, snapshots, and a loss that is not finite.
     """
     if resume and weights is not None:
         raise NetdefError("`resume` goes on with the weights of its snapshot: give `weights` or `resume`, not both.")
     nets = nets_of(path, set)
+    options: dict[str, Any] = {"watch": watch, "tensorboard": tensorboard}
     if dry_run:
         nets, max_iter = dry(nets), 2
         with _scratch() as folder:
-            return run_nets(nets, weights, None, max_iter, folder, on_event, watch=watch)
+            return run_nets(nets, weights, None, max_iter, folder, on_event, **options)
     if overfit:
-        return run_nets(by_heart(nets), weights, None, max_iter, output, on_event, watch=watch, overfit=overfit)
-    return run_nets(nets, weights, resume, max_iter, output, on_event, watch=watch)
+        return run_nets(by_heart(nets), weights, None, max_iter, output, on_event, **options, overfit=overfit)
+    return run_nets(nets, weights, resume, max_iter, output, on_event, **options)
 
 
 def run_nets(
@@ -91,9 +94,12 @@ def run_nets(
     watch: bool = False,
     overfit: int = 0,
     enough: Callable[[float], str] | None = None,
+    tensorboard: bool = False,
 ) -> Result:
     """`train` for nets that were loaded.  `enough` is shown every loss, and ends the run by saying why."""
     keep_compiled()
+    if tensorboard:
+        writer_class()  # if it is missing, that is said before anything is made
     end = nets.solver.max_iter if max_iter is None else max_iter
     if end <= 0:
         raise NetdefError(f"{nets.name}: the solver does not say how long to train; give `max_iter`.")
@@ -102,7 +108,9 @@ def run_nets(
     folder, start, notes = _place(nets, output, None if caffe else resume)
     read = snapshot.load(start) if start else None
     seed = read.state["seed"] if read else nets.solver.seed
-    run = prepare(nets, end, seed, folder, on_event or (lambda event: None), most=1 if watch else None)
+    board = TensorBoard(folder, nets.train.text) if tensorboard else None
+    told = [listener for listener in (Diary(nets, folder), board, on_event) if listener is not None]
+    run = prepare(nets, end, seed, folder, _telling(told), most=1 if watch else None)
     try:
         untouched: tuple[str, ...] = ()
         if read is not None:
@@ -127,9 +135,19 @@ def run_nets(
             run.emit(Notice(run.iteration, learning.verdict(run.iteration)))
     finally:
         run.close()
+        if board:
+            board.close()
     for owner, array in run.weights().items():
         put_arrays(run.model, (owner,), (array,))
     return Result(run.model, run.recorder.history, folder, run.iteration, saved, why)
+
+
+def _telling(listeners: Sequence[OnEvent]) -> OnEvent:
+    def tell(event: Event) -> None:
+        for listener in listeners:
+            listener(event)
+
+    return tell
 
 
 def _learn_by_heart(run: Run, batches: int) -> Learning:
@@ -166,7 +184,6 @@ def _named_weights(nets: Nets) -> list[Path] | None:
 
 def _started(run: Run, nets: Nets, start: Path | None, untouched: tuple[str, ...], notes: list[str]) -> Started:
     sizes: Sequence[Array] = (*run.state.trained, *run.fixed)
-    device = jax.devices()[0]
     return Started(
         name=nets.name,
         folder=run.folder,
@@ -175,7 +192,7 @@ def _started(run: Run, nets: Nets, start: Path | None, untouched: tuple[str, ...
         seed=run.seed,
         batch=run.images,
         parameters=sum(int(a.size) for a in sizes),
-        device=f"{device.platform} {device.device_kind}" if device.platform != "cpu" else "cpu",
+        device=device(),
         resumed_from=start,
         untouched=untouched,
         warnings=(

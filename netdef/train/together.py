@@ -21,7 +21,8 @@ from ..data.feed import Feed
 from ..model import Model
 from ..solver import Solver
 from .cache import keep_compiled
-from .events import Display, Tested
+from .diary import Diary, device
+from .events import Display, Finished, Started, Tested
 from .folder import METRICS, NET
 from .metrics import Recorder, plain
 from .nets import Nets
@@ -44,6 +45,7 @@ class Member:
     feed: Feed
     testers: list[Tester]
     recorder: Recorder
+    diary: Diary
     met: bool = False
 
 
@@ -80,17 +82,22 @@ def train_together(
     dispatch = jax.jit(step, donate_argnums=0)
     plan = Plan(solver, end, bool(members[0].testers))
     begun = mark = time.perf_counter()
+    parameters = sum(int(a.size) for a in (*state.trained, *fixed)) // len(members)
+    for member in members:
+        member.diary(_started(member, parameters, end))
+    done, shown, images = 0, 0, _images(members[0])
     try:
         for iteration in range(end):
             if plan.test_at(iteration):
                 _test(members, parts, state, fixed, iteration, goal, begun)
                 if goal is not None and all(member.met for member in members):
                     break
+            done = iteration + 1
             state, metrics = dispatch(state, fixed, _batches(members, solver.iter_size), None, own)
             if plan.display_at(iteration):
                 got = jax.device_get(metrics)
-                rate = max(iteration % max(solver.display, 1), 1) / (time.perf_counter() - mark)
-                mark = time.perf_counter()
+                rate = (done - shown) * images / (time.perf_counter() - mark)
+                mark, shown = time.perf_counter(), done
                 for i, member in enumerate(members):
                     outputs = {name: plain(np.asarray(value[i])) for name, value in got.outputs.items()}
                     event = Display(iteration, float(got.loss[i]), float(got.lr[i]), outputs, rate)
@@ -98,6 +105,10 @@ def train_together(
         else:
             if plan.test_at(end):
                 _test(members, parts, state, fixed, end, goal, begun)
+        for member in members:
+            why = "max_iter" if done == end else "the goal was met"
+            folder = member.recorder.path.parent
+            member.diary(Finished(done, time.perf_counter() - begun, folder, why=why))
     finally:
         for member in members:
             member.feed.close()
@@ -113,7 +124,26 @@ def _member(nets: Nets, folder: Path) -> Member:
     seed = nets.solver.seed
     batches = nets.solver.test_iter or (0,) * len(nets.tests)
     testers = [Tester(test, n, seed, nets.train) for test, n in zip(nets.tests, batches, strict=False)]
-    return Member(nets, Feed(nets.train, seed=seed), testers, Recorder(folder / METRICS, 0))
+    return Member(nets, Feed(nets.train, seed=seed), testers, Recorder(folder / METRICS, 0), Diary(nets, folder))
+
+
+def _images(member: Member) -> int:
+    """Images of one iteration."""
+    return (member.feed.batch_size or 1) * member.nets.solver.iter_size
+
+
+def _started(member: Member, parameters: int, end: int) -> Started:
+    nets = member.nets
+    return Started(
+        name=nets.name,
+        folder=member.recorder.path.parent,
+        iteration=0,
+        max_iter=end,
+        seed=nets.solver.seed,
+        batch=_images(member),
+        parameters=parameters,
+        device=device(),
+    )
 
 
 def _own(solver: Solver) -> Own:

@@ -94,6 +94,7 @@ class Rates:
     points: tuple[tuple[float, float], ...]
     suggestion: float | None  # where the loss falls fastest; None if it never fell
     diverged: float | None  # the rate at which the loss left all bounds
+    folder: Path  # of the run that was made for it
 
 
 def lr_find(
@@ -110,7 +111,7 @@ def lr_find(
     Source: Smith 2017.  The suggestion is a third of the rate at which the smoothed loss falls fastest per factor.
     Errors: as `netdef.train`.
     """
-    from .events import Display
+    from .events import Display, Started
     from .nets import nets_of
     from .run import run_nets
 
@@ -127,9 +128,13 @@ def lr_find(
     }
     nets = with_solver(by_heart(nets_of(path, set)), **fields, rampup_interval=0, stages=())
     points: list[tuple[float, float]] = []
+    folder = Path()
 
     def watch(event: Any) -> None:
-        if isinstance(event, Display):
+        nonlocal folder
+        if isinstance(event, Started):
+            folder = event.folder
+        elif isinstance(event, Display):
             points.append((event.lr, event.loss))
 
     first: list[float] = []
@@ -146,7 +151,7 @@ def lr_find(
         if "iteration" not in str(error) or not points:
             raise
         diverged = points[-1][0]
-    return Rates(tuple(points), _suggestion(points), diverged)
+    return Rates(tuple(points), _suggestion(points), diverged, folder)
 
 
 def _suggestion(points: list[tuple[float, float]]) -> float | None:

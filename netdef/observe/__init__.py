@@ -1,0 +1,19 @@
+"""Looking at runs: curves of one or several, sweeps, learning rates, and a report of one page.
+
+    from netdef.observe import curves, read_runs, save
+    save(curves(read_runs(["runs/a", "runs/b"])), "both.svg")
+    html = page(facts_of("runs/a"))
+
+Nothing here trains or changes a run.  Pictures need matplotlib (`pip install 'netdef[plot]'`); jax is loaded only where
+a report tests a net.
+"""
+
+from __future__ import annotations
+
+from .curves import curves
+from .facts import facts_of
+from .figure import save, written
+from .page import page
+from .runs import History, read_run, read_runs
+
+__all__ = ["History", "curves", "facts_of", "page", "read_run", "read_runs", "save", "written"]

@@ -1,0 +1,225 @@
+"""Curves of runs: loss, accuracies and learning rate, over iterations and over time; every value thin, smoothed bold.
+
+A row of axes for each number, a column for iterations and one for time.  One run shows training and test in two
+colours; several have a colour each, training drawn through and tests dashed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..language.diagnostics import NetdefError
+from ..language.spelling import nearest
+from .figure import GREY, colours, drawing, legend_below, new_figure, percents, plain_ticks
+from .runs import Curve, History, kind, smoothed
+
+CROSS = "not-finite"
+BY = ("iteration", "time")
+UNITS = ((2 * 3600, 3600.0, "hours"), (600, 60.0, "minutes"), (0, 1.0, "seconds"))  # from so many seconds on
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one curve is drawn."""
+
+    colour: Any
+    test: bool = False
+    smooth: float = 0.0
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One axes: what it shows over what, and the unit of its time."""
+
+    axes: Any
+    name: str
+    by: str
+    per: float = 1.0  # seconds of one unit
+
+    def xs(self, curve: Curve) -> list[float]:
+        if self.by == "iteration":
+            return list(curve.iterations)
+        return [s / self.per for s in curve.seconds]
+
+
+def curves(
+    runs: Sequence[History],
+    metrics: Sequence[str] = (),
+    by: Sequence[str] = BY,
+    smooth: float = 0.05,
+    log: bool = False,
+    title: str = "",
+) -> Any:
+    """A figure of `metrics` (default: loss, every accuracy, learning rate) of runs.
+
+    `by`: "iteration", "time" or both.  `smooth`: the share of a run that a smoothed value is the mean of, about; 0 for
+    none.  `log`: the loss on a logarithmic axis.
+    Errors: NetdefError for a number that no run has, for runs without times, and where matplotlib is missing."""
+    if not 0 <= smooth < 1:
+        raise NetdefError(f"smoothing is the share of a run, from 0 to below 1, not {smooth:g}.")
+    names = _asked(runs, metrics) if metrics else chosen(runs)
+    columns = [how for how in by if how == "iteration" or any(_timed(run) for run in runs)]
+    if not columns:
+        raise NetdefError(f"{runs[0].folder}: its records have no `seconds`, so it can only be drawn by iteration.")
+    per, unit = _unit(runs)
+    figure = new_figure(5.2 * len(columns) + 0.6, 2.1 * len(names) + 0.9)
+    with drawing():
+        grid = figure.subplots(len(names), len(columns), squeeze=False, sharex="col", sharey="row")
+        for row, name in zip(grid, names, strict=True):
+            charts = [Chart(axes, name, how, per) for axes, how in zip(row, columns, strict=True)]
+            for chart in charts:
+                _draw(chart, runs, smooth)
+            _finish_row(charts, log)
+        for axes, how in zip(grid[-1], columns, strict=True):
+            axes.set_xlabel("iteration" if how == "iteration" else f"time ({unit})")
+        figure.suptitle(title or (runs[0].name if len(runs) == 1 else ""), fontsize=11)
+        legend_below(figure, *_legend(runs, names, smooth))
+    return figure
+
+
+def chosen(runs: Sequence[History]) -> list[str]:
+    """What is drawn where nothing is named: loss, accuracies, rate, as far as the runs have them."""
+    names = list(dict.fromkeys(name for run in runs for name in run.names() if any(_of(run, name))))
+    return [
+        *(n for n in names if n == "loss"),
+        *(n for n in names if kind(n) == "accuracy" and not n.startswith(("watch/", "top/"))),
+        *(n for n in names if n == "lr"),
+    ]
+
+
+def _asked(runs: Sequence[History], metrics: Sequence[str]) -> list[str]:
+    there = list(dict.fromkeys(name for run in runs for name in run.names()))
+    for name in metrics:
+        if name not in there:
+            close = nearest(name, there, 1)
+            meant = f" Did you mean `{close[0]}`?" if close else ""
+            raise NetdefError(f"no run has a number `{name}`; there are {', '.join(there)}.{meant}")
+    return list(metrics)
+
+
+def _of(run: History, name: str) -> list[Curve]:
+    """The curves of a number: of training, then of each test net; for the rate that of training is enough."""
+    found = [run.curve(name, "train")]
+    if name == "lr" and found[0]:
+        return found
+    return [*found, *(run.curve(name, "test", net) for net in run.test_nets)]
+
+
+def _draw(chart: Chart, runs: Sequence[History], smooth: float) -> None:
+    palette = colours(len(runs)) if len(runs) > 1 else colours(2)
+    for i, run in enumerate(runs):
+        train, *tests = _of(run, chart.name)
+        weight = 0.0 if chart.name == "lr" else smooth
+        _line(chart, train, Look(palette[i], smooth=weight))
+        for curve in tests:
+            _line(chart, curve, Look(palette[i] if len(runs) > 1 else palette[1], test=True))
+
+
+def _line(chart: Chart, curve: Curve, look: Look) -> None:
+    """One curve, and a cross at the foot of the axes wherever its value is not finite."""
+    if not curve.values:
+        return
+    xs, axes = chart.xs(curve), chart.axes
+    if look.test:
+        many = len(xs) > 40
+        axes.plot(xs, curve.values, color=look.colour, lw=1.3, ls=(0, (4, 2)), marker="" if many else "o", ms=3)
+    elif look.smooth * len(xs) > 1:
+        axes.plot(xs, curve.values, color=look.colour, lw=0.7, alpha=0.45)
+        axes.plot(xs, smoothed(curve.values, 1 - 1 / (look.smooth * len(xs))), color=look.colour, lw=2)
+    else:
+        axes.plot(xs, curve.values, color=look.colour, lw=1.6, marker="o" if len(xs) == 1 else "", ms=4)
+    bad = [x for x, value in zip(xs, curve.values, strict=True) if not math.isfinite(value) and math.isfinite(x)]
+    if bad:
+        axes.plot(
+            bad,
+            [0.03] * len(bad),
+            "x",
+            color=look.colour,
+            transform=axes.get_xaxis_transform(),
+            ms=6,
+            mew=1.6,
+            gid=CROSS,
+        )
+
+
+def _finish_row(charts: Sequence[Chart], log: bool) -> None:
+    """Scales and labels, alike in a row."""
+    from matplotlib.ticker import MaxNLocator
+
+    first, name = charts[0].axes, charts[0].name
+    values = [v for line in _drawn(first) for v in line if math.isfinite(v)]
+    positive = bool(values) and min(values) > 0
+    what = kind(name)
+    first.set_ylabel({"lr": "learning rate"}.get(name, name))
+    for chart in charts:
+        axes = chart.axes
+        if (what == "rate" and positive and max(values) > 20 * min(values)) or (what == "loss" and log and positive):
+            axes.set_yscale("log")
+            plain_ticks(axes.yaxis)
+        elif what == "accuracy" and values and min(values) >= 0 and max(values) <= 1:
+            percents(axes.yaxis, values)
+        if what == "rate" and axes.get_yscale() == "linear" and values:
+            axes.set_ylim(0, 1.15 * max(values) or 1)
+        if what == "loss" and axes.get_yscale() == "linear":
+            _without_outliers(axes)
+        if chart.by == "iteration":
+            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+        if not values:
+            axes.text(0.5, 0.5, "no finite value", transform=axes.transAxes, ha="center", color=GREY)
+
+
+def _drawn(axes: Any) -> list[list[float]]:
+    """The values of every line but those of crosses."""
+    return [list(line.get_ydata()) for line in axes.lines if line.get_gid() != CROSS]
+
+
+def _without_outliers(axes: Any) -> None:
+    """End the axis where the losses after the first few do, if those tower over all others."""
+    later = [v for line in _drawn(axes) if len(line) > 3 for v in line[1:] if math.isfinite(v)]
+    values = [v for line in _drawn(axes) for v in line if math.isfinite(v)]
+    if not later or not values:
+        return
+    usual = sorted(later)[math.ceil(0.99 * (len(later) - 1))]
+    least = min(values)
+    if max(values) - least > 30 * (usual - least) > 0:
+        axes.set_ylim(least - 0.05 * (usual - least), usual + 0.5 * (usual - least))
+
+
+def _legend(runs: Sequence[History], names: Sequence[str], smooth: float) -> tuple[list[Any], list[str]]:
+    """Entries for what is there: training, tests, runs, values that are not finite."""
+    from matplotlib.lines import Line2D
+
+    all_curves = [(name, _of(run, name)) for run in runs for name in names]
+    trains = any(train.values for _, (train, *_) in all_curves)
+    smooth *= max((len(train.values) for name, (train, *_) in all_curves if name != "lr"), default=0) > 1 / (
+        smooth or 1
+    )
+    tests = any(curve.values for _, (_, *others) in all_curves for curve in others)
+    bad = any(not math.isfinite(v) for _, found in all_curves for curve in found for v in curve.values)
+    palette = colours(len(runs)) if len(runs) > 1 else colours(2)
+    one = len(runs) == 1
+    entries: list[tuple[Any, str]] = []
+    if not one:
+        entries += [(Line2D([], [], color=c, lw=2.5), run.name) for c, run in zip(palette, runs, strict=True)]
+    ink = palette[0] if one else GREY
+    if trains:
+        entries.append((Line2D([], [], color=ink, lw=2), "training, smoothed" if smooth else "training"))
+        if smooth:
+            entries.append((Line2D([], [], color=ink, lw=0.7, alpha=0.6), "training, each display"))
+    if tests:
+        entries.append((Line2D([], [], color=palette[1] if one else GREY, ls=(0, (4, 2)), marker="o", ms=3), "test"))
+    if bad:
+        entries.append((Line2D([], [], color=GREY, ls="", marker="x", mew=1.6), "not finite"))
+    return [handle for handle, _ in entries], [label for _, label in entries]
+
+
+def _timed(run: History) -> bool:
+    return any("seconds" in row for row in run.rows)
+
+
+def _unit(runs: Sequence[History]) -> tuple[float, str]:
+    longest = max((float(row.get("seconds", 0)) for run in runs for row in run.rows), default=0.0)
+    return next((per, unit) for least, per, unit in UNITS if longest >= least)

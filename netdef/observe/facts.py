@@ -1,0 +1,198 @@
+"""What a report says of a run: what was written while it was trained, the net that its file describes, and how the
+weights of its last snapshot do on the test data.
+
+Whatever cannot be had, since a file has gone or a net has no classes, is a line in `notes` and no error.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..language.diagnostics import CompileError, NetdefError
+from .runs import History, kind, read_run
+
+if TYPE_CHECKING:
+    from ..graph import Net
+    from ..train.nets import Nets
+
+RUN, NET = "run.json", "net.prototxt"
+MANY_LAYERS = 60  # above this, what a template made is drawn as one box
+
+
+@dataclass(frozen=True)
+class Best:
+    """A number of a run: its last value, its best, and the iteration of the best."""
+
+    name: str
+    last: float
+    best: float
+    at: int
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """How often each class (row) was taken for each (column), by the weights of a snapshot."""
+
+    names: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+    snapshot: str
+
+    @property
+    def right(self) -> int:
+        return sum(row[i] for i, row in enumerate(self.counts))
+
+    @property
+    def records(self) -> int:
+        return sum(map(sum, self.counts))
+
+    def mistakes(self, most: int) -> list[tuple[str, str, int]]:
+        """(class, what it was taken for, how often), the most frequent first."""
+        found = [
+            (self.names[i], self.names[j], n)
+            for i, row in enumerate(self.counts)
+            for j, n in enumerate(row)
+            if n and i != j
+        ]
+        return sorted(found, key=lambda m: -m[2])[:most]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything in a report."""
+
+    history: History
+    told: Mapping[str, Any]  # run.json
+    scores: tuple[Best, ...]
+    text: str  # the net's file
+    net: Net | None = None
+    picture: bytes | None = None  # of the net, SVG
+    confusion: Confusion | None = None
+    notes: tuple[str, ...] = field(default=())
+
+
+def facts_of(folder: str | Path, test: bool = True) -> Facts:
+    """The facts of a run.  `test`: whether to go through its test data.  NetdefError if the folder is no run."""
+    history = read_run(folder)
+    told = _json(history.folder / RUN)
+    text = _text(history.folder / NET)
+    notes = [f"{history.damaged} damaged lines of metrics.jsonl are left out"] if history.damaged else []
+    nets = _nets(told, text, history.folder, notes)
+    return Facts(
+        history=history,
+        told=told,
+        scores=tuple(_scores(history)),
+        text=text,
+        net=nets.train if nets else None,
+        picture=_picture(nets.train, notes) if nets else None,
+        confusion=_confusion(nets, history.folder, notes) if nets and test else None,
+        notes=tuple(notes),
+    )
+
+
+def _scores(history: History) -> list[Best]:
+    found = []
+    for phase in ("train", "test"):
+        for net in history.test_nets if phase == "test" else [0]:
+            for name in history.names():
+                if name in ("lr", "images_per_s") or name.startswith(("watch/", "top/")):
+                    continue
+                curve = history.curve(name, phase, net)
+                if curve:
+                    better = max if kind(name) == "accuracy" else min
+                    best = better(v for v in curve.values if math.isfinite(v))
+                    at = curve.iterations[curve.values.index(best)]
+                    words = f"{phase} {net}" if net else phase
+                    found.append(Best(f"{words} {name}", curve.values[-1], best, int(at)))
+    return found
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def _nets(told: Mapping[str, Any], text: str, folder: Path, notes: list[str]) -> Nets | None:
+    """The nets of the run: from their file if it is as it was, so that paths in it lead to the data, else from the
+    text that the run kept."""
+    from ..train.nets import nets_of
+
+    file = Path(told["file"]) if isinstance(told.get("file"), str) else None
+    kept: Any = text
+    if file is not None and (there := _text(file)):
+        changed = bool(re.search(r"\bsolver\s*:?\s*{", text)) and text.strip() != there.strip()
+        if changed:
+            notes.append(f"{file.name} has changed since this run, which kept its text")
+        kept = text if changed else file
+    if not kept:
+        notes.append(f"the text of the net is not in {folder}")
+        return None
+    settings = told.get("settings")
+    try:
+        return nets_of(kept, settings if isinstance(settings, dict) else None)
+    except CompileError as error:
+        notes.append(f"the net could not be read again: {error.diagnostics[0].message}")
+    except NetdefError as error:
+        notes.append(f"the net could not be read again: {error}")
+    return None
+
+
+def _picture(net: Net, notes: list[str]) -> bytes | None:
+    from .. import draw
+
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "net.svg"
+        try:
+            draw.save(net, path, fold=("all",) if len(net.layers) > MANY_LAYERS else ())
+        except NetdefError as error:
+            notes.append("the net is not drawn: " + str(error).partition(": ")[2].partition(";")[0])
+            return None
+        return path.read_bytes()
+
+
+def _confusion(nets: Nets, folder: Path, notes: list[str]) -> Confusion | None:
+    from ..train import snapshot
+
+    path, damaged = snapshot.newest(folder)
+    notes += damaged
+    if path is None:
+        notes.append("no confusion matrix: the run has no snapshot")
+        return None
+    if not nets.tests:
+        notes.append("no confusion matrix: the solver tests no net")
+        return None
+    try:
+        counts, names = _counted(nets.tests[0], path)
+    except (NetdefError, OSError) as error:
+        notes.append(f"no confusion matrix: {error}")
+        return None
+    return Confusion(tuple(names), counts, path.name)
+
+
+def _counted(net: Net, path: Path) -> tuple[tuple[tuple[int, ...], ...], Sequence[str]]:
+    from ..predict import Predictor, confusion
+    from ..train import snapshot
+
+    predictor = Predictor(net, snapshot.weights(path))
+    counts = confusion(predictor)
+    names = predictor.class_names() or [str(k) for k in range(len(counts))]
+    there = [k for k in range(len(counts)) if counts[k].any() or counts[:, k].any()]
+    if len(there) < len(counts) // 2:  # a net for 14,700 people that was shown 40
+        counts, names = counts[there][:, there], [names[k] if k < len(names) else str(k) for k in there]
+    return tuple(tuple(int(n) for n in row) for row in counts), names

@@ -1,0 +1,128 @@
+"""How every picture looks, and how it is written: PNG, SVG or PDF by the end of its name.
+
+matplotlib is used without its `pyplot`, so nothing is global and no display is needed.  Colours are those of M. Okabe
+and K. Ito, Color Universal Design, 2008, which people with any kind of colour vision can tell apart.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..language.diagnostics import NetdefError
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8C6D31")
+GREY = "#666666"
+ENDS = (".png", ".svg", ".pdf")
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.0,
+    "axes.titlesize": 10.0,
+    "axes.labelsize": 9.0,
+    "axes.edgecolor": "#999999",
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.7,
+    "axes.axisbelow": True,
+    "xtick.color": "#555555",
+    "ytick.color": "#555555",
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "lines.solid_capstyle": "round",
+    "text.parse_math": False,  # a name with dollar signs is a name
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "svg.hashsalt": "netdef",  # the same picture is the same file
+    "path.simplify_threshold": 0.5,
+}
+
+
+@contextlib.contextmanager
+def drawing() -> Iterator[Any]:
+    """matplotlib with the style of all pictures.  NetdefError if it is not installed."""
+    try:
+        import matplotlib
+        import matplotlib.figure
+    except ImportError:
+        raise NetdefError(
+            "pictures need the package matplotlib, which is not installed; `pip install 'netdef[plot]'`."
+        ) from None
+    with matplotlib.rc_context(STYLE):
+        yield matplotlib
+
+
+def new_figure(width: float, height: float) -> Any:
+    """An empty figure, in inches, that keeps its parts from covering each other."""
+    with drawing() as matplotlib:
+        return matplotlib.figure.Figure(figsize=(width, height), layout="constrained")
+
+
+def written(figure: Any, kind: str) -> bytes:
+    """A figure as the bytes of a file: kind "png", "svg" or "pdf"."""
+    made = io.BytesIO()
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+    with drawing():
+        figure.savefig(made, format=kind, dpi=150, metadata=undated)
+    return made.getvalue()
+
+
+def save(figure: Any, path: str | Path) -> Path:
+    """Write a figure whole or not at all.  NetdefError for a name that ends in something else."""
+    path = Path(path)
+    kind = path.suffix.lower()
+    if kind not in ENDS:
+        raise NetdefError(f"{path}: the name of a picture ends in {', '.join(ENDS[:-1])} or {ENDS[-1]}.")
+    if not path.parent.exists():
+        raise NetdefError(f"{path}: there is no folder {path.parent}.")
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_bytes(written(figure, kind[1:]))
+    os.replace(aside, path)
+    return path
+
+
+def save_all(figure: Any, base: Path, given: Sequence[str] = ()) -> list[Path]:
+    """Write a figure to the paths that are given, or as PNG and SVG to `base` with their ends."""
+    paths = [Path(name) for name in given] or [base.with_name(base.name + end) for end in (".png", ".svg")]
+    return [save(figure, path) for path in paths]
+
+
+def colours(count: int) -> list[Any]:
+    """Colours that can be told apart; where there are many runs, shades from dark to light in their order."""
+    if count <= len(COLOURS):
+        return list(COLOURS[:count])
+    with drawing() as matplotlib:
+        shades = matplotlib.colormaps["viridis"]
+        return [shades(0.95 * i / (count - 1)) for i in range(count)]
+
+
+def plain_ticks(axis: Any) -> None:
+    """Plain numbers, 0.001 and 100, on a logarithmic axis."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def percents(axis: Any, values: Sequence[float]) -> None:
+    """Shares of 1 as per cents, on an axis that does not go on where no share can be."""
+    from matplotlib.ticker import PercentFormatter
+
+    least, most = min(values), max(values)
+    room = max(0.06 * (most - least), 0.02)
+    axis.axes.set_ylim(max(least - room, -0.01), min(most + room, 1.01))
+    axis.set_major_formatter(PercentFormatter(1.0))
+
+
+def legend_below(figure: Any, handles: Sequence[Any], labels: Sequence[str]) -> None:
+    """A legend under all axes, where it covers no curve."""
+    longest = max((len(label) for label in labels), default=1)
+    width = figure.get_size_inches()[0]
+    columns = max(1, min(len(labels), int(width * 11 / (longest + 8))))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)

@@ -1,0 +1,229 @@
+"""A report as one page of HTML that needs nothing beside it: styles inline, pictures as data, no address of any other
+place.  It can be sent, kept, printed and opened without a network.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from ..shape import show
+from ..summary import size, summarize
+from .curves import curves
+from .facts import Confusion, Facts
+from .figure import written
+
+MOST_CLASSES = 40  # a larger matrix is told as its most frequent mistakes
+CSS = """
+:root { color-scheme: light; }
+body { font: 15px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: #1c1c1c; background: #fff;
+       max-width: 66rem; margin: 0 auto; padding: 1.5rem; }
+h1 { font-size: 1.7rem; margin: 0; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; border-bottom: 1px solid #ddd; }
+p.state { margin: .2rem 0 1.4rem; color: #555; }
+img { max-width: 100%; height: auto; } .net img { max-height: 60rem; }
+.scroll { overflow: auto; max-height: 62rem; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th { text-align: left; font-weight: 600; } th, td { padding: .2rem .9rem .2rem 0; vertical-align: top; }
+thead th { border-bottom: 1px solid #bbb; } tbody tr + tr td, tbody tr + tr th { border-top: 1px solid #eee; }
+.number { text-align: right; }
+table.matrix td { width: 2.1rem; min-width: 2.1rem; text-align: center; padding: .15rem; border: 1px solid #eee; }
+table.matrix th { padding: .15rem .4rem; font-weight: 400; color: #555; text-align: center; border: 0; }
+table.matrix tbody th { text-align: right; }
+.cards { display: flex; flex-wrap: wrap; gap: .8rem; margin: 0 0 1rem; padding: 0; }
+.cards div { border: 1px solid #ddd; border-radius: .4rem; padding: .5rem .9rem; min-width: 7rem; }
+.cards b { display: block; font-size: 1.35rem; font-weight: 600; } .cards span { color: #555; font-size: .85rem; }
+ul.notes { color: #8a3b00; } details { margin: .8rem 0; } summary { cursor: pointer; }
+pre { background: #f6f6f6; padding: .8rem; overflow: auto;
+      font: 12.5px/1.45 ui-monospace, "DejaVu Sans Mono", monospace; }
+@media print { body { max-width: none; } .scroll { max-height: none; overflow: visible; } }
+"""
+
+
+def page(facts: Facts) -> str:
+    """The whole page.  NetdefError where matplotlib is missing."""
+    name = str(facts.told.get("name") or facts.history.name)
+    parts = [
+        f"<h1>{escape(name)}</h1>",
+        f'<p class="state">{escape(_state(facts))}</p>',
+        _cards(facts),
+        _notes(facts.notes),
+        _section("Scores", _scores(facts)),
+        _section(
+            "Curves", _image(written(curves([facts.history], title=" "), "svg"), "loss, accuracy and learning rate")
+        ),
+        _section("Confusion", _confusion(facts.confusion)) if facts.confusion else "",
+        _section("Net", _net(facts)),
+        _section("Machine and versions", _sittings(facts.told)),
+    ]
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(name)}: report of a run</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
+        + "\n".join(part for part in parts if part)
+        + "\n</body>\n</html>\n"
+    )
+
+
+def _state(facts: Facts) -> str:
+    """How far the run came and how it ended, in a line."""
+    last = max(int(row["iteration"]) for row in facts.history.rows)
+    sittings = _dicts(facts.told.get("sittings"))
+    if not sittings:
+        return f"Run {facts.history.name}, {last:,} iterations"
+    end = sittings[-1]
+    if "to" not in end:
+        return f"Run {facts.history.name}: at iteration {last:,} or later; still running, or broken off"
+    why = {"max_iter": "done", "interrupted": "interrupted"}.get(str(end.get("ended")), f"ended: {end.get('ended')}")
+    spent = sum(float(s.get("seconds") or 0) for s in sittings)
+    return f"Run {facts.history.name}: {int(end['to']):,} iterations in {_duration(spent)}, {why}"
+
+
+def _cards(facts: Facts) -> str:
+    """The numbers that are looked for first."""
+    tests = [s for s in facts.scores if s.name.startswith("test")]
+    shown = [(s.name, _number(s.last)) for s in (tests or facts.scores)[:3]]
+    told = facts.told
+    shown += [(label, f"{int(told[key]):,}") for key, label in (("parameters", "parameters"),) if key in told]
+    shown += [("images an iteration", f"{int(told['batch']):,}")] if "batch" in told else []
+    shown += [("seed", str(told["seed"]))] if "seed" in told else []
+    speed = [v for row in facts.history.of("train") if isinstance(v := row.get("images_per_s"), (int, float))]
+    shown += [("images/s, at best", f"{max(speed):,.0f}")] if speed else []
+    return (
+        '<div class="cards">'
+        + "".join(f"<div><b>{escape(v)}</b><span>{escape(k)}</span></div>" for k, v in shown)
+        + "</div>"
+    )
+
+
+def _notes(notes: Sequence[str]) -> str:
+    return '<ul class="notes">' + "".join(f"<li>{escape(n)}</li>" for n in notes) + "</ul>" if notes else ""
+
+
+def _scores(facts: Facts) -> str:
+    rows = [(s.name, _number(s.last), _number(s.best), f"{s.at:,}") for s in facts.scores]
+    return _table(("", "last", "best", "at iteration"), rows)
+
+
+def _confusion(found: Confusion) -> str:
+    share = f"{found.right:,} of {found.records:,} records right, {found.right / max(found.records, 1):.2%}"
+    head = f"<p>{share}, with the weights of {escape(found.snapshot)}.</p>"
+    mistakes = _table(("class", "taken for", "times"), [(a, b, f"{n:,}") for a, b, n in found.mistakes(12)])
+    if len(found.names) > MOST_CLASSES:
+        return f"{head}<p>The most frequent mistakes of {len(found.names):,} classes:</p>{mistakes}"
+    columns = "".join(f"<th>{escape(n)}</th>" for n in found.names)
+    rows = "".join(
+        f"<tr><th>{escape(name)}</th>{''.join(_cell(n, sum(row), i == j) for j, n in enumerate(row))}</tr>"
+        for i, (name, row) in enumerate(zip(found.names, found.counts, strict=True))
+    )
+    table = (
+        f'<table class="matrix"><thead><tr><th>true, taken for</th>{columns}</tr></thead><tbody>{rows}</tbody></table>'
+    )
+    return f'{head}<div class="scroll">{table}</div>'
+
+
+def _cell(count: int, of: int, right: bool) -> str:
+    """A count, darker the larger its share of the class: blue where right, orange where wrong."""
+    share = count / of if of else 0.0
+    colour = "0, 114, 178" if right else "213, 94, 0"
+    strength = 0.12 + 0.78 * (share if right else min(1.0, 3 * share)) if count else 0.0
+    ink = "#fff" if strength > 0.6 else "#1c1c1c"
+    style = f' style="background: rgba({colour}, {strength:.2f}); color: {ink}"' if count else ""
+    return f"<td{style}>{count or ''}</td>"
+
+
+def _net(facts: Facts) -> str:
+    parts = []
+    if facts.picture:
+        parts.append(f'<div class="scroll net">{_image(facts.picture, "the layers of the net")}</div>')
+    if facts.net is not None:
+        found = summarize(facts.net)
+        rows = [
+            (
+                row.name,
+                row.type,
+                ", ".join(f"{name} {show(shape) if shape is not None else '?'}" for name, shape in row.tops),
+                f"{row.parameters:,}" if row.parameters else "",
+                f"{row.multiply_adds:,}" if row.multiply_adds else "",
+            )
+            for row in found.rows
+        ]
+        table = _table(("layer", "type", "output", "parameters", "multiply-adds"), rows)
+        work = f"{found.multiply_adds:,} multiply-adds, {size(found.activations)} of activations"
+        total = f"{len(found.rows)} layers, {found.parameters:,} parameters, {work}"
+        parts.append(f"<details><summary>{total}</summary>{table}</details>")
+    settings = facts.told.get("settings")
+    if isinstance(settings, dict) and settings:
+        parts.append("<p>Changed by --set: " + ", ".join(escape(f"{k}={v}") for k, v in settings.items()) + "</p>")
+    if facts.text:
+        parts.append(f"<details><summary>The file</summary><pre>{escape(facts.text)}</pre></details>")
+    return "".join(parts)
+
+
+def _sittings(told: Mapping[str, Any]) -> str:
+    """On what the run was trained: a column for each start of the program."""
+    sittings = _dicts(told.get("sittings"))
+    if not sittings:
+        return "<p>Not recorded.</p>"
+    rows: list[tuple[str, ...]] = []
+    facts = [_sitting(sitting, told) for sitting in sittings]
+    for key in dict.fromkeys(key for fact in facts for key in fact):
+        rows.append((key, *(fact.get(key, "") for fact in facts)))
+    heads = ("", *(f"sitting {i + 1}" for i in range(len(facts)))) if len(facts) > 1 else ()
+    return _table(heads, rows, numbers=False)
+
+
+def _sitting(sitting: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, str]:
+    machine, versions = sitting.get("machine") or {}, sitting.get("versions") or {}
+    memory = machine.get("memory_bytes")
+    found = {
+        "seed": str(told.get("seed", "")),
+        "began": str(sitting.get("began", "")),
+        "iterations": f"{int(sitting.get('from', 0)):,} to {int(sitting['to']):,}" if "to" in sitting else "",
+        "time": _duration(float(sitting["seconds"])) if "seconds" in sitting else "",
+        "device": f"{sitting.get('devices', 1)} x {sitting.get('device', '')}",
+        "processor": str(machine.get("processor", "")),
+        "cores": str(machine.get("cores", "")),
+        "memory": size(int(memory)) if memory else "",
+        "system": str(machine.get("system", "")),
+        **{str(name): str(version) for name, version in versions.items()},
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = True) -> str:
+    """A table; cells that are numbers stand to the right."""
+
+    def cell(text: str, first: bool) -> str:
+        kind = ' class="number"' if numbers and text[:1].isdigit() and not first else ""
+        return f"<th>{escape(text)}</th>" if first else f"<td{kind}>{escape(text)}</td>"
+
+    body = "".join("<tr>" + "".join(cell(t, i == 0) for i, t in enumerate(row)) + "</tr>" for row in rows)
+    head = "".join(f"<th>{escape(h)}</th>" for h in heads)
+    return f"<table>{f'<thead><tr>{head}</tr></thead>' if heads else ''}<tbody>{body}</tbody></table>"
+
+
+def _section(title: str, body: str) -> str:
+    return f"<h2>{title}</h2>\n{body}" if body else ""
+
+
+def _image(svg: bytes, what: str) -> str:
+    return f'<img alt="{escape(what)}" src="data:image/svg+xml;base64,{base64.b64encode(svg).decode()}">'
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}" if math.isfinite(value) else "not finite"
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
+
+
+def _duration(seconds: float) -> str:
+    """`12.3 s`, `4 min 5 s`, `2 h 3 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

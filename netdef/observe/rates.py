@@ -1,0 +1,47 @@
+"""The picture of a learning-rate range test: the loss at each rate, and the rate to begin with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from .figure import COLOURS, GREY, drawing, legend_below, new_figure, plain_ticks
+from .runs import smoothed
+
+WEIGHT = 0.8  # of the running mean, as where the suggestion is looked for
+
+
+def rates(
+    points: Sequence[tuple[float, float]], suggestion: float | None, diverged: float | None, title: str = ""
+) -> Any:
+    """A figure of (rate, loss) of each iteration.  NetdefError where matplotlib is missing."""
+    figure = new_figure(7.2, 4.2)
+    xs, losses = [rate for rate, _ in points], [loss if math.isfinite(loss) else math.nan for _, loss in points]
+    means = smoothed(losses, WEIGHT)
+    with drawing():
+        axes = figure.subplots()
+        lines = [
+            (axes.plot(xs, losses, color=COLOURS[0], lw=0.8, alpha=0.5)[0], "loss of an iteration"),
+            (axes.plot(xs, means, color=COLOURS[0], lw=2)[0], "smoothed"),
+        ]
+        if suggestion is not None:
+            line = axes.axvline(suggestion, color=COLOURS[2], lw=1.8)
+            lines.append((line, f"suggested: base_lr {suggestion:.2g}"))
+        if diverged is not None:
+            line = axes.axvline(diverged, color=COLOURS[1], lw=1.8, ls=(0, (2, 2)))
+            lines.append((line, f"the loss leaves all bounds at {diverged:.2g}"))
+        axes.set_xscale("log")
+        plain_ticks(axes.xaxis)
+        finite = [loss for loss in losses if math.isfinite(loss)]
+        if finite:
+            least, first = min(finite), finite[0]
+            room = max(first - least, 0.1 * abs(first), 1e-6)
+            axes.set_ylim(least - 0.1 * room, first + 0.6 * room)
+        else:
+            axes.text(0.5, 0.5, "no finite loss", transform=axes.transAxes, ha="center", color=GREY)
+        axes.set_xlabel("learning rate, grown in each iteration")
+        axes.set_ylabel("loss of training")
+        figure.suptitle(title, fontsize=11)
+        legend_below(figure, [line for line, _ in lines], [label for _, label in lines])
+    return figure

@@ -1,0 +1,241 @@
+"""The picture of a sweep: what came of every run, over the setting that was varied most, and the curves of all.
+
+A dot is a run, a line joins the medians of the seeds, its colour is what else was varied.  Runs that never met the goal
+of the sweep (`--until`) stand as crosses on top.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..language.diagnostics import NetdefError
+from .figure import GREY, colours, drawing, legend_below, new_figure, percents, plain_ticks
+from .runs import METRICS, History, kind, number, read_run, smoothed
+
+SWEEP, RESULT = "sweep.json", "result.json"
+MARKERS = "osD^vP*X"
+
+
+@dataclass(frozen=True)
+class Swept:
+    """The rows of a sweep, the names of its settings, its goal, and the histories of the runs that have one."""
+
+    name: str
+    rows: tuple[Mapping[str, Any], ...]
+    settings: tuple[str, ...]  # that were varied; a name with one value is no variation
+    goal: str
+    histories: Mapping[str, History]
+
+
+@dataclass(frozen=True)
+class Score:
+    """What is compared: a column of the rows, its name on the axis, and whether "never" is an answer."""
+
+    column: str
+    label: str
+    is_reached: bool = False
+
+
+def read_sweep(folder: str | Path) -> Swept:
+    """A sweep from its folder.  NetdefError if its table is damaged or empty."""
+    folder = Path(folder)
+    try:
+        told = json.loads((folder / SWEEP).read_text(encoding="utf-8"))
+        rows = tuple(row for row in told["rows"] if isinstance(row, dict))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise NetdefError(f"{folder / SWEEP} is not the table of a sweep ({error}); run the sweep again.") from None
+    if not rows:
+        raise NetdefError(f"{folder / SWEEP} has no run.")
+    names = list(rows[0])
+    settings = names[names.index("run") + 1 : names.index("seed")] if {"run", "seed"} <= set(names) else []
+    varied = tuple(s for s in settings if len({str(row.get(s)) for row in rows}) > 1)
+    return Swept(folder.absolute().name, rows, varied, str(told.get("until") or ""), dict(_histories(folder)))
+
+
+def swept(sweep: Swept, title: str = "") -> Any:
+    """The figure.  NetdefError where no run has a number, and where matplotlib is missing."""
+    score = _score(sweep)
+    across, others = _axes_of(sweep)
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in sweep.rows:
+        groups.setdefault(", ".join(_words(row, others)) or "all runs", []).append(row)
+    palette = dict(zip(groups, colours(len(groups)), strict=True))
+    curves = bool(sweep.histories) and not score.is_reached
+    figure = new_figure(10.8 if curves else 7.2, 4.4 + 0.12 * len(groups))
+    with drawing():
+        axes = figure.subplots(1, 2 if curves else 1, squeeze=False)[0]
+        never = _compare(axes[0], groups, across, score, palette)
+        if curves:
+            _all_curves(axes[1], sweep, groups, palette, score)
+        figure.suptitle(title or _title(sweep, score), fontsize=11)
+        _legend(figure, palette, never, score)
+    return figure
+
+
+def _histories(folder: Path) -> Iterable[tuple[str, History]]:
+    for result in sorted(folder.glob(f"*/{RESULT}")):
+        try:
+            name = json.loads(result.read_text(encoding="utf-8"))["row"]["run"]
+            yield name, read_run(result.with_name(METRICS))
+        except (OSError, ValueError, KeyError, TypeError, NetdefError):
+            continue  # its row stands in the table all the same
+
+
+def _score(sweep: Swept) -> Score:
+    """The goal if there is one, else the accuracy in tests, else a loss."""
+    columns = list(dict.fromkeys(name for row in sweep.rows for name in row))
+    if "reached" in columns:
+        return Score("reached", f"iterations to {_goal(sweep.goal)}", is_reached=True)
+    tests = [name for name in columns if name.startswith("test ") and kind(name) == "accuracy"]
+    found = next((name for name in (*tests, "test loss", "loss") if name in columns), None)
+    if found is None:
+        raise NetdefError(f"{sweep.name}: its runs have neither a loss nor a score to compare.")
+    return Score(found, f"{found}, at the end")
+
+
+def _goal(goal: str) -> str:
+    return goal.replace(">=", " ≥ ").replace("<=", " ≤ ") or "the goal"
+
+
+def _title(sweep: Swept, score: Score) -> str:
+    seeds = len({row.get("seed") for row in sweep.rows})
+    many = f"{len(sweep.rows)} runs" + (f", {seeds} seeds each" if seeds > 1 and sweep.settings else "")
+    return f"{sweep.name}: {score.label} ({many})"
+
+
+def _axes_of(sweep: Swept) -> tuple[str, tuple[str, ...]]:
+    """The setting below the picture, the one with most values, numbers first; and the others."""
+    if not sweep.settings:
+        return "seed", ()
+    values = {s: {str(row.get(s)) for row in sweep.rows} for s in sweep.settings}
+    across = max(sweep.settings, key=lambda s: (_numeric(sweep.rows, s), len(values[s])))
+    return across, tuple(s for s in sweep.settings if s != across)
+
+
+def _numeric(rows: Iterable[Mapping[str, Any]], setting: str) -> bool:
+    return all(isinstance(row.get(setting), (int, float)) and not isinstance(row.get(setting), bool) for row in rows)
+
+
+def _words(row: Mapping[str, Any], settings: Sequence[str]) -> list[str]:
+    shown = lambda v: str(v).lower() if isinstance(v, bool) else f"{v:g}" if isinstance(v, float) else str(v)
+    return [f"{name.removeprefix('solver.')} {shown(row.get(name))}" for name in settings]
+
+
+def _compare(
+    axes: Any, groups: Mapping[str, list[Mapping[str, Any]]], across: str, score: Score, palette: Mapping[str, Any]
+) -> int:
+    """A run as a dot, medians joined; gives how long those were that never got there."""
+    from matplotlib.ticker import NullLocator
+
+    rows = [row for group in groups.values() for row in group]
+    numeric = _numeric(rows, across)
+    places = list(dict.fromkeys(row.get(across) for row in rows))
+    place = lambda row: float(row[across]) if numeric else float(places.index(row.get(across)))
+    xs = sorted({place(row) for row in rows})
+    log = numeric and xs[0] > 0 and xs[-1] > 20 * xs[0]
+    at = (lambda x: math.log(x)) if log else (lambda x: x)
+    gap = min((at(b) - at(a) for a, b in zip(xs, xs[1:], strict=False)), default=1.0)
+    never = 0
+    for i, (name, group) in enumerate(groups.items()):
+        shift = gap * 0.09 * (i - (len(groups) - 1) / 2) / max(1, len(groups) / 5)  # beside each other
+        spot = lambda row, shift=shift: place(row) * math.exp(shift) if log else place(row) + shift
+        look = {"color": palette[name], "marker": MARKERS[i % len(MARKERS)]}
+        dots = [(spot(row), value) for row in group if math.isfinite(value := _value(row, score))]
+        if dots:
+            axes.plot(*zip(*dots, strict=True), ls="", ms=4, alpha=0.55, mew=0, **look)
+        middle = list(_medians(group, spot, score))
+        if middle:
+            axes.plot(*zip(*middle, strict=True), lw=2, ms=6, **look)
+        lost = [spot(row) for row in group if not math.isfinite(_value(row, score))]
+        if lost:
+            never = max(never, *(int(row.get("iterations") or 0) for row in group))
+            axes.plot(lost, [0.97] * len(lost), "x", color=palette[name], transform=axes.get_xaxis_transform(), mew=2)
+    _scales(axes, rows, score, never)
+    axes.set_xlabel(across.removeprefix("solver."))
+    axes.set_ylabel(score.label)
+    if log:
+        axes.set_xscale("log")
+        plain_ticks(axes.xaxis)
+    if len(xs) <= 12:
+        axes.set_xticks(xs, [f"{x:g}" for x in xs] if numeric else [str(p) for p in places], minor=False)
+        axes.xaxis.set_minor_locator(NullLocator())
+    return never
+
+
+def _medians(group: Iterable[Mapping[str, Any]], place: Any, score: Score) -> Iterable[tuple[float, float]]:
+    """The median of the seeds at each place; runs that never got there count as later than all others."""
+    at: dict[float, list[float]] = {}
+    for row in group:
+        value = _value(row, score)
+        at.setdefault(place(row), []).append(math.inf if math.isnan(value) else value)
+    for x in sorted(at):
+        middle = statistics.median_low(at[x])
+        yield x, (middle if math.isfinite(middle) else math.nan)
+
+
+def _value(row: Mapping[str, Any], score: Score) -> float:
+    try:
+        return number(row.get(score.column))
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def _scales(axes: Any, rows: Sequence[Mapping[str, Any]], score: Score, never: int) -> None:
+    """The scale of the scores, with room for the crosses."""
+    values = [v for row in rows if math.isfinite(v := _value(row, score))]
+    if not values:
+        return
+    if min(values) > 0 and max(values) > 100 * min(values):
+        axes.set_yscale("log")
+        plain_ticks(axes.yaxis)
+        axes.set_ylim(min(values) / 1.4, max(values) * (2.2 if never else 1.4))
+    elif kind(score.column) == "accuracy" and not score.is_reached and min(values) >= 0 and max(values) <= 1:
+        percents(axes.yaxis, values)
+    elif score.is_reached:
+        axes.set_ylim(0, max(values) * (1.25 if never else 1.08))
+
+
+def _all_curves(
+    axes: Any,
+    sweep: Swept,
+    groups: Mapping[str, list[Mapping[str, Any]]],
+    palette: Mapping[str, Any],
+    score: Score,
+) -> None:
+    """Every run over its iterations: the score in tests, or the loss of training."""
+    test = score.column.startswith("test ")
+    name = score.column.removeprefix("test ")
+    shown: list[float] = []
+    for group, rows in groups.items():
+        for row in rows:
+            history = sweep.histories.get(str(row.get("run")))
+            if history is None:
+                continue
+            curve = history.curve(name, "test" if test else "train")
+            values = curve.values if test else smoothed(curve.values, 1 - 1 / max(1.0, 0.05 * len(curve.values)))
+            axes.plot(curve.iterations, values, color=palette[group], lw=1.0, alpha=0.75)
+            shown += [v for v in values if math.isfinite(v)]
+    if kind(name) == "accuracy" and shown and max(shown) <= 1:
+        percents(axes.yaxis, shown)
+    axes.set_xlabel("iteration")
+    axes.set_ylabel(score.column if test else f"training {name}")
+
+
+def _legend(figure: Any, palette: Mapping[str, Any], never: int, score: Score) -> None:
+    from matplotlib.lines import Line2D
+
+    entries = [
+        (Line2D([], [], color=colour, lw=2, marker=MARKERS[i % len(MARKERS)], ms=6), name)
+        for i, (name, colour) in enumerate(palette.items())
+    ]
+    if never:
+        what = f"not within {never:,} iterations" if score.is_reached else "not finite"
+        entries.append((Line2D([], [], color=GREY, ls="", marker="x", mew=2), what))
+    if len(entries) > 1:
+        legend_below(figure, [handle for handle, _ in entries], [label for _, label in entries])

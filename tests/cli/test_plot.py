@@ -1,0 +1,100 @@
+"""`netdef plot` and `netdef report`: what they write, and what they say of what is no run."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+pytest.importorskip("matplotlib")
+ROWS = [
+    {"iteration": 0, "phase": "train", "loss": 2.0, "lr": 0.1, "seconds": 1.0},
+    {"iteration": 5, "phase": "train", "loss": 1.0, "lr": 0.1, "seconds": 2.0},
+    {"iteration": 5, "phase": "test", "loss": 1.5, "lr": 0.1, "accuracy": 0.5, "seconds": 2.5},
+]
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return folder
+
+
+def test_plot_writes_png_and_svg_beside_the_records(netdef, run):
+    done = netdef("plot", run)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines() == [str(run / "curves.png"), str(run / "curves.svg")]
+    assert (run / "curves.png").read_bytes()[:4] == b"\x89PNG" and "</svg>" in (run / "curves.svg").read_text()
+
+
+def test_plot_writes_what_it_is_told(netdef, run, tmp_path):
+    done = netdef("plot", run, run, "-o", tmp_path / "two.svg", "--by", "time", "--metric", "loss", "--title", "Two")
+    assert (done.code, done.out) == (0, f"{tmp_path / 'two.svg'}\n")
+
+
+def test_plot_tells_of_damaged_lines(netdef, run):
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"iteration": 1')
+    done = netdef("plot", run)
+    assert done.code == 0 and "1 damaged lines left out" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["missing"], 2, "there is no run missing"),
+        (["."], 1, "is no run: it has no metrics.jsonl. It holds runs, though: run"),
+        (["run", "-o", "x.gif"], 2, "ends in .png, .svg or .pdf"),
+        (["run", "-o", "no/x.png"], 2, "there is no folder no"),
+        (["run", "--smooth", "1"], 2, "from 0 to below 1"),
+        (["run", "--metric", "acuracy"], 2, "Did you mean `accuracy`?"),
+    ],
+)
+def test_plot_says_what_is_wrong(netdef, run, monkeypatch, words, code, said):
+    monkeypatch.chdir(run.parent)
+    done = netdef("plot", *words)
+    assert done.code == code and said in done.err and done.out == ""
+    assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["plot", "report"])
+def test_without_matplotlib_the_extra_is_named(netdef, run, monkeypatch, command):
+    for name in [m for m in sys.modules if m.split(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    done = netdef(command, run)
+    assert done.code == 1 and "pip install 'netdef[plot]'" in done.err and len(done.err.splitlines()) == 1
+
+
+def test_a_sweep_is_drawn_and_drawn_again(netdef, good, tmp_path):
+    done = netdef("sweep", good, "--set", "solver.base_lr=0.1,0.01", "--output", tmp_path / "s")
+    assert done.code == 0, done.err
+    first = (tmp_path / "s" / "sweep.svg").read_bytes()
+    assert (tmp_path / "s" / "sweep.png").exists()
+    (tmp_path / "s" / "sweep.svg").unlink()
+    assert netdef("plot", tmp_path / "s").code == 0
+    assert (tmp_path / "s" / "sweep.svg").read_bytes() == first
+    assert netdef("plot", tmp_path / "s", tmp_path).code == 2
+
+
+def test_lr_find_is_drawn_where_it_is_asked_for(netdef, good, tmp_path):
+    words = ["train", good, "--max-iter", 12, "--output", tmp_path / "run", "--plot", tmp_path / "rates.svg"]
+    assert netdef(*words).code == 2  # a run is drawn by `netdef plot`
+    netdef(*words, "--lr-find")
+    assert "</svg>" in (tmp_path / "rates.svg").read_text()
+
+
+def test_a_report_of_a_run_without_its_net_says_so(netdef, run):
+    done = netdef("report", run)
+    assert (done.code, done.out) == (0, f"{run / 'report.html'}\n")
+    page = (run / "report.html").read_text()
+    assert "the text of the net is not in" in page and "test accuracy" in page
+
+
+def test_report_says_what_is_wrong(netdef, run, tmp_path):
+    assert netdef("report", tmp_path / "missing").code == 2
+    assert netdef("report", tmp_path).code == 1
+    assert netdef("report", run, "-o", tmp_path / "no" / "x.html").code == 2

@@ -1,0 +1,154 @@
+"""Pictures of runs, sweeps and learning rates: what is in them, and how they are written."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from netdef import NetdefError
+from netdef.observe import curves, read_run, read_runs, save, written
+from netdef.observe.rates import rates
+from netdef.observe.swept import read_sweep, swept
+
+pytest.importorskip("matplotlib")
+
+
+def labels(figure) -> list[str]:
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+def axes_of(figure) -> dict[tuple[str, str], object]:
+    """The axes by what they show over what: labels stand at the left and at the foot."""
+    rows = figure.axes[0].get_subplotspec().get_gridspec().nrows
+    columns = len(figure.axes) // rows
+    return {
+        (figure.axes[r * columns].get_ylabel(), figure.axes[(rows - 1) * columns + c].get_xlabel()): figure.axes[
+            r * columns + c
+        ]
+        for r in range(rows)
+        for c in range(columns)
+    }
+
+
+def test_one_run_shows_loss_accuracy_and_rate_over_iterations_and_time(a_run):
+    figure = curves([read_run(a_run())])
+    found = axes_of(figure)
+    assert {y for y, _ in found} == {"loss", "accuracy", "learning rate"}
+    assert {x for _, x in found} == {"iteration", "time (seconds)"}
+    assert labels(figure) == ["training, smoothed", "training, each display", "test"]
+    raw, bold, test = found["loss", "iteration"].lines
+    assert raw.get_linewidth() < 1 < bold.get_linewidth()
+    assert list(raw.get_ydata()) != list(bold.get_ydata()) and len(raw.get_ydata()) == 40
+    assert raw.get_color() == bold.get_color() != test.get_color()
+    assert list(found["loss", "time (seconds)"].lines[0].get_xdata())[:2] == [1, 1.5]
+    assert found["learning rate", "iteration"].get_yscale() == "log"
+    assert found["accuracy", "iteration"].get_ylim()[1] <= 1.01
+
+
+def test_several_runs_have_a_colour_each(a_run):
+    figure = curves(read_runs([a_run("a"), a_run("b")]), by=("iteration",), smooth=0)
+    assert labels(figure) == ["a", "b", "training", "test"]
+    assert len({line.get_color() for line in axes_of(figure)["loss", "iteration"].lines}) == 2
+    many = curves(read_runs([a_run(f"r{i}", displays=3) for i in range(12)]), by=("iteration",))
+    assert len({str(line.get_color()) for line in many.axes[0].lines}) == 12
+
+
+def test_runs_with_different_numbers_share_a_picture(a_run, tmp_path):
+    (tmp_path / "other").mkdir()
+    rows = [{"iteration": i, "phase": "train", "loss": 1.0, "kl": 2.0} for i in range(3)]
+    (tmp_path / "other" / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    runs = read_runs([a_run(), tmp_path / "other"])
+    assert {y for y, _ in axes_of(curves(runs))} == {"loss", "accuracy", "learning rate"}
+    assert [y for y, _ in axes_of(curves(runs, ["kl"], by=("iteration",)))] == ["kl"]
+    with pytest.raises(NetdefError, match="no run has a number `los`.*Did you mean `loss`"):
+        curves(runs, ["los"])
+    with pytest.raises(NetdefError, match="only be drawn by iteration"):
+        curves(runs[1:], by=("time",))
+
+
+def test_values_that_are_not_finite_are_marked(a_run):
+    figure = curves([read_run(a_run(loss="nan"))], ["loss"], by=("iteration",))
+    assert "not finite" in labels(figure)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["no finite value"]
+    assert written(figure, "png")[:4] == b"\x89PNG"
+
+
+def test_a_first_loss_that_towers_over_all_others_is_cut(a_run):
+    folder = a_run()
+    rows = (folder / "metrics.jsonl").read_text()
+    (folder / "metrics.jsonl").write_text(rows.replace('"loss": 1.2,', '"loss": 900.0,', 1))
+    assert curves([read_run(folder)], ["loss"]).axes[0].get_ylim()[1] < 3
+
+
+@pytest.mark.parametrize(("end", "begin"), [(".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")])
+def test_a_picture_is_written_by_its_end_and_is_the_same_each_time(a_run, tmp_path, end, begin):
+    run = read_run(a_run())
+    made = [save(curves([run], by=("iteration",)), tmp_path / f"{i}{end}").read_bytes() for i in range(2)]
+    assert made[0].startswith(begin) and made[0] == made[1]
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_names_are_no_formulas(a_run):
+    svg = written(curves(read_runs([a_run("cost_$x^2$"), a_run("$\\frac")])), "svg")
+    assert b"</svg>" in svg
+
+
+def test_a_picture_of_another_kind_or_place_is_refused(a_run, tmp_path):
+    figure = curves([read_run(a_run())])
+    with pytest.raises(NetdefError, match="ends in .png, .svg or .pdf"):
+        save(figure, tmp_path / "x.gif")
+    with pytest.raises(NetdefError, match="there is no folder"):
+        save(figure, tmp_path / "no" / "x.png")
+
+
+def sweep_in(folder, rows, until=None):
+    (folder / "sweep.json").write_text(json.dumps({"folder": "s", "until": until, "rows": rows}))
+    return read_sweep(folder)
+
+
+def depth_rows():
+    for bn in (True, False):
+        for depth in (1, 2, 3):
+            for seed in (1, 2):
+                reached = None if not bn and depth == 3 else 10 + 20 * depth * (not bn) + seed
+                yield {"run": "r", "bn": bn, "depth": depth, "seed": seed, "iterations": 100, "reached": reached}
+
+
+def test_a_sweep_with_a_goal_shows_when_each_run_got_there(tmp_path):
+    figure = swept(sweep_in(tmp_path, list(depth_rows()), "accuracy>=0.9"))
+    (axes,) = figure.axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("depth", "iterations to accuracy ≥ 0.9")
+    assert labels(figure) == ["bn true", "bn false", "not within 100 iterations"]
+    medians = [list(line.get_ydata()) for line in axes.lines if line.get_linestyle() == "-"]
+    assert medians[0] == [11, 11, 11] and medians[1][:2] == [31, 51] and math.isnan(medians[1][2])
+
+
+def test_a_sweep_without_a_goal_shows_scores_and_curves(a_run, tmp_path):
+    rows = []
+    for rate in (0.001, 0.01, 0.1):
+        folder = a_run(f"lr={rate}")
+        row = {"run": folder.name, "solver.base_lr": rate, "name": "x", "seed": 0, "loss": 1.0, "test accuracy": 0.5}
+        (folder / "result.json").write_text(json.dumps({"row": row}))
+        rows.append(row)
+    figure = swept(sweep_in(tmp_path, rows))
+    scores, all_curves = figure.axes
+    assert (scores.get_xlabel(), scores.get_xscale()) == ("base_lr", "log")
+    assert scores.get_ylabel() == "test accuracy, at the end"
+    assert len(all_curves.lines) == 3 and all_curves.get_xlabel() == "iteration"
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"rows": 3}', '{"rows": []}'])
+def test_a_damaged_sweep_is_named(tmp_path, text):
+    (tmp_path / "sweep.json").write_text(text)
+    with pytest.raises(NetdefError, match="sweep.json"):
+        read_sweep(tmp_path)
+
+
+def test_a_range_test_shows_the_loss_over_the_rate():
+    points = [(10.0 ** (i / 10 - 5), 2.0 if i < 40 else math.inf if i > 55 else 2 - (i - 40) / 10) for i in range(60)]
+    figure = rates(points, 0.02, 1.0)
+    assert figure.axes[0].get_xscale() == "log"
+    assert labels(figure)[2:] == ["suggested: base_lr 0.02", "the loss leaves all bounds at 1"]
+    assert labels(rates([(0.1, math.nan)], None, None)) == ["loss of an iteration", "smoothed"]
