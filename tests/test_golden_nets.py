@@ -89,6 +89,24 @@ def test_outputs(request: pytest.FixtureRequest) -> None:
             assert np.abs(have - want).max() <= 2e-3 * (np.abs(want).max() + 1e-6), (row["id"], name)
 
 
+@pytest.mark.parametrize("ending", ["caffemodel", "caffemodel.h5"])
+def test_outputs_of_weights_that_went_through_a_file(
+    ending: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    recorded = np.load(NETS / "outputs.npz")
+    for row in some(request, "stats", 2):
+        model, inputs = model_of(row)
+        model.save_weights(tmp_path / f"w.{ending}")
+        again = netdef.compile(row["net"], phase=row["phase"], seed=1, weights=tmp_path / f"w.{ending}")
+        for layer, arrays in model.get_weights().items():
+            assert all((a == b).all() for a, b in zip(again.get_weights()[layer], arrays, strict=True)), layer
+        got = again(**inputs)
+        for name in row["outputs"]:
+            want = recorded[f"{row['id']}:out/{name}"].astype(np.float64)
+            have = np.asarray(got[name], np.float64).ravel()[:512]
+            assert np.abs(have - want).max() <= 2e-3 * (np.abs(want).max() + 1e-6), (row["id"], name)
+
+
 def test_gradient_norms(request: pytest.FixtureRequest) -> None:
     for row in some(request, "grad_l2", 4):
         model, inputs = model_of(row)

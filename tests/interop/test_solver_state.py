@@ -10,6 +10,8 @@ import pytest
 
 import netdef
 from netdef.caffe_proto import messages
+from netdef.cli import main
+from netdef.interop import read_weights
 from netdef.interop.solver_state import export_snapshot, per_array, read_state, write_state
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "solvers"
@@ -43,6 +45,21 @@ def test_resumed_from_caffe(run, folder):
     assert_ends_there(
         run, netdef.train(f"{run}.solver.prototxt", resume=f"{run}_iter_15.solverstate", output=f"a_{run}")
     )
+
+
+def test_resumed_on_the_command_line_by_caffes_flag(folder, capsys):
+    assert (
+        main(["train", "--solver", "adam.solver.prototxt", "--snapshot", "adam_iter_15.solverstate", "--output", "cli"])
+        == 0
+    )
+    assert "iteration     30" in capsys.readouterr().out
+    arrays, got = np.load("adam.npz"), read_weights("cli")
+    for key in arrays.files:
+        if key.startswith("final/"):
+            layer, i = key.removeprefix("final/").split("/")
+            np.testing.assert_allclose(got[layer][int(i)], arrays[key], rtol=1e-3, atol=1e-5)
+    assert main(["train", "sgd_fixed.solver.prototxt", "--resume", "adam_iter_15.solverstate", "--output", "no"]) == 1
+    assert "8 histories, and the solver SGD keeps 1 for each of the net's 4" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("run", "ending"), [("sgd_inv", "solverstate"), ("adadelta_bn", "solverstate.h5")])
