@@ -47,14 +47,25 @@ def test_face_nets_have_the_shape_of_their_origin(name: str, convolutions: int):
     assert net.blobs["person"].shape == (64, 14700)
 
 
-@pytest.mark.parametrize(("name", "base_lr"), [("face", 0.01), ("face_bn", 0.05)])
-def test_face_nets_slow_down_at_150000_and_300000_of_420000(name: str, base_lr: float):
-    solver = netdef.load(EXAMPLES / f"{name}.net").solver
+def rates(solver, iterations) -> list[float]:
+    return [float(solver.rate(iteration, {})) for iteration in iterations]
+
+
+def test_the_face_net_slows_down_at_150000_and_300000_of_420000():
+    solver = netdef.load(EXAMPLES / "face.net").solver
     assert solver.max_iter == 420000
-    rates = [float(solver.rate(iteration, {})) for iteration in (0, 149999, 150001, 299999, 300001, 419999)]
-    assert rates == pytest.approx(
-        [base_lr, base_lr, base_lr / 10, base_lr / 10, base_lr / 100, base_lr / 100], rel=1e-5
-    )
+    found = rates(solver, (0, 149999, 150001, 299999, 300001, 419999))
+    assert found == pytest.approx([0.01, 0.01, 0.001, 0.001, 0.0001, 0.0001], rel=1e-5)
+
+
+@pytest.mark.parametrize("length", [420000, 4200])
+def test_the_rate_of_the_normalised_face_net_falls_smoothly_then_jumps(length: int):
+    solver = netdef.load(EXAMPLES / "face_bn.net", set={"iterations": length}).solver
+    assert solver.max_iter == length
+    smooth = rates(solver, (0, length // 4, length // 2 - 1))
+    assert smooth == pytest.approx([0.1, 0.1 * 0.1**0.5, 0.01], rel=2e-3)
+    jumps = rates(solver, (n * length // 14 + side for n in (10, 12) for side in (-1, 1)))
+    assert jumps == pytest.approx([0.01, 0.001, 0.001, 0.0001], rel=1e-3)
 
 
 @pytest.mark.parametrize("name", FACES)

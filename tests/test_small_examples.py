@@ -38,6 +38,29 @@ def test_the_loss_falls(name: str, iterations: int, falls_to: float, tmp_path: P
     assert shown[-1] < falls_to * shown[0]
 
 
+def test_layers_that_learnt_on_their_own_make_a_net_learn_that_does_not_from_random_weights(tmp_path: Path) -> None:
+    auto = netdef.train(
+        EXAMPLES / "digits_autoencoder.net",
+        output=tmp_path / "auto",
+        set={"each": 100, "solver.test_interval": 0, "solver.display": 50},
+    )
+    first, *_, last = auto.history
+    for i in (1, 2, 3):
+        before, after = (row[f"loss{i}"] for row in (first, last))
+        assert after < 0.85 * before
+    scores = {}
+    for name, weights in (("pretrained", tmp_path / "auto"), ("random", None)):
+        result = netdef.train(
+            EXAMPLES / "digits_autoencoder_classifier.net",
+            weights=weights,
+            output=tmp_path / name,
+            max_iter=100,
+            set={"solver.test_interval": 100, "solver.test_initialization": False},
+        )
+        scores[name] = result.history[-1]["accuracy"]
+    assert scores["pretrained"] > 0.85 and scores["random"] < 0.3
+
+
 def test_a_carried_state_knows_what_stood_in_the_batch_before(tmp_path: Path) -> None:
     without = 0.75 * np.log(2)  # three of four echoes are of bits that stood in the batch before
     assert losses("echo_lstm", tmp_path / "with", 300)[-1] < 0.5 * without

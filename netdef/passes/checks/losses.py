@@ -39,13 +39,24 @@ def no_accuracy(net: Net, report: Report) -> None:
     solver = net.solver
     if net.phase.name != "TEST" or solver is None or not (solver.test_interval and solver.test_iter):
         return
-    judged = [node for node in net.layers if node.layer.prediction and any(node.loss_weights)]
+    judged = [n for n in net.layers if n.layer.prediction and any(n.loss_weights) and not _draws_again(net, n)]
     if judged and not any(_measures(net, node) for node in net.layers):
         report.add(
             codes.NO_ACCURACY,
             solver.span_of("test_iter"),
             f"the net has no Accuracy layer in phase TEST, so that tests tell the loss of `{judged[0].name}` alone.",
         )
+
+
+def _draws_again(net: Net, loss: Node) -> bool:
+    """Whether what the loss compares with is no label but what the net itself works on, as in an autoencoder."""
+    wanted = loss.bottoms[1:2]
+    return any(
+        top in node.bottoms
+        for top in wanted
+        for node in net.layers
+        if not node.layer.is_loss and not node.layer.is_metric and node.tops
+    )
 
 
 def _measures(net: Net, node: Node) -> bool:
