@@ -123,6 +123,9 @@ class Solver(Block):
     test_offset: int = param("Tests are at this iteration plus multiples of the interval.", default=0, at_least=0)
     test_initialization: bool = param("Whether there is a test before the first iteration.", default=True)
     test_compute_loss: bool = param("Whether a test shows the whole loss too.", default=False)
+    test_after_train: bool = param(
+        "Whether there is a test at the end, wherever it falls; a sweep's runs have one.", default=False
+    )
     snapshot: int = param("Iterations between two snapshots; 0 takes none on the way.", default=0, at_least=0)
     snapshot_prefix: str = param("Where the run's folder is, if none is named on starting.", default="")
     snapshot_after_train: bool = param("Whether there is a snapshot at the end.", default=True)

@@ -23,6 +23,8 @@ class Plan:
 
     def test_at(self, iteration: int) -> bool:
         """Whether there is a test before update `iteration` (counted from 0)."""
+        if self.tests and self.solver.test_after_train and iteration == self.end:
+            return True
         interval, offset = self.solver.test_interval, self.solver.test_offset
         if not (self.tests and interval) or iteration < offset or (iteration - offset) % interval:
             return False

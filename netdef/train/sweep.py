@@ -164,8 +164,10 @@ def _train(
 ) -> Iterable[tuple[Job, dict[str, Any]]]:
     """Train a group, together if its runs allow; gives each job with its row."""
     from .together import can_share, train_together
+    from .trials import with_solver
 
-    nets = {job.name: nets_of(path, {**fixed, **job.settings}) for job in group}
+    judged = lambda job: with_solver(nets_of(path, {**fixed, **job.settings}), test_after_train=True)
+    nets = {job.name: judged(job) for job in group}
     if len(group) > 1 and can_share([nets[job.name] for job in group]):
         histories = train_together([(nets[job.name], job.folder) for job in group], max_iter, goal)
         for job, history in zip(group, histories, strict=True):

@@ -53,3 +53,11 @@ def test_a_piece_that_begins_anywhere_ends_at_the_same_places():
     ends = {stop for _, stop in plan.pieces(0, 64)}
     for begin in range(1, 40):
         assert {stop for _, stop in plan.pieces(begin, 64)} == {stop for stop in ends if stop > begin}
+
+
+def test_a_test_at_the_end_where_the_solver_wants_one():
+    fields = {"base_lr": 0.1, "test_interval": 8, "test_initialization": False}
+    tested = lambda plan: [i for i in range(plan.end + 1) if plan.test_at(i)]
+    assert tested(Plan(SGD(**fields), 20, tests=True)) == [8, 16]
+    assert tested(Plan(SGD(**fields, test_after_train=True), 20, tests=True)) == [8, 16, 20]
+    assert tested(Plan(SGD(**fields, test_after_train=True), 20, tests=False)) == []

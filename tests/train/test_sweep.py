@@ -43,6 +43,7 @@ def test_settings_that_change_the_program_train_apart(tiny, tmp_path):
     found = sweeps.sweep(path, {"width": [3, 5]}, output=tmp_path / "s", set=SHORT, max_iter=2)
     assert [row["width"] for row in found.rows] == [3, 5]
     assert found.settings == ("width",)
+    assert [row["iterations"] for row in found.rows] == [2, 2], "each is tested at its end"
     assert sorted(p.name for p in (tmp_path / "s").iterdir()) == ["width=3", "width=5"]
 
 
