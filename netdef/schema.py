@@ -203,6 +203,7 @@ def take(
     """Decode the fields of `message` that `params` declares: (values, spans, fields that are not declared)."""
     values: dict[str, Any] = {}
     spans: dict[str, tuple[Span, ...]] = {}
+    repeated: dict[str, tuple[list[Any], list[Span]]] = {}
     first: dict[str, Field] = {}
     rest = []
     attributes = {spec.name: attribute for attribute, spec in params.items()}
@@ -216,13 +217,16 @@ def take(
         decoded = [_value(spec, item, field, report) for item in items]
         places = tuple(item.span for item in items)
         if spec.repeated:
-            values[name] = (*values.get(name, ()), *(v for v in decoded if v is not None))
-            spans[name] = spans.get(name, ()) + places
+            known, where = repeated.setdefault(name, ([], []))
+            known += [v for v in decoded if v is not None]
+            where += places
         elif name in first or len(items) != 1:
             _given_twice(field, first.get(name), report)
         elif decoded[0] is not None:
             values[name], spans[name] = decoded[0], places
         first.setdefault(name, field)
+    for name, (known, where) in repeated.items():
+        values[name], spans[name] = tuple(known), tuple(where)
     for name, spec in params.items():
         if spec.required and name not in first and not any(nearest(field.name, [spec.name]) for field in rest):
             report.add(

@@ -92,14 +92,20 @@ class CompileError(NetdefError):
         super().__init__(f"{errors[0]}{more}" if errors else "the net has faults")
 
 
+MOST_ERRORS = 100  # that are told of one file; more help nobody
+
+
 @dataclass
 class Report:
-    """Collects the diagnostics of a run, each once, in the order in which they were found."""
+    """Collects the diagnostics of a run, each once, in the order in which they were found.
+
+    Errors: CompileError once there are `MOST_ERRORS`."""
 
     diagnostics: list[Diagnostic] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._known = set(self.diagnostics)  # a loop may meet one fault a hundred thousand times
+        self._errors = sum(d.severity == "error" for d in self.diagnostics)
         self.errors_met = 0  # each time, also those that were known
 
     def add(self, code: Code, span: Span | None, detail: str = "", *related: Related, hint: str | None = None) -> None:
@@ -108,6 +114,9 @@ class Report:
         if diagnostic not in self._known:
             self._known.add(diagnostic)
             self.diagnostics.append(diagnostic)
+            self._errors += code.severity == "error"
+            if self._errors >= MOST_ERRORS:
+                raise CompileError(self.in_order())
 
     @property
     def has_errors(self) -> bool:

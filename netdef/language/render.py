@@ -22,6 +22,7 @@ from .source import Span
 
 TAB = 4  # cells
 WIDEST = 100  # cells of a source line that are shown
+NEAR = 4 * WIDEST  # characters on each side of the mark that are looked at
 MOST_USES = 4  # places of a `via` chain that are shown
 COLORS = {"error": "1;31", "warning": "1;33", "bold": "1", "gutter": "34", "hint": "36", "related": "1;34"}
 
@@ -144,6 +145,9 @@ class Marked(NamedTuple):
 
 def marked(text: str, start: int, end: int) -> Marked:
     """Tabs as blanks, odd characters made harmless, a long line cut round the mark."""
+    cut, near = max(0, start - NEAR), text[max(0, start - NEAR) : start + NEAR]
+    more, text = cut + len(near) < len(text), near
+    start, end = start - cut, end - cut
     cells = [cell(character) for character in text]
     at = [0]
     for character in cells:
@@ -156,7 +160,7 @@ def marked(text: str, start: int, end: int) -> Marked:
             first += 1
         while last > first and at[last] - at[first] > WIDEST:
             last -= 1
-    left, right = "..." if first > 0 else "", "..." if last < len(text) else ""
+    left, right = "..." if first + cut > 0 else "", "..." if last < len(text) or more else ""
     shown = left + "".join(cells[first:last]) + right
     before = len(left) + at[start] - at[first]
     return Marked(shown.rstrip(), before, max(1, at[min(end, last)] - at[start]))

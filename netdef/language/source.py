@@ -12,6 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+LARGEST = 8 << 20  # bytes of a file; the longest nets that are known have a tenth of that
+
 
 @dataclass(frozen=True)
 class Source:
@@ -38,6 +40,11 @@ class Source:
             raise NetdefError(f"{path}: this is a folder; give a file in it") from None
         except (OSError, ValueError) as error:
             raise NetdefError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        if len(raw) > LARGEST:
+            size = f"{len(raw) / 2**20:.1f} MB"
+            raise NetdefError(
+                f"{path}: this file of {size} is no network definition; at most {LARGEST >> 20} MB are read"
+            )
         if b"\0" in raw[:4096]:
             raise NetdefError(
                 f"{path}: this is a binary file, not a network definition; weights are given with --weights"

@@ -33,9 +33,10 @@ def connect(layers: Sequence[Layer], report: Report) -> Connected:
     latest: dict[str, Value] = {}  # blob -> the version that the next reader gets
     untaken: dict[str, None] = {}  # blobs whose last version nobody has taken yet, in order
     names: dict[str, Layer] = {}
+    times: dict[str, int] = {}  # how often each name was met
     nodes = []
     for i, layer in enumerate(layers):
-        bottoms = [_bottom(layer, k, latest, layers[i:], report) for k in range(len(layer.bottom))]
+        bottoms = [_bottom(layer, k, latest, (layers, i), report) for k in range(len(layer.bottom))]
         for name in layer.bottom:
             untaken.pop(name, None)
         tops = []
@@ -47,27 +48,31 @@ def connect(layers: Sequence[Layer], report: Report) -> Connected:
         _check_counts(layer, report)
         if layer.is_loss and not tops:
             tops = [Value(AUTOMATIC, i)]
-        name = _unique_name(layer, names, report)
+        name = _unique_name(layer, names, times, report)
         weights = _loss_weights(layer, len(tops), report)
         nodes.append(Node(name, layer, tuple(bottoms), tuple(tops), loss_weights=weights))
     return Connected(tuple(nodes), tuple(untaken))
 
 
-def _bottom(layer: Layer, k: int, latest: dict[str, Value], later: Sequence[Layer], report: Report) -> Value:
+def _bottom(
+    layer: Layer, k: int, latest: dict[str, Value], place: tuple[Sequence[Layer], int], report: Report
+) -> Value:
+    """`place`: all layers, and which of them this one is."""
     name = layer.bottom[k]
     if name in latest:
         return latest[name]
     span = layer.span_of("bottom", k)
-    makers = [(other, j) for other in later for j, top in enumerate(other.top) if top == name and other is not layer]
+    later = place[0][place[1] + 1 :]
+    makers = [(other, j) for other in later for j, top in enumerate(other.top) if top == name]
     if makers:
         other, j = makers[0]
-        place = other.span_of("top", j)
+        made = other.span_of("top", j)
         report.add(
             codes.UNKNOWN_BOTTOM,
             span,
             f"layer `{layer.name}` takes `{name}`, which is made only later, by layer `{other.name}`; "
             "layers run in the order of the file, so move that layer up.",
-            *([Related("made here", place)] if place else []),
+            *([Related("made here", made)] if made else []),
         )
     else:
         close = nearest(name, latest)
@@ -139,7 +144,7 @@ def _allowed(arity: Arity) -> str:
     return f"{least} or {most}" if most == least + 1 else f"{least} to {most}"
 
 
-def _unique_name(layer: Layer, names: dict[str, Layer], report: Report) -> str:
+def _unique_name(layer: Layer, names: dict[str, Layer], times: dict[str, int], report: Report) -> str:
     """The layer's name; where two layers of a phase have one name the second is `name#2`, with a warning."""
     name = layer.name or layer.type
     if name not in names:
@@ -153,9 +158,10 @@ def _unique_name(layer: Layer, names: dict[str, Layer], report: Report) -> str:
             f"two layers of this phase are called `{name}`; parameters are saved by name, so give each its own.",
             *([Related("the first stands here", first)] if first else []),
         )
-    n = 2
+    n = times.get(name, 1) + 1
     while f"{name}#{n}" in names:
         n += 1
+    times[name] = n
     names[f"{name}#{n}"] = layer
     return f"{name}#{n}"
 

@@ -71,21 +71,39 @@ def mark_overwritten(nodes: Sequence[Node], report: Report) -> tuple[Node, ...]:
     for node in nodes:
         for top in node.tops:
             writers.setdefault(top.name, []).append((top, node))
-    return tuple(_overwritten(node, writers, report) if node.layer.reads_back else node for node in nodes)
+    harm = {kind: _next_harm(writers, kind) for kind in ("value", "sign")}
+    return tuple(
+        _overwritten(node, writers, harm[node.layer.reads_back], report) if node.layer.reads_back else node
+        for node in nodes
+    )
 
 
-def _overwritten(node: Node, writers: dict[str, list[tuple[Value, Node]]], report: Report) -> Node:
+def _next_harm(writers: dict[str, list[tuple[Value, Node]]], kind: str) -> dict[Value, Node]:
+    """For each value, the first later layer that leaves something else of this kind in its place."""
+    found: dict[Value, Node] = {}
+    for row in writers.values():
+        following: Node | None = None
+        for value, node in reversed(row):
+            if following is not None:
+                found[value] = following
+            if kind == "value" or not node.layer.keeps_sign:
+                following = node
+    return found
+
+
+def _overwritten(
+    node: Node, writers: dict[str, list[tuple[Value, Node]]], harm: dict[Value, Node], report: Report
+) -> Node:
     top = node.tops[0] if node.tops else Value("")
-    later = [(value, other) for value, other in writers.get(top.name, ()) if value.version > top.version]
-    harmful = [other for _, other in later if node.layer.reads_back == "value" or not other.layer.keeps_sign]
-    if not harmful:
+    other = harm.get(top)
+    if other is None:
         return node
-    place = harmful[0].layer.span_of("top")
+    place = other.layer.span_of("top")
     report.add(
         codes.OVERWRITTEN,
         node.layer.span_of("top"),
-        f"layer `{harmful[0].name}` works in place on `{top.name}`, and the gradient of `{node.name}` is computed, "
-        f"as in Caffe, from the {node.layer.reads_back} that it leaves there; give `{harmful[0].name}` its own top.",
+        f"layer `{other.name}` works in place on `{top.name}`, and the gradient of `{node.name}` is computed, "
+        f"as in Caffe, from the {node.layer.reads_back} that it leaves there; give `{other.name}` its own top.",
         *([Related("overwritten here", place)] if place else []),
     )
-    return node.but(overwritten=later[-1][0])
+    return node.but(overwritten=writers[top.name][-1][0])

@@ -6,16 +6,19 @@ from ...graph import Net, Value
 from ...language import codes
 from ...language.diagnostics import Related, Report
 
+MOST_COMPARED = 50  # blobs that nobody takes are held against all others; of more, nobody can have misspelt each
+
 
 def unused_tops(net: Net, report: Report) -> None:
     """In a net that is trained, a blob that nobody takes and that is no loss or metric is work for nothing."""
     if not any(any(node.loss_weights) for node in net.layers):
         return
+    outputs, misspelt = set(net.outputs), _misspelt(net)
     for node in net.layers:
         if node.layer.is_loss or node.layer.is_metric or node.layer.is_input:
             continue
         for top, weight in zip(node.tops, node.loss_weights, strict=True):
-            if top.name in net.outputs and not weight and not almost(net, top):
+            if top.name in outputs and not weight and top not in misspelt:
                 report.add(
                     codes.UNUSED_TOP,
                     top.span,
@@ -25,17 +28,22 @@ def unused_tops(net: Net, report: Report) -> None:
 
 def alike_names(net: Net, report: Report) -> None:
     """A blob that nobody takes and whose name is almost that of another: one of both is misspelt."""
-    for node in net.layers:
-        for top in node.tops:
-            other = top.name in net.outputs and almost(net, top)
-            if other:
-                report.add(
-                    codes.ALIKE_NAMES,
-                    top.span,
-                    f"nothing takes `{top.name}`, and there is another blob, `{other.name}`.",
-                    *([Related("the other is made here", other.span)] if other.span else []),
-                    hint=f'"{other.name}"',
-                )
+    for top, other in _misspelt(net).items():
+        report.add(
+            codes.ALIKE_NAMES,
+            top.span,
+            f"nothing takes `{top.name}`, and there is another blob, `{other.name}`.",
+            *([Related("the other is made here", other.span)] if other.span else []),
+            hint=f'"{other.name}"',
+        )
+
+
+def _misspelt(net: Net) -> dict[Value, Value]:
+    """Blobs that nobody takes, and the other blob whose name is almost theirs."""
+    outputs = set(net.outputs)
+    unused = [top for node in net.layers for top in node.tops if top.name in outputs]
+    found = ((top, almost(net, top)) for top in unused[:MOST_COMPARED])
+    return {top: other for top, other in found if other}
 
 
 def almost(net: Net, value: Value) -> Value | None:

@@ -1,0 +1,65 @@
+"""Nets of very many layers, blobs or faults: each stage takes time in proportion, and says enough but not all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import netdef
+from netdef.language import source
+from netdef.language.diagnostics import MOST_ERRORS
+from netdef.language.render import render
+
+DATA = 'layer { name: "d" type: "Input" top: "d" input_param { shape { dim: [1, 3, 8, 8] } } }\n'
+
+
+def test_a_hundred_faults_are_enough():
+    with pytest.raises(netdef.CompileError) as caught:
+        netdef.load("a { } " * 5000)
+    assert {d.code for d in caught.value.diagnostics} == {"unknown-field"}
+    assert len(caught.value.diagnostics) == MOST_ERRORS
+    shown = render(caught.value.diagnostics)
+    assert shown.count("... } a { }") > 80 and max(map(len, shown.splitlines())) < 120
+
+
+def test_bottoms_that_nobody_makes():
+    layers = "".join(f'layer {{ name: "a{i}" type: "ReLU" bottom: "d{i + 1}" top: "d{i}" }}\n' for i in range(3000))
+    with pytest.raises(netdef.CompileError) as caught:
+        netdef.load(layers)
+    assert [d.code for d in caught.value.diagnostics] == ["unknown-bottom"] * MOST_ERRORS
+    assert caught.value.diagnostics[0].related[0].span.line == 2
+
+
+def test_a_long_chain_in_place_of_layers_with_one_name():
+    net = netdef.load(DATA + 'layer { name: "a" type: "ReLU" bottom: "d" top: "d" }\n' * 1000)
+    assert [node.name for node in net.layers[-2:]] == ["a#999", "a#1000"]
+    assert [d.code for d in net.diagnostics] == ["same-name"] * 999
+
+
+def test_many_tops_and_bottoms():
+    tops = " ".join(f'top: "s{i}"' for i in range(3000))
+    bottoms = tops.replace("top", "bottom")
+    net = netdef.load(
+        DATA.replace("3, 8", "3000, 1")
+        + f'layer {{ name: "s" type: "Slice" bottom: "d" {tops} }}\n'
+        + f'layer {{ name: "c" type: "Concat" {bottoms} top: "c" }}'
+    )
+    assert net.blobs["c"].shape == (1, 3000, 1, 8)
+    assert net.layers[2].layer.span_of("bottom", 2999).text == '"s2999"'
+
+
+def test_a_misspelt_blob_is_found_among_a_few_unused_ones():
+    unused = "".join(f'layer {{ name: "{w}" type: "ReLU" bottom: "d" top: "{w}" }}\n' for w in ("outputt", "seven"))
+    loss = 'layer { name: "output" type: "ReLU" bottom: "d" top: "output" }\n'
+    loss += 'layer { name: "l" type: "EuclideanLoss" bottom: "output" bottom: "d" top: "l" }'
+    found = [(d.code, d.span.text) for d in netdef.load(DATA + unused + loss).diagnostics if d.span]
+    assert found == [("alike-names", '"outputt"'), ("unused-top", '"seven"')]
+
+
+def test_a_file_that_no_net_is_as_long_as(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(source, "LARGEST", 1 << 20)
+    path = tmp_path / "large.net"
+    path.write_text("#" * (1 << 20) + "\n")
+    with pytest.raises(netdef.NetdefError, match=r"large.net: this file of 1.0 MB is no network definition"):
+        netdef.load(path)
