@@ -19,6 +19,7 @@ from .blobs import Blob
 from .classifier import Classifier
 from .devices import set_device, set_mode_cpu, set_mode_gpu, set_random_seed
 from .net import TEST, TRAIN, Net
+from .net_spec import NetSpec, layers, params, to_proto
 from .solver import (
     AdaDeltaSolver,
     AdaGradSolver,
@@ -42,15 +43,19 @@ __all__ = [
     "Layer",
     "NesterovSolver",
     "Net",
+    "NetSpec",
     "RMSPropSolver",
     "SGDSolver",
     "Solver",
     "get_solver",
     "io",
     "layer_type_list",
+    "layers",
+    "params",
     "proto",
     "set_device",
     "set_mode_cpu",
     "set_mode_gpu",
     "set_random_seed",
+    "to_proto",
 ]

@@ -1,0 +1,91 @@
+"""Nets written in Python: the LeNet of Caffe's example, and what cannot be written."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import netdef
+import netdef.pycaffe as caffe
+from netdef.pycaffe import layers as L
+from netdef.pycaffe import params as P
+
+
+def little(n: caffe.NetSpec) -> caffe.NetSpec:
+    n.data, n.label = L.DummyData(shape=[dict(dim=[4, 1, 8, 8]), dict(dim=[4])], ntop=2)
+    n.conv1 = L.Convolution(
+        n.data, kernel_size=3, num_output=6, weight_filler=dict(type="xavier"), param=[dict(lr_mult=1), dict(lr_mult=2)]
+    )
+    n.pool1 = L.Pooling(n.conv1, kernel_size=2, stride=2, pool=P.Pooling.AVE)
+    n.fc1 = L.InnerProduct(n.pool1, num_output=np.int64(5), weight_filler=dict(type="gaussian", std=0.5))
+    n.relu1 = L.ReLU(n.fc1, in_place=True)
+    n.score = L.InnerProduct(n.relu1, num_output=2)
+    n.loss = L.SoftmaxWithLoss(n.score, n.label, loss_weight=2.0, include=dict(phase=caffe.TRAIN))
+    return n
+
+
+BY_HAND = """
+layer { name: "data" type: "DummyData" top: "data" top: "label"
+        dummy_data_param { shape { dim: [4, 1, 8, 8] } shape { dim: 4 } } }
+layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1" param { lr_mult: 1 } param { lr_mult: 2 }
+        convolution_param { kernel_size: 3 num_output: 6 weight_filler { type: "xavier" } } }
+layer { name: "pool1" type: "Pooling" bottom: "conv1" top: "pool1" pooling_param { kernel_size: 2 stride: 2 pool: AVE } }
+layer { name: "fc1" type: "InnerProduct" bottom: "pool1" top: "fc1"
+        inner_product_param { num_output: 5 weight_filler { type: "gaussian" std: 0.5 } } }
+layer { name: "relu1" type: "ReLU" bottom: "fc1" top: "fc1" }
+layer { name: "score" type: "InnerProduct" bottom: "fc1" top: "score" inner_product_param { num_output: 2 } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "label" top: "loss" loss_weight: 2 include { phase: TRAIN } }
+"""
+
+
+def test_a_net_is_what_it_would_be_by_hand(tmp_path):
+    text = str(little(caffe.NetSpec()).to_proto())
+    made, wanted = netdef.load(text), netdef.load(BY_HAND)
+    assert [node.layer for node in made.layers] == [node.layer for node in wanted.layers]
+    assert str(made) == str(wanted)
+    (tmp_path / "little.prototxt").write_text(text)
+    net = caffe.Net(str(tmp_path / "little.prototxt"), caffe.TRAIN)
+    assert net.forward()["loss"] > 0 and net.blob_loss_weights["loss"] == 2
+
+
+def test_branches_silence_and_names_that_are_made():
+    n = caffe.NetSpec()
+    n.data = L.Input(shape=dict(dim=[2, 3]))
+    both = [L.InnerProduct(n.data, num_output=4) for _ in range(2)]
+    n.sum = L.Eltwise(*both, operation=P.Eltwise.SUM)
+    n.quiet = L.Silence(n.data, ntop=0)
+    n["last"] = L.TanH(n.sum, name="a/b")
+    net = netdef.load(n.to_proto(), phase="TEST")
+    names = ["data", "InnerProduct1", "InnerProduct2", "sum", "quiet", "a/b"]
+    assert [node.name for node in net.layers] == names and net.outputs == ("last",)
+    alone = caffe.to_proto(L.ReLU(L.InnerProduct(L.Input(shape=dict(dim=[1, 2])), num_output=3), in_place=True))
+    assert [node.name for node in netdef.load(alone).layers] == ["Input1", "InnerProduct1", "ReLU1"]
+    assert both[0].to_proto().count("layer {") == 2
+
+
+def test_a_deep_net_is_no_deep_recursion():
+    n = caffe.NetSpec()
+    top = L.Input(shape=dict(dim=[1, 2]))
+    for _ in range(3000):
+        top = L.Sigmoid(top)
+    n.end = top
+    assert n.to_proto().count("layer {") == 3001
+
+
+@pytest.mark.parametrize(
+    ("work", "told"),
+    [
+        (lambda n: L.Convolutoin(n.data), "there is no layer type `Convolutoin`. Did you mean `Convolution`?"),
+        (lambda n: L.ReLU("data"), "input 0 of L.ReLU is 'data'; a top of another layer is needed"),
+        (lambda n: L.ReLU(in_place=True), "L.ReLU works in place: it needs an input"),
+        (lambda n: setattr(n, "x", 3), "n.x is 3; a layer is needed"),
+        (lambda n: n.dta, "there is no top `dta` yet. Did you mean `data`?"),
+        (lambda n: (setattr(n, "r", L.ReLU(n.data, engine=object())), n.to_proto()), "`engine` is <object"),
+    ],
+)
+def test_what_cannot_be_written(work, told):
+    n = caffe.NetSpec()
+    n.data = L.Input(shape=dict(dim=[2, 3]))
+    with pytest.raises(netdef.NetdefError) as caught:
+        work(n)
+    assert told in str(caught.value)
