@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -29,7 +30,7 @@ COMMANDS = [line[2:].partition("#")[0].strip() for body in blocks("console") for
 
 def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """A command of the README, with the Python that runs the tests."""
-    name, *words = command.split()
+    name, *words = shlex.split(command)
     program = {"netdef": [sys.executable, "-m", "netdef"], "python": [sys.executable]}[name]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
     done = subprocess.run([*program, *words], capture_output=True, text=True, cwd=folder, env=environment)
@@ -76,17 +77,33 @@ def test_the_digits_are_learned(trained: str, folder: Path):
 
 
 @pytest.mark.parametrize(
-    "command", [c for c in COMMANDS if c.startswith("netdef") and not c.startswith("netdef train")]
+    "command", [c for c in COMMANDS if c.startswith("netdef") and not c.startswith(("netdef train", "netdef sweep"))]
 )
 def test_commands(command: str, trained: str, folder: Path):
     assert run(command, folder).stdout.strip()
+
+
+def test_a_sweep_of_depths_is_drawn(folder: Path):
+    command = next(command for command in COMMANDS if command.startswith("netdef sweep"))
+    short = command.replace("depth=1..7", "depth=1..2").replace("--seeds 3", "--max-iter 10 --set act=ReLU")
+    assert short != command
+    done = run(f"{short} --output depths", folder)
+    assert len(done.stdout.splitlines()) == 1 + 2 * 2  # one activation, with and without normalisation
+    assert (folder / "depths/sweep.svg").exists() and (folder / "depths/sweep.png").exists()
+
+
+def test_pictures_are_small_and_there():
+    shown = [ROOT / path for path in re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)]
+    assert shown and all(path.stat().st_size < 150_000 for path in shown)
+    assert all("</svg>" in path.read_text() for path in shown)
 
 
 def test_python(trained: str, folder: Path):
     script = folder / "readme.py"
     script.write_text("\n".join(blocks("python")))
     done = run("python readme.py", folder)
-    assert done.stderr == ""
+    logged = ("Iteration ", "    Train net output", "    Test net output")  # by the solver of pycaffe, as Caffe does
+    assert [line for line in done.stderr.splitlines() if not line.startswith(logged)] == []
     loss = float(next(line for line in done.stdout.splitlines() if line.startswith("loss ")).split()[1])
     assert loss < 0.5
     assert (folder / "runs/short/metrics.jsonl").exists()

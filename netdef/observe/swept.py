@@ -106,7 +106,7 @@ def _goal(goal: str) -> str:
 def _title(sweep: Swept, score: Score) -> str:
     seeds = len({row.get("seed") for row in sweep.rows})
     many = f"{len(sweep.rows)} runs" + (f", {seeds} seeds each" if seeds > 1 and sweep.settings else "")
-    return f"{sweep.name}: {score.label} ({many})"
+    return f"{sweep.name.removesuffix('-sweep')}: {score.label} ({many})"
 
 
 def _axes_of(sweep: Swept) -> tuple[str, tuple[str, ...]]:
@@ -155,8 +155,10 @@ def _compare(
         lost = [spot(row) for row in group if not math.isfinite(_value(row, score))]
         if lost:
             never = max(never, *(int(row.get("iterations") or 0) for row in group))
-            axes.plot(lost, [0.97] * len(lost), "x", color=palette[name], transform=axes.get_xaxis_transform(), mew=2)
+            axes.plot(lost, [0.965] * len(lost), "x", color=palette[name], transform=axes.get_xaxis_transform(), mew=2)
     _scales(axes, rows, score, never)
+    if never:
+        _set_apart(axes)
     axes.set_xlabel(across.removeprefix("solver."))
     axes.set_ylabel(score.label)
     if log:
@@ -166,6 +168,15 @@ def _compare(
         axes.set_xticks(xs, [f"{x:g}" for x in xs] if numeric else [str(p) for p in places], minor=False)
         axes.xaxis.set_minor_locator(NullLocator())
     return never
+
+
+def _set_apart(axes: Any) -> None:
+    """A band on top for crosses, which stand at no value."""
+    from matplotlib.patches import Rectangle
+
+    axes.add_patch(Rectangle((0, 0.93), 1, 0.07, transform=axes.transAxes, color="#f1f1f1", zorder=0.5))
+    low, high = axes.transData.inverted().transform(axes.transAxes.transform([(0, 0), (0, 0.93)]))[:, 1]
+    axes.set_yticks([tick for tick in axes.get_yticks() if low <= tick <= high])
 
 
 def _medians(group: Iterable[Mapping[str, Any]], place: Any, score: Score) -> Iterable[tuple[float, float]]:
