@@ -11,6 +11,7 @@ import html
 import os
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -262,13 +263,15 @@ def _named_frames(members: Iterable[str]) -> dict[str, Frame | None]:
 
 
 def _folded(drawn: Picture, fold: Sequence[str]) -> Picture:
-    """The picture with each frame of these templates as one box."""
+    """The picture with each frame of these templates as one box; one that holds a single box stays as it is."""
     if not fold:
         return drawn
+    held = Counter(frame.key for box in drawn.boxes for frame in around(box.frame))
+    wanted = lambda frame: ("all" in fold or frame.template in fold) and held[frame.key] > 1
     stands: dict[str, Box] = {}  # box -> the box that it has become a part of
     whole: dict[str, Box] = {}
     for box in drawn.boxes:
-        frame = next((f for f in around(box.frame) if "all" in fold or f.template in fold), None)
+        frame = next(filter(wanted, around(box.frame)), None)
         if frame is None:
             stands[box.key] = whole[box.key] = box
             continue

@@ -147,3 +147,10 @@ def test_graphviz_draws_the_examples(name: str, tmp_path: Path):
     width, height = map(float, re.findall(r'<svg width="(\d+)pt" height="(\d+)pt"', svg)[0])
     assert width < 900 and height < 6000  # narrow enough to be read on a page
     assert [p.name for p in tmp_path.iterdir()] == ["net.svg"]
+
+
+def test_folding_leaves_a_single_layer_as_it_is():
+    net = package.load(EXAMPLES / "googlenet.net")
+    boxes = {box.title: box for box in draw.picture(net, ["all"]).boxes}
+    assert boxes["pool1/3x3_s2"].lines == ("Pooling max 3x3 / 2",)
+    assert boxes["inception_3a"].lines == ("14 layers", "163,696 parameters")
