@@ -8,6 +8,7 @@ that a record's fate does not depend on who transforms it.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 from ..caffe_proto import messages
@@ -281,7 +282,7 @@ def read_mean(data: bytes, name: str) -> Any:
         raise NetdefError(f"{name} is not a binaryproto file of a mean image.") from None
     shape = tuple(blob.shape.dim) or (blob.num, blob.channels, blob.height, blob.width)
     values = np.asarray(blob.data if len(blob.data) else blob.double_data, np.float32)
-    if len(shape) < 3 or values.size == 0 or values.size != np.prod(shape[-3:]):
+    if len(shape) < 3 or min(shape[-3:]) < 1 or values.size != math.prod(shape[-3:]):
         raise NetdefError(f"{name} holds {values.size} values of shape {_show(shape)}; a mean image is 1xCxHxW.")
     return values.reshape(shape[-3:])
 

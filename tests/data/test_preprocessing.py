@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 import netdef
+from netdef.caffe_proto import messages
 from netdef.cli import main
 from netdef.data import images
 from netdef.data.feed import Feed
+from netdef.data.transform import read_mean
 from netdef.interop.caffemodel import write_mean
 from netdef.preprocessing import NAME, beside, load, preprocessing_of
 
@@ -126,6 +128,14 @@ def test_what_is_read_back_does_what_the_data_layer_does(transform, tmp_path, mo
         assert all((r == w).all() or (r == w[:, :, ::-1]).all() for r, w in zip(rows, wanted, strict=True))
     else:
         assert np.array_equal(rows, wanted)
+
+
+@pytest.mark.parametrize("dims", [(-2, -2, 6), (1, 0, 5), (2, 2), (1 << 32, 1 << 32, 24), (2, 2, 5)])
+def test_mean_images_whose_shape_is_none(dims):
+    blob = messages().BlobProto(data=range(24))
+    blob.shape.dim.extend(dims)
+    with pytest.raises(netdef.NetdefError, match="holds 24 values of shape"):
+        read_mean(blob.SerializeToString(), "mean.binaryproto")
 
 
 def test_records_of_a_database_give_the_size(monkeypatch):
