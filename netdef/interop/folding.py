@@ -18,13 +18,14 @@ from ..language.diagnostics import NetdefError
 from ..language.printer import print_message
 from ..language.source import Source, Span
 from ..language.syntax import Field, Message, Scalar
-from ..layer import Layer, Phase
+from ..layer import Layer
 from ..layers.batch_norm import SCALED, BatchNormalisation, Rule
 from ..layers.convolution import Convolution, Deconvolution
 from ..layers.inner_product import InnerProduct
 from ..layers.scale import Bias, Scale
 from ..passes.encode import encode_layer
 from ..shape import axis_of
+from .stored import used
 
 NOWHERE = Span(Source("<made>", ""), 0, 0)
 Weights = Mapping[str, Sequence[Any]]  # {layer: [arrays]}, in Caffe's order and shapes
@@ -44,8 +45,7 @@ def fold(net: Net, weights: Weights) -> Folded:
 
     Left alone are layers whose result something else takes as well, those that share parameters, and batch
     normalisation by the statistics of the batch.  NetdefError for a net of phase TRAIN and for missing weights."""
-    if net.phase is not Phase.TEST:
-        raise NetdefError(f"net {net.name or '(no name)'} is of phase {net.phase.name}; a net of phase TEST is folded")
+    used(net, "folded")
     missing = [name for name in net.params if name not in weights]
     if missing:
         raise NetdefError(f"the weights of layer `{missing[0]}` are needed to fold the net, and they are not given")

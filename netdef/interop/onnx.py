@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from jax import lax
 from jax.extend.core import Literal
 
 from ..forward import forward
@@ -17,6 +18,7 @@ from ..graph import Net
 from ..language.diagnostics import NetdefError
 from ..model import owned
 from .aside import written_aside
+from .stored import used
 
 
 def export_onnx(model: Any, path: str | Path, any_batch: bool = True) -> None:
@@ -29,6 +31,7 @@ def export_onnx(model: Any, path: str | Path, any_batch: bool = True) -> None:
     except ImportError:
         raise NetdefError(f"{path}: this needs the jax2onnx package; `pip install 'netdef[onnx]'`") from None
     net: Net = model.net
+    used(net, "exported")
     weights = {owner: model.weights[owner.layer][str(owner.index)][...] for owner, _ in owned(net)}
 
     def run(*arrays: jax.Array) -> tuple[jax.Array, ...]:
@@ -70,6 +73,10 @@ def _evaluated(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any]) -> l
         elif name == "cond" and isinstance(given[0], int):
             branch = equation.params["branches"][given[0]]
             made = _evaluated(branch.jaxpr, branch.consts, given[1:])
+        elif name == "pad" and not any(interior for _, _, interior in equation.params["padding_config"]):
+            made = [_padded(*given, equation.params["padding_config"])]
+        elif name == "conv_general_dilated":
+            made = [_outputs_first(*given, equation)]
         elif name in _INLINED:
             inner = equation.params[_INLINED[name]]
             made = _evaluated(inner.jaxpr, inner.consts, given)
@@ -78,3 +85,29 @@ def _evaluated(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any]) -> l
             made = made if equation.primitive.multiple_results else [made]
         known.update(zip(equation.outvars, made, strict=True))
     return [read(v) for v in jaxpr.outvars]
+
+
+def _padded(x: Any, value: Any, edges: Sequence[tuple[int, int, int]]) -> Any:
+    """lax.pad by joining: jax2onnx pads only where all of the shape is known."""
+    for axis, (before, after, _) in enumerate(edges):
+        x = (
+            lax.slice_in_dim(x, max(0, -before), x.shape[axis] - max(0, -after), axis=axis)
+            if min(before, after) < 0
+            else x
+        )
+        edge = lambda n, x=x, axis=axis: (
+            [lax.broadcast(value, (*x.shape[:axis], n, *x.shape[axis + 1 :]))] if n > 0 else []
+        )
+        parts = [*edge(before), x, *edge(after)]
+        x = lax.concatenate(parts, axis) if len(parts) > 1 else x
+    return x
+
+
+def _outputs_first(x: Any, w: Any, convolution: Any) -> Any:
+    """A convolution whose filters are (out, in, kernel...), as jax2onnx wants them; transposes have in and out
+    exchanged."""
+    numbers = convolution.params["dimension_numbers"]
+    straight = numbers._replace(rhs_spec=tuple(range(len(numbers.rhs_spec))))
+    params = {**convolution.params, "dimension_numbers": straight}
+    w = w if straight == numbers else lax.transpose(w, numbers.rhs_spec)
+    return convolution.primitive.bind(x, w, **params)

@@ -17,6 +17,7 @@ from ..graph import Net
 from ..language.diagnostics import NetdefError
 from ..model import owned
 from .aside import written_aside
+from .stored import used
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -27,6 +28,7 @@ def export_stablehlo(model: Any, path: str | Path, any_batch: bool = True) -> No
     With `any_batch` the first axis of all inputs is open; all of them must have the same there.  NetdefError where the
     net needs it fixed."""
     net: Net = model.net
+    used(net, "exported")
     weights = {owner: model.weights[owner.layer][str(owner.index)][...] for owner, _ in owned(net)}
 
     def run(inputs: dict[str, jax.Array]) -> dict[str, jax.Array]:
@@ -35,13 +37,11 @@ def export_stablehlo(model: Any, path: str | Path, any_batch: bool = True) -> No
 
     try:
         exported = export.export(jax.jit(run), platforms=PLATFORMS)(_specs(net, any_batch))
-    except Exception as error:
-        if not any_batch:
-            raise
-        raise NetdefError(
-            f"{path}: the net cannot be exported for batches of any size ({str(error).splitlines()[0][:120]}); "
-            "fix the batch with --batch"
-        ) from error
+    except Exception as error:  # whatever jax cannot export
+        size = "batches of any size" if any_batch else "this batch"
+        remedy = "; fix the batch with --batch N, or any_batch=False" if any_batch else ""
+        why = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise NetdefError(f"{path}: the net cannot be exported for {size} ({why}){remedy}") from error
     written_aside(Path(path), lambda aside: aside.write_bytes(exported.serialize()))
 
 

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..graph import Net
 from ..language.diagnostics import NetdefError
+from ..layer import Phase
 from ..shape import Shape
 
 Arrays = dict[str, list[np.ndarray]]
@@ -127,3 +129,12 @@ def whole(entry: Entry, i: int) -> Stored:
     if stored is None:
         raise NetdefError(f"array {i} of layer `{entry.name}` is shared with another layer; name the net with --net")
     return stored
+
+
+def used(net: Net, how: str) -> None:
+    """NetdefError for a net that is made for training: it is `how` (exported, folded) in phase TEST."""
+    if net.phase is not Phase.TEST:
+        name = net.name or "(no name)"
+        raise NetdefError(
+            f"net {name} is of phase {net.phase.name}; what is {how} is of phase TEST, as netdef.deploy gives"
+        )

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from contract import arrays_of, net_of
+from used_nets import IMAGE, inputs_of, layer, random_model
 from weight_files import NET
 
 import netdef
@@ -23,8 +24,6 @@ from netdef.interop.ejection import EMITTERS, source_of
 from netdef.layer import LAYERS, Example
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-IMAGE = 'name: "Net" layer { name: "data" type: "Input" top: "data" input_param { shape { dim: [2, 4, 9, 8] } } }\n'
-
 SMALL = (
     'name: "small net"\n'
     + IMAGE.removeprefix('name: "Net" ')
@@ -47,25 +46,6 @@ layer { name: "ip" type: "InnerProduct" bottom: "both" top: "ip"
 layer { name: "prob" type: "Softmax" bottom: "ip" top: "prob" }
 """
 )
-
-
-def random_model(net: Any, seed: int = 0) -> netdef.Model:
-    """A model of phase TEST whose every number is random; what is a variance or a factor is positive."""
-    model = netdef.compile(net, phase="TEST")
-    draw = np.random.default_rng(seed)
-    positive = {"BatchNorm": (1, 2), "BN": (3,)}
-    model.set_weights(
-        {
-            node.name: [
-                (draw.uniform(0.5, 2, a.shape) if i in positive.get(node.type, ()) else draw.normal(size=a.shape))
-                .astype(np.float32)
-                for i, a in enumerate(model.get_weights()[node.name])
-            ]
-            for node in model.net.layers
-            if node.name in model.net.params
-        }
-    )  # fmt: skip
-    return model
 
 
 NUMBER = itertools.count()
@@ -121,8 +101,9 @@ def test_every_layer_gives_what_netdef_gives(example: Example):
     assert_equal(run(model, inputs), model(**inputs))
 
 
-def layer(kind: str, fields: str = "", bottoms: str = 'bottom: "data"', tops: str = 'top: "y"') -> str:
-    return f'layer {{ name: "y" type: "{kind}" {bottoms} {tops} {fields} }}\n'
+CONV = "convolution_param { num_output: 4 kernel_size: 3 pad: 1 }"
+WIDE = "convolution_param { num_output: 4 kernel_size: 3 stride: 2 }"
+WEIGHT, BIAS = 'param { name: "w" }', 'param { name: "b" }'
 
 
 @pytest.mark.parametrize(
@@ -141,34 +122,30 @@ def layer(kind: str, fields: str = "", bottoms: str = 'bottom: "data"', tops: st
         layer("BN", "bn_param { decay: 0.9 }"),
         layer("Scale", "scale_param { axis: 2 num_axes: 2 bias_term: true }"),
         layer("PReLU", "prelu_param { channel_shared: true }"),
-        layer("Eltwise", "eltwise_param { coeff: 1 coeff: -0.5 }", 'bottom: "data" bottom: "data"'),
-        layer("Slice", "slice_param { axis: 1 slice_point: 1 }", tops='top: "y" top: "z"'),
+        layer("Eltwise", "eltwise_param { coeff: 1 coeff: -0.5 }", "data data"),
+        layer("Slice", "slice_param { axis: 1 slice_point: 1 }", top="y z"),
         layer("Reshape", "reshape_param { shape { dim: 0 dim: 2 dim: -1 } }"),
         layer("Flatten", "flatten_param { axis: 0 }"),
         layer("LRN", "lrn_param { local_size: 3 alpha: 0.3 beta: 0.6 k: 2 }"),
         layer("Normalize", "norm_param { channel_shared: true }"),
         layer("Dropout", "dropout_param { scale_train: false dropout_ratio: 0.3 }"),
         layer("Power", "power_param { shift: 1 scale: 0.5 }"),
-        layer("Split", tops='top: "y" top: "z"'),
-        layer("Convolution", 'convolution_param { num_output: 4 kernel_size: 3 pad: 1 } param { name: "w" } param { name: "b" }')
-        + layer("Convolution", 'convolution_param { num_output: 4 kernel_size: 3 pad: 1 } param { name: "w" } param { name: "b" }',
-                'bottom: "y"', 'top: "z"').replace('"y" type', '"z" type'),
-        layer("Convolution", 'convolution_param { num_output: 4 kernel_size: 3 pad: 1 } param { name: "w" }')
-        + layer("Convolution", 'convolution_param { num_output: 4 kernel_size: 3 stride: 2 } param { name: "w" }',
-                'bottom: "y"', 'top: "z"').replace('"y" type', '"z" type'),
-        layer("ReLU").replace('"y"', '"self"') + layer("TanH", bottoms='bottom: "self"').replace('name: "y"', 'name: "jax"'),
-        layer("InnerProduct", "inner_product_param { num_output: 2 }").replace('"y"', '"train"'),
+        layer("Split", top="y z"),
+        layer("Convolution", f"{CONV} {WEIGHT} {BIAS}") + layer("Convolution", f"{CONV} {WEIGHT} {BIAS}", "y", "z"),
+        layer("Convolution", f"{CONV} {WEIGHT}") + layer("Convolution", f"{WIDE} {WEIGHT}", "y", "z"),
+        layer("ReLU", top="self") + layer("TanH", "", "self", "y", "jax"),
+        layer("InnerProduct", "inner_product_param { num_output: 2 }", name="train"),
     ],
 )  # fmt: skip
 def test_fields_of_layers(text: str):
     model = random_model(netdef.load(IMAGE + text, phase="TEST"))
-    inputs = {"data": np.random.default_rng(5).normal(size=(2, 4, 9, 8)).astype(np.float32)}
+    inputs = inputs_of(model.net, 2)
     assert_equal(run(model, inputs), model(**inputs))
 
 
 def test_parameters_that_are_shared_in_part():
     model = random_model(netdef.load(NET, phase="TEST"))
-    inputs = {"x": np.random.default_rng(5).normal(size=(2, 3, 6, 6)).astype(np.float32)}
+    inputs = inputs_of(model.net, 2)
     assert_equal(run(model, inputs), model(**inputs))
     text, arrays = source_of(model.net, model.get_weights())
     assert "self.ip2.weight = self.ip1.weight\n" in text
@@ -177,7 +154,7 @@ def test_parameters_that_are_shared_in_part():
 
 def test_the_batch_is_open():
     model = random_model(netdef.load(SMALL, phase="TEST"))
-    inputs = {"data": np.random.default_rng(5).normal(size=(1, 4, 9, 8)).astype(np.float32)}
+    inputs = inputs_of(model.net, 1)
     assert_equal(run(model, inputs), model(**inputs))
     assert "Takes data (n, 4, 9, 8), for any n." in source_of(model.net, model.get_weights())[0]
 
@@ -232,7 +209,7 @@ def test_without_netdef(tmp_path: Path):
     model.save_weights(tmp_path / "w.caffemodel")
     net = [str(tmp_path / "net.prototxt"), "--weights", str(tmp_path / "w.caffemodel")]
     assert main(["eject", *net, "-o", str(tmp_path / "small.py")]) == 0
-    inputs = {"data": np.random.default_rng(5).normal(size=(3, 4, 9, 8)).astype(np.float32)}
+    inputs = inputs_of(model.net, 3)
     np.savez(tmp_path / "inputs.npz", **inputs)
     command = [sys.executable, "-I", "-c", ALONE, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -243,7 +220,7 @@ def test_without_netdef(tmp_path: Path):
 def test_the_weights_of_the_last_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
     monkeypatch.chdir(tmp_path)
     data = 'layer { name: "d" type: "DummyData" top: "x" top: "y" dummy_data_param { shape { dim: 4 dim: 3 } shape { dim: 4 } } }\n'
-    ip = layer("InnerProduct", 'inner_product_param { num_output: 2 weight_filler { type: "xavier" } }', 'bottom: "x"')
+    ip = layer("InnerProduct", 'inner_product_param { num_output: 2 weight_filler { type: "xavier" } }', "x")
     loss = 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "y" bottom: "t" top: "loss" }\n'
     solver = 'solver { base_lr: 0.1 lr_policy: "fixed" max_iter: 2 }\n'
     Path("few.net").write_text('name: "Few"\n' + data.replace('"y"', '"t"') + ip + loss + solver)
@@ -274,8 +251,8 @@ def test_the_text_is_formatted(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        (layer("LRN").replace("LRN", "Flip"), "layer `y`: layers of type Flip cannot be ejected"),
-        (layer("Pooling", "pooling_param { kernel_size: 2 }", tops='top: "y" top: "mask"'), "layer `y`: pooling with a mask"),
+        (layer("Flip"), "layer `y`: layers of type Flip cannot be ejected"),
+        (layer("Pooling", "pooling_param { kernel_size: 2 }", top="y mask", name="y"), "layer `y`: pooling with a mask"),
         (layer("BN", "bn_param { bn_mode: LEARN }"), "layer `y`: batch normalisation by the statistics of the batch"),
         (layer("InnerProduct", "inner_product_param { num_output: 2 transpose: true }"), "layer `y`: an InnerProduct with `transpose`"),
         (layer("Scale", "scale_param { max_value: 1 }"), "layer `y`: a Scale with limits"),

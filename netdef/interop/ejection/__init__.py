@@ -19,9 +19,9 @@ from flax import nnx
 from ...compiler import locator
 from ...graph import Net, Node, Owner, Value
 from ...language.diagnostics import NetdefError, Report
-from ...layer import Phase
 from ...passes.shapes import infer
 from ..aside import written_aside
+from ..stored import used
 from . import expressions, parts
 from .copying import copied, import_lines
 from .emitting import EMITTERS, Written, written
@@ -67,10 +67,7 @@ def eject(model: Any, path: str | Path) -> Path:
 
 def source_of(net: Net, weights: dict[str, list[np.ndarray]], stem: str = "model") -> tuple[str, dict[str, Any]]:
     """(the text of the model, the arrays that it loads: those of the layers that are in `weights`)."""
-    if net.phase is not Phase.TEST:
-        raise NetdefError(
-            f"net {net.name or '(no name)'} is of phase {net.phase.name}; what is ejected is of phase TEST"
-        )
+    used(net, "ejected")
     body = _Body(net)
     held, made = _modules(body)
     lines, arrays, uses = [], {}, {}

@@ -1,0 +1,106 @@
+"""Nets as ONNX, through jax2onnx: onnxruntime gives what netdef gives."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from used_nets import IMAGE, inputs_of, layer, random_model
+
+import netdef
+from netdef.cli import main
+
+HERE = all(importlib.util.find_spec(name) for name in ("jax2onnx", "onnxruntime"))
+needed = pytest.mark.skipif(not HERE, reason="jax2onnx is not here; pip install 'netdef[onnx]'")
+POOLED = "pooling_param { kernel_size: 3 stride: 2 }"
+
+
+def session(path: Path) -> Any:
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+
+def export(model: netdef.Model, path: Path, **options: Any) -> None:
+    """jax2onnx and what it needs warn of what they will do one day, which is not ours to put right."""
+    import warnings
+
+    from netdef.interop import export_onnx
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        export_onnx(model, path, **options)
+
+
+@needed
+@pytest.mark.parametrize(
+    "text",
+    [
+        layer("Convolution", "convolution_param { num_output: 6 kernel_size: 3 stride: 2 pad: 1 group: 2 }")
+        + layer("BatchNorm", "", "y", "y", "n")
+        + layer("Scale", "scale_param { bias_term: true }", "y", "y", "s")
+        + layer("ReLU", "", "y", "y", "r"),
+        layer("ConvolutionDepthwise", "convolution_param { num_output: 4 kernel_size: 3 pad: 1 }"),
+        layer("Convolution", "convolution_param { num_output: 4 kernel_size: 1 }")
+        + layer("PReLU", "", "y", "p")
+        + layer("Eltwise", "", "y p", "sum")
+        + layer("Concat", "", "y sum", "both"),
+        layer("Deconvolution", "convolution_param { num_output: 4 kernel_size: 4 stride: 2 pad: 1 }"),
+        layer("Pooling", POOLED) + layer("Pooling", POOLED.replace("{", "{ pool: AVE pad: 1"), top="z"),
+        layer("LRN", "lrn_param { local_size: 3 }") + layer("LRN", "lrn_param { norm_region: WITHIN_CHANNEL }", top="z"),
+        layer("InnerProduct", "inner_product_param { num_output: 3 }") + layer("Softmax", "", "y", "prob"),
+        layer("Flatten") + layer("Slice", "slice_param { slice_point: 100 }", "y", "a b", "cut") + layer("Sigmoid", "", "a", "z"),
+    ],
+    ids=["convolution", "depthwise", "joined", "deconvolution", "pooling", "lrn", "softmax", "slices"],
+)  # fmt: skip
+def test_layers(text: str, tmp_path: Path):
+    model = random_model(netdef.load(IMAGE + text, phase="TEST"))
+    export(model, tmp_path / "net.onnx")
+    run = session(tmp_path / "net.onnx")
+    assert [tuple(i.shape) for i in run.get_inputs()] == [("batch", 4, 9, 8)]
+    assert [o.name for o in run.get_outputs()] == list(model.net.outputs)
+    for batch in (1, 3):
+        inputs = inputs_of(model.net, batch)
+        wanted = model(**inputs)
+        for name, got in zip(model.net.outputs, run.run(None, inputs), strict=True):
+            np.testing.assert_allclose(got, wanted[name], rtol=1e-4, atol=1e-4)
+
+
+@needed
+def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture, recwarn: pytest.WarningsRecorder):
+    text = IMAGE + layer("InnerProduct", "inner_product_param { num_output: 3 }")
+    model = random_model(netdef.load(text, phase="TEST"))
+    (tmp_path / "net.net").write_text(text)
+    model.save_weights(tmp_path / "w.npz")
+    words = ["convert", str(tmp_path / "net.net"), "--weights", str(tmp_path / "w.npz"), "-o", str(tmp_path / "n.onnx")]
+    for more, shape in ([], ("batch", 4, 9, 8)), (["--batch", "2"], (2, 4, 9, 8)):
+        assert main([*words, *more]) == 0
+        run = session(tmp_path / "n.onnx")
+        assert tuple(run.get_inputs()[0].shape) == shape
+        inputs = inputs_of(model.net, 2)
+        np.testing.assert_allclose(run.run(None, inputs)[0], model(**inputs)["y"], rtol=1e-4, atol=1e-4)
+
+
+@needed
+def test_what_jax2onnx_cannot_do_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fails(*args: Any, **options: Any) -> None:
+        raise NotImplementedError("no such\nlayout")
+
+    monkeypatch.setattr("jax2onnx.to_onnx", fails)
+    model = random_model(netdef.load(IMAGE + layer("ReLU"), phase="TEST"))
+    with pytest.raises(netdef.NetdefError, match="jax2onnx cannot convert this net: no such layout$"):
+        export(model, tmp_path / "net.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_jax2onnx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+    monkeypatch.setitem(sys.modules, "jax2onnx", None)
+    (tmp_path / "net.net").write_text(IMAGE + layer("ReLU"))
+    assert main(["convert", str(tmp_path / "net.net"), "-o", str(tmp_path / "net.onnx")]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.endswith("net.onnx: this needs the jax2onnx package; `pip install 'netdef[onnx]'`")
+    assert not (tmp_path / "net.onnx").exists()
