@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .. import explain
 from ..fillers import FILLERS, Filler
+from ..language.functions import FUNCTIONS
 from ..language.imports import LIBRARY
 from ..language.syntax import Document, Import, Let, Parameter, Template
 from ..layer import LAYERS
@@ -20,6 +21,9 @@ from .context import Context, context, fields
 from .page import Page
 
 MADE = re.compile(r"""\btop\s*:\s*(?:"([^"\n]*)"|'([^'\n]*)')""")
+DEFINED = re.compile(r"\blet\s+(\w+)\s*:|\bfor\s+(\w+)\s+in\b")
+HEAD = re.compile(r"\btemplate\s+\w+\s*\(([^)]*)")
+ARGUMENT = re.compile(r"(?:^|,)\s*([A-Za-z_]\w*)")
 KEYWORDS = {
     "import": 'import "std/conv.net"',
     "let": "let width: 64",
@@ -31,7 +35,8 @@ KEYWORDS = {
 
 @dataclass(frozen=True)
 class Item:
-    """One name that may stand at the cursor; `kind` is field, value, type, blob, template, argument or keyword."""
+    """One name that may stand at the cursor; `kind` is field, value, type, blob, template, argument,
+    constant, function, file or keyword."""
 
     label: str
     kind: str
@@ -43,23 +48,58 @@ class Item:
 def complete(page: Page, text: str, offset: int) -> tuple[Context, list[Item]]:
     """The names that may stand at `offset` of `text`; `page` is the last state of it that could be read."""
     at = context(text, offset)
+    if at.expression:
+        return at, list(_in_scope(page, text[: at.start]))
     if at.field is not None:
         return at, list(_values(page, at, text[: at.start]))
+    if at.quoted:
+        return at, []
     used = templates(page)
     if at.around and at.around[-1].name in used:
         template = used[at.around[-1].name]
         return at, [_argument(p) for p in template.parameters if p.name not in at.given - {at.word}]
     return at, [
-        *_names(at),
+        *_names(page, at),
         *(Item(t.name, "template", signature(t), comment(t), f"{t.name} {{ ") for t in used.values()),
     ]
 
 
-def _names(at: Context) -> Iterable[Item]:
-    found = fields(at)
+def _in_scope(page: Page, before: str) -> Iterable[Item]:
+    """Constants, loop variables and arguments that were named before, and functions."""
+    named = {m[1] or m[2]: "" for m in DEFINED.finditer(before)}
+    head = HEAD.findall(before)
+    named |= {m[1]: "argument" for m in ARGUMENT.finditer(head[-1] if head else "")}
+    if page.document is not None:
+        named |= {let.name: f"let {let.name}: {let.value.span.text}" for let in _lets(page.document)}
+    yield from (Item(name, "constant", detail) for name, detail in named.items())
+    yield from (
+        Item(name, "function", (f.__doc__ or "").partition("\n")[0], "", f"{name}(") for name, f in FUNCTIONS.items()
+    )
+
+
+def _lets(document: Document) -> Iterable[Let]:
+    """Constants of the top level, imported ones too."""
+    for item in document.body.fields:
+        if isinstance(item, Let):
+            yield item
+        elif isinstance(item, Import):
+            yield from imported_lets(item)
+
+
+def imported_lets(statement: Import) -> list[Let]:
+    """The constants of the file that a statement imports."""
+    document = _imported(statement)
+    return [let for let in document.body.fields if isinstance(let, Let)] if document else []
+
+
+def _names(page: Page, at: Context) -> Iterable[Item]:
+    found = fields(at, page.is_solver)
     for name, spec in found.items():
         if spec.repeated or name not in at.given - {at.word}:
             yield _field(spec)
+    if page.is_solver and not at.around:
+        yield from (Item(n, "field", "string", "", f'{n}: "') for n in ("type", "lr_policy"))
+        return
     if not at.around:
         yield Item("layer", "field", "{ ... }", "One layer of the net.", "layer { ")
         yield Item("solver", "field", "{ ... }", "How the net is trained.", "solver { ")
@@ -94,7 +134,10 @@ def _argument(parameter: Parameter) -> Item:
 def _values(page: Page, at: Context, before: str) -> Iterable[Item]:
     """What the value of a field may be."""
     inside = at.around[-1].name if at.around else ""
-    if at.field in ("bottom", "top") or inside in templates(page) and at.field in ("bottom", "shortcut", "branch"):
+    if at.field == "import":
+        beside = page.source.path.parent.glob("*.net") if page.source.path else ()
+        yield from (_quoted(Item(name, "file"), at) for name in [*library(), *sorted(p.name for p in beside)])
+    elif at.field in ("bottom", "top") or inside in templates(page) and at.field in ("bottom", "shortcut", "branch"):
         names = dict.fromkeys(a or b for a, b in MADE.findall(before))
         shapes = {name: blob.shape for net in page.nets for name, blob in net.blobs.items()}
         names |= dict.fromkeys(name for name in shapes)
@@ -107,7 +150,7 @@ def _values(page: Page, at: Context, before: str) -> Iterable[Item]:
         for name, cls in registry:
             first = (cls.__doc__ or "").strip().partition("\n")[0]
             yield _quoted(Item(name, "type", first), at)
-    elif (spec := fields(at).get(at.field or "")) is not None:
+    elif (spec := fields(at, page.is_solver).get(at.field or "")) is not None:
         if isinstance(spec.type, type) and issubclass(spec.type, enum.Enum):
             yield from (Item(name, "value", "", spec.doc) for name in spec.type.__members__)
         elif spec.type is bool:
@@ -176,6 +219,8 @@ def hover(page: Page, text: str, offset: int) -> tuple[Context, str] | None:
 
 
 def _meaning(page: Page, at: Context) -> str:
+    if at.expression:
+        return _constant(page, at.word)
     if at.field in ("bottom", "top") or (at.field and any(at.word in net.blobs for net in page.nets)):
         return _blob(page, at.word)
     if at.field == "type" or at.field == "lr_policy":
@@ -184,7 +229,7 @@ def _meaning(page: Page, at: Context) -> str:
         return ""
     if (template := templates(page).get(at.word)) is not None:
         return f"```netdef\ntemplate {signature(template)}\n```\n\n{comment(template)}"
-    if (spec := fields(at).get(at.word)) is not None:
+    if (spec := fields(at, page.is_solver).get(at.word)) is not None:
         bounds = f"  {spec.bounds().capitalize()}." if spec.bounds() else ""
         return f"`{spec.name}`: {type_name(spec.type)}, default {explain.show_default(spec)}\n\n{spec.doc}{bounds}"
     owner = next((cls for _, cls in LAYERS if cls.block == at.word), None)
@@ -206,7 +251,7 @@ def _blob(page: Page, name: str) -> str:
 def _constant(page: Page, name: str) -> str:
     if page.document is None:
         return ""
-    lets = [item for item in page.document.body.fields if isinstance(item, Let) and item.name == name]
+    lets = [let for let in _lets(page.document) if let.name == name]
     return f"```netdef\nlet {name}: {lets[-1].value.span.text}\n```" if lets else ""
 
 

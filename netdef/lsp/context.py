@@ -19,6 +19,7 @@ from ..solver import Solver, solver_fields
 TOKEN = re.compile(
     r"""\#[^\n]*|"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?|\$\{|[A-Za-z_]\w*|-?[\d.][\w.+-]*|[^\s\w]""", re.X
 )
+WORD_BEFORE, WORD_AFTER = re.compile(r"[A-Za-z_]\w*\Z|\Z"), re.compile(r"\w*")
 STATEMENTS = ("template", "for", "if", "else")
 THROUGH = ""  # the name of a block that changes nothing about what may stand in it
 
@@ -42,6 +43,7 @@ class Context:
     end: int
     quoted: bool
     given: frozenset[str] = frozenset()  # fields of the innermost message so far
+    expression: bool = False  # inside `${...}`
 
 
 class _Scan:
@@ -112,6 +114,8 @@ def context(text: str, offset: int) -> Context:
     for token in TOKEN.finditer(text):
         if token.end() >= offset and (token.start() < offset or token.start() == offset and token[0][0].isalpha()):
             word = token[0]
+            if word[0] in "\"'" and (inner := _in_braces(text, token.start(), offset)):
+                return inner
             if word[0].isalpha() or word[0] in "_\"'":
                 return _context(scan, word, token.start(), token.end())
         if token.start() >= offset:
@@ -120,14 +124,30 @@ def context(text: str, offset: int) -> Context:
     return _context(scan, "", offset, offset)
 
 
+def _in_braces(text: str, start: int, offset: int) -> Context | None:
+    """The word inside a `${...}` of the quoted text that begins at `start`, if `offset` stands in one."""
+    opened = text.rfind("${", start, offset)
+    if opened < 0 or "}" in text[opened:offset] or text.startswith("$", opened - 1):
+        return None
+    begin, end = WORD_BEFORE.search(text, opened, offset), WORD_AFTER.match(text, offset)
+    assert begin and end
+    word = text[begin.start() : end.end()]
+    return Context((), None, word, begin.start(), end.end(), False, expression=True)
+
+
 def _context(scan: _Scan, word: str, start: int, end: int) -> Context:
     around = tuple(a for a in scan.stack if a.name != THROUGH)
-    name = scan.field if scan.value else None
-    return Context(around, name, word.strip("\"'"), start, end, word[:1] in ('"', "'"), frozenset(scan.given[-1]))
+    quoted = word[:1] in ('"', "'")
+    name = scan.field if scan.value or quoted and scan.field == "import" else None
+    given, inside = frozenset(scan.given[-1]), scan.inner > 0
+    return Context(around, name, word.strip("\"'"), start, end, quoted, given, inside and not quoted)
 
 
-def fields(at: Context) -> Mapping[str, Param]:
-    """The fields of the message that the cursor stands in, by name; none where the message is not known."""
+def fields(at: Context, solver: bool = False) -> Mapping[str, Param]:
+    """The fields of the message that the cursor stands in, by name; none where the message is not known.  `solver`: the
+    file is one."""
+    if solver:
+        return _inside(_by_name(solver_fields() | Solver.params()), [*at.around])
     if not at.around:
         return _by_name(NetParameter.params())
     first, *inner = at.around

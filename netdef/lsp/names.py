@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,20 +21,22 @@ from ..language.syntax import (
     Scalar,
     Template,
 )
-from .answers import templates
+from .answers import imported_lets, templates
 from .context import context
 from .page import Page, blob_places, read
 
 
 @dataclass(frozen=True)
 class Symbol:
-    """An entry of the outline: `kind` is layer, solver, template, constant or import."""
+    """An entry of the outline: `kind` is layer, solver, template, constant, import or branch
+    (a loop or choice, with what is `inside`)."""
 
     name: str
     kind: str
     detail: str
     span: Span
     name_span: Span
+    inside: tuple[Symbol, ...] = ()
 
 
 def definition(page: Page, offset: int) -> list[Span]:
@@ -49,9 +51,23 @@ def definition(page: Page, offset: int) -> list[Span]:
         return _makers(page, at.word, at.start)
     if at.word in (used := templates(page)):
         return [used[at.word].name_span]
-    return [
-        item.name_span for item in _statements(page.document) if isinstance(item, Let | For) and item.name == at.word
-    ][:1]
+    return _defined(page, at.word, offset)
+
+
+def _defined(page: Page, name: str, offset: int) -> list[Span]:
+    """Where a constant, loop variable or argument is defined that is seen from an offset: the innermost one."""
+    found: list[tuple[int, Span]] = []  # with the length of what it can be seen in
+    for item in _statements(page.document):
+        if isinstance(item, Let) and item.name == name:
+            found.append((len(page.source.text), item.name_span))
+        elif isinstance(item, For) and item.name == name and _holds(item.span, offset):
+            found.append((item.span.end - item.span.start, item.name_span))
+        elif isinstance(item, Template) and _holds(item.span, offset):
+            size = item.span.end - item.span.start
+            found += [(size, p.span) for p in item.parameters if p.name == name]
+        elif isinstance(item, Import):
+            found += [(2 * len(page.source.text), let.name_span) for let in imported_lets(item) if let.name == name]
+    return [min(found, key=lambda pair: pair[0])[1]] if found else []
 
 
 def references(page: Page, offset: int) -> list[Span]:
@@ -64,8 +80,8 @@ def references(page: Page, offset: int) -> list[Span]:
         uses = [f.name_span for f in _fields(page.document) if f.name == at.word]
         own = used[at.word].name_span
         return _in_order([*uses, *([own] if own.source is page.source else [])])
-    lets = [item.name_span for item in _statements(page.document) if isinstance(item, Let) and item.name == at.word]
-    return _in_order([*lets, *(r.span for r in _walk(page.document, Reference) if r.name == at.word)])
+    own = [span for span in _defined(page, at.word, offset) if span.source is page.source]
+    return _in_order([*own, *(r.span for r in _walk(page.document, Reference) if r.name == at.word)])
 
 
 def rename(page: Page, offset: int, name: str) -> list[Span]:
@@ -107,21 +123,37 @@ def blob_strings(page: Page, name: str) -> list[Span]:
 
 def outline(page: Page) -> list[Symbol]:
     """Layers, uses of templates, definitions and the solver, in the order of the text."""
-    used = templates(page)
+    return _symbols(page.document.body, templates(page)) if page.document else []
+
+
+def _symbols(body: Message, used: Mapping[str, Template]) -> list[Symbol]:
     found = []
-    for item in page.document.body.fields if page.document else ():
+    for item in body.fields:
         if isinstance(item, Import):
             found.append(Symbol(item.path, "import", "", item.span, item.path_span))
-        elif isinstance(item, Let | Template):
-            kind = "constant" if isinstance(item, Let) else "template"
-            found.append(Symbol(item.name, kind, "", item.span, item.name_span))
-        elif isinstance(item, Field) and isinstance(item.value, Message) and item.name in ("layer", "layers", *used):
+        elif isinstance(item, Let):
+            found.append(Symbol(item.name, "constant", item.value.span.text[:40], item.span, item.name_span))
+        elif isinstance(item, Template):
+            inside = tuple(_symbols(item.body, used))
+            found.append(Symbol(item.name, "template", "", item.span, item.name_span, inside))
+        elif isinstance(item, For | If):
+            found.append(_branch(item, used))
+        elif item.name == "solver":
+            found.append(Symbol("solver", "solver", "", item.span, item.name_span))
+        elif isinstance(item.value, Message) and item.name in ("layer", "layers", *used):
             kind = _text(item.value, "type") if item.name not in used else item.name
             name = _text(item.value, "name") or _text(item.value, "id") or item.name
             found.append(Symbol(name, "layer", kind, item.span, item.name_span))
-        elif isinstance(item, Field) and item.name == "solver":
-            found.append(Symbol("solver", "solver", "", item.span, item.name_span))
     return found
+
+
+def _branch(item: For | If, used: Mapping[str, Template]) -> Symbol:
+    """A loop or choice, with what stands in it."""
+    bodies = [item.body] if isinstance(item, For) else [item.then]
+    other = item.otherwise if isinstance(item, If) else None
+    inside = [symbol for body in bodies for symbol in _symbols(body, used)]
+    inside += [_branch(other, used)] if isinstance(other, If) else _symbols(other, used) if other else []
+    return Symbol(" ".join(item.head.text.split()), "branch", "", item.span, item.head, tuple(inside))
 
 
 def _text(message: Message, name: str) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from ..compiler import Parsed, back, is_solver, plain_tree
 from ..graph import Net
 from ..language.diagnostics import CompileError, Diagnostic, NetdefError, Report
 from ..language.parser import parse
 from ..language.source import Source, Span
-from ..language.syntax import Document
+from ..language.syntax import Document, Field, Message
 from ..layer import Layer, Phase
 from ..passes.decode import decode_program
 from ..passes.select import State
@@ -26,6 +27,12 @@ class Page:
     layers: tuple[Layer, ...] = ()
     nets: tuple[Net, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
+
+    @cached_property
+    def is_solver(self) -> bool:
+        """Whether the text is a solver by itself."""
+        fields = tuple(f for f in self.document.body.fields if isinstance(f, Field)) if self.document else ()
+        return is_solver(Message(fields, Span(self.source, 0, 0)))
 
     def here(self, span: Span | None) -> Span | None:
         """The place in this text that a place stands for: itself, or the use of a template that led to it."""

@@ -6,6 +6,7 @@ is half written.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from ..language.source import Source, Span
 from . import answers, names
 from .page import Page, read
 
+PAUSE = 0.15  # seconds without a change before a text is read; a net of 700 layers takes twice that
 KINDS = {
     "field": lsp.CompletionItemKind.Field,
     "value": lsp.CompletionItemKind.EnumMember,
@@ -31,6 +33,9 @@ KINDS = {
     "template": lsp.CompletionItemKind.Function,
     "argument": lsp.CompletionItemKind.Property,
     "keyword": lsp.CompletionItemKind.Keyword,
+    "constant": lsp.CompletionItemKind.Constant,
+    "function": lsp.CompletionItemKind.Function,
+    "file": lsp.CompletionItemKind.File,
 }
 SYMBOLS = {
     "layer": lsp.SymbolKind.Object,
@@ -38,6 +43,7 @@ SYMBOLS = {
     "template": lsp.SymbolKind.Function,
     "constant": lsp.SymbolKind.Constant,
     "import": lsp.SymbolKind.Module,
+    "branch": lsp.SymbolKind.Namespace,
 }
 
 
@@ -55,9 +61,21 @@ class Server(LanguageServer):
     def __init__(self) -> None:
         super().__init__("netdef", __version__, text_document_sync_kind=lsp.TextDocumentSyncKind.Full)
         self.pages: dict[str, Open] = {}
+        self.waiting: dict[str, asyncio.TimerHandle] = {}
+
+    def change(self, uri: str) -> None:
+        """Read a text anew when no key was pressed for a moment; a question about it does not wait."""
+        if uri in self.waiting:
+            self.waiting[uri].cancel()
+        self.waiting[uri] = asyncio.get_running_loop().call_later(PAUSE, self.update, uri)
+
+    def forget(self, uri: str) -> None:
+        if timer := self.waiting.pop(uri, None):
+            timer.cancel()
 
     def update(self, uri: str) -> None:
         """Read a text anew and tell what is wrong with it."""
+        self.forget(uri)
         text = self.workspace.get_text_document(uri).source
         page = read(Source(uri, text, _path(uri)))
         before = self.pages.get(uri)
@@ -66,7 +84,7 @@ class Server(LanguageServer):
         self.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(uri, told))
 
     def open(self, uri: str) -> Open:
-        if uri not in self.pages:
+        if uri not in self.pages or uri in self.waiting:
             self.update(uri)
         return self.pages[uri]
 
@@ -134,7 +152,7 @@ def serve() -> Server:
 
     @server.feature(lsp.TEXT_DOCUMENT_DID_CHANGE)
     def changed(params: lsp.DidChangeTextDocumentParams) -> None:
-        server.update(params.text_document.uri)
+        server.change(params.text_document.uri)
 
     @server.feature(lsp.TEXT_DOCUMENT_DID_SAVE)
     def saved(params: lsp.DidSaveTextDocumentParams) -> None:
@@ -143,6 +161,7 @@ def serve() -> Server:
 
     @server.feature(lsp.TEXT_DOCUMENT_DID_CLOSE)
     def closed(params: lsp.DidCloseTextDocumentParams) -> None:
+        server.forget(params.text_document.uri)
         server.pages.pop(params.text_document.uri, None)
         server.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(params.text_document.uri, []))
 
@@ -203,12 +222,14 @@ def _places(server: Server) -> None:
     @server.feature(lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL)
     def outline(params: lsp.DocumentSymbolParams) -> list[lsp.DocumentSymbol]:
         page = server.open(params.text_document.uri).now
-        return [
-            lsp.DocumentSymbol(
-                s.name or "(no name)", SYMBOLS[s.kind], range_of(s.span), range_of(s.name_span), s.detail
-            )
-            for s in names.outline(page)
-        ]
+        return [_symbol(symbol) for symbol in names.outline(page)]
+
+
+def _symbol(s: names.Symbol) -> lsp.DocumentSymbol:
+    inside = [_symbol(symbol) for symbol in s.inside]
+    return lsp.DocumentSymbol(
+        s.name or "(no name)", SYMBOLS[s.kind], range_of(s.span), range_of(s.name_span), s.detail, children=inside
+    )
 
 
 def _writing(server: Server) -> None:

@@ -38,7 +38,7 @@ def inside(text: str, mark: str) -> tuple[list[str], str | None]:
 @pytest.mark.parametrize(
     ("mark", "around", "field"),
     [
-        ('import "', [], None),
+        ('import "', [], "import"),
         ("input_param < sh", ["layer", "input_param"], None),
         ("shape { dim: [1, ", ["layer", "input_param", "shape"], "dim"),
         ('bottom: "res', ["head"], "bottom"),
@@ -88,3 +88,51 @@ def test_names_that_templates_make_are_not_renamed():
         rename(whole, NET.index('"res1"') + 2, "other")
     places = rename(whole, NET.index('name: "score"') + 8, "points")
     assert [span.text for span in places] == ['"score"']
+
+
+def labels(text: str, mark: str, known: str = NET) -> list[str]:
+    return [item.label for item in complete(page(known), text, text.index(mark) + len(mark))[1]]
+
+
+def test_names_in_expressions():
+    text = 'let own: 3\ntemplate t(name, out: 2) {\n for k in range(3) { layer { name: "${na'
+    found = labels(text, "${na")
+    assert {"own", "name", "out", "k", "widths", "range", "len"} <= set(found) and "layer" not in found
+    assert "widths" in labels(NET.replace("${widths[i]}", "${wid"), "${wid")
+    assert labels('layer { name: "$${na', "$${na") == []
+
+
+def test_files_to_import():
+    found = labels('import "std/re', "std/re", known="")
+    assert {"std/resnet.net", "std/conv.net"} <= set(found)
+
+
+def test_fields_of_a_solver_file():
+    solver = 'net: "other.net"\nbase_lr: 0.1\n'
+    found = labels(solver + "mom", "mom", known=solver)
+    assert {"momentum", "stepsize", "lr_policy", "type"} <= set(found) and "layer" not in found
+    assert "fixed" in labels(solver + 'lr_policy: "', 'lr_policy: "', known=solver)
+    _, said = hover(page(solver), solver, solver.index("base_lr") + 2) or (None, "")
+    assert "learning rate" in said.lower()
+
+
+def test_definitions_of_arguments_and_loop_variables():
+    whole = page(NET)
+    (place,) = definition(whole, NET.index("out: ${widths[i]}") + len("out: ${widths[i"))
+    assert place.text == "i" and place.line == 8
+    (place,) = definition(whole, NET.index('name: "${name}"') + 10)
+    assert place.text == "name" and place.line == 3
+    assert len(references(whole, NET.index('name: "${name}"') + 10)) == 3
+    (place,) = definition(whole, NET.index("${widths") + 4)
+    assert place.line == 2
+
+
+def test_outline_of_loops_and_templates():
+    found = {symbol.name: symbol for symbol in outline(page(NET))}
+    assert list(found) == [
+        "std/resnet.net", "widths", "head", "x", "for i in range(2)", "if len(widths) > 1", "solver",
+    ]  # fmt: skip
+    assert [s.detail for s in found["head"].inside] == ["InnerProduct"]
+    assert [s.detail for s in found["for i in range(2)"].inside] == ["residual_basic"]
+    assert [s.name for s in found["if len(widths) > 1"].inside] == ["score"]
+    assert found["widths"].detail == "[8, 16]"
