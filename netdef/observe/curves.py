@@ -16,6 +16,7 @@ from ..language.spelling import nearest
 from .figure import GREY, colours, drawing, legend_below, new_figure, percents, plain_ticks
 from .runs import Curve, History, kind, smoothed
 
+MOST = 30  # runs that are named
 CROSS = "not-finite"
 BY = ("iteration", "time")
 UNITS = ((2 * 3600, 3600.0, "hours"), (600, 60.0, "minutes"), (0, 1.0, "seconds"))  # from so many seconds on
@@ -65,7 +66,7 @@ def curves(
     if not columns:
         raise NetdefError(f"{runs[0].folder}: its records have no `seconds`, so it can only be drawn by iteration.")
     per, unit = _unit(runs)
-    figure = new_figure(5.2 * len(columns) + 0.6, 2.1 * len(names) + 0.9)
+    figure = new_figure(5.2 * len(columns) + 0.6, 2.1 * len(names) + 0.6)
     with drawing():
         grid = figure.subplots(len(names), len(columns), squeeze=False, sharex="col", sharey="row")
         for row, name in zip(grid, names, strict=True):
@@ -203,7 +204,9 @@ def _legend(runs: Sequence[History], names: Sequence[str], smooth: float) -> tup
     one = len(runs) == 1
     entries: list[tuple[Any, str]] = []
     if not one:
-        entries += [(Line2D([], [], color=c, lw=2.5), run.name) for c, run in zip(palette, runs, strict=True)]
+        entries += [(Line2D([], [], color=c, lw=2.5), run.name) for c, run in zip(palette, runs, strict=True)][:MOST]
+        if len(runs) > MOST:
+            entries.append((Line2D([], [], ls=""), f"and {len(runs) - MOST} more"))
     ink = palette[0] if one else GREY
     if trains:
         entries.append((Line2D([], [], color=ink, lw=2), "training, smoothed" if smooth else "training"))

@@ -180,7 +180,7 @@ def _confusion(nets: Nets, folder: Path, notes: list[str]) -> Confusion | None:
     try:
         counts, names = _counted(nets.tests[0], path)
     except (NetdefError, OSError) as error:
-        notes.append(f"no confusion matrix: {error}")
+        notes.append(f"no confusion matrix: {str(error).partition(';')[0]}")
         return None
     return Confusion(tuple(names), counts, path.name)
 

@@ -121,8 +121,9 @@ def percents(axis: Any, values: Sequence[float]) -> None:
 
 
 def legend_below(figure: Any, handles: Sequence[Any], labels: Sequence[str]) -> None:
-    """A legend under all axes, where it covers no curve."""
+    """A legend under all axes, where it covers no curve; the figure grows by its rows."""
     longest = max((len(label) for label in labels), default=1)
-    width = figure.get_size_inches()[0]
+    width, height = figure.get_size_inches()
     columns = max(1, min(len(labels), int(width * 11 / (longest + 8))))
+    figure.set_size_inches(width, height + 0.19 * -(-len(labels) // columns))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -90,7 +91,7 @@ def _cards(facts: Facts) -> str:
     shown += [("images an iteration", f"{int(told['batch']):,}")] if "batch" in told else []
     shown += [("seed", str(told["seed"]))] if "seed" in told else []
     speed = [v for row in facts.history.of("train") if isinstance(v := row.get("images_per_s"), (int, float))]
-    shown += [("images/s, at best", f"{max(speed):,.0f}")] if speed else []
+    shown += [("images/s", f"{statistics.median(speed):,.0f}")] if speed else []
     return (
         '<div class="cards">'
         + "".join(f"<div><b>{escape(v)}</b><span>{escape(k)}</span></div>" for k, v in shown)

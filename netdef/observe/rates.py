@@ -16,7 +16,7 @@ def rates(
     points: Sequence[tuple[float, float]], suggestion: float | None, diverged: float | None, title: str = ""
 ) -> Any:
     """A figure of (rate, loss) of each iteration.  NetdefError where matplotlib is missing."""
-    figure = new_figure(7.2, 4.2)
+    figure = new_figure(7.2, 3.8)
     xs, losses = [rate for rate, _ in points], [loss if math.isfinite(loss) else math.nan for _, loss in points]
     means = smoothed(losses, WEIGHT)
     with drawing():

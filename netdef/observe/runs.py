@@ -77,7 +77,7 @@ def read_run(path: str | Path) -> History:
         raise NetdefError(f"there is no run {given}; name the folder that `netdef train` wrote.")
     if not file.exists():
         inside = sorted(p.parent.name for p in given.glob(f"*/{METRICS}"))
-        meant = f" It holds runs, though: {', '.join(inside[:5])}{' ...' if len(inside) > 5 else ''}." if inside else ""
+        meant = f" It holds runs, though: {', '.join(inside[:3])}{' ...' if len(inside) > 3 else ''}." if inside else ""
         raise NetdefError(f"{given} is no run: it has no {METRICS}.{meant}")
     rows, damaged = _records(file.read_text(encoding="utf-8", errors="replace").splitlines())
     if not rows:

@@ -67,7 +67,7 @@ def swept(sweep: Swept, title: str = "") -> Any:
         groups.setdefault(", ".join(_words(row, others)) or "all runs", []).append(row)
     palette = dict(zip(groups, colours(len(groups)), strict=True))
     curves = bool(sweep.histories) and not score.is_reached
-    figure = new_figure(10.8 if curves else 7.2, 4.4 + 0.12 * len(groups))
+    figure = new_figure(10.8 if curves else 7.2, 4.0)
     with drawing():
         axes = figure.subplots(1, 2 if curves else 1, squeeze=False)[0]
         never = _compare(axes[0], groups, across, score, palette)

@@ -55,6 +55,17 @@ def test_several_runs_have_a_colour_each(a_run):
     assert len({str(line.get_color()) for line in many.axes[0].lines}) == 12
 
 
+def test_many_runs_leave_the_curves_their_room(a_run):
+    runs = read_runs([a_run(f"a-run-with-a-rather-long-name-{i}", displays=2) for i in range(33)])
+    one, many = curves(runs[:1]), curves(runs)
+    assert labels(many)[29:31] == ["a-run-with-a-rather-long-name-29", "and 3 more"]
+    heights = []
+    for figure in (one, many):
+        written(figure, "png")
+        heights.append(figure.axes[0].get_position().height * figure.get_size_inches()[1])
+    assert heights[1] > 0.8 * heights[0]
+
+
 def test_runs_with_different_numbers_share_a_picture(a_run, tmp_path):
     (tmp_path / "other").mkdir()
     rows = [{"iteration": i, "phase": "train", "loss": 1.0, "kl": 2.0} for i in range(3)]
