@@ -32,6 +32,8 @@ from .solver import (
     layer_type_list,
 )
 
+__version__ = "1.0.0"  # of the pycaffe whose names these are
+
 __all__ = [
     "TEST",
     "TRAIN",

@@ -138,7 +138,7 @@ class Named(OrderedDict):
 def unknown(name: Any, what: str, names: list[str]) -> Unknown:
     """The error for a name of a layer or blob that the net does not have."""
     close = nearest(str(name), names, 1)
-    meant = f" Did you mean `{close[0]}`?" if close else f" It has {', '.join(names[:12])}."
+    meant = f" Did you mean `{close[0]}`?" if close else f" It has {', '.join(names[:12]) or 'none'}."
     return Unknown(f"the net has no {what} `{name}`.{meant}")
 
 

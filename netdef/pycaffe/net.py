@@ -284,6 +284,13 @@ class Net:
         return tuple({o: None for n in nodes for o, trained in zip(n.owners, n.trained, strict=True) if trained}.keys())
 
     def _values(self) -> dict[Owner, Any]:
+        for owner, weight in owned(self._net):
+            given = self._weights[owner].shape
+            if given != weight.shape:
+                raise NetdefError(
+                    f"parameter {owner.index} of layer `{owner.layer}` was made {show(given)}, and the layer needs "
+                    f"{show(weight.shape)}"
+                )
         return {owner: blob._data.value() for owner, blob in self._weights.items()}
 
     def _taken(self, part: range) -> dict[str, Any]:

@@ -243,6 +243,13 @@ def test_a_shape_that_does_not_work():
         net.forward()
 
 
+def test_a_parameter_of_another_shape():
+    net = caffe.Net(NET, caffe.TEST)
+    net.params["ip"][0].reshape(3, 3)
+    with pytest.raises(netdef.NetdefError, match="parameter 0 of layer `ip` was made 3x3, and the layer needs 2x3"):
+        net.forward()
+
+
 def test_missing_names_are_missing_keys_too(shared):
     assert "cnv" not in shared.blobs and shared.blobs.get("cnv") is None
     with pytest.raises(KeyError):
