@@ -74,9 +74,9 @@ def _evaluated(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any]) -> l
             branch = equation.params["branches"][given[0]]
             made = _evaluated(branch.jaxpr, branch.consts, given[1:])
         elif name == "pad" and not any(interior for _, _, interior in equation.params["padding_config"]):
-            made = [_padded(*given, equation.params["padding_config"])]
+            made = [_padded(equation, *given)]
         elif name == "conv_general_dilated":
-            made = [_outputs_first(*given, equation)]
+            made = [_outputs_first(equation, *given)]
         elif name in _INLINED:
             inner = equation.params[_INLINED[name]]
             made = _evaluated(inner.jaxpr, inner.consts, given)
@@ -87,23 +87,19 @@ def _evaluated(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any]) -> l
     return [read(v) for v in jaxpr.outvars]
 
 
-def _padded(x: Any, value: Any, edges: Sequence[tuple[int, int, int]]) -> Any:
+def _padded(pad: Any, x: Any, value: Any) -> Any:
     """lax.pad by joining: jax2onnx pads only where all of the shape is known."""
-    for axis, (before, after, _) in enumerate(edges):
-        x = (
-            lax.slice_in_dim(x, max(0, -before), x.shape[axis] - max(0, -after), axis=axis)
-            if min(before, after) < 0
-            else x
-        )
-        edge = lambda n, x=x, axis=axis: (
-            [lax.broadcast(value, (*x.shape[:axis], n, *x.shape[axis + 1 :]))] if n > 0 else []
-        )
-        parts = [*edge(before), x, *edge(after)]
-        x = lax.concatenate(parts, axis) if len(parts) > 1 else x
+    for axis, (before, after, _) in enumerate(pad.params["padding_config"]):
+        if min(before, after) < 0:
+            x = lax.slice_in_dim(x, max(0, -before), x.shape[axis] - max(0, -after), axis=axis)
+        shapes = [(*x.shape[:axis], n, *x.shape[axis + 1 :]) for n in (before, after)]
+        edges = [[lax.broadcast(value, shape)] if shape[axis] > 0 else [] for shape in shapes]
+        if any(edges):
+            x = lax.concatenate([*edges[0], x, *edges[1]], axis)
     return x
 
 
-def _outputs_first(x: Any, w: Any, convolution: Any) -> Any:
+def _outputs_first(convolution: Any, x: Any, w: Any) -> Any:
     """A convolution whose filters are (out, in, kernel...), as jax2onnx wants them; transposes have in and out
     exchanged."""
     numbers = convolution.params["dimension_numbers"]
