@@ -142,3 +142,26 @@ def test_a_folder_of_faces(folder: Path):
 def test_links_lead_somewhere():
     for path in re.findall(r"`((?:examples|runs|lists)/[\w./]+)`", README):
         assert path.startswith(("runs", "lists")) or (ROOT / path).exists(), path
+
+
+def test_the_templates_in_the_text_make_a_net(folder: Path):
+    (folder / "stages.net").write_text(blocks("protobuf")[1])
+    run("netdef check stages.net --strict", folder)
+    assert netdef.load(folder / "stages.net").blobs["b_3"].shape == (8, 32, 8, 8)
+    assert netdef.load(folder / "stages.net", set={"width": 32}).blobs["b_3"].shape == (8, 64, 8, 8)
+
+
+def test_resnet_152_is_as_short_as_it_says():
+    lines = int(re.search(r"ResNet-152 is (\d+) lines", README)[1])
+    assert len((ROOT / "examples" / "resnet152.net").read_text().splitlines()) == lines
+
+
+def test_lines_for_neovim_are_those_for_editors():
+    (lines,) = [body for body in blocks("text") if body.startswith("vim.")]
+    assert lines in (ROOT / "grammar" / "editors" / "README.md").read_text()
+
+
+def test_hooks_are_those_of_the_file_for_pre_commit():
+    offered = re.findall(r"^- id: (\S+)$", (ROOT / ".pre-commit-hooks.yaml").read_text(), re.M)
+    (lines,) = [body for body in blocks("text") if body.startswith("repos:")]
+    assert re.findall(r"id: ([\w-]+)", lines) == offered
