@@ -7,7 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from netdef.language import evaluate, expand, expander, imports, language_codes, printer, render
+from netdef.language import (
+    diagnostics,
+    evaluate,
+    expand,
+    expander,
+    imports,
+    language_codes,
+    parser,
+    printer,
+    render,
+    source,
+)
 from netdef.language.diagnostics import Code, Report
 from netdef.language.parser import parse
 from netdef.language.source import Source
@@ -55,3 +66,6 @@ def test_limits_are_those_of_the_code():
     for number in (evaluate.MOST_FIELDS, evaluate.MOST_STEPS, evaluate.LONGEST, imports.MOST_FILES, expander.DEEPEST):
         assert f" {number} " in limits.replace("\n", " ")
     assert evaluate.LARGEST == 2**64 and "2 ** 64" in limits
+    assert f"a file {source.LARGEST >> 20} MB" in limits
+    for number in (parser.MOST_FAULTS, expander.MOST_FAULTS, diagnostics.MOST_ERRORS):
+        assert f" {number} of its " in limits.replace("\n", " ")
