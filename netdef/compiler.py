@@ -23,7 +23,7 @@ from .language.syntax import Message, Scalar
 from .layer import Locate, Phase
 from .passes.checks import check
 from .passes.connect import connect
-from .passes.decode import NetParameter, Program, decode_program
+from .passes.decode import NetParameter, Program, decode_program, report_unknown
 from .passes.gradients import mark_gradients, mark_overwritten
 from .passes.select import State, check_rules, select
 from .passes.shapes import infer
@@ -88,7 +88,9 @@ def back(parsed: Parsed, state: State, shapes: Mapping[str, Shape] | None = None
     program, report = parsed.program, parsed.report
     state = _with_own_state(state, program.net)
     check_rules(program.layers, report)
-    connected = connect(select(program.layers, state), report)
+    chosen = select(program.layers, state)
+    report_unknown(program.layers, chosen, report)
+    connected = connect(chosen, report)
     nodes, inferred = infer(connected.nodes, locator(parsed.folder), report, shapes)
     nodes = mark_gradients(nodes, state.phase, connected.outputs, program.net.force_backward)
     if not report.has_errors:

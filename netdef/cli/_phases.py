@@ -50,6 +50,8 @@ def load_phases(path: str, args: argparse.Namespace, settings: dict[str, Any]) -
         raise UsageError(str(error)) from error
     meant = [(net, alone) for net, alone in made if _has_inputs(net)] or made
     found = [d for _, alone in meant for d in alone.report.diagnostics]
+    errors = {d.span for d in found if d.severity == "error"}  # an error in one phase may be a warning in the other
+    found = [d for d in found if d.severity == "error" or d.code != "unknown-type-elsewhere" or d.span not in errors]
     report.diagnostics = list(dict.fromkeys([*report.diagnostics, *found]))  # what both phases have is said once
     return Phases(tuple(net for net, _ in meant), report.in_order())
 

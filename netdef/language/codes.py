@@ -89,6 +89,17 @@ UNKNOWN_LAYER_TYPE = Code(
     'layer { name: "c" type: "Convolutional" bottom: "x" top: "c" }\n',
     'layer { name: "c" type: "Convolution" bottom: "x" top: "c" convolution_param { num_output: 8 kernel_size: 3 } }\n',
 )
+UNKNOWN_TYPE_ELSEWHERE = Code(
+    "unknown-type-elsewhere",
+    "warning",
+    "Unknown layer type in another net of the file",
+    "No layer type has this name, and the layer is not in the net that is built: its rules leave it out of this phase, "
+    "level and stage.  Caffe looks at the types of the net's own layers alone, so this one is built; the other is not.",
+    'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }\n'
+    'layer { name: "s" type: "Spy" bottom: "x" top: "s" include { stage: "debug" } }\n',
+    'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }\n'
+    'layer { name: "s" type: "TanH" bottom: "x" top: "s" include { stage: "debug" } }\n',
+)
 UNKNOWN_FILLER = Code(
     "unknown-filler",
     "error",

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..language import codes
 from ..language.diagnostics import Report
+from ..language.source import Span
 from ..language.spelling import nearest
 from ..language.syntax import Field, Message, Scalar
 from ..layer import LAYERS, Layer
@@ -40,11 +41,21 @@ class NetParameter(Block):
     default_forward_type: str | None = param("Precision of the NVIDIA fork.", default=None, inert=True)
 
 
+@dataclass(frozen=True)
+class Fault:
+    """What is to be said of a layer type that nobody knows."""
+
+    place: Span
+    detail: str
+    hint: str | None
+
+
 class UnknownLayer(Layer):
     """Stands in for a layer whose type nobody knows; its tops have unknown shapes."""
 
     n_bottoms = (0, None)
     n_tops = (0, None)
+    fault: Fault | None = None  # of an instance: what `report_unknown` says of its type
 
     def infer(self, *bottoms: Shape) -> Any:
         return [None for _ in self.top]
@@ -129,10 +140,28 @@ def decode_layer(field: Field, report: Report) -> Layer:
         for extra in own_rest:
             unknown_field(extra, [spec.name for spec in own.values()], cls.tolerated(), report)
     layer = build(cls, values, spans, field.span)
-    layer.__dict__["faulty"] = report.errors_met > errors
-    if unknown and type_field is not None and isinstance(type_field.value, Scalar):
-        layer.__dict__["type"] = str(type_field.value.value)
+    layer.__dict__["faulty"] = unknown or report.errors_met > errors
+    if unknown and type_field and isinstance(type_field.value, Scalar) and type_field.value.kind == "string":
+        layer.__dict__["type"] = name = str(type_field.value.value)
+        layer.__dict__["fault"] = _unknown_type(name, type_field.value.span)
     return layer
+
+
+def _unknown_type(name: str, place: Span) -> Fault:
+    close = nearest(name, LAYERS.names())
+    meant = f" Did you mean {' or '.join(close)}?" if close else " `netdef explain` lists all that there are."
+    return Fault(place, f'there is no layer type "{name}".{meant}', f'"{close[0]}"' if close else None)
+
+
+def report_unknown(layers: Iterable[Layer], chosen: Iterable[Layer], report: Report) -> None:
+    """Layer types that nobody knows: an error in the net that is built, a warning elsewhere in the file.
+
+    Caffe makes the layers of the net alone, and never looks at the type of another."""
+    here = {id(layer) for layer in chosen}
+    for layer in layers:
+        if isinstance(layer, UnknownLayer) and layer.fault is not None:
+            code = codes.UNKNOWN_LAYER_TYPE if id(layer) in here else codes.UNKNOWN_TYPE_ELSEWHERE
+            report.add(code, layer.fault.place, layer.fault.detail, hint=layer.fault.hint)
 
 
 @cache
@@ -162,19 +191,7 @@ def _class_of(field: Field, message: Message, report: Report) -> type[Layer]:
         detail = f"`type` takes a string in quotes, and {written} is none."
         report.add(codes.WRONG_TYPE, given.value.span, detail, hint=f'"{written}"')
         return UnknownLayer
-    name = str(given.value.value)
-    cls = LAYERS.get(name)
-    if cls is not None:
-        return cls
-    close = nearest(name, LAYERS.names())
-    meant = f" Did you mean {' or '.join(close)}?" if close else " `netdef explain` lists all that there are."
-    report.add(
-        codes.UNKNOWN_LAYER_TYPE,
-        given.value.span,
-        f'there is no layer type "{name}".{meant}',
-        hint=f'"{close[0]}"' if close else None,
-    )
-    return UnknownLayer
+    return LAYERS.get(str(given.value.value)) or UnknownLayer
 
 
 def _known(name: str) -> bool:

@@ -177,3 +177,15 @@ def test_what_cannot_be_known_stays_unknown(tmp_path) -> None:
     assert [d.code for d in net.diagnostics] == ["unavailable"]
     with pytest.raises(netdef.NetdefError, match="nowhere"):
         netdef.compile(net)
+
+
+def test_a_type_that_nobody_knows_is_a_fault_of_its_own_net_alone():
+    text = """layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }
+              layer { name: "y" type: "TanH" bottom: "x" top: "y" }
+              layer { name: "m" type: "MemoryLoss" bottom: "y" top: "m" include { phase: TRAIN } }"""
+    net = netdef.load(text, phase="TEST")
+    assert net.outputs == ("y",)
+    assert [(d.severity, d.code) for d in net.diagnostics] == [("warning", "unknown-type-elsewhere")]
+    with pytest.raises(netdef.CompileError) as caught:
+        netdef.load(text, phase="TRAIN")
+    assert [d.code for d in caught.value.diagnostics] == ["unknown-layer-type"]
