@@ -88,7 +88,8 @@ def _program(args: argparse.Namespace, names: list[str]) -> int:
     model = deployed_model(net, args)
     export = export_onnx if args.output.endswith(".onnx") else export_stablehlo
     export(model, args.output, any_batch=args.batch is None)
-    return _say([f"{args.output} takes {_taken(model.net, args.batch is None)}"])
+    print(f"{args.output} takes {_taken(model.net, args.batch is None)}")
+    return 0
 
 
 def _taken(net: Any, any_batch: bool) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 
 from . import UsageError
-from ._deployed import add_deployed, deployed_model, say
+from ._deployed import add_deployed, deployed_model
 from ._options import add_net, net_file
 
 HELP = "write a net as Flax source that runs without netdef"
@@ -40,5 +40,5 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{args.to}: the source of a model ends in .py")
     path = net_file(args)
     weights = eject(deployed_model(path, args), args.to)
-    say(f"the source is in {args.to}, its weights in {weights}")
+    print(f"the source is in {args.to}, its weights in {weights}")
     return 0

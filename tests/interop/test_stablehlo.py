@@ -85,7 +85,7 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture):
     inputs = inputs_of(model.net, 2)
     for words in ([str(net), "--weights", str(weights)], [str(weights), "--net", str(net)]):
         assert main(["convert", *words, "-o", str(to)]) == 0
-        assert "takes data (n, 4, 9, 8)" in capsys.readouterr().err
+        assert capsys.readouterr().out == f"{to} takes data (n, 4, 9, 8)\n"
         got = export.deserialize(bytearray(to.read_bytes())).call(inputs)
         np.testing.assert_allclose(got["y"], model(**inputs)["y"], rtol=1e-4, atol=1e-4)
     assert main(["convert", str(net), "--weights", str(weights), "--batch", "2", "-o", str(to)]) == 0
