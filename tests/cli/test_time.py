@@ -105,6 +105,34 @@ def test_the_command(netdef, tmp_path):
     assert done.code == 0 and "phase TEST, batch 5" in done.out and "GFLOP/s" in done.out
 
 
+ABSENT = """
+layer { name: "d" type: "HDF5Data" top: "data" top: "label" hdf5_data_param { source: "no.txt" batch_size: 2 } }
+layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 3 } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
+"""
+
+
+def test_shapes_of_data_that_is_not_here(netdef, tmp_path):
+    absent, deploy = tmp_path / "absent.net", tmp_path / "deploy.net"
+    absent.write_text(ABSENT)
+    deploy.write_text(DEPLOY)
+    done = netdef("time", absent, "--shape", "data=6,4", "--iterations", 1, "--json")
+    assert done.code == 0 and done.err == "", done.err
+    found = json.loads(done.out)
+    assert found["batch"] == 6 and [p["name"] for p in found["passes"]] == ["forward", "forward+backward"]
+    assert found["layers"][1]["output"] == [6, 3]
+    done = netdef("time", deploy, "--batch", 3, "--iterations", 1, "--json")
+    assert json.loads(done.out)["layers"][2]["output"] == [3, 3]
+    for words, told in (
+        ((absent,), "the shape of `data` is"),
+        ((absent, "--shape", "dat=1,2"), "the net has no input `dat`; it has data, label"),
+        ((absent, "--shape", "data"), "--shape takes BLOB=DIMS"),
+        ((absent, "--shape", "data=6,4", "--shape", "label=5"), "6"),
+    ):
+        done = netdef("time", *words)
+        assert done.code == 2 and told in done.err, (words, done.err)
+
+
 def test_what_cannot_be_timed(netdef, good, bad, tmp_path):
     unknown = tmp_path / "data.net"
     unknown.write_text(
@@ -116,7 +144,8 @@ def test_what_cannot_be_timed(netdef, good, bad, tmp_path):
         (("time", bad), 2, "num_outputs"),
         (("time", good, "--iterations", 0), 2, "a whole number of iterations"),
         (("time", good, "--warm-up", 0), 2, "--warm-up takes at least 1"),
-        (("time", unknown), 1, "the shape of `x` is"),
+        (("time", unknown), 2, "give it, as in --shape x="),
+        (("time", good, "--batch", 3), 2, "nothing is fed to this net"),
     ):
         done = netdef(*words)
         assert done.code == code and told in done.err, (words, done.err)
