@@ -7,6 +7,7 @@ from ...language import codes
 from ...language.diagnostics import Related, Report
 
 MOST_COMPARED = 50  # blobs that nobody takes are held against all others; of more, nobody can have misspelt each
+MOST_PAIRS = 200_000  # of names in all, for nets of very many blobs
 
 
 def unused_tops(net: Net, report: Report) -> None:
@@ -42,7 +43,7 @@ def _misspelt(net: Net) -> dict[Value, Value]:
     """Blobs that nobody takes, and the other blob whose name is almost theirs."""
     outputs = set(net.outputs)
     unused = [top for node in net.layers for top in node.tops if top.name in outputs]
-    found = ((top, almost(net, top)) for top in unused[:MOST_COMPARED])
+    found = ((top, almost(net, top)) for top in unused[: min(MOST_COMPARED, MOST_PAIRS // (len(net.makers) + 1))])
     return {top: other for top, other in found if other}
 
 
