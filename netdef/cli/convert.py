@@ -99,9 +99,13 @@ def _taken(net: Any, any_batch: bool) -> str:
 
 
 def _net(args: argparse.Namespace) -> int:
-    if (args.output or "").endswith(WEIGHTS):
+    if args.output and args.output.endswith(WEIGHTS):
         raise UsageError(
             f"{args.file} is a net; to write {args.output}, name the weights: netdef convert WEIGHTS --net"
+        )
+    if args.output and not args.output.endswith(NETS):
+        raise UsageError(
+            f"{args.output}: a net becomes {' or '.join(NETS)}, or with its weights {' or '.join(PROGRAMS)}"
         )
     from ..interop.modern import modernised
     from ..language.source import Source

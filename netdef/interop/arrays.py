@@ -135,6 +135,8 @@ def read_safetensors(path: Path) -> list[Entry]:
 
 
 def _tensor(path: Path, key: str) -> np.ndarray:
+    import ml_dtypes  # noqa: F401  from it numpy knows bfloat16
+
     try:
         with _safetensors(path).safe_open(path, framework="numpy") as file:
             return np.asarray(file.get_tensor(key), np.float32)

@@ -25,6 +25,7 @@ from .stored import Entry, Stored, existing_file, foreign, whole
 
 Paths = str | Path | Sequence[str | Path]
 ENDINGS = (".caffemodel", ".caffemodel.h5", ".npz", ".safetensors", ".orbax")
+ALL = ("float32", "float16", "bfloat16")
 SHOWN = 5  # names in a message
 
 
@@ -262,9 +263,11 @@ def write_weights(path: str | Path, entries: list[Entry], net: Net | None = None
 
 def _numbers(path: Path, ending: str, dtype: str) -> Any:
     allowed = {".caffemodel": ("float32", "float16"), ".caffemodel.h5": ("float32",), ".npz": ("float32", "float16")}
-    choices = allowed.get(ending, ("float32", "float16", "bfloat16"))
+    choices = allowed.get(ending, ALL)
     if dtype not in choices:
-        raise NetdefError(f"{path}: {ending} holds {' or '.join(choices)}, not {dtype}")
+        others = [e for e in ENDINGS if dtype in allowed.get(e, ALL)]
+        remedy = f"; {' and '.join(others)} can" if others else ""
+        raise NetdefError(f"{path}: {ending} holds {' or '.join(choices)}, not {dtype}{remedy}")
     if dtype != "bfloat16":
         return np.dtype(dtype)
     import ml_dtypes

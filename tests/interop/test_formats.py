@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import h5py
 import numpy as np
 import pytest
@@ -64,6 +67,20 @@ def test_fewer_bits(ending, dtype, limit, small, tmp_path):
     for layer, arrays in read_weights(path).items():
         for got, wanted in zip(arrays, small.get_weights()[layer], strict=True):
             assert got.dtype == np.float32 and 0 < np.abs(got - wanted).max() <= limit * np.abs(wanted).max()
+
+
+def test_bfloat16_is_read_where_nothing_has_imported_jax(small, tmp_path):
+    save_weights(small, tmp_path / "w.safetensors", "bfloat16")
+    code = "import sys; from netdef.interop import read_weights; print(len(read_weights(sys.argv[1])), 'jax' in sys.modules)"
+    command = [sys.executable, "-c", code, str(tmp_path / "w.safetensors")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("5 False\n", "")
+
+
+def test_numbers_that_a_format_does_not_hold(small, tmp_path):
+    for ending in ("npz", "caffemodel", "caffemodel.h5"):
+        with pytest.raises(netdef.NetdefError, match=r"not bfloat16; \.safetensors and \.orbax can$"):
+            save_weights(small, tmp_path / f"w.{ending}", "bfloat16")
 
 
 def test_a_later_file_wins_and_both_are_used(small, tmp_path):

@@ -104,6 +104,11 @@ def test_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture):
         ([str(net), "--weights", str(weights), "-o", to], 1, "no layer of this file is in the net"),
         ([str(net), "-o", str(net / "x.stablehlo")], 1, "cannot be written"),
         ([str(net), "-o", str(tmp_path / "w.npz")], 2, "is a net; to write"),
+        (
+            [str(net), "-o", "net.onx"],
+            2,
+            "net.onx: a net becomes .prototxt or .net or .pt, or with its weights .onnx or",
+        ),
         ([str(fixed), "-o", to], 1, "cannot be exported for batches of any size"),
         ([str(tmp_path / "none.net"), "-o", to], 2, "there is no file or folder"),
     ]:
