@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from .draw import FAMILIES, family
 from .graph import Net, Node, Owner
 from .shape import Shape, count, known, show
 
@@ -28,6 +29,7 @@ class Row:
     parameters: int | None
     multiply_adds: int | None
     activations: int | None  # bytes of the blobs that it makes; 0 in place
+    family: str = "other"  # one of draw.FAMILIES
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,17 @@ class Summary:
         }
 
     def __str__(self) -> str:
+        return self.table()
+
+    def table(self, color: bool = False) -> str:
+        """The table as text; with colour, types stand on that of their family, as `netdef draw` has it."""
         head = ("layer", "type", "output", "parameters", "multiply-adds", "memory")
         body = [_cells(row) for row in self.rows]
         widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
         lines = [f"net {self.net or '(no name)'}, phase {self.phase}", "", _line(head, widths)]
-        lines += [_line(cells, widths) for cells in body]
+        lines += [
+            _line(cells, widths, row.family if color else None) for cells, row in zip(body, self.rows, strict=True)
+        ]
         return "\n".join([*lines, "", *self._totals()])
 
     def _totals(self) -> list[str]:
@@ -129,6 +137,7 @@ def _row(net: Net, node: Node, made: set[str]) -> Row:
         own,
         _multiply_adds(node, bottoms, tops),
         None if memory is None else BYTES * memory,
+        family(node.layer),
     )
 
 
@@ -151,6 +160,7 @@ def _row_dict(row: Row) -> dict[str, Any]:
     return {
         "name": row.name,
         "type": row.type,
+        "family": row.family,
         "bottoms": list(row.bottoms),
         "tops": [{"name": name, "shape": dims(shape)} for name, shape in row.tops],
         "weights": [dims(shape) for shape in row.weights],
@@ -167,7 +177,11 @@ def _cells(row: Row) -> tuple[str, ...]:
     return row.name, row.type, shapes, number(row.parameters), number(row.multiply_adds), memory
 
 
-def _line(cells: tuple[str, ...], widths: list[int]) -> str:
-    """Words to the left, numbers to the right."""
+def _line(cells: tuple[str, ...], widths: list[int], of: str | None = None) -> str:
+    """Words to the left, numbers to the right; the type in the colour of its family, if that is given."""
     placed = [f"{c:<{w}}" if i < 3 else f"{c:>{w}}" for i, (c, w) in enumerate(zip(cells, widths, strict=True))]
+    if of is not None:
+        red, green, blue = bytes.fromhex(FAMILIES[of][0].lstrip("#"))
+        word, blanks = cells[1], placed[1][len(cells[1]) :]
+        placed[1] = f"\x1b[30;48;2;{red};{green};{blue}m{word}\x1b[0m{blanks}"
     return "  ".join(placed).rstrip()

@@ -1,7 +1,7 @@
 """Show what a net is made of: layers, shapes, parameters, multiply-adds and memory, for training and for testing.
 
 Multiply-adds and memory are those of one batch in a forward pass; memory counts float32 blobs, one that is changed in
-place once.  jax is not loaded.
+place once.  On a terminal types have the colours of their families, as in pictures.  jax is not loaded.
 
   netdef summary model.net
   netdef summary model.net --phase TEST --json
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps([summary.as_dict() for summary in summaries], indent=2))
         return 0
     same = len(summaries) > 1 and all(summary.rows == summaries[0].rows for summary in summaries)
-    print("\n\n".join(str(summary) for summary in (summaries[:1] if same else summaries)))
+    print("\n\n".join(summary.table(colored(sys.stdout)) for summary in (summaries[:1] if same else summaries)))
     if same:
         print("phase TEST is the same")
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from netdef.summary import size
 
@@ -88,3 +89,14 @@ def test_size():
         "1.5 MiB",
         "3.0 GiB",
     ]
+
+
+def test_types_have_the_colours_of_pictures(netdef, good, monkeypatch):
+    plain = netdef("summary", good).out
+    layers = json.loads(netdef("summary", good, "--json").out)[0]["layers"]
+    assert {layer["type"]: layer["family"] for layer in layers}.items() >= {("InnerProduct", "product")}
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    shown = netdef("summary", good).out
+    assert "\x1b[30;48;2;178;223;138mInnerProduct\x1b[0m" in shown  # #b2df8a, as in `netdef draw`
+    assert re.sub(r"\x1b\[[\d;]*m", "", shown) == plain
