@@ -7,7 +7,8 @@ iteration.
 FLOP and bytes of a layer are XLA's cost analysis of the layer lowered alone, under the name of its scope; backward is
 what forward and backward take together, less forward.  Bytes are those before fusion, an upper bound.  XLA counts the
 body of a loop once: a layer that is a loop on the CPU alone is counted in its other form, and one that is a loop
-everywhere (LSTM, RNN) by its own multiply-adds.
+everywhere (LSTM, RNN) by its own multiply-adds.  A layer's time alone is longer than its share of the whole, where XLA
+joins layers; it says where to look.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from .train.step import make_single, make_step
 
 MOST = 50  # iterations of a pass, as in Caffe
 LEAST = 5
+ALONE = 10  # iterations of a layer alone
 SECONDS = 10.0  # that a pass may take, if nobody says how many iterations
 OTHER = ("cuda",)  # a platform whose programs have no loops of the CPU's
 
@@ -68,13 +70,16 @@ class Pass:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one layer takes by XLA's analysis, forward and backward; `own_count` where that cannot see it."""
+    """What one layer takes by XLA's analysis, forward and backward (`own_count` where that cannot see it), and its time
+    alone, if that was measured."""
 
     forward_flop: float = 0.0
     backward_flop: float = 0.0
     forward_bytes: float = 0.0
     backward_bytes: float = 0.0
     own_count: bool = False
+    forward_s: float | None = None  # measured alone
+    backward_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -119,26 +124,31 @@ class Timing:
         lines.append(
             "memory: by XLA's plan" + (f"; in use at most: {size(self.device_peak)}" if self.device_peak else "")
         )
-        lines += ["", *table(_LAYER_HEAD, [*map(_layer_cells, self.layers), self._total()], 3)]
+        timed = any(x.cost.forward_s is not None for x in self.layers)
+        head, width = (_LAYER_HEAD, None) if timed else (_LAYER_HEAD[:_UNTIMED], _UNTIMED)
+        rows = [*map(_layer_cells, self.layers), self._total()]
+        lines += ["", *table(head, [row[:width] for row in rows], 3)]
         if any(x.cost.own_count for x in self.layers):
             lines += ["", "* a loop, whose body XLA counts once: by the layer's own multiply-adds"]
         return "\n".join(lines)
 
     def _total(self) -> tuple[str, ...]:
         sums = [sum(getattr(x.cost, name) for x in self.layers) for name in _NUMBERS]
-        return ("in all", "", "", *_numbers(sums[:2]), *(size(int(n)) for n in sums[2:]))
+        alone = [sum(getattr(x.cost, name) or 0.0 for x in self.layers) for name in ("forward_s", "backward_s")]
+        return ("in all", "", "", *_numbers(sums[:2]), *(size(int(n)) for n in sums[2:]), *map(_ms, alone))
 
 
-def measure(net: Net, iterations: int | None = None, warm_up: int = 3) -> Timing:
+def measure(net: Net, iterations: int | None = None, warm_up: int = 3, layers: bool = False) -> Timing:
     """Time a net's forward pass; forward and backward where it has a loss; and a whole step where it has a solver.
 
-    `iterations` of each pass (None: 50, or what ten seconds allow, at least 5).  NetdefError for a net whose shapes are
+    `iterations` of each pass (None: 50, or what ten seconds allow, at least 5); `layers`: time each layer alone too, in
+    at most as many.  NetdefError for a net whose shapes are
     not known.  Seconds are those of the device, waited for."""
     if net.solver is not None:
         net = frozen(net, net.solver.freeze)
         net = in_half(net, "bfloat16") if net.solver.precision is Precision.BF16 else net
     model = Model(net)
-    costs = layer_costs(net)
+    costs = layer_costs(net, (iterations or ALONE) if layers else 0)
     flops = [sum(getattr(c.cost, name) for c in costs) for name in _NUMBERS[:2]]
     batch = summarize(net).batch or 1
     run = lambda name, made, flop, images: _timed(name, made, iterations, warm_up, flop, images)
@@ -250,15 +260,16 @@ def _analysis(program: Any) -> Mapping[str, float]:
 # Layer by layer
 
 
-def layer_costs(net: Net) -> list[LayerCost]:
-    """What each layer takes forward and backward; layers that are alike are lowered once."""
+def layer_costs(net: Net, iterations: int = 0) -> list[LayerCost]:
+    """What each layer takes forward and backward, and if there are iterations its time alone; layers that are alike are
+    looked at once."""
     known: dict[str, Cost] = {}
     found = []
     for i, node in enumerate(net.layers):
         _refuse_unknown(net, node)
         alike = _likeness(net, node)
         if alike not in known:
-            known[alike] = Cost() if node.layer.is_input else _cost(net, i)
+            known[alike] = Cost() if node.layer.is_input else _cost(net, i, iterations)
         output = net.shapes.get(node.tops[0]) if node.tops else None
         found.append(LayerCost(node.name, node.type, output, known[alike]))
     return found
@@ -280,7 +291,7 @@ def _likeness(net: Net, node: Node) -> str:
     return repr((node.type, fields, shapes, same, node.trained, node.reached, node.frozen, node.precision))
 
 
-def _cost(net: Net, i: int) -> Cost:
+def _cost(net: Net, i: int, iterations: int) -> Cost:
     node, part = net.layers[i], range(i, i + 1)
     struct = lambda shape: jax.ShapeDtypeStruct(shape, jnp.float32)
     shapes = {owner: weight.shape for owner, weight in owned(net)}
@@ -300,16 +311,34 @@ def _cost(net: Net, i: int) -> Cost:
 
     given = (trained, reached, weights, blobs)
     f_flop, f_bytes, loops = _lowered(run, given)
+    seconds = _alone(run, given, iterations)
     if not trained and not reached:
-        total, total_bytes = f_flop, f_bytes
+        total, total_bytes, whole = f_flop, f_bytes, None
     else:
         total, total_bytes, more = _lowered(both, given)
-        loops = loops or more
+        loops, whole = loops or more, _alone(both, given, iterations)
     if loops:
         sizes: Any = [[net.shapes[v] for v in values] for values in (node.bottoms, node.tops)]
         f_flop = 2.0 * node.layer.multiply_adds(*sizes)
         total = f_flop * (1 + bool(trained) + bool(reached))
-    return Cost(f_flop, max(total - f_flop, 0.0), f_bytes, max(total_bytes - f_bytes, 0.0), loops)
+    backward_s = None if whole is None or seconds is None else max(whole - seconds, 0.0)
+    return Cost(f_flop, max(total - f_flop, 0.0), f_bytes, max(total_bytes - f_bytes, 0.0), loops, seconds, backward_s)
+
+
+def _alone(function: Callable[..., Any], given: tuple[Any, ...], iterations: int) -> float | None:
+    """The median of a program's time on random arrays, in seconds; None without iterations."""
+    if not iterations:
+        return None
+    rng = np.random.default_rng(0)
+    fill = lambda s: jnp.asarray(rng.normal(size=s.shape) if len(s.shape) > 1 else np.zeros(s.shape), s.dtype)
+    arrays = jax.tree.map(fill, given)
+    compiled = jax.jit(function).lower(*arrays).compile()
+    seconds = []
+    for _ in range(1 + iterations):
+        begin = time.perf_counter()
+        jax.block_until_ready(compiled(*arrays))
+        seconds.append(time.perf_counter() - begin)
+    return float(np.median(seconds[1:]))
 
 
 def _lowered(function: Callable[..., Any], given: tuple[Any, ...]) -> tuple[float, float, bool]:
@@ -332,7 +361,11 @@ def _lowered(function: Callable[..., Any], given: tuple[Any, ...]) -> tuple[floa
 
 _NUMBERS = ("forward_flop", "backward_flop", "forward_bytes", "backward_bytes")
 _PASS_HEAD = ("", "median", "fastest", "slowest", "middle", "images/s", "GFLOP", "GFLOP/s", "compiled in", "memory")
-_LAYER_HEAD = ("layer", "type", "output", "MFLOP forward", "backward", "bytes forward", "backward")
+_LAYER_HEAD = (
+    *("layer", "type", "output", "MFLOP forward", "backward", "bytes forward", "backward"),
+    *("ms alone forward", "backward"),
+)
+_UNTIMED = 7  # columns of it that need no measuring
 
 
 def _pass_cells(p: Pass) -> tuple[str, ...]:
@@ -351,7 +384,8 @@ def _ms(seconds: float) -> str:
 def _layer_cells(x: LayerCost) -> tuple[str, ...]:
     name = f"{x.name}*" if x.cost.own_count else x.name
     moved = [size(int(n)) if n else "" for n in (x.cost.forward_bytes, x.cost.backward_bytes)]
-    return name, x.type, show(x.output), *_numbers((x.cost.forward_flop, x.cost.backward_flop)), *moved
+    alone = ["" if s is None else _ms(s) for s in (x.cost.forward_s, x.cost.backward_s)]
+    return name, x.type, show(x.output), *_numbers((x.cost.forward_flop, x.cost.backward_flop)), *moved, *alone
 
 
 def _numbers(flops: Iterable[float]) -> list[str]:

@@ -3,7 +3,8 @@
 Each is compiled for itself and runs on random inputs, so that reading data is not measured; every iteration is waited
 for.  Shown are the median and the spread, images a second, the FLOP/s that were reached (by the counts below), the time
 to compile, and the memory that XLA plans for.  The table of layers is XLA's cost analysis of each layer lowered alone
-under its name: FLOP (two for a multiply-add) and the bytes that it touches before fusion.
+under its name: FLOP (two for a multiply-add) and the bytes that it touches before fusion; with --layers also the time
+that it takes alone, which is more than its share where XLA joins layers.
 A net with a loss is timed in phase TRAIN, one without in phase TEST.  The data need not be there: --shape says what it
 would be.
 
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of each pass (default: 50, or what ten seconds allow, at least 5)",
     )
     parser.add_argument("--warm-up", type=int, default=3, metavar="N", help="iterations before those (default 3)")
+    parser.add_argument("--layers", action="store_true", help="measure each layer alone as well")
     parser.add_argument("--batch", type=iterations, metavar="N", help="items in a batch of the net's inputs")
     parser.add_argument(
         "--shape", action="append", default=[], metavar="BLOB=DIMS", help="the shape of an input; may be given again"
@@ -70,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ..timing import measure
 
-    timing = measure(net, args.iterations, args.warm_up)
+    timing = measure(net, args.iterations, args.warm_up, args.layers)
     print(json.dumps(timing.as_dict(), indent=2) if args.json else timing)
     return 0
 

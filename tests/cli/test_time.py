@@ -101,8 +101,12 @@ def test_the_command(netdef, tmp_path):
     assert set(only) > set(Pass.__dataclass_fields__)
     assert [x["name"] for x in found["layers"]] == ["x", "ip", "prob"]
     assert found["layers"][1]["forward_flop"] >= 2 * 5 * 7 * 3 and found["layers"][1]["output"] == [5, 3]
-    done = netdef("time", path, "--iterations", 1)
+    assert found["layers"][1]["forward_s"] is None
+    done = netdef("time", path, "--iterations", 1, "--layers")
     assert done.code == 0 and "phase TEST, batch 5" in done.out and "GFLOP/s" in done.out
+    head, data, ip, prob, total = (line.split() for line in done.out.splitlines()[-5:])
+    assert head[-4:] == ["ms", "alone", "forward", "backward"] and total[:2] == ["in", "all"]
+    assert float(ip[-2]) > 0 and data == ["x", "Input", "5x7"]
 
 
 ABSENT = """
