@@ -157,6 +157,8 @@ TOO_DEEP = Code(
     "error",
     "Blocks are nested too deeply",
     "No net needs more than a few levels; files with more than a hundred are refused before they exhaust memory.",
+    "a { " * 101 + "} " * 101 + "\n",
+    "a { b { c { } } }\n",
 )
 EXPECTED_BLOCK = Code(
     "expected-block",
@@ -338,12 +340,16 @@ NOT_IMPORTED = Code(
     "warning",
     "A field in an imported file",
     "Of an imported file only its `let` and `template` are taken; its fields belong to that file alone.",
+    '# parts.net\nlet width: 64\nname: "Parts"\n\n# model.net\nimport "parts.net"\nnum_output: ${width}\n',
+    '# parts.net\nlet width: 64\n\n# model.net\nimport "parts.net"\nname: "Model"\nnum_output: ${width}\n',
 )
 UNKNOWN_SETTING = Code(
     "unknown-setting",
     "error",
     "Unknown setting",
     "`--set NAME=VALUE` changes a `let` of the file's top level, and `--set solver.FIELD=VALUE` a field of the solver.",
+    "# netdef check model.net --set widht=32\nlet width: 64\nnum_output: ${width}\n",
+    "# netdef check model.net --set width=32\nlet width: 64\nnum_output: ${width}\n",
 )
 TOO_MUCH = Code(
     "too-much",
