@@ -41,6 +41,7 @@ class Param:
     at_least: float | None = None
     at_most: float | None = None
     above: float | None = None
+    below: float | None = None
     unit: str = ""
     beside: bool = False
     inert: bool = False
@@ -54,7 +55,12 @@ class Param:
 
     def bounds(self) -> str:
         """The allowed range in words, empty where anything goes."""
-        words = [("at least", self.at_least), ("above", self.above), ("at most", self.at_most)]
+        words = [
+            ("at least", self.at_least),
+            ("above", self.above),
+            ("at most", self.at_most),
+            ("below", self.below),
+        ]
         return " and ".join(f"{word} {bound:g}" for word, bound in words if bound is not None)
 
     def allows(self, value: float) -> bool:
@@ -62,6 +68,7 @@ class Param:
             (self.at_least is not None and value < self.at_least)
             or (self.above is not None and value <= self.above)
             or (self.at_most is not None and value > self.at_most)
+            or (self.below is not None and value >= self.below)
         )
 
 

@@ -28,9 +28,7 @@ class MultiHeadAttention(Layer, type="MultiHeadAttention", block="attention_para
     head_dim: int | None = param("d, the length of a head; default: c / num_heads.", default=None, at_least=1)
     num_output: int | None = param("Length of the outputs; default: c, that of the query.", default=None, at_least=1)
     causal: bool = param("Whether place i looks at places up to i alone.", default=False)
-    dropout_ratio: float = param(
-        "Probability that a weight of the mean is dropped.", default=0.0, at_least=0, at_most=1
-    )
+    dropout_ratio: float = param("Probability that a weight of the mean is dropped.", default=0.0, at_least=0, below=1)
     bias_term: bool = param("Whether biases are there.", default=True)
     weight_filler: Filler = param("Filler of the matrices.", default=Xavier())
     bias_filler: Filler = param("Filler of the biases.", default=Constant())

@@ -46,7 +46,7 @@ class Dropout(Layer, type="Dropout", block="dropout_param"):
 
     keeps_sign = True
 
-    dropout_ratio: float = param("Probability that a value becomes 0.", default=0.5, at_least=0, at_most=1)
+    dropout_ratio: float = param("Probability that a value becomes 0.", default=0.5, at_least=0, below=1)
     scale_train: bool = param("Whether kept values grow in TRAIN, and not all values shrink in TEST.", default=True)
     sample_weights_test: bool = param("Whether values are dropped in phase TEST as well.", default=False)
     sqrt_scale: bool = param("Whether kept values grow by the square root of 1 / (1 - ratio) only.", default=False)
@@ -85,7 +85,7 @@ class AlphaDropout(Layer, type="AlphaDropout", block="dropout_param"):
     Source: Klambauer et al. 2017.  Differs: Caffe has no such layer.
     """
 
-    dropout_ratio: float = param("Probability that a value is dropped.", default=0.5, at_least=0, at_most=1)
+    dropout_ratio: float = param("Probability that a value is dropped.", default=0.5, at_least=0, below=1)
 
     examples = (
         Example(
