@@ -14,7 +14,7 @@ from typing import Any
 from ..language.diagnostics import NetdefError
 from ..language.spelling import nearest
 from .figure import GREY, colours, drawing, legend_below, new_figure, percents, plain_ticks
-from .runs import Curve, History, kind, smoothed
+from .runs import Curve, History, kind, number, smoothed
 
 MOST = 30  # runs that are named
 CROSS = "not-finite"
@@ -62,6 +62,9 @@ def curves(
     if not 0 <= smooth < 1:
         raise NetdefError(f"smoothing is the share of a run, from 0 to below 1, not {smooth:g}.")
     names = _asked(runs, metrics) if metrics else chosen(runs)
+    if not names:
+        there = ", ".join(dict.fromkeys(name for run in runs for name in run.names())) or "none at all"
+        raise NetdefError(f"{runs[0].folder}: no record has a loss, an accuracy or a rate to draw; numbers: {there}.")
     columns = [how for how in by if how == "iteration" or any(_timed(run) for run in runs)]
     if not columns:
         raise NetdefError(f"{runs[0].folder}: its records have no `seconds`, so it can only be drawn by iteration.")
@@ -220,9 +223,10 @@ def _legend(runs: Sequence[History], names: Sequence[str], smooth: float) -> tup
 
 
 def _timed(run: History) -> bool:
-    return any("seconds" in row for row in run.rows)
+    return any(math.isfinite(number(row["seconds"])) for row in run.rows if "seconds" in row)
 
 
 def _unit(runs: Sequence[History]) -> tuple[float, str]:
-    longest = max((float(row.get("seconds", 0)) for run in runs for row in run.rows), default=0.0)
-    return next((per, unit) for least, per, unit in UNITS if longest >= least)
+    took = [number(row["seconds"]) for run in runs for row in run.rows if "seconds" in row]
+    longest = max((seconds for seconds in took if math.isfinite(seconds)), default=0.0)
+    return next(((per, unit) for least, per, unit in UNITS if longest >= least), UNITS[-1][1:])

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from ..train.nets import Nets
 
 RUN, NET = "run.json", "net.prototxt"
+TOLD = {"name": str, "file": str, "settings": dict, "seed": int, "batch": int, "parameters": int, "sittings": list}
+SITTING = {
+    **{"began": str, "device": str, "ended": str, "from": int, "to": int, "devices": int},
+    **{"seconds": (int, float), "machine": dict, "versions": dict},
+}
 MANY_LAYERS = 60  # above this, what a template made is drawn as one box
 
 
@@ -80,7 +85,7 @@ class Facts:
 def facts_of(folder: str | Path, test: bool = True) -> Facts:
     """The facts of a run.  `test`: whether to go through its test data.  NetdefError if the folder is no run."""
     history = read_run(folder)
-    told = _json(history.folder / RUN)
+    told = _proper(_json(history.folder / RUN))
     text = _text(history.folder / NET)
     notes = [f"{history.damaged} damaged lines of metrics.jsonl are left out"] if history.damaged else []
     nets = _nets(told, text, history.folder, notes)
@@ -119,6 +124,19 @@ def _json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _proper(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a `run.json` is as it should be; somebody may have written in it."""
+
+    def chosen(found: Any, shape: Mapping[str, Any]) -> dict[str, Any]:
+        if not isinstance(found, dict):
+            return {}
+        return {k: v for k, v in found.items() if k in shape and isinstance(v, shape[k]) and v is not True and v == v}
+
+    found = chosen(told, TOLD)
+    sittings = [chosen(sitting, SITTING) for sitting in found.get("sittings", ())]
+    return found | ({"sittings": [s for s in sittings if s]} if "sittings" in found else {})
 
 
 def _text(path: Path) -> str:

@@ -178,7 +178,7 @@ def _sittings(told: Mapping[str, Any]) -> str:
 
 def _sitting(sitting: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, str]:
     machine, versions = sitting.get("machine") or {}, sitting.get("versions") or {}
-    memory = machine.get("memory_bytes")
+    memory = machine.get("memory_bytes") if isinstance(machine.get("memory_bytes"), int) else None
     found = {
         "seed": str(told.get("seed", "")),
         "began": str(sitting.get("began", "")),

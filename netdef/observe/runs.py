@@ -17,6 +17,7 @@ from ..language.diagnostics import NetdefError
 from ..policy import Monitor
 
 METRICS = "metrics.jsonl"
+LARGEST = 1e30  # of the numbers that are drawn
 NO_CURVES = ("iteration", "phase", "net", "seconds")
 
 
@@ -119,9 +120,12 @@ def smoothed(values: Sequence[float], weight: float) -> list[float]:
 
 
 def number(value: Any) -> float:
-    """A number as it stands in a record, where nan and infinity are text; infinity cannot be drawn, so it is nan."""
-    found = float(value)
-    return found if math.isfinite(found) else math.nan
+    """A number as it stands in a record, where nan and infinity are text; what cannot be drawn is nan."""
+    try:
+        found = float(value)
+    except OverflowError:
+        return math.nan
+    return found if abs(found) <= LARGEST else math.nan
 
 
 def _records(lines: Iterable[str]) -> tuple[list[dict[str, Any]], int]:
@@ -133,11 +137,17 @@ def _records(lines: Iterable[str]) -> tuple[list[dict[str, Any]], int]:
             row = json.loads(line)
         except ValueError:
             row = None
-        if isinstance(row, dict) and isinstance(row.get("iteration"), (int, float)):
-            rows.append(row)
+        if isinstance(row, dict) and _counts(row.get("iteration")):
+            proper = {"seconds": _is_number, "net": _counts}
+            rows.append({k: v for k, v in row.items() if k not in proper or proper[k](v)})
         else:
             damaged += 1
     return rows, damaged
+
+
+def _counts(value: Any) -> bool:
+    """Whether a value counts something: a whole number from 0 on, of a size that a float holds exactly."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
 
 
 def _is_number(value: Any) -> bool:

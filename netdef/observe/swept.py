@@ -47,7 +47,7 @@ def read_sweep(folder: str | Path) -> Swept:
     folder = Path(folder)
     try:
         told = json.loads((folder / SWEEP).read_text(encoding="utf-8"))
-        rows = tuple(row for row in told["rows"] if isinstance(row, dict))
+        rows = tuple({k: _simple(v) for k, v in row.items()} for row in told["rows"] if isinstance(row, dict))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise NetdefError(f"{folder / SWEEP} is not the table of a sweep ({error}); run the sweep again.") from None
     if not rows:
@@ -56,6 +56,13 @@ def read_sweep(folder: str | Path) -> Swept:
     settings = names[names.index("run") + 1 : names.index("seed")] if {"run", "seed"} <= set(names) else []
     varied = tuple(s for s in settings if len({str(row.get(s)) for row in rows}) > 1)
     return Swept(folder.absolute().name, rows, varied, str(told.get("until") or ""), dict(_histories(folder)))
+
+
+def _simple(value: Any) -> Any:
+    """A value that can stand on an axis: a number of usual size, a truth, or else its text."""
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    return value if isinstance(value, (int, float)) and (value == 0 or 1e-15 < abs(value) < 1e15) else str(value)
 
 
 def swept(sweep: Swept, title: str = "") -> Any:
@@ -154,7 +161,7 @@ def _compare(
             axes.plot(*zip(*middle, strict=True), lw=2, ms=6, **look)
         lost = [spot(row) for row in group if not math.isfinite(_value(row, score))]
         if lost:
-            never = max(never, *(int(row.get("iterations") or 0) for row in group))
+            never = max([never, *(int(n) for row in group if isinstance(n := row.get("iterations"), (int, float)))])
             axes.plot(lost, [0.965] * len(lost), "x", color=palette[name], transform=axes.get_xaxis_transform(), mew=2)
     _scales(axes, rows, score, never)
     if never:

@@ -157,6 +157,21 @@ def test_a_damaged_sweep_is_named(tmp_path, text):
         read_sweep(tmp_path)
 
 
+def test_a_sweep_over_odd_values_is_drawn(tmp_path):
+    rows = [
+        {"run": "a", "w": [1, 2], "lr": 1e300, "seed": 0, "iterations": "inf", "reached": "nan"},
+        {"run": "b", "w": {"x": 1}, "lr": 0.1, "seed": 1, "iterations": 7, "reached": 5},
+    ]
+    figure = swept(sweep_in(tmp_path, rows, "accuracy>=0.9"))
+    assert written(figure, "png") and len(figure.axes) == 1
+
+
+def test_runs_without_anything_to_draw_are_told(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"iteration": 0, "phase": "test", "kl": 3}')
+    with pytest.raises(NetdefError, match="no record has a loss, an accuracy or a rate to draw; numbers: kl"):
+        curves([read_run(tmp_path)])
+
+
 def test_a_range_test_shows_the_loss_over_the_rate():
     points = [(10.0 ** (i / 10 - 5), 2.0 if i < 40 else math.inf if i > 55 else 2 - (i - 40) / 10) for i in range(60)]
     figure = rates(points, 0.02, 1.0)

@@ -37,6 +37,19 @@ def test_values_that_are_not_finite_are_gaps(a_run):
     assert "loss" in run.names()
 
 
+def test_values_that_no_axis_can_hold_are_gaps_or_left_out(tmp_path):
+    rows = [
+        {"iteration": 0, "phase": "train", "loss": 1e300, "seconds": "soon", "net": "x"},
+        {"iteration": 1, "phase": "train", "loss": 2**2000, "seconds": 3},
+        {"iteration": 1e9, "phase": "train", "loss": 1},
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = read_run(tmp_path)
+    curve = run.curve("loss", "train")
+    assert run.damaged == 1 and all(map(math.isnan, curve.values))
+    assert math.isnan(curve.seconds[0]) and curve.seconds[1] == 3
+
+
 def test_lists_and_words_are_no_curves(tmp_path):
     row = {"iteration": 0, "phase": "test", "per_class": [0.5, 1.0], "why": "words", "ok": True, "loss": 1}
     (tmp_path / "metrics.jsonl").write_text(json.dumps(row))

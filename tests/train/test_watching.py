@@ -90,7 +90,7 @@ def test_the_confusion_matrix_is_of_the_last_snapshot(trained):
 def test_a_report_of_what_is_left_of_a_run(trained, tmp_path):
     pytest.importorskip("matplotlib")
     (tmp_path / "metrics.jsonl").write_text((trained.folder / "metrics.jsonl").read_text() + "{")
-    (tmp_path / "run.json").write_text("[")
+    (tmp_path / "run.json").write_text('{"seed": [], "batch": "many", "sittings": [3, {"to": "x"}]}')
     (tmp_path / "net.prototxt").write_text("layer { <b>")
     facts = facts_of(tmp_path)
     assert len(facts.notes) == 2 and "damaged" in facts.notes[0] and "could not be read again" in facts.notes[1]
