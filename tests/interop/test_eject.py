@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import itertools
 import shutil
 import subprocess
@@ -11,9 +12,11 @@ import types
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from contract import arrays_of, net_of
+from flax import nnx
 from used_nets import IMAGE, inputs_of, layer, random_model
 from weight_files import NET
 
@@ -143,6 +146,19 @@ def test_fields_of_layers(text: str):
     assert_equal(run(model, inputs), model(**inputs))
 
 
+def test_names_that_python_reads_otherwise():
+    text = (
+        IMAGE.replace('"Net"', r"'a\"\"\" \\ \n'")
+        + """
+    layer { name: "é 1" type: "TanH" bottom: "data" top: "a\\"b\\\\" }
+    layer { name: "2" type: "InnerProduct" bottom: "data" top: "None" inner_product_param { num_output: 2 } }"""
+    )
+    model = random_model(netdef.load(text, phase="TEST"))
+    inputs = inputs_of(model.net, 2)
+    assert set(model.net.outputs) == {'a"b\\', "None"}
+    assert_equal(run(model, inputs), model(**inputs))
+
+
 def test_parameters_that_are_shared_in_part():
     model = random_model(netdef.load(NET, phase="TEST"))
     inputs = inputs_of(model.net, 2)
@@ -246,6 +262,20 @@ def test_the_text_is_formatted(tmp_path: Path):
     assert subprocess.run([ruff, "format", "--check", *rules], capture_output=True).returncode == 0
     done = subprocess.run([ruff, "check", "--select", "E,F,I,UP,B", "--ignore", "E731", *rules], capture_output=True)
     assert done.returncode == 0, done.stdout.decode()
+
+
+def test_jax_and_flax_take_it_as_any_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    fields = "inner_product_param { num_output: 3 }"
+    model = random_model(netdef.load(IMAGE + layer("InnerProduct", fields) + layer("TanH", "", "y", "z"), phase="TEST"))
+    eject(model, tmp_path / "ejected_product.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    ejected = importlib.import_module("ejected_product").load()
+    x = inputs_of(model.net)["data"]
+    wanted = model(data=x)["z"]
+    np.testing.assert_allclose(jax.vmap(lambda one: ejected(one[None])["z"][0])(x), wanted, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(nnx.jit(lambda module, x: module(x)["z"])(ejected, x), wanted, rtol=1e-5, atol=1e-5)
+    slopes = nnx.grad(lambda module: module(x)["z"].sum())(ejected)
+    np.testing.assert_allclose(slopes["y"]["bias"][...], (1 - wanted**2).sum(0), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

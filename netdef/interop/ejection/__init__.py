@@ -6,6 +6,7 @@ made of, copied from `parts`.  Results agree with netdef's bit for bit on a CPU.
 
 from __future__ import annotations
 
+import json
 import keyword
 import re
 from collections.abc import Iterable
@@ -70,7 +71,7 @@ def source_of(net: Net, weights: dict[str, list[np.ndarray]], stem: str = "model
     used(net, "ejected")
     body = _Body(net)
     held, made = _modules(body)
-    lines, arrays, uses = [], {}, {}
+    lines, arrays, uses = [], {}, {"run": None}
     for node, layer in body.layers:
         uses |= dict.fromkeys(layer.uses)
         module = held.get(node.name, "")
@@ -97,7 +98,7 @@ class _Names:
 
     def module(self, layer: str) -> str:
         if layer not in self.modules:
-            self.modules[layer] = _identifier(layer, {*self.modules.values(), *dir(nnx.Module)})
+            self.modules[layer] = _identifier(layer, {*self.modules.values(), *dir(nnx.Module), "forward"})
         return self.modules[layer]
 
     def value(self, value: Value) -> str:
@@ -227,12 +228,13 @@ def _head(body: _Body, stem: str, needed: list[str]) -> str:
     first = {v.name: v for node in net.layers if node.layer.is_input for v in node.tops}
     inputs = ", ".join(f"{names.values[name]} {body.shape(first[name])}" for name in net.inputs)
     given = ", ".join(f"{names.values[name]}=..." for name in net.inputs)
+    name = _plain(net.name) or "A net"
     size = "for any n" if body.other is not None else "and no other shape"
     return "\n".join(
         [
-            f'"""{net.name or "A net"}, written by `netdef eject`: a Flax model that needs jax, flax and numpy alone.',
+            f'"""{name}, written by `netdef eject`: a Flax model that needs jax, flax and numpy alone.',
             "",
-            f"    model = load()  # weights of {stem}.npz, beside this file",
+            f"    model = load()  # weights of {_plain(stem)}.npz, beside this file",
             f"    model({given})  # {{name: array}}; images are (n, c, h, w)",
             "",
             f"Takes {inputs or 'nothing'}, {size}.",
@@ -245,22 +247,39 @@ def _head(body: _Body, stem: str, needed: list[str]) -> str:
     )
 
 
+def _plain(name: str) -> str:
+    """A name as it can stand in any text: in one line, short, and without quotes."""
+    return re.sub(r"[\\\"\s]+", " ", name)[:36].strip()
+
+
 def _class(body: _Body, made: list[str], lines: list[str]) -> str:
     net, names = body.net, body.names
     arguments = ", ".join(f"{names.values[name]}: jax.Array" for name in net.inputs)
-    results = ", ".join(f'"{name}": {names.values[name]}' for name in net.outputs if name in names.values)
+    results = ", ".join(
+        f"{json.dumps(name, ensure_ascii=False)}: {names.values[name]}" for name in net.outputs if name in names.values
+    )
     own = ["    def __init__(self):", *(f"        {line}" for line in made), ""] if made else []
-    call = f"    def __call__(self, {arguments}) -> dict[str, jax.Array]:"
-    broken = f"    def __call__(\n        self, {arguments}\n    ) -> dict[str, jax.Array]:"
+    signature = lambda name: _signature(name, arguments)
+    given = "".join(f", {names.values[name]}" for name in net.inputs)
     return "\n".join(
         [
             f"class {names.class_name}(nnx.Module):",
-            f'    """{net.name or "The net"}: a line for each layer."""',
+            f'    """{_plain(net.name) or "The net"}: a line for each layer."""',
             "",
             *own,
-            "    @nnx.jit",
-            call if len(call) <= 120 else broken,
+            signature("__call__"),
+            '        """`forward` as one compiled program."""',
+            f"        {wrapped('return ', f'run(*nnx.split(self){given})', 8)}",
+            "",
+            signature("forward"),
             *(f"        {line}" for line in lines if line),
             f"        {wrapped('return ', f'{{{results}}}', 8)}",
         ]
     )
+
+
+def _signature(name: str, arguments: str) -> str:
+    line = f"    def {name}(self, {arguments}) -> dict[str, jax.Array]:"
+    if len(line) <= 120:
+        return line
+    return f"    def {name}(\n        self, {arguments}\n    ) -> dict[str, jax.Array]:"

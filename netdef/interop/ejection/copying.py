@@ -23,6 +23,7 @@ _IMPORTS = {  # names that the copied code may use, and how it gets them
     "np": "import numpy as np",
     "math": "import math",
     "itertools": "import itertools",
+    "partial": "from functools import partial",
     "reduce": "from functools import reduce",
     "dataclass": "from dataclasses import dataclass",
     "replace": "from dataclasses import replace",

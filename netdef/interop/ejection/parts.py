@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import jax
@@ -22,6 +22,12 @@ from ...layers.inner_product import NORM_EPS
 from ...layers.reduce_windows import UNROLLED, Windows, _plain, window_argmax, window_elements
 
 Array = jax.Array
+
+
+@partial(jax.jit, static_argnums=0)
+def run(graph: Any, state: Any, *inputs: Array) -> dict[str, Array]:
+    """`forward` of a model, taken apart by nnx.split, as one compiled program."""
+    return nnx.merge(graph, state).forward(*inputs)
 
 
 def convolve(x: Array, w: Array, slide: Slide) -> Array:

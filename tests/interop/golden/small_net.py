@@ -12,7 +12,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,11 @@ class SmallNet(nnx.Module):
         self.dw = Convolution(6, 6, kernel_size=(3, 3), padding=(1, 1), feature_group_count=6)
         self.ip = InnerProduct(48, 3)
 
-    @nnx.jit
     def __call__(self, data: jax.Array) -> dict[str, jax.Array]:
+        """`forward` as one compiled program."""
+        return run(*nnx.split(self), data)
+
+    def forward(self, data: jax.Array) -> dict[str, jax.Array]:
         conv = self.conv_1_3x3(data)  # (n, 6, 5, 4)
         conv = self.bn(conv)  # (n, 6, 5, 4)
         conv = self.scale(conv)  # (n, 6, 5, 4)
@@ -61,6 +64,12 @@ def load(path: str | Path | None = None) -> SmallNet:
 
 
 Array = jax.Array
+
+
+@partial(jax.jit, static_argnums=0)
+def run(graph: Any, state: Any, *inputs: Array) -> dict[str, Array]:
+    """`forward` of a model, taken apart by nnx.split, as one compiled program."""
+    return nnx.merge(graph, state).forward(*inputs)
 
 
 @dataclass(frozen=True)
