@@ -108,12 +108,17 @@ def test_outputs_of_weights_that_went_through_a_file(
 
 
 def test_gradient_norms(request: pytest.FixtureRequest) -> None:
+    far = []
     for row in some(request, "grad_l2", 4):
         model, inputs = model_of(row)
         graph, params, rest = nnx.split(model, nnx.Param, ...)
         loss = lambda p, graph=graph, rest=rest, inputs=inputs: nnx.merge(graph, p, rest, copy=True).loss(**inputs)
         shown = model.get_weights(jax.grad(loss)(params))
+        # A bias below a batch normalisation has no gradient: what is recorded there is the rounding of both.
+        noise = 1e-5 * max(norm for norms in row["grad_l2"].values() for norm in norms)
         for layer, norms in row["grad_l2"].items():
             for i, want in enumerate(norms):
                 have = float(np.linalg.norm(shown[layer][i]))
-                assert have == pytest.approx(want, rel=1e-2, abs=1e-6), (row["id"], layer, i)
+                if have != pytest.approx(want, rel=1e-2, abs=noise):
+                    far.append((row["id"], layer, i, have, want))
+    assert far == []

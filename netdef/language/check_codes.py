@@ -111,6 +111,15 @@ ZERO_WEIGHTS = Code(
     + _LOSS % "fc2",
     _NET,
 )
+DROPS_EVERYTHING = Code(
+    "drops-everything",
+    "warning",
+    "A dropout of everything",
+    "`dropout_ratio` is the part that is dropped, not the part that is kept: at 1 the layer gives zeros in training, "
+    "and no gradient comes through it.",
+    _DATA + 'layer { name: "drop" type: "Dropout" bottom: "x" top: "x" dropout_param { dropout_ratio: 1 } }\n',
+    _DATA + 'layer { name: "drop" type: "Dropout" bottom: "x" top: "x" dropout_param { dropout_ratio: 0.5 } }\n',
+)
 STEP_AFTER_END = Code(
     "step-after-end",
     "warning",

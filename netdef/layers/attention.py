@@ -61,8 +61,6 @@ class MultiHeadAttention(Layer, type="MultiHeadAttention", block="attention_para
             raise ShapeError(f"the key {show(key)} and the value {show(value)} differ in length.", bottom=2)
         if len(bottoms) > 3 and bottoms[3] != key[:2]:
             raise ShapeError(f"the mask must be {show(key[:2])} as the key, not {show(bottoms[3])}.", bottom=3)
-        if self.dropout_ratio >= 1:
-            raise ShapeError("`dropout_ratio` is 1, which keeps nothing; give less.", field="dropout_ratio")
         if self.head_dim is None and query[2] % self.num_heads:
             raise ShapeError(
                 f"{self.num_heads} heads cannot share the {query[2]} channels of {show(query)} evenly; "

@@ -5,19 +5,9 @@ from __future__ import annotations
 from ..layer import Array, Context, Example, Layer
 from ..lazy import jax, jnp
 from ..schema import param
-from ..shape import Shape, ShapeError, count
+from ..shape import Shape, count
 from .activation import SELU_ALPHA, SELU_SCALE
 from .engine import Engine, engine
-
-
-def some_are_kept(ratio: float, x: Shape) -> Shape:
-    """x, if not every value is dropped."""
-    if ratio >= 1:
-        raise ShapeError(
-            f"`dropout_ratio` is {ratio:g}, which keeps nothing; give a number from 0 to below 1.",
-            field="dropout_ratio",
-        )
-    return x
 
 
 def mask(key: Array, kept: float, shape: Shape) -> Array:
@@ -41,12 +31,12 @@ class Dropout(Layer, type="Dropout", block="dropout_param"):
     Bottoms: x (any shape).  Tops: y, as x.
     Source: BVLC/caffe src/caffe/layers/dropout_layer.cpp; `scale_train` is py-faster-rcnn's, `sample_weights_test`
     Bayesian SegNet's (Kendall et al. 2015), `sqrt_scale` happynear's, `random_seed` NVIDIA's.
-    Differs: random numbers are JAX's, so no run of Caffe is repeated bit for bit; a ratio of 1 is refused (Caffe: NaN).
+    Differs: random numbers are JAX's, so no run of Caffe is repeated bit for bit; a ratio of 1 gives 0 (Caffe: NaN).
     """
 
     keeps_sign = True
 
-    dropout_ratio: float = param("Probability that a value becomes 0.", default=0.5, at_least=0, below=1)
+    dropout_ratio: float = param("Probability that a value becomes 0.", default=0.5, at_least=0, at_most=1)
     scale_train: bool = param("Whether kept values grow in TRAIN, and not all values shrink in TEST.", default=True)
     sample_weights_test: bool = param("Whether values are dropped in phase TEST as well.", default=False)
     sqrt_scale: bool = param("Whether kept values grow by the square root of 1 / (1 - ratio) only.", default=False)
@@ -62,7 +52,7 @@ class Dropout(Layer, type="Dropout", block="dropout_param"):
     )
 
     def infer(self, x: Shape) -> Shape:
-        return some_are_kept(self.dropout_ratio, x)
+        return x
 
     def deployed(self) -> Layer | None:
         return None if self.scale_train and not self.sample_weights_test else self
@@ -71,8 +61,8 @@ class Dropout(Layer, type="Dropout", block="dropout_param"):
         kept = 1.0 - self.dropout_ratio
         if not (ctx.train or self.sample_weights_test):
             return x if self.scale_train else x * kept
-        if self.dropout_ratio == 0:
-            return x
+        if self.dropout_ratio in (0, 1):
+            return x if kept else jnp.zeros_like(x)
         grown = 1.0 if not self.scale_train else kept**-0.5 if self.sqrt_scale else 1.0 / kept
         return jnp.where(mask(ctx.rng(), kept, x.shape), x * grown, 0.0)
 
@@ -96,7 +86,7 @@ class AlphaDropout(Layer, type="AlphaDropout", block="dropout_param"):
     )
 
     def infer(self, x: Shape) -> Shape:
-        return some_are_kept(self.dropout_ratio, x)
+        return x
 
     def deployed(self) -> Layer | None:
         return None

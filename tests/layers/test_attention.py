@@ -81,7 +81,6 @@ class Alone:
         (MultiHeadAttention(num_heads=2), [(2, 3, 4), (3, 5, 4)], None, 1, ["3x5x4", "2x3x4"]),
         (MultiHeadAttention(num_heads=2), [(2, 3, 4), (2, 5, 4), (2, 6, 4)], None, 2, ["2x5x4", "2x6x4"]),
         (MultiHeadAttention(num_heads=2), [(2, 3, 4), (2, 5, 4), (2, 5, 4), (2, 3)], None, 3, ["2x5", "2x3"]),
-        (MultiHeadAttention(num_heads=2, dropout_ratio=1), [(2, 3, 4)], "dropout_ratio", None, ["is 1"]),
     ],
 )
 def test_faults_name_field_and_numbers(layer, bottoms, field, bottom, words):

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from netdef.layers.dropout import AlphaDropout, Dropout, mask
-from netdef.shape import ShapeError
 
 X = jnp.ones((100, 7, 30))
 
@@ -63,10 +62,9 @@ def test_a_mask_of_any_size_and_of_a_ratio_near_one():
     assert abs(float(mask(key, 1 / 3, (40000,)).mean()) - 1 / 3) < 0.01
 
 
-def test_a_ratio_that_keeps_nothing():
-    with pytest.raises(ShapeError, match="`dropout_ratio` is 1, which keeps nothing") as caught:
-        Dropout(dropout_ratio=1).infer((2, 3))
-    assert caught.value.field == "dropout_ratio"
+def test_a_ratio_that_keeps_nothing_gives_zeros():
+    assert (run(True, dropout_ratio=1) == 0).all() and (run(False, dropout_ratio=1) == 1).all()
+    assert not jax.grad(lambda x: Dropout(dropout_ratio=1).apply((), x, ctx=Given(True)).sum())(X).any()
 
 
 def test_alpha_dropout_keeps_mean_0_and_variance_1():
@@ -76,5 +74,3 @@ def test_alpha_dropout_keeps_mean_0_and_variance_1():
     assert abs(y.mean()) < 0.01 and abs(y.var() - 1) < 0.02
     assert abs(np.unique(y, return_counts=True)[1].max() / y.size - 0.25) < 0.01  # all dropped ones are equal
     assert (layer.apply((), x, ctx=Given(False)) == x).all()
-    with pytest.raises(ShapeError, match="`dropout_ratio` is 1"):
-        AlphaDropout(dropout_ratio=1).infer((2, 3))

@@ -65,6 +65,18 @@ def _starts_at_zero(node: Node) -> bool:
     return first.kind == "param" and zero and rate != 0 and len(first.shape) > 1
 
 
+def drops_everything(net: Net, report: Report) -> None:
+    """A dropout that lets nothing through: what is above sees zeros, and what is below is not trained."""
+    for node in net.layers:
+        if node.type == "Dropout" and getattr(node.layer, "dropout_ratio", 0) == 1:
+            report.add(
+                codes.DROPS_EVERYTHING,
+                node.layer.span_of("dropout_ratio"),
+                f"layer `{node.name}` puts every value to 0 while it trains, and nothing is learned through it; "
+                "`dropout_ratio` is the part that is dropped, 0.5 by default.",
+            )
+
+
 def steps_after_the_end(net: Net, report: Report) -> None:
     """A step of the learning rate that the run never comes to."""
     solver = net.solver
@@ -145,6 +157,7 @@ def _records(net: Net, node: Node) -> int | None:
 
 
 RULES = (
+    drops_everything,
     zero_weights,
     steps_after_the_end,
     solver_fields_without_effect,
