@@ -66,7 +66,7 @@ def test_extras_say_what_they_are_for():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     assert set(extras) == {
-        *("caffe", "images", "opencv", "tensorboard", "plot", "safetensors", "onnx", "lsp"),
+        *("caffe", "images", "opencv", "tensorboard", "plot", "safetensors", "stablehlo", "onnx", "lsp"),
         *("cuda12", "cuda13", "tpu"),
         *("test", "dev"),
     }

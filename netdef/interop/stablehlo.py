@@ -26,9 +26,13 @@ def export_stablehlo(model: Any, path: str | Path, any_batch: bool = True) -> No
     """Write the function {input: array} -> {output: array} of a model of phase TEST.
 
     With `any_batch` the first axis of all inputs is open; all of them must have the same there.  NetdefError where the
-    net needs it fixed."""
+    net needs it fixed, and if flatbuffers is not there."""
     net: Net = model.net
     used(net, "exported")
+    try:
+        import flatbuffers  # noqa: F401 - what jax writes its file with
+    except ImportError:
+        raise NetdefError(f"{path}: this needs the flatbuffers package; `pip install 'netdef[stablehlo]'`") from None
     weights = {owner: model.weights[owner.layer][str(owner.index)][...] for owner, _ in owned(net)}
 
     def run(inputs: dict[str, jax.Array]) -> dict[str, jax.Array]:

@@ -118,3 +118,10 @@ def test_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture):
     assert main(["convert", str(fixed), "--batch", "2", "-o", to]) == 0
     with pytest.raises(netdef.NetdefError, match="of phase TRAIN; what is exported is of phase TEST"):
         export_stablehlo(netdef.compile("force_backward: true " + TEXT, phase="TRAIN"), to)
+
+
+def test_the_package_that_writes_is_named_where_it_is_missing(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "flatbuffers", None)
+    model = netdef.compile(FIXED, phase="TEST")
+    with pytest.raises(netdef.NetdefError, match=r"flatbuffers package; `pip install 'netdef\[stablehlo\]'`"):
+        export_stablehlo(model, tmp_path / "n.stablehlo")
