@@ -17,10 +17,11 @@ FREEZE = 'solver { freeze: "conv.*|bn.*" '
 
 
 def main() -> None:
-    """The digits' net with all but its last layer frozen."""
+    """The digits' net, twice as wide, with all but its last layer frozen."""
     with tempfile.TemporaryDirectory() as name:
         path = EXAMPLE.parent / "digits.net"
-        text = path.read_text().replace("solver {", FREEZE, 1).replace('"data/', f'"{path.parent}/data/')
+        wide = path.read_text().replace("num_output: 64", "num_output: 128").replace("num_output: 32", "num_output: 64")
+        text = wide.replace("solver {", FREEZE, 1).replace('"data/', f'"{path.parent}/data/')
         for cached in (False, True):
             times: list[float] = []
             settings = {
