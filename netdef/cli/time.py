@@ -63,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
     loaded = load_phases(path, args, settings(args))
     loaded.stop_on_errors()
     net = _chosen(loaded.nets)
+    if not net.layers:
+        raise UsageError(f"{path}: the net has no layers; there is nothing to time")
     shapes = _shapes(net, args)
     if shapes:
         net = _resized(path, net, args, shapes)

@@ -28,6 +28,19 @@ class _Unread(DataLayer):
         raise self.fault(f"netdef does not read the files of {self.type} yet; {self.instead}.")
 
 
+class _Listed(_Unread):
+    """What the layers that read a list of images and labels share."""
+
+    source: str = param("Text file with `image labels` on each line.", default="")
+    batch_size: int = param("Images of a batch.", default=1, at_least=0)
+    rand_skip: int = param("Skip a random number of images at the start.", default=0, at_least=0)
+    shuffle: bool = param("Draw the order anew for each epoch.", default=False)
+    new_height: int = param("Resize to this height.", default=0, at_least=0)
+    new_width: int = param("Resize to this width.", default=0, at_least=0)
+    is_color: bool = param("Three channels, else one.", default=True)
+    root_folder: str = param("Put in front of each path.", default="")
+
+
 class Sampler(Block):
     """`sampler { }`: sizes of random boxes."""
 
@@ -111,7 +124,7 @@ class SegTransform(Transform):
     scale_factors: tuple[float, ...] = param("Sizes of which one is drawn for each image.", default=())
 
 
-class ImageSegData(_Unread, type="ImageSegData", block="image_data_param"):
+class ImageSegData(_Listed, type="ImageSegData", block="image_data_param"):
     """Images with a class for each image or each pixel.
 
     Bottoms: none.
@@ -121,14 +134,6 @@ class ImageSegData(_Unread, type="ImageSegData", block="image_data_param"):
 
     n_tops = (1, 3)
 
-    source: str = param("Text file with `image labels` on each line.", default="")
-    batch_size: int = param("Images of a batch.", default=1, at_least=0)
-    rand_skip: int = param("Skip a random number of images at the start.", default=0, at_least=0)
-    shuffle: bool = param("Draw the order anew for each epoch.", default=False)
-    new_height: int = param("Resize to this height.", default=0, at_least=0)
-    new_width: int = param("Resize to this width.", default=0, at_least=0)
-    is_color: bool = param("Three channels, else one.", default=True)
-    root_folder: str = param("Put in front of each path.", default="")
     label_type: LabelType = param("None, one for each image, or one for each pixel.", default=LabelType.PIXEL)
     ignore_label: int = param("Label of the pixels around an image that is smaller than the cut.", default=255)
     transform_param: SegTransform = param("What is made of each image.", default=SegTransform(), beside=True)
@@ -201,7 +206,7 @@ class VideoData(_Unread, type="VideoData", block="video_data_param"):
         ]
 
 
-class DenseImageData(_Unread, type="DenseImageData", block="dense_image_data_param"):
+class DenseImageData(_Listed, type="DenseImageData", block="dense_image_data_param"):
     """Images with an image of labels each.
 
     Bottoms: none.  Tops: data (batch_size, 3, h, w), label (batch_size, 1, h, w).
@@ -210,14 +215,6 @@ class DenseImageData(_Unread, type="DenseImageData", block="dense_image_data_par
 
     n_tops = 2
 
-    source: str = param("Text file with `image labels` on each line.", default="")
-    batch_size: int = param("Images of a batch.", default=1, at_least=0)
-    rand_skip: int = param("Skip a random number of images at the start.", default=0, at_least=0)
-    shuffle: bool = param("Draw the order anew for each epoch.", default=False)
-    new_height: int = param("Resize to this height.", default=0, at_least=0)
-    new_width: int = param("Resize to this width.", default=0, at_least=0)
-    is_color: bool = param("Three channels, else one.", default=True)
-    root_folder: str = param("Put in front of each path.", default="")
     crop_height: int = param("Height of the cut.", default=0, at_least=0)
     crop_width: int = param("Width of the cut.", default=0, at_least=0)
     label_divider: int = param("Labels are divided by this.", default=1)

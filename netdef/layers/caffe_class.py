@@ -17,7 +17,25 @@ from ..lazy import jax, jnp, np
 from ..shape import Shape, ShapeError, show
 
 
-class Blob:
+class OldAxes:
+    """The names that pycaffe has for the axes of a blob with a `shape`; an axis that is not there counts as 1."""
+
+    shape: Any
+
+    @property
+    def count(self) -> int:
+        return math.prod(self.shape)
+
+    num = property(lambda self: self._old_axis(0))
+    channels = property(lambda self: self._old_axis(1))
+    height = property(lambda self: self._old_axis(2))
+    width = property(lambda self: self._old_axis(3))
+
+    def _old_axis(self, axis: int) -> int:
+        return self.shape[axis] if axis < len(self.shape) else 1
+
+
+class Blob(OldAxes):
     """What pycaffe shows of a blob: float32 arrays `data` and `diff`, which users change in place."""
 
     def __init__(self, *dims: int):
@@ -31,18 +49,6 @@ class Blob:
     @property
     def shape(self) -> tuple[int, ...]:
         return self.data.shape
-
-    @property
-    def count(self) -> int:
-        return math.prod(self.shape)
-
-    num = property(lambda self: self._old_axis(0))
-    channels = property(lambda self: self._old_axis(1))
-    height = property(lambda self: self._old_axis(2))
-    width = property(lambda self: self._old_axis(3))
-
-    def _old_axis(self, axis: int) -> int:
-        return self.shape[axis] if axis < len(self.shape) else 1
 
 
 class Blobs(list):

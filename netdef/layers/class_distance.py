@@ -11,7 +11,7 @@ from ..schema import param
 from ..shape import Shape, ShapeError, axis_of, count, show
 from .inner_product import NORM_EPS
 from .loss import Loss, check_one_label, check_same_count, look_up
-from .margin import count_iteration, iterations
+from .margin import LabelSpecific, count_iteration
 
 
 class InnerDistance(Layer, type="InnerDistance", block="inner_distance_param"):
@@ -281,7 +281,7 @@ class GeneralTripletLoss(_DistanceLoss, type="GeneralTripletLoss", block="genera
         return self.tops(learned(value, slope / n, x), jnp.stack(means))
 
 
-class LabelSpecificRescale(Layer, type="LabelSpecificRescale", block="label_specific_rescale_param"):
+class LabelSpecificRescale(LabelSpecific, type="LabelSpecificRescale", block="label_specific_rescale_param"):
     """x times positive_weight at the own class, times negative_weight elsewhere.
 
     With `bias_fix` the own class gets positive_weight (x - 1) + 1, with `power_on_positive` |x|^positive_weight with
@@ -292,9 +292,6 @@ class LabelSpecificRescale(Layer, type="LabelSpecificRescale", block="label_spec
     Source: happynear/caffe-windows src/caffe/layers/label_specific_rescale_layer.cpp.
     Differs: a snapshot keeps the count of iterations.
     """
-
-    n_bottoms = 2
-    n_tops = (1, 2)
 
     positive_weight: float = param("Factor of the own class.", default=1.0)
     negative_weight: float = param("Factor of the other classes.", default=1.0)
@@ -307,7 +304,6 @@ class LabelSpecificRescale(Layer, type="LabelSpecificRescale", block="label_spec
     power: float = param("With which power the factor falls.", default=1.0)
     positive_weight_min: float | None = param("The changing factor is at least this.", default=None)
     positive_weight_max: float | None = param("The changing factor is at most this.", default=None)
-    iteration: int = param("Where the count of iterations starts.", default=0, at_least=0)
     bias_fix: bool = param("Whether 1 - positive_weight is added to the own class.", default=False)
     power_on_positive: bool = param("Whether positive_weight is a power in place of a factor.", default=False)
 
@@ -320,15 +316,9 @@ class LabelSpecificRescale(Layer, type="LabelSpecificRescale", block="label_spec
         ),
     )
 
-    def deployed(self) -> Layer | None:
-        return None
-
-    def infer(self, x: Shape, label: Shape) -> list[Shape]:
-        check_one_label(x, label)
-        return [x, (1,)][: max(1, len(self.top))]
-
-    def weights(self, x: Shape, label: Shape) -> list[Weight]:
-        return [] if self.positive_weight_base is None else [iterations(self.iteration)]
+    @property
+    def changes(self) -> bool:
+        return self.positive_weight_base is not None
 
     def apply(self, w: tuple[Array, ...], x: Array, label: Array, *, ctx: Context) -> list[Array]:
         factor = self._factor(w, ctx, x)

@@ -230,7 +230,31 @@ class LargeMarginInnerProduct(_AngularMargin, type="LargeMarginInnerProduct", bl
         return self.scores(jnp.where(hit, made, y), lambda_, x.shape)
 
 
-class LabelSpecificAdd(Layer, type="LabelSpecificAdd", block="label_specific_add_param"):
+class LabelSpecific(Layer):
+    """What layers share that change the score of the own class by a number, and show that number as a second top."""
+
+    n_bottoms = 2
+    n_tops = (1, 2)
+
+    iteration: int = param("Where the count of iterations starts.", default=0, at_least=0)
+
+    @property
+    def changes(self) -> bool:
+        """Whether the number changes while training."""
+        raise NotImplementedError
+
+    def deployed(self) -> Layer | None:
+        return None
+
+    def infer(self, x: Shape, label: Shape) -> list[Shape]:
+        check_one_label(x, label)
+        return [x, (1,)][: max(1, len(self.top))]
+
+    def weights(self, x: Shape, label: Shape) -> list[Weight]:
+        return [iterations(self.iteration)] if self.changes else []
+
+
+class LabelSpecificAdd(LabelSpecific, type="LabelSpecificAdd", block="label_specific_add_param"):
     """The additive margin of AM-Softmax and CosFace: x + bias at the own class where x > -bias, x elsewhere.
 
     The bias is the margin with a minus before it.
@@ -241,9 +265,6 @@ class LabelSpecificAdd(Layer, type="LabelSpecificAdd", block="label_specific_add
     Differs: a snapshot keeps the count of iterations.
     """
 
-    n_bottoms = 2
-    n_tops = (1, 2)
-
     bias: float = param("What is added to the score of the own class; the margin with a minus.", default=0.0)
     transform_test: bool = param("Meant for phase TEST; the fork reads it in TRAIN alone.", default=False, inert=True)
     bias_base: float | None = param("Bias at first, where it changes while training.", default=None)
@@ -251,7 +272,6 @@ class LabelSpecificAdd(Layer, type="LabelSpecificAdd", block="label_specific_add
     bias_power: float = param("With which power the bias changes.", default=1.0)
     bias_min: float = param("The changing bias is at least this.", default=0.0)
     bias_max: float = param("The changing bias is at most this.", default=0.0)
-    iteration: int = param("Where the count of iterations starts.", default=0, at_least=0)
 
     examples = (
         Example(
@@ -262,15 +282,9 @@ class LabelSpecificAdd(Layer, type="LabelSpecificAdd", block="label_specific_add
         ),
     )
 
-    def deployed(self) -> Layer | None:
-        return None
-
-    def infer(self, x: Shape, label: Shape) -> list[Shape]:
-        check_one_label(x, label)
-        return [x, (1,)][: max(1, len(self.top))]
-
-    def weights(self, x: Shape, label: Shape) -> list[Weight]:
-        return [] if self.bias_base is None else [iterations(self.iteration)]
+    @property
+    def changes(self) -> bool:
+        return self.bias_base is not None
 
     def apply(self, w: tuple[Array, ...], x: Array, label: Array, *, ctx: Context) -> list[Array]:
         if not ctx.train:

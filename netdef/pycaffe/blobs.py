@@ -6,7 +6,6 @@ reads anew and writes into.  So what a script never looks at costs no copy, and 
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from ..language.diagnostics import NetdefError
 from ..language.spelling import nearest
+from ..layers.caffe_class import OldAxes
 from ..shape import Shape, show
 
 
@@ -73,7 +73,7 @@ class Held:
             flat[:count] = before[:count]
 
 
-class Blob:
+class Blob(OldAxes):
     """`data` and `diff`, float32 and of one shape."""
 
     def __init__(self, shape: Shape, loss_weight: float = 0.0):
@@ -98,18 +98,6 @@ class Blob:
             raise NetdefError(f"a blob cannot have the shape {show(given)}")
         self._data.resize(given)
         self._diff.resize(given)
-
-    @property
-    def count(self) -> int:
-        return math.prod(self.shape)
-
-    num = property(lambda self: self._old_axis(0))
-    channels = property(lambda self: self._old_axis(1))
-    height = property(lambda self: self._old_axis(2))
-    width = property(lambda self: self._old_axis(3))
-
-    def _old_axis(self, axis: int) -> int:
-        return self.shape[axis] if axis < len(self.shape) else 1
 
     def __repr__(self) -> str:
         return f"<Blob {show(self.shape)}>"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-import importlib
+import importlib.util
 import itertools
 import shutil
 import subprocess
 import sys
-import types
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +60,14 @@ def run(model: netdef.Model, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
     names = {name.partition(".")[0] for name in imported(text)}
     assert names <= {"jax", "flax", "numpy"} | sys.stdlib_module_names, names
     assert max(map(len, text.splitlines())) <= 120
-    module = types.ModuleType(f"ejected{next(NUMBER)}")
-    sys.modules[module.__name__] = module  # dataclasses look their module up
+    name = f"ejected{next(NUMBER)}"
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / f"{name}.py").write_text(text)
+        spec = importlib.util.spec_from_file_location(name, Path(folder) / f"{name}.py")
+        assert spec and spec.loader
+        module = sys.modules[name] = importlib.util.module_from_spec(spec)  # dataclasses look their module up
+        spec.loader.exec_module(module)
     try:
-        exec(compile(text, "<ejected>", "exec"), vars(module))
         ejected = next(
             v for v in vars(module).values() if isinstance(v, type) and (v.__doc__ or "").endswith("layer.")
         )()
@@ -72,7 +76,7 @@ def run(model: netdef.Model, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
             getattr(getattr(ejected, owner), field)[...] = array
         return {name: np.asarray(value) for name, value in ejected(*inputs.values()).items()}
     finally:
-        del sys.modules[module.__name__]
+        del sys.modules[name]
 
 
 def imported(text: str) -> set[str]:
