@@ -10,31 +10,31 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ._version import __version__ as __version__
 from .compiler import load
-from .language.diagnostics import CompileError, Diagnostic, NetdefError
+from .language.diagnostics import CompileError, Diagnostic
+from .language.errors import NetdefError
 
 if TYPE_CHECKING:
     from . import data
-    from .deploy import deploy
-    from .layer import Context, Example, Layer, Weight
+    from .inference.deploy import deploy
+    from .inference.predict import predict
+    from .layers.base import Context, Example, Layer, Weight
     from .model import Model, compile
-    from .predict import predict
     from .schema import param
-    from .train import train
-
-__version__ = "0.1.0"
+    from .training.run import train
 
 # Imported when first used: name -> module.
 _LATER = {
     "compile": ".model",
     "Model": ".model",
-    "train": ".train",
-    "deploy": ".deploy",
-    "predict": ".predict",
-    "Layer": ".layer",
-    "Weight": ".layer",
-    "Example": ".layer",
-    "Context": ".layer",
+    "train": ".training.run",
+    "deploy": ".inference.deploy",
+    "predict": ".inference.predict",
+    "Layer": ".layers.base",
+    "Weight": ".layers.base",
+    "Example": ".layers.base",
+    "Context": ".layers.base",
     "param": ".schema",
 }
 

@@ -13,14 +13,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from .files import locator
 from .graph import Net
 from .language import codes
-from .language.diagnostics import NetdefError, Report
-from .language.expand import expand
-from .language.parser import parse
+from .language.diagnostics import Report
+from .language.errors import NetdefError
+from .language.expansion.expand import expand
+from .language.parsing.parser import parse
 from .language.source import Source
 from .language.syntax import Message, Scalar
-from .layer import Locate, Phase
+from .layers.base import Phase
 from .passes.checks import check
 from .passes.connect import connect
 from .passes.decode import NetParameter, Program, decode_program, report_unknown
@@ -29,7 +31,7 @@ from .passes.select import State, check_rules, select
 from .passes.shapes import infer
 from .passes.upgrade import upgrade
 from .shape import Shape
-from .solver import Solver, decode_solver
+from .solvers.base import Solver, decode_solver
 
 Settings = Mapping[str, Any]
 
@@ -60,13 +62,13 @@ def load(
     net that it names.  `set` overrides constants and solver fields: `{"width": 32, "solver.base_lr": 0.1}`.
     Errors: CompileError with every diagnostic; NetdefError for a file that is not there.
     """
-    parsed = front(path_or_text, phase=phase_of(phase), set=set)
-    net = back(parsed, State(phase_of(phase), level, tuple(stages)))
+    parsed = read_file(path_or_text, phase=phase_of(phase), set=set)
+    net = build_net(parsed, State(phase_of(phase), level, tuple(stages)))
     parsed.report.stop_on_errors()
     return replace(net, diagnostics=parsed.report.in_order())
 
 
-def front(path_or_text: str | Path, *, phase: Phase = Phase.TRAIN, set: Settings | None = None) -> Parsed:
+def read_file(path_or_text: str | Path, *, phase: Phase = Phase.TRAIN, set: Settings | None = None) -> Parsed:
     """Parse, expand, upgrade and decode; of a solver file, the net that it names for this phase.
 
     Errors: CompileError if the text cannot be parsed; everything else goes to the report."""
@@ -83,7 +85,7 @@ def front(path_or_text: str | Path, *, phase: Phase = Phase.TRAIN, set: Settings
     return Parsed(replace(program, solver=solver), net_source, report)
 
 
-def back(parsed: Parsed, state: State, shapes: Mapping[str, Shape] | None = None) -> Net:
+def build_net(parsed: Parsed, state: State, shapes: Mapping[str, Shape] | None = None) -> Net:
     """Build the net of one phase; faults go to the report of `parsed`.  `shapes` overrides those of fed blobs."""
     program, report = parsed.program, parsed.report
     state = _with_own_state(state, program.net)
@@ -108,6 +110,18 @@ def back(parsed: Parsed, state: State, shapes: Mapping[str, Shape] | None = None
     if not report.has_errors:  # warnings about a net that is half understood would be noise
         check(net, report)
     return net
+
+
+def net_of_text(text: str, name: str, path: Path | None) -> Net:
+    """The net of phase TEST of a text that was made from the file `path`.  CompileError."""
+    report = Report()
+    document = parse(Source(name, text, path), report)
+    report.stop_on_errors()
+    assert document is not None  # without one there was an error
+    parsed = Parsed(decode_program(document.body, report), document.source, report)
+    made = build_net(parsed, State(Phase.TEST))
+    report.stop_on_errors()
+    return made
 
 
 def plain_tree(source: Source, report: Report, set: Settings | None = None) -> Message:
@@ -142,16 +156,6 @@ def phase_of(phase: str | Phase) -> Phase:
     if str(phase).upper() not in Phase.__members__:
         raise NetdefError(f"phase is TRAIN or TEST, not {phase!r}")
     return Phase[str(phase).upper()]
-
-
-def locator(folder: Path | None) -> Locate:
-    """Paths in a file are relative to its folder and, where nothing is there, to the working directory."""
-
-    def locate(name: str) -> Path:
-        beside = (folder or Path()) / name
-        return beside if beside.exists() else Path(name)
-
-    return locate
 
 
 def is_solver(body: Message) -> bool:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .graph import Net, Node, Owner, Value
-from .layer import Array, Phase
-from .lazy import jax, jnp
+from .layers.base import Phase
+from .lazy import Array, jax, jnp
 
 Weights = Mapping[Owner, Array]  # every array once, by the layer that owns it and its place among Caffe's blobs
 

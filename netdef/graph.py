@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from .language.diagnostics import Diagnostic
 from .language.source import Span
-from .layer import Layer, Phase, Weight
+from .layers.base import Layer, Phase, Weight
 from .shape import Shape, show
 
 
@@ -100,6 +100,16 @@ class Net:
         """Shapes of each layer's parameters in Caffe's blob order; only layers that have any."""
         kept = lambda node: [w.shape for w in node.weights or () if w.kind != "carry"]
         return {node.name: kept(node) for node in self.layers if kept(node)}
+
+    @cached_property
+    def owned(self) -> tuple[tuple[Owner, Weight], ...]:
+        """Every array of the net once, in the order of the layers."""
+        return tuple(
+            (owner, weight)
+            for node in self.layers
+            for i, (weight, owner) in enumerate(zip(node.weights or (), node.owners, strict=True))
+            if owner == Owner(node.name, i)
+        )
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:

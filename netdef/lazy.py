@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+Array = Any  # a jax array, for annotations
+
 
 class _Lazy:
     def __init__(self, name: str):
@@ -34,4 +36,4 @@ else:
     jax, jnp, lax, np = _Lazy("jax"), _Lazy("jax.numpy"), _Lazy("jax.lax"), _Lazy("numpy")
     optax = _Lazy("optax")
 
-__all__ = ["jax", "jnp", "lax", "np", "optax"]
+__all__ = ["Array", "jax", "jnp", "lax", "np", "optax"]

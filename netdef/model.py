@@ -18,13 +18,15 @@ import jax
 import numpy as np
 from flax import errors, nnx
 
-from .compiler import load, locator
-from .fillers import HostDraw
+from .compiler import load
+from .files import locator
+from .fillers.base import HostDraw
 from .forward import compiled
 from .graph import Net, Owner
-from .language.diagnostics import NetdefError, Report
+from .language.diagnostics import Report
+from .language.errors import NetdefError
 from .language.spelling import nearest
-from .layer import Phase, Weight
+from .layers.base import Phase, Weight
 from .passes.shapes import infer
 from .shape import Shape, known, show
 
@@ -90,7 +92,7 @@ class Model(nnx.Module):
         self.net = net
         self.rngs = nnx.Rngs(seed)
         made: dict[str, dict[str, nnx.Variable]] = {}
-        for owner, weight in owned(net):
+        for owner, weight in net.owned:
             first = start(owner) if start else None
             value = _filled(weight, seed, owner) if first is None else jax.numpy.asarray(first, jax.numpy.float32)
             variable = KINDS[weight.kind](value)
@@ -114,7 +116,7 @@ class Model(nnx.Module):
     def _run(self, want: str, inputs: Mapping[str, Any]) -> Any:
         """One compiled forward pass; running statistics and the like are kept."""
         arrays = _checked_inputs(self.net, inputs)
-        weights = {owner: self._variable(owner)[...] for owner, _ in owned(self.net)}
+        weights = {owner: self._variable(owner)[...] for owner, _ in self.net.owned}
         wanted, updates = compiled(self.net, want)(weights, arrays, self._draw())
         for owner, value in updates.items():
             _keep(self._variable(owner), value)
@@ -184,16 +186,6 @@ class Model(nnx.Module):
         from .interop import save_weights
 
         save_weights(self, path)
-
-
-def owned(net: Net) -> list[tuple[Owner, Weight]]:
-    """Every array of a net once, in the order of the layers."""
-    return [
-        (owner, weight)
-        for node in net.layers
-        for i, (weight, owner) in enumerate(zip(node.weights or (), node.owners, strict=True))
-        if owner == Owner(node.name, i)
-    ]
 
 
 def _keep(variable: nnx.Variable, value: Any) -> None:

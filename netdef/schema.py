@@ -130,6 +130,13 @@ class Block:
         places = self.spans.get(name, ())
         return places[min(i, len(places) - 1)] if places else self.span
 
+    def replace(self, **values: Any) -> Self:
+        """A copy with other values; what is replaced counts as not given."""
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__, **values)
+        made.__dict__["spans"] = {name: places for name, places in self.spans.items() if name not in values}
+        return made
+
     @classmethod
     def params(cls) -> dict[str, Param]:
         """The declared fields by name, those of base classes first."""

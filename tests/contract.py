@@ -15,12 +15,11 @@ import netdef
 from netdef.forward import forward
 from netdef.graph import Net
 from netdef.language.diagnostics import Report
-from netdef.language.parser import parse
+from netdef.language.parsing.parser import parse
 from netdef.language.printer import print_message
 from netdef.language.source import Source
 from netdef.language.syntax import Message
-from netdef.layer import Example, Layer
-from netdef.model import owned
+from netdef.layers.base import Example, Layer
 from netdef.passes.decode import decode_layer
 from netdef.passes.encode import NOWHERE, encode_layer
 
@@ -56,7 +55,7 @@ def filled(net: Net) -> dict[Any, jax.Array]:
         owner: jnp.asarray(random.normal(size=weight.shape, scale=0.5), jnp.float32)
         if weight.kind == "param"
         else model._variable(owner)[...]
-        for owner, weight in owned(net)
+        for owner, weight in net.owned
     }
 
 
@@ -100,7 +99,7 @@ def hold_gradients(example: Example) -> None:
     random direction through parameters and inputs."""
     net = net_of(example)
     inputs, weights = arrays_of(example), filled(net)
-    trained = {owner: weights[owner] for owner, weight in owned(net) if weight.kind == "param"}
+    trained = {owner: weights[owner] for owner, weight in net.owned if weight.kind == "param"}
     moving = {name: value for name, value in inputs.items() if name not in example.integers}
     random = np.random.default_rng(2)
     ways = {name: jnp.asarray(random.normal(size=net.blobs[name].shape), jnp.float32) for name in net.outputs}

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import netdef
 from netdef.language.diagnostics import Diagnostic, Report
-from netdef.language.expand import expand
+from netdef.language.expansion.expand import expand
 from netdef.language.formatter import format
-from netdef.language.parser import parse
+from netdef.language.parsing.parser import parse
 from netdef.language.printer import print_message
 from netdef.language.render import render
 from netdef.language.source import Source

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from contract import hold_decoding, hold_documentation, hold_gradients, hold_shapes
 
-from netdef.layer import LAYERS, Example
+from netdef.layers.base import LAYERS, Example
 
 TYPES = {cls.type: cls for _, cls in LAYERS if cls.__module__.startswith("netdef.")}
 EXAMPLES = {f"{name}-{i}": example for name, cls in TYPES.items() for i, example in enumerate(cls.examples)}

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import netdef
-from netdef.summary import summarize
+from netdef.inspect.summary import summarize
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NETS = sorted(EXAMPLES.glob("*.net"))

@@ -1,104 +1,172 @@
-"""The layering: a lower rank never imports a higher one, and nothing below the model imports jax."""
+"""One direction of flow: no circle of imports between files, and every room imports only rooms below it.
+
+A room is a file or a folder directly in the package.  Imports inside functions count; those for type checkers do not.
+Nothing below the model imports jax or numpy when it is imported.
+"""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "netdef"
 
-# Unit -> rank.  A unit is a folder or a file directly in the package.
-RANKS = {
-    **dict.fromkeys(["language", "lazy", "shape"], 0),
-    **dict.fromkeys(["schema", "registry", "caffe_proto"], 1),
-    **dict.fromkeys(["layer", "graph", "policy", "solver"], 2),
-    **dict.fromkeys(["layers", "solvers", "policies", "data", "fillers"], 3),
-    **dict.fromkeys(["passes"], 4),
-    **dict.fromkeys(["compiler", "forward", "model"], 5),
-    **dict.fromkeys(["train", "observe", "predict", "summary", "deploy", "draw", "explain", "interop"], 6),
-    **dict.fromkeys(["preprocessing", "pycaffe", "timing"], 6),
-    **dict.fromkeys(["cli", "lsp", "__main__", "__init__"], 7),
-}
-SIBLINGS = {("layers", "fillers"), ("data", "fillers"), ("data", "layers")}  # who of rank 3 may use whom
-UPWARDS = {  # imports inside a function that go up: conveniences for users, whose module stays below
-    ("model", "interop"),  # model.load_weights, model.save_weights
-    ("data", "compiler"),  # data.batches(path)
-}
+# The rooms from the ground up: each may import those of the lines above its own, and none beside it in its line.
+FLOORS = [
+    ["_version", "language", "lazy", "shape"],
+    ["files", "registry", "schema"],
+    ["fillers"],
+    ["layers"],
+    ["policies"],
+    ["solvers"],
+    ["graph"],
+    ["passes"],
+    ["compiler"],
+    ["forward"],
+    ["interop"],
+    ["model"],
+    ["data"],
+    ["inference"],
+    ["training"],
+    ["inspect", "sweep"],
+    ["observe", "pycaffe", "lsp"],
+    ["cli"],
+    ["__init__"],
+    ["__main__"],
+]
+RANKS = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+EXCEPTIONS: dict[tuple[str, str], str] = {}  # (room, room above it): the reason
 HEAVY = {"jax", "jaxlib", "flax", "optax", "orbax", "numpy", "h5py", "lmdb", "plyvel", "PIL", "google", "rich"}
-LIGHT_UNITS = {unit for unit, rank in RANKS.items() if rank <= 4} | {
-    "compiler",
-    "summary",
-    "deploy",
-    "draw",
-    "explain",
-    "__init__",
-    "cli",
-}
+LIGHT = {
+    *(room for floor in FLOORS[: RANKS["compiler"] + 1] for room in floor),
+    *("__init__", "cli", "data/layers", "inference/deploy", "inspect/draw", "inspect/explain", "inspect/summary"),
+}  # rooms and files that are imported where jax is not wanted
 
-FILES = sorted(PACKAGE.rglob("*.py"))
+FILES = {path.relative_to(PACKAGE).with_suffix("").as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
-def unit_of(path: Path) -> str:
-    first = path.relative_to(PACKAGE).parts[0]
-    return first.removesuffix(".py")
+def room_of(name: str) -> str:
+    """The room of `layers/base` is `layers`."""
+    return name.split("/")[0]
 
 
-def imports(path: Path) -> list[tuple[str, bool]]:
-    """(absolute module, whether at import time) of every import but those for type checkers alone."""
-    found = []
+def home_of(module: str) -> str | None:
+    """The file of a module: `netdef.layers.base` is `layers/base`; None outside the package."""
+    first, *parts = module.split(".")
+    name = "/".join(parts)
+    return None if first != "netdef" else next((n for n in (name, f"{name}/__init__".lstrip("/")) if n in FILES), None)
 
-    def visit(node: ast.AST, at_import: bool) -> None:
+
+def imports(name: str) -> Iterator[tuple[str, bool]]:
+    """(module, whether at import time) of every import of a file but those for type checkers alone."""
+
+    def visit(node: ast.AST, at_import: bool) -> Iterator[tuple[str, bool]]:
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             for child in node.orelse:
-                visit(child, at_import)
+                yield from visit(child, at_import)
             return
         if isinstance(node, ast.Import):
-            found.extend((alias.name, at_import) for alias in node.names)
+            yield from ((alias.name, at_import) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
+            source = absolute(name, node)
             for alias in node.names:
-                found.append((absolute(path, node, alias.name), at_import))
+                submodule = f"{source}.{alias.name}"
+                yield submodule if home_of(submodule) else source, at_import
         inside = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         for child in ast.iter_child_nodes(node):
-            visit(child, at_import and not inside)
+            yield from visit(child, at_import and not inside)
 
-    visit(ast.parse(path.read_text(encoding="utf-8")), True)
+    yield from visit(ast.parse(FILES[name].read_text(encoding="utf-8")), True)
+
+
+def absolute(name: str, node: ast.ImportFrom) -> str:
+    """The module that an import takes names from."""
+    if not node.level:
+        return node.module or ""
+    here = ["netdef", *name.split("/")]
+    return ".".join([*here[: len(here) - node.level], *([node.module] if node.module else [])])
+
+
+@pytest.fixture(scope="module")
+def graph() -> dict[str, set[str]]:
+    """The files of the package that each file imports."""
+    return {name: {home for module, _ in imports(name) if (home := home_of(module))} - {name} for name in FILES}
+
+
+def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
+    """The strongly connected components of more than one file (Tarjan's algorithm)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def connect(name: str) -> None:
+        index[name] = low[name] = len(index)
+        stack.append(name)
+        for other in sorted(graph[name]):
+            if other not in index:
+                connect(other)
+                low[name] = min(low[name], low[other])
+            elif other in stack:
+                low[name] = min(low[name], index[other])
+        if low[name] == index[name]:
+            at = stack.index(name)
+            component, stack[at:] = stack[at:], []
+            if len(component) > 1:
+                found.append(sorted(component))
+
+    for name in graph:
+        if name not in index:
+            connect(name)
     return found
 
 
-def absolute(path: Path, node: ast.ImportFrom, name: str) -> str:
-    if not node.level:
-        return node.module or ""
-    here = ["netdef", *path.relative_to(PACKAGE).with_suffix("").parts]
-    base = [*here[: len(here) - node.level], *(node.module.split(".") if node.module else [])]
-    return ".".join([*base, name])
+def test_circles_are_found():
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set(), "e": {"f"}, "f": {"e"}}
+    assert circles(graph) == [["a", "b", "c"], ["e", "f"]]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_no_module_imports_a_higher_rank(path: Path):
-    unit = unit_of(path)
-    assert unit in RANKS, f"{unit} has no rank; give it one here"
-    for module, at_import in imports(path):
-        parts = module.split(".")
-        if parts[0] != "netdef" or len(parts) == 1:
-            continue
-        other = parts[1] if parts[1] in RANKS else "__init__"  # `from .. import __version__`
-        if other in (unit, "__init__") or (not at_import and (unit, other) in UPWARDS):
-            continue
-        assert RANKS[other] <= RANKS[unit], f"{path.name} (rank {RANKS[unit]}) imports {module} (rank {RANKS[other]})"
-        if RANKS[other] == RANKS[unit] == 3:
-            assert (unit, other) in SIBLINGS, f"{path.name} imports its sibling {module}"
+def test_no_files_import_each_other(graph: dict[str, set[str]]):
+    ties = [
+        f"{a} imports {b}" for circle in circles(graph) for a in circle for b in sorted(graph[a]) if b in set(circle)
+    ]
+    assert not ties, "circles of imports:\n" + "\n".join(ties)
 
 
-@pytest.mark.parametrize(
-    "path", [p for p in FILES if unit_of(p) in LIGHT_UNITS], ids=lambda p: str(p.relative_to(PACKAGE))
-)
-def test_nothing_heavy_is_imported_at_import_time(path: Path):
-    heavy = [module for module, at_import in imports(path) if at_import and module.split(".")[0] in HEAVY]
-    assert not heavy, f"{path.name} imports {heavy}"
+def test_every_room_has_a_floor():
+    assert {room_of(name) for name in FILES} == set(RANKS), "give a new room its place in FLOORS"
+    assert len([name for name in FILES if "/" not in name]) <= 12, "too many files loose at the top of the package"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_rooms_import_rooms_below(name: str, graph: dict[str, set[str]]):
+    room = room_of(name)
+    upward = [
+        f"{name} (floor {RANKS[room]}) imports {other} (floor {RANKS[room_of(other)]})"
+        for other in sorted(graph[name])
+        if room_of(other) != room and RANKS[room_of(other)] >= RANKS[room] and (room, room_of(other)) not in EXCEPTIONS
+    ]
+    assert not upward, "\n".join(upward)
+
+
+def test_exceptions_are_used(graph: dict[str, set[str]]):
+    used = {(room_of(a), room_of(b)) for a in graph for b in graph[a] if RANKS[room_of(b)] >= RANKS[room_of(a)]}
+    assert used >= set(EXCEPTIONS), "an exception that nobody needs"
+
+
+def light(name: str) -> bool:
+    return any(part == name or name.startswith(f"{part}/") for part in LIGHT)
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if light(name)])
+def test_nothing_heavy_is_imported_at_import_time(name: str):
+    heavy = [module for module, at_import in imports(name) if at_import and module.split(".")[0] in HEAVY]
+    assert not heavy, f"{name} imports {heavy}"
 
 
 NET = """

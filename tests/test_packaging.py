@@ -30,7 +30,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_the_package_and_its_data(wheel: Path):
     names = set(zipfile.ZipFile(wheel).namelist())
-    wanted = {"netdef/py.typed", "netdef/grammar/netdef.lark", "netdef/language/tables.json"}
+    wanted = {"netdef/py.typed", "netdef/grammar/netdef.lark", "netdef/language/parsing/tables.json"}
     wanted |= {str(path.relative_to(ROOT)) for path in (ROOT / "netdef").rglob("*.py")}
     wanted |= {str(path.relative_to(ROOT)) for path in (ROOT / "netdef" / "std").glob("*.net")}
     assert "netdef/std/conv.net" in wanted
@@ -51,7 +51,7 @@ def test_an_installed_wheel_finds_its_grammar(wheel: Path, tmp_path: Path):
     with zipfile.ZipFile(wheel) as archive:  # a pure wheel is installed by unpacking it
         archive.extractall(site)
     code = (
-        "import netdef, netdef.language.tables as t; print(netdef.__file__); print(len(t.grammar_text()) > 100);"
+        "import netdef, netdef.language.parsing.tables as t; print(netdef.__file__); print(len(t.grammar_text()) > 100);"
         'print(netdef.load(\'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 } } }\').inputs)'
     )
     environment = {**os.environ, "PYTHONPATH": str(site)}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import netdef
-from netdef.layer import LAYERS
+from netdef.layers.base import LAYERS
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SHORT = {"solver.test_interval": 0, "solver.snapshot": 0, "solver.display": 5, "solver.average_loss": 5}

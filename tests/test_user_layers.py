@@ -14,7 +14,7 @@ import pytest
 from contract import hold_decoding, hold_documentation, hold_gradients, hold_shapes
 
 import netdef
-from netdef.layer import LAYERS
+from netdef.layers.base import LAYERS
 
 GATE = '''
 """Gates that learn how sharp they are."""

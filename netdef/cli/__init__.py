@@ -17,8 +17,9 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from .. import __version__
-from ..language.diagnostics import CompileError, NetdefError
+from .._version import __version__
+from ..language.diagnostics import CompileError
+from ..language.errors import NetdefError
 from ..language.spelling import nearest
 
 COMMANDS = (

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..graph import Net
-from ..language.diagnostics import CompileError, NetdefError
+from ..language.diagnostics import CompileError
+from ..language.errors import NetdefError
 from . import UsageError
 from ._options import add_state, existing, iterations, settings
 
@@ -31,7 +32,7 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
 
 def deployed(path: str, args: argparse.Namespace, outputs: list[str], fillers: bool = False) -> Net:
     """The inference net of a file.  UsageError for what the arguments can put right."""
-    from ..deploy import deploy
+    from ..inference.deploy import deploy
 
     shapes = dict(shape_of(text) for text in args.shape)
     more: dict[str, Any] = {"stages": args.stage, "level": args.level, "set": settings(args), "fillers": fillers}
@@ -46,9 +47,9 @@ def deployed(path: str, args: argparse.Namespace, outputs: list[str], fillers: b
 def deployed_model(path: str, args: argparse.Namespace) -> Any:
     """The inference net of a file as a model, with the weights that were named, or those of the last run; where there
     are none the fillers' numbers stand, and that is said."""
-    import netdef
+    from ..model import compile
 
-    model = netdef.compile(deployed(path, args, getattr(args, "output_blobs", []), fillers=True))
+    model = compile(deployed(path, args, getattr(args, "output_blobs", []), fillers=True))
     files = weight_files(path, args)
     if files:
         loaded = model.load_weights(files)
@@ -91,6 +92,6 @@ def say(line: str) -> None:
 
 def written_text(path: str, text: str) -> None:
     """Write a text whole or not at all."""
-    from ..interop.aside import written_aside
+    from ..files import written_aside
 
     written_aside(Path(path), lambda aside: aside.write_text(text, encoding="utf-8"))

@@ -6,10 +6,11 @@ import argparse
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..compiler import Parsed, back, front
+from ..compiler import Parsed, build_net, read_file
 from ..graph import Net
-from ..language.diagnostics import CompileError, Diagnostic, NetdefError, Report
-from ..layer import Phase
+from ..language.diagnostics import CompileError, Diagnostic, Report
+from ..language.errors import NetdefError
+from ..layers.base import Phase
 from ..passes.select import State
 from . import UsageError
 
@@ -38,12 +39,12 @@ def load_phases(path: str, args: argparse.Namespace, settings: dict[str, Any]) -
     wanted = [Phase[args.phase]] if args.phase else list(Phase)
     made: list[tuple[Net, Parsed]] = []
     try:
-        parsed = front(path, phase=wanted[0], set=settings)
+        parsed = read_file(path, phase=wanted[0], set=settings)
         for phase in wanted:
             if phase is not wanted[0] and parsed.source.name != path:  # a solver, which may name a net for each phase
-                parsed = front(path, phase=phase, set=settings)
+                parsed = read_file(path, phase=phase, set=settings)
             alone = replace(parsed, report=Report(list(parsed.report.diagnostics)))
-            made.append((back(alone, State(phase, args.level, tuple(args.stage))), alone))
+            made.append((build_net(alone, State(phase, args.level, tuple(args.stage))), alone))
     except CompileError as error:  # the text cannot be parsed
         report.diagnostics += error.diagnostics
     except NetdefError as error:

@@ -22,9 +22,9 @@ def add_trained(parser: argparse.ArgumentParser) -> None:
 
 def predictor_of(args: argparse.Namespace) -> Any:
     """The net and its weights, ready to predict, with what is kept beside them."""
-    from .. import preprocessing
-    from ..predict import Predictor, stored_with
-    from ..train import snapshot
+    from ..inference import preprocessing
+    from ..inference.predict import Predictor, stored_with
+    from ..interop import snapshot
     from .test import trained
 
     path = net_file(args)

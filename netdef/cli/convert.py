@@ -107,14 +107,14 @@ def _net(args: argparse.Namespace) -> int:
         raise UsageError(
             f"{args.output}: a net becomes {' or '.join(NETS)}, or with its weights {' or '.join(PROGRAMS)}"
         )
-    from ..interop.modern import modernised
+    from ..interop.modernize import modernised
     from ..language.source import Source
 
     text, notes = modernised(Source.read(args.file))
     if args.output is None:
         sys.stdout.write(text)
     else:
-        from ..interop.aside import written_aside
+        from ..files import written_aside
 
         written_aside(Path(args.output), lambda path: path.write_bytes(text.encode()))
     return _say(notes or ["it is of today's form already"])
@@ -130,9 +130,9 @@ def _weights(args: argparse.Namespace, names: list[str]) -> int:
         write_weights(args.output, list(merged.values()), dtype=args.dtype)
         _carry(names, args.output)
         return _say([f"{sum(bool(e.arrays) for e in merged.values())} layers"])
-    import netdef
+    from ..model import compile
 
-    model = netdef.compile(existing(args.net))
+    model = compile(existing(args.net))
     loaded = load_weights(model, names, args.bn_dialect)
     write_weights(args.output, entries_of(model.net, model.get_weights()), model.net, args.dtype)
     _carry(names, args.output)
@@ -141,7 +141,7 @@ def _weights(args: argparse.Namespace, names: list[str]) -> int:
 
 def _carry(names: list[str], to: str) -> None:
     """What is done to the images of the net goes with its weights."""
-    from ..preprocessing import beside, carry
+    from ..inference.preprocessing import beside, carry
 
     found = next((name for name in reversed(names) if beside(name)), None)
     if found is not None:
@@ -158,7 +158,7 @@ def _state(args: argparse.Namespace) -> int:
         return _say([f"iteration {state.iteration}"])
     if not Path(args.file).is_dir():
         raise UsageError(f"{args.file}: a solver's state is made from a snapshot, which is a folder, or another state")
-    from ..train import snapshot
+    from ..interop import snapshot
 
     path: Path | None = Path(args.file)
     if not path.name.startswith("iter_"):
@@ -173,7 +173,7 @@ def _state(args: argparse.Namespace) -> int:
 def _solver(path: str | None) -> Any:
     if path is None:
         return None
-    from ..train.nets import nets_of
+    from ..training.solver_nets import nets_of
 
     return nets_of(existing(path)).solver
 

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..language.diagnostics import NetdefError
+from ..language.errors import NetdefError
 from . import UsageError, colored
 from ._options import existing, settings
 
@@ -88,7 +88,7 @@ def _convert(args: argparse.Namespace) -> int:
 
 
 def _mean(args: argparse.Namespace) -> int:
-    from ..caffe_proto import messages
+    from ..interop.caffe_proto import messages
 
     moments = _measure(args)[0]
     image = moments.mean_image
@@ -140,8 +140,8 @@ def _sheet(args: argparse.Namespace) -> None:
     """Samples, as the net sees them if it is one."""
     import numpy as np
 
+    from ..data.contact_sheet import contact_sheet
     from ..data.feed import Feed
-    from ..data.sheet import contact_sheet
 
     if _is_net(args.source):
         net = _net(args)
@@ -159,7 +159,7 @@ def _sheet(args: argparse.Namespace) -> None:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from ..data.image_layer import Corrupt
+    from ..data.layers._image_layer import Corrupt
 
     records = _records(args)
     faults, shapes = [], {}
@@ -230,8 +230,8 @@ def _records(args: argparse.Namespace) -> Any:
 
 
 def _records_of_net(args: argparse.Namespace) -> Any:
-    from ..data.base import locator
-    from ..data.image_layer import ImageLayer
+    from ..data.layers._image_layer import ImageLayer
+    from ..files import locator
 
     net = _net(args)
     layers = [n for n in net.layers if isinstance(n.layer, ImageLayer) and args.layer in (None, n.name)]

@@ -71,14 +71,13 @@ def _weights(args: argparse.Namespace) -> bool:
 
 def _with_weights(path: str, net: Net, args: argparse.Namespace) -> Net:
     """Write the weights; gives the net that they are for."""
-    import netdef
-
     from ..interop.weights import entries_of, write_weights
+    from ..model import compile
 
     files = weight_files(path, args)
     if not files:
         raise UsageError("there is no run of this net; name its weights with --weights FILE, or a run with --run DIR")
-    model = netdef.compile(net)
+    model = compile(net)
     loaded = model.load_weights(files)
     weights = model.get_weights()
     for line in (*loaded.notes, str(loaded)):

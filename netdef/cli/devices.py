@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from ..language.diagnostics import NetdefError
+from ..language.errors import NetdefError
 from ._options import add_json
 
 HELP = "the CPUs, GPUs and TPUs that jax finds"

@@ -13,7 +13,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ..language.diagnostics import CompileError, NetdefError
+from ..language.diagnostics import CompileError
+from ..language.errors import NetdefError
 from . import UsageError
 from ._options import add_net, add_state, net_file, settings
 
@@ -38,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from .. import draw
     from ..compiler import load
+    from ..inspect import draw
 
     path = net_file(args)
     net = load(path, phase=args.phase, stages=args.stage, level=args.level, set=settings(args))

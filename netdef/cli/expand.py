@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 
 from ..language.diagnostics import Report
-from ..language.expand import expand
-from ..language.parser import parse
+from ..language.expansion.expand import expand
+from ..language.parsing.parser import parse
 from ..language.printer import print_message
 from ..language.render import render
 from ..language.source import Source, Span

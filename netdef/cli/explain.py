@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from .. import explain
+    from ..inspect import explain
 
     load_plugins(args.plugin)
     if args.name is None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..language.diagnostics import NetdefError
+from ..language.errors import NetdefError
 from . import UsageError
 from ._trained import add_trained, predictor_of
 

@@ -19,9 +19,10 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..language.diagnostics import CompileError, NetdefError, Report
+from ..language.diagnostics import CompileError, Report
+from ..language.errors import NetdefError
 from ..language.formatter import format
-from ..language.parser import parse
+from ..language.parsing.parser import parse
 from ..language.source import Source
 from . import UsageError, complain, show_faults
 from ._options import existing

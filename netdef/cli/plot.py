@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..language.diagnostics import NetdefError
+from ..language.errors import NetdefError
 from . import UsageError
 from ._options import pictures
 

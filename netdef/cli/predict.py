@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..language.diagnostics import NetdefError
+from ..language.errors import NetdefError
 from . import UsageError
 from ._options import add_json
 from ._trained import add_trained, predictor_of
@@ -64,7 +64,7 @@ def _rows(predictor: Any, inputs: list[str]) -> Iterator[tuple[list[str], Any]]:
     """Names and rows (n, c, h, w), some at a time."""
     import numpy as np
 
-    from ..predict import image_files
+    from ..inference.predict import image_files
 
     pictures = [name for name in inputs if not name.endswith((".npy", ".npz"))]
     for name in inputs:

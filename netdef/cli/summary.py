@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..summary import summarize
+    from ..inspect.summary import summarize
 
     loaded = load_phases(net_file(args), args, settings(args))
     loaded.stop_on_errors()

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..language.diagnostics import NetdefError
+from ..language.errors import NetdefError
 from . import UsageError
 from ._options import _value, add_json, add_net, add_plot, iterations, net_file, pictures
 
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     pictures(args.plot)
 
     from netdef.observe.swept import SWEEP
-    from netdef.train.sweep import sweep
+    from netdef.sweep.sweep import sweep
 
     def tell(row: dict[str, Any], done: int, total: int) -> None:
         if not args.json:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..graph import Net
-from ..language.diagnostics import NetdefError
+from ..language.errors import NetdefError
 from . import UsageError
 from ._options import add_json, add_net, add_state, existing, iterations, net_file, settings
 from ._phases import load_phases
@@ -75,8 +75,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _confusion(net: Net, weights: list[str] | Path, as_json: bool) -> int:
     """How often each class was taken for each other one, and how many records were right."""
-    from ..predict import Predictor, confusion
-    from ..train import snapshot
+    from ..inference.predict import Predictor, confusion
+    from ..interop import snapshot
 
     predictor = Predictor(net, snapshot.weights(weights) if isinstance(weights, Path) else weights)
     counts = confusion(predictor)
@@ -98,8 +98,8 @@ def _confusion(net: Net, weights: list[str] | Path, as_json: bool) -> int:
 
 def trained(path: str, changes: dict[str, Any], run: str | None) -> Path:
     """The newest snapshot of a run: of the one that is named, or of the last one of this net."""
-    from ..train.folder import resumed
-    from ..train.nets import nets_of
+    from ..training.run_folder import resumed
+    from ..training.solver_nets import nets_of
 
     try:
         _, found, notes = resumed(nets_of(path, changes), None, run or True)
@@ -115,19 +115,17 @@ def trained(path: str, changes: dict[str, Any], run: str | None) -> Path:
 
 def _measure(net: Net, weights: list[str] | Path, iterations: int | None) -> dict[str, Any]:
     """The outputs of the net with weights from files or from a snapshot, and what was done to get them."""
-    import netdef
+    from ..inspect.summary import summarize
+    from ..interop import snapshot
+    from ..model import compile
+    from ..training.evaluation import Tester
 
-    from ..model import owned
-    from ..summary import summarize
-    from ..train import snapshot
-    from ..train.testing import Tester
-
-    model = netdef.compile(net, weights=snapshot.weights(weights) if isinstance(weights, Path) else weights)
+    model = compile(net, weights=snapshot.weights(weights) if isinstance(weights, Path) else weights)
     given = net.solver.test_iter if net.solver else ()
     tester = Tester(net, iterations or (given[0] if given else 0), 0, net)
     try:
         begin = time.perf_counter()
-        scores = tester.test({owner: model.weights[owner.layer][str(owner.index)][...] for owner, _ in owned(net)}, 0)
+        scores = tester.test({owner: model.weights[owner.layer][str(owner.index)][...] for owner, _ in net.owned}, 0)
         seconds = time.perf_counter() - begin
     finally:
         tester.close()

@@ -20,7 +20,7 @@ import argparse
 import json
 import sys
 
-from ..compiler import back, front
+from ..compiler import build_net, read_file
 from ..graph import Net
 from ..language.render import render
 from ..passes.select import State
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         print(render(loaded.diagnostics, color=colored(sys.stderr)), file=sys.stderr)
     _refuse_unknown(net)
 
-    from ..timing import measure
+    from ..inspect.timing import measure
 
     timing = measure(net, args.iterations, args.warm_up, args.layers)
     print(json.dumps(timing.as_dict(), indent=2) if args.json else timing)
@@ -102,8 +102,8 @@ def _shapes(net: Net, args: argparse.Namespace) -> dict[str, Shape]:
 
 def _resized(path: str, net: Net, args: argparse.Namespace, shapes: dict[str, Shape]) -> Net:
     """The net with inputs of these shapes.  CompileError if it does not take them."""
-    parsed = front(path, phase=net.phase, set=settings(args))
-    made = back(parsed, State(net.phase, args.level, tuple(args.stage)), shapes)
+    parsed = read_file(path, phase=net.phase, set=settings(args))
+    made = build_net(parsed, State(net.phase, args.level, tuple(args.stage)), shapes)
     parsed.report.stop_on_errors()
     return made
 

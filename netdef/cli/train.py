@@ -18,13 +18,13 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..language.diagnostics import NetdefError
+from ..language.errors import NetdefError
 from . import UsageError
 from ._options import add_net, add_plot, add_state, existing, iterations, net_file, pictures, settings
 from ._phases import load_phases
 
 if TYPE_CHECKING:
-    from ..train.trials import Rates
+    from ..training.trial_runs import Rates
 
 HELP = "train a net as its solver says"
 
@@ -82,16 +82,15 @@ def run(args: argparse.Namespace) -> int:
     if args.lr_find:
         return find_rate(path, args, changes, weights)
 
-    import netdef
-    from netdef.train.events import Event, Interrupted
-
+    from ..training.events import Event, Interrupted
+    from ..training.run import train
     from ._progress import progress
 
     def watch(event: Event) -> None:
         show(replace(event, resume=again(path, args)) if isinstance(event, Interrupted) else event)
 
     with progress(sys.stdout) as show:
-        result = netdef.train(
+        result = train(
             path,
             weights=weights or None,
             resume=resume,
@@ -111,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
 
 def find_rate(path: str, args: argparse.Namespace, changes: dict[str, Any], weights: list[str]) -> int:
     """Print the loss at each learning rate, and the rate to begin with."""
-    from netdef.train.trials import lr_find
+    from ..training.trial_runs import lr_find
 
     found = lr_find(path, iterations=args.max_iter or 100, set=changes, weights=weights or None, output=args.output)
     for rate, loss in found.points:
@@ -128,8 +127,8 @@ def find_rate(path: str, args: argparse.Namespace, changes: dict[str, Any], weig
 
 def _draw_rates(found: Rates, given: list[str]) -> None:
     """The picture of the range test, in its folder or where it was asked for; none without matplotlib."""
-    from netdef.observe.figure import save_all
-    from netdef.observe.rates import rates
+    from ..observe.figure import save_all
+    from ..observe.rates import rates
 
     try:
         drawn = rates(found.points, found.suggestion, found.diverged, f"{found.folder.name}: learning-rate range test")

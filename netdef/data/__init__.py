@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..language.diagnostics import NetdefError
+from ..language.errors import NetdefError
 
 if TYPE_CHECKING:
     from .base import DataLayer, Reader

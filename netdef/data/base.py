@@ -8,32 +8,19 @@ is resumed in the middle of an epoch by one number, and any number of threads ma
 from __future__ import annotations
 
 import importlib
-import os
 import zlib
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
-from ..language.diagnostics import NetdefError
-from ..layer import Array, Context, Layer, Locate, Phase
-from ..lazy import np
+from ..files import Locate
+from ..language.errors import NetdefError
+from ..layers.base import Context, Layer, Phase
+from ..lazy import Array, np
 from ..shape import Shape, Unavailable
 
 Batch = dict[str, Any]  # top -> float32 array, batch first
 Process = tuple[int, int]  # (index, count): which process of how many
-
-
-def locator(folder: Path | str | None) -> Locate:
-    """A function that finds the files a net speaks of: relative to its folder and, where nothing is there, to the
-    working directory.  A file that is nowhere is returned as it would be in the net's folder."""
-    base = Path(folder) if folder is not None else Path()
-
-    def locate(name: str) -> Path:
-        given = Path(os.path.expanduser(name))
-        beside = given if given.is_absolute() else base / given
-        return given if not beside.exists() and given.exists() else beside
-
-    return locate
 
 
 def need(module: str, extra: str, what: str) -> Any:

@@ -16,11 +16,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..caffe_proto import messages
-from ..language.diagnostics import NetdefError
+from ..interop.caffe_proto import messages
+from ..language.errors import NetdefError
 from ..lazy import np
 from .base import need
-from .image_layer import Corrupt, Record, Records
+from .layers._image_layer import Corrupt, Record, Records
 
 COMMIT = 500  # records that are written at a time; as many at most are lost when a conversion is broken off
 Numbered = tuple[int, Record, bytes | None]  # number in the source, record, and the file to be stored as it is

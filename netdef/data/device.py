@@ -17,9 +17,9 @@ from ..lazy import jax, jnp, lax, np
 from . import labels
 from .base import Reader
 from .feed import Feed
-from .hdf5 import HDF5Reader
-from .image_layer import ImageReader
-from .memory import MemoryReader
+from .layers._image_layer import ImageReader
+from .layers.hdf5 import HDF5Reader
+from .layers.memory import MemoryReader
 from .statistics import CHUNK
 
 Plan = dict[str, dict[str, Any]]  # layer -> name -> a small array with a row for each record

@@ -18,12 +18,13 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+from ..files import locator
 from ..graph import Net
-from ..language.diagnostics import NetdefError
-from ..layer import Phase
+from ..language.errors import NetdefError
+from ..layers.base import Phase
 from . import labels
-from .base import Batch, DataLayer, Process, Reader, locator
-from .memory import MemoryData
+from .base import Batch, DataLayer, Process, Reader
+from .layers.memory import MemoryData
 from .workers import Opening, Workers
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ..graph import Net, Node
-from ..language.diagnostics import NetdefError
+from ..language.errors import NetdefError
 from ..lazy import np
 from ..shape import UNKNOWN
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from ..layer import Phase
+from ..layers.base import Phase
 from ..lazy import np
 from ..schema import Block, param
 from .base import DataLayer, generator

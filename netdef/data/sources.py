@@ -10,14 +10,15 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from ..language.diagnostics import NetdefError
+from ..files import locator
+from ..language.errors import NetdefError
 from ..lazy import np
-from .arrays import ArrayData
-from .base import locator, need
-from .database import Data
-from .folder import ImageFolder
-from .image_layer import Record, Records
-from .image_list import ImageData
+from .base import need
+from .layers._image_layer import Record, Records
+from .layers.arrays import ArrayData
+from .layers.database import Data
+from .layers.folder import ImageFolder
+from .layers.image_list import ImageData
 from .table import ImageTable
 
 CIFAR_SIDE = 32

@@ -6,11 +6,12 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from ..layer import Locate, Phase
+from ..files import Locate
+from ..layers.base import Phase
 from ..lazy import np
 from ..schema import Block, param
-from .image_layer import Records
-from .image_list import FileRecords, ImageFiles
+from .layers._image_layer import Records
+from .layers.image_list import FileRecords, ImageFiles
 
 
 class Columns(Block):

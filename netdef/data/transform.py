@@ -11,16 +11,17 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from ..caffe_proto import messages
-from ..language.diagnostics import NetdefError
-from ..layer import Locate, Phase
+from ..files import Locate
+from ..interop.caffe_proto import messages
+from ..language.errors import NetdefError
+from ..layers.base import Phase
 from ..lazy import np
 from ..schema import param
 from ..shape import UNKNOWN, Dim, Shape, ShapeError
 from . import augment
 from .augment import Augment
 from .base import DataLayer
-from .forks import ForkTransform
+from .fork_transforms import ForkTransform
 
 # Columns of the table of random numbers, all in [0, 1).
 MIRROR, ROW, COLUMN, FLIP, HOLE_ROW, HOLE_COLUMN, KEY, DRAWS = range(8)

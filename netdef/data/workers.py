@@ -14,10 +14,11 @@ from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from typing import NamedTuple
 
-from ..language.diagnostics import NetdefError
-from ..layer import Phase
+from ..files import locator
+from ..language.errors import NetdefError
+from ..layers.base import Phase
 from ..lazy import np
-from .base import Batch, DataLayer, Process, Reader, locator
+from .base import Batch, DataLayer, Process, Reader
 
 ALIGNMENT = 64  # bytes; where an array may begin in shared memory
 

@@ -12,16 +12,19 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .weights import Loaded, load_weights, read_weights, save_weights
-
 if TYPE_CHECKING:
     from .ejection import eject
     from .folding import Folded, fold
     from .onnx import export_onnx
     from .stablehlo import export_stablehlo
+    from .weights import Loaded, load_weights, read_weights, save_weights
 
 # Imported when first used: name -> module.
 _LATER = {
+    "Loaded": ".weights",
+    "load_weights": ".weights",
+    "read_weights": ".weights",
+    "save_weights": ".weights",
     "Folded": ".folding",
     "fold": ".folding",
     "eject": ".ejection",

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ..language.diagnostics import NetdefError
-from .stored import Damaged, Entry, Stored, aligned_empty, bytes_of, checked_shape, foreign, grouped, whole
+from ..language.errors import NetdefError
+from .entries import Damaged, Entry, Stored, aligned_empty, bytes_of, checked_shape, foreign, grouped, whole
 
 MOST_DEFLATED = 1032  # times the size that it takes in a file: the most that deflate can save
 FLOATS = ("F64", "F32", "F16", "BF16")

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..caffe_proto import messages
-from .stored import Damaged, Stored, aligned_empty, bytes_of, checked_shape
+from .caffe_proto import messages
+from .entries import Damaged, Stored, aligned_empty, bytes_of, checked_shape
 from .wire import BYTES, FIXED32, FIXED64, encoded, part_at, run_of, tagged
 
 DATA, DIFF, SHAPE, DOUBLES, DOUBLE_DIFF, RAW_TYPE, RAW, RAW_DIFF = 5, 6, 7, 8, 9, 10, 12, 13

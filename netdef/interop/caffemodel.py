@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..caffe_proto import messages
-from ..language.diagnostics import NetdefError
+from ..language.errors import NetdefError
 from ..passes.upgrade import V0_TYPES, V1_TYPES
 from . import blobs
-from .stored import Damaged, Entry, Stored, foreign, whole
+from .caffe_proto import messages
+from .entries import Damaged, Entry, Stored, foreign, whole
 from .wire import BYTES, encoded, parts, tagged
 
 LAYER, V1_LAYER, V0_LAYER = 100, 2, 1  # of NetParameter, NetParameter and V1LayerParameter

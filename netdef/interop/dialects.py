@@ -14,12 +14,12 @@ from math import prod
 import numpy as np
 
 from ..graph import Net, Node
-from ..language.diagnostics import NetdefError
+from ..language.errors import NetdefError
 from ..layers.batch_norm import SCALED, STATISTICS, BatchNormalisation, Rule, Storage
 from ..layers.bn import BN, BN_STORAGE, BNDialect
 from ..layers.scale import Scale
 from ..shape import Shape, show
-from .stored import Entry, Stored
+from .entries import Entry, Stored
 
 UNUSED = "unused"
 Blobs = dict[str, np.ndarray]  # by name, each flat

@@ -12,20 +12,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..deploy import changed, made_net
+from ..compiler import net_of_text
 from ..graph import Net, Node
-from ..language.diagnostics import NetdefError
+from ..language.errors import NetdefError
 from ..language.printer import print_message
 from ..language.source import Source, Span
 from ..language.syntax import Field, Message, Scalar
-from ..layer import Layer
+from ..layers.base import Layer
 from ..layers.batch_norm import SCALED, BatchNormalisation, Rule
 from ..layers.convolution import Convolution, Deconvolution
 from ..layers.inner_product import InnerProduct
 from ..layers.scale import Bias, Scale
 from ..passes.encode import encode_layer
 from ..shape import axis_of
-from .stored import used
+from .entries import used
 
 NOWHERE = Span(Source("<made>", ""), 0, 0)
 Weights = Mapping[str, Sequence[Any]]  # {layer: [arrays]}, in Caffe's order and shapes
@@ -58,7 +58,7 @@ def fold(net: Net, weights: Weights) -> Folded:
         chain = _chain(net, node, shared)
         if chain:
             made[node.name] = _product(node, made[node.name], [_line(n, weights.get(n.name, ())) for n in chain])
-            ends[node.name] = changed(node.layer, bias_term=True, top=(chain[-1].tops[0].name,))
+            ends[node.name] = node.layer.replace(bias_term=True, top=(chain[-1].tops[0].name,))
             gone |= {n.name for n in chain}
             notes.append(f"layer `{node.name}` takes in {', '.join(f'`{n.name}`' for n in chain)}")
     notes += [_why_not(net, node, shared) for node in net.layers if _is_line(node) and node.name not in gone]
@@ -69,7 +69,7 @@ def fold(net: Net, weights: Weights) -> Folded:
 def _loaded(net: Net, layers: list[Layer]) -> Net:
     name = [Field("name", Scalar("string", net.name, NOWHERE), NOWHERE, NOWHERE)] if net.name else []
     text = print_message(Message((*name, *map(encode_layer, layers)), NOWHERE))
-    return made_net(text, "<folded net>", net.folder / "folded.net" if net.folder else None)
+    return net_of_text(text, "<folded net>", net.folder / "folded.net" if net.folder else None)
 
 
 def _sharing(net: Net) -> set[str]:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .stored import Damaged, Entry, Stored, aligned_empty, checked_shape, foreign, grouped
+from .entries import Damaged, Entry, Stored, aligned_empty, checked_shape, foreign, grouped
 
 DATA, HISTORY = "data", "history"
 T = TypeVar("T")

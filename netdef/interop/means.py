@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ..files import written_aside
 from ..shape import show
-from .aside import written_aside
 from .caffemodel import read_mean, write_mean
-from .stored import existing_file, foreign
+from .entries import existing_file, foreign
 
 
 def convert_mean(source: Path, to: Path) -> str:

@@ -13,12 +13,11 @@ import jax
 from jax import lax
 from jax.extend.core import Literal
 
+from ..files import written_aside
 from ..forward import forward
 from ..graph import Net
-from ..language.diagnostics import NetdefError
-from ..model import owned
-from .aside import written_aside
-from .stored import used
+from ..language.errors import NetdefError
+from .entries import used
 
 
 def export_onnx(model: Any, path: str | Path, any_batch: bool = True) -> None:
@@ -32,7 +31,7 @@ def export_onnx(model: Any, path: str | Path, any_batch: bool = True) -> None:
         raise NetdefError(f"{path}: this needs the jax2onnx package; `pip install 'netdef[onnx]'`") from None
     net: Net = model.net
     used(net, "exported")
-    weights = {owner: model.weights[owner.layer][str(owner.index)][...] for owner, _ in owned(net)}
+    weights = {owner: model.weights[owner.layer][str(owner.index)][...] for owner, _ in net.owned}
 
     def run(*arrays: jax.Array) -> tuple[jax.Array, ...]:
         blobs = forward(net, weights, dict(zip(net.inputs, arrays, strict=True)), jax.random.key(0)).blobs

@@ -17,19 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..files import written_aside
 from ..graph import Net, Owner
-from ..language.diagnostics import NetdefError
-from ..model import owned
+from ..language.errors import NetdefError
 from ..shape import show
-from ..solver import SOLVERS, Solver
+from ..solvers.base import SOLVERS, Solver
 from . import caffemodel, hdf5
-from .aside import written_aside
 from .dialects import in_memory
-from .stored import Entry, Stored, existing_file
+from .entries import Entry, Stored, existing_file
 from .weights import Loaded, same_shape, write_weights
 
 if TYPE_CHECKING:
-    from ..train.loop import Run
+    from ..training.loop import Run
 
 ENDINGS = (".solverstate", ".solverstate.h5")
 
@@ -76,7 +75,7 @@ def write_state(
     path: str | Path, iteration: int, history: Sequence[np.ndarray], learned_net: str = "", current_step: int = 0
 ) -> None:
     """Write a state; the ending says in which of the two formats."""
-    from ..caffe_proto import messages
+    from .caffe_proto import messages
 
     path = Path(path)
     if not is_solver_state(path):
@@ -93,7 +92,7 @@ def restore(run: Run, path: Path) -> Loaded:
     """
     import jax.numpy as jnp
 
-    from ..train.params import arrays_of
+    from ..training.params import arrays_of
 
     state = read_state(path)
     loaded = run.model.load_weights(state.weights())
@@ -143,7 +142,7 @@ def histories_of(state: SolverState, net: Net, solver: Solver) -> dict[Owner, li
 
 def learnable(net: Net) -> list[tuple[Owner, tuple[int, ...]]]:
     """Caffe's learnable_params: every array once, in the order of the layers, running statistics included."""
-    return [(owner, weight.shape) for owner, weight in owned(net) if weight.kind != "carry"]
+    return [(owner, weight.shape) for owner, weight in net.owned if weight.kind != "carry"]
 
 
 def per_array(solver_type: str) -> int:
@@ -158,7 +157,7 @@ def export_snapshot(snapshot_path: Path, to: Path, solver: Solver | None = None)
     """Write one of our snapshots as Caffe's two files: `to`, and the weights beside it; gives the path of the weights.
 
     `solver` is needed where its policy counts steps (multistep): Caffe saves how many it has taken."""
-    from ..train import snapshot
+    from . import snapshot
 
     read = snapshot.load(snapshot_path)
     iteration = int(read.state["iteration"])

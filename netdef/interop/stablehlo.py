@@ -12,12 +12,11 @@ from typing import Any
 import jax
 from jax import export
 
+from ..files import written_aside
 from ..forward import forward
 from ..graph import Net
-from ..language.diagnostics import NetdefError
-from ..model import owned
-from .aside import written_aside
-from .stored import used
+from ..language.errors import NetdefError
+from .entries import used
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -33,7 +32,7 @@ def export_stablehlo(model: Any, path: str | Path, any_batch: bool = True) -> No
         import flatbuffers  # noqa: F401 - what jax writes its file with
     except ImportError:
         raise NetdefError(f"{path}: this needs the flatbuffers package; `pip install 'netdef[stablehlo]'`") from None
-    weights = {owner: model.weights[owner.layer][str(owner.index)][...] for owner, _ in owned(net)}
+    weights = {owner: model.weights[owner.layer][str(owner.index)][...] for owner, _ in net.owned}
 
     def run(inputs: dict[str, jax.Array]) -> dict[str, jax.Array]:
         blobs = forward(net, weights, inputs, jax.random.key(0)).blobs

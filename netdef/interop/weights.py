@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from ..files import written_aside
 from ..graph import Net, Node, Owner
-from ..language.diagnostics import NetdefError
+from ..language.errors import NetdefError
 from ..language.spelling import nearest
-from ..layer import Weight
+from ..layers.base import Weight
 from ..layers.bn import BNDialect
 from ..shape import Shape, show
 from . import arrays, caffemodel, hdf5
-from .aside import written_aside
 from .dialects import adapted, in_memory
-from .stored import Entry, Stored, existing_file, foreign, whole
+from .entries import Entry, Stored, existing_file, foreign, whole
 
 Paths = str | Path | Sequence[str | Path]
 ENDINGS = (".caffemodel", ".caffemodel.h5", ".npz", ".safetensors", ".orbax")
@@ -122,7 +122,7 @@ def read_entries(path: str | Path) -> list[Entry]:
 
 def _read_folder(path: Path) -> list[Entry]:
     """A snapshot of ours, the newest one of a run, or an orbax checkpoint."""
-    from ..train import snapshot
+    from . import snapshot
 
     if not (path / snapshot._STATE).exists() and snapshot.found(path):
         newest, _ = snapshot.newest(path)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .stored import Damaged
+from .entries import Damaged
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 LONGEST_VARINT = 10  # bytes

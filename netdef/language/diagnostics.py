@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from .errors import NetdefError
 from .source import Span
 
 Severity = Literal["error", "warning"]
@@ -76,10 +77,6 @@ class Diagnostic:
     def __str__(self) -> str:
         place = f"{self.span}: " if self.span else ""
         return f"{place}{self.severity}: {self.message} [{self.code}]"
-
-
-class NetdefError(Exception):
-    """Anything that a user can put right: one line that names the file, layer or step, and what to do."""
 
 
 class CompileError(NetdefError):

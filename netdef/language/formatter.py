@@ -15,7 +15,7 @@ import re
 from collections import deque
 from typing import Any
 
-from .literals import PIECE, cut
+from .parsing.literals import PIECE, cut
 from .printer import INDENT, WIDTH
 from .source import Span
 from .syntax import Comment, Document, Field, For, If, Import, Let, ListValue, Message, Scalar, Template, Text

@@ -29,7 +29,7 @@ class Source:
 
         UTF-8 with or without a byte order mark, Latin-1 where it is not UTF-8.  Errors: NetdefError in one line.
         """
-        from .diagnostics import NetdefError
+        from .errors import NetdefError
 
         path = Path(path)
         try:

@@ -5,13 +5,13 @@ Tops have the shape of bottoms, and every layer may work in place.  Plain arithm
 
 from __future__ import annotations
 
-from ..fillers import Constant, Filler
-from ..layer import Array, Context, Weight
-from ..lazy import jax, jnp
+from ..fillers.base import Constant, Filler
+from ..lazy import Array, jax, jnp
 from ..schema import param
 from ..shape import Shape, ShapeError, show
-from .elementwise import Elementwise, example
-from .engine import Engine, engine
+from ._engine import Engine, engine
+from .arithmetic import Elementwise, example
+from .base import Context, Weight
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 

@@ -5,10 +5,10 @@ None has weights; their gradients put each number back where it came from, addin
 
 from __future__ import annotations
 
-from ..layer import Array, Context, Example, Layer
-from ..lazy import jnp
+from ..lazy import Array, jnp
 from ..schema import param
 from ..shape import Shape, ShapeError, axis_of, show
+from .base import Context, Example, Layer
 
 
 class Permute(Layer, type="Permute", block="permute_param"):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..fillers import Constant, Filler, Xavier
-from ..layer import Array, Context, Example, Layer, Weight
-from ..lazy import jax, jnp
+from ..fillers.base import Constant, Filler, Xavier
+from ..lazy import Array, jax, jnp
 from ..schema import param
 from ..shape import Dim, Shape, ShapeError, count, show
+from .base import Context, Example, Layer, Weight
 
 
 class MultiHeadAttention(Layer, type="MultiHeadAttention", block="attention_param"):

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, ClassVar
 
-from ..fillers import Constant, Filler
-from ..language.diagnostics import NetdefError
-from ..layer import Array, Context, Example, Layer, Weight
-from ..lazy import jax, jnp
+from ..fillers.base import Constant, Filler
+from ..language.errors import NetdefError
+from ..lazy import Array, jax, jnp
 from ..schema import param
 from ..shape import Shape, ShapeError
-from .engine import Engine, engine
+from ._engine import Engine, engine
+from .base import Context, Example, Layer, Weight
 
 
 class Rule(enum.Enum):

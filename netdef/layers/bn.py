@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import enum
 
-from ..fillers import Constant, Filler
-from ..layer import Array, Context, Example
-from ..lazy import jax
+from ..fillers.base import Constant, Filler
+from ..lazy import Array, jax
 from ..schema import param
 from ..shape import Shape, ShapeError
+from .base import Context, Example
 from .batch_norm import SCALED, BatchNormalisation, Storage, along, normalise, plain_normalise
 
 

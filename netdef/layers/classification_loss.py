@@ -5,20 +5,11 @@ from __future__ import annotations
 import enum
 import math
 
-from ..layer import Array, Context, Example
-from ..lazy import jax, jnp, lax
+from ..lazy import Array, jax, jnp, lax
 from ..schema import param
 from ..shape import Shape, ShapeError, Unavailable, axis_of, count, show
-from .loss import (
-    Loss,
-    LossParam,
-    Normalization,
-    check_labels,
-    check_one_label,
-    check_same_count,
-    floored,
-    look_up,
-)
+from ._loss import Loss, LossParam, Normalization, check_labels, check_one_label, check_same_count, floored, look_up
+from .base import Context, Example
 from .softmax import SMALLEST_LOG, SoftmaxAxis
 
 LOG_THRESHOLD = 1e-20  # kLOG_THRESHOLD of Caffe: probabilities below it count as it

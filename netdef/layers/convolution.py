@@ -6,13 +6,13 @@ import itertools
 import math
 from typing import Any
 
-from ..fillers import Constant, Filler
-from ..layer import Array, Context, Example, Layer, Weight
-from ..lazy import jnp
+from ..fillers.base import Constant, Filler
+from ..lazy import Array, jnp
 from ..schema import param
 from ..shape import Shape, ShapeError, axis_of, count, show
-from .convolve import Slide, convolve, spread
-from .window import Engine, axis_names, per_axis, steps
+from ._convolve import Slide, convolve, spread
+from ._window import Engine, axis_names, per_axis, steps
+from .base import Context, Example, Layer, Weight
 
 Pads = tuple[tuple[int, int], ...]  # before and after, for each spatial axis
 

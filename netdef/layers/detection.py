@@ -10,11 +10,11 @@ import enum
 import math
 from typing import Any
 
-from ..layer import Array, Context, Example, Layer
-from ..lazy import jnp, np
+from ..lazy import Array, jnp, np
 from ..schema import Block, param
 from ..shape import UNKNOWN, Dim, Shape, ShapeError, show
-from .loss import Loss, LossParam
+from ._loss import Loss, LossParam
+from .base import Context, Example, Layer
 
 
 class PriorBox(Layer, type="PriorBox", block="prior_box_param"):

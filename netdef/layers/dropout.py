@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ..layer import Array, Context, Example, Layer
-from ..lazy import jax, jnp
+from ..lazy import Array, jax, jnp
 from ..schema import param
 from ..shape import Shape, count
+from ._engine import Engine, engine
 from .activation import SELU_ALPHA, SELU_SCALE
-from .engine import Engine, engine
+from .base import Context, Example, Layer
 
 
 def mask(key: Array, kept: float, shape: Shape) -> Array:

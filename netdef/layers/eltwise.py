@@ -5,11 +5,11 @@ from __future__ import annotations
 import enum
 from functools import reduce
 
-from ..layer import Array, Context, Example, Layer
-from ..lazy import jnp
+from ..lazy import Array, jnp
 from ..schema import param
 from ..shape import Shape, ShapeError, show
-from .engine import Engine, engine
+from ._engine import Engine, engine
+from .base import Context, Example, Layer
 
 
 class EltwiseOp(enum.Enum):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ..fillers import Constant, Filler, Gaussian
-from ..layer import Array, Context, Example, Layer, Weight
-from ..lazy import jnp
+from ..fillers.base import Constant, Filler, Gaussian
+from ..lazy import Array, jnp
 from ..schema import param
 from ..shape import Shape, ShapeError, axis_of, show
+from .base import Context, Example, Layer, Weight
 
 
 class Embed(Layer, type="Embed", block="embed_param"):

@@ -6,11 +6,11 @@ import threading
 from functools import cached_property
 from typing import Any
 
-from ..language.diagnostics import NetdefError
-from ..layer import Array, Context, Example, Layer
-from ..lazy import jax, np
+from ..language.errors import NetdefError
+from ..lazy import Array, jax, np
 from ..schema import param
 from ..shape import Shape, ShapeError, show
+from .base import Context, Example, Layer
 
 NAMES = ("data", "label")  # of the datasets, those that HDF5Data looks for by default
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..fillers import Constant, Filler
-from ..layer import Array, Context, Example, Layer, Weight
-from ..lazy import jnp, lax
+from ..fillers.base import Constant, Filler
+from ..lazy import Array, jnp, lax
 from ..schema import param
 from ..shape import Dim, Shape, ShapeError, axis_of, count, show
+from .base import Context, Example, Layer, Weight
 
 NORM_EPS = 1e-6  # under the root, as happynear/caffe-windows has it
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from ..fillers import Constant, Filler
-from ..layer import Array, Context, Example, Layer, Weight
+from ..fillers.base import Constant, Filler
+from ..lazy import Array
 from ..schema import Block, param
 from ..shape import Shape, ShapeError
+from .base import Context, Example, Layer, Weight
 
 
 class BlobShape(Block):

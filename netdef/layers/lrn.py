@@ -6,12 +6,12 @@ import enum
 from functools import reduce
 from typing import Any
 
-from ..layer import Array, Context, Example, Layer
-from ..lazy import jnp, lax
+from ..lazy import Array, jnp, lax
 from ..schema import param
 from ..shape import Shape, ShapeError, show
-from .reduce_windows import Windows, window_sum
-from .window import Engine
+from ._reduce_windows import Windows, window_sum
+from ._window import Engine
+from .base import Context, Example, Layer
 
 
 class NormRegion(enum.Enum):

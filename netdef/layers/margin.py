@@ -11,12 +11,12 @@ import math
 from functools import cache
 from typing import Any, ClassVar
 
-from ..fillers import Constant, Filler
-from ..layer import LAYERS, Array, Context, Example, Layer, Weight
-from ..lazy import jax, jnp, lax
+from ..fillers.base import Constant, Filler
+from ..lazy import Array, jax, jnp, lax
 from ..schema import param
 from ..shape import Shape, ShapeError, axis_of, count, show
-from .loss import check_one_label, look_up
+from ._loss import check_one_label, look_up
+from .base import LAYERS, Context, Example, Layer, Weight
 
 SMALL = 1e-9  # added to products of lengths, so that zero vectors divide by something
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from ..fillers import Constant, Filler
-from ..layer import Array, Context, Example, Weight
-from ..lazy import jax, jnp
+from ..fillers.base import Constant, Filler
+from ..lazy import Array, jax, jnp
 from ..schema import param
 from ..shape import Shape, ShapeError, axis_of, count, show
-from .loss import Loss, check_batch, check_one_label
+from ._loss import Loss, check_batch, check_one_label
+from .base import Context, Example, Weight
 
 DISTANCE_EPS = 1e-4  # Caffe adds it to the distance that a gradient is divided by
 

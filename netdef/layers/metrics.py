@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import enum
 
-from ..layer import Array, Context, Example, Layer
-from ..lazy import jnp, lax
+from ..lazy import Array, jnp, lax
 from ..schema import param
 from ..shape import Shape, ShapeError, axis_of, count, show
-from .loss import check_labels, check_one_label, check_same_count, look_up
+from ._loss import check_labels, check_one_label, check_same_count, look_up
+from .base import Context, Example, Layer
 
 
 class Accuracy(Layer, type="Accuracy", block="accuracy_param"):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
-from ..fillers import Constant, Filler
-from ..layer import Array, Context, Example, Layer, Weight
-from ..lazy import jax, jnp
+from ..fillers.base import Constant, Filler
+from ..lazy import Array, jax, jnp
 from ..schema import Block, param
 from ..shape import Shape, ShapeError, axis_of, show
+from .base import Context, Example, Layer, Weight
 
 
 def image(x: Shape) -> Shape:

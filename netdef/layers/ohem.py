@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..layer import Array, Context, Example, Layer
-from ..lazy import jax, jnp, lax
+from ..lazy import Array, jax, jnp, lax
 from ..schema import param
 from ..shape import Shape, ShapeError, count, show
-from .loss import LossParam, check_batch
+from ._loss import LossParam, check_batch
+from .base import Context, Example, Layer
 from .regression_loss import SmoothL1Loss
 from .softmax import SoftmaxWithLoss
 

@@ -7,12 +7,12 @@ import math
 from functools import reduce
 from typing import Any
 
-from ..layer import Array, Context, Example, Layer
-from ..lazy import jax, jnp, np
+from ..lazy import Array, jax, jnp, np
 from ..schema import param
 from ..shape import UNKNOWN, Dim, Shape, ShapeError, axis_of, count, known, show
-from .reduce_windows import Windows, window_argmax, window_elements, window_max, window_sum
-from .window import Engine, axis_names, per_axis
+from ._reduce_windows import Windows, window_argmax, window_elements, window_max, window_sum
+from ._window import Engine, axis_names, per_axis
+from .base import Context, Example, Layer
 
 
 class PoolMethod(enum.Enum):

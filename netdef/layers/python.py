@@ -17,14 +17,14 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from ..language.diagnostics import Report
-from ..language.parser import parse
+from ..language.parsing.parser import parse
 from ..language.source import Source
 from ..language.spelling import nearest
-from ..layer import Array, Context, Example, Layer, Weight
-from ..lazy import jax, jnp
+from ..lazy import Array, jax, jnp
 from ..schema import build, param, take, unknown_field
 from ..shape import Shape, ShapeError, Unavailable, known, show
-from .caffe_class import CaffeClass, stand_in
+from ._caffe_class import CaffeClass, stand_in
+from .base import Context, Example, Layer, Weight
 
 Shapes = tuple[Shape, ...]
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ..fillers import Constant, Filler
-from ..layer import Array, Context, Example, Layer, Weight
-from ..lazy import jax, jnp, lax
+from ..fillers.base import Constant, Filler
+from ..lazy import Array, jax, jnp, lax
 from ..schema import param
 from ..shape import Shape, ShapeError, count, show
+from .base import Context, Example, Layer, Weight
 
 
 class _Recurrent(Layer):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import enum
 from typing import Any
 
-from ..layer import Array, Context, Example, Layer
-from ..lazy import jnp
+from ..lazy import Array, jnp
 from ..schema import param
 from ..shape import Shape, axis_of
+from .base import Context, Example, Layer
 
 
 class ReductionOp(enum.Enum):

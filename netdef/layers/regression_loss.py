@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ..layer import Array, Context, Example
-from ..lazy import jnp
+from ..lazy import Array, jnp
 from ..schema import param
 from ..shape import Shape
-from .loss import Loss, check_same_count
+from ._loss import Loss, check_same_count
+from .base import Context, Example
 
 
 class EuclideanLoss(Loss, type="EuclideanLoss"):

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from ..layer import Array, Context, Example, Layer
-from ..lazy import jax, jnp, lax, np
+from ..lazy import Array, jax, jnp, lax, np
 from ..schema import param
 from ..shape import Dim, Shape, ShapeError, axis_of, show
+from .base import Context, Example, Layer
 
 
 def _image(x: Shape, bottom: int = 0) -> Shape:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..layer import Array, Context, Example, Layer
-from ..lazy import jax, jnp, lax
+from ..lazy import Array, jax, jnp, lax
 from ..schema import param
 from ..shape import Shape, ShapeError, show
+from .base import Context, Example, Layer
 
 AT_ONCE = 16  # regions looked at together: bounds the memory, and keeps an accelerator busy
 

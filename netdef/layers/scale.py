@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ..fillers import Constant, Filler
-from ..layer import Array, Context, Example, Layer, Weight
-from ..lazy import jnp, lax
+from ..fillers.base import Constant, Filler
+from ..lazy import Array, jnp, lax
 from ..schema import param
 from ..shape import Shape, ShapeError, axis_of, count, show
+from .base import Context, Example, Layer, Weight
 
 
 class _Broadcast(Layer):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ..fillers import Constant
-from ..layer import Array, Context, Example, Layer, Weight
-from ..lazy import jax, jnp
+from ..fillers.base import Constant
+from ..lazy import Array, jax, jnp
 from ..schema import param
 from ..shape import Shape, ShapeError, count, show
+from .base import Context, Example, Layer, Weight
 
 
 class SegAccuracy(Layer, type="SegAccuracy", block="seg_accuracy_param"):

@@ -5,11 +5,11 @@ None has weights, none changes a value; their gradients put each number back whe
 
 from __future__ import annotations
 
-from ..layer import Array, Context, Example, Layer
-from ..lazy import jnp
+from ..lazy import Array, jnp
 from ..schema import Block, param
 from ..shape import Dim, Shape, ShapeError, axis_of, count, show
-from .engine import Engine, engine
+from ._engine import Engine, engine
+from .base import Context, Example, Layer
 
 
 def _axis(layer: Layer, x: Shape, axis: int, old_name: str, old: int | None) -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..layer import Array, Context, Example, Layer
-from ..lazy import jax, jnp, lax
+from ..lazy import Array, jax, jnp, lax
 from ..schema import Block, param
 from ..shape import Shape, ShapeError, axis_of, count, show
-from .engine import Engine, engine
-from .loss import Loss, LossParam, check_labels, floored, look_up
+from ._engine import Engine, engine
+from ._loss import Loss, LossParam, check_labels, floored, look_up
+from .base import Context, Example, Layer
 
 SMALLEST_LOG = math.log(2.0**-126)  # of FLT_MIN: smaller probabilities count as that, so a loss is at most 87.3
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import enum
 
-from ..layer import Example, Layer
 from ..schema import param
 from ..shape import UNKNOWN, Shape, ShapeError, count, show
-from .loss import Loss, check_batch
+from ._loss import Loss, check_batch
+from .base import Example, Layer
 
 
 def _check_cells(x: Shape, side: int, boxes: int, numbers: int) -> None:

@@ -8,15 +8,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import explain
-from ..fillers import FILLERS, Filler
-from ..language.functions import FUNCTIONS
-from ..language.imports import LIBRARY
+from ..fillers.base import FILLERS, Filler
+from ..inspect import explain
+from ..language.expansion.functions import FUNCTIONS
+from ..language.expansion.imports import LIBRARY
 from ..language.syntax import Document, Import, Let, Parameter, Template
-from ..layer import LAYERS
+from ..layers.base import LAYERS
 from ..schema import Block, Param, type_name
 from ..shape import show
-from ..solver import POLICIES, SOLVERS
+from ..solvers.base import POLICIES, SOLVERS
 from .context import Context, context, fields
 from .page import Page
 
@@ -178,10 +178,11 @@ def templates(page: Page) -> dict[str, Template]:
 
 
 def _imported(statement: Import) -> Document | None:
-    from ..language.diagnostics import NetdefError, Report
-    from ..language.evaluate import Fault
-    from ..language.imports import find
-    from ..language.parser import parse
+    from ..language.diagnostics import Report
+    from ..language.errors import NetdefError
+    from ..language.expansion.evaluate import Fault
+    from ..language.expansion.imports import find
+    from ..language.parsing.parser import parse
     from ..language.source import Source
 
     try:

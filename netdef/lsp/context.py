@@ -10,11 +10,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..fillers import FILLERS, Filler
-from ..layer import LAYERS, Layer
+from ..fillers.base import FILLERS, Filler
+from ..layers.base import LAYERS, Layer
 from ..passes.decode import NetParameter
 from ..schema import Block, Param
-from ..solver import Solver, solver_fields
+from ..solvers.base import Solver, solver_fields
 
 TOKEN = re.compile(
     r"""\#[^\n]*|"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?|\$\{|[A-Za-z_]\w*|-?[\d.][\w.+-]*|[^\s\w]""", re.X

@@ -6,21 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..language.diagnostics import NetdefError
+from ..language.errors import NetdefError
 from ..language.source import Source, Span
-from ..language.syntax import (
-    Document,
-    Field,
-    For,
-    If,
-    Import,
-    Let,
-    ListValue,
-    Message,
-    Reference,
-    Scalar,
-    Template,
-)
+from ..language.syntax import Document, Field, For, If, Import, Let, ListValue, Message, Reference, Scalar, Template
 from .answers import imported_lets, templates
 from .context import context
 from .page import Page, blob_places, read
@@ -169,9 +157,9 @@ def _makers(page: Page, name: str, start: int) -> list[Span]:
 
 
 def _file(statement: Import) -> list[Span]:
-    from ..language.diagnostics import NetdefError
-    from ..language.evaluate import Fault
-    from ..language.imports import find
+    from ..language.errors import NetdefError
+    from ..language.expansion.evaluate import Fault
+    from ..language.expansion.imports import find
 
     try:
         source = Source.read(find(statement))

@@ -6,16 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from ..compiler import Parsed, back, is_solver, plain_tree
+from ..compiler import Parsed, build_net, is_solver, plain_tree
 from ..graph import Net
-from ..language.diagnostics import CompileError, Diagnostic, NetdefError, Report
-from ..language.parser import parse
+from ..language.diagnostics import CompileError, Diagnostic, Report
+from ..language.errors import NetdefError
+from ..language.parsing.parser import parse
 from ..language.source import Source, Span
 from ..language.syntax import Document, Field, Message
-from ..layer import Layer, Phase
+from ..layers.base import Layer, Phase
 from ..passes.decode import decode_program
 from ..passes.select import State
-from ..solver import decode_solver
+from ..solvers.base import decode_solver
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def read(source: Source) -> Page:
         nets, found = [], Report(list(report.diagnostics))
         for phase in Phase:
             alone = replace(parsed, report=Report(list(report.diagnostics)))
-            net = back(alone, State(phase))
+            net = build_net(alone, State(phase))
             if phase is Phase.TRAIN or any(not node.bottoms and not node.weights for node in net.layers):
                 nets.append(net)
                 found.diagnostics += [d for d in alone.report.diagnostics if d not in found.diagnostics]

@@ -16,10 +16,11 @@ from lsprotocol import types as lsp
 from pygls.exceptions import JsonRpcInvalidParams
 from pygls.lsp.server import LanguageServer
 
-from .. import __version__
-from ..language.diagnostics import Diagnostic, NetdefError, Report
+from .._version import __version__
+from ..language.diagnostics import Diagnostic, Report
+from ..language.errors import NetdefError
 from ..language.formatter import format
-from ..language.parser import parse
+from ..language.parsing.parser import parse
 from ..language.source import Source, Span
 from . import answers, names
 from .page import Page, read

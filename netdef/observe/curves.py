@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..language.diagnostics import NetdefError
+from ..language.errors import NetdefError
 from ..language.spelling import nearest
 from .figure import GREY, colours, drawing, legend_below, new_figure, percents, plain_ticks
 from .runs import Curve, History, kind, number, smoothed

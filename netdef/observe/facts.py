@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..language.diagnostics import CompileError, NetdefError
+from ..language.diagnostics import CompileError
+from ..language.errors import NetdefError
 from .runs import History, kind, read_run
 
 if TYPE_CHECKING:
     from ..graph import Net
-    from ..train.nets import Nets
+    from ..training.solver_nets import Nets
 
 RUN, NET = "run.json", "net.prototxt"
 TOLD = {"name": str, "file": str, "settings": dict, "seed": int, "batch": int, "parameters": int, "sittings": list}
@@ -149,7 +150,7 @@ def _text(path: Path) -> str:
 def _nets(told: Mapping[str, Any], text: str, folder: Path, notes: list[str]) -> Nets | None:
     """The nets of the run: from their file if it is as it was, so that paths in it lead to the data, else from the
     text that the run kept."""
-    from ..train.nets import nets_of
+    from ..training.solver_nets import nets_of
 
     file = Path(told["file"]) if isinstance(told.get("file"), str) else None
     kept: Any = text
@@ -172,7 +173,7 @@ def _nets(told: Mapping[str, Any], text: str, folder: Path, notes: list[str]) ->
 
 
 def _picture(net: Net, notes: list[str]) -> bytes | None:
-    from .. import draw
+    from ..inspect import draw
 
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "net.svg"
@@ -185,7 +186,7 @@ def _picture(net: Net, notes: list[str]) -> bytes | None:
 
 
 def _confusion(nets: Nets, folder: Path, notes: list[str]) -> Confusion | None:
-    from ..train import snapshot
+    from ..interop import snapshot
 
     path, damaged = snapshot.newest(folder)
     notes += damaged
@@ -204,8 +205,8 @@ def _confusion(nets: Nets, folder: Path, notes: list[str]) -> Confusion | None:
 
 
 def _counted(net: Net, path: Path) -> tuple[tuple[tuple[int, ...], ...], Sequence[str]]:
-    from ..predict import Predictor, confusion
-    from ..train import snapshot
+    from ..inference.predict import Predictor, confusion
+    from ..interop import snapshot
 
     predictor = Predictor(net, snapshot.weights(path))
     counts = confusion(predictor)

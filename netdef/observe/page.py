@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from ..inspect.summary import size, summarize
 from ..shape import show
-from ..summary import size, summarize
 from .curves import curves
 from .facts import Confusion, Facts
 from .figure import written

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..language.diagnostics import NetdefError
-from ..policy import Monitor
+from ..language.errors import NetdefError
+from ..policies.base import Monitor
 
 METRICS = "metrics.jsonl"
 LARGEST = 1e30  # of the numbers that are drawn

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..language.diagnostics import NetdefError
+from ..language.errors import NetdefError
 from .figure import GREY, colours, drawing, legend_below, new_figure, percents, plain_ticks
 from .runs import METRICS, History, kind, number, read_run, smoothed
 

@@ -15,7 +15,7 @@ from ..language import codes
 from ..language.diagnostics import Related, Report
 from ..language.source import Span
 from ..language.spelling import nearest
-from ..layer import Arity, Layer
+from ..layers.base import Arity, Layer
 
 AUTOMATIC = "(automatic)"  # Caffe's name for the top of a loss that names none; no output of the net
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..language.source import Source, Span
 from ..language.syntax import Field, Message, Scalar, Value
-from ..layer import Layer
+from ..layers.base import Layer
 from ..schema import Block, Param
 
 NOWHERE = Span(Source("<made>", ""), 0, 0)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from ..graph import Node, Value
 from ..language import codes
 from ..language.diagnostics import Related, Report
-from ..layer import Phase
+from ..layers.base import Phase
 
 
 def mark_gradients(nodes: Sequence[Node], phase: Phase, outputs: Sequence[str], force: bool) -> tuple[Node, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..language import codes
 from ..language.diagnostics import Related, Report
-from ..layer import Layer, NetStateRule, Phase
+from ..layers.base import Layer, NetStateRule, Phase
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..files import Locate
 from ..graph import Node, Owner, Value
 from ..language import codes
 from ..language.diagnostics import Related, Report
-from ..layer import Locate, ShareMode, Weight
+from ..layers.base import ShareMode, Weight
 from ..shape import Shape, ShapeError, Unavailable, count, show
 from .connect import counts_fit
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from ..policy import POLICIES, Policy
+from .base import POLICIES, Policy
 
 __all__ = ["POLICIES", "Policy"]

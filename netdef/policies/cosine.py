@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..layer import Array
-from ..lazy import jnp
-from ..policy import Policy, Setting
+from ..lazy import Array, jnp
+from .base import Policy, Setting
 
 
 class Cosine(Policy, name="cosine"):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..layer import Array
-from ..lazy import jnp
-from ..policy import Policy, Setting
+from ..lazy import Array, jnp
 from ..schema import param
+from .base import Policy, Setting
 
 
 class Inv(Policy, name="inv"):

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..layer import Array
-from ..lazy import jnp
-from ..policy import Monitor, Policy, Setting
+from ..lazy import Array, jnp
 from ..schema import param
+from .base import Monitor, Policy, Setting
 
 
 class Plateau(Policy, name="plateau"):

@@ -13,7 +13,7 @@ forward pass, computed anew from what that pass took, and faults are `netdef.Net
 
 from __future__ import annotations
 
-from ..layers.caffe_class import CaffeLayer as Layer
+from ..layers._caffe_class import CaffeLayer as Layer
 from . import io, proto
 from .blobs import Blob
 from .classifier import Classifier

@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..language.diagnostics import NetdefError
+from ..language.errors import NetdefError
 from ..language.spelling import nearest
-from ..layers.caffe_class import OldAxes
+from ..layers._caffe_class import OldAxes
 from ..shape import Shape, show
 
 

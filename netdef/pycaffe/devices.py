@@ -6,7 +6,7 @@ import warnings
 
 import jax
 
-from ..language.diagnostics import NetdefError
+from ..language.errors import NetdefError
 
 _seed = [0]  # of nets that are made from now on, as Caffe's random state is that of the process
 

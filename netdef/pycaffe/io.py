@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..caffe_proto import messages
 from ..data import images
-from ..language.diagnostics import NetdefError
+from ..interop.caffe_proto import messages
+from ..language.errors import NetdefError
 from ..shape import show
 from .blobs import unknown
 

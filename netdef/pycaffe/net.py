@@ -11,17 +11,18 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..compiler import load, locator, phase_of
+from ..compiler import load, phase_of
 from ..data.feed import Feed
-from ..data.memory import MemoryData
+from ..data.layers.memory import MemoryData
+from ..files import locator, written_aside
 from ..graph import Net as Graph
 from ..graph import Owner
 from ..interop import hdf5
-from ..interop.aside import written_aside
 from ..interop.weights import Loaded, entries_of, match, write_weights
-from ..language.diagnostics import NetdefError, Report
-from ..layer import Phase
-from ..model import Model, owned
+from ..language.diagnostics import Report
+from ..language.errors import NetdefError
+from ..layers.base import Phase
+from ..model import Model
 from ..passes.shapes import infer
 from ..shape import Shape, show
 from .blobs import Blob, Named, unknown, wait
@@ -74,7 +75,7 @@ class Net:
         model = Model(net, seed)
         self._net, self._seed = net, seed
         self._weights: dict[Owner, Blob] = {}
-        for owner, weight in owned(net):
+        for owner, weight in net.owned:
             blob = Blob(weight.shape)
             blob._data.put(model.weights[owner.layer][str(owner.index)][...])
             self._weights[owner] = blob
@@ -284,7 +285,7 @@ class Net:
         return tuple({o: None for n in nodes for o, trained in zip(n.owners, n.trained, strict=True) if trained}.keys())
 
     def _values(self) -> dict[Owner, Any]:
-        for owner, weight in owned(self._net):
+        for owner, weight in self._net.owned:
             given = self._weights[owner].shape
             if given != weight.shape:
                 raise NetdefError(

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from ..language.diagnostics import NetdefError
+from ..language.errors import NetdefError
 from ..language.printer import print_message
 from ..language.spelling import nearest
 from ..language.syntax import Field, Message, Scalar, Value
-from ..layer import LAYERS, Layer
+from ..layers.base import LAYERS, Layer
 from ..passes.encode import NOWHERE
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from ..forward import forward_part
 from ..graph import Net, Owner, Value
-from ..layer import Array
+from ..lazy import Array
 
 Named = dict[str, Array]
 Owned = dict[Owner, Array]

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..caffe_proto import messages
-from ..language.diagnostics import NetdefError
+from ..interop.caffe_proto import messages
+from ..language.errors import NetdefError
 
 
 class _Messages:

@@ -17,14 +17,14 @@ import numpy as np
 
 from ..graph import Owner
 from ..interop.solver_state import histories_of, learnable, per_array, read_state, write_state
-from ..language.diagnostics import NetdefError
-from ..layer import LAYERS
-from ..solver import Precision, SnapshotFormat
-from ..train.control import policy_after
-from ..train.nets import nets_of
-from ..train.nodes import frozen
-from ..train.params import layout
-from ..train.step import State, initial, updated
+from ..language.errors import NetdefError
+from ..layers.base import LAYERS
+from ..passes.freeze import frozen
+from ..solvers.base import Precision, SnapshotFormat
+from ..training.monitors import policy_after
+from ..training.params import layout
+from ..training.solver_nets import nets_of
+from ..training.step import State, initial, updated
 from .blobs import wait
 from .net import Net
 

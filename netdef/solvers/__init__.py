@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from ..solver import SOLVERS, Solver
+from .base import SOLVERS, Solver
 
 __all__ = ["SOLVERS", "Solver"]

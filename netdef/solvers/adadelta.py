@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..layer import Array
-from ..lazy import jnp
+from ..lazy import Array, jnp
 from ..schema import param
-from ..solver import Momentum, Numbers
+from .base import Momentum, Numbers
 
 
 class AdaDelta(Momentum, type="AdaDelta"):

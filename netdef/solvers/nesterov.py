@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..layer import Array
-from ..lazy import jnp
-from ..solver import Momentum, Numbers
+from ..lazy import Array, jnp
+from .base import Momentum, Numbers
 
 
 class Nesterov(Momentum, type="Nesterov"):

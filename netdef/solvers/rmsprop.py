@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..layer import Array
-from ..lazy import jnp
+from ..lazy import Array, jnp
 from ..schema import param
-from ..solver import Numbers, Solver
+from .base import Numbers, Solver
 
 
 class RMSProp(Solver, type="RMSProp"):

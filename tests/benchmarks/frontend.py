@@ -26,14 +26,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from caffe_schema import message
 
 from netdef.cli.expand import net_of
-from netdef.compiler import Parsed, back, plain_tree
+from netdef.compiler import Parsed, build_net, plain_tree
 from netdef.language.diagnostics import Report
-from netdef.language.expand import expand
+from netdef.language.expansion.expand import expand
 from netdef.language.formatter import format
-from netdef.language.parser import parse
+from netdef.language.parsing.parser import parse
 from netdef.language.printer import print_message
 from netdef.language.source import Source
-from netdef.layer import Phase
+from netdef.layers.base import Phase
 from netdef.passes.decode import decode_program
 from netdef.passes.select import State
 
@@ -83,7 +83,7 @@ def stages(name: str, source: Source, runs: int) -> None:
         "parse": lambda: parse(source, Report()),
         "expand": lambda: expand(document, Report()),
         "decode": lambda: decode_program(tree, Report()),
-        "connect, infer, check": lambda: back(Parsed(program, source, Report()), State(Phase.TRAIN)),
+        "connect, infer, check": lambda: build_net(Parsed(program, source, Report()), State(Phase.TRAIN)),
         "format": lambda: format(document),
     }
     for what, function in work.items():

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import netdef
-from netdef.train import events
+from netdef.training import events
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits.net"
 FREEZE = 'solver { freeze: "conv.*|bn.*" '

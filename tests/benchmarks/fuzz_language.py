@@ -41,11 +41,11 @@ with (
     from fuzzing import check_all, check_net
 
     import netdef.compiler
-    import netdef.language.expander
+    import netdef.language.expansion.expander
     import netdef.language.formatter
-    import netdef.language.mistakes
+    import netdef.language.parsing.mistakes
     import netdef.language.render  # noqa: F401
-    from netdef.layer import LAYERS
+    from netdef.layers.base import LAYERS
 
     LAYERS.known()  # imports them all
 

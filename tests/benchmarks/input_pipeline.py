@@ -24,9 +24,9 @@ import numpy as np
 from PIL import Image
 
 import netdef
-from netdef.caffe_proto import messages
 from netdef.data.device import on_device
 from netdef.data.feed import Feed
+from netdef.interop.caffe_proto import messages
 
 try:
     import torch

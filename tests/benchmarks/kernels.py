@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from netdef.layers._convolve import reference
 from netdef.layers.convolution import Convolution, Deconvolution
-from netdef.layers.convolve import reference
 from netdef.layers.pooling import Pooling, PoolMethod
 
 CONVOLUTIONS = {

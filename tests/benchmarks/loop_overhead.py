@@ -22,10 +22,10 @@ import numpy as np
 
 import netdef
 from netdef.model import Model
-from netdef.train.nets import nets_of
-from netdef.train.params import arrays_of, layout
-from netdef.train.prepare import first_state
-from netdef.train.step import make_single, make_step
+from netdef.training.params import arrays_of, layout
+from netdef.training.prepare import first_state
+from netdef.training.solver_nets import nets_of
+from netdef.training.step import make_single, make_step
 
 DATA = 'layer {{ name: "d" type: "HDF5Data" top: "data" top: "label" hdf5_data_param {{ source: "d.txt" batch_size: {batch} }} }}\n'
 FC = 'layer {{ name: "{name}" type: "InnerProduct" bottom: "{bottom}" top: "{name}" inner_product_param {{ num_output: {out} weight_filler {{ type: "msra" }} }} }}\n'

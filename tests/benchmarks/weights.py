@@ -23,7 +23,7 @@ def write(folder: Path, megabytes: int) -> Path:
     import numpy as np
 
     from netdef.interop.dialects import in_memory
-    from netdef.interop.stored import Entry
+    from netdef.interop.entries import Entry
     from netdef.interop.weights import write_weights
 
     total = megabytes * 250_000

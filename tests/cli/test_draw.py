@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import netdef as package
-from netdef import draw
+from netdef.inspect import draw
 
 TEMPLATES = """
 import "std/resnet.net"

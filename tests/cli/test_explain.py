@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from netdef import explain
-from netdef.fillers import FILLERS
+from netdef.fillers.base import FILLERS
+from netdef.inspect import explain
 from netdef.language import codes
-from netdef.layer import LAYERS
-from netdef.solver import POLICIES, SOLVERS
+from netdef.layers.base import LAYERS
+from netdef.solvers.base import POLICIES, SOLVERS
 
 EVERYTHING = [
     *LAYERS.names(),

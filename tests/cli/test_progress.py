@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from netdef.cli._progress import duration, lines, progress
-from netdef.train import events
+from netdef.training import events
 
 RUN = [
     events.Started("Digits", Path("run"), 0, 600, 1, 64, 29000, "cpu", untouched=("fc8",), warnings=("a shape",)),

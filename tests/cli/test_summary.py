@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from netdef.summary import size
+from netdef.inspect.summary import size
 
 
 def test_table(netdef, good):

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from netdef import load
-from netdef.timing import Pass, inputs_of, layer_costs, measure, table
+from netdef.inspect.timing import Pass, inputs_of, layer_costs, measure, table
 
 NET = """
 name: "Timed"

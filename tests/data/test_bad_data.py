@@ -8,11 +8,10 @@ import re
 import h5py
 import numpy as np
 import pytest
+from data_sets import datum, layer, numbered, write_images, write_lmdb
 
 import netdef
-from netdef.caffe_proto import messages
-
-from .conftest import datum, layer, numbered, write_images, write_lmdb
+from netdef.interop.caffe_proto import messages
 
 LIST = layer("ImageData", 'image_data_param { source: "list.txt" batch_size: 2 }')
 HDF5 = layer("HDF5Data", 'hdf5_data_param { source: "list.txt" batch_size: 2 }')

@@ -6,11 +6,10 @@ import h5py
 import jax
 import numpy as np
 import pytest
+from data_sets import datum, layer, numbered, write_images, write_lmdb
 
 import netdef
 from netdef.data.feed import Feed
-
-from .conftest import datum, layer, numbered, write_images, write_lmdb
 
 
 def write_hdf5(folder, sizes):

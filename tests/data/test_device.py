@@ -6,10 +6,9 @@ import h5py
 import jax
 import numpy as np
 import pytest
+from data_sets import datum, layer, numbered, write_lmdb
 
 from netdef.data.device import on_device
-
-from .conftest import datum, layer, numbered, write_lmdb
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +56,7 @@ def test_goes_on_where_the_feed_stands(feed):
 
 
 def test_mean_image(tmp_path, feed, images):
-    from netdef.caffe_proto import messages
+    from netdef.interop.caffe_proto import messages
 
     mean = images.astype(np.float32).mean(0)
     blob = messages().BlobProto(data=mean.ravel().tolist(), num=1, channels=3, height=6, width=8)

@@ -8,10 +8,9 @@ import time
 
 import numpy as np
 import pytest
+from data_sets import datum, layer, numbered, write_images, write_lmdb
 
 import netdef
-
-from .conftest import datum, layer, numbered, write_images, write_lmdb
 
 TEXT = """
 layer { name: "d" type: "Data" top: "data" top: "label"

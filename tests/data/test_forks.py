@@ -6,11 +6,10 @@ import sys
 
 import numpy as np
 import pytest
+from data_sets import datum, numbered, write_lmdb
 
 import netdef
 from netdef.data import images as im
-
-from .conftest import datum, numbered, write_lmdb
 
 
 @pytest.fixture(autouse=True)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from data_sets import datum, layer, numbered, write_images, write_lmdb
 
 import netdef
 from netdef.data import augment
-
-from .conftest import datum, layer, numbered, write_images, write_lmdb
 
 
 @pytest.fixture

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from data_sets import layer, write_images
 
 import netdef
 from netdef.cli import main
-
-from .conftest import layer, write_images
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 

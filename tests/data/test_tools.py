@@ -11,16 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from data_sets import datum, layer, numbered, write_images, write_lmdb
 from PIL import Image
 
 import netdef
-from netdef.caffe_proto import messages
 from netdef.cli import main
 from netdef.data import convert as conversion
 from netdef.data.sources import open_source
 from netdef.data.transform import read_mean
-
-from .conftest import datum, layer, numbered, write_images, write_lmdb
+from netdef.interop.caffe_proto import messages
 
 
 @pytest.fixture

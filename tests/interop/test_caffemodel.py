@@ -10,8 +10,8 @@ import pytest
 from weight_files import assert_same
 
 import netdef
-from netdef.caffe_proto import messages
 from netdef.interop import read_weights
+from netdef.interop.caffe_proto import messages
 from netdef.interop.caffemodel import read, read_mean, write_mean
 from netdef.interop.wire import encoded
 

@@ -12,10 +12,10 @@ from weight_files import FORMATS, NET, assert_same
 import netdef
 from netdef.cli import main
 from netdef.interop import read_weights
-from netdef.interop.modern import modernised
+from netdef.interop.modernize import modernised
 from netdef.interop.solver_state import read_state
 from netdef.language.diagnostics import Report
-from netdef.language.parser import parse
+from netdef.language.parsing.parser import parse
 from netdef.language.printer import print_message
 from netdef.language.source import Source
 from netdef.passes.upgrade import upgrade

@@ -8,7 +8,7 @@ import pytest
 import netdef
 from netdef.interop import load_weights, read_weights, save_weights
 from netdef.interop.dialects import in_memory
-from netdef.interop.stored import Entry
+from netdef.interop.entries import Entry
 from netdef.interop.weights import write_weights
 
 C = 3

@@ -24,7 +24,7 @@ import netdef
 from netdef.cli import main
 from netdef.interop import eject
 from netdef.interop.ejection import EMITTERS, source_of
-from netdef.layer import LAYERS, Example
+from netdef.layers.base import LAYERS, Example
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SMALL = (

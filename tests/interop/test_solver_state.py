@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import netdef
-from netdef.caffe_proto import messages
 from netdef.cli import main
 from netdef.interop import read_weights
+from netdef.interop.caffe_proto import messages
 from netdef.interop.solver_state import export_snapshot, per_array, read_state, write_state
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "solvers"

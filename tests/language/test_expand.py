@@ -9,10 +9,11 @@ import sys
 
 import pytest
 
-from netdef.language import codes, language_codes
+from netdef.language import codes
+from netdef.language.codes import language as language_codes
 from netdef.language.diagnostics import Report
-from netdef.language.expand import expand
-from netdef.language.parser import parse
+from netdef.language.expansion.expand import expand
+from netdef.language.parsing.parser import parse
 from netdef.language.printer import print_message
 from netdef.language.source import Source
 from netdef.language.syntax import Document
@@ -427,8 +428,8 @@ HOSTILE = {
 CHILD = """
 import json, re, sys
 from netdef.language.diagnostics import Report
-from netdef.language.expand import expand
-from netdef.language.parser import parse
+from netdef.language.expansion.expand import expand
+from netdef.language.parsing.parser import parse
 from netdef.language.source import Source
 codes = {}
 for name, text in json.load(sys.stdin).items():

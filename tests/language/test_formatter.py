@@ -8,7 +8,7 @@ import pytest
 
 from netdef.language.diagnostics import Report
 from netdef.language.formatter import format
-from netdef.language.parser import parse
+from netdef.language.parsing.parser import parse
 from netdef.language.printer import print_message
 from netdef.language.source import Source
 from netdef.language.syntax import Document, Message

@@ -7,9 +7,11 @@ import math
 
 import pytest
 
-from netdef.language import language_codes, tables
-from netdef.language.diagnostics import Code, NetdefError, Report
-from netdef.language.parser import parse
+from netdef.language.codes import language as language_codes
+from netdef.language.diagnostics import Code, Report
+from netdef.language.errors import NetdefError
+from netdef.language.parsing import tables
+from netdef.language.parsing.parser import parse
 from netdef.language.source import Source
 from netdef.language.syntax import Document, ListValue, Message
 

@@ -8,8 +8,8 @@ import unicodedata
 import pytest
 
 from netdef.language.diagnostics import Code, CompileError, Diagnostic, Related, Report
-from netdef.language.expand import expand
-from netdef.language.parser import parse
+from netdef.language.expansion.expand import expand
+from netdef.language.parsing.parser import parse
 from netdef.language.render import count, render, to_json
 from netdef.language.source import Source, Span
 

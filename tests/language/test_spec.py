@@ -7,20 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from netdef.language import (
-    diagnostics,
-    evaluate,
-    expand,
-    expander,
-    imports,
-    language_codes,
-    parser,
-    printer,
-    render,
-    source,
-)
+from netdef.language import diagnostics, printer, render, source
+from netdef.language.codes import language as language_codes
 from netdef.language.diagnostics import Code, Report
-from netdef.language.parser import parse
+from netdef.language.expansion import evaluate, expand, expander, imports
+from netdef.language.parsing import parser
+from netdef.language.parsing.parser import parse
 from netdef.language.source import Source
 
 SPEC = (Path(__file__).parents[2] / "grammar" / "SPEC.md").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import netdef
-from netdef.fillers import Constant, HostDraw
+from netdef.fillers.base import Constant, HostDraw
 from netdef.layers.batch_norm import BatchNorm, normalise, plain_normalise
 from netdef.layers.bn import BN, BNDialect, BNMode
 from netdef.shape import UNKNOWN, ShapeError

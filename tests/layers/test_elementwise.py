@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from netdef.layers.elementwise import Clip, Exp, Log, Power, Threshold
+from netdef.layers.arithmetic import Clip, Exp, Log, Power, Threshold
 from netdef.shape import ShapeError
 
 

@@ -11,8 +11,8 @@ import pytest
 from one_layer import fault, outputs, text
 
 import netdef
+from netdef.layers._reduce_windows import Windows, window_max, window_sum
 from netdef.layers.pooling import SPP, GlobalPooling, Pooling, PoolMethod, RoundMode
-from netdef.layers.reduce_windows import Windows, window_max, window_sum
 from netdef.shape import UNKNOWN, ShapeError
 
 AVE, STOCHASTIC = PoolMethod.AVE, PoolMethod.STOCHASTIC

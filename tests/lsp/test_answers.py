@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from netdef.language.diagnostics import NetdefError
+from netdef.language.errors import NetdefError
 from netdef.language.source import Source
 from netdef.lsp.answers import complete, hover
 from netdef.lsp.context import context, fields

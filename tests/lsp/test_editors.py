@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from netdef.language.functions import FUNCTIONS
+from netdef.language.expansion.functions import FUNCTIONS
 
 ROOT = Path(__file__).parents[2]
 EXTENSION = ROOT / "grammar" / "editors" / "vscode"

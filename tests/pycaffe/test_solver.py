@@ -11,6 +11,7 @@ import pytest
 import netdef
 import netdef.pycaffe as caffe
 from netdef.interop.solver_state import read_state
+from netdef.training.run import Result
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "solvers"
 
@@ -77,7 +78,7 @@ solver { base_lr: 0.5 momentum: 0.9 lr_policy: "step" stepsize: 3 gamma: 0.1 max
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> netdef.train.Result:
+def trained(tmp_path_factory) -> Result:
     path = tmp_path_factory.mktemp("run")
     return netdef.train(TEXT % "", output=path)
 

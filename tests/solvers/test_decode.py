@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from netdef.language.diagnostics import Report
-from netdef.language.parser import parse
+from netdef.language.parsing.parser import parse
 from netdef.language.source import Source
 from netdef.policies.exp import Exp
 from netdef.policies.multistep import MultiStep
 from netdef.policies.step import Step
-from netdef.solver import decode_solver
+from netdef.solvers.base import decode_solver
 
 
 def decoded(text):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from netdef.solver import Numbers
 from netdef.solvers.adadelta import AdaDelta
 from netdef.solvers.adagrad import AdaGrad
 from netdef.solvers.adam import Adam
 from netdef.solvers.adamw import AdamW
+from netdef.solvers.base import Numbers
 from netdef.solvers.lamb import LAMB
 from netdef.solvers.lion import Lion
 from netdef.solvers.nesterov import Nesterov

@@ -9,10 +9,10 @@ import pytest
 
 import netdef
 from netdef.language.diagnostics import Report
-from netdef.language.parser import parse
+from netdef.language.parsing.parser import parse
 from netdef.language.source import Source
 from netdef.language.syntax import Template
-from netdef.layer import LAYERS
+from netdef.layers.base import LAYERS
 
 LIBRARY = Path(netdef.__file__).parent / "std"
 IMAGE = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [2, 16, 8, 8] } } }\n'
@@ -195,7 +195,7 @@ def test_every_template_is_used_here():
 
 def test_no_template_hides_a_field_of_nets_and_solvers():
     from netdef.passes.decode import NetParameter
-    from netdef.solver import Solver
+    from netdef.solvers.base import Solver
 
     names = set().union(*templates().values())
     assert not names & ({"layer", "layers", "solver"} | NetParameter.params().keys() | Solver.params().keys())

@@ -10,7 +10,7 @@ import pytest
 import netdef
 from netdef.cli import main
 from netdef.language.diagnostics import Report
-from netdef.language.parser import parse
+from netdef.language.parsing.parser import parse
 from netdef.language.source import Source
 from netdef.language.syntax import Message
 

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
-from ...compiler import locator
+from ...files import locator, written_aside
 from ...graph import Net, Node, Owner, Value
-from ...language.diagnostics import NetdefError, Report
+from ...language.diagnostics import Report
+from ...language.errors import NetdefError
 from ...passes.shapes import infer
-from ..aside import written_aside
-from ..stored import used
+from ..entries import used
 from . import expressions, parts
 from .copying import copied, import_lines
 from .emitting import EMITTERS, Written, written

@@ -13,7 +13,7 @@ from math import prod
 from typing import Any
 
 from ...graph import Net, Node
-from ...language.diagnostics import NetdefError
+from ...language.errors import NetdefError
 from ...layers.batch_norm import SCALED, Rule
 from ...layers.bn import BNMode
 from ...shape import Shape, axis_of

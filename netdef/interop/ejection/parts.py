@@ -17,9 +17,9 @@ import numpy as np
 from flax import nnx
 from jax import lax
 
-from ...layers.convolve import Slide, _on_cpu, reference
+from ...layers._convolve import Slide, _on_cpu, reference
+from ...layers._reduce_windows import UNROLLED, Windows, _plain, window_argmax, window_elements
 from ...layers.inner_product import NORM_EPS
-from ...layers.reduce_windows import UNROLLED, Windows, _plain, window_argmax, window_elements
 
 Array = jax.Array
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ...data.base import locator
+from ...files import locator
 from ...graph import Net, Node
 from ...language import codes
-from ...language.diagnostics import NetdefError, Related, Report
+from ...language.diagnostics import Related, Report
+from ...language.errors import NetdefError
 from ...language.source import Span
 from ...shape import ShapeError, Unavailable
 

@@ -1,0 +1,160 @@
+"""ArrayData: numpy files.  An addition of netdef's."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from ...files import Locate
+from ...layers.base import Phase
+from ...lazy import np
+from ...schema import param
+from ...shape import Shape
+from ..base import Batch, Process, Reader
+from ._image_layer import ImageLayer, ImageReader, Record, Records
+
+
+class ArrayData(ImageLayer, type="ArrayData", block="array_data_param"):
+    """Rows of numpy arrays: an .npz or .npy file, a folder of .npy files, or a folder of .npz files with equal names.
+
+    Bottoms: none.  Tops: any number, (batch_size, rest of the array's shape...).
+    Each top is the array of its name, or the one that `array` names in its place.  The first top is transformed if
+    `transform_param` is there; bytes (n, h, w) are images of one channel.
+    Source: netdef's own.  Differs: Caffe has no such layer.
+    """
+
+    n_tops = (1, None)
+
+    source: str = param("File or folder.", default="")
+    batch_size: int = param("Rows of a batch.", default=32, at_least=1)
+    shuffle: bool = param("Draw the order anew for each epoch, in phase TRAIN.", default=True)
+    array: tuple[str, ...] = param(
+        "Names of the arrays, in the order of the tops; the tops' names if none.", default=()
+    )
+    channels_last: bool = param("The first array is (n, h, w, c).", default=False)
+
+    def shuffled(self, phase: Phase) -> bool:
+        return self.shuffle and phase is Phase.TRAIN
+
+    def records(self, locate: Locate, first_only: bool = False) -> _Rows:
+        path = self.source_path(locate, self.source, "the file of arrays")
+        files = self._files(path)
+        return _Rows(
+            self, path, [self._arrays(file, path, first_only) for file in (files[:1] if first_only else files)]
+        )
+
+    def _files(self, path: Path) -> list[Any]:
+        """What holds arrays of all names: .npz files, or {name: .npy file}."""
+        if path.is_file():
+            return [{self._names[0]: path} if path.suffix == ".npy" else path]
+        packs = sorted(path.glob("*.npz"))
+        single = {file.stem: file for file in sorted(path.glob("*.npy"))}
+        if not packs and not single:
+            raise self.fault(f"the folder {path} holds neither .npz nor .npy files.")
+        return packs or [single]
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        tops = self.top[:-1] if self.sample_param.class_weights else self.top
+        return self.array or tops
+
+    def _arrays(self, file: Any, path: Path, headers_only: bool) -> list[Any]:
+        """The arrays of the tops in one place.  NetdefError if one is missing or their lengths differ."""
+        try:
+            if isinstance(file, dict):
+                found = self._named({name: np.load(one, mmap_mode="r") for name, one in file.items()}, path)
+            elif headers_only:
+                found = self._named(_headers(file), file)
+            else:
+                with file.open("rb") as opened, np.load(opened) as pack:
+                    found = self._named(pack, file)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+            place = path if isinstance(file, dict) else file
+            raise self.fault(f"{place} is not a readable numpy file ({str(error)[:120]}).") from None
+        lengths = {len(a) if a.ndim else 0 for a in found}
+        if len(lengths) != 1 or lengths == {0}:
+            listed = ", ".join(f"`{n}` {a.shape}" for n, a in zip(self._names, found, strict=True))
+            raise self.fault(f"{path}: all arrays must have the same number of rows, at least one; here: {listed}.")
+        return found
+
+    def _named(self, pack: Any, path: Path) -> list[Any]:
+        for name in self._names:
+            if name not in pack:
+                raise self.fault(f"{path} has no array `{name}`; it has {', '.join(pack)}.  Name it with `array`.")
+        return [pack[name] for name in self._names]
+
+    def shapes(self, locate: Locate) -> list[Shape]:
+        records = self.records(locate, first_only=True)
+        made = super().shapes(locate)
+        if not records.are_images:
+            made[0] = (made[0][0], *records.row_shape)
+        return made
+
+    def declared_shapes(self) -> list[Shape] | None:
+        return None
+
+    def open(self, locate: Locate, *, phase: Phase, seed: int = 0, process: Process = (0, 1)) -> Reader:
+        return _ArrayReader(self, locate, phase, seed, process)
+
+
+def _headers(path: Path) -> dict[str, Any]:
+    """Arrays of an .npz file by name that have the shapes and types of its own, and zeros that take no room."""
+    found = {}
+    with zipfile.ZipFile(path) as pack:
+        for name in pack.namelist():
+            with pack.open(name) as file:
+                version = np.lib.format.read_magic(file)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(file)
+            found[name.removesuffix(".npy")] = np.broadcast_to(np.zeros((), dtype), shape)
+    return found
+
+
+class _Rows(Records):
+    def __init__(self, layer: ArrayData, path: Path, packs: list[list[Any]]):
+        self.layer, self.path, self.packs = layer, path, packs
+        self.starts = np.cumsum([0, *(len(arrays[0]) for arrays in packs)])  # first record of each file
+        self.size = int(self.starts[-1])
+        first = packs[0][0]
+        self.gray = first.ndim == 3 and first.dtype == np.uint8
+        self.are_images = first.ndim == 4 or self.gray
+        self.row_shape: Shape = first.shape[1:]
+
+    def read(self, numbers: Any) -> list[tuple[int, list[Any]]]:
+        found = []
+        for number in numbers:
+            pack = int(np.searchsorted(self.starts, number, side="right")) - 1
+            row = int(number - self.starts[pack])
+            found.append((int(number), [array[row] for array in self.packs[pack]]))
+        return found
+
+    def decode(self, raw: tuple[int, list[Any]]) -> Record:
+        number, (image, *labels) = raw
+        if self.gray:
+            image = image[None]
+        elif self.are_images:
+            image = image.transpose(2, 0, 1) if self.layer.channels_last else image
+        else:
+            image = np.asarray(image, np.float32).reshape(1, 1, -1)
+        return Record(image, tuple(labels), f"row {number} of {self.path}")
+
+    def classes(self) -> Any:
+        if len(self.packs[0]) < 2 or self.packs[0][1].ndim != 1:
+            return None
+        labels = np.concatenate([arrays[1] for arrays in self.packs])
+        return labels if np.all(labels == labels.astype(np.int64)) else None
+
+
+class _ArrayReader(ImageReader):
+    @property
+    def delivers_rows(self) -> bool:  # type: ignore[override]
+        return not self.records.are_images  # type: ignore[attr-defined]
+
+    def batch(self, position: int) -> Batch:
+        made = super().batch(position)
+        rows: _Rows = self.records  # type: ignore[assignment]
+        if not rows.are_images:
+            top = self.layer.top[0]
+            made[top] = made[top].reshape(-1, *rows.row_shape)
+        return made

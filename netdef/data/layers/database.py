@@ -1,0 +1,117 @@
+"""Data: records of an LMDB or LevelDB database."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, NamedTuple
+
+from ...files import Locate
+from ...interop.caffe_proto import messages
+from ...layers.base import Phase
+from ...lazy import np
+from ...schema import param
+from .. import images
+from .. import key_value as databases
+from ._image_layer import Corrupt, ImageLayer, Record, Records
+
+
+class Backend(enum.Enum):
+    """Which kind of database."""
+
+    LEVELDB = 0
+    LMDB = 1
+
+
+class Data(ImageLayer, type="Data", block="data_param"):
+    """Images and labels of a database, in the order of its keys and from the start again after the last.
+
+    Bottoms: none.  Tops: data (batch_size, c, h, w), and if there is a second one label (batch_size).
+    A record is a Datum: raw bytes, float_data, or an encoded image; see `transform_param` for what is made of it.
+    Source: BVLC/caffe src/caffe/layers/data_layer.cpp.
+    Differs: random numbers come from the net's seed; `batch_size` is that of all processes together; a database of the
+    other kind than `backend` says is opened all the same.
+    """
+
+    source: str = param("Folder of the database.", default="")
+    batch_size: int = param("Records of a batch.", default=0, at_least=0)
+    backend: Backend = param("Kind of the database.", default=Backend.LEVELDB)
+    rand_skip: int = param("Skip a random number of records below this at the start.", default=0, at_least=0)
+    shuffle: bool = param("Draw the order of records anew for each epoch (NVIDIA).", default=False)
+    prefetch: int = param("Batches that Caffe makes ahead.", default=4, at_least=0, inert=True)
+    scale: float = param("Belongs into transform_param.", default=1.0, inert=True)
+    mean_file: str = param("Belongs into transform_param.", default="", inert=True)
+    crop_size: int = param("Belongs into transform_param.", default=0, at_least=0, inert=True)
+    mirror: bool = param("Belongs into transform_param.", default=False, inert=True)
+    force_encoded_color: bool = param("Decode images to three channels.", default=False)
+    cache: bool = param("Keep records in memory (NVIDIA); the system does.", default=False, inert=True)
+    precache: bool = param("Read all records first (NVIDIA).", default=False, inert=True)
+    threads: int = param("Threads of the NVIDIA fork.", default=0, at_least=0, inert=True)
+    parser_threads: int = param("Threads of the NVIDIA fork.", default=0, at_least=0, inert=True)
+
+    def shuffled(self, phase: Phase) -> bool:
+        return self.shuffle
+
+    @property
+    def color(self) -> bool | None:
+        return True if self.force_encoded_color else self.transform_param.color
+
+    def records(self, locate: Locate, first_only: bool = False) -> Records:
+        path = self.source_path(locate, self.source, "the database")
+        database = databases.open_database(path)
+        if database.is_empty:
+            raise self.fault(f"the database {path} is empty.")
+        return _Datums(self, database)
+
+
+class _Key(NamedTuple):
+    """The name of a record; put into words only when a message needs it."""
+
+    key: bytes
+    database: databases.Database
+
+    def __str__(self) -> str:
+        return f"record {self.key!r} of {self.database.path}"
+
+
+class _Datums(Records):
+    def __init__(self, layer: Data, database: databases.Database):
+        self.layer, self.database = layer, database
+        self._parse = messages().Datum.FromString
+
+    @property
+    def size(self) -> int:  # type: ignore[override]
+        return self.database.size
+
+    def read(self, numbers: Any) -> list[tuple[bytes, bytes]]:
+        return self.database.read(numbers)
+
+    def decode(self, raw: tuple[bytes, bytes]) -> Record:
+        datum = self._datum(raw)
+        if datum.encoded:
+            try:
+                image = images.decode(datum.data, self.layer.color).transpose(2, 0, 1)
+            except images.Undecodable as error:
+                raise self._corrupt(raw, f"holds an image that does not decode ({error})") from None
+            return Record(image, (datum.label,), _Key(raw[0], self.database))
+        values = np.frombuffer(datum.data, np.uint8) if datum.data else np.asarray(datum.float_data, np.float32)
+        shape = (datum.channels, datum.height, datum.width)
+        if values.size == 0 or values.size != shape[0] * shape[1] * shape[2]:
+            said = "x".join(map(str, shape))
+            raise self._corrupt(raw, f"holds {values.size} values, and its shape {said} needs another number")
+        return Record(values.reshape(shape), (datum.label,), _Key(raw[0], self.database))
+
+    def _datum(self, raw: tuple[bytes, bytes]) -> Any:
+        try:
+            return self._parse(raw[1])
+        except Exception:  # protobuf's DecodeError, without importing protobuf here
+            raise self._corrupt(raw, "is not a Datum, the record that Caffe and `netdef data convert` write") from None
+
+    def _corrupt(self, raw: tuple[bytes, bytes], what: str) -> Corrupt:
+        where = f"layer `{self.layer.name}`: {_Key(raw[0], self.database)}"
+        return Corrupt(f"{where} {what}; convert the data again, or set `skip_corrupt`.")
+
+    def classes(self) -> Any:
+        return np.fromiter((self._datum(pair).label for pair in self.database.pairs()), np.int64, self.size)
+
+    def close(self) -> None:
+        self.database.close()

@@ -1,0 +1,66 @@
+"""ImageFolder: a folder with a folder of images for each class.  An addition of netdef's."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ...files import Locate
+from ...layers.base import Phase
+from ...lazy import np
+from ...schema import param
+from ._image_layer import Records
+from .image_list import FileRecords, ImageFiles
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm", ".pnm"}
+
+
+class ImageFolder(ImageFiles, type="ImageFolder", block="image_folder_param"):
+    """Images of a folder: the names of the folders in it, sorted, are the classes 0, 1, 2, ...
+
+    Bottoms: none.  Tops: data (batch_size, c, h, w), label (batch_size).
+    Images may lie deeper in a class's folder.  In phase TRAIN their order is drawn anew for each epoch.  One folder
+    serves both phases with `sample_param { split: 0.8 }`.
+    Source: netdef's own.  Differs: Caffe has no such layer.
+    """
+
+    source: str = param("The folder.", default="")
+    batch_size: int = param("Images of a batch.", default=32, at_least=1)
+    shuffle: bool = param("Draw the order anew for each epoch, in phase TRAIN.", default=True)
+
+    def shuffled(self, phase: Phase) -> bool:
+        return self.shuffle and phase is Phase.TRAIN
+
+    def class_names(self, locate: Locate) -> list[str]:
+        """Names of the classes in the order of their numbers.  NetdefError if there are none."""
+        folder = self.source_path(locate, self.source, "the folder of images")
+        if not folder.is_dir():
+            raise self.fault(f"{folder} is a file; `source` names a folder that holds a folder for each class.")
+        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+        if not names:
+            raise self.fault(f"{folder} holds no folders; put the images of each class into a folder of its name.")
+        return names
+
+    def records(self, locate: Locate, first_only: bool = False) -> Records:
+        names = self.class_names(locate)
+        folder = locate(self.source)
+        paths: list[Path] = []
+        labels: list[int] = []
+        for label, name in enumerate(names):
+            found = sorted(images_in(folder / name))
+            if first_only and found:
+                return FileRecords(self, 1, lambda _, path=found[0]: path, [np.array([label])])
+            if not found:
+                raise self.fault(f"the class folder {folder / name} holds no images; remove it or put images into it.")
+            paths += found
+            labels += [label] * len(found)
+        return FileRecords(self, len(paths), paths.__getitem__, [np.array(labels, np.int64)])
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Every image file below a folder."""
+    found = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(place, name) for name in files if Path(name).suffix.lower() in SUFFIXES and name[0] != "."]
+    return found

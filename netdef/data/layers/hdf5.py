@@ -1,0 +1,149 @@
+"""HDF5Data: batches from datasets of HDF5 files."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from ...files import Locate
+from ...layers.base import Phase
+from ...lazy import np
+from ...schema import param
+from ...shape import UNKNOWN, Shape
+from ..base import Batch, DataLayer, Process, Reader, need
+from ..records import Order
+
+
+class HDF5Data(DataLayer, type="HDF5Data", block="hdf5_data_param"):
+    """Rows of HDF5 datasets: each top is the dataset of its name, one file after the other.
+
+    Bottoms: none.  Tops: any number, (batch_size, rest of the dataset's shape...).
+    A batch goes on over the end of a file into the next, and from the last into the first.  With `shuffle` the order of
+    files and of the rows within each file is drawn anew for each epoch; rows of different files are never mixed.
+    Source: BVLC/caffe src/caffe/layers/hdf5_data_layer.cpp.
+    Differs: the random order is ours; names in the list are also looked for beside the list.
+    """
+
+    source: str = param("Text file with the name of one HDF5 file on each line.", default="")
+    batch_size: int = param("Rows of a batch.", default=0, at_least=0)
+    shuffle: bool = param("Draw the order of files and rows anew for each epoch.", default=False)
+
+    def files(self, locate: Locate) -> list[Path]:
+        """The files of the list.  NetdefError if it is empty or one is missing."""
+        path = self.source_path(locate, self.source, "the list of HDF5 files")
+        if path.read_bytes()[:8] == b"\x89HDF\r\n\x1a\n":
+            raise self.fault(f"{path} is itself an HDF5 file; `source` names a text file with the names of HDF5 files.")
+        names = path.read_text().split()
+        if not names:
+            raise self.fault(f"{path} lists no files; write the name of one HDF5 file on each line.")
+        found = []
+        for name in names:
+            places = (locate(name), path.parent / name)
+            there = next((p for p in places if p.exists()), None)
+            if there is None:
+                raise self.fault(f"{places[0]}, listed in {path}, does not exist.")
+            found.append(there)
+        return found
+
+    def read_header(self, path: Path) -> dict[str, Shape]:
+        """Shape of each top's dataset in one file.  NetdefError if one is missing or their rows differ."""
+        h5py = need("h5py", "caffe", "reading HDF5 files")
+        try:
+            with h5py.File(path, "r") as file:
+                shapes = {top: _dataset(self, file, path, top).shape for top in self.top}
+        except OSError as error:
+            raise self.fault(f"{path} is not a readable HDF5 file ({_first_line(error)}).") from None
+        rows = {shape[0] if shape else 0 for shape in shapes.values()}
+        if len(rows) > 1 or rows == {0}:
+            listed = ", ".join(f"`{top}` {shape[0] if shape else 'none'}" for top, shape in shapes.items())
+            raise self.fault(f"{path}: all datasets must have the same number of rows, at least one; here: {listed}.")
+        return shapes
+
+    def shapes(self, locate: Locate) -> list[Shape]:
+        first = self.read_header(self.files(locate)[0])
+        return [(self.batch_size or UNKNOWN, *first[top][1:]) for top in self.top]
+
+    def open(self, locate: Locate, *, phase: Phase, seed: int = 0, process: Process = (0, 1)) -> Reader:
+        return HDF5Reader(self, self.files(locate), seed, process)
+
+
+class HDF5Reader(Reader):
+    """Batches of rows; two files at most are in memory."""
+
+    def __init__(self, layer: HDF5Data, files: list[Path], seed: int, process: Process):
+        super().__init__(layer, layer.batch_size, seed, process)
+        self.layer: HDF5Data = layer
+        self.files = files
+        headers = [layer.read_header(path) for path in files]
+        for path, header in zip(files, headers, strict=True):
+            for top in layer.top:
+                if header[top][1:] != headers[0][top][1:]:
+                    raise layer.fault(
+                        f"rows of `{top}` are {header[top][1:]} in {path} and {headers[0][top][1:]} in {files[0]}."
+                    )
+        rows = [header[layer.top[0]][0] for header in headers]
+        self.starts = np.cumsum([0, *rows])  # number of the first record of each file
+        self.size: int = int(self.starts[-1])
+        self.order = Order(self.size, self._permute if layer.shuffle else None)
+        self._lock = threading.Lock()
+        self._loaded: dict[int, Any] = {}  # file -> its datasets; the last two used
+
+    def _permute(self, epoch: int) -> Any:
+        rng = self.random("shuffle", epoch)
+        files = rng.permutation(len(self.files))
+        return np.concatenate([self.starts[f] + rng.permutation(self.starts[f + 1] - self.starts[f]) for f in files])
+
+    def batch(self, position: int) -> Batch:
+        records = self.numbers(position)
+        of = np.searchsorted(self.starts, records, side="right") - 1  # file of each record
+        made: Batch = {}
+        for file in dict.fromkeys(of.tolist()):
+            here = np.flatnonzero(of == file)
+            data = self._load(file)
+            for top in self.layer.top:
+                if top not in made:
+                    made[top] = np.empty((len(records), *data[top].shape[1:]), np.float32)
+                made[top][here] = data[top][records[here] - self.starts[file]]
+        return made
+
+    def numbers(self, position: int) -> Any:
+        return self.order.at(position, self.batch_size)[self.rows]
+
+    def whole(self, budget: int) -> dict[str, Any] | None:
+        """All rows of all files by top; None if they take more than `budget` bytes."""
+        rows = self.layer.read_header(self.files[0])
+        if sum(4 * self.size * int(np.prod(shape[1:])) for shape in rows.values()) > budget:
+            return None
+        files = [self._read(path) for path in self.files]
+        return {top: np.concatenate([file[top] for file in files]).astype(np.float32) for top in self.layer.top}
+
+    def _load(self, file: int) -> dict[str, Any]:
+        """A whole file in memory, as Caffe holds it: random rows of an HDF5 dataset are slow to read one by one."""
+        with self._lock:
+            if file not in self._loaded:
+                while len(self._loaded) > 1:
+                    del self._loaded[next(iter(self._loaded))]
+                self._loaded[file] = self._read(self.files[file])
+            return self._loaded[file]
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        h5py = need("h5py", "caffe", "reading HDF5 files")
+        try:
+            with h5py.File(path, "r") as file:
+                return {top: _dataset(self.layer, file, path, top)[:] for top in self.layer.top}
+        except OSError as error:
+            raise self.layer.fault(f"{path} cannot be read ({_first_line(error)}).") from None
+
+
+def _dataset(layer: HDF5Data, file: Any, path: Path, top: str) -> Any:
+    if top not in file:
+        there = ", ".join(f"`{name}`" for name in file) or "nothing"
+        raise layer.fault(
+            f"{path} has no dataset `{top}`; each top is the dataset of its name, and the file has {there}."
+        )
+    return file[top]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n")[0][:160]

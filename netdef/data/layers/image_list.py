@@ -1,0 +1,141 @@
+"""ImageData: images named in a list, with a label each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ...files import Locate
+from ...layers.base import Phase
+from ...lazy import np
+from ...schema import param
+from ...shape import UNKNOWN, Shape, ShapeError
+from .. import images
+from ._image_layer import Corrupt, ImageLayer, Record, Records
+
+
+class ImageFiles(ImageLayer):
+    """Layers that read image files and may resize them."""
+
+    new_height: int = param("Resize to this height; 0 keeps the size.", default=0, at_least=0)
+    new_width: int = param("Resize to this width; 0 keeps the size.", default=0, at_least=0)
+    short_side: int = param("Resize so that the shorter side has this length (NVIDIA).", default=0, at_least=0)
+    is_color: bool = param("Three channels, else one.", default=True)
+
+    @property
+    def color(self) -> bool | None:
+        return self.is_color
+
+    def size_of(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) after resizing."""
+        if self.short_side:
+            factor = self.short_side / min(height, width)
+            return max(self.short_side, round(height * factor)), max(self.short_side, round(width * factor))
+        return self.new_height or height, self.new_width or width
+
+    def shapes(self, locate: Locate) -> list[Shape]:
+        if (self.new_height > 0) != (self.new_width > 0):
+            raise ShapeError(
+                f"`new_height` is {self.new_height} and `new_width` {self.new_width}; give both, or none.",
+                field="new_height" if self.new_height else "new_width",
+            )
+        return super().shapes(locate)
+
+    def declared_shapes(self) -> list[Shape] | None:
+        c, h, w = self.transform_param.declared(self.is_color)
+        h = self.new_height or UNKNOWN if h is UNKNOWN else h
+        w = self.new_width or UNKNOWN if w is UNKNOWN else w
+        return self._with_labels((c, h, w), [()])
+
+
+class ImageData(ImageFiles, type="ImageData", block="image_data_param"):
+    """Images of a list file, one `path label` on each line, read and decoded as they are needed.
+
+    Bottoms: none.  Tops: data (batch_size, c, h, w), label (batch_size).
+    Source: BVLC/caffe src/caffe/layers/image_data_layer.cpp.
+    Differs: a line without a label, and an image that does not decode, end the run with the line or file named; random
+    numbers come from the net's seed.
+    """
+
+    source: str = param("Text file with `path label` on each line.", default="")
+    batch_size: int = param("Images of a batch.", default=1, at_least=0)
+    rand_skip: int = param("Skip a random number of images below this at the start.", default=0, at_least=0)
+    shuffle: bool = param("Draw the order of images anew for each epoch.", default=False)
+    root_folder: str = param("Put in front of each path in the list.", default="")
+    scale: float = param("Belongs into transform_param.", default=1.0, inert=True)
+    mean_file: str = param("Belongs into transform_param.", default="", inert=True)
+    crop_size: int = param("Belongs into transform_param.", default=0, at_least=0, inert=True)
+    mirror: bool = param("Belongs into transform_param.", default=False, inert=True)
+    threads: int = param("Threads of the NVIDIA fork.", default=4, at_least=0, inert=True)
+    cache: bool = param("Keep files in memory (NVIDIA); the system does.", default=False, inert=True)
+    precache: bool = param("Read all files first (NVIDIA).", default=False, inert=True)
+
+    def shuffled(self, phase: Phase) -> bool:
+        return self.shuffle
+
+    def records(self, locate: Locate, first_only: bool = False) -> Records:
+        path = self.source_path(locate, self.source, "the list of images")
+        lines = read_list(self, path, first_only)
+
+        find = lambda i: locate(self.root_folder + lines[i][0])
+        return FileRecords(self, len(lines), find, [np.array([label for _, label in lines], np.int64)])
+
+
+def read_list(layer: ImageLayer, path: Path, first_only: bool = False) -> list[tuple[str, int]]:
+    """(path, label) of each line of a list; names may hold blanks.  NetdefError naming the line that has no label."""
+    found = []
+    try:
+        with path.open(encoding="utf-8", errors="surrogateescape") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    found.append(_entry(layer, path, number, line.rstrip()))
+                    if first_only:
+                        break
+    except OSError as error:
+        raise layer.fault(f"the list of images {path} cannot be read ({error.strerror}).") from None
+    if not found:
+        raise layer.fault(f"the list of images {path} is empty; write `path label` on each line.")
+    return found
+
+
+def _entry(layer: ImageLayer, path: Path, number: int, line: str) -> tuple[str, int]:
+    name, label = (line.rsplit(None, 1) + [""])[:2]
+    try:
+        return name.strip(), int(label)
+    except ValueError:
+        raise layer.fault(
+            f"{path}:{number}: a line is `path label` with a whole number at its end, not `{line[:80]}`."
+        ) from None
+
+
+class FileRecords(Records):
+    """Image files and their labels: `find(i)` is the path of record i, `columns` one array of labels for each top."""
+
+    def __init__(self, layer: ImageFiles, size: int, find: Any, columns: Sequence[Any]):
+        self.layer, self.size, self.find, self.columns = layer, size, find, columns
+
+    def read(self, numbers: Any) -> list[tuple[int, Path]]:
+        return [(int(number), self.find(int(number))) for number in numbers]
+
+    def decode(self, raw: tuple[int, Path]) -> Record:
+        number, path = raw
+        try:
+            image = images.decode(path.read_bytes(), self.layer.color)
+        except OSError as error:
+            raise self._corrupt(
+                f"the image {path} cannot be read ({error.strerror}); see the list and `root_folder`."
+            ) from None
+        except images.Undecodable as error:
+            raise self._corrupt(
+                f"{path} does not decode as an image ({error}); repair it, or set `skip_corrupt`."
+            ) from None
+        image = images.resize(image, *self.layer.size_of(*image.shape[:2]))
+        return Record(image.transpose(2, 0, 1), tuple(column[number] for column in self.columns), str(path))
+
+    def _corrupt(self, text: str) -> Corrupt:
+        return Corrupt(f"layer `{self.layer.name}`: {text}")
+
+    def classes(self) -> Any:
+        first = self.columns[0] if self.columns else None
+        return first if first is not None and first.ndim == 1 and np.all(first == first.astype(np.int64)) else None

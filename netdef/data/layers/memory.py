@@ -1,0 +1,73 @@
+"""MemoryData: arrays that a program hands over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...files import Locate
+from ...layers.base import Phase
+from ...lazy import np
+from ...schema import param
+from ...shape import UNKNOWN, Shape
+from ..base import Batch, DataLayer, Process, Reader
+from ..transform import Transform
+
+
+class MemoryData(DataLayer, type="MemoryData", block="memory_data_param"):
+    """Batches of arrays that are held in memory and handed over in Python: `Feed(net, arrays={layer: (data, label)})`.
+
+    Bottoms: none.  Tops: data (batch_size, channels, height, width), label (batch_size).
+    Source: BVLC/caffe src/caffe/layers/memory_data_layer.cpp.  Differs: the number of rows need not be a multiple of
+    the batch; batches go on over the end.
+    """
+
+    n_tops = (1, 2)
+
+    batch_size: int = param("Rows of a batch.", default=0, at_least=0)
+    channels: int = param("Channels of a row.", default=0, at_least=0)
+    height: int = param("Height of a row.", default=0, at_least=0)
+    width: int = param("Width of a row.", default=0, at_least=0)
+    transform_param: Transform = param(
+        "Caffe does not transform arrays, and neither do we.", default=Transform(), beside=True
+    )
+
+    def shapes(self, locate: Locate) -> list[Shape]:
+        dims = [d or UNKNOWN for d in (self.batch_size, self.channels, self.height, self.width)]
+        return [tuple(dims), (dims[0],)][: len(self.top)]
+
+    def open(self, locate: Locate, *, phase: Phase, seed: int = 0, process: Process = (0, 1)) -> Reader:
+        raise self.fault(
+            "MemoryData has no file to read; hand its arrays over with `Feed(net, arrays={layer: (data, label)})`."
+        )
+
+    def open_arrays(self, arrays: tuple[Any, ...], seed: int = 0, process: Process = (0, 1)) -> Reader:
+        """A reader of these arrays, one for each top."""
+        return MemoryReader(self, arrays, seed, process)
+
+
+class MemoryReader(Reader):
+    """Batches of arrays in memory."""
+
+    def __init__(self, layer: MemoryData, arrays: tuple[Any, ...], seed: int, process: Process):
+        super().__init__(layer, layer.batch_size, seed, process)
+        wanted = [shape[1:] for shape in layer.shapes(lambda _: _)]  # type: ignore[arg-type,return-value]
+        made = [np.asarray(array, np.float32) for array in arrays]
+        rows = {len(array) for array in made}
+        if len(made) != len(layer.top) or len(rows) != 1 or rows == {0}:
+            raise layer.fault(
+                f"{len(layer.top)} arrays with the same number of rows are needed; given: {[a.shape for a in made]}."
+            )
+        for top, array, shape in zip(layer.top, made, wanted, strict=True):
+            if array.shape[1:] != shape:
+                raise layer.fault(
+                    f"rows of `{top}` must have the shape {tuple(shape)}, and those handed over have {array.shape[1:]}."
+                )
+        self.arrays = dict(zip(layer.top, made, strict=True))
+        self.size: int = rows.pop()
+
+    def batch(self, position: int) -> Batch:
+        rows = self.numbers(position)
+        return {top: array[rows] for top, array in self.arrays.items()}
+
+    def numbers(self, position: int) -> Any:
+        return np.arange(position, position + self.batch_size)[self.rows] % self.size

@@ -1,0 +1,233 @@
+"""The inference net that a training net implies: `netdef.deploy(path)`.
+
+Data layers become Input, a loss becomes its prediction (SoftmaxWithLoss a Softmax), and whatever only training needs
+falls away: labels, metrics, dropout, losses on the side, fillers, learning rates.  Layers keep their names, so that
+the weights of the training net fit.  Gives the net, whose `text` is plain prototxt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from ..compiler import Settings, build_net, net_of_text, read_file
+from ..fillers.base import Filler
+from ..graph import Net, Node, Value
+from ..language.diagnostics import CompileError
+from ..language.errors import NetdefError
+from ..language.printer import print_message
+from ..language.source import Source, Span
+from ..language.syntax import Field, Message, Scalar
+from ..layers.base import Layer, ParamSpec, Phase
+from ..layers.batch_norm import BatchNormalisation
+from ..layers.input import BlobShape, Input
+from ..passes.encode import encode_layer
+from ..passes.select import State
+from ..shape import Shape, known, show
+
+NOWHERE = Span(Source("<made>", ""), 0, 0)
+TRAINING = ("phase", "loss_weight", "propagate_down", "include", "exclude")  # fields that matter in training alone
+
+
+def deploy(
+    path_or_text: str | Path,
+    batch: int | None = None,
+    shapes: Mapping[str, Shape] | None = None,
+    outputs: Sequence[str] = (),
+    *,
+    stages: Sequence[str] = (),
+    level: int = 0,
+    set: Settings | None = None,
+    fillers: bool = False,
+) -> Net:
+    """The inference net of a file; its `text` is prototxt.
+
+    `batch` is that of the inputs (None: 1, and what Input layers say of themselves), `shapes` gives whole shapes of
+    inputs by name, `outputs` names the blobs that are wanted (none: what the losses judge, or all that nobody takes).
+    Layers with `include { stage: "deploy" }` are taken; `fillers` keeps those of the parameters.  Errors: CompileError;
+    NetdefError for a shape that is not known, or a net without an output.
+    """
+    net, source = _tested(path_or_text, State(Phase.TEST, level, (*stages, "deploy")), set)
+    deployment = Deployment(net, outputs, fillers)
+    text = deployment.text(batch, shapes or {})
+    return net_of_text(text, f"<deployed {source.name}>", source.path)
+
+
+def _tested(path_or_text: str | Path, state: State, set: Settings | None) -> tuple[Net, Source]:
+    """The net of phase TEST, or where it has no data or nothing to give then, of TRAIN."""
+    faults: CompileError | None = None
+    made: tuple[Net, Source] | None = None
+    for phase in (Phase.TEST, Phase.TRAIN):
+        try:
+            parsed = read_file(path_or_text, phase=phase, set=set)
+            net = build_net(parsed, State(phase, state.level, state.stages))
+            parsed.report.stop_on_errors()
+        except CompileError as error:
+            faults = faults or error
+            continue
+        made = made or (net, parsed.source)
+        if any(_heads(net)) or _other_outputs(net):
+            return net, parsed.source
+    if made is None:
+        assert faults is not None
+        raise faults
+    return made
+
+
+class Deployment:
+    """What stays of a net: `kept` holds the layers in order, bottoms and tops by their names in the new net."""
+
+    def __init__(self, net: Net, outputs: Sequence[str] = (), fillers: bool = False):
+        self.net, self.fillers = net, fillers
+        self.same: dict[Value, Value] = {}  # a value that falls away -> the one that stands for it
+        heads = [] if outputs else _heads(net)
+        self.heads = {node.name: _scores(net, node) for node in heads}  # losses, and what they judge
+        roots = [_last(net, name) for name in outputs] or [*self.heads.values(), *_other_outputs(net)]
+        self.live = {*roots}
+        self.kept = [made for node in reversed(net.layers) for made in self._kept(node)][::-1]
+        if not self.kept:
+            raise NetdefError(f"net {net.name or '(no name)'} has no output; name the blobs that are wanted as outputs")
+
+    def _kept(self, node: Node) -> Iterable[tuple[Node, Layer, list[Value]]]:
+        """What a layer becomes, seen from the end of the net: (the layer, what stands there, its bottoms)."""
+        if node.name in self.heads:
+            stand, scores = node.layer.deployed(), self.heads[node.name]
+            if stand is not None and stand is not node.layer and not self._is_there(stand, scores):
+                yield node, stand, [scores]
+            return
+        if node.layer.is_metric or node.layer.is_loss or not self.live & {*node.tops}:
+            return
+        stand = node.layer.deployed()
+        if stand is None and node.bottoms and _is_last(self.net, node.bottoms[0], node.tops[0]):
+            self.same[node.tops[0]] = node.bottoms[0]
+            self.live.add(node.bottoms[0])
+            return
+        stand = stand or node.layer
+        bottoms = list(node.bottoms if stand is node.layer else node.bottoms[:1])
+        self.live.update(bottoms)
+        yield node, stand, bottoms
+
+    def _is_there(self, stand: Layer, scores: Value) -> bool:
+        """Whether the net has the prediction already, beside the loss."""
+        return any(taker.type == stand.type for taker in self.net.takers[scores] if self.live & {*taker.tops})
+
+    def name(self, value: Value) -> str:
+        """What a value is called in the new net."""
+        while value in self.same:
+            value = self.same[value]
+        return value.name
+
+    def text(self, batch: int | None, shapes: Mapping[str, Shape]) -> str:
+        """The new net as prototxt."""
+        inputs = any(node.layer.is_input for node, _, _ in self.kept)
+        tops = {top for node, _, _ in self.kept for top in node.tops}
+        layers = []
+        for node, stand, bottoms in self.kept:
+            names = [self.name(value) for value in bottoms]
+            if node.layer.is_input or (node.type == "DummyData" and (_is_random(node.layer) or not inputs)):
+                layers.append(self._input(node, batch, shapes))
+            elif node.name in self.heads:
+                top = self._prediction(node, {value.name for value in tops if value not in node.tops})
+                layers.append(stand.replace(name=top, bottom=(*names,), top=(top,)))
+            else:
+                own = stand if stand is node.layer else stand.replace(name=node.name)
+                made = tuple(value.name for value in node.tops if stand is node.layer or value == node.tops[0])
+                layers.append(inference(own.replace(bottom=(*names,), top=made), node, self.fillers))
+        fields = [encode_layer(layer) for layer in layers]
+        if self.net.name:
+            fields.insert(0, Field("name", Scalar("string", self.net.name, NOWHERE), NOWHERE, NOWHERE))
+        return print_message(Message(tuple(fields), NOWHERE))
+
+    def _input(self, node: Node, batch: int | None, given: Mapping[str, Shape]) -> Layer:
+        """An Input layer for the tops of a data layer that are still wanted."""
+        tops = [top for top in node.tops if top in self.live]
+        found = []
+        for top in tops:
+            shape = given.get(top.name, self.net.shapes.get(top))
+            if shape and top.name not in given and (batch or node.type != "Input"):
+                shape = (batch or 1, *shape[1:])
+            if shape is None or not known(shape):
+                raise NetdefError(
+                    f"layer `{node.name}`: the shape of `{top.name}` is {show(shape)}, since its data is not here; "
+                    f"give it, as in --shape {top.name}=1,3,224,224"
+                )
+            found.append(BlobShape(dim=shape))
+        return Input(name=node.name, top=tuple(top.name for top in tops), shape=tuple(found))
+
+    def _prediction(self, node: Node, taken: set[str]) -> str:
+        """What a prediction is called: as the loss calls it, `prob` where there is one alone, or after its scores."""
+        if len(node.tops) > 1:
+            return node.tops[1].name
+        several = sum(kept.name in self.heads for kept, _, _ in self.kept) > 1
+        name = f"{self.name(self.heads[node.name])}_prob" if several else "prob"
+        while name in taken:
+            name += "_prob"
+        return name
+
+
+def _heads(net: Net) -> Iterable[Node]:
+    """The losses that judge what the net is for: of several on one label, those of the greatest weight."""
+    losses = [node for node in net.layers if node.layer.is_loss and any(node.loss_weights) and node.bottoms]
+    weight = lambda node: max(map(abs, node.loss_weights))
+    for node in losses:
+        label = node.bottoms[1] if len(node.bottoms) > 1 else None
+        rivals = [other for other in losses if label in other.bottoms[1:2]]
+        if label is None or weight(node) >= max(map(weight, rivals), default=0):
+            yield node
+
+
+def _scores(net: Net, loss: Node) -> Value:
+    """What a loss judges: its first bottom that is not fed from outside."""
+    fed = lambda value: value in net.makers and not net.makers[value].bottoms
+    return next((value for value in loss.bottoms if not fed(value)), loss.bottoms[0])
+
+
+def _other_outputs(net: Net) -> list[Value]:
+    """Outputs that are no loss, no metric and not fed, and that do without labels."""
+    labels = {v for node in net.layers if node.layer.is_loss or node.layer.is_metric for v in node.bottoms[1:]}
+    labels = {v for v in labels if v in net.makers and net.makers[v].layer.is_input}
+    needs: dict[Value, bool] = {}
+    found = []
+    for node in net.layers:
+        wants = any(v in labels or needs.get(v) for v in node.bottoms)
+        needs.update(dict.fromkeys(node.tops, wants))
+        if node.layer.is_loss or node.layer.is_metric or node.layer.is_input or wants or any(node.loss_weights):
+            continue
+        found += [top for top in node.tops if top == _last(net, top.name) and top.name in net.outputs]
+    return [top for top in found if net.makers[top].bottoms]
+
+
+def _last(net: Net, name: str) -> Value:
+    """The last version of a blob.  NetdefError if there is none."""
+    versions = [value for value in net.makers if value.name == name]
+    if not versions:
+        raise NetdefError(f"there is no blob `{name}` in phase {net.phase.name}; `netdef summary` lists them")
+    return max(versions, key=lambda value: value.version)
+
+
+def _is_last(net: Net, bottom: Value, top: Value) -> bool:
+    """Whether nothing but the layer that makes `top` writes over `bottom`."""
+    return bottom.name == top.name or bottom == _last(net, bottom.name)
+
+
+def _is_random(layer: Layer) -> bool:
+    return any(filler.type != "constant" for filler in getattr(layer, "data_filler", ()))
+
+
+def inference(layer: Layer, node: Node, fillers: bool = False) -> Layer:
+    """A layer without what matters in training alone; names of shared parameters stay, and fillers if asked for."""
+    drop = {name: layer.params()[name].default for name in TRAINING}
+    names = tuple(ParamSpec(name=spec.name) for spec in layer.param)
+    drop["param"] = names if any(spec.name for spec in layer.param) else ()
+    plain = layer.replace(**drop)
+    if fillers:
+        return plain
+    unfilled = {name: spec.default for name, spec in layer.params().items() if spec.type is Filler and node.weights}
+    bare = plain.replace(**unfilled)
+    return bare if _same_storage(bare, plain) else plain
+
+
+def _same_storage(layer: Layer, other: Layer) -> bool:
+    """Whether two layers store the same blobs: the fillers of batch normalisation say which dialect is meant."""
+    stored = lambda layer: layer.storage() if isinstance(layer, BatchNormalisation) else None
+    return stored(layer) == stored(other)

@@ -1,0 +1,244 @@
+"""What a trained net says: of the records of its data layer, of image files, or of arrays.
+
+    for found in netdef.predict("deploy.prototxt", ["cat.jpg"], weights="vgg.caffemodel"):
+        print(found.input, found.best(5))
+
+`Predictor` pairs a net of phase TEST with its weights; `scores` gives a probability for each class, `blobs` any named
+blob.  Batches are filled up to the net's own size and cut again, so that one compiled program does all of them.
+Images are prepared as they were for training: as the file beside the weights says (see `preprocessing`), else as the
+net's own data layer does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..compiler import load
+from ..data import images
+from ..data.feed import Feed
+from ..data.layers.folder import images_in
+from ..graph import Net, Node, Value
+from ..interop.weights import paths_of
+from ..language.errors import NetdefError
+from ..model import Model, compile
+from ..shape import show
+from .preprocessing import NAME, Preprocessing, beside, preprocessing_of
+from .preprocessing import load as load_preprocessing
+
+LOSSES = ("SoftmaxWithLoss", "Accuracy", "FocalLoss")  # take scores before a softmax, and labels
+
+
+CHUNK = 256  # images that are decoded at a time
+
+
+class Prediction(NamedTuple):
+    """What a net says of one input: `scores` (classes), probabilities where it has a softmax."""
+
+    input: str
+    scores: np.ndarray
+    names: tuple[str, ...] = ()
+
+    def best(self, n: int = 5) -> list[tuple[str, float]]:
+        """(name, score) of the `n` classes of the highest scores."""
+        name = lambda k: self.names[k] if k < len(self.names) else f"class {k}"
+        return [(name(int(k)), float(self.scores[k])) for k in self.scores.argsort()[::-1][: max(n, 1)]]
+
+
+def predict(
+    net: Net | Model | str | Path,
+    inputs: Any,
+    weights: Any = None,
+    blob: str | None = None,
+    names: Sequence[str] = (),
+    preprocessing: str | Path | None = None,
+    **options: Any,
+) -> list[Prediction]:
+    """What a net says of images (a path, several, folders of them) or of an array of rows as the net takes them.
+
+    `weights`: files, a snapshot, the folder of a run, or {layer: [arrays]}; a model has its own.  `preprocessing`: the
+    file that says how images are prepared, if it is not the one beside the weights.  `blob`: that of the scores.
+    `options` go to `netdef.load`.  Errors: CompileError; NetdefError for files that cannot be read."""
+    stored = load_preprocessing(preprocessing) if preprocessing is not None else stored_with(weights)
+    if weights is None and not isinstance(net, Model):
+        raise NetdefError("the weights are missing: name a weight file, a snapshot or the folder of a run.")
+    if not isinstance(net, (Net, Model)):
+        net = load(net, phase="TEST", **options)
+    predictor = Predictor(net, weights, blob, stored)
+    return list(predictor.predictions(inputs, names))
+
+
+def stored_with(weights: Any) -> Preprocessing | None:
+    """What the file beside some weights says, of the last of several that has one."""
+    if weights is None or isinstance(weights, Mapping):
+        return None
+    found = [file for path in paths_of(weights) if (file := beside(path))]
+    return load_preprocessing(found[-1]) if found else None
+
+
+class Predictor:
+    """A net and its weights.  `weights`: files, or {layer: [arrays]}; `stored`: how images are prepared, if that is
+    known from elsewhere than the net's data layer."""
+
+    def __init__(self, net: Net | Model, weights: Any, blob: str | None = None, stored: Preprocessing | None = None):
+        self.model = compile(net, weights=weights) if isinstance(net, Net) else net
+        self.net = self.model.net
+        if isinstance(net, Model) and weights is not None:
+            net.set_weights(weights) if isinstance(weights, Mapping) else net.load_weights(weights)
+        self.blob, self.label, self._by_softmax = _scores_of(self.net, blob)
+        self._stored = stored
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing | None:
+        """How images are prepared; None if nothing says so."""
+        return self._stored or preprocessing_of(self.net)
+
+    def predictions(self, inputs: Any, names: Sequence[str] = ()) -> Iterator[Prediction]:
+        """Of paths of images, or of an array of rows."""
+        for labels, rows in self._rows(inputs):
+            known = tuple(names or self.class_names() or ())
+            for given, count in self.batches(rows):
+                for label, scores in zip(labels, self.scores(given)[:count], strict=False):
+                    yield Prediction(label, scores, known)
+                labels = labels[count:]
+
+    def _rows(self, inputs: Any) -> Iterator[tuple[list[str], Any]]:
+        if isinstance(inputs, np.ndarray) or hasattr(inputs, "__array__"):
+            rows = np.asarray(inputs)
+            yield [f"row {i}" for i in range(len(rows))], rows
+            return
+        files = image_files([inputs] if isinstance(inputs, (str, Path)) else inputs)
+        for start in range(0, len(files), CHUNK):
+            some = files[start : start + CHUNK]
+            yield [str(path) for path in some], self.prepare(some)
+
+    def batches(self, arrays: Any) -> Iterator[tuple[dict[str, Any], int]]:
+        """Inputs of the net for rows (n, c, h, w) of its first input, with how many of them count; others are 0."""
+        first, *others = self.net.inputs or (None,)
+        if first is None:
+            raise NetdefError("the net takes no images: it has neither an Input nor a data layer.")
+        shapes = {name: self._shape(name) for name in self.net.inputs}
+        size = shapes[first][0]
+        for start in range(0, len(arrays), size):
+            rows = np.asarray(arrays[start : start + size], np.float32)
+            full = np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), 0)])
+            yield {first: full, **{name: np.zeros(shapes[name], np.float32) for name in others}}, len(rows)
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        shape = self.net.blobs[name].shape
+        if shape is None or not all(isinstance(d, int) for d in shape):
+            raise NetdefError(f"the shape of the net's input `{name}` is not known; its data must be there.")
+        return shape
+
+    def blobs(self, inputs: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+        """Named blobs of one batch.  NetdefError for a name that the net does not have."""
+        for name in names:
+            if name not in self.net.blobs:
+                there = ", ".join(n for n in self.net.blobs if not n.startswith("("))
+                raise NetdefError(f"the net has no blob `{name}`; it has {there}.")
+        made = self.model.blobs(**inputs)
+        return {name: np.asarray(made[name]) for name in names}
+
+    def scores(self, inputs: Mapping[str, Any]) -> Any:
+        """Probabilities (n, classes) of one batch, or the blob as it is if no softmax belongs to it."""
+        found = self.blobs(inputs, [self.blob])[self.blob]
+        found = found.reshape(len(found), -1)
+        if not self._by_softmax:
+            return found
+        raised = np.exp(found - found.max(1, keepdims=True))
+        return raised / raised.sum(1, keepdims=True)
+
+    def records(self, root: Path | None = None) -> Iterator[tuple[dict[str, Any], int]]:
+        """One pass over the net's own data: inputs, and how many of their rows count."""
+        with Feed(self.net, root=root) as feed:
+            if feed.size is None or feed.batch_size is None:
+                raise NetdefError("the net has no data layer to read; name images or arrays.")
+            for start in range(0, feed.size, feed.batch_size):
+                yield next(feed), min(feed.batch_size, feed.size - start)
+
+    def class_names(self) -> list[str] | None:
+        """Names of the classes, where the data that was trained on has them."""
+        try:
+            found = self.preprocessing
+        except NetdefError:  # rows may be predicted without the data; nothing else knows the names
+            return None
+        return list(found.classes) or None if found else None
+
+    def prepare(self, paths: Sequence[Path]) -> Any:
+        """Image files as the net wants them, (n, c, h, w): as they were prepared for training, or if nothing says how,
+        resized to its input."""
+        given = self._shape(self.net.inputs[0])[1:] if self.net.inputs else ()
+        if len(given) != 3:
+            raise NetdefError("the net takes no images: its first input does not have the shape (n, c, h, w).")
+        way = self.preprocessing
+        if way is not None and way.shape != given:
+            raise NetdefError(
+                f"images are prepared as {show(way.shape)}, and the net's input `{self.net.inputs[0]}` takes "
+                f"{show(given)}; the weights or their {NAME} belong to another net."
+            )
+        c, h, w = given
+        decoded = []
+        for path in paths:
+            try:
+                decoded.append(images.decode(path.read_bytes(), way.color if way else c != 1))
+            except (OSError, images.Undecodable) as error:
+                raise NetdefError(f"{path} is not an image that can be read ({error}).") from None
+        if way is not None:
+            return way.rows(decoded, [str(path) for path in paths])
+        return np.stack([images.resize(image, h, w).transpose(2, 0, 1) for image in decoded]).astype(np.float32)
+
+
+def _scores_of(net: Net, wanted: str | None) -> tuple[str, str | None, bool]:
+    """(blob of the scores, blob of the labels, whether a softmax is still to be taken)."""
+    judge = next((n for n in net.layers if n.type in LOSSES and len(n.bottoms) > 1), None)
+    label = judge.bottoms[1].name if judge else None
+    softmax = next((n for n in reversed(net.layers) if n.type == "Softmax"), None)
+    if wanted:
+        return wanted, label, judge is not None and judge.bottoms[0].name == wanted
+    if softmax is not None:
+        return softmax.tops[0].name, label, False
+    if judge is not None:
+        return judge.bottoms[0].name, label, not _made_by(net, judge.bottoms[0], "Softmax")
+    last = next((name for name in net.outputs if net.blobs[name].shape), None)
+    if last is None:
+        raise NetdefError("the net has no output with a row for each image; name a blob with --blob.")
+    return last, None, False
+
+
+def _made_by(net: Net, value: Value, kind: str) -> bool:
+    maker: Node | None = next((n for n in net.layers if value in n.tops), None)
+    return maker is not None and maker.type == kind
+
+
+def confusion(predictor: Predictor) -> Any:
+    """How often each class (row) was taken for each class (column), over the net's own data: (k, k) whole numbers."""
+    if predictor.label is None:
+        raise NetdefError("the net has no loss or accuracy with labels, so nothing can be confused.")
+    counts: Any = None
+    for inputs, rows in predictor.records():
+        scores, labels = predictor.scores(inputs)[:rows], inputs[predictor.label]
+        labels = labels.reshape(len(labels), -1)[:rows]
+        if labels.shape[1] != 1:
+            raise NetdefError(f"`{predictor.label}` has {labels.shape[1]} labels for a record; one is needed.")
+        if counts is None:
+            counts = np.zeros((scores.shape[1],) * 2, np.int64)
+        np.add.at(counts, (labels[:, 0].astype(int), scores.argmax(1)), 1)
+    return counts
+
+
+def image_files(inputs: Sequence[str | Path]) -> list[Path]:
+    """Image files and those in folders.  NetdefError for a path that is not there, or a folder without images."""
+    found: list[Path] = []
+    for name in inputs:
+        path = Path(name)
+        if not path.exists():
+            raise NetdefError(f"{path} does not exist.")
+        inside = sorted(images_in(path)) if path.is_dir() else [path]
+        if not inside:
+            raise NetdefError(f"the folder {path} holds no images.")
+        found += inside
+    return found

@@ -1,0 +1,213 @@
+"""What is done to images before a net sees them, kept beside its weights: a prediction then needs no training data.
+
+A run keeps `preprocessing.json` in its folder; weights that are converted to NAME.caffemodel (or another format) get
+NAME.preprocessing.json beside them.  It holds the data layer as prototxt, with its transform_param; the size of the
+records; the mean and deviation that were measured, or the mean image; and the names of the classes.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data import images
+from ..data.base import generator
+from ..data.layers._image_layer import ImageLayer
+from ..data.layers.folder import ImageFolder
+from ..data.layers.image_list import ImageFiles
+from ..data.transform import AUTO, Transformer
+from ..files import locator, written_aside
+from ..graph import Net
+from ..language.diagnostics import Report
+from ..language.errors import NetdefError
+from ..language.parsing.parser import parse
+from ..language.printer import print_message
+from ..language.source import Source, Span
+from ..language.syntax import Message
+from ..layers.base import Phase
+from ..passes.decode import decode_program
+from ..passes.encode import encode_layer
+from ..shape import known, show
+
+NAME = "preprocessing.json"
+ENDINGS = (".caffemodel.h5", ".caffemodel", ".npz", ".safetensors", ".orbax", ".solverstate.h5", ".solverstate")
+STILL = 0.75  # a random number by which nothing is mirrored
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From image files to the rows of one input.  `shape`: (c, h, w) of a row; `record`: (h, w) of what is transformed,
+    if that is fixed; `standard`: (mean, deviation) of each channel; `mean`: (c, h, w), a mean image."""
+
+    layer: ImageLayer
+    shape: tuple[int, int, int]
+    record: tuple[int, int] | None = None
+    standard: tuple[np.ndarray, np.ndarray] | None = None
+    mean: np.ndarray | None = None
+    classes: tuple[str, ...] = ()
+
+    @property
+    def color(self) -> bool:
+        """Whether images are decoded to three channels."""
+        return self.shape[0] != 1 if self.layer.color is None else self.layer.color
+
+    def rows(self, decoded: Sequence[np.ndarray], names: Sequence[Any]) -> np.ndarray:
+        """Images (h, w, c) uint8, channels B, G, R -> (n, c, h, w) float32, as the data layer makes them in phase TEST.
+        `names` are for messages."""
+        sized = [images.resize(image, *self._size(*image.shape[:2])).transpose(2, 0, 1) for image in decoded]
+        bare = self.layer.transform_param.replace(mean_file="") if self.mean is not None else self.layer.transform_param
+        at_work = Transformer(self.layer, bare, locator(None), Phase.TEST, standard=self.standard)
+        at_work.mean = self.mean
+        draws = np.full((len(sized), at_work.draw(generator(0, ""), 1).shape[1]), STILL)
+        rows = at_work.batch(sized, draws, list(names))
+        if rows.shape[1:] != self.shape:
+            raise NetdefError(f"{names[0]}: it becomes {show(rows.shape[1:])}, and the net takes {show(self.shape)}")
+        return rows
+
+    def _size(self, height: int, width: int) -> tuple[int, int]:
+        """To which (height, width) an image is brought before it is transformed."""
+        if isinstance(self.layer, ImageFiles):
+            wanted = self.layer.size_of(height, width)
+            if wanted != (height, width) or any(self.layer.transform_param.crop):
+                return wanted
+        return self.record or self.shape[1:]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        mean, deviation = self.standard or (None, None)
+        return {
+            "layer": _text(self.layer),
+            "shape": list(self.shape),
+            "record": None if self.record is None else list(self.record),
+            "mean": None if mean is None else [float(x) for x in mean],
+            "deviation": None if deviation is None else [float(x) for x in deviation],
+            "mean_image": None if self.mean is None else _packed(self.mean),
+            "classes": list(self.classes),
+        }
+
+    def save(self, path: Path) -> None:
+        """Write the file, whole or not at all."""
+        written_aside(path, lambda aside: aside.write_text(json.dumps(self.as_dict(), indent=1), encoding="utf-8"))
+
+
+def preprocessing_of(*nets: Net) -> Preprocessing | None:
+    """Of the first of these nets that reads images; None if none does.  NetdefError if its files are not there."""
+    for net in nets:
+        for node in net.layers:
+            shape: Any = net.blobs[node.tops[0].name].shape if node.tops else None
+            if not isinstance(node.layer, ImageLayer) or not known(shape) or len(shape) != 4:
+                continue
+            layer, locate = node.layer, locator(net.folder)
+            file = layer.transform_param.mean_file
+            return Preprocessing(
+                layer,
+                shape[1:],
+                _record(layer, locate),
+                layer.standard(locate) if file == AUTO else None,
+                Transformer(layer, layer.transform_param, locate, Phase.TEST).mean if file not in ("", AUTO) else None,
+                tuple(layer.class_names(locate)) if isinstance(layer, ImageFolder) else (),
+            )
+    return None
+
+
+def _record(layer: ImageLayer, locate: Any) -> tuple[int, int] | None:
+    """(height, width) of the records of a database, which are alike as a rule; None for image files."""
+    if isinstance(layer, ImageFiles):
+        return None
+    records = layer.records(locate, first_only=True)
+    try:
+        return records.decode(records.read([0])[0]).image.shape[1:]
+    finally:
+        records.close()
+
+
+def keep(nets: Sequence[Net], folder: Path) -> None:
+    """Write what is done to the images of a run into its folder, if it has images that can be read."""
+    for net in nets:
+        try:
+            found = preprocessing_of(net)
+        except NetdefError:  # the data of one phase is not here; the other's may be
+            continue
+        if found is not None:
+            found.save(folder / NAME)
+            return
+
+
+def beside(weights: str | Path) -> Path | None:
+    """The file that belongs to weights, a snapshot or the folder of a run; None if there is none."""
+    path = Path(weights)
+    stem = next((path.name.removesuffix(e) for e in ENDINGS if path.name.endswith(e)), path.name)
+    places = [path.with_name(f"{stem}.{NAME}"), path / NAME, path.parent / NAME]
+    return next((place for place in places if place.is_file()), None)
+
+
+def carry(source: str | Path, to: str | Path) -> Path | None:
+    """Copy what belongs to some weights to where it belongs to others; gives the new file."""
+    found, path = beside(source), Path(to)
+    if found is None:
+        return None
+    stem = next((path.name.removesuffix(e) for e in ENDINGS if path.name.endswith(e)), path.name)
+    target = path.with_name(f"{stem}.{NAME}")
+    load(found).save(target)
+    return target
+
+
+def load(path: str | Path) -> Preprocessing:
+    """Read a file.  NetdefError in one line if it is none."""
+    path = Path(path)
+    try:
+        given = json.loads(path.read_text(encoding="utf-8"))
+        layer = _layer(given["layer"])
+        shape, record = tuple(map(int, given["shape"])), given["record"]
+        classes = tuple(map(str, given["classes"]))
+        if len(shape) != 3:
+            raise ValueError(f"its shape is {given['shape']}")
+        standard = None
+        if given["mean"] is not None:
+            standard = (np.array(given["mean"], np.float32), np.array(given["deviation"], np.float32))
+            if any(a.shape != shape[:1] for a in standard):
+                raise ValueError(f"its means are not of {shape[0]} channels")
+        mean = None if given["mean_image"] is None else _unpacked(given["mean_image"])
+        return Preprocessing(layer, shape, record and (int(record[0]), int(record[1])), standard, mean, classes)
+    except OSError as error:
+        raise NetdefError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        why = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
+        raise NetdefError(f"{path}: this is not a file of netdef's that says how images are prepared: {why}") from None
+
+
+def _text(layer: ImageLayer) -> str:
+    """The layer as prototxt, without what concerns training or a place on this machine."""
+    defaults = {n: layer.params()[n].default for n in ("include", "exclude", "augment_param", "sample_param")}
+    made = encode_layer(layer.replace(**defaults, top=layer.top[:1], source=""))
+    return print_message(Message((made,), Span(Source("<made>", ""), 0, 0)))
+
+
+def _layer(text: str) -> ImageLayer:
+    report = Report()
+    document = parse(Source(NAME, text), report)
+    program = decode_program(document.body, report) if document is not None else None
+    if report.has_errors or program is None:
+        raise ValueError(report.diagnostics[0].message if report.diagnostics else "no layer")
+    if len(program.layers) != 1 or not isinstance(program.layers[0], ImageLayer):
+        raise ValueError("one layer that reads images is needed")
+    return program.layers[0]
+
+
+def _packed(array: np.ndarray) -> dict[str, Any]:
+    data = np.ascontiguousarray(array, "<f4").tobytes()
+    return {"shape": list(array.shape), "float32": base64.b64encode(data).decode("ascii")}
+
+
+def _unpacked(given: dict[str, Any]) -> np.ndarray:
+    shape, data = tuple(map(int, given["shape"])), base64.b64decode(given["float32"], validate=True)
+    if len(shape) != 3 or any(d < 1 for d in shape) or math.prod(shape) * 4 != len(data):
+        raise ValueError(f"its mean image says it is {show(shape)}, and {len(data) // 4} numbers are there")
+    return np.frombuffer(data, "<f4").astype(np.float32).reshape(shape)

@@ -1,0 +1,1 @@
+"""Looking at a net: its table, its picture, what its parts are and what they cost."""

@@ -1,0 +1,390 @@
+"""Pictures of a net: text for Graphviz (`dot`) and for Mermaid, and SVG, PNG or PDF where Graphviz is installed.
+
+A box is a layer with all that works in place on its top; its colour is the family of the layer.  An arrow is a blob
+with its shape.  What a template has made stands in a frame, or in one box if it is folded.  `picture(net)` is the
+drawing as values, which `dot` and `mermaid` write down.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ..graph import Net, Node, Value
+from ..language.errors import NetdefError
+from ..language.source import Span
+from ..layers.base import Layer
+from ..shape import count, known, show
+
+# family -> colour, and the files of layers/ that it takes in
+FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "data": ("#e3e3e3", ("input",)),
+    "convolution": ("#a6cee3", ("convolution",)),
+    "product": ("#b2df8a", ("inner_product", "embed", "attention", "recurrent", "margin")),
+    "pooling": ("#fdd49e", ("pooling", "roi_pooling", "resampling", "reduction")),
+    "activation": ("#fff3b0", ("activation", "softmax", "dropout", "arithmetic")),
+    "normalisation": ("#d4c8ea", ("batch_norm", "bn", "normalization", "lrn", "scale")),
+    "joining": ("#d9f0e3", ("eltwise", "shaping", "arranging")),
+    "loss": ("#f7b6b2", ()),
+    "metric": ("#f9d5e5", ()),
+    "template": ("#f0f0f0", ()),
+    "other": ("#ffffff", ()),
+}
+TEXT, IMAGES = (".dot", ".gv", ".mmd"), (".svg", ".png", ".pdf")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What one use of a template made; `inside` is the frame around it."""
+
+    key: str
+    template: str
+    title: str
+    inside: Frame | None = None
+
+
+@dataclass(frozen=True)
+class Box:
+    """A layer and those that work in place on its top: a title, and a line for each."""
+
+    key: str
+    title: str
+    lines: tuple[str, ...]
+    family: str
+    frame: Frame | None = None
+    layers: int = 1
+    parameters: int = 0
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """A blob on its way; `text` is its shape.  `start` or `end` may be a loose name rather than a box."""
+
+    start: str
+    end: str
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Boxes in the order of the net, arrows between them, and loose names: labels that come in, outputs."""
+
+    name: str
+    boxes: tuple[Box, ...]
+    arrows: tuple[Arrow, ...]
+    loose: dict[str, str] = field(default_factory=dict)  # key -> name
+
+
+def save(net: Net, path: str | Path, *, fold: Sequence[str] = (), sideways: bool = False) -> None:
+    """Write a picture; the end of its name says what kind: .dot, .gv, .mmd, .svg, .png or .pdf.
+
+    Errors: NetdefError for another end, and where Graphviz is needed and not there."""
+    path = Path(path)
+    kind = path.suffix.lower()
+    if kind not in TEXT + IMAGES:
+        raise NetdefError(f"{path}: the name of a picture ends in {', '.join(TEXT + IMAGES)}")
+    drawn = picture(net, fold)
+    text = mermaid(drawn, sideways) if kind == ".mmd" else dot(drawn, sideways)
+    data = text.encode() if kind in TEXT else _rendered(text, kind[1:], path)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_bytes(data)
+    os.replace(aside, path)
+
+
+def _rendered(text: str, kind: str, path: Path) -> bytes:
+    program = shutil.which("dot")
+    if program is None:
+        raise NetdefError(
+            f"{path}: this picture needs Graphviz (its program `dot`), which is not installed; "
+            f"{path.with_suffix('.mmd').name} (Mermaid) and {path.with_suffix('.dot').name} need nothing"
+        )
+    done = subprocess.run([program, f"-T{kind}"], input=text.encode(), capture_output=True)
+    if done.returncode:
+        words = done.stderr.decode(errors="replace").strip().splitlines()
+        raise NetdefError(f"{path}: dot failed: {words[-1] if words else done.returncode}")
+    return done.stdout
+
+
+# The drawing
+
+
+def picture(net: Net, fold: Sequence[str] = ()) -> Picture:
+    """The drawing of a net.  `fold` names templates whose uses become one box each; "all" folds the outermost."""
+    homes = _homes(net)
+    members: dict[str, list[Node]] = {}
+    for node in net.layers:
+        members.setdefault(homes[node.name], []).append(node)
+    keys = {name: f"n{i}" for i, name in enumerate(members)}
+    frames = _frames(net, members)
+    boxes = [_box(keys[name], nodes, frames[name]) for name, nodes in members.items()]
+    arrows, loose = _arrows(net, {node.name: keys[homes[node.name]] for node in net.layers})
+    return _without_lone_frames(_folded(Picture(net.name or "net", tuple(boxes), tuple(arrows), loose), fold))
+
+
+def _homes(net: Net) -> dict[str, str]:
+    """The layer in whose box each layer stands: its own, or of one that works in place, that of the blob's maker."""
+    homes: dict[str, str] = {}
+    for node in net.layers:
+        homes[node.name] = node.name
+        if len(node.tops) == 1 and node.bottoms and node.tops[0].name == node.bottoms[0].name:
+            maker = net.makers.get(node.bottoms[0])
+            if maker is not None and net.takers[node.bottoms[0]] == [node] and len(node.bottoms) == 1:
+                homes[node.name] = homes[maker.name]
+    return homes
+
+
+def _box(key: str, nodes: list[Node], frame: Frame | None) -> Box:
+    first, *others = nodes
+    lines = [describe(first.layer), *([" · ".join(describe(node.layer) for node in others)] if others else [])]
+    own = [(node, i, w) for node in nodes for i, w in enumerate(node.weights or ()) if w.kind != "carry"]
+    parameters = sum(count(w.shape) for node, i, w in own if known(w.shape) and node.owners[i] == (node.name, i))
+    return Box(key, first.name, tuple(lines), family(first.layer), frame, len(nodes), parameters)
+
+
+def family(layer: Layer) -> str:
+    """The family of a layer, one of FAMILIES."""
+    if layer.is_loss or layer.is_metric:
+        return "loss" if layer.is_loss else "metric"
+    module = type(layer).__module__.rpartition(".")[2]
+    if layer.is_input or module == "dummy":
+        return "data"
+    return next((name for name, (_, modules) in FAMILIES.items() if module in modules), "other")
+
+
+def describe(layer: Layer) -> str:
+    """The type of a layer and the numbers that matter most: `Convolution 7x7 / 2, 64`."""
+    get = lambda name: getattr(layer, name, None)
+    words = [layer.type]
+    if layer.type == "Pooling":
+        words.append(get("pool").name.lower() + (" of all" if get("global_pooling") else ""))  # type: ignore[union-attr]
+    sides = get("kernel_size") or tuple(side for side in (get("kernel_h"), get("kernel_w")) if side)
+    if isinstance(sides, int):
+        sides = (sides,)
+    if sides:
+        words.append("x".join(map(str, sides * 2 if len(sides) == 1 else sides)))
+    steps = get("stride") or ()
+    step = max(steps, default=1) if isinstance(steps, tuple) else steps
+    if step > 1:
+        words.append(f"/ {step}")
+    made = " ".join(words)
+    if (group := get("group")) and group > 1:
+        made += f" in {group} groups"
+    if outputs := get("num_output"):
+        made += f", {outputs}"
+    if layer.type == "Eltwise":
+        made += f" {get('operation').name.lower()}"  # type: ignore[union-attr]
+    if layer.type == "Dropout":
+        made += f" {get('dropout_ratio'):g}"
+    return made
+
+
+def _arrows(net: Net, keys: dict[str, str]) -> tuple[list[Arrow], dict[str, str]]:
+    """The blobs on their way.  A label has its name beside each loss, rather than an arrow through the whole net."""
+    arrows: list[Arrow] = []
+    loose: dict[str, str] = {}
+    for value, takers in net.takers.items():
+        maker = net.makers.get(value)
+        for taker in takers:
+            if maker is None or keys[maker.name] == keys[taker.name]:
+                continue
+            start = keys[maker.name]
+            if _is_label(net, value):
+                start = f"i{len(loose)}"
+                loose[start] = value.name
+            arrow = Arrow(start, keys[taker.name], show(net.shapes.get(value)))
+            if arrow not in arrows:
+                arrows.append(arrow)
+        if (
+            maker is not None
+            and not takers
+            and not (maker.layer.is_loss or maker.layer.is_metric or maker.layer.is_input)
+        ):
+            end = f"o{len(loose)}"
+            loose[end] = value.name
+            arrows.append(Arrow(keys[maker.name], end, show(net.shapes.get(value))))
+    return arrows, loose
+
+
+def _is_label(net: Net, value: Value) -> bool:
+    """Whether a blob comes from outside and goes to losses and metrics alone, of which there are two or more layers."""
+    judges = [taker.layer.is_loss or taker.layer.is_metric for taker in net.takers[value]]
+    return not net.makers[value].bottoms and len(net.makers[value].tops) > 1 and all(judges)
+
+
+def _frames(net: Net, members: dict[str, list[Node]]) -> dict[str, Frame | None]:
+    """The innermost frame of each box: the uses of templates that made it, or parts of names before a `/`."""
+    made: dict[int, Frame] = {}
+    titles: dict[int, list[str]] = {}
+    chains = {name: _uses(nodes[0].layer.span) for name, nodes in members.items()}
+    for name, chain in chains.items():
+        for use in chain:
+            titles.setdefault(id(use), []).append(name)
+    frames: dict[str, Frame | None] = {}
+    for name, chain in chains.items():
+        frame: Frame | None = None
+        for use in chain:
+            if id(use) not in made:
+                common = os.path.commonprefix(titles[id(use)]).rstrip("/_-.")
+                title = common if common.startswith(use.text) else f"{use.text} {common}".strip()
+                made[id(use)] = Frame(f"t{len(made)}", use.text, title, frame)
+            frame = made[id(use)]
+        frames[name] = frame
+    return frames if made else _named_frames(members)
+
+
+def _uses(span: Span | None) -> list[Span]:
+    """The uses of templates that a place came through, outermost first; loops are left out."""
+    chain: list[Span] = []
+    while span is not None and span.via is not None:
+        span = span.via
+        if span.text.isidentifier():
+            chain.insert(0, span)
+    return chain
+
+
+def _named_frames(members: Iterable[str]) -> dict[str, Frame | None]:
+    """Without templates: layers `inception_3a/...` one after the other are framed."""
+    frames: dict[str, Frame | None] = {}
+    before: Frame | None = None
+    for i, name in enumerate(members):
+        head, slash, _ = name.partition("/")
+        if not slash:
+            before = None
+        elif before is None or before.title != head:
+            before = Frame(f"t{i}", head, head)
+        frames[name] = before
+    return frames
+
+
+def _folded(drawn: Picture, fold: Sequence[str]) -> Picture:
+    """The picture with each frame of these templates as one box; one that holds a single box stays as it is."""
+    if not fold:
+        return drawn
+    held = Counter(frame.key for box in drawn.boxes for frame in around(box.frame))
+    wanted = lambda frame: ("all" in fold or frame.template in fold) and held[frame.key] > 1
+    stands: dict[str, Box] = {}  # box -> the box that it has become a part of
+    whole: dict[str, Box] = {}
+    for box in drawn.boxes:
+        frame = next(filter(wanted, around(box.frame)), None)
+        if frame is None:
+            stands[box.key] = whole[box.key] = box
+            continue
+        old = whole.get(frame.key)
+        layers, numbers = box.layers + (old.layers if old else 0), box.parameters + (old.parameters if old else 0)
+        lines = (f"{layers} layers", *([f"{numbers:,} parameters"] if numbers else []))
+        whole[frame.key] = Box(frame.key, frame.title, lines, "template", frame.inside, layers, numbers)
+        stands[box.key] = whole[frame.key]
+    ends = {key: box.key for key, box in stands.items()}
+    moved = [replace(a, start=ends.get(a.start, a.start), end=ends.get(a.end, a.end)) for a in drawn.arrows]
+    kept = dict.fromkeys(arrow for arrow in moved if arrow.start != arrow.end)
+    return replace(drawn, boxes=tuple(whole.values()), arrows=tuple(kept))
+
+
+def around(frame: Frame | None) -> list[Frame]:
+    """The frames around, outermost first, itself last."""
+    return [] if frame is None else [*around(frame.inside), frame]
+
+
+def _without_lone_frames(drawn: Picture) -> Picture:
+    """A frame round a single box, or round all that another frame holds, says nothing more."""
+    held: dict[Frame, set[str]] = {}
+    for box in drawn.boxes:
+        for frame in around(box.frame):
+            held.setdefault(frame, set()).add(box.key)
+    kept: dict[Frame, Frame] = {}  # frame -> the same one inside of another
+
+    def slim(frame: Frame | None) -> Frame | None:
+        if frame is None:
+            return None
+        if len(held[frame]) < 2 or (frame.inside and held[frame.inside] == held[frame]):
+            return slim(frame.inside)
+        if frame not in kept:
+            kept[frame] = replace(frame, inside=slim(frame.inside))
+        return kept[frame]
+
+    return replace(drawn, boxes=tuple(replace(box, frame=slim(box.frame)) for box in drawn.boxes))
+
+
+# As text
+
+
+def dot(drawn: Picture, sideways: bool = False) -> str:
+    """The picture in Graphviz's language."""
+    lines = [
+        f"digraph {_quoted(drawn.name)} {{",
+        f"  rankdir={'LR' if sideways else 'TB'}; nodesep=0.25; ranksep=0.3;",
+        '  node [shape=box style="rounded,filled" color="#00000040" margin="0.12,0.05"];',
+        '  node [fontname="Helvetica" fontsize=11];',
+        '  edge [color="#00000090" arrowsize=0.6 fontname="Helvetica" fontsize=8 fontcolor="#555555"];',
+    ]
+    _dot_boxes(drawn.boxes, lines)
+    for key, name in drawn.loose.items():
+        lines.append(f'  {key} [label={_quoted(name)} shape=plain style="" fontsize=10];')
+    for arrow in drawn.arrows:
+        lines.append(f"  {arrow.start} -> {arrow.end} [label={_quoted(' ' + arrow.text)}];")
+    return "\n".join([*lines, "}", ""])
+
+
+def _dot_boxes(boxes: Iterable[Box], lines: list[str]) -> None:
+    def write(box: Box, margin: str) -> None:
+        small = "".join(f'<br/><font point-size="9">{html.escape(line)}</font>' for line in box.lines)
+        colour = FAMILIES[box.family][0]
+        lines.append(f'{margin}{box.key} [label=<<b>{html.escape(box.title)}</b>{small}> fillcolor="{colour}"];')
+
+    def opened(frame: Frame, margin: str) -> None:
+        lines.append(f"{margin}subgraph cluster_{frame.key} {{")
+        lines.append(f'{margin}  label={_quoted(frame.title)}; labeljust=l; style="rounded,filled"; margin=8;')
+        lines.append(f'{margin}  color="#00000030"; fillcolor="#00000008"; fontname="Helvetica"; fontsize=9;')
+
+    _nested(boxes, write, opened, lambda margin: lines.append(f"{margin}}}"))
+
+
+def mermaid(drawn: Picture, sideways: bool = False) -> str:
+    """The picture in Mermaid's language, as GitHub and many editors draw it."""
+    lines = [f"flowchart {'LR' if sideways else 'TD'}"]
+    said = lambda text: text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")
+
+    def write(box: Box, margin: str) -> None:
+        text = "<br/>".join([f"<b>{said(box.title)}</b>", *(said(line) for line in box.lines)])
+        lines.append(f'{margin}{box.key}["{text}"]:::{box.family}')
+
+    opened = lambda frame, margin: lines.append(f'{margin}subgraph {frame.key}["{said(frame.title)}"]')
+    _nested(drawn.boxes, write, opened, lambda margin: lines.append(f"{margin}end"))
+    lines += [f'  {key}(["{said(name)}"])' for key, name in drawn.loose.items()]
+    lines += [f'  {arrow.start} -->|"{said(arrow.text)}"| {arrow.end}' for arrow in drawn.arrows]
+    used = {box.family for box in drawn.boxes}
+    lines += [f"  classDef {name} fill:{colour},stroke:#999" for name, (colour, _) in FAMILIES.items() if name in used]
+    return "\n".join([*lines, ""])
+
+
+def _nested(boxes: Iterable[Box], write, opened, closed) -> None:
+    """Write each box inside of its frames; boxes of one frame stand together."""
+    inside: dict[Frame | None, list[Box | Frame]] = {None: []}
+    for box in boxes:
+        for frame in around(box.frame):
+            if frame not in inside:
+                inside[frame] = []
+                inside[frame.inside].append(frame)
+        inside[box.frame].append(box)
+
+    def level(frame: Frame | None, margin: str) -> None:
+        for item in inside[frame]:
+            if isinstance(item, Box):
+                write(item, margin)
+            else:
+                opened(item, margin)
+                level(item, margin + "  ")
+                closed(margin)
+
+    level(None, "  ")
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -1,0 +1,265 @@
+"""What netdef knows, for reading: layer types, fields, fillers, solvers, policies and diagnostics.
+
+Nothing is told twice: a layer's text is its class's docstring, its fields are the declarations that decode them, and a
+diagnostic's story is its `Code`.  `find(name)` gives the entries of a name, `index()` all of them by family, and
+`text(entry)` an entry in plain words.  jax is never imported.
+"""
+
+from __future__ import annotations
+
+import enum
+import importlib
+import inspect
+import textwrap
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from ..fillers.base import FILLERS, Filler
+from ..language import codes
+from ..language.diagnostics import Code
+from ..language.spelling import nearest
+from ..layers.base import LAYERS, Layer
+from ..registry import Registry
+from ..schema import Block, Param, type_name
+from ..solvers.base import POLICIES, SOLVERS, Policy, Solver
+
+WIDTH = 110  # columns of running text
+REGISTRIES: tuple[tuple[str, Registry[Any]], ...] = (
+    ("layer type", LAYERS),
+    ("filler", FILLERS),
+    ("learning-rate policy", POLICIES),
+    ("solver type", SOLVERS),
+)
+
+
+@dataclass(frozen=True)
+class FieldText:
+    """One field of a message as a user sees it; `fields` are those of the message that it holds."""
+
+    name: str
+    type: str
+    default: str  # "required" where it must be given
+    doc: str
+    inert: bool = False  # read for compatibility; changes nothing
+    fields: tuple[FieldText, ...] = ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that can be explained.  `block` is the message that holds `fields`; `beside` stand next to it."""
+
+    name: str
+    kind: str
+    summary: str
+    doc: str = ""
+    family: str = ""
+    block: str = ""
+    fields: tuple[FieldText, ...] = ()
+    beside: tuple[FieldText, ...] = ()
+    examples: tuple[str, ...] = ()
+
+
+def find(name: str) -> list[Entry]:
+    """Everything of this name: exactly, else but for case; a field's name gives every message that has it."""
+    found = [e for e in entries() if e.name == name] or [e for e in entries() if e.name.lower() == name.lower()]
+    found += [e for e in entries() if e.block == name and e not in found]
+    return found + ([] if found else list(_field_entries(name)))
+
+
+def near(name: str) -> list[str]:
+    """Names that a misspelt one may mean."""
+    names = [e.name for e in entries()] + sorted({field.name for _, field in _all_fields()})
+    return nearest(name, names)
+
+
+def index() -> dict[str, list[Entry]]:
+    """All entries by family, in the order in which they are listed."""
+    families: dict[str, list[Entry]] = {}
+    for entry in entries():
+        families.setdefault(entry.family, []).append(entry)
+    return families
+
+
+@cache
+def entries() -> tuple[Entry, ...]:
+    """Every entry but those of single fields."""
+    return tuple(_entries())
+
+
+def _entries() -> Iterator[Entry]:
+    for kind, registry in REGISTRIES:
+        found = [(_family(kind, cls), name, cls) for name, cls in registry]
+        for family, name, cls in sorted(found, key=lambda row: row[:2]):
+            yield _class_entry(kind, family, name, cls)
+    yield _message_entry("layer", Layer, "Fields that every layer has")
+    yield _message_entry("solver", Solver, _summary(Solver))
+    for name, code in sorted(codes.catalogue().items()):
+        yield _code_entry(name, code)
+
+
+def _family(kind: str, cls: type) -> str:
+    """Layers are listed by the file they are in, with the first words of its docstring; everything else by its kind."""
+    if kind != "layer type":
+        return {"filler": "Fillers", "solver type": "Solver types"}.get(kind, "Learning-rate policies")
+    if getattr(cls, "is_data", False):
+        return "Layers that read data"
+    module = importlib.import_module(cls.__module__)
+    first = (module.__doc__ or cls.__module__).strip().splitlines()[0]
+    return first.partition(":")[0].rstrip(".")
+
+
+def _class_entry(kind: str, family: str, name: str, cls: type) -> Entry:
+    declared: dict[str, Param] = cls.params() if issubclass(cls, Block) else {}
+    common = next((base.params() for base in (Layer, Policy, Solver) if issubclass(cls, base)), {})
+    doc = inspect.cleandoc(cls.__doc__ or "")
+    if name != getattr(cls, "type", name):
+        doc += f"\n\n{name} is another name of {cls.type}."  # type: ignore[attr-defined]
+    return Entry(
+        name,
+        kind,
+        _summary(cls),
+        doc,
+        family,
+        getattr(cls, "block", None) or "",
+        tuple(_field(p) for n, p in declared.items() if not p.beside and n not in common),
+        tuple(_field(p) for n, p in declared.items() if p.beside and n not in common),
+        tuple(example.text for example in getattr(cls, "examples", ())),
+    )
+
+
+def _message_entry(name: str, cls: type[Block], summary: str) -> Entry:
+    fields = tuple(_field(spec) for spec in cls.params().values())
+    return Entry(name, "message", summary, inspect.cleandoc(cls.__doc__ or ""), "Messages", name, fields)
+
+
+def _code_entry(name: str, code: Code) -> Entry:
+    examples = [f"# {head}\n{body.rstrip()}" for head, body in (("wrong", code.wrong), ("right", code.right)) if body]
+    return Entry(name, code.severity, code.summary, code.why, "Diagnostics", examples=tuple(examples))
+
+
+def _summary(cls: type) -> str:
+    """The first sentence of a docstring."""
+    first = inspect.cleandoc(cls.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
+    return first.partition(".  ")[0].rstrip(".")
+
+
+def _field(spec: Param) -> FieldText:
+    of = spec.type
+    holds = isinstance(of, type) and issubclass(of, Block) and not issubclass(of, Filler)
+    inner = tuple(_field(p) for p in of.params().values()) if holds else ()
+    words = [spec.doc.strip()]
+    if bounds := spec.bounds():
+        words.append(bounds[0].upper() + bounds[1:] + (f" {spec.unit}" if spec.unit else "") + ".")
+    elif spec.unit:
+        words.append(f"In {spec.unit}.")
+    if spec.inert:
+        words.append("Read for compatibility; changes nothing.")
+    kind = "filler { ... }" if isinstance(of, type) and issubclass(of, Filler) else type_name(of)
+    kind += ", repeated" if spec.repeated else ""
+    return FieldText(spec.name, kind, show_default(spec), " ".join(words), spec.inert, inner)
+
+
+def show_default(spec: Param) -> str:
+    """A default as it would stand in the file; `required` and `not set` for what has none."""
+    if spec.required:
+        return "required"
+    return _show(spec.default)
+
+
+def _show(value: Any) -> str:
+    if value is None:
+        return "not set"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, enum.Enum):
+        return value.name
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, tuple):
+        return ", ".join(_show(v) for v in value) or "none"
+    if isinstance(value, Filler):
+        given = [f"{n} {_show(getattr(value, n))}" for n, p in value.params().items() if getattr(value, n) != p.default]
+        return " ".join([value.type, *given])
+    return "{ }" if isinstance(value, Block) else str(value)
+
+
+# Fields by name
+
+
+def _all_fields() -> Iterator[tuple[Entry, FieldText]]:
+    def inside(entry: Entry, fields: Iterable[FieldText]) -> Iterator[tuple[Entry, FieldText]]:
+        for field in fields:
+            yield entry, field
+            yield from inside(entry, field.fields)
+
+    for entry in entries():
+        yield from inside(entry, (*entry.fields, *entry.beside))
+
+
+def _field_entries(name: str) -> Iterator[Entry]:
+    """One entry for each different field of this name, with the places that have it."""
+    users: dict[FieldText, list[str]] = {}
+    for entry, field in _all_fields():
+        if field.name == name and entry.name not in users.setdefault(field, []):
+            users[field].append(entry.name)
+    for field, names in users.items():
+        yield Entry(name, "field", field.doc, f"A field of {', '.join(names)}.", fields=(field,))
+
+
+# As text
+
+
+def text(entry: Entry) -> str:
+    """An entry in full: its documentation, a table of its fields, and its examples."""
+    parts = [f"{entry.name}  ({entry.kind})"]
+    if entry.kind in ("error", "warning"):
+        parts.append(textwrap.indent(entry.summary, "  "))
+    if entry.doc:
+        parts.append(textwrap.indent(_wrapped(entry.doc) if "\n" not in entry.doc else entry.doc, "  "))
+    if entry.fields:
+        heading = f"fields of {entry.block} {{ }}" if entry.block else "fields" if entry.kind != "field" else ""
+        parts.append("\n".join([*([heading] if heading else []), *_table(entry.fields)]))
+    if entry.beside:
+        parts.append("\n".join(["fields beside it" if entry.fields else "fields", *_table(entry.beside)]))
+    if entry.examples:
+        word = "example" if len(entry.examples) == 1 else "examples"
+        parts.append("\n".join([word, *(textwrap.indent(example, "  ") + "\n" for example in entry.examples)]).rstrip())
+    return "\n\n".join(parts) + "\n"
+
+
+def listing() -> str:
+    """The name and the first sentence of everything, by family."""
+    lines = []
+    for family, found in index().items():
+        width = max(len(e.name) for e in found) + 2
+        lines.append(family)
+        lines += [f"  {e.name:<{width}}{e.summary}" for e in found]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, WIDTH - 2, break_long_words=False, break_on_hyphens=False)
+
+
+def _table(fields: tuple[FieldText, ...], indent: str = "  ") -> list[str]:
+    """Name, type, default and meaning in columns: what must be given first, what changes nothing last."""
+    width = lambda most, texts: min(max(map(len, texts)), most)
+    names = width(24, [f.name for f in fields])
+    types = width(16, [f.type for f in fields])
+    defaults = width(12, [f.default for f in fields])
+    column = len(indent) + names + types + defaults + 6
+    lines = []
+    for f in sorted(fields, key=lambda f: (f.default != "required", f.inert)):
+        head = f"{indent}{f.name:<{names}}  {f.type:<{types}}  {f.default:<{defaults}}  "
+        words = textwrap.wrap(f.doc, max(WIDTH - column, 30), break_long_words=False) or [""]
+        # Where a cell is wider than its column (a long enum), the meaning starts on the next line.
+        lines.append((head + words.pop(0)).rstrip() if len(head) == column else head.rstrip())
+        lines += [" " * column + line for line in words]
+        if f.fields:
+            lines += _table(f.fields, indent + "    ")
+    return lines

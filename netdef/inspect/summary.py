@@ -1,0 +1,187 @@
+"""What a net is made of and what it costs: shapes, parameters, multiply-adds and memory, layer by layer.
+
+Takes a `Net` as `netdef.load` gives it; `summarize` gives a `Summary`, which writes itself as a table (`str`) or as
+JSON values (`as_dict`).  Numbers are for one batch and one forward pass.  What is not known (the images of a database
+that is not there) is None, `?` in the table, and is left out of the totals.  jax is never imported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..graph import Net, Node, Owner
+from ..shape import Shape, count, known, show
+from .draw import FAMILIES, family
+
+BYTES = 4  # of a float32
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer.  `parameters` are those that it owns: shared ones count with the layer that names them first."""
+
+    name: str
+    type: str
+    bottoms: tuple[str, ...]
+    tops: tuple[tuple[str, Shape | None], ...]
+    weights: tuple[Shape, ...]
+    parameters: int | None
+    multiply_adds: int | None
+    activations: int | None  # bytes of the blobs that it makes; 0 in place
+    family: str = "other"  # one of draw.FAMILIES
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A net of one phase.  `batch` is the first axis of its first input, None if there is none or it is unknown."""
+
+    net: str
+    phase: str
+    rows: tuple[Row, ...]
+    batch: int | None
+
+    @property
+    def parameters(self) -> int:
+        return sum(row.parameters or 0 for row in self.rows)
+
+    @property
+    def multiply_adds(self) -> int:
+        return sum(row.multiply_adds or 0 for row in self.rows)
+
+    @property
+    def activations(self) -> int:
+        """Bytes of every blob, one that is changed in place counted once."""
+        return sum(row.activations or 0 for row in self.rows)
+
+    @property
+    def complete(self) -> bool:
+        return all(None not in (row.parameters, row.multiply_adds, row.activations) for row in self.rows)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON values: everything that the table shows; unknown dimensions and numbers are None."""
+        return {
+            "net": self.net,
+            "phase": self.phase,
+            "batch": self.batch,
+            "layers": [_row_dict(row) for row in self.rows],
+            "parameters": self.parameters,
+            "multiply_adds": self.multiply_adds,
+            "activation_bytes": self.activations,
+            "complete": self.complete,
+        }
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def table(self, color: bool = False) -> str:
+        """The table as text; with colour, types stand on that of their family, as `netdef draw` has it."""
+        head = ("layer", "type", "output", "parameters", "multiply-adds", "memory")
+        body = [_cells(row) for row in self.rows]
+        widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
+        lines = [f"net {self.net or '(no name)'}, phase {self.phase}", "", _line(head, widths)]
+        lines += [
+            _line(cells, widths, row.family if color else None) for cells, row in zip(body, self.rows, strict=True)
+        ]
+        return "\n".join([*lines, "", *self._totals()])
+
+    def _totals(self) -> list[str]:
+        least = "" if self.complete else "at least "
+        each = f", {self.multiply_adds // self.batch:,} for each of {self.batch}" if self.batch else ""
+        return [
+            f"{len(self.rows)} layers",
+            f"{least}{self.parameters:,} parameters ({size(BYTES * self.parameters)})",
+            f"{least}{self.multiply_adds:,} multiply-adds in a forward pass{each}",
+            f"{least}{size(self.activations)} of activations",
+        ]
+
+
+def summarize(net: Net) -> Summary:
+    """The summary of a net, every layer in order."""
+    made: set[str] = set()
+    rows = []
+    for node in net.layers:
+        rows.append(_row(net, node, made))
+        made.update(top.name for top in node.tops)
+    sources = (node for node in net.layers if not node.bottoms and not node.weights)
+    first = next((net.shapes.get(top) for node in sources for top in node.tops), None)
+    batch = first[0] if first and known(first[:1]) and first[0] > 0 else None
+    return Summary(net.name, net.phase.name, tuple(rows), batch)
+
+
+def size(count: int) -> str:
+    """Bytes as people read them: `1.9 MiB`."""
+    amount = float(count)
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if amount < 1024 or unit == "GiB":
+            break
+        amount /= 1024
+    return f"{count} bytes" if unit == "bytes" else f"{amount:.1f} {unit}"
+
+
+def _row(net: Net, node: Node, made: set[str]) -> Row:
+    shapes = lambda values: [net.shapes.get(value) for value in values]
+    bottoms, tops = shapes(node.bottoms), shapes(node.tops)
+    fresh = [net.shapes.get(top) for top in node.tops if top.name not in made]
+    own = None
+    if node.weights is not None:
+        weights = zip(node.weights, node.owners, strict=True)
+        own = _total([w.shape for i, (w, owner) in enumerate(weights) if owner == Owner(node.name, i)])
+    memory = _total(fresh)
+    return Row(
+        node.name,
+        node.type,
+        tuple(bottom.name for bottom in node.bottoms),
+        tuple(zip((top.name for top in node.tops), tops, strict=True)),
+        tuple(w.shape for w in node.weights or ()),
+        own,
+        _multiply_adds(node, bottoms, tops),
+        None if memory is None else BYTES * memory,
+        family(node.layer),
+    )
+
+
+def _total(shapes: list[Shape | None]) -> int | None:
+    """Numbers in all of these together; None if any shape is not known."""
+    if not all(known(shape) for shape in shapes):
+        return None
+    return sum(count(shape) for shape in shapes if shape is not None)
+
+
+def _multiply_adds(node: Node, bottoms: list[Shape | None], tops: list[Shape | None]) -> int | None:
+    shapes = [*bottoms, *tops]
+    if not all(known(shape) for shape in shapes):
+        return None
+    return node.layer.multiply_adds([s for s in bottoms if s is not None], [s for s in tops if s is not None])
+
+
+def _row_dict(row: Row) -> dict[str, Any]:
+    dims = lambda shape: None if shape is None else [d if isinstance(d, int) else None for d in shape]
+    return {
+        "name": row.name,
+        "type": row.type,
+        "family": row.family,
+        "bottoms": list(row.bottoms),
+        "tops": [{"name": name, "shape": dims(shape)} for name, shape in row.tops],
+        "weights": [dims(shape) for shape in row.weights],
+        "parameters": row.parameters,
+        "multiply_adds": row.multiply_adds,
+        "activation_bytes": row.activations,
+    }
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    number = lambda n: "?" if n is None else f"{n:,}" if n else ""
+    memory = "?" if row.activations is None else size(row.activations) if row.activations else ""
+    shapes = " ".join(show(shape) for _, shape in row.tops)
+    return row.name, row.type, shapes, number(row.parameters), number(row.multiply_adds), memory
+
+
+def _line(cells: tuple[str, ...], widths: list[int], of: str | None = None) -> str:
+    """Words to the left, numbers to the right; the type in the colour of its family, if that is given."""
+    placed = [f"{c:<{w}}" if i < 3 else f"{c:>{w}}" for i, (c, w) in enumerate(zip(cells, widths, strict=True))]
+    if of is not None:
+        red, green, blue = bytes.fromhex(FAMILIES[of][0].lstrip("#"))
+        word, blanks = cells[1], placed[1][len(cells[1]) :]
+        placed[1] = f"\x1b[30;48;2;{red};{green};{blue}m{word}\x1b[0m{blanks}"
+    return "  ".join(placed).rstrip()

@@ -1,0 +1,196 @@
+"""The text of an old net or solver as one would write it today, with its comments: for `netdef convert`.
+
+V0 and V1 layers become `layer`s (see `passes.upgrade`); `input` with its shapes becomes an Input layer, `solver_type`
+becomes `type`, and the three `param { lr_mult: 0 }` that a BatchNorm once needed go.
+Source: BVLC/caffe src/caffe/util/upgrade_proto.cpp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..language.diagnostics import Report
+from ..language.formatter import WRITERS, Formatting, format
+from ..language.parsing.parser import parse
+from ..language.printer import scalar
+from ..language.source import Source, Span
+from ..language.syntax import Document, Field, ListValue, Message, Scalar, Value
+from ..passes.upgrade import upgrade
+
+_SOLVERS = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
+_INPUT = ("input", "input_dim", "input_shape")
+
+
+def modernised(source: Source) -> tuple[str, list[str]]:
+    """(the text of a file today, lines on what was changed).  CompileError if it cannot be parsed."""
+    report = Report()
+    document = parse(source, report)
+    report.stop_on_errors()
+    assert document is not None  # without one there was an error
+    body, notes = _upgraded(document.body, report)
+    report.stop_on_errors()
+    if not notes:
+        return format(document), []
+    return written(document._replace(body=body)), notes
+
+
+def _upgraded(body: Message, report: Report) -> tuple[Message, list[str]]:
+    notes = []
+    old = [f.value for f in body.all("layers") if isinstance(f.value, Message)]
+    if old:
+        v0 = sum(message.get("layer") is not None for message in old)
+        ages = [f"{n} of {age}" for n, age in ((v0, "V0"), (len(old) - v0, "V1")) if n]
+        notes.append(f"layers ({' and '.join(ages)}) are of today's form now")
+        body = _named_first(upgrade(body, report))
+    for change in (_input_layer, _solver_type, _bare_statistics):
+        body, note = change(body)
+        notes += [note] if note else []
+    return body, notes
+
+
+_HEAD = ("name", "type", "bottom", "top")
+
+
+def _named_first(body: Message) -> Message:
+    """Layers begin with name, type, bottoms and tops, which V0 wrote last."""
+    place = lambda field: _HEAD.index(field.name) if field.name in _HEAD else len(_HEAD)
+    ordered = lambda message: message._replace(fields=tuple(sorted(message.fields, key=place)))
+    fields = (
+        f._replace(value=ordered(f.value)) if f.name == "layer" and isinstance(f.value, Message) else f
+        for f in body.fields
+    )
+    return body._replace(fields=tuple(fields))
+
+
+def _input_layer(body: Message) -> tuple[Message, str]:
+    """`input` and its shapes as an Input layer, in the place of the first of them."""
+    names = _values(body.all("input"))
+    shapes = [f.value for f in body.all("input_shape")]
+    dims = _values(body.all("input_dim"))
+    if not names or not (shapes or dims):
+        return body, ""
+    if not shapes:
+        shapes = [_message("dim", dims[i : i + 4]) for i in range(0, len(dims), 4)]
+    first = body.get("input")
+    assert first is not None
+    at = next(f for f in body.fields if f.name in _INPUT).span
+    inner = Message(tuple(Field("shape", shape, at, at) for shape in shapes), at)
+    layer = Message(
+        (
+            _text_field("name", "input", at),
+            _text_field("type", "Input", at),
+            *(Field("top", name, name.span, name.span) for name in names),
+            Field("input_param", inner, at, at),
+        ),
+        at,
+    )
+    fields: list[Any] = []
+    for field in body.fields:
+        if field.name in _INPUT:
+            fields += [Field("layer", layer, at, at)] if field.span == at else []
+        else:
+            fields.append(field)
+    return body._replace(fields=tuple(fields)), "`input` is a layer of type Input now"
+
+
+def _values(fields: Iterable[Field]) -> list[Value]:
+    return [v for f in fields for v in (f.value.items if isinstance(f.value, ListValue) else (f.value,))]
+
+
+def _message(name: str, values: list[Value]) -> Message:
+    return Message(tuple(Field(name, v, v.span, v.span) for v in values), values[0].span)
+
+
+def _text_field(name: str, text: str, span: Span) -> Field:
+    return Field(name, Scalar("string", text, span), span, span)
+
+
+def _solver_type(body: Message) -> tuple[Message, str]:
+    """`solver_type: ADAM`, or its number, as `type: "Adam"`."""
+    old = body.get("solver_type")
+    if old is None or not isinstance(old.value, Scalar) or body.get("type") is not None:
+        return body, ""
+    by_word = {name.upper(): name for name in _SOLVERS} | {i: name for i, name in enumerate(_SOLVERS)}
+    today = by_word.get(old.value.value)  # type: ignore[call-overload]
+    if today is None:
+        return body, ""
+    new = old._replace(name="type", value=Scalar("string", today, old.value.span))
+    fields = tuple(new if f is old else f for f in body.fields)
+    return body._replace(fields=fields), f'`solver_type` is `type: "{today}"` now'
+
+
+def _bare_statistics(body: Message) -> tuple[Message, str]:
+    """BatchNorm without the three `param`s that say what holds anyway."""
+    count, fields = 0, []
+    for field in body.fields:
+        if field.name == "layer" and isinstance(field.value, Message) and _frozen_params(field.value):
+            count += 1
+            kept = tuple(f for f in field.value.fields if f.name != "param")
+            field = field._replace(value=field.value._replace(fields=kept))
+        fields.append(field)
+    if not count:
+        return body, ""
+    return body._replace(fields=tuple(fields)), f"BatchNorm ({count} times) has no `param {{ lr_mult: 0 }}` any more"
+
+
+def _frozen_params(layer: Message) -> bool:
+    kind, params = layer.get("type"), layer.all("param")
+    if kind is None or not isinstance(kind.value, Scalar) or kind.value.value != "BatchNorm" or len(params) != 3:
+        return False
+    zero = lambda f: isinstance(f.value, Scalar) and f.value.value == 0
+    return all(
+        isinstance(p.value, Message)
+        and {f.name for f in p.value.fields} <= {"lr_mult", "decay_mult"}
+        and all(map(zero, p.value.fields))
+        for p in params
+    )
+
+
+def written(document: Document) -> str:
+    """The canonical text of a tree whose fields have partly moved or changed; comments stay before what they stood
+    before."""
+    writing = _Moved(document.source.text, document.comments)
+    writing.items(document.body.fields, 0)
+    writing.comments_before(len(document.source.text) + 1, 0)
+    return "".join(f"{line}\n" for line in writing.lines)
+
+
+class _Moved(Formatting):
+    """Formatting for fields that stand elsewhere than in the source: what is behind is never gone back to."""
+
+    def items(self, items: tuple[Any, ...], depth: int) -> None:
+        for item in items:
+            self.field(item, depth) if isinstance(item, Field) else WRITERS[type(item)](self, item, depth)
+
+    def field(self, field: Field, depth: int) -> None:
+        reached = self.at
+        named = field._replace(name_span=Span(Source("", field.name), 0, len(field.name)))
+        super().field(named, depth)
+        self.at = max(self.at, reached)
+
+    def line(self, text: str, depth: int, start: int, end: int, comments_until: int | None = None) -> None:
+        reached = self.at
+        if start < reached:  # it was moved: the comments round its old place are written where that is reached
+            self.lines.append("  " * depth + text)
+            self.behind_comment = False
+            return
+        super().line(text, depth, start, end, comments_until)
+        self.at = max(self.at, reached)
+
+    def close(self, close: str, body: Message, depth: int) -> None:
+        reached = self.at
+        super().close(close, body, depth)
+        self.at = max(self.at, reached)
+
+    def in_one_line(self, name: str, message: Message, depth: int) -> str | None:
+        fields = (f._replace(name_span=Span(Source("", f.name), 0, len(f.name))) for f in message.fields)
+        return super().in_one_line(name, message._replace(fields=tuple(fields)), depth)
+
+    def value(self, value: Any, depth: int, column: int) -> str:
+        quoted = value.span.text[:1] in "\"'"
+        if isinstance(value, Scalar) and value.kind == "string" and not quoted:
+            return scalar(value)
+        if isinstance(value, Scalar) and value.kind == "string" and str(value.value) not in value.span.text:
+            return scalar(value)
+        return super().value(value, depth, column)

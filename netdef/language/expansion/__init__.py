@@ -1,0 +1,1 @@
+"""Tree to plain tree: imports, constants, templates, loops, conditions and expressions."""

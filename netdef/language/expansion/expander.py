@@ -1,0 +1,302 @@
+"""How a document is expanded: `expand` calls it for the files that hold more than plain fields.
+
+Takes the items of a block and the names that they see; appends the plain fields that they stand for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from .. import codes
+from ..diagnostics import Related, Report
+from ..source import Source, Span
+from ..spelling import did_you_mean
+from ..syntax import Document, Field, For, If, Import, Interpolation, Let, ListValue, Message, Scalar, Template
+from . import imports
+from . import settings as overrides
+from .evaluate import BOOLEANS, UNKNOWN, Budget, Fault, Scope, Told, TooMuch, Word, condition, describe, evaluate
+
+KINDS = {int: "int", float: "float", str: "string", Word: "name"}
+DEEPEST = 100  # levels of blocks, templates and loops inside each other
+MOST_FAULTS = 50  # that are reported of one file; more help nobody
+
+
+class TooManyFaults(TooMuch):
+    """Enough has been said."""
+
+
+def expand_document(
+    document: Document, report: Report, settings: Mapping[str, Any], load: Callable[[Path], Source]
+) -> Document:
+    """As `expand`."""
+    expander = Expander(document.source, report, settings, load)
+    fields = expander.file(document)
+    overrides.report_unknown(settings, expander.settable, report)
+    fields = overrides.override_solver(fields, settings, report)
+    return document._replace(body=Message(tuple(fields), document.body.span), plain=True)
+
+
+class Expander:
+    """One expansion: the budget, what is being expanded, and what was imported."""
+
+    def __init__(
+        self, source: Source, report: Report, settings: Mapping[str, Any], load: Callable[[Path], Source]
+    ) -> None:
+        self.report = report
+        self.settings = settings
+        self.settable: list[str] = []  # the names of the top level
+        self.budget = Budget()
+        self.importer = imports.Importer(source, report, load, self.definitions)
+        self.active: list[Template] = []
+        self.depth = 0
+        self.faults = 0
+        self.orders: dict[int, tuple[tuple[Any, ...], bool]] = {}
+
+    def file(self, document: Document) -> list[Field]:
+        """The plain fields of the whole file."""
+        fields: list[Field] = []
+        try:
+            self.statements(document.body, Scope(), None, fields, top=True)
+        except TooMuch as fault:
+            if not isinstance(fault, TooManyFaults):
+                self.fault(fault, None)
+            fields.clear()  # later stages shall not work on what is not whole
+        except RecursionError:
+            self.report.add(codes.TOO_DEEP, None, f"The expressions of {document.source.name} are nested too deeply.")
+        return fields
+
+    def definitions(self, document: Document) -> Scope:
+        """The `let` and `template` of an imported file."""
+        scope = Scope()
+        body = document.body._replace(fields=tuple(f for f in document.body.fields if not isinstance(f, Field)))
+        self.statements(body, scope, None, [], imported=True)
+        return scope
+
+    def fault(self, fault: Fault, via: Span | None) -> None:
+        self.faults += 1
+        if isinstance(fault, Told) or fault.code is codes.UNKNOWN_NAME and self.importer.failed:
+            return  # the name may be one of those that could not be imported
+        span = fault.span if fault.span.via else with_via(fault.span, via)
+        self.report.add(fault.code, span, fault.detail, *fault.related, hint=fault.hint)
+        if not isinstance(fault, TooMuch) and len(self.report.diagnostics) >= MOST_FAULTS:
+            raise TooManyFaults(fault.code, span, "")
+
+    def statements(
+        self,
+        body: Message,
+        scope: Scope,
+        via: Span | None,
+        out: list[Field],
+        *,
+        top: bool = False,
+        imported: bool = False,
+        inner: bool = False,
+    ) -> None:
+        """Appends the plain fields of a block to `out`.  Its templates are known from its beginning, names in order;
+        those of an `inner` block are its own."""
+        self.depth += 1
+        if self.depth > DEEPEST:
+            detail = f"Blocks, templates and loops are nested more than {DEEPEST} levels deep here."
+            raise TooMuch(codes.TOO_DEEP, with_via(body.span, via), detail)
+        items, defines = self.order(body)
+        if defines:
+            scope = Scope(scope) if inner else scope
+            scope.body = body
+        rest = iter(items)
+        depth, active = self.depth, len(self.active)
+        while True:
+            try:
+                for item in rest:
+                    kind = type(item)
+                    if kind is Field:
+                        self.field(item, scope, via, out)
+                    elif kind is Let:
+                        self.let(item, scope, via, top)
+                    elif kind is For:
+                        self.loop(item, scope, via, out)
+                    elif kind is If:
+                        self.choice(item, scope, via, out)
+                    elif kind is Template:
+                        scope.define(item.name, item.name_span, template=(item, scope))
+                    else:
+                        self.importer.take(item, scope, top or imported)
+                break
+            except TooMuch:
+                raise
+            except Fault as fault:  # this item is left out, and the next follows
+                self.fault(fault, via)
+                self.depth = depth
+                del self.active[active:]
+        self.depth -= 1
+
+    def order(self, body: Message) -> tuple[tuple[Any, ...], bool]:
+        """The items of a block, its templates first, and whether it defines names.  Blocks live as long as their
+        documents, and those of templates and loops come by often."""
+        known = self.orders.get(id(body))
+        if known is None:
+            items = tuple(sorted(body.fields, key=lambda item: type(item) is not Template))
+            known = self.orders[id(body)] = items, any(type(item) in (Template, Let, Import) for item in items)
+        return known
+
+    def let(self, let: Let, scope: Scope, via: Span | None, top: bool) -> None:
+        if top:
+            self.settable.append(let.name)
+        try:
+            value = evaluate(let.value, scope, self.budget)
+        except TooMuch:
+            raise
+        except Fault as fault:
+            self.fault(fault, via)
+            value = UNKNOWN
+        if top and let.name in self.settings:
+            value = overrides.converted(self.settings[let.name], value)
+        scope.define(let.name, let.name_span, value)
+
+    def loop(self, loop: For, scope: Scope, via: Span | None, out: list[Field]) -> None:
+        values = evaluate(loop.values, scope, self.budget)
+        if not isinstance(values, tuple) or isinstance(values, Message):
+            hint = f"write range({values})" if isinstance(values, int) else None
+            raise Fault(codes.NOT_A_LIST, loop.values.span, f"This is {describe(values)}, not a list.", hint=hint)
+        here = with_via(loop.head, via)
+        for value in values:
+            self.budget.step(here, 3)
+            inner = Scope(scope, {loop.name: value}, places={loop.name: loop.name_span})
+            before = self.faults
+            self.statements(loop.body, inner, here, out)
+            if self.faults > before:
+                break  # what is wrong once is wrong again
+
+    def choice(self, choice: If, scope: Scope, via: Span | None, out: list[Field]) -> None:
+        branch: If | Message | None = choice
+        while isinstance(branch, If):
+            value = evaluate(branch.test, scope, self.budget)
+            branch = branch.then if condition(value, branch.test.span) else branch.otherwise
+        if branch is not None:
+            self.statements(branch, scope, via, out, inner=True)
+
+    def field(self, field: Field, scope: Scope, via: Span | None, out: list[Field]) -> None:
+        if found := scope.template(field.name):
+            return self.use(field, *found, scope, via, out)
+        name, value, name_span, span = field
+        if via is not None:
+            name_span = Span(name_span.source, name_span.start, name_span.end, via)
+            span = Span(span.source, span.start, span.end, via)
+        self.budget.field(span)
+        if type(value) is Scalar:
+            at = value.span
+            value = value if via is None else Scalar(value.kind, value.value, Span(at.source, at.start, at.end, via))
+            out.append(Field(name, value, name_span, span))
+        elif type(value) is Interpolation:
+            result = evaluate(value, scope, self.budget)
+            place = with_via(value.span, via)
+            values = result if isinstance(result, tuple) and not isinstance(result, Message) else (result,)
+            for one in values:
+                self.budget.field(span)
+                out.append(Field(name, node(one, place), name_span, span))
+        else:
+            out.append(Field(name, self.value(value, scope, via), name_span, span))
+
+    def value(self, value: Any, scope: Scope, via: Span | None) -> Any:
+        """A written value as a plain one."""
+        place = with_via(value.span, via)
+        if type(value) is Scalar:
+            return Scalar(value.kind, value.value, place)
+        if type(value) is Message:
+            fields: list[Field] = []
+            self.statements(value, scope, via, fields, inner=True)
+            return Message(tuple(fields), place)
+        if type(value) is ListValue:
+            self.budget.step(place, len(value.items))
+            return ListValue(tuple(self.value(item, scope, via) for item in value.items), place)
+        return node(evaluate(value, scope, self.budget), place)
+
+    def use(
+        self, field: Field, template: Template, home: Scope, scope: Scope, via: Span | None, out: list[Field]
+    ) -> None:
+        """Puts a template's fields in the place of its use."""
+        if any(active is template for active in self.active):
+            detail = f"`{template.name}` is used inside itself."
+            raise Fault(codes.RECURSIVE_TEMPLATE, field.name_span, detail, Related("defined here", template.name_span))
+        if not isinstance(field.value, Message):
+            names = " ".join(f"{parameter.name}: ..." for parameter in template.parameters)
+            detail = f"`{template.name}` is a template, and so it is used as a block."
+            place = Related("defined here", template.name_span)
+            hint = f"write {template.name} {{ {names} }}"
+            raise Fault(codes.TEMPLATE_WITHOUT_BLOCK, field.span, detail, place, hint=hint)
+        given: list[Field] = []
+        before = self.faults
+        self.statements(field.value, scope, via, given, inner=True)
+        if self.faults > before:
+            return  # an argument that is at fault is not missing
+        inner = self.bound(field, template, given, home)
+        here = with_via(field.name_span, via)
+        self.budget.step(here, 15)
+        self.active.append(template)
+        self.statements(template.body, inner, here, out)
+        self.active.pop()
+
+    def bound(self, use: Field, template: Template, given: list[Field], home: Scope) -> Scope:
+        """The names that a template's body sees: its arguments, over those of the place where it was defined."""
+        scope = Scope(home)
+        known = {parameter.name: parameter for parameter in template.parameters}
+        arguments: dict[str, Field] = {}
+        place = Related("defined here", template.name_span)
+        for argument in given:
+            name = argument.name
+            if name not in known:
+                takes = ", ".join(list(known)[:20]) or "no arguments"
+                detail = f"The template `{template.name}` takes {takes}; `{name}` is none of them."
+                hint = did_you_mean(name, known)
+                raise Fault(codes.UNKNOWN_ARGUMENT, argument.name_span, detail, place, hint=hint)
+            if name in arguments:
+                detail = f"`{name}` is given twice."
+                earlier = Related("the first", arguments[name].span)
+                raise Fault(
+                    codes.DUPLICATE_ARGUMENT, argument.span, detail, earlier, hint=f"for a list, write {name}: [a, b]"
+                )
+            arguments[name] = argument
+        for name, parameter in known.items():
+            if name in arguments:
+                value = evaluated(arguments[name].value)
+            elif parameter.default is not None:
+                value = evaluate(parameter.default, scope, self.budget)
+            else:
+                missing = [n for n, p in known.items() if p.default is None and n not in arguments]
+                detail = f"`{template.name}` needs {' and '.join(f'`{n}`' for n in missing)}."
+                hint = f"write {missing[0]}: VALUE in this block"
+                raise Fault(codes.MISSING_ARGUMENT, use.name_span, detail, place, hint=hint)
+            scope.values[name], scope.places[name] = value, parameter.span
+        return scope
+
+
+def with_via(span: Span, via: Span | None) -> Span:
+    return span if via is None else Span(span.source, span.start, span.end, via)
+
+
+def evaluated(value: Any) -> Any:
+    """The value of a plain node, for expressions."""
+    if type(value) is Scalar and value.kind != "name":
+        return value.value
+    if isinstance(value, ListValue):
+        return tuple(evaluated(item) for item in value.items)
+    if isinstance(value, Message):
+        return value
+    return BOOLEANS.get(str(value.value), Word(value.value))
+
+
+def node(value: Any, span: Span) -> Any:
+    """The plain node of one value."""
+    kind = KINDS.get(type(value))
+    if kind is not None:
+        return Scalar(kind, str(value) if kind == "name" else value, span)
+    if isinstance(value, Message):
+        return value
+    if isinstance(value, bool):
+        return Scalar("name", "true" if value else "false", span)
+    raise Fault(
+        codes.WRONG_PLACE_FOR_VALUE,
+        span,
+        f"This is {describe(value)} inside a list; a field holds no lists of lists.",
+    )

@@ -1,0 +1,105 @@
+"""The functions of expressions: range, len, min, max, round, int, float and str.
+
+Each takes its Call and the values of the arguments; gives a value, or raises `Fault` at the call.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from .. import codes
+from ..syntax import Call, Message
+from .evaluate import LONGEST, Fault, describe, is_number, written
+
+
+def fault(node: Call, takes: str, arguments: list[Any]) -> Fault:
+    given = " and ".join(describe(argument) for argument in arguments[:4]) or "nothing"
+    detail = f"`{node.function}` takes {takes}; it was given {given}."
+    return Fault(codes.BAD_CALL, node.span, detail)
+
+
+def whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def range_of(node: Call, arguments: list[Any]) -> tuple[int, ...]:
+    """range(stop), range(start, stop), range(start, stop, step): whole numbers from start up to, but without, stop."""
+    if not 1 <= len(arguments) <= 3 or not all(map(whole, arguments)) or len(arguments) == 3 and not arguments[2]:
+        raise fault(node, "one to three whole numbers, (stop), (start, stop) or (start, stop, step)", arguments)
+    numbers = range(*arguments)
+    if numbers and max(abs(numbers[0] - numbers[-1]) // abs(numbers.step), 0) >= LONGEST:
+        detail = f"This list has more than {LONGEST} elements."
+        raise Fault(codes.TOO_MUCH, node.span, detail)
+    return tuple(numbers)
+
+
+def len_of(node: Call, arguments: list[Any]) -> int:
+    if len(arguments) != 1 or isinstance(arguments[0], Message) or not isinstance(arguments[0], (str, tuple)):
+        raise fault(node, "one list or text", arguments)
+    return len(arguments[0])
+
+
+def least(node: Call, arguments: list[Any]) -> Any:
+    return min(numbers_of(node, arguments))
+
+
+def most(node: Call, arguments: list[Any]) -> Any:
+    return max(numbers_of(node, arguments))
+
+
+def numbers_of(node: Call, arguments: list[Any]) -> list[Any]:
+    single = arguments[0] if len(arguments) == 1 else None
+    numbers = list(single) if isinstance(single, tuple) and not isinstance(single, Message) else arguments
+    if not numbers or not all(map(is_number, numbers)):
+        raise fault(node, "numbers, or one list of numbers", arguments)
+    return numbers
+
+
+def round_of(node: Call, arguments: list[Any]) -> int | float:
+    """The nearest whole number, halves to the even one; or with so many decimals."""
+    takes = "a number, and perhaps how many decimals"
+    if not 1 <= len(arguments) <= 2 or not is_number(arguments[0]) or not all(map(whole, arguments[1:])):
+        raise fault(node, takes, arguments)
+    if not math.isfinite(arguments[0]) or arguments[1:] and abs(arguments[1]) > 300:
+        raise fault(node, takes, arguments)
+    return round(*arguments)
+
+
+def int_of(node: Call, arguments: list[Any]) -> int:
+    """A number without its fraction, or the number that a text is."""
+    value: Any = arguments[0] if len(arguments) == 1 else None
+    if is_number(value) and math.isfinite(value) or isinstance(value, bool):
+        return int(value)
+    if isinstance(value, str) and len(value) < 30 and value.strip().lstrip("+-").isdecimal():
+        return int(value)
+    raise fault(node, "one number, or a text that is a whole one", arguments)
+
+
+def float_of(node: Call, arguments: list[Any]) -> float:
+    value: Any = arguments[0] if len(arguments) == 1 else None
+    if is_number(value) or isinstance(value, str) and len(value) < 400:
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    raise fault(node, "one number, or a text that is one", arguments)
+
+
+def str_of(node: Call, arguments: list[Any]) -> str:
+    if len(arguments) != 1 or isinstance(arguments[0], tuple):
+        raise fault(node, "one number, text, word, true or false", arguments)
+    return written(arguments[0])
+
+
+FUNCTIONS: dict[str, Callable[[Call, list[Any]], Any]] = {
+    "range": range_of,
+    "len": len_of,
+    "min": least,
+    "max": most,
+    "round": round_of,
+    "int": int_of,
+    "float": float_of,
+    "str": str_of,
+}

@@ -1,0 +1,111 @@
+"""`import "FILE"`: finding the file, reading it once, and taking over its names.
+
+Takes the Import statements of one expansion; puts the constants and templates of each file into the scope that asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from .. import codes
+from ..diagnostics import Report
+from ..errors import NetdefError
+from ..parsing.parser import parse
+from ..source import Source, Span
+from ..spelling import did_you_mean
+from ..syntax import Document, Field, Import
+from .evaluate import Fault, Scope
+
+MOST_FILES = 100
+LIBRARY = Path(__file__).parents[2] / "std"
+
+
+class Importer:
+    """The files that one expansion has imported."""
+
+    def __init__(
+        self,
+        main: Source,
+        report: Report,
+        load: Callable[[Path], Source],
+        definitions: Callable[[Document], Scope],
+    ) -> None:
+        self.report, self.load, self.definitions = report, load, definitions
+        self.done: dict[Path, Scope] = {}
+        self.open: list[Path] = [main.path.resolve()] if main.path else []
+        self.failed = False  # some names will be missing for that reason
+
+    def take(self, statement: Import, scope: Scope, allowed: bool) -> None:
+        """Adds what the file defines to a scope."""
+        if not allowed:
+            detail = "An import stands at the top level of the file, outside of all blocks."
+            raise Fault(codes.BAD_IMPORT, statement.span, detail)
+        try:
+            found = self.scope_of(statement)
+        except Fault:
+            self.failed = True
+            raise
+        own = {name: place for name, place in found.places.items() if place.source is found.source}
+        for name, place in own.items():
+            template = found.templates.get(name)
+            scope.define(name, place, found.values.get(name), template)
+
+    def scope_of(self, statement: Import) -> Scope:
+        path = find(statement)
+        resolved = path.resolve()
+        if resolved in self.done:
+            return self.done[resolved]
+        if resolved in self.open:
+            circle = " -> ".join(p.name for p in [*self.open[self.open.index(resolved) :], resolved])
+            raise Fault(codes.BAD_IMPORT, statement.path_span, f"The files import each other in a circle: {circle}.")
+        if len(self.done) + len(self.open) > MOST_FILES:
+            raise Fault(codes.BAD_IMPORT, statement.path_span, f"More than {MOST_FILES} files are imported.")
+        try:
+            source = self.load(path)
+        except NetdefError as error:
+            raise Fault(codes.BAD_IMPORT, statement.path_span, f"{error}.") from None
+        document = parse(source, self.report)
+        self.open.append(resolved)
+        scope = self.definitions(document) if document else Scope()
+        self.open.pop()
+        self.failed |= document is None
+        if document:
+            self.warn_of_fields(document, statement)
+        scope.source = source
+        self.done[resolved] = scope
+        return scope
+
+    def warn_of_fields(self, document: Document, statement: Import) -> None:
+        fields = [field for field in document.body.fields if isinstance(field, Field)]
+        if fields:
+            name, first = document.source.name, fields[0].name
+            detail = f"{name} has {len(fields)} fields that are not imported; the first is `{first}`."
+            span = fields[0].name_span
+            place = Span(span.source, span.start, span.end, statement.span)
+            self.report.add(codes.NOT_IMPORTED, place, detail)
+
+
+def find(statement: Import) -> Path:
+    """The file that a statement names: in the library, beside the importing file, or in the working directory."""
+    name = statement.path
+    if name.startswith("std/"):
+        path = LIBRARY / name.removeprefix("std/")
+        if path.is_file() and LIBRARY in path.resolve().parents:
+            return path
+        have = sorted(f"std/{p.relative_to(LIBRARY).as_posix()}" for p in LIBRARY.rglob("*.net"))
+        detail = f"The library has no `{name}`."
+        hint = did_you_mean(name, have) or (f"it has {', '.join(have)}" if have else None)
+        raise Fault(codes.BAD_IMPORT, statement.path_span, detail, hint=hint)
+    origin = statement.span.source.path
+    folders = [origin.parent] if origin else []
+    for path in [*(folder / name for folder in folders), Path(name)]:
+        try:
+            if name and path.is_file():
+                return path
+        except (OSError, ValueError):
+            break
+    beside = folders[0] if folders else Path()
+    near = [p.name for p in beside.glob("*") if p.suffix in (".net", ".prototxt")]
+    detail = f"There is no file `{name}` beside this one, nor in the working directory."
+    raise Fault(codes.BAD_IMPORT, statement.path_span, detail, hint=did_you_mean(name, near))

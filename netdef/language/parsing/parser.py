@@ -1,0 +1,115 @@
+"""Text to tree: runs the LALR tables of `grammar/netdef.lark` over a source.
+
+Takes a `Source`; gives a `Document`, or None with the syntax errors in the report.  What fields mean, others know.
+
+The loop in `Parsing.run` is the textbook's: read a token in the mode of the present state, reduce rules as long as the
+table says so, shift the token.  Each rule is one function of `rules`, found by the rule's alias in the grammar; it gets
+the values of the rule's symbols and gives that of the whole.  Fused terminals (a whole `name: value`) become nodes at
+once.  Each `${...}` inside a text is a run of its own, on the same source.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from .. import codes
+from ..diagnostics import Report
+from ..source import Source, Span
+from ..syntax import Comment, Document, Message
+from . import rules, tables
+from .literals import SyntaxFault
+
+MOST_FAULTS = 20  # of syntax in one file; more help nobody
+DEEPEST = 100  # levels of blocks and lists, each of which holds at least two states on the stack
+
+
+def parse(source: Source, report: Report) -> Document | None:
+    """The tree of a text, or None if it has syntax errors, which are added to the report."""
+    at: int | None = 0
+    while at is not None:
+        parsing = Parsing(source)
+        try:
+            fields = parsing.run(at)
+        except SyntaxFault as fault:
+            if at and fault.code is codes.UNMATCHED_CLOSE:
+                return None  # it belongs to the block whose beginning was skipped
+            report.add(fault.code, Span(source, fault.start, fault.end), fault.detail, *fault.related, hint=fault.hint)
+            from . import mistakes
+
+            at = mistakes.resumption(parsing, fault) if len(report.diagnostics) < MOST_FAULTS else None
+        else:
+            if at:
+                return None
+            body = Message(tuple(fields), Span(source, 0, len(source.text)))
+            return Document(body, tuple(parsing.comments), source, parsing.plain)
+    return None
+
+
+class Parsing:
+    """One run of the tables over one source: the stacks, and the comments met on the way."""
+
+    def __init__(self, source: Source, goal: str = "start") -> None:
+        self.source = source
+        self.goal = goal
+        self.comments: list[Comment] = []
+        self.plain = True  # nothing but fields so far
+        self.tables = tables.load()
+        self.states = [self.tables.starts[goal]]
+        self.values: list[Any] = []
+
+    def run(self, at: int = 0, end_of_text: int = sys.maxsize) -> Any:
+        """The value of what stands from offset `at` on: the list of fields of a file, or one expression."""
+        text, states, values = self.source.text, self.states, self.values
+        scan, modes = self.tables.scan, self.tables.modes
+        actions, made_by = self.tables.actions, self.tables.rules
+        make = [rules.ACTIONS[rule.action] if rule.action else None for rule in made_by]
+        while True:
+            match = scan[modes[states[-1]]](text, at, end_of_text)
+            if match is None:
+                raise self.stuck(at)
+            kind = match.lastgroup or ""
+            start, end = match.span(kind)
+            if kind == "COMMENT":
+                self.comments.append(Comment(match[kind].rstrip("\r"), Span(self.source, start, end)))
+                at = end
+                continue
+            if kind == "END":
+                kind = "$END"
+            while (action := actions[states[-1]].get(kind)) is not None and action < 0:
+                rule = made_by[-1 - action]
+                if act := make[-1 - action]:
+                    first = len(values) - rule.length
+                    made = act(self, *values[first:])
+                    del states[first + 1 :], values[first:]
+                    values.append(made)
+                    states.append(actions[states[-1]][rule.makes])
+                elif rule.makes in self.tables.starts:
+                    return values[-1]
+                else:  # a rule of one symbol, which stands for it
+                    states[-1] = actions[states[-2]][rule.makes]
+            if action is None:
+                raise self.stuck(at)
+            if kind == "FIELD":
+                values.append(rules.simple_field(self, match[kind], start, end))
+            else:
+                values.append(rules.Token(kind, match[kind], start, end) if kind != "$END" else None)
+                if len(states) > 2 * DEEPEST and (fault := self.too_deep()):
+                    raise fault
+            states.append(action)
+            at = end
+
+    def stuck(self, at: int) -> SyntaxFault:
+        """What is wrong at an offset.  Only files with faults pay for the import."""
+        from . import mistakes
+
+        return mistakes.explain(self, at)
+
+    def too_deep(self) -> SyntaxFault | None:
+        from . import mistakes
+
+        return mistakes.too_deep(self, DEEPEST)
+
+    def inner(self, start: int, end: int) -> Any:
+        """The expression between two offsets."""
+        return Parsing(self.source, "interpolation").run(start, end)

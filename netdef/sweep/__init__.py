@@ -1,0 +1,1 @@
+"""Many runs of one net under different settings, and what came of each."""

@@ -1,0 +1,207 @@
+"""Sweeps: one net under several settings and seeds, as a table; runs that can train together do so in one compiled
+step.
+
+    found = sweep("model.net", {"width": [16, 32], "solver.base_lr": [0.1, 0.01]}, seeds=3)
+    found.rows                    # a dict a run: its settings, the last loss, the scores of the last test, "reached"
+
+Runs that differ only in seed, base learning rate and weight decay have the same program: their states are stacked and
+the step is vmapped over them.  Every run has its own folder with `metrics.jsonl` and `result.json`; a sweep that is
+started again goes on with the runs that have no result yet.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..language.errors import NetdefError
+from ..policies.base import Monitor
+from ..training.run import run_nets
+from ..training.solver_nets import Nets, nets_of
+
+TOGETHER = ("solver.base_lr", "solver.weight_decay", "solver.random_seed")  # settings that leave the program as it is
+RESULT = "result.json"
+Settings = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Until:
+    """`accuracy>=0.9`: what a run is waited for; the iteration of the first test that meets it is its `reached`."""
+
+    output: str
+    value: float
+    upwards: bool
+
+    @classmethod
+    def read(cls, text: str) -> Until:
+        """From its text.  NetdefError if it is none."""
+        found = re.fullmatch(r"\s*([^<>=\s]+)\s*(>=|<=)\s*(\S+)\s*", text)
+        try:
+            assert found is not None
+            return cls(found[1], float(found[3]), found[2] == ">=")
+        except (AssertionError, ValueError):
+            raise NetdefError(f'"{text}" is not a goal; write one as accuracy>=0.9 or loss<=0.1.') from None
+
+    def met(self, row: Mapping[str, Any]) -> bool:
+        """Whether the record of a test meets it."""
+        value = row.get(self.output)
+        return isinstance(value, (int, float)) and (value >= self.value if self.upwards else value <= self.value)
+
+    def monitor(self) -> Monitor:
+        """As the solver's early stopping takes it."""
+        mode = "max" if self.upwards else "min"
+        return Monitor(monitor=self.output, target=self.value, mode=mode, patience=1_000_000_000)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep."""
+
+    name: str
+    settings: Settings
+    seed: int
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a sweep gives: a row for each run, in the order of the settings, and the folder with all of them."""
+
+    rows: tuple[dict[str, Any], ...]
+    folder: Path
+    settings: tuple[str, ...]  # names of what was varied
+
+
+def sweep(
+    path: str | Path,
+    vary: Mapping[str, Iterable[Any]],
+    seeds: int = 1,
+    output: str | Path | None = None,
+    max_iter: int | None = None,
+    until: str | None = None,
+    set: Mapping[str, Any] | None = None,
+    on_run: Callable[[dict[str, Any], int, int], Any] | None = None,
+) -> Found:
+    """Train a net under every combination of the values in `vary`, each with `seeds` seeds (those from the solver's
+    on).
+
+    `until` ends a run at the test that meets it.  `on_run(row, done, all)` is called after each run.
+    Errors: as `netdef.train`, with the run that failed named; the others are kept.
+    """
+    goal = Until.read(until) if until else None
+    folder = Path(output) if output is not None else Path("runs") / f"{_stem(path)}-sweep"
+    jobs = _jobs(path, vary, seeds, folder, dict(set or {}))
+    rows: dict[str, dict[str, Any]] = {}
+
+    def done(job: Job, row: dict[str, Any]) -> None:
+        rows[job.name] = row
+        if on_run:
+            on_run(row, len(rows), len(jobs))
+
+    for job in jobs:
+        if (kept := _kept(job, max_iter, until)) is not None:
+            done(job, kept)
+    for group in _groups([job for job in jobs if job.name not in rows]):
+        for job, row in _train(path, group, max_iter, goal, set or {}):
+            job.folder.mkdir(parents=True, exist_ok=True)
+            told = {"settings": job.settings, "max_iter": max_iter, "until": until, "row": row}
+            (job.folder / RESULT).write_text(json.dumps(told, default=str))
+            done(job, row)
+    return Found(tuple(rows[job.name] for job in jobs), folder, (*vary, *(["seed"] if seeds > 1 else [])))
+
+
+def _stem(path: str | Path) -> str:
+    text = str(path)
+    return Path(text).stem if len(text) < 256 and "{" not in text else "net"
+
+
+def _jobs(path: Any, vary: Mapping[str, Iterable[Any]], seeds: int, folder: Path, fixed: Settings) -> list[Job]:
+    if seeds < 1:
+        raise NetdefError(f"a sweep needs at least one seed, not {seeds}.")
+    values = {name: list(many) for name, many in vary.items()}
+    first = nets_of(path, fixed | {name: many[0] for name, many in values.items() if many}).solver.seed
+    made = []
+    for combination in itertools.product(*values.values()):
+        chosen = dict(zip(values, combination, strict=True))
+        for seed in range(first, first + seeds):
+            words = [f"{name.removeprefix('solver.')}={value}" for name, value in chosen.items()]
+            name = ",".join([*words, *([f"seed={seed}"] if seeds > 1 or not words else [])])
+            settings = chosen | {"solver.random_seed": seed} if seeds > 1 else chosen
+            made.append(Job(name, settings, seed, folder / re.sub(r"[^\w.,=+-]", "_", name)))
+    return made
+
+
+def _kept(job: Job, max_iter: int | None, until: str | None) -> dict[str, Any] | None:
+    """The row of a run that was finished before, with the same settings."""
+    try:
+        told = json.loads((job.folder / RESULT).read_text())
+        same = [told["settings"], told["max_iter"], told["until"]] == [_plain(job.settings), max_iter, until]
+        return told["row"] if same else None
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=str))
+
+
+def _groups(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Jobs whose settings differ only in what may differ between runs that train together."""
+    groups: dict[str, list[Job]] = {}
+    for job in jobs:
+        rest = {name: value for name, value in job.settings.items() if name not in TOGETHER}
+        groups.setdefault(json.dumps(rest, default=str, sort_keys=True), []).append(job)
+    return list(groups.values())
+
+
+def _train(
+    path: Any, group: list[Job], max_iter: int | None, goal: Until | None, fixed: Mapping[str, Any]
+) -> Iterable[tuple[Job, dict[str, Any]]]:
+    """Train a group, together if its runs allow; gives each job with its row."""
+    from ..training.trial_runs import with_solver
+    from .batched_runs import can_share, train_together
+
+    judged = lambda job: with_solver(nets_of(path, {**fixed, **job.settings}), test_after_train=True)
+    nets = {job.name: judged(job) for job in group}
+    if len(group) > 1 and can_share([nets[job.name] for job in group]):
+        histories = train_together([(nets[job.name], job.folder) for job in group], max_iter, goal)
+        for job, history in zip(group, histories, strict=True):
+            yield job, row_of(job, history, goal)
+        return
+    for job in group:
+        yield job, row_of(job, _alone(nets[job.name], job, max_iter, goal), goal)
+
+
+def _alone(nets: Nets, job: Job, max_iter: int | None, goal: Until | None) -> list[dict[str, Any]]:
+    from ..interop import snapshot
+    from ..training.trial_runs import with_solver
+
+    if goal is not None:
+        nets = with_solver(nets, early_stopping=goal.monitor())
+    try:
+        begun = bool(snapshot.found(job.folder))
+        return run_nets(nets, resume=begun, max_iter=max_iter, output=job.folder).history
+    except NetdefError as error:
+        raise NetdefError(f"run {job.name}: {error}") from error
+
+
+def row_of(job: Job, history: Sequence[Mapping[str, Any]], goal: Until | None) -> dict[str, Any]:
+    """A run in one line of the table: its settings, then what came of it."""
+    row: dict[str, Any] = {"run": job.name, **job.settings, "seed": job.seed}
+    row.pop("solver.random_seed", None)
+    train = [r for r in history if r["phase"] == "train"]
+    tests = [r for r in history if r["phase"] == "test" and not r.get("net")]
+    if train:
+        row["loss"] = train[-1]["loss"]
+    if tests:
+        skip = ("phase", "lr", "images_per_s", "seconds", "net")
+        row |= {f"test {k}": v for k, v in tests[-1].items() if k not in (*skip, "iteration")}
+    row["iterations"] = max((r["iteration"] for r in history), default=0)
+    if goal is not None:
+        row["reached"] = next((r["iteration"] for r in tests if goal.met(r)), None)
+    return row

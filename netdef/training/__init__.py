@@ -1,0 +1,1 @@
+"""Training: `netdef.train(path)` runs a solver on its nets."""

@@ -1,0 +1,176 @@
+"""Finding out why a net does not learn: the first layer that went bad, and what its layers do at a display.
+
+Everything here runs a net once more, by a program of its own, so that training itself pays nothing for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..data.feed import Feed
+from ..forward import every_value, forward
+from ..graph import Net, Node
+from ..lazy import Array
+from ..shape import show
+from .params import Layout
+from .step import State
+
+MICRO = 0  # the batch of an iteration that is looked at, of iter_size
+
+
+def culprit(
+    net: Net, layout: Layout, state: State, fixed: tuple[Array, ...], batches: Sequence[Mapping[str, Array]], key: Array
+) -> str:
+    """Where the first number that is not finite comes from, in words; `batches` are those of the iteration."""
+    here = jax.random.fold_in(key, state.iteration)
+    for i, batch in enumerate(batches):
+        found = _first_bad(net, layout, state, fixed, batch, jax.random.fold_in(here, i))
+        if found:
+            return found
+    return "running the iteration again gave finite numbers only"
+
+
+def _first_bad(net: Net, layout: Layout, state: State, fixed: Any, batch: Any, key: Array) -> str:
+    named = layout.weights(state.trained, fixed, state.kept)
+    for owner, array in named.items():
+        if not bool(jnp.all(jnp.isfinite(array))):
+            return f"parameter {owner.index} of layer `{owner.layer}` was not finite before: {_range(array)}"
+    tops = [top for node in net.layers for top in node.tops]
+    found = jax.jit(lambda w, x, k: [every_value(net, w, x, k)[top] for top in tops])(named, batch, key)
+    values = dict(zip(tops, found, strict=True))
+    for node in net.layers:
+        for top in node.tops:
+            if not bool(jnp.all(jnp.isfinite(values[top]))):
+                took = ", ".join(f"`{v.name}` {_range(values[v])}" for v in node.bottoms) or "nothing"
+                return f"the first blob that is not finite is `{top.name}` of layer `{node.name}`, which took {took}"
+    grads = _gradients(net, layout, state, fixed, batch, key)
+    for spec, g in reversed(list(zip(layout.trained, grads, strict=True))):  # the backward pass begins at the loss
+        if not bool(jnp.all(jnp.isfinite(g))):
+            place = f"parameter {spec.owner.index} of layer `{spec.owner.layer}`"
+            return f"the first gradient that is not finite is that of {place}"
+    return ""
+
+
+def _gradients(net: Net, layout: Layout, state: State, fixed: Any, batch: Any, key: Array) -> Any:
+    def objective(trained: Any) -> Array:
+        return forward(net, layout.weights(trained, fixed, state.kept), batch, key).loss
+
+    return jax.jit(jax.grad(objective))(state.trained)
+
+
+def _range(array: Array) -> str:
+    a = np.asarray(array, np.float64)
+    finite = a[np.isfinite(a)]
+    bounds = f"{finite.min():.4g} to {finite.max():.4g}" if finite.size else "no finite number"
+    bad = a.size - finite.size
+    return f"({show(a.shape)}: {bounds}{f', {bad} not finite' if bad else ''})"
+
+
+def strange_inputs(net: Net, feed: Feed) -> list[str]:
+    """A line on each input of the first batch whose scale most nets cannot learn from; the feed stays where it is."""
+    if not feed.readers:
+        return []
+    batch: dict[str, Any] = {}
+    for reader in feed.readers.values():
+        batch |= reader.batch(reader.position if isinstance(feed, Feed) else 0)
+    lines = []
+    words = _looked_up(net)
+    for name, array in batch.items():
+        if array.ndim < 2 or array[0].size < 2 or "label" in name or name in words:
+            continue
+        mean, deviation = float(np.mean(array)), float(np.std(array))
+        if abs(mean) > 3 + 3 * deviation or deviation > 8 or deviation < 0.01:
+            lines.append(
+                f"`{name}` has mean {mean:.4g} and deviation {deviation:.4g} in its first batch; most nets learn "
+                "faster from inputs of mean about 0 and deviation about 1 (transform_param has mean_value and scale)."
+            )
+    return lines
+
+
+def _looked_up(net: Net) -> set[str]:
+    """Blobs that reach an Embed layer: numbers of words, whose size means nothing."""
+    found: set[str] = set()
+    for node in reversed(net.layers):
+        if node.type == "Embed" or any(top.name in found for top in node.tops):
+            found.update(bottom.name for bottom in node.bottoms)
+    return found
+
+
+# What layers do, for `watch` and `debug_info`
+
+
+def make_watch(net: Net, layout: Layout, solver: Any, key: Array) -> Any:
+    """A function (run, piece) -> {"watch/LAYER/WHAT": number} of the last iteration of a piece, on the device.
+
+    Per layer: `activation` mean |top|; `zeros` share of top values that are 0 and `dead` share of channels that are 0
+    in the whole batch (ReLU and its like); `saturated` share within 0.01 of a limit (Sigmoid, TanH); `weight`,
+    `gradient` L2 norms of its trained arrays; `update` norm of the step a plain gradient makes, lr x gradient, over
+    that of the weights.
+    """
+
+    names: list[str] = []  # in the order of the net, which jax does not keep in a dict
+
+    def measure(state: State, fixed: Any, batch: Any) -> list[Array]:
+        here = jax.random.fold_in(jax.random.fold_in(key, state.iteration), MICRO)
+        named = layout.weights(state.trained, fixed, state.kept)
+        values = every_value(net, named, batch, here)
+        grads = jax.grad(lambda t: forward(net, layout.weights(t, fixed, state.kept), batch, here).loss)(state.trained)
+        rate = solver.rate(state.iteration, state.policy)
+        shown: dict[str, Array] = {}
+        for node in net.layers:
+            shown |= _activations(node, values)
+        for layer in dict.fromkeys(spec.owner.layer for spec in layout.trained):
+            mine = [i for i, spec in enumerate(layout.trained) if spec.owner.layer == layer]
+            weight = _norm([state.trained[i] for i in mine])
+            gradient = _norm([grads[i] for i in mine])
+            shown |= {f"watch/{layer}/weight": weight, f"watch/{layer}/gradient": gradient}
+            shown[f"watch/{layer}/update"] = rate * gradient / jnp.maximum(weight, 1e-12)
+        names[:] = shown
+        return list(shown.values())
+
+    measured = jax.jit(measure)
+
+    def watch(run: Any, piece: Any) -> dict[str, Any]:
+        last = piece.end - piece.begin - 1
+        batch = run.batch(piece, last, MICRO)
+        found = measured(run.state, run.fixed, batch)  # tracing it fills `names`
+        return dict(zip(names, found, strict=True))
+
+    return watch
+
+
+def _norm(arrays: list[Array]) -> Array:
+    return jnp.sqrt(sum((jnp.sum(a * a) for a in arrays), jnp.float32(0)))
+
+
+def _activations(node: Node, values: Mapping[Any, Array]) -> dict[str, Array]:
+    if node.layer.is_input or not node.tops:
+        return {}
+    top = values[node.tops[0]]
+    if not jnp.issubdtype(top.dtype, jnp.floating):
+        return {}
+    name = f"watch/{node.name}"
+    shown = {f"{name}/activation": jnp.mean(jnp.abs(top))}
+    if "ReLU" in node.type:
+        shown[f"{name}/zeros"] = jnp.mean(top == 0)
+        axes = tuple(i for i in range(top.ndim) if i != 1)
+        shown[f"{name}/dead"] = jnp.mean(jnp.all(top == 0, axis=axes)) if top.ndim > 1 else jnp.float32(0)
+    if node.type in ("Sigmoid", "TanH"):
+        low = 0.0 if node.type == "Sigmoid" else -1.0
+        shown[f"{name}/saturated"] = jnp.mean((top < low + 0.01) | (top > 0.99))
+    return shown
+
+
+def table(extra: Mapping[str, Any]) -> list[tuple[str, dict[str, float]]]:
+    """The numbers of a display by layer, in the order of the net: what a table shows."""
+    rows: dict[str, dict[str, float]] = {}
+    for name, value in extra.items():
+        if name.startswith("watch/"):
+            layer, what = name.removeprefix("watch/").rsplit("/", 1)
+            rows.setdefault(layer, {})[what] = value
+    return list(rows.items())

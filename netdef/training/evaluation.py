@@ -1,0 +1,113 @@
+"""Tests while training: the mean of a test net's outputs over `test_iter` batches, with the weights of the moment.
+
+Layers of one name share their arrays; what only the test net has keeps its own.  As in Caffe the data goes on where the
+test before ended.  Source: BVLC/caffe src/caffe/solver.cpp, Solver::Test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..data.device import on_device
+from ..data.feed import Feed
+from ..forward import forward
+from ..graph import Net, Owner
+from ..language.errors import NetdefError
+from ..lazy import Array
+from ..model import Model
+from ..shape import show
+from .step import shown_outputs
+
+MOST_RECORDS = 128 << 20  # bytes of test data that are kept on the device
+
+
+class Scores(NamedTuple):
+    """Means over a test."""
+
+    loss: float
+    outputs: dict[str, Any]
+    images: int
+
+
+class Tester:
+    """One test net, its data, and how many batches a test takes."""
+
+    def __init__(self, net: Net, batches: int, seed: int, train: Net):
+        self.net, self.batches = net, batches
+        refuse_inputs(net, "tested")
+        self._owners = [(owner, weight.kind) for owner, weight in net.owned]
+        self._source = {owner: found for owner, _ in self._owners if (found := _source(owner, net, train)) is not None}
+        self._own: dict[Owner, Array] = {}
+        if len(self._source) < len(self._owners):
+            model = Model(net, seed)
+            self._own = {o: model.weights[o.layer][str(o.index)][...] for o, _ in self._owners if o not in self._source}
+        self.feed = Feed(net, seed=seed)
+        self.resident = on_device(self.feed, MOST_RECORDS)
+        self._table = self.resident.table if self.resident else None
+        self._key = jax.random.fold_in(jax.random.key(seed), 1)
+        self._add = jax.jit(self._one, donate_argnums=1)
+        if batches == 0:
+            self.batches = _whole_pass(net, self.feed)
+
+    def _one(self, weights: list[Array], sums: Any, item: Any, key: Array, table: Any) -> Any:
+        """Sums with one more batch, and what the layers kept."""
+        inputs = self.resident.make(table, item) if self.resident else item
+        named = dict(zip((owner for owner, _ in self._owners), weights, strict=True))
+        outcome = forward(self.net, named, inputs, key)
+        shown = {name: outcome.blobs[name] for name in shown_outputs(self.net)}
+        kept = [outcome.updates.get(owner, w) for owner, w in named.items()]
+        return jax.tree.map(jnp.add, sums, (outcome.loss, shown)), kept
+
+    def test(self, weights: Mapping[Owner, Array], iteration: int) -> Scores:
+        """Run the test with the arrays of the net in training."""
+        arrays = [weights[self._source[o]] if o in self._source else self._own[o] for o, _ in self._owners]
+        key = jax.random.fold_in(self._key, iteration)
+        shapes = {name: self.net.blobs[name].shape for name in shown_outputs(self.net)}
+        sums: Any = (jnp.float32(0), {name: jnp.zeros(shape or (), jnp.float32) for name, shape in shapes.items()})
+        images = 0
+        for i in range(self.batches):
+            item = next(self.resident or self.feed)
+            sums, arrays = self._add(arrays, sums, item, jax.random.fold_in(key, i), self._table)
+            images += self.feed.batch_size or 1
+        loss, outputs = jax.device_get(sums)
+        return Scores(float(loss) / self.batches, {n: np.asarray(v) / self.batches for n, v in outputs.items()}, images)
+
+    def close(self) -> None:
+        self.feed.close()
+
+
+def refuse_inputs(net: Net, what: str) -> None:
+    """A net that is trained or tested by a solver feeds itself."""
+    for node in net.layers:
+        if node.layer.is_input and not node.layer.is_data:
+            raise NetdefError(
+                f"layer `{node.name}` takes `{node.layer.top[0]}` from outside, and a net that is {what} by a solver "
+                "must read its data itself; use a data layer, or write a loop of your own around netdef.compile."
+            )
+
+
+def _source(owner: Owner, net: Net, train: Net) -> Owner | None:
+    """The array of the training net that a test net uses: of the layer of the same name; None if it has none."""
+    node = next(n for n in net.layers if n.name == owner.layer)
+    other = next((n for n in train.layers if n.name == owner.layer and n.weights), None)
+    if other is None or not node.weights or node.weights[owner.index].kind == "carry":
+        return None
+    shapes = [[w.shape for w in n.weights or ()] for n in (node, other)]
+    if len(shapes[0]) != len(shapes[1]) or shapes[0][owner.index] != shapes[1][owner.index]:
+        there = show(shapes[1][owner.index]) if owner.index < len(shapes[1]) else "missing"
+        raise NetdefError(
+            f"parameter {owner.index} of layer `{owner.layer}` is {show(shapes[0][owner.index])} in the net that is "
+            f"tested and {there} in the net that is trained; layers of one name share parameters, so they must agree."
+        )
+    return other.owners[owner.index]
+
+
+def _whole_pass(net: Net, feed: Feed) -> int:
+    """Batches of one pass over the data, where `test_iter` does not say."""
+    size, batch = feed.size, feed.batch_size
+    return -(-size // batch) if size and batch else 1

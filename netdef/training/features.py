@@ -1,0 +1,175 @@
+"""Cached frozen features: where the layers next to the data never change, their outputs are computed once a record.
+
+    split = prefix_of(net)                  # which layers those are, and the values that the others take from them
+    cached = cache(net, split, ...)         # every record once through them; then training begins above them
+
+A layer belongs to the prefix if its parameters are frozen, it draws no random numbers, keeps no statistics and treats
+each record by itself (that is tried out), and if everything it takes comes from the data or from the prefix.  Data that
+are varied at random are not cached.  The numbers of a run are the same with and without, up to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..data.augment import Augment
+from ..data.base import Reader
+from ..data.feed import Feed
+from ..data.layers._image_layer import ImageReader
+from ..data.layers.hdf5 import HDF5Reader
+from ..data.layers.memory import MemoryReader
+from ..forward import every_value
+from ..graph import Net, Node, Owner, Value
+from ..layers.base import Phase
+from ..layers.input import Input
+from ..lazy import Array
+
+WORTH = 1e6  # multiply-adds a record that are worth a cache
+
+
+@dataclass(frozen=True)
+class Split:
+    """A net cut above its frozen prefix: the layers below, and the values that cross the cut."""
+
+    prefix: tuple[Node, ...]
+    crossing: tuple[Value, ...]
+    work: float  # multiply-adds of the prefix for one record
+
+
+class Cached:
+    """A source of record numbers in place of batches; `make` takes the features of each from `table`."""
+
+    def __init__(self, feed: Feed, table: dict[str, Array]):
+        self.feed, self.table = feed, table
+
+    def __next__(self) -> dict[str, Any]:
+        plans = self.feed.advance(lambda reader, position: reader.numbers(position).astype(np.int32))
+        return {"record": next(iter(plans.values()))}
+
+    def make(self, table: Mapping[str, Array], item: Mapping[str, Array]) -> dict[str, Array]:
+        """{blob: array} of a batch."""
+        return {name: rows[item["record"]] for name, rows in table.items()}
+
+    def state(self) -> dict[str, Any]:
+        """As the feed's."""
+        return self.feed.state()
+
+
+def prefix_of(net: Net) -> Split | None:
+    """The frozen layers next to the data; None if there are none, or too little work in them."""
+    readers = [node for node in net.layers if node.layer.is_input]
+    if len(readers) != 1 or not readers[0].layer.is_data:
+        return None
+    inside: set[Value] = set(readers[0].tops)
+    batch = net.blobs[readers[0].tops[0].name].shape
+    prefix, work = [], 0.0
+    for node in net.layers:
+        if node.layer.is_input or not node.bottoms or not all(v in inside for v in node.bottoms):
+            continue
+        if any(node.trained) or any(node.loss_weights) or not batch or not _settled(net, node, batch[0]):
+            continue
+        prefix.append(node)
+        inside.update(node.tops)
+        shapes = [[net.shapes[v] or () for v in values] for values in (node.bottoms, node.tops)]
+        work += node.layer.multiply_adds(*shapes) / batch[0]
+    chosen = {node.name for node in prefix}
+    rest = [node for node in net.layers if node.name not in chosen and not node.layer.is_input]
+    taken = {v for node in rest for v in node.bottoms} | {v for v in inside if v.name in net.outputs}
+    crossing = tuple(v for v in inside if v in taken)
+    if work < WORTH or len({v.name for v in crossing}) < len(crossing):
+        return None
+    return Split(tuple(prefix), tuple(sorted(crossing, key=lambda v: v.name)), work)
+
+
+class _Probe:
+    """A context that notes what a layer asks for."""
+
+    def __init__(self, train: bool):
+        self.train, self.asked = train, False
+
+    def rng(self) -> Any:
+        self.asked = True
+        return jax.random.key(0)
+
+    def update(self, i: int, value: Any) -> None:
+        self.asked = True
+
+
+def _settled(net: Net, node: Node, batch: int) -> bool:
+    """Whether a layer draws nothing, keeps nothing, and has the records along its first axis."""
+    shapes = [net.shapes.get(v) for v in (*node.bottoms, *node.tops)]
+    if any(not shape or shape[0] != batch for shape in shapes):
+        return False
+    probe = _Probe(net.phase is Phase.TRAIN and not node.frozen)
+    array = lambda shape: jax.ShapeDtypeStruct(shape, jnp.float32)
+    weights = tuple(array(w.shape) for w in node.weights or ())
+    bottoms = [array(net.shapes[v]) for v in node.bottoms]
+    jax.eval_shape(lambda w, *b: node.layer.apply(w, *b, ctx=probe), weights, *bottoms)
+    return not probe.asked
+
+
+def steady(reader: Reader) -> bool:
+    """Whether a record is the same whenever it comes."""
+    if isinstance(reader, (HDF5Reader, MemoryReader)):
+        return True
+    if not isinstance(reader, ImageReader):
+        return False
+    at_work, sampling = reader.transformer, reader.layer.sample_param
+    if sampling.balance or sampling.skip_corrupt:
+        return False
+    moved = at_work.train and (at_work.param.mirror or any(at_work.param.crop))
+    return not moved and at_work.varied == Augment()
+
+
+def cache(net: Net, split: Split, feed: Feed, weights: Mapping[Owner, Array], budget: int) -> tuple[Net, Cached] | None:
+    """The net above the prefix and its source of data; None where the data vary, or the features take too many bytes.
+
+    Every record goes through the prefix once, in batches of the net's own size."""
+    reader = next(iter(feed.readers.values()))
+    if not steady(reader) or not reader.size:
+        return None
+    shapes = {v.name: net.shapes[v] or () for v in split.crossing}
+    last = int(max(np.max(reader.numbers(at)) for at in range(0, reader.size, reader.batch_size)))
+    if sum(4 * (last + 1) * int(np.prod(shape[1:])) for shape in shapes.values()) > budget:
+        return None
+    below = replace(net, layers=tuple(n for n in net.layers if n in split.prefix or n.layer.is_input))
+    compute = jax.jit(lambda w, x: {v.name: every_value(below, w, x, jax.random.key(0))[v] for v in split.crossing})
+    used = {owner: weights[owner] for node in split.prefix for owner in node.owners}
+    if not _by_record(compute, used, reader.batch(0)):
+        return None
+    rows = {name: np.zeros((last + 1, *shape[1:]), np.float32) for name, shape in shapes.items()}
+    for at in range(0, reader.size, reader.batch_size):
+        for name, made in jax.device_get(compute(used, reader.batch(at))).items():
+            rows[name][reader.numbers(at)] = made
+    return _above(net, split), Cached(feed, jax.device_put(rows))
+
+
+def _by_record(compute: Any, weights: Any, batch: Mapping[str, Any]) -> bool:
+    """Whether each record's features are its own: records in another order give the same features in that order."""
+    order = np.random.default_rng(0).permutation(len(next(iter(batch.values()))))
+    moved = compute(weights, {name: np.asarray(array)[order] for name, array in batch.items()})
+    plain = compute(weights, batch)
+    return all(np.allclose(moved[n], plain[n][order], rtol=1e-4, atol=1e-5, equal_nan=True) for n in plain)
+
+
+def _above(net: Net, split: Split) -> Net:
+    """The net with the prefix taken out.  The places of the other layers stay, and with them their random numbers."""
+    names = {node.name for node in split.prefix}
+    layers, entered = [], False
+    for node in net.layers:
+        if node.layer.is_input:
+            tops = split.crossing if not entered else ()
+            layer = Input(name=node.name, top=tuple(v.name for v in tops))
+            layers.append(Node(node.name, layer, (), tops, weights=(), loss_weights=(0.0,) * len(tops)))
+            entered = True
+        elif node.name in names:
+            layers.append(Node(node.name, Input(name=node.name), (), (), weights=()))
+        else:
+            layers.append(node)
+    return replace(net, layers=tuple(layers))

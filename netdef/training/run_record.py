@@ -1,0 +1,112 @@
+"""`run.json`: on what, with what and how long a run was trained; what a report says of it later.
+
+    {"name": "Digits", "file": "/home/me/digits.net", "settings": {}, "seed": 1, "batch": 64, "parameters": 12298,
+     "sittings": [{"began": "2026-01-31T12:00:00Z", "from": 0, "to": 600, "seconds": 21.4, "ended": "max_iter",
+                   "device": "cpu", "devices": 1, "machine": {...}, "versions": {...}}]}
+
+A sitting is one start of the program: a run that is resumed has several, and one without `to` was killed.  The name of
+the machine and of its user stay out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from .events import Event, Finished, Started
+from .solver_nets import Nets
+
+RUN = "run.json"
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
+
+
+class Diary:
+    """Writes `run.json` when a run starts and when it ends: one of those who are told of events."""
+
+    def __init__(self, nets: Nets, folder: Path):
+        self.nets, self.path = nets, folder / RUN
+        self.told: dict[str, Any] = {}
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Started):
+            before = read(self.path) if event.resumed_from else {}
+            self.told = self._facts(event) | {"sittings": [*before.get("sittings", ()), _sitting(event)]}
+            self._write()
+        elif isinstance(event, Finished) and self.told:
+            self.told["sittings"][-1] |= {
+                "to": event.iteration,
+                "seconds": round(event.seconds, 3),
+                "ended": event.why,
+            }
+            self._write()
+
+    def _facts(self, event: Started) -> dict[str, Any]:
+        return {
+            "name": event.name,
+            "file": str(self.nets.file.absolute()) if self.nets.file else None,
+            "settings": dict(self.nets.settings),
+            "seed": event.seed,
+            "batch": event.batch,
+            "parameters": event.parameters,
+        }
+
+    def _write(self) -> None:
+        aside = self.path.with_suffix(".writing")
+        aside.write_text(json.dumps(self.told, indent=1, default=str) + "\n", encoding="utf-8")
+        aside.replace(self.path)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What stands in a `run.json`; nothing where it is missing or damaged: it is not needed to go on."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _sitting(event: Started) -> dict[str, Any]:
+    import jax
+
+    from .._version import __version__
+
+    return {
+        "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "from": event.iteration,
+        "device": event.device,
+        "devices": jax.device_count(),
+        "machine": machine(),
+        "versions": {
+            "netdef": __version__,
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in PACKAGES},
+        },
+    }
+
+
+def device() -> str:
+    """The device that jax computes on, in words."""
+    import jax
+
+    first = jax.devices()[0]
+    return f"{first.platform} {first.device_kind}" if first.platform != "cpu" else "cpu"
+
+
+def machine() -> dict[str, Any]:
+    """The system, the processor, its cores and the memory in bytes, as far as the system tells."""
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else None
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"system": platform.platform(), "processor": _processor(), "cores": cores, "memory_bytes": pages}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

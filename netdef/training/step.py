@@ -1,0 +1,281 @@
+"""One iteration of training as a pure function, and several of them in one dispatch.
+
+In Caffe's order: the gradients of `iter_size` batches are summed, clipped by the L2 norm of the sum, divided by
+`iter_size`, weight decay is added, the solver's rule makes the update.  An iteration whose loss or gradient is not
+finite changes nothing but `bad`, and the iterations after it do nothing: the state stays the last good one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ..forward import forward
+from ..graph import Net
+from ..lazy import Array
+from ..solvers.base import Numbers, Solver
+from .params import Layout
+
+SHOWN = 4096  # outputs with more elements are not read back
+GOOD, BAD_LOSS, BAD_GRADIENT = 0, 1, 2
+
+
+class State(NamedTuple):
+    """All that changes from iteration to iteration; a pytree that the step takes, donated, and gives back.
+
+    `losses` holds those of the last `average_loss` iterations, iteration i at i modulo average_loss; nan where none
+    yet.
+    """
+
+    trained: tuple[Array, ...]
+    kept: tuple[Array, ...]
+    history: tuple[Any, ...]
+    policy: Mapping[str, Array]
+    ema: tuple[Array, ...]  # averages of `trained`; empty where the solver has none
+    losses: Array  # (average_loss)
+    iteration: Array  # int32: updates made
+    bad: Array  # int32: GOOD, or why iteration `iteration` could not be made
+
+
+class Metrics(NamedTuple):
+    """What the last iteration of a dispatch showed."""
+
+    loss: Array  # mean over the last average_loss iterations
+    lr: Array
+    outputs: dict[str, Array]  # of the last batch of the iteration
+    bad: Array
+    iteration: Array  # updates made
+
+
+Items = Any  # a pytree of arrays with a leading axis of iter_size: batches, or what `unpack` makes batches of
+Unpack = Callable[[Any, Items], Mapping[str, Array]]  # (table of all records, item) -> {blob: array}
+Step = Callable[..., tuple[State, Metrics]]
+
+
+class Own(NamedTuple):
+    """What may differ between runs that train together in one compiled step; traced."""
+
+    key: Array
+    base_lr: Array
+    weight_decay: Array
+
+
+def initial(solver: Solver, trained: tuple[Array, ...], kept: tuple[Array, ...]) -> State:
+    """The state before the first iteration."""
+    return State(
+        trained=trained,
+        kept=kept,
+        history=tuple(solver.init(w) for w in trained),
+        policy=solver.policy.initial(),
+        ema=tuple(jnp.array(w, copy=True) for w in trained) if solver.ema is not None else (),
+        losses=jnp.full((solver.average_loss,), jnp.nan, jnp.float32),
+        iteration=jnp.int32(0),
+        bad=jnp.int32(GOOD),
+    )
+
+
+def shown_outputs(net: Net) -> tuple[str, ...]:
+    """The outputs that are small enough to be looked at as numbers."""
+    sizes = {name: _count(net.blobs[name].shape) for name in net.outputs}
+    return tuple(name for name, size in sizes.items() if size <= SHOWN)
+
+
+def _count(shape: Any) -> int:
+    size = 1
+    for dim in shape or ():
+        size *= dim
+    return size
+
+
+def make_step(
+    net: Net,
+    solver: Solver,
+    layout: Layout,
+    key: Array,
+    active: Sequence[bool] = (),
+    unpack: Unpack | None = None,
+) -> Step:
+    """The step of a net: (state, fixed arrays, items, table, own) -> (state, metrics).  Not yet jitted.
+
+    `active` says of each trained array whether this step moves it (a stage of a run freezes some); none given: all.
+    `unpack` makes the batch of an item where the data are on the device, in `table`; without it an item is the batch.
+    `own`, if it is given, stands in for the key and for the solver's numbers.
+    """
+    names = shown_outputs(net)
+    moves = tuple(active) or (True,) * len(layout.trained)
+
+    def objective(moving: Any, trained: Any, kept: Any, fixed: Any, inputs: Any, key: Array) -> tuple[Array, Any]:
+        trained = _merged(moves, moving, trained)
+        outcome = forward(net, layout.weights(trained, fixed, kept), inputs, key)
+        kept = tuple(outcome.updates.get(owner, w) for owner, w in zip(layout.kept, kept, strict=True))
+        return outcome.loss, (kept, {name: outcome.blobs[name] for name in names})
+
+    gradient = jax.value_and_grad(objective, has_aux=True)
+
+    def step(
+        state: State, fixed: tuple[Array, ...], items: Items, table: Any = None, own: Own | None = None
+    ) -> tuple[State, Metrics]:
+        batch = partial(unpack, table) if unpack else (lambda item: item)
+        here = jax.random.fold_in(key if own is None else own.key, state.iteration)
+        moving = tuple(w for w, moved in zip(state.trained, moves, strict=True) if moved)
+        loss, grads, kept, outputs = _accumulate(gradient, solver.iter_size, moving, state, fixed, items, batch, here)
+        bad = jnp.where(state.bad == GOOD, _verdict(loss, grads), state.bad)
+        losses = state.losses.at[state.iteration % solver.average_loss].set(loss)
+        smoothed = jnp.nanmean(losses)
+        policy = solver.policy.observe(state.policy, state.iteration, smoothed)
+        rate = solver.rate(state.iteration, policy, None if own is None else own.base_lr)
+        trained, history = updated(solver, layout, state, grads, rate, moves, own)
+        ema = _averaged(solver, state, trained)
+        made = State(trained, kept, history, policy, ema, losses, state.iteration + 1, bad)
+        after = jax.tree.map(lambda new, old: jnp.where(bad == GOOD, new, old), made, state._replace(bad=bad))
+        return after, Metrics(jnp.where(bad == GOOD, smoothed, loss), rate, outputs, bad, after.iteration)
+
+    return step
+
+
+def _verdict(loss: Array, grads: Any) -> Array:
+    finite = jnp.isfinite(sum((jnp.sum(g) for g in grads), jnp.float32(0)))
+    return jnp.where(jnp.isfinite(loss), jnp.where(finite, GOOD, BAD_GRADIENT), BAD_LOSS).astype(jnp.int32)
+
+
+def _merged(moves: Sequence[bool], moving: Sequence[Array], whole: Sequence[Array]) -> tuple[Array, ...]:
+    """All arrays, with those that move put in their places."""
+    items = iter(moving)
+    return tuple(next(items) if moved else array for moved, array in zip(moves, whole, strict=True))
+
+
+def _averaged(solver: Solver, state: State, trained: Sequence[Array]) -> tuple[Array, ...]:
+    """The moving averages of the weights; early ones follow faster, so that the start is soon forgotten."""
+    if solver.ema is None:
+        return ()
+    t = state.iteration.astype(jnp.float32)
+    stays = jnp.minimum(solver.ema, (1 + t) / (10 + t))
+    return tuple(stays * e + (1 - stays) * w for e, w in zip(state.ema, trained, strict=True))
+
+
+def _accumulate(
+    gradient: Any, n: int, moving: Any, state: State, fixed: Any, items: Items, batch: Callable[[Any], Any], key: Array
+) -> tuple[Array, Any, Any, Any]:
+    """(mean loss, sum of gradients, what layers keep, outputs of the last batch) over `n` batches."""
+    if n == 1:
+        only = batch(jax.tree.map(lambda a: a[0], items))
+        (loss, (kept, outputs)), grads = gradient(
+            moving, state.trained, state.kept, fixed, only, jax.random.fold_in(key, 0)
+        )
+        return loss, grads, kept, outputs
+
+    def one(carry: Any, item: Any) -> tuple[Any, None]:
+        total, sums, kept, _ = carry
+        i, packed = item
+        (loss, (kept, outputs)), grads = gradient(
+            moving, state.trained, kept, fixed, batch(packed), jax.random.fold_in(key, i)
+        )
+        return (total + loss, jax.tree.map(jnp.add, sums, grads), kept, outputs), None
+
+    first = batch(jax.tree.map(lambda a: a[0], items))
+    shapes = jax.eval_shape(gradient, moving, state.trained, state.kept, fixed, first, key)[0][1][1]
+    zeros = jax.tree.map(jnp.zeros_like, moving)
+    empty = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    start = (jnp.float32(0), zeros, state.kept, empty)
+    (total, sums, kept, outputs), _ = jax.lax.scan(one, start, (jnp.arange(n), items))
+    return total / n, sums, kept, outputs
+
+
+def updated(
+    solver: Solver, layout: Layout, state: State, grads: Any, rate: Array, moves: Sequence[bool], own: Own | None
+) -> tuple[Any, Any]:
+    """Parameters and histories after the solver's rule."""
+    momentum = solver.momentum_at(state.iteration, rate, None if own is None else own.base_lr)
+    decay = solver.decay_at(state.iteration, None if own is None else own.weight_decay)
+    decays = bool(own is not None or solver.weight_decay or solver.max_weight_decay)
+    moving = [w for w, moved in zip(state.trained, moves, strict=True) if moved]
+    given = iter(clipped(solver, grads, moving))
+    trained, histories = list(state.trained), list(state.history)
+    for i, spec in enumerate(layout.trained):
+        if not moves[i]:
+            continue
+        w, g = trained[i], next(given)
+        g = g / solver.iter_size if solver.iter_size > 1 else g
+        own_decay = decay * spec.decay_mult
+        local = local_rate(solver, spec.lr_mult, rate, momentum, g, w)
+        if not solver.decoupled and spec.decay_mult and decays:
+            g = g + own_decay * (jnp.sign(w) if solver.regularization_type == "L1" else w)
+        delta, histories[i] = solver.update(g, w, histories[i], Numbers(local, momentum, own_decay, state.iteration))
+        trained[i] = w - delta
+    return tuple(trained), tuple(histories)
+
+
+def clipped(solver: Solver, grads: Any, weights: Any) -> Any:
+    """Summed gradients, cut down where the solver says: to an L2 norm of at most clip_gradients over all of them
+    together (Caffe's), each element to clip_value, and each unit to clip_adaptive times the norm of its weights
+    (Brock et al. 2021, by optax)."""
+    if solver.clip_gradients >= 0:
+        norm = jnp.sqrt(sum((jnp.sum(g * g) for g in grads), jnp.float32(0)))
+        scale = jnp.where(norm > solver.clip_gradients, solver.clip_gradients / norm, 1.0)
+        grads = tuple(g * scale for g in grads)
+    if solver.clip_value is not None:
+        grads = tuple(jnp.clip(g, -solver.clip_value, solver.clip_value) for g in grads)
+    if solver.clip_adaptive is not None:
+        rule = optax.adaptive_grad_clip(solver.clip_adaptive)
+        # optax takes the last axis for the units, Caffe's arrays have them first
+        turn = lambda a: a.reshape(a.shape[0], -1).T if a.ndim > 1 else a
+        cut: Any = rule.update([turn(g) for g in grads], optax.EmptyState(), [turn(w) for w in weights])[0]
+        grads = tuple(c.T.reshape(g.shape) for c, g in zip(cut, grads, strict=True))
+    return grads
+
+
+def local_rate(solver: Solver, lr_mult: float, rate: Array, momentum: Array, g: Array, w: Array) -> Array:
+    """The learning rate of one array: times its lr_mult, or layer-wise adaptive.
+
+    Source: NVIDIA/caffe (larc) and intel/caffe (local_lr_auto), sgd_solver.cpp, GetLocalRate; norms are taken before
+    decay is added, as NVIDIA's GPU code does."""
+    if not (solver.larc or solver.local_lr_auto):
+        return rate * lr_mult
+    w_norm, g_norm = jnp.sqrt(jnp.sum(w * w)), jnp.sqrt(jnp.sum(g * g))
+    if solver.larc:
+        trust = (1 - momentum) * solver.larc_eta * w_norm / g_norm
+    else:
+        trust = solver.local_gw_ratio * w_norm / (g_norm + solver.weight_decay * w_norm)
+    trust = jnp.where((w_norm > 0) & (g_norm > 0), trust, 1.0)
+    return jnp.minimum(rate, trust) if solver.larc and solver.larc_policy == "clip" else rate * trust
+
+
+def make_run(step: Step) -> Callable[..., tuple[State, Metrics]]:
+    """Several steps in one dispatch, jitted with donated state: (state, fixed, items, n, table), items with an axis k
+    before that of iter_size, does the first n of k.  One compiled loop serves every n, so that results do not depend on
+    where a run was cut into pieces."""
+
+    def run(state: State, fixed: tuple[Array, ...], items: Items, n: Array, table: Any = None) -> tuple[State, Metrics]:
+        take = lambda i: jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, i, keepdims=False), items)
+        shapes = jax.eval_shape(step, state, fixed, take(0), table)[1]
+        empty = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        return jax.lax.fori_loop(0, n, lambda i, carry: step(carry[0], fixed, take(i), table), (state, empty))
+
+    return jax.jit(run, donate_argnums=0)
+
+
+def batch_shapes(net: Net, iter_size: int) -> dict[str, Any]:
+    """What the step takes: {blob: (iter_size, batch, ...)}, as shapes."""
+    return {name: jax.ShapeDtypeStruct((iter_size, *(net.blobs[name].shape or ())), jnp.float32) for name in net.inputs}
+
+
+def loops_well(step: Step, *arguments: Any) -> bool:
+    """Whether the step is as fast in a compiled loop as alone.  On a CPU, XLA runs convolutions that stand in a loop
+    without its threaded kernels, seven times slower and more."""
+    if jax.default_backend() != "cpu":
+        return True
+    return "conv_general_dilated" not in str(jax.make_jaxpr(step)(*arguments))
+
+
+def make_single(step: Step) -> Callable[..., tuple[State, Metrics]]:
+    """As `make_run` for k = 1, without a loop around the step: for steps that are long anyway."""
+
+    def run(state: State, fixed: tuple[Array, ...], items: Items, n: Array, table: Any = None) -> tuple[State, Metrics]:
+        return step(state, fixed, jax.tree.map(lambda a: a[0], items), table)
+
+    return jax.jit(run, donate_argnums=0)

@@ -1,0 +1,78 @@
+"""TensorBoard events of a run, in its folder `tensorboard`: what `metrics.jsonl` holds, for those who watch it there.
+
+    netdef.train("model.net", tensorboard=True)          tensorboard --logdir runs
+
+Displays go into `tensorboard/train`, tests into `tensorboard/test` (`test1` and so on for further test nets), under the
+same names, so that TensorBoard draws the loss of both into one picture.  The text of the net is kept beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..language.errors import NetdefError
+from .events import Display, Event, Finished, Started, Tested
+from .metrics import record
+
+FOLDER = "tensorboard"
+NO_SCALARS = ("iteration", "phase", "net")
+
+
+class TensorBoard:
+    """Writes events as they come: one of those who are told of them.  NetdefError if tensorboardX is missing."""
+
+    def __init__(self, folder: Path, text: str = ""):
+        self._writer_class = writer_class()
+        self.folder, self.text = folder / FOLDER, text
+        self.begin = 0
+        self._writers: dict[str, Any] = {}
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Started():
+                self.begin = event.iteration
+                self._writer("train").add_text("net", f"```\n{self.text}\n```", event.iteration)
+            case Display():
+                self._add("train", event.iteration, record(event))
+            case Tested():
+                self._add(f"test{event.net or ''}", event.iteration, record(event))
+            case Finished():
+                self.close()
+
+    def _add(self, kind: str, iteration: int, row: Mapping[str, Any]) -> None:
+        writer = self._writer(kind)
+        for name, value in row.items():
+            if name in NO_SCALARS:
+                continue
+            if isinstance(value, list):
+                for i, one in enumerate(value):
+                    writer.add_scalar(f"{name}/{i}", one, iteration)
+            else:
+                writer.add_scalar(name, value, iteration)
+
+    def _writer(self, kind: str) -> Any:
+        if kind not in self._writers:
+            # What a run that was broken off wrote after its last snapshot is hidden: it happens again.
+            purge = self.begin or None
+            self._writers[kind] = self._writer_class(str(self.folder / kind), purge_step=purge, flush_secs=10)
+        return self._writers[kind]
+
+    def close(self) -> None:
+        """Have everything on the disk."""
+        for writer in self._writers.values():
+            writer.close()
+        self._writers = {}
+
+
+def writer_class() -> Any:
+    """The class that writes event files.  NetdefError if it is not installed."""
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        raise NetdefError(
+            "TensorBoard events need the package tensorboardX, which is not installed; "
+            "`pip install 'netdef[tensorboard]'`."
+        ) from None
+    return SummaryWriter

@@ -1,0 +1,10 @@
+"""Statistics of data are kept in the folder of the test."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("NETDEF_CACHE", str(tmp_path / "cache"))

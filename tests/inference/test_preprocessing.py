@@ -1,0 +1,205 @@
+"""What was done to images in training is kept beside the weights, and is done again without the data."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data_sets import write_images
+
+import netdef
+from netdef.cli import main
+from netdef.data import images
+from netdef.data.feed import Feed
+from netdef.data.transform import read_mean
+from netdef.inference.preprocessing import NAME, beside, load, preprocessing_of
+from netdef.interop.caffe_proto import messages
+from netdef.interop.caffemodel import write_mean
+
+NET = """
+name: "Shades"
+layer { name: "d" type: "ImageFolder" top: "data" top: "label" transform_param { mean_file: "AUTO" crop_size: 5 }
+        sample_param { split: 0.5 } image_folder_param { source: "things" batch_size: 5 new_height: 6 new_width: 6 is_color: false } }
+layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip"
+        inner_product_param { num_output: 2 weight_filler { type: "xavier" } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" }
+solver { base_lr: 0.05 lr_policy: "fixed" max_iter: 10 test_interval: 10 test_iter: 1 test_initialization: false }
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run on a folder of dark and light images; a deploy net and exported weights; and the data is gone."""
+    folder = tmp_path_factory.mktemp("kept")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NETDEF_CACHE", str(folder / "cache"))
+        patch.chdir(folder)
+        rng = np.random.default_rng(0)
+        for name, level in (("dark", 60), ("light", 190)):
+            write_images(folder / "things" / name, rng.normal(level, 20, (8, 1, 9, 8)).clip(0, 255).astype(np.uint8))
+        (folder / "shades.net").write_text(NET)
+        netdef.train("shades.net", output="run")
+        assert main(["deploy", "shades.net", "-o", "deploy.prototxt"]) == 0
+        assert main(["convert", "run", "-o", "out/shades.safetensors"]) == 0
+        wanted = netdef.predict("shades.net", "things", weights="run")
+        np.save("wanted.npy", [p.scores for p in wanted])
+        (folder / "things").rename(folder / "photos")
+        for kept in Path("cache").glob("mean-*"):
+            kept.unlink()
+        yield folder
+
+
+def test_a_run_and_its_exported_weights_need_no_data(trained, capsys):
+    assert (trained / "run" / NAME).is_file() and (trained / "out" / f"shades.{NAME}").is_file()
+    wanted = np.load("wanted.npy")
+    for weights in ("run", "out/shades.safetensors"):
+        found = netdef.predict("deploy.prototxt", ["photos"], weights=weights)
+        np.testing.assert_allclose([p.scores for p in found], wanted, rtol=1e-4)
+        assert [p.best(1)[0][0] for p in found] == ["dark"] * 8 + ["light"] * 8
+        assert [Path(p.input).parts[-2] for p in found] == ["dark"] * 8 + ["light"] * 8
+    words = ["predict", "deploy.prototxt", "photos/light/00.png", "--weights", "out/shades.safetensors", "--top", "1"]
+    assert main(words) == 0
+    done = capsys.readouterr()
+    assert done.out.split()[:2] == ["photos/light/00.png", "light"] and done.err == ""
+
+
+def test_without_the_file_a_note_says_so(trained, tmp_path, capsys):
+    shutil.copy("out/shades.safetensors", tmp_path / "bare.safetensors")
+    words = ["predict", "deploy.prototxt", "photos/light/00.png", "--weights", str(tmp_path / "bare.safetensors")]
+    assert main(words) == 0
+    assert "nothing says how images were prepared" in capsys.readouterr().err
+    assert main([*words, "--preprocessing", f"run/{NAME}"]) == 0
+    done = capsys.readouterr()
+    assert done.err == "" and done.out.split()[1] == "light"
+
+
+def test_rows_and_models(trained):
+    rows = np.random.default_rng(1).normal(size=(7, 1, 5, 5))
+    by_path = netdef.predict("deploy.prototxt", rows, weights="out/shades.safetensors", names=["a", "b"])
+    model = netdef.compile("deploy.prototxt", weights="out/shades.safetensors")
+    by_model = netdef.predict(model, rows)
+    assert len(by_path) == 7 and all((a.scores == b.scores).all() for a, b in zip(by_path, by_model, strict=True))
+    assert {name for name, _ in by_path[0].best()} == {"a", "b"} and by_model[0].best(1)[0][0].startswith("class ")
+    with pytest.raises(netdef.NetdefError, match="the weights are missing"):
+        netdef.predict("deploy.prototxt", rows)
+    with pytest.raises(netdef.NetdefError, match="the net takes"):
+        netdef.predict(model, rows[:, :, :4])
+
+
+TRANSFORMS = [
+    "scale: 0.5 mean_value: 1 mean_value: 20 mean_value: 300",
+    "crop_size: 5 mean_file: 'mean.binaryproto' scale: 0.1",
+    "crop_size: 4 mirror: true mean_file: 'AUTO' squash: 2",
+    "mean_value: 100",
+]
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_what_is_read_back_does_what_the_data_layer_does(transform, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NETDEF_CACHE", str(tmp_path / "cache"))
+    rng = np.random.default_rng(0)
+    write_images(tmp_path / "i", rng.integers(0, 256, (3, 3, 7, 6), np.uint8))
+    write_mean(tmp_path / "mean.binaryproto", rng.random((3, 7, 6), np.float32) * 255)
+    files = sorted((tmp_path / "i").iterdir())
+    Path("list.txt").write_text("".join(f"i/{f.name} 0\n" for f in files))
+    net = netdef.load(
+        f"""layer {{ name: "d" type: "ImageData" top: "data" top: "label" transform_param {{ {transform} }}
+            image_data_param {{ source: "list.txt" batch_size: 3 }} }}""",
+        phase="TEST",
+    )
+    made = preprocessing_of(net)
+    assert made is not None
+    made.save(tmp_path / "p" / NAME)
+    with Feed(net) as feed:
+        wanted = next(feed)["data"]
+    for name in ("list.txt", "mean.binaryproto"):
+        Path(name).unlink()
+    for kept in tmp_path.glob("cache/mean-*"):
+        kept.unlink()
+    again = load(tmp_path / "p" / NAME)
+    decoded = [images.decode(f.read_bytes(), again.color) for f in files]
+    rows = again.rows(decoded, files)
+    if "mirror" in transform:  # at random in the data layer, never here
+        assert all((r == w).all() or (r == w[:, :, ::-1]).all() for r, w in zip(rows, wanted, strict=True))
+    else:
+        assert np.array_equal(rows, wanted)
+
+
+@pytest.mark.parametrize("dims", [(-2, -2, 6), (1, 0, 5), (2, 2), (1 << 32, 1 << 32, 24), (2, 2, 5)])
+def test_mean_images_whose_shape_is_none(dims):
+    blob = messages().BlobProto(data=range(24))
+    blob.shape.dim.extend(dims)
+    with pytest.raises(netdef.NetdefError, match="holds 24 values of shape"):
+        read_mean(blob.SerializeToString(), "mean.binaryproto")
+
+
+def test_records_of_a_database_give_the_size(monkeypatch):
+    """Photographs are brought to the size of the records, and cut from there."""
+    golden = Path(__file__).parents[2].parent / "shared" / "golden" / "data"
+    if not (golden / "lmdb_color").exists():
+        pytest.skip("the recorded databases are not beside the checkout")
+    monkeypatch.chdir(golden)
+    net = netdef.load(
+        """layer { name: "d" type: "Data" top: "data" transform_param { crop_size: 8 }
+           data_param { source: "lmdb_color" batch_size: 2 backend: LMDB } }""",
+        phase="TEST",
+    )
+    made = preprocessing_of(net)
+    assert made is not None and made.record is not None and min(made.record) > 8
+    photo = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    top, left = ((side - 8) // 2 for side in made.record)
+    wanted = images.resize(photo, *made.record)[top : top + 8, left : left + 8].transpose(2, 0, 1)
+    assert np.array_equal(made.rows([photo], ["photo"])[0], wanted.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("not json", "this is not a file of netdef's"),
+        (lambda d: d.pop("layer"), "'layer' is missing"),
+        (lambda d: d.update(layer="layer {"), "this is not a file"),
+        (
+            lambda d: d.update(layer='layer { name: "r" type: "ReLU" bottom: "a" top: "b" }'),
+            "one layer that reads images",
+        ),
+        (lambda d: d.update(shape=[1, 2]), "its shape is [1, 2]"),
+        (lambda d: d.update(mean=[1.0, 2.0], deviation=[1.0, 1.0]), "its means are not of 1 channels"),
+        (
+            lambda d: d.update(mean_image={"shape": [1, 99999, 99999], "float32": "AAAA"}),
+            "1x99999x99999, and 0 numbers",
+        ),
+        (lambda d: d.update(mean_image={"shape": [1, 1, 1], "float32": "!"}), "this is not a file"),
+    ],
+)
+def test_files_that_are_none(change, told, trained, tmp_path):
+    given = json.loads((trained / "run" / NAME).read_text())
+    path = tmp_path / NAME
+    if callable(change):
+        change(given)
+    path.write_text(change if isinstance(change, str) else json.dumps(given))
+    with pytest.raises(netdef.NetdefError) as caught:
+        load(path)
+    assert told in str(caught.value) and str(caught.value).startswith(str(path)) and "\n" not in str(caught.value)
+
+
+def test_a_file_of_another_net_is_refused(trained, capsys):
+    other = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 dim: 5 dim: 5 } } }\n'
+    Path("other.net").write_text(
+        other + 'layer { name: "ip" type: "InnerProduct" bottom: "x" top: "ip" inner_product_param { num_output: 2 } }'
+    )
+    netdef.compile("other.net").save_weights("other.npz")
+    shutil.copy(f"run/{NAME}", f"other.{NAME}")
+    assert main(["predict", "other.net", "photos/dark/00.png", "--weights", "other.npz"]) == 1
+    assert "images are prepared as 1x5x5, and the net's input `x` takes 3x5x5" in capsys.readouterr().err
+
+
+def test_where_it_is_looked_for(tmp_path):
+    assert beside(tmp_path / "w.caffemodel.h5") is None
+    (tmp_path / NAME).write_text("{}")
+    assert beside(tmp_path / "w.caffemodel.h5") == beside(tmp_path / "iter_000005") == tmp_path / NAME
+    (tmp_path / f"w.{NAME}").write_text("{}")
+    assert beside(tmp_path / "w.caffemodel.h5") == beside(tmp_path / "w.npz") == tmp_path / f"w.{NAME}"

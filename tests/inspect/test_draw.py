@@ -1,0 +1,156 @@
+"""Pictures of nets: what becomes a box, an arrow and a frame, and that Graphviz reads what is written for it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+import netdef as package
+from netdef.inspect import draw
+from netdef.layers.base import LAYERS
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+HEAD = """
+layer { name: "d" type: "Input" top: "x" top: "y" input_param { shape { dim: [4, 3, 8, 8] } shape { dim: 4 } } }
+"""
+NET = (
+    HEAD
+    + """
+layer { name: "c" type: "Convolution" bottom: "x" top: "c"
+        convolution_param { num_output: 6 kernel_size: 3 stride: 2 } }
+layer { name: "bn" type: "BatchNorm" bottom: "c" top: "c" }
+layer { name: "relu" type: "ReLU" bottom: "c" top: "c" }
+layer { name: "p" type: "Pooling" bottom: "c" top: "p" pooling_param { pool: AVE global_pooling: true } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "p" bottom: "y" top: "loss" }
+layer { name: "acc" type: "Accuracy" bottom: "p" bottom: "y" top: "acc" }
+layer { name: "prob" type: "Softmax" bottom: "p" top: "prob" }
+"""
+)
+TEMPLATES = (
+    'import "std/resnet.net"\n'
+    + HEAD
+    + 'residual_stage { stage: 2 blocks: 2 bottom: "x" out: 8 stride: 1 bottleneck: false }\n'
+)
+
+
+def pictured(text: str, *fold: str) -> draw.Picture:
+    return draw.picture(package.load(text), fold)
+
+
+def titles(drawn: draw.Picture) -> list[str]:
+    return [box.title for box in drawn.boxes]
+
+
+def arrows(drawn: draw.Picture) -> set[tuple[str, str, str]]:
+    names = {box.key: box.title for box in drawn.boxes} | {key: f"({name})" for key, name in drawn.loose.items()}
+    return {(names[arrow.start], names[arrow.end], arrow.text) for arrow in drawn.arrows}
+
+
+def test_layers_in_place_stand_in_the_box_of_their_blob():
+    drawn = pictured(NET)
+    assert titles(drawn) == ["d", "c", "p", "loss", "acc", "prob"]
+    assert drawn.boxes[1].lines == ("Convolution 3x3 / 2, 6", "BatchNorm · ReLU")
+    assert drawn.boxes[2].lines == ("Pooling ave of all",)
+    assert (drawn.boxes[1].layers, drawn.boxes[1].parameters) == (3, 6 * 27 + 6 + 13)
+
+
+def test_a_blob_that_others_take_before_it_is_changed_keeps_a_box_of_its_own():
+    text = HEAD + 'layer { name: "a" type: "Power" bottom: "x" top: "a" }\n'
+    text += 'layer { name: "b" type: "TanH" bottom: "a" top: "b" }\n'
+    text += 'layer { name: "r" type: "ReLU" bottom: "a" top: "a" }\n'
+    assert titles(pictured(text)) == ["d", "a", "b", "r"]
+
+
+def test_arrows_carry_shapes_and_labels_stand_beside_what_judges():
+    assert arrows(pictured(NET)) == {
+        ("d", "c", "4x3x8x8"),
+        ("c", "p", "4x6x3x3"),
+        ("p", "loss", "4x6x1x1"),
+        ("p", "acc", "4x6x1x1"),
+        ("p", "prob", "4x6x1x1"),
+        ("(y)", "loss", "4"),
+        ("(y)", "acc", "4"),
+        ("prob", "(prob)", "4x6x1x1"),
+    }
+
+
+def test_families():
+    assert [box.family for box in pictured(NET).boxes] == [
+        "data", "convolution", "pooling", "loss", "metric", "activation",
+    ]  # fmt: skip
+    files = {cls.__module__.rpartition(".")[2] for _, cls in LAYERS if cls.__module__.startswith("netdef.layers")}
+    known = {name for _, modules in draw.FAMILIES.values() for name in modules}
+    assert known <= files
+
+
+def test_templates_become_frames():
+    drawn = pictured(TEMPLATES)
+    inner = [box.frame.title if box.frame else "" for box in drawn.boxes]
+    assert inner == ["", *["residual_basic res2a"] * 4, *["residual_basic res2b"] * 3]
+    assert {box.frame.inside.title for box in drawn.boxes if box.frame and box.frame.inside} == {"residual_stage res2"}
+    assert "batch_norm" not in draw.dot(drawn)  # a frame round one box would say nothing
+
+
+def test_frames_fold_into_boxes():
+    drawn = pictured(TEMPLATES, "residual_basic")
+    assert titles(drawn) == ["d", "residual_basic res2a", "residual_basic res2b"]
+    assert arrows(drawn) == {
+        ("d", "residual_basic res2a", "4x3x8x8"),
+        ("residual_basic res2a", "residual_basic res2b", "4x8x8x8"),
+        ("residual_basic res2b", "(res2b)", "4x8x8x8"),
+    }
+    whole = pictured(TEMPLATES, "all")
+    assert titles(whole) == ["d", "residual_stage res2"]
+    assert whole.boxes[1].layers == len(package.load(TEMPLATES).layers) - 1
+    assert f"{whole.boxes[1].layers} layers" in whole.boxes[1].lines
+    parts = sum(box.parameters for box in pictured(TEMPLATES).boxes)
+    assert whole.boxes[1].parameters == parts
+
+
+def test_parts_of_names_are_frames_where_there_are_no_templates():
+    text = HEAD + "".join(
+        f'layer {{ name: "{name}" type: "Power" bottom: "{below}" top: "{name}" }}\n'
+        for below, name in [("x", "a/1"), ("a/1", "a/2"), ("a/2", "b"), ("b", "c/1")]
+    )
+    assert [box.frame and box.frame.title for box in pictured(text).boxes] == [None, "a", "a", None, None]
+
+
+def test_as_text(golden):
+    drawn = draw.picture(package.load(EXAMPLES / "digits.net"))
+    golden("digits.dot", draw.dot(drawn))
+    golden("digits.mmd", draw.mermaid(drawn))
+    golden("stage.mmd", draw.mermaid(pictured(TEMPLATES), sideways=True))
+
+
+def test_names_cannot_break_the_text():
+    text = HEAD + r'layer { name: "a\"<b>&\\]" type: "Power" bottom: "x" top: "a\"<b>&\\]" }'
+    drawn = pictured(text)
+    assert "<b>a&quot;&lt;b&gt;&amp;\\]</b>" in draw.dot(drawn)
+    assert 'label="a\\"<b>&\\\\]"' in draw.dot(drawn)
+    assert '["<b>a&quot;&lt;b&gt;&amp;\\]</b>' in draw.mermaid(drawn)
+    if shutil.which("dot"):
+        assert b"</svg>" in draw._rendered(draw.dot(drawn), "svg", Path("x.svg"))
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
+@pytest.mark.parametrize("name", ["resnet50", "googlenet"])
+def test_graphviz_draws_the_examples(name: str, tmp_path: Path):
+    net = package.load(EXAMPLES / f"{name}.net")
+    draw.save(net, tmp_path / "net.svg")
+    svg = (tmp_path / "net.svg").read_text()
+    drawn = draw.picture(net)
+    assert svg.count('class="node"') == len(drawn.boxes) + len(drawn.loose)
+    assert svg.count('class="edge"') == len(drawn.arrows)
+    width, height = map(float, re.findall(r'<svg width="(\d+)pt" height="(\d+)pt"', svg)[0])
+    assert width < 900 and height < 6000  # narrow enough to be read on a page
+    assert [p.name for p in tmp_path.iterdir()] == ["net.svg"]
+
+
+def test_folding_leaves_a_single_layer_as_it_is():
+    net = package.load(EXAMPLES / "googlenet.net")
+    boxes = {box.title: box for box in draw.picture(net, ["all"]).boxes}
+    assert boxes["pool1/3x3_s2"].lines == ("Pooling max 3x3 / 2",)
+    assert boxes["inception_3a"].lines == ("14 layers", "163,696 parameters")

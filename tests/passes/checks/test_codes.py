@@ -1,0 +1,55 @@
+"""Each code's own examples: `wrong` gives it, `right` gives nothing, as `netdef check` sees them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from netdef.cli import main
+from netdef.language import codes
+from netdef.language.codes import language as language_codes
+from netdef.language.diagnostics import Code
+
+OF_LANGUAGE = {code.name for code in vars(language_codes).values() if isinstance(code, Code)}
+CODES = [code for code in codes.catalogue().values() if code.name not in OF_LANGUAGE]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory with the data that examples speak of: 20 images."""
+    images = pytest.importorskip("PIL.Image")
+    folder = tmp_path_factory.mktemp("faces")
+    images.new("RGB", (8, 8)).save(folder / "face.png")
+    (folder / "faces.txt").write_text("".join(f"face.png {i % 2}\n" for i in range(20)))
+    return folder
+
+
+def check(text: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    (folder / "net.net").write_text(text)
+    capsys.readouterr()
+    code = main(["check", str(folder / "net.net")])
+    return code, capsys.readouterr().out
+
+
+def test_every_code_has_a_wrong_and_a_right_example():
+    assert all(code.wrong and code.right and code.why for code in codes.catalogue().values())
+
+
+@pytest.mark.parametrize("code", CODES, ids=[code.name for code in CODES])
+def test_examples_of_codes(code: Code, folder: Path, capsys: pytest.CaptureFixture[str]):
+    status, out = check(code.wrong, folder, capsys)
+    assert f"[{code.name}]" in out
+    assert status == (2 if code.severity == "error" else 0)
+    assert f"[{code.name}]" not in check(code.right, folder, capsys)[1]
+
+
+@pytest.mark.parametrize("code", [c for c in CODES if c.severity == "warning"], ids=lambda c: c.name)
+def test_nothing_is_wrong_with_right_examples(code: Code, folder: Path, capsys: pytest.CaptureFixture[str]):
+    status, out = check(code.right, folder, capsys)
+    assert (status, out) == (0, "1 file checked: no faults\n")
+
+
+def test_strict_lets_warnings_fail(folder: Path, capsys: pytest.CaptureFixture[str]):
+    (folder / "net.net").write_text(codes.ZERO_WEIGHTS.wrong)
+    assert main(["check", "--strict", str(folder / "net.net")]) == 2

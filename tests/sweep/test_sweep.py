@@ -1,0 +1,68 @@
+"""Sweeps: every run of the table ends where it would have ended alone, and a sweep broken off goes on."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import netdef
+from netdef import NetdefError
+from netdef.sweep import batched_runs as together
+from netdef.sweep import sweep as sweeps
+
+SHORT = {"solver.snapshot": 0, "solver.max_iter": 8, "solver.test_interval": 8, "solver.snapshot_after_train": False}
+
+
+def test_runs_that_train_together_end_where_each_does_alone(tiny, tmp_path, monkeypatch):
+    calls = []
+    shared = together.train_together
+    monkeypatch.setattr(together, "train_together", lambda runs, *rest: calls.append(len(runs)) or shared(runs, *rest))
+    found = sweeps.sweep(
+        tiny,
+        {"solver.base_lr": [0.1, 0.01], "solver.weight_decay": [0.0, 0.01]},
+        seeds=2,
+        output=tmp_path / "s",
+        set=SHORT,
+    )
+    assert calls == [8] and len(found.rows) == 8
+    for row in (found.rows[0], found.rows[5], found.rows[7]):
+        settings = SHORT | {k: row[k] for k in ("solver.base_lr", "solver.weight_decay")}
+        alone = netdef.train(tiny, output=tmp_path / row["run"], set=settings | {"solver.random_seed": row["seed"]})
+        losses = [r["loss"] for r in alone.history if r["phase"] == "train"]
+        assert row["loss"] == pytest.approx(losses[-1], rel=1e-4)
+        assert row["test accuracy"] == pytest.approx(alone.history[-1]["accuracy"], abs=1e-6)
+        written = (tmp_path / "s" / row["run"] / "metrics.jsonl").read_text().splitlines()
+        assert [json.loads(line)["iteration"] for line in written] == [r["iteration"] for r in alone.history]
+
+
+def test_settings_that_change_the_program_train_apart(tiny, tmp_path):
+    path = tiny.parent / "width.net"
+    path.write_text("let width: 6\n" + tiny.read_text().replace("num_output: 6", "num_output: ${width}"))
+    found = sweeps.sweep(path, {"width": [3, 5]}, output=tmp_path / "s", set=SHORT, max_iter=2)
+    assert [row["width"] for row in found.rows] == [3, 5]
+    assert found.settings == ("width",)
+    assert [row["iterations"] for row in found.rows] == [2, 2], "each is tested at its end"
+    assert sorted(p.name for p in (tmp_path / "s").iterdir()) == ["width=3", "width=5"]
+
+
+def test_a_sweep_that_is_started_again_keeps_what_is_done(tiny, tmp_path, monkeypatch):
+    first = sweeps.sweep(tiny, {"solver.base_lr": [0.1, 0.01]}, output=tmp_path / "s", set=SHORT)
+    trained = []
+    monkeypatch.setattr(sweeps, "_train", lambda *given: trained.append(given[1]) or [])
+    again = sweeps.sweep(tiny, {"solver.base_lr": [0.1, 0.01]}, output=tmp_path / "s", set=SHORT)
+    assert trained == [] and again.rows == first.rows
+
+
+def test_until_says_when_a_run_got_there(tiny, tmp_path):
+    settings = SHORT | {"solver.test_interval": 2, "solver.max_iter": 60}
+    found = sweeps.sweep(
+        tiny, {"solver.base_lr": [0.1, 1e-9]}, until="accuracy>=0.7", output=tmp_path / "s", set=settings
+    )
+    fast, never = found.rows
+    assert 0 < fast["reached"] <= 60 and fast["reached"] % 2 == 0
+    assert never["reached"] is None and never["iterations"] == 60
+    assert np.isfinite(fast["loss"])
+    with pytest.raises(NetdefError, match="accuracy>=0.9"):
+        sweeps.sweep(tiny, {}, until="accuracy is good")

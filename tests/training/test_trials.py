@@ -1,0 +1,123 @@
+"""Trial runs, and what is said of a net that does not learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import netdef
+from netdef import NetdefError
+from netdef.training import events as ev
+from netdef.training.diagnose import table
+from netdef.training.trial_runs import lr_find
+
+
+def variant(tiny, name, *changes):
+    text = tiny.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path = tiny.parent / f"{name}.net"
+    path.write_text(text)
+    return path
+
+
+def test_a_dry_run_does_two_steps_of_everything_and_leaves_nothing(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    events = []
+    result = netdef.train(tiny, dry_run=True, on_event=events.append)
+    kinds = [type(e).__name__ for e in events if not isinstance(e, ev.Stepped)]
+    assert kinds == [
+        "Started", "Tested", "Display", "Snapshotted", "Tested", "Display", "Snapshotted", "Tested", "Finished"
+    ]  # fmt: skip
+    assert result.iteration == 2 and not result.folder.exists()
+    assert not any(tmp_path.iterdir())
+
+
+def test_overfit_says_that_a_batch_was_learnt(tiny, tmp_path):
+    events = []
+    plain = variant(
+        tiny,
+        "plain",
+        ("dropout_ratio: 0.3", "dropout_ratio: 0.0"),
+        ("max_iter: 20", "max_iter: 400"),
+        ('"step"', '"fixed"'),
+    )
+    result = netdef.train(plain, overfit=1, output=tmp_path / "run", on_event=events.append)
+    assert [e.text for e in events if isinstance(e, ev.Notice)][-1].startswith(
+        "learnt: the net knows one batch by heart"
+    )
+    assert result.iteration < 400 and not any(isinstance(e, ev.Tested) for e in events)
+
+
+def test_overfit_says_that_a_batch_was_not_learnt(tiny, tmp_path):
+    events = []
+    netdef.train(
+        tiny, overfit=2, max_iter=6, output=tmp_path / "run", set={"solver.base_lr": 1e-9}, on_event=events.append
+    )
+    last = [e.text for e in events if isinstance(e, ev.Notice)][-1]
+    assert last.startswith("NOT learnt: after 6 iterations on 2 batches")
+
+
+def test_the_layer_that_goes_bad_is_named_with_its_inputs(tiny, tmp_path):
+    log = 'layer { name: "log" type: "Log" bottom: "ip2" top: "log" }\nlayer { name: "loss"'
+    path = variant(
+        tiny,
+        "log",
+        ('layer { name: "loss"', log),
+        ('bottom: "ip2" bottom: "label" top: "loss"', 'bottom: "log" bottom: "label" top: "loss"'),
+    )
+    with pytest.raises(
+        NetdefError,
+        match=r"iteration 0: the loss is nan; the first blob.*`log` of layer `log`, which took `ip2` \(8x3: -.* to ",
+    ):
+        netdef.train(path, output=tmp_path / "run")
+
+
+def test_a_parameter_that_was_bad_before_is_named(tiny, tmp_path):
+    start = {"ip2": [np.full((3, 6), np.nan, np.float32), np.zeros(3, np.float32)]}
+    with pytest.raises(NetdefError, match="iteration 0.*parameter 0 of layer `ip2` was not finite before"):
+        netdef.train(tiny, weights=start, output=tmp_path / "run")
+
+
+def test_watch_shows_what_layers_do(tiny, tmp_path):
+    dead = {"ip1": [np.zeros((6, 4), np.float32), np.float32([-1, -1, -1, 1, 1, 1])]}
+    path = variant(
+        tiny,
+        "watch",
+        ('layer { name: "bn" type: "BatchNorm" bottom: "ip1" top: "ip1" batch_norm_param { scale_bias: true } }', ""),
+    )
+    events = []
+    netdef.train(path, weights=dead, output=tmp_path / "run", max_iter=1, watch=True, on_event=events.append)
+    shown = dict(table(next(e for e in events if isinstance(e, ev.Display)).extra))
+    assert list(shown) == ["ip1", "relu", "drop", "ip2", "loss"]
+    assert shown["relu"]["dead"] == shown["relu"]["zeros"] == 0.5
+    assert shown["relu"]["activation"] == 0.5 and shown["ip1"]["activation"] == 1.0
+    assert shown["ip1"]["weight"] == pytest.approx(6**0.5)
+    update = 0.1 * shown["ip2"]["gradient"] / shown["ip2"]["weight"]
+    assert shown["ip2"]["update"] == pytest.approx(update, rel=1e-5) and update > 0
+
+
+def test_inputs_that_are_not_scaled_are_told(tiny, tmp_path):
+    import h5py
+
+    with h5py.File(tiny.parent / "raw.h5", "w") as file:
+        file["x"] = np.random.default_rng(0).uniform(0, 255, size=(16, 4)).astype(np.float32)
+        file["label"] = np.zeros(16, np.float32)
+    (tiny.parent / "raw.txt").write_text("raw.h5\n")
+    events = []
+    path = variant(tiny, "raw", ("train.txt", "raw.txt"))
+    netdef.train(path, output=tmp_path / "run", max_iter=1, on_event=events.append)
+    assert any(w.startswith("`x` has mean 1") for w in events[0].warnings)
+    netdef.train(tiny, output=tmp_path / "good", max_iter=1, on_event=events.append)
+    good = [e.warnings for e in events if isinstance(e, ev.Started)][1]
+    assert not any(w.startswith("`x`") for w in good)
+
+
+def test_lr_find_suggests_a_rate_that_learns(tiny, tmp_path):
+    found = lr_find(tiny, iterations=60, output=tmp_path / "find")
+    rates = [rate for rate, _ in found.points]
+    np.testing.assert_allclose(rates[:3], 1e-6 * (1e7) ** (np.arange(3) / 59), rtol=1e-4)
+    assert found.suggestion is not None and 1e-4 < found.suggestion < 3
+    with pytest.raises(NetdefError, match="at least 10"):
+        lr_find(tiny, iterations=3)
