@@ -1,11 +1,11 @@
-"""Makes small texts to learn from: reviews of restaurants, as numbers of words.
+"""Generates a small text data set: restaurant reviews as word indices.
 
     python examples/make_reviews.py [FOLDER]        (default: examples/data)
 
 Writes reviews_train.npz (1,200 reviews) and reviews_test.npz (300), each with
-    words   (n, 24) uint8, the number of each word in VOCABULARY; 0 stands before texts that are shorter
-    good    (n) uint8, 1 where more is praised than blamed ("not good" is blame), 0 where it is the other way round
-    topics  (n, 4) uint8, 1 for each of food, service, place and price that the review speaks of
+    words   (n, 24) uint8, the index of each word in VOCABULARY; shorter texts are padded with 0 at the front
+    good    (n) uint8, 1 if there is more praise than criticism ("not good" is criticism), else 0
+    topics  (n, 4) uint8, 1 for each of food, service, place and price that the review mentions
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Makes small signals to learn from: waves of four kinds, and streams of bits.
+"""Generates small signal data sets: waves of four kinds, and streams of bits.
 
     python examples/make_signals.py [FOLDER]        (default: examples/data)
 

@@ -1,10 +1,10 @@
-"""Make the HDF5 files of lenet.net from the four files of MNIST, packed or not.
+"""Make the HDF5 files of lenet.net from the four files of MNIST, compressed or not.
 
 usage: python mnist_to_hdf5.py FOLDER [OUTPUT]
 
 FOLDER holds train-images-idx3-ubyte, train-labels-idx1-ubyte and the two t10k files, each with or without .gz.  OUTPUT
 (default: FOLDER) gets mnist_train.h5, mnist_test.h5 and the lists mnist_train.txt and mnist_test.txt, which HDF5Data
-reads.  Grey values are divided by 256 as in Caffe's example; half floats hold them exactly.
+reads.  Gray values are divided by 256 as in Caffe's example; float16 represents them exactly.
 """
 
 from __future__ import annotations
