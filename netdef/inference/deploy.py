@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..compiler import Settings, build_net, net_of_text, read_file
-from ..fillers.base import Filler
+from ..fillers import Filler
 from ..graph import Net, Node, Value
 from ..language.diagnostics import CompileError
 from ..language.errors import NetdefError
