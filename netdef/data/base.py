@@ -7,7 +7,6 @@ is resumed in the middle of an epoch by one number, and any number of threads ma
 
 from __future__ import annotations
 
-import importlib
 import zlib
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -21,17 +20,6 @@ from ..shape import Shape, Unavailable
 
 Batch = dict[str, Any]  # top -> float32 array, batch first
 Process = tuple[int, int]  # (index, count): which process of how many
-
-
-def need(module: str, extra: str, what: str) -> Any:
-    """Import an optional module.  NetdefError naming the extra to install if it is not there."""
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        package = {"PIL": "pillow", "cv2": "opencv-python-headless"}.get(module.split(".")[0], module.split(".")[0])
-        raise NetdefError(
-            f"{what} needs the package {package}, which is not installed; `pip install 'netdef[{extra}]'`."
-        ) from None
 
 
 def generator(seed: int, stream: str, *numbers: int) -> Any:

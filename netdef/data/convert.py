@@ -18,8 +18,7 @@ from typing import Any
 
 from ..interop.caffe_proto import messages
 from ..language.errors import NetdefError
-from ..lazy import np
-from .base import need
+from ..lazy import need, np
 from .layers._image_layer import Corrupt, Record, Records
 
 COMMIT = 500  # records that are written at a time; as many at most are lost when a conversion is broken off
@@ -72,7 +71,7 @@ class LmdbSink(Sink):
         super().__init__(target)
         if not resume:
             self.discard()
-        lmdb = need("lmdb", "caffe", "writing LMDB databases")
+        lmdb = need("lmdb", "writing LMDB databases")
         self._full = lmdb.MapFullError
         self._env = lmdb.open(str(self.partial), map_size=1 << 26)
         self.errors = (OSError, lmdb.Error)
@@ -119,7 +118,8 @@ class Hdf5Sink(Sink):
         super().__init__(target)
         if not resume:
             self.discard()
-        h5py = need("h5py", "caffe", "writing HDF5 files")
+        import h5py
+
         self._file = h5py.File(self.partial, "a")
         self.done = int(self._file.attrs.get("netdef_done", 0))
 

@@ -13,11 +13,10 @@ from __future__ import annotations
 import enum
 from typing import Any
 
-from ..lazy import np
+from ..lazy import need, np
 from ..schema import Block, param
 from ..shape import UNKNOWN, Dim
 from . import images
-from .base import need
 
 
 class Algorithm(enum.Enum):
@@ -397,7 +396,7 @@ def _equalised(x: Any) -> Any:
 
 def _equalised_locally(x: Any) -> Any:
     """Contrast-limited adaptive equalisation of the brightness, limit 4 and 8x8 tiles, by OpenCV as in the fork."""
-    cv2 = need("cv2", "opencv", "`clahe`")
+    cv2 = need("cv2", "`clahe`")
     equalise = cv2.createCLAHE(clipLimit=4.0).apply
     if x.shape[2] != 3:
         return equalise(np.ascontiguousarray(x[:, :, 0]))[:, :, None]
@@ -408,7 +407,7 @@ def _equalised_locally(x: Any) -> Any:
 
 def _lab(x: Any) -> Any:
     """CIE Lab as float32 (h, w, 3), of values that OpenCV takes for sRGB."""
-    cv2 = need("cv2", "opencv", "`convert_to_lab`")
+    cv2 = need("cv2", "`convert_to_lab`")
     return cv2.cvtColor(np.ascontiguousarray(x).astype(np.float32) / 255, cv2.COLOR_BGR2Lab)
 
 

@@ -19,8 +19,7 @@ from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
 from ..language.errors import NetdefError
-from ..lazy import np
-from .base import need
+from ..lazy import need, np
 
 
 class Database(ABC):
@@ -98,7 +97,7 @@ class _Environment:
     opened: ClassVar[WeakValueDictionary[Any, _Environment]] = WeakValueDictionary()
 
     def __init__(self, path: Path):
-        lmdb = need("lmdb", "caffe", "reading LMDB databases")
+        lmdb = need("lmdb", "reading LMDB databases")
         file = path / "data.mdb" if path.is_dir() else path
         try:
             self.env = lmdb.open(
@@ -158,7 +157,7 @@ class LevelDb(Database):
 
     def __init__(self, path: Path):
         super().__init__(path)
-        plyvel = need("plyvel", "caffe", "reading LevelDB databases")
+        plyvel = need("plyvel", "reading LevelDB databases")
         self._aside: Any = None
         try:
             self._db = plyvel.DB(str(_writable(self, path)), create_if_missing=False)

@@ -13,13 +13,12 @@ from typing import Any
 from ..files import locator
 from ..language.errors import NetdefError
 from ..lazy import np
-from .base import need
 from .layers._image_layer import Record, Records
 from .layers.arrays import ArrayData
 from .layers.database import Data
 from .layers.folder import ImageFolder
 from .layers.image_list import ImageData
-from .table import ImageTable
+from .layers.image_table import ImageTable
 
 CIFAR_SIDE = 32
 
@@ -152,7 +151,8 @@ class _Hdf5(_Images):
     """An HDF5 file with the datasets `data` and `label`."""
 
     def __init__(self, path: Path):
-        h5py = need("h5py", "caffe", "reading HDF5 files")
+        import h5py
+
         try:
             with h5py.File(path, "r") as file:
                 if "data" not in file:

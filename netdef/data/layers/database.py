@@ -11,7 +11,7 @@ from ...layers.base import Phase
 from ...lazy import np
 from ...schema import param
 from .. import images
-from .. import key_value as databases
+from ..key_value import Database, open_database
 from ._image_layer import Corrupt, ImageLayer, Record, Records
 
 
@@ -57,7 +57,7 @@ class Data(ImageLayer, type="Data", block="data_param"):
 
     def records(self, locate: Locate, first_only: bool = False) -> Records:
         path = self.source_path(locate, self.source, "the database")
-        database = databases.open_database(path)
+        database = open_database(path)
         if database.is_empty:
             raise self.fault(f"the database {path} is empty.")
         return _Datums(self, database)
@@ -67,14 +67,14 @@ class _Key(NamedTuple):
     """The name of a record; put into words only when a message needs it."""
 
     key: bytes
-    database: databases.Database
+    database: Database
 
     def __str__(self) -> str:
         return f"record {self.key!r} of {self.database.path}"
 
 
 class _Datums(Records):
-    def __init__(self, layer: Data, database: databases.Database):
+    def __init__(self, layer: Data, database: Database):
         self.layer, self.database = layer, database
         self._parse = messages().Datum.FromString
 

@@ -11,7 +11,7 @@ from ...layers.base import Phase
 from ...lazy import np
 from ...schema import param
 from ...shape import UNKNOWN, Shape
-from ..base import Batch, DataLayer, Process, Reader, need
+from ..base import Batch, DataLayer, Process, Reader
 from ..records import Order
 
 
@@ -48,7 +48,8 @@ class HDF5Data(DataLayer, type="HDF5Data", block="hdf5_data_param"):
 
     def read_header(self, path: Path) -> dict[str, Shape]:
         """Shape of each top's dataset in one file.  NetdefError if one is missing or their rows differ."""
-        h5py = need("h5py", "caffe", "reading HDF5 files")
+        import h5py
+
         try:
             with h5py.File(path, "r") as file:
                 shapes = {top: _dataset(self, file, path, top).shape for top in self.top}
@@ -128,7 +129,8 @@ class HDF5Reader(Reader):
             return self._loaded[file]
 
     def _read(self, path: Path) -> dict[str, Any]:
-        h5py = need("h5py", "caffe", "reading HDF5 files")
+        import h5py
+
         try:
             with h5py.File(path, "r") as file:
                 return {top: _dataset(self.layer, file, path, top)[:] for top in self.layer.top}

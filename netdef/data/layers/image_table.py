@@ -6,12 +6,12 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from ..files import Locate
-from ..layers.base import Phase
-from ..lazy import np
-from ..schema import Block, param
-from .layers._image_layer import Records
-from .layers.image_list import FileRecords, ImageFiles
+from ...files import Locate
+from ...layers.base import Phase
+from ...lazy import np
+from ...schema import Block, param
+from ._image_layer import Records
+from .image_list import FileRecords, ImageFiles
 
 
 class Columns(Block):
