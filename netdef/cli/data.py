@@ -88,15 +88,14 @@ def _convert(args: argparse.Namespace) -> int:
 
 
 def _mean(args: argparse.Namespace) -> int:
-    from ..interop.caffe_proto import messages
+    from ..interop.means import write_mean
 
     moments = _measure(args)[0]
     image = moments.mean_image
     if image is None:
         raise NetdefError(f"{args.source}: images have several sizes, so they have no mean image; give --resize HxW.")
     c, h, w = image.shape
-    blob = messages().BlobProto(num=1, channels=c, height=h, width=w, data=image.ravel().tolist())
-    Path(args.output).write_bytes(blob.SerializeToString())
+    write_mean(Path(args.output), image)
     print(f"{args.output}: the mean of {moments.count:,} images {c}x{h}x{w}")
     print("mean_value: " + " mean_value: ".join(f"{m:.4f}" for m in moments.mean))
     return 0
