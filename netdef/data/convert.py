@@ -9,13 +9,13 @@ Records go to a place beside the target, `faces.lmdb.partial`, which takes its n
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..files import put_in_place, written_aside
 from ..interop.caffe_proto import messages
 from ..language.errors import NetdefError
 from ..lazy import need, np
@@ -46,9 +46,7 @@ class Sink(ABC):
     def finish(self) -> None:
         """All records are there: give the data set its name."""
         self.close()
-        if self.target.is_dir():
-            shutil.rmtree(self.target)
-        os.replace(self.partial, self.target)
+        put_in_place(self.partial, self.target)
 
     def discard(self) -> None:
         """Begin anew."""
@@ -143,7 +141,8 @@ class Hdf5Sink(Sink):
 
     def finish(self) -> None:
         super().finish()
-        self.target.with_name(self.target.name + ".txt").write_text(f"{self.target.resolve()}\n")
+        listed = self.target.with_name(self.target.name + ".txt")
+        written_aside(listed, lambda aside: aside.write_text(f"{self.target.resolve()}\n"))
 
 
 class NpzSink(Sink):

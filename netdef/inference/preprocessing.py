@@ -29,7 +29,7 @@ from ..language.diagnostics import Report
 from ..language.errors import NetdefError
 from ..language.parsing.parser import parse
 from ..language.printer import print_message
-from ..language.source import Source, Span
+from ..language.source import NOWHERE, Source
 from ..language.syntax import Message
 from ..layers.base import Phase
 from ..passes.decode import decode_program
@@ -187,7 +187,7 @@ def _text(layer: ImageLayer) -> str:
     """The layer as prototxt, without what concerns training or a place on this machine."""
     defaults = {n: layer.params()[n].default for n in ("include", "exclude", "augment_param", "sample_param")}
     made = encode_layer(layer.replace(**defaults, top=layer.top[:1], source=""))
-    return print_message(Message((made,), Span(Source("<made>", ""), 0, 0)))
+    return print_message(Message((made,), NOWHERE))
 
 
 def _layer(text: str) -> ImageLayer:
