@@ -15,10 +15,11 @@ from typing import Any
 from ..files import Locate
 from ..language.errors import NetdefError
 from ..layers.base import Context, Layer, Phase
-from ..lazy import Array, np
+from ..lazy import Array, jnp, np
 from ..shape import Shape, Unavailable
 
 Batch = dict[str, Any]  # top -> float32 array, batch first
+Table = dict[str, Any]  # top -> all records of a layer, as an array with a row for each
 Process = tuple[int, int]  # (index, count): which process of how many
 
 
@@ -90,6 +91,7 @@ class Reader(ABC):
     """
 
     size: int | None = None
+    steady: bool = False  # whether a record is the same whenever it comes, so that what is computed of it can be kept
 
     def __init__(self, layer: DataLayer, batch_size: int, seed: int, process: Process):
         index, count = process
@@ -116,6 +118,20 @@ class Reader(ABC):
         """What messages call a record of the batch at `position`."""
         number = position + self.rows.start + row
         return f"record {number if self.size is None else number % self.size}"
+
+    def resident(self, budget: int) -> Table | None:
+        """All records, to be kept on a device: {top: array with a row for each}, and what else `take` needs.
+
+        None if they take more than `budget` bytes, or only the host can make batches of them."""
+        return None
+
+    def plan(self, position: int) -> Batch:
+        """What `take` needs for the batch at `position`: small arrays with a row for each record."""
+        return {"record": self.numbers(position).astype(np.int32)}
+
+    def take(self, table: Table, plan: Batch) -> Batch:
+        """The batch of a plan from the records on the device, as `batch` makes it: pure, to be traced by jax."""
+        return {top: table[top][plan["record"]].astype(jnp.float32) for top in self.layer.top}
 
     def next(self) -> Batch:
         """The next batch."""

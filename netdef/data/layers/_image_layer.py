@@ -9,14 +9,16 @@ from typing import Any, NamedTuple
 from ...files import Locate
 from ...language.errors import NetdefError
 from ...layers.base import Phase
-from ...lazy import np
+from ...lazy import jax, jnp, lax, np
 from ...schema import param
 from ...shape import UNKNOWN, Shape, ShapeError
 from ..augment import Augment
-from ..base import Batch, DataLayer, Process, Reader
+from ..base import Batch, DataLayer, Process, Reader, Table
 from ..records import Sampling, class_weights, sampled_order
 from ..statistics import CHUNK, fingerprint, standard
-from ..transform import AUTO, Places, Transform, Transformer
+from ..transform import AUTO, Transform, Transformer
+
+MEAN = "(mean)"  # of a table: the mean image
 
 
 class Record(NamedTuple):
@@ -180,9 +182,63 @@ class ImageReader(Reader):
         """The random numbers of the records of a batch, a row for each."""
         return self.transformer.draw(self.random("transform", position), self.batch_size)[self.rows]
 
-    def plan(self, position: int) -> tuple[Any, Places]:
-        """Record numbers of a batch, and where each is cut; all records have one shape."""
-        return self.numbers(position), self.transformer.places(self._record_shape(), self.draws(position))
+    @property
+    def steady(self) -> bool:  # type: ignore[override]
+        sampling, at_work = self.layer.sample_param, self.transformer
+        drawn = sampling.balance or sampling.skip_corrupt
+        moved = at_work.train and (at_work.param.mirror or any(at_work.param.crop))
+        return not drawn and not moved and at_work.varied == Augment()
+
+    def resident(self, budget: int) -> Table | None:
+        """Every record's image and labels, and the mean image; None also where images are of several shapes."""
+        if not self._is_plain:
+            return None
+        first = self.records.decode(self.records.read([0])[0]).image
+        if first.nbytes * self.records.size > budget:
+            return None
+        images = np.empty((self.records.size, *first.shape), first.dtype)
+        rows: list[Any] = []
+        for start in range(0, self.records.size, CHUNK):
+            numbers = range(start, min(start + CHUNK, self.records.size))
+            for i, raw in zip(numbers, self.records.read(numbers), strict=True):
+                record = self.records.decode(raw)
+                if record.image.shape != first.shape or record.image.dtype != first.dtype:
+                    return None
+                images[i] = record.image
+                rows.append(record.labels)
+        columns = [np.array(column, np.float32) for column in zip(*rows, strict=True)]
+        if self.weights is not None:
+            columns = [*columns[: len(self.layer.top) - 2], self.weights]
+        table = dict(zip(self.layer.top, (images, *columns), strict=False))
+        return table if self.transformer.mean is None else table | {MEAN: self.transformer.mean}
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether the records are only cut, mirrored, turned over and normalized."""
+        at_work = self.transformer
+        varied = at_work.varied
+        by_host = varied.reshapes or varied.noise or varied.cutout or varied.mixup or at_work.soft_labels
+        return not (at_work.param.resizes or by_host or self.layer.sample_param.skip_corrupt or self.delivers_rows)
+
+    def plan(self, position: int) -> Batch:
+        """Numbers of the records, and where each is cut; all records have one shape."""
+        places = self.transformer.places(self._record_shape(), self.draws(position))
+        return super().plan(position) | places._asdict()
+
+    def take(self, table: Table, plan: Batch) -> Batch:
+        top, *others = (name for name in self.layer.top if name in table)
+        image = table[top][plan["record"]]  # (n, c, h, w)
+        height, width = self.transformer.param.crop
+        size = (image.shape[1], height or image.shape[2], width or image.shape[3])
+        cut = lambda x, place: lax.dynamic_slice(x, (0, place["top"], place["left"]), size)
+        places = {name: plan[name] for name in ("top", "left")}
+        x = jax.vmap(cut)(image, places).astype(jnp.float32)
+        if MEAN in table:
+            x = x - jax.vmap(cut, (None, 0))(table[MEAN], places)
+        x = jnp.where(plan["mirror"][:, None, None, None], x[..., ::-1], x)
+        x = jnp.where(plan["over"][:, None, None, None], x[:, :, ::-1], x)
+        made = {name: table[name][plan["record"]] for name in others}
+        return {top: self.transformer.normalised(x, jnp)} | made
 
     def _record_shape(self) -> Shape:
         shape = self._shape or self.records.decode(self.records.read([0])[0]).image.shape

@@ -11,7 +11,7 @@ from ...layers.base import Phase
 from ...lazy import np
 from ...schema import param
 from ...shape import UNKNOWN, Shape
-from ..base import Batch, DataLayer, Process, Reader
+from ..base import Batch, DataLayer, Process, Reader, Table
 from ..records import Order
 
 
@@ -72,6 +72,8 @@ class HDF5Data(DataLayer, type="HDF5Data", block="hdf5_data_param"):
 class HDF5Reader(Reader):
     """Batches of rows; two files at most are in memory."""
 
+    steady = True
+
     def __init__(self, layer: HDF5Data, files: list[Path], seed: int, process: Process):
         super().__init__(layer, layer.batch_size, seed, process)
         self.layer: HDF5Data = layer
@@ -111,8 +113,7 @@ class HDF5Reader(Reader):
     def numbers(self, position: int) -> Any:
         return self.order.at(position, self.batch_size)[self.rows]
 
-    def whole(self, budget: int) -> dict[str, Any] | None:
-        """All rows of all files by top; None if they take more than `budget` bytes."""
+    def resident(self, budget: int) -> Table | None:
         rows = self.layer.read_header(self.files[0])
         if sum(4 * self.size * int(np.prod(shape[1:])) for shape in rows.values()) > budget:
             return None
