@@ -7,6 +7,7 @@ is resumed in the middle of an epoch by one number, and any number of threads ma
 
 from __future__ import annotations
 
+import enum
 import zlib
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -21,6 +22,15 @@ from ..shape import Shape, Unavailable
 Batch = dict[str, Any]  # top -> float32 array, batch first
 Table = dict[str, Any]  # top -> all records of a layer, as an array with a row for each
 Process = tuple[int, int]  # (index, count): which process of how many
+
+
+class Fit(enum.IntEnum):
+    """How well a path fits what reads it: the best fit opens it."""
+
+    NO = 0
+    ANY = 1  # it may, as any text file may be a list
+    NAME = 2  # by its name, or the names of its files
+    CONTENT = 3  # by the bytes in it
 
 
 def generator(seed: int, stream: str, *numbers: int) -> Any:

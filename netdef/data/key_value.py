@@ -21,6 +21,8 @@ from weakref import WeakValueDictionary
 from ..language.errors import NetdefError
 from ..lazy import need, np
 
+LMDB_FILE, LEVELDB_FILE = "data.mdb", "CURRENT"  # what a folder of each kind holds
+
 
 class Database(ABC):
     """An open database.  `size` is the number of records; reading is safe from several threads."""
@@ -98,7 +100,7 @@ class _Environment:
 
     def __init__(self, path: Path):
         lmdb = need("lmdb", "reading LMDB databases")
-        file = path / "data.mdb" if path.is_dir() else path
+        file = path / LMDB_FILE if path.is_dir() else path
         try:
             self.env = lmdb.open(
                 str(path), readonly=True, lock=False, meminit=False, subdir=path.is_dir(), max_readers=1024
@@ -200,8 +202,8 @@ def _writable(owner: LevelDb, path: Path) -> Path:
 
 def open_database(path: Path) -> Database:
     """The database in a folder, of whichever kind it is.  NetdefError if it is none."""
-    if path.is_file() or (path / "data.mdb").exists():
+    if path.is_file() or (path / LMDB_FILE).exists():
         return Lmdb(path)
-    if (path / "CURRENT").exists():
+    if (path / LEVELDB_FILE).exists():
         return LevelDb(path)
     raise NetdefError(f"{path} is no database: it holds neither data.mdb (LMDB) nor CURRENT (LevelDB).")

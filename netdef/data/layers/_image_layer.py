@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...files import Locate
+from ...files import Locate, locator
 from ...language.errors import NetdefError
 from ...layers.base import Phase
 from ...lazy import jax, jnp, lax, np
 from ...schema import param
 from ...shape import UNKNOWN, Shape, ShapeError
 from ..augment import Augment
-from ..base import Batch, DataLayer, Process, Reader, Table
+from ..base import Batch, DataLayer, Fit, Process, Reader, Table
 from ..records import Sampling, class_weights, sampled_order
 from ..statistics import CHUNK, fingerprint, standard
 from ..transform import AUTO, Transform, Transformer
@@ -72,6 +73,23 @@ class ImageLayer(DataLayer):
 
         NetdefError if a file is missing or broken."""
         raise NotImplementedError
+
+    @classmethod
+    def reads(cls, path: Path) -> Fit:
+        """How well a path that exists fits as the `source` of this layer."""
+        return Fit.NO
+
+    @classmethod
+    def open_path(cls, path: Path, **fields: Any) -> Records:
+        """The records of a path, for the tools; of `fields` those that the layer has."""
+        known = {name: value for name, value in fields.items() if name in cls.params() and value is not None}
+        layer = cls(name=path.name, top=cls.tops_of(path), source=str(path), batch_size=1, **known)
+        return layer.records(locator(None))
+
+    @classmethod
+    def tops_of(cls, path: Path) -> tuple[str, ...]:
+        """Names of the tops that the records of a path fill: images first, then the label."""
+        return "data", "label"
 
     def shuffled(self, phase: Phase) -> bool:
         """Whether the layer's own fields ask for a new order in each epoch."""

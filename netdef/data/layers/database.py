@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...files import Locate
@@ -11,7 +12,8 @@ from ...layers.base import Phase
 from ...lazy import np
 from ...schema import param
 from .. import images
-from ..key_value import Database, open_database
+from ..base import Fit
+from ..key_value import LEVELDB_FILE, LMDB_FILE, Database, open_database
 from ._image_layer import Corrupt, ImageLayer, Record, Records
 
 
@@ -47,6 +49,11 @@ class Data(ImageLayer, type="Data", block="data_param"):
     precache: bool = param("Read all records first (NVIDIA).", default=False, inert=True)
     threads: int = param("Threads of the NVIDIA fork.", default=0, at_least=0, inert=True)
     parser_threads: int = param("Threads of the NVIDIA fork.", default=0, at_least=0, inert=True)
+
+    @classmethod
+    def reads(cls, path: Path) -> Fit:
+        database = any((path / name).exists() for name in (LMDB_FILE, LEVELDB_FILE))
+        return Fit.NAME if database or path.suffix in (".mdb", ".lmdb") else Fit.NO
 
     def shuffled(self, phase: Phase) -> bool:
         return self.shuffle

@@ -9,6 +9,7 @@ from ...files import Locate
 from ...layers.base import Phase
 from ...lazy import np
 from ...schema import param
+from ..base import Fit
 from ._image_layer import Records
 from .image_list import FileRecords, ImageFiles
 
@@ -27,6 +28,10 @@ class ImageFolder(ImageFiles, type="ImageFolder", block="image_folder_param"):
     source: str = param("The folder.", default="")
     batch_size: int = param("Images of a batch.", default=32, at_least=1)
     shuffle: bool = param("Draw the order anew for each epoch, in phase TRAIN.", default=True)
+
+    @classmethod
+    def reads(cls, path: Path) -> Fit:
+        return Fit.ANY if path.is_dir() else Fit.NO
 
     def shuffled(self, phase: Phase) -> bool:
         return self.shuffle and phase is Phase.TRAIN

@@ -12,6 +12,7 @@ from ...lazy import np
 from ...schema import param
 from ...shape import UNKNOWN, Shape, ShapeError
 from .. import images
+from ..base import Fit
 from ._image_layer import Corrupt, ImageLayer, Record, Records
 
 
@@ -70,6 +71,10 @@ class ImageData(ImageFiles, type="ImageData", block="image_data_param"):
     threads: int = param("Threads of the NVIDIA fork.", default=4, at_least=0, inert=True)
     cache: bool = param("Keep files in memory (NVIDIA); the system does.", default=False, inert=True)
     precache: bool = param("Read all files first (NVIDIA).", default=False, inert=True)
+
+    @classmethod
+    def reads(cls, path: Path) -> Fit:
+        return Fit.ANY if path.is_file() else Fit.NO
 
     def shuffled(self, phase: Phase) -> bool:
         return self.shuffle
