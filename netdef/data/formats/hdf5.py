@@ -22,7 +22,8 @@ class Hdf5(DataSet, name="hdf5"):
         import h5py
 
         try:
-            with h5py.File(path, "r") as file:
+            with h5py.File(path, "r") as opened:
+                file: Any = opened
                 if "data" not in file:
                     raise NetdefError(f"{path} has no dataset `data`; it has {', '.join(file) or 'nothing'}.")
                 images, labels = file["data"][:], file["label"][:] if "label" in file else None
