@@ -118,7 +118,7 @@ class Hdf5Sink(Sink):
             self.discard()
         import h5py
 
-        self._file = h5py.File(self.partial, "a")
+        self._file: Any = h5py.File(self.partial, "a")
         self.done = int(self._file.attrs.get("netdef_done", 0))
 
     def put(self, records: Sequence[Numbered]) -> None:

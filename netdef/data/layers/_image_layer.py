@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from ...files import Locate, locator
 from ...language.errors import NetdefError
@@ -64,6 +64,8 @@ class ImageLayer(DataLayer):
     augment_param: Augment = param("How images are varied in phase TRAIN.", default=Augment(), beside=True)
     sample_param: Sampling = param("Which records are taken, and in which order.", default=Sampling(), beside=True)
 
+    of_files: ClassVar[bool] = False  # its records are image files, of any sizes
+
     source: str
     batch_size: int
     rand_skip: int = 0
@@ -94,6 +96,15 @@ class ImageLayer(DataLayer):
     def shuffled(self, phase: Phase) -> bool:
         """Whether the layer's own fields ask for a new order in each epoch."""
         return False
+
+    def size_of(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) of a record after resizing."""
+        return height, width
+
+    def class_names(self, locate: Locate) -> list[str]:
+        """Names of the classes in the order of their numbers; none where they are not known.  NetdefError if the data
+        are missing."""
+        return []
 
     @property
     def color(self) -> bool | None:

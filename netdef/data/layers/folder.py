@@ -37,7 +37,6 @@ class ImageFolder(ImageFiles, type="ImageFolder", block="image_folder_param"):
         return self.shuffle and phase is Phase.TRAIN
 
     def class_names(self, locate: Locate) -> list[str]:
-        """Names of the classes in the order of their numbers.  NetdefError if there are none."""
         folder = self.source_path(locate, self.source, "the folder of images")
         if not folder.is_dir():
             raise self.fault(f"{folder} is a file; `source` names a folder that holds a folder for each class.")

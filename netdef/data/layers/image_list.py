@@ -19,6 +19,8 @@ from ._image_layer import Corrupt, ImageLayer, Record, Records
 class ImageFiles(ImageLayer):
     """Layers that read image files and may resize them."""
 
+    of_files = True
+
     new_height: int = param("Resize to this height; 0 keeps the size.", default=0, at_least=0)
     new_width: int = param("Resize to this width; 0 keeps the size.", default=0, at_least=0)
     short_side: int = param("Resize so that the shorter side has this length (NVIDIA).", default=0, at_least=0)
@@ -29,7 +31,6 @@ class ImageFiles(ImageLayer):
         return self.is_color
 
     def size_of(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) after resizing."""
         if self.short_side:
             factor = self.short_side / min(height, width)
             return max(self.short_side, round(height * factor)), max(self.short_side, round(width * factor))
