@@ -34,18 +34,23 @@ def written_aside(path: Path, write: Callable[[Path], Any]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(aside)
-        old = path.with_name(f"{path.name}~")
-        if path.is_dir():  # which nothing can replace in one step
-            path.rename(old)
-        try:
-            os.replace(aside, path)
-        except OSError:
-            if old.is_dir():
-                old.rename(path)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
+        put_in_place(aside, path)
     except OSError as error:
         raise NetdefError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
         with contextlib.suppress(OSError):  # where nothing could be written, nothing is there
             shutil.rmtree(aside, ignore_errors=True) if aside.is_dir() else aside.unlink(missing_ok=True)
+
+
+def put_in_place(whole: Path, path: Path) -> None:
+    """Rename a file or folder to `path`, in place of what is there.  OSError; then what was there is there again."""
+    old = path.with_name(f"{path.name}~")
+    if path.is_dir():  # which nothing can replace in one step
+        path.rename(old)
+    try:
+        os.replace(whole, path)
+    except OSError:
+        if old.is_dir():
+            old.rename(path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

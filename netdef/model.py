@@ -20,7 +20,7 @@ from flax import errors, nnx
 
 from .compiler import load
 from .files import locator
-from .fillers.base import HostDraw
+from .fillers.base import NumpyRandom
 from .forward import compiled
 from .graph import Net, Owner
 from .language.diagnostics import Report
@@ -206,7 +206,7 @@ def _same_shape(given: Shape, wanted: Shape) -> bool:
 
 def _filled(weight: Weight, seed: int, owner: Owner) -> jax.Array:
     """The first value of an array: drawn from the seed and the layer's name, whatever else the net holds."""
-    draw = HostDraw(seed, zlib.crc32(owner.layer.encode()), owner.index)
+    draw = NumpyRandom(seed, zlib.crc32(owner.layer.encode()), owner.index)
     return jax.numpy.asarray(weight.filler.fill(draw, weight.shape))
 
 

@@ -18,8 +18,8 @@ PACKAGE = Path(__file__).parents[1] / "netdef"
 
 # The rooms from the ground up: each may import those of the lines above its own, and none beside it in its line.
 FLOORS = [
-    ["_version", "language", "lazy", "shape"],
-    ["files", "registry", "schema"],
+    ["_version", "language", "shape"],
+    ["files", "lazy", "registry", "schema"],
     ["fillers"],
     ["layers"],
     ["policies"],

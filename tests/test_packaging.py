@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from netdef.lazy import OPTIONAL
+
 ROOT = Path(__file__).parents[1]
 if not (ROOT / "pyproject.toml").is_file():
     pytest.skip("the tests of packaging need the checkout", allow_module_level=True)
@@ -82,3 +84,15 @@ def test_every_extra_that_a_message_names_can_be_installed():
     with open(ROOT / "pyproject.toml", "rb") as file:
         offered = set(tomllib.load(file)["project"]["optional-dependencies"])
     assert named and named <= offered
+
+
+def test_every_optional_module_comes_with_its_extra():
+    """`need` installs what it names: the package of each module is in the extra of the table."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for module, (package, extra) in OPTIONAL.items():
+        assert package in {re.split(r"[<>=;\[ ]", line)[0] for line in extras[extra]}, module
+    texts = {path: path.read_text() for path in (ROOT / "netdef").rglob("*.py")}
+    needed = {name for text in texts.values() for name in re.findall(r"\bneed\(\s*\"(\w+)", text)}
+    assert needed == set(OPTIONAL)
+    own = [path.name for path, text in texts.items() if "except ImportError" in text]
+    assert own == ["lazy.py"], "one function composes the message of a missing package"

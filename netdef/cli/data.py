@@ -23,7 +23,7 @@ from typing import Any
 
 from ..language.errors import NetdefError
 from . import UsageError, colored
-from ._options import existing, settings
+from ._options import existing, load_plugins, settings
 
 HELP = "make, measure and check data sets: convert, mean, stats, check"
 
@@ -58,9 +58,11 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gray", action="store_true", help="one channel")
     parser.add_argument("--root", metavar="FOLDER", help="put in front of the paths of a list")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a value of the net")
+    parser.add_argument("--plugin", action="append", default=[], metavar="MODULE", help="import this module first")
 
 
 def run(args: argparse.Namespace) -> int:
+    load_plugins(args.plugin)
     existing(args.source, "data set or net")
     return {"convert": _convert, "mean": _mean, "stats": _stats, "check": _check}[args.action](args)
 
@@ -88,15 +90,14 @@ def _convert(args: argparse.Namespace) -> int:
 
 
 def _mean(args: argparse.Namespace) -> int:
-    from ..interop.caffe_proto import messages
+    from ..interop.means import write_mean
 
     moments = _measure(args)[0]
     image = moments.mean_image
     if image is None:
         raise NetdefError(f"{args.source}: images have several sizes, so they have no mean image; give --resize HxW.")
     c, h, w = image.shape
-    blob = messages().BlobProto(num=1, channels=c, height=h, width=w, data=image.ravel().tolist())
-    Path(args.output).write_bytes(blob.SerializeToString())
+    write_mean(Path(args.output), image)
     print(f"{args.output}: the mean of {moments.count:,} images {c}x{h}x{w}")
     print("mean_value: " + " mean_value: ".join(f"{m:.4f}" for m in moments.mean))
     return 0

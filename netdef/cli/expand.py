@@ -19,7 +19,7 @@ from ..language.expansion.expand import expand
 from ..language.parsing.parser import parse
 from ..language.printer import print_message
 from ..language.render import render
-from ..language.source import Source, Span
+from ..language.source import NOWHERE, Source
 from ..language.syntax import Field, Message, Scalar
 from . import UsageError, colored
 from ._options import add_net, net_file, settings
@@ -67,6 +67,5 @@ def solver_of(body: Message, path: str) -> Message:
     fields = blocks[-1].fields
     if any(field.name in NETS for field in fields):
         return blocks[-1]
-    nowhere = Span(Source("<made>", ""), 0, 0)
-    name = Scalar("string", Path(path).with_suffix(".prototxt").name, nowhere)
-    return blocks[-1]._replace(fields=(Field("net", name, nowhere, nowhere), *fields))
+    name = Scalar("string", Path(path).with_suffix(".prototxt").name, NOWHERE)
+    return blocks[-1]._replace(fields=(Field("net", name, NOWHERE, NOWHERE), *fields))

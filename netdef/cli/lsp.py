@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 
-from . import UsageError
+from ..lazy import need
 from ._options import load_plugins
 
 HELP = "the language server for editors"
@@ -23,11 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     load_plugins(args.plugin)
-    try:
-        from ..lsp.server import serve
-    except ImportError:
-        raise UsageError(
-            "netdef lsp needs the package pygls, which is not installed; `pip install 'netdef[lsp]'`"
-        ) from None
+    need("pygls.lsp.server", "netdef lsp")
+    from ..lsp.server import serve
+
     serve().start_io()
     return 0

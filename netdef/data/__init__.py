@@ -3,6 +3,9 @@
 for batch in netdef.data.batches("net.prototxt", phase="TEST"): ...     # {top: float32 array}, without end
 feed = netdef.data.Feed(net, seed=0)                                     # the same, with a position to come back to
 resident = netdef.data.on_device(feed, budget=1 << 30)                   # batches made inside a compiled function
+
+A data source of your own is a subclass of `DataLayer`, whose `open` returns a `Reader`; where it delivers images, of
+`ImageLayer`, whose `records` returns `Records`.
 """
 
 from __future__ import annotations
@@ -15,12 +18,18 @@ from typing import TYPE_CHECKING, Any
 from ..language.errors import NetdefError
 
 if TYPE_CHECKING:
-    from .base import DataLayer, Reader
+    from .base import DataLayer, Fit, Reader
     from .device import on_device
     from .feed import Feed
+    from .layers._image_layer import Corrupt, ImageLayer, Record, Records
 
 # Imported when first used: name -> module.
-_LATER = {"Feed": ".feed", "on_device": ".device", "DataLayer": ".base", "Reader": ".base"}
+_LATER = {
+    **dict.fromkeys(("DataLayer", "Fit", "Reader"), ".base"),
+    **dict.fromkeys(("Corrupt", "ImageLayer", "Record", "Records"), ".layers._image_layer"),
+    "Feed": ".feed",
+    "on_device": ".device",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -51,4 +60,15 @@ def batches(
     return deliver()
 
 
-__all__ = ["DataLayer", "Feed", "Reader", "batches", "on_device"]
+__all__ = [
+    "Corrupt",
+    "DataLayer",
+    "Feed",
+    "Fit",
+    "ImageLayer",
+    "Reader",
+    "Record",
+    "Records",
+    "batches",
+    "on_device",
+]

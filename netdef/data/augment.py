@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..lazy import np
+from ..lazy import need, np
 from ..schema import Block, param
-from .base import need
 
 
 class Augment(Block):
@@ -74,7 +73,7 @@ def _random_part(image: Any, varied: Augment, crop: tuple[int, int], rng: Any) -
     ratio = math.exp(rng.uniform(-math.log(varied.aspect), math.log(varied.aspect)))
     height, width = min(h, math.sqrt(area / ratio)), min(w, math.sqrt(area * ratio))
     top, left = rng.uniform(0, h - height), rng.uniform(0, w - width)
-    pillow = need("PIL.Image", "images", "resizing images")
+    pillow = need("PIL.Image", "resizing images")
     size = (crop[1] or w, crop[0] or h)
     box = (left, top, left + width, top + height)
     return _each(image, lambda part: part.resize(size, pillow.Resampling.BILINEAR, box=box))
@@ -82,7 +81,7 @@ def _random_part(image: Any, varied: Augment, crop: tuple[int, int], rng: Any) -
 
 def _rotated(image: Any, degrees: float) -> Any:
     """Rotated around the centre; corners that come from outside take the image's mean."""
-    pillow = need("PIL.Image", "images", "rotating images")
+    pillow = need("PIL.Image", "rotating images")
     means = [float(v) for v in image.mean((1, 2))]
     fills = {"L": round(means[0]), "RGB": tuple(map(round, means)), "F": means[0]}
 
@@ -94,7 +93,7 @@ def _rotated(image: Any, degrees: float) -> Any:
 
 def _each(image: Any, change: Any) -> Any:
     """Apply a function of pillow images to (c, h, w): to all channels at once where pillow can, else to each."""
-    pillow = need("PIL.Image", "images", "varying images")
+    pillow = need("PIL.Image", "varying images")
     if image.dtype == np.uint8 and image.shape[0] in (1, 3):
         pixels = image[0] if image.shape[0] == 1 else image.transpose(1, 2, 0)
         made = np.asarray(change(pillow.fromarray(np.ascontiguousarray(pixels))))

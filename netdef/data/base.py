@@ -7,7 +7,7 @@ is resumed in the middle of an epoch by one number, and any number of threads ma
 
 from __future__ import annotations
 
-import importlib
+import enum
 import zlib
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -16,22 +16,21 @@ from typing import Any
 from ..files import Locate
 from ..language.errors import NetdefError
 from ..layers.base import Context, Layer, Phase
-from ..lazy import Array, np
+from ..lazy import Array, jnp, np
 from ..shape import Shape, Unavailable
 
 Batch = dict[str, Any]  # top -> float32 array, batch first
+Table = dict[str, Any]  # top -> all records of a layer, as an array with a row for each
 Process = tuple[int, int]  # (index, count): which process of how many
 
 
-def need(module: str, extra: str, what: str) -> Any:
-    """Import an optional module.  NetdefError naming the extra to install if it is not there."""
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        package = {"PIL": "pillow", "cv2": "opencv-python-headless"}.get(module.split(".")[0], module.split(".")[0])
-        raise NetdefError(
-            f"{what} needs the package {package}, which is not installed; `pip install 'netdef[{extra}]'`."
-        ) from None
+class Fit(enum.IntEnum):
+    """How well a path fits what reads it: the best fit opens it."""
+
+    NO = 0
+    ANY = 1  # it may, as any text file may be a list
+    NAME = 2  # by its name, or the names of its files
+    CONTENT = 3  # by the bytes in it
 
 
 def generator(seed: int, stream: str, *numbers: int) -> Any:
@@ -102,6 +101,7 @@ class Reader(ABC):
     """
 
     size: int | None = None
+    steady: bool = False  # whether a record is the same whenever it comes, so that what is computed of it can be kept
 
     def __init__(self, layer: DataLayer, batch_size: int, seed: int, process: Process):
         index, count = process
@@ -128,6 +128,20 @@ class Reader(ABC):
         """What messages call a record of the batch at `position`."""
         number = position + self.rows.start + row
         return f"record {number if self.size is None else number % self.size}"
+
+    def resident(self, budget: int) -> Table | None:
+        """All records, to be kept on a device: {top: array with a row for each}, and what else `take` needs.
+
+        None if they take more than `budget` bytes, or only the host can make batches of them."""
+        return None
+
+    def plan(self, position: int) -> Batch:
+        """What `take` needs for the batch at `position`: small arrays with a row for each record."""
+        return {"record": self.numbers(position).astype(np.int32)}
+
+    def take(self, table: Table, plan: Batch) -> Batch:
+        """The batch of a plan from the records on the device, as `batch` makes it: pure, to be traced by jax."""
+        return {top: table[top][plan["record"]].astype(jnp.float32) for top in self.layer.top}
 
     def next(self) -> Batch:
         """The next batch."""

@@ -6,8 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from ..lazy import np
-from .base import need
+from ..lazy import need, np
 
 MARGIN = 2  # pixels between images
 
@@ -16,7 +15,7 @@ def contact_sheet(images: Any, path: Path, columns: int = 0) -> None:
     """Write images (n, c, h, w) of any range as one PNG; each is stretched from its darkest to its brightest value.
 
     Three channels are taken as B, G, R; of any other number the first is shown."""
-    pillow = need("PIL.Image", "images", "writing a contact sheet")
+    pillow = need("PIL.Image", "writing a contact sheet")
     n, c, h, w = images.shape
     columns = columns or math.ceil(math.sqrt(n * h / w)) or 1
     rows = math.ceil(n / columns)

@@ -9,17 +9,16 @@ Records go to a place beside the target, `faces.lmdb.partial`, which takes its n
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..files import put_in_place, written_aside
 from ..interop.caffe_proto import messages
 from ..language.errors import NetdefError
-from ..lazy import np
-from .base import need
+from ..lazy import need, np
 from .layers._image_layer import Corrupt, Record, Records
 
 COMMIT = 500  # records that are written at a time; as many at most are lost when a conversion is broken off
@@ -47,9 +46,7 @@ class Sink(ABC):
     def finish(self) -> None:
         """All records are there: give the data set its name."""
         self.close()
-        if self.target.is_dir():
-            shutil.rmtree(self.target)
-        os.replace(self.partial, self.target)
+        put_in_place(self.partial, self.target)
 
     def discard(self) -> None:
         """Begin anew."""
@@ -72,7 +69,7 @@ class LmdbSink(Sink):
         super().__init__(target)
         if not resume:
             self.discard()
-        lmdb = need("lmdb", "caffe", "writing LMDB databases")
+        lmdb = need("lmdb", "writing LMDB databases")
         self._full = lmdb.MapFullError
         self._env = lmdb.open(str(self.partial), map_size=1 << 26)
         self.errors = (OSError, lmdb.Error)
@@ -119,8 +116,9 @@ class Hdf5Sink(Sink):
         super().__init__(target)
         if not resume:
             self.discard()
-        h5py = need("h5py", "caffe", "writing HDF5 files")
-        self._file = h5py.File(self.partial, "a")
+        import h5py
+
+        self._file: Any = h5py.File(self.partial, "a")
         self.done = int(self._file.attrs.get("netdef_done", 0))
 
     def put(self, records: Sequence[Numbered]) -> None:
@@ -143,7 +141,8 @@ class Hdf5Sink(Sink):
 
     def finish(self) -> None:
         super().finish()
-        self.target.with_name(self.target.name + ".txt").write_text(f"{self.target.resolve()}\n")
+        listed = self.target.with_name(self.target.name + ".txt")
+        written_aside(listed, lambda aside: aside.write_text(f"{self.target.resolve()}\n"))
 
 
 class NpzSink(Sink):

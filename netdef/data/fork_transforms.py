@@ -13,11 +13,11 @@ from __future__ import annotations
 import enum
 from typing import Any
 
-from ..lazy import np
+from ..layers._resize import PadMode, Resize, ResizeMode
+from ..lazy import need, np
 from ..schema import Block, param
 from ..shape import UNKNOWN, Dim
 from . import images
-from .base import need
 
 
 class Algorithm(enum.Enum):
@@ -27,46 +27,6 @@ class Algorithm(enum.Enum):
     INTER_LINEAR = 1
     INTER_CUBIC = 2
     INTER_AREA = 3
-
-
-class ResizeMode(enum.Enum):
-    """WARP to the size, or keep the aspect: fit the smaller side, or the larger one and pad."""
-
-    WARP = 1
-    FIT_SMALL_SIZE = 2
-    FIT_LARGE_SIZE_AND_PAD = 3
-
-
-class PadMode(enum.Enum):
-    """What is put around an image."""
-
-    CONSTANT = 1
-    MIRRORED = 2
-    REPEAT_NEAREST = 3
-
-
-class InterpMode(enum.Enum):
-    """Interpolation of SSD."""
-
-    LINEAR = 1
-    AREA = 2
-    NEAREST = 3
-    CUBIC = 4
-    LANCZOS4 = 5
-
-
-class Resize(Block):
-    """`resize_param { }`: to a fixed size."""
-
-    prob: float = param("Probability in phase TRAIN; TEST always resizes.", default=1.0, at_least=0, at_most=1)
-    resize_mode: ResizeMode = param("What becomes of the aspect.", default=ResizeMode.WARP)
-    height: int = param("New height.", default=0, at_least=0)
-    width: int = param("New width.", default=0, at_least=0)
-    height_scale: int = param("For boxes in FIT_SMALL_SIZE.", default=0, at_least=0, inert=True)
-    width_scale: int = param("For boxes in FIT_SMALL_SIZE.", default=0, at_least=0, inert=True)
-    pad_mode: PadMode = param("What is put around.", default=PadMode.CONSTANT)
-    pad_value: tuple[float, ...] = param("Value put around: one, or one for each channel.", default=())
-    interp_mode: tuple[InterpMode, ...] = param("One of these is drawn for each image.", default=())
 
 
 class SaltPepper(Block):
@@ -397,7 +357,7 @@ def _equalised(x: Any) -> Any:
 
 def _equalised_locally(x: Any) -> Any:
     """Contrast-limited adaptive equalisation of the brightness, limit 4 and 8x8 tiles, by OpenCV as in the fork."""
-    cv2 = need("cv2", "opencv", "`clahe`")
+    cv2 = need("cv2", "`clahe`")
     equalise = cv2.createCLAHE(clipLimit=4.0).apply
     if x.shape[2] != 3:
         return equalise(np.ascontiguousarray(x[:, :, 0]))[:, :, None]
@@ -408,7 +368,7 @@ def _equalised_locally(x: Any) -> Any:
 
 def _lab(x: Any) -> Any:
     """CIE Lab as float32 (h, w, 3), of values that OpenCV takes for sRGB."""
-    cv2 = need("cv2", "opencv", "`convert_to_lab`")
+    cv2 = need("cv2", "`convert_to_lab`")
     return cv2.cvtColor(np.ascontiguousarray(x).astype(np.float32) / 255, cv2.COLOR_BGR2Lab)
 
 

@@ -9,8 +9,7 @@ import io
 import warnings
 from typing import Any
 
-from ..lazy import np
-from .base import need
+from ..lazy import need, np
 
 _COEFFICIENT_BITS = 11  # OpenCV's fixed-point weights of bilinear interpolation
 
@@ -25,7 +24,7 @@ def decode(data: Any, color: bool | None, scaled_to: tuple[int, int] | None = No
     `scaled_to`: at least this (height, width) is enough; a JPEG may then be decoded at a fraction of its size.
     Undecodable if it is not an image.  Source: OpenCV's imdecode with IMREAD_COLOR, IMREAD_GRAYSCALE, IMREAD_UNCHANGED.
     """
-    pillow = need("PIL.Image", "images", "decoding images")
+    pillow = need("PIL.Image", "decoding images")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks about metadata that does not matter here
@@ -40,7 +39,7 @@ def decode(data: Any, color: bool | None, scaled_to: tuple[int, int] | None = No
 
 def size_of(data: Any) -> tuple[int, int, int]:
     """(height, width, channels as stored) of an encoded image from its header.  Undecodable if it is not an image."""
-    pillow = need("PIL.Image", "images", "decoding images")
+    pillow = need("PIL.Image", "decoding images")
     try:
         image = pillow.open(io.BytesIO(data))
     except (OSError, ValueError, SyntaxError, EOFError) as error:
@@ -133,7 +132,7 @@ def interpolate(image: Any, height: int, width: int, how: str) -> Any:
         rows = np.minimum((np.arange(height) * (image.shape[0] / height)).astype(np.int64), image.shape[0] - 1)
         columns = np.minimum((np.arange(width) * (image.shape[1] / width)).astype(np.int64), image.shape[1] - 1)
         return image[rows[:, None], columns]
-    pillow = need("PIL.Image", "images", "resizing images")
+    pillow = need("PIL.Image", "resizing images")
     method = getattr(pillow.Resampling, {"AREA": "BOX", "CUBIC": "BICUBIC", "LANCZOS4": "LANCZOS"}[how])
     pixels = np.ascontiguousarray(image[:, :, 0] if image.shape[2] == 1 else image)
     made = np.asarray(pillow.fromarray(pixels).resize((width, height), method))
@@ -142,7 +141,7 @@ def interpolate(image: Any, height: int, width: int, how: str) -> Any:
 
 def through_jpeg(image: Any, quality: int) -> Any:
     """What JPEG compression leaves of (h, w, c) uint8."""
-    pillow = need("PIL.Image", "images", "compressing images")
+    pillow = need("PIL.Image", "compressing images")
     pixels = image[:, :, 0] if image.shape[2] == 1 else image[:, :, ::-1]
     packed = io.BytesIO()
     pillow.fromarray(np.ascontiguousarray(pixels)).save(packed, "JPEG", quality=min(95, max(1, quality)))

@@ -19,8 +19,9 @@ from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
 from ..language.errors import NetdefError
-from ..lazy import np
-from .base import need
+from ..lazy import need, np
+
+LMDB_FILE, LEVELDB_FILE = "data.mdb", "CURRENT"  # what a folder of each kind holds
 
 
 class Database(ABC):
@@ -98,8 +99,8 @@ class _Environment:
     opened: ClassVar[WeakValueDictionary[Any, _Environment]] = WeakValueDictionary()
 
     def __init__(self, path: Path):
-        lmdb = need("lmdb", "caffe", "reading LMDB databases")
-        file = path / "data.mdb" if path.is_dir() else path
+        lmdb = need("lmdb", "reading LMDB databases")
+        file = path / LMDB_FILE if path.is_dir() else path
         try:
             self.env = lmdb.open(
                 str(path), readonly=True, lock=False, meminit=False, subdir=path.is_dir(), max_readers=1024
@@ -158,7 +159,7 @@ class LevelDb(Database):
 
     def __init__(self, path: Path):
         super().__init__(path)
-        plyvel = need("plyvel", "caffe", "reading LevelDB databases")
+        plyvel = need("plyvel", "reading LevelDB databases")
         self._aside: Any = None
         try:
             self._db = plyvel.DB(str(_writable(self, path)), create_if_missing=False)
@@ -201,8 +202,8 @@ def _writable(owner: LevelDb, path: Path) -> Path:
 
 def open_database(path: Path) -> Database:
     """The database in a folder, of whichever kind it is.  NetdefError if it is none."""
-    if path.is_file() or (path / "data.mdb").exists():
+    if path.is_file() or (path / LMDB_FILE).exists():
         return Lmdb(path)
-    if (path / "CURRENT").exists():
+    if (path / LEVELDB_FILE).exists():
         return LevelDb(path)
     raise NetdefError(f"{path} is no database: it holds neither data.mdb (LMDB) nor CURRENT (LevelDB).")

@@ -13,8 +13,6 @@ from ..language.errors import NetdefError
 from ..lazy import np
 from ..shape import UNKNOWN
 
-_BY_CLASS = ("SoftmaxWithLoss", "MultinomialLogisticLoss", "HingeLoss", "InfogainLoss", "FocalLoss")
-
 
 class Limit(NamedTuple):
     """What a layer makes of the labels in one blob."""
@@ -28,26 +26,25 @@ def limits(net: Net) -> dict[str, Limit]:
     """The strictest limit on each blob that a loss over classes takes as its labels."""
     found: dict[str, Limit] = {}
     for node in net.layers:
-        if node.type not in _BY_CLASS or len(node.bottoms) < 2:
-            continue
         classes = _classes(net, node)
-        label = node.bottoms[1]
-        if classes is None or label.version or label.name in found and found[label.name].classes <= classes:
+        if classes is None:
             continue
-        rule = getattr(node.layer, "loss_param", None)
-        found[label.name] = Limit(node.name, classes, getattr(rule, "ignore_label", None))
+        label = node.bottoms[1]
+        if label.version or (label.name in found and found[label.name].classes <= classes):
+            continue
+        found[label.name] = Limit(node.name, classes, node.layer.ignored_label)
     return found
 
 
 def _classes(net: Net, node: Node) -> int | None:
-    shape = net.shapes.get(node.bottoms[0])
-    axis = getattr(getattr(node.layer, "softmax_param", node.layer), "axis", 1)
-    if shape is None or not -len(shape) <= axis < len(shape) or shape[axis] is UNKNOWN:
+    """Number of classes of the labels that a layer takes as its second bottom, if it is known."""
+    if len(node.bottoms) < 2:
         return None
-    label = net.shapes.get(node.bottoms[1])
-    if label is not None and len(label) == len(shape) and label == shape:
-        return None  # rows of probabilities
-    return shape[axis]
+    scores, labels = (net.shapes.get(value) for value in node.bottoms[:2])
+    if scores is None or (labels is not None and len(labels) == len(scores) and labels == scores):
+        return None  # not known, or rows of probabilities
+    classes = node.layer.label_classes(scores)
+    return None if classes is UNKNOWN else classes
 
 
 def check(layer: str, labels: Any, limit: Limit, name_of: Any) -> None:

@@ -6,6 +6,7 @@ by everything that its numbers depend on; a cache that cannot be written is done
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -13,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..files import written_aside
+from ..language.errors import NetdefError
 from ..lazy import np
 
 CHUNK = 256  # records that are decoded at a time
@@ -71,13 +74,8 @@ def standard(images: Iterator[Any], key: str) -> tuple[Any, Any]:
     for image in images:
         moments.add(image)
     keep = {"of": key, "mean": moments.mean.tolist(), "deviation": moments.deviation.tolist()}
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        aside = file.with_suffix(f".{os.getpid()}")
-        aside.write_text(json.dumps(keep))
-        aside.replace(file)
-    except OSError:
-        pass
+    with contextlib.suppress(NetdefError):  # a cache that cannot be written is done without
+        written_aside(file, lambda aside: aside.write_text(json.dumps(keep)))
     return moments.mean, moments.deviation
 
 

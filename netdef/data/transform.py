@@ -8,12 +8,9 @@ that a record's fate does not depend on who transforms it.
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 from ..files import Locate
-from ..interop.caffe_proto import messages
-from ..language.errors import NetdefError
 from ..layers.base import Phase
 from ..lazy import np
 from ..schema import param
@@ -257,7 +254,9 @@ class Transformer:
         path = locate(self.param.mean_file)
         if not path.exists():
             raise self.layer.fault(f"the mean file {path} does not exist; `netdef data mean` makes one.")
-        return read_mean(path.read_bytes(), str(path))
+        from ..interop.means import mean_image  # numpy would come with it
+
+        return mean_image(path)
 
 
 def _window(place: Places, shape: Shape) -> Any:
@@ -271,21 +270,6 @@ def _span(start: int, length: int, backward: bool) -> slice:
     if not backward:
         return slice(start, start + length)
     return slice(start + length - 1, start - 1 if start else None, -1)
-
-
-def read_mean(data: bytes, name: str) -> Any:
-    """The mean image in a binaryproto file as (c, h, w) float32.  NetdefError if it is none."""
-    from google.protobuf.message import DecodeError
-
-    try:
-        blob = messages().BlobProto.FromString(data)
-    except DecodeError:
-        raise NetdefError(f"{name} is not a binaryproto file of a mean image.") from None
-    shape = tuple(blob.shape.dim) or (blob.num, blob.channels, blob.height, blob.width)
-    values = np.asarray(blob.data if len(blob.data) else blob.double_data, np.float32)
-    if len(shape) < 3 or min(shape[-3:]) < 1 or values.size != math.prod(shape[-3:]):
-        raise NetdefError(f"{name} holds {values.size} values of shape {_show(shape)}; a mean image is 1xCxHxW.")
-    return values.reshape(shape[-3:])
 
 
 def _show(shape: Any) -> str:

@@ -1,7 +1,8 @@
-"""How parameters are filled before training: a class per type.  Files find themselves; there is no list to edit."""
+"""How parameters are filled before training: a file per filler.  Files find themselves; there is no list to edit."""
 
 from __future__ import annotations
 
-from .base import Constant, Filler
+from .base import Filler
+from .constant import Constant
 
 __all__ = ["Constant", "Filler"]

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..compiler import Settings, build_net, net_of_text, read_file
-from ..fillers.base import Filler
+from ..fillers import Filler
 from ..graph import Net, Node, Value
 from ..language.diagnostics import CompileError
 from ..language.errors import NetdefError
 from ..language.printer import print_message
-from ..language.source import Source, Span
+from ..language.source import NOWHERE, Source
 from ..language.syntax import Field, Message, Scalar
 from ..layers.base import Layer, ParamSpec, Phase
 from ..layers.batch_norm import BatchNormalisation
@@ -25,7 +25,6 @@ from ..passes.encode import encode_layer
 from ..passes.select import State
 from ..shape import Shape, known, show
 
-NOWHERE = Span(Source("<made>", ""), 0, 0)
 TRAINING = ("phase", "loss_weight", "propagate_down", "include", "exclude")  # fields that matter in training alone
 
 

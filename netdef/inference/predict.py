@@ -30,9 +30,6 @@ from ..shape import show
 from .preprocessing import NAME, Preprocessing, beside, preprocessing_of
 from .preprocessing import load as load_preprocessing
 
-LOSSES = ("SoftmaxWithLoss", "Accuracy", "FocalLoss")  # take scores before a softmax, and labels
-
-
 CHUNK = 256  # images that are decoded at a time
 
 
@@ -194,7 +191,7 @@ class Predictor:
 
 def _scores_of(net: Net, wanted: str | None) -> tuple[str, str | None, bool]:
     """(blob of the scores, blob of the labels, whether a softmax is still to be taken)."""
-    judge = next((n for n in net.layers if n.type in LOSSES and len(n.bottoms) > 1), None)
+    judge = next((n for n in net.layers if n.layer.judges_scores and len(n.bottoms) > 1), None)
     label = judge.bottoms[1].name if judge else None
     softmax = next((n for n in reversed(net.layers) if n.type == "Softmax"), None)
     if wanted:

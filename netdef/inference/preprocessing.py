@@ -20,8 +20,6 @@ import numpy as np
 from ..data import images
 from ..data.base import generator
 from ..data.layers._image_layer import ImageLayer
-from ..data.layers.folder import ImageFolder
-from ..data.layers.image_list import ImageFiles
 from ..data.transform import AUTO, Transformer
 from ..files import locator, written_aside
 from ..graph import Net
@@ -29,7 +27,7 @@ from ..language.diagnostics import Report
 from ..language.errors import NetdefError
 from ..language.parsing.parser import parse
 from ..language.printer import print_message
-from ..language.source import Source, Span
+from ..language.source import NOWHERE, Source
 from ..language.syntax import Message
 from ..layers.base import Phase
 from ..passes.decode import decode_program
@@ -73,7 +71,7 @@ class Preprocessing:
 
     def _size(self, height: int, width: int) -> tuple[int, int]:
         """To which (height, width) an image is brought before it is transformed."""
-        if isinstance(self.layer, ImageFiles):
+        if self.layer.of_files:
             wanted = self.layer.size_of(height, width)
             if wanted != (height, width) or any(self.layer.transform_param.crop):
                 return wanted
@@ -112,14 +110,14 @@ def preprocessing_of(*nets: Net) -> Preprocessing | None:
                 _record(layer, locate),
                 layer.standard(locate) if file == AUTO else None,
                 Transformer(layer, layer.transform_param, locate, Phase.TEST).mean if file not in ("", AUTO) else None,
-                tuple(layer.class_names(locate)) if isinstance(layer, ImageFolder) else (),
+                tuple(layer.class_names(locate)),
             )
     return None
 
 
 def _record(layer: ImageLayer, locate: Any) -> tuple[int, int] | None:
     """(height, width) of the records of a database, which are alike as a rule; None for image files."""
-    if isinstance(layer, ImageFiles):
+    if layer.of_files:
         return None
     records = layer.records(locate, first_only=True)
     try:
@@ -187,7 +185,7 @@ def _text(layer: ImageLayer) -> str:
     """The layer as prototxt, without what concerns training or a place on this machine."""
     defaults = {n: layer.params()[n].default for n in ("include", "exclude", "augment_param", "sample_param")}
     made = encode_layer(layer.replace(**defaults, top=layer.top[:1], source=""))
-    return print_message(Message((made,), Span(Source("<made>", ""), 0, 0)))
+    return print_message(Message((made,), NOWHERE))
 
 
 def _layer(text: str) -> ImageLayer:

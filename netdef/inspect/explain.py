@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from ..fillers.base import FILLERS, Filler
+from ..fillers import Filler
+from ..fillers.base import FILLERS
 from ..language import codes
 from ..language.diagnostics import Code
 from ..language.spelling import nearest

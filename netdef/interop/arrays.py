@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..language.errors import NetdefError
+from ..lazy import need
 from .entries import Damaged, Entry, Stored, aligned_empty, bytes_of, checked_shape, foreign, grouped, whole
 
 MOST_DEFLATED = 1032  # times the size that it takes in a file: the most that deflate can save
@@ -104,20 +105,9 @@ def keyed(entries: Iterable[Entry]) -> Iterable[tuple[str, Stored]]:
     return ((f"{entry.name}/{i}", whole(entry, i)) for entry in entries for i in range(len(entry.arrays)))
 
 
-def _safetensors(path: Path) -> Any:
-    try:
-        import safetensors
-        import safetensors.numpy
-
-        return safetensors
-    except ImportError:
-        asked = path.with_name(path.name.removeprefix(".").removesuffix(".writing"))  # a file is written aside first
-        raise NetdefError(f"{asked}: this needs the safetensors package; `pip install 'netdef[safetensors]'`") from None
-
-
 def read_safetensors(path: Path) -> list[Entry]:
     """The layers of a `.safetensors`.  NetdefError if it is not one, or holds anything but numbers with a point."""
-    library = _safetensors(path)
+    library = need("safetensors", "reading .safetensors files")
     try:
         with library.safe_open(path, framework="numpy") as file:
             found = []
@@ -138,7 +128,7 @@ def _tensor(path: Path, key: str) -> np.ndarray:
     import ml_dtypes  # noqa: F401  from it numpy knows bfloat16
 
     try:
-        with _safetensors(path).safe_open(path, framework="numpy") as file:
+        with need("safetensors", "reading .safetensors files").safe_open(path, framework="numpy") as file:
             return np.asarray(file.get_tensor(key), np.float32)
     except Exception as error:
         raise foreign(path, "a .safetensors of weights", error) from error
@@ -149,7 +139,7 @@ def write_safetensors(
 ) -> None:
     """Write layers as a `.safetensors`; `dtype` may be bfloat16 (ml_dtypes)."""
     arrays = {key: np.ascontiguousarray(stored.read(), dtype) for key, stored in keyed(entries)}
-    _safetensors(path).numpy.save_file(arrays, path, metadata=about)
+    need("safetensors.numpy", "writing .safetensors files").save_file(arrays, path, metadata=about)
 
 
 def read_orbax(path: Path) -> list[Entry]:

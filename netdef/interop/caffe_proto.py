@@ -12,7 +12,7 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
-from ..language.errors import NetdefError
+from ..lazy import need
 
 # message: {field: (number, type)}; a type in [] is repeated, in {} repeated and packed; the name of a message is one.
 _FIELDS: dict[str, dict[str, tuple[int, Any]]] = {
@@ -79,12 +79,9 @@ _FIELDS: dict[str, dict[str, tuple[int, Any]]] = {
 @cache
 def messages() -> SimpleNamespace:
     """The message classes by name: `messages().Datum()`.  NetdefError if the protobuf package is missing."""
-    try:
-        from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-    except ImportError:
-        raise NetdefError(
-            "Caffe's binary files need the protobuf package, which is not installed; `pip install 'netdef[caffe]'`."
-        ) from None
+    need("google.protobuf", "reading or writing Caffe's binary files")
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
     file = descriptor_pb2.FileDescriptorProto(name="netdef/caffe.proto", package="netdef.caffe", syntax="proto2")
     for name, fields in _FIELDS.items():
         message = file.message_type.add(name=name)

@@ -115,23 +115,3 @@ def write_solver_state(path: Path, head: Any, history: Iterable[Any]) -> None:
         file.write(head.SerializeToString())
         for array in history:
             file.writelines(blobs.written(array, 3))
-
-
-def read_mean(path: Path) -> Any:
-    """The array of a `.binaryproto`, as it is shaped there.  NetdefError if it is not one."""
-    try:
-        with open(path, "rb") as file, _mapped(file) as data:
-            stored = blobs.located(path, data, 0, len(data))
-        return stored.read()
-    except Exception as error:
-        raise foreign(path, "a .binaryproto (a BlobProto)", error) from error
-
-
-def write_mean(path: Path, array: Any) -> None:
-    """Write one array as a `.binaryproto`, with the four numbers that every version of Caffe reads."""
-    if array.ndim > 4:
-        raise NetdefError(f"{path}: a .binaryproto has at most 4 axes, and this array has {array.ndim}")
-    dims = (1,) * (4 - array.ndim) + array.shape
-    blob = messages().BlobProto(**dict(zip(blobs.LEGACY, dims, strict=True)))
-    blob.data.extend(array.reshape(-1).tolist())
-    path.write_bytes(blob.SerializeToString())

@@ -16,7 +16,7 @@ from ..compiler import net_of_text
 from ..graph import Net, Node
 from ..language.errors import NetdefError
 from ..language.printer import print_message
-from ..language.source import Source, Span
+from ..language.source import NOWHERE
 from ..language.syntax import Field, Message, Scalar
 from ..layers.base import Layer
 from ..layers.batch_norm import SCALED, BatchNormalisation, Rule
@@ -27,7 +27,6 @@ from ..passes.encode import encode_layer
 from ..shape import axis_of
 from .entries import used
 
-NOWHERE = Span(Source("<made>", ""), 0, 0)
 Weights = Mapping[str, Sequence[Any]]  # {layer: [arrays]}, in Caffe's order and shapes
 
 

@@ -1,4 +1,4 @@
-"""Mean images: Caffe's `.binaryproto` and numpy's `.npy`."""
+"""Mean images: Caffe's `.binaryproto`, a BlobProto, and numpy's `.npy`."""
 
 from __future__ import annotations
 
@@ -7,26 +7,60 @@ from pathlib import Path
 import numpy as np
 
 from ..files import written_aside
-from ..shape import show
-from .caffemodel import read_mean, write_mean
+from ..language.errors import NetdefError
+from ..shape import count, show
+from .blobs import LEGACY, located
+from .caffe_proto import messages
 from .entries import existing_file, foreign
 
 
+def read_mean(path: Path) -> np.ndarray:
+    """The float32 array of a `.binaryproto`, as it is shaped there.  NetdefError if it is not one."""
+    try:
+        data = path.read_bytes()
+        return located(path, data, 0, len(data)).read()
+    except NetdefError:  # the package that reads it is missing
+        raise
+    except Exception as error:  # protobuf has its own; whatever is wrong, it is the file
+        raise foreign(path, "a .binaryproto (a BlobProto)", error) from error
+
+
+def mean_image(path: Path) -> np.ndarray:
+    """The mean image of a `.binaryproto`, (c, h, w).  NetdefError if it is not a single image."""
+    array = read_mean(path)
+    if array.ndim < 3 or array.size == 0 or count(array.shape[:-3]) != 1:
+        raise NetdefError(f"{path}: the array is {show(array.shape)}, and a mean image is 1xCxHxW")
+    return array.reshape(array.shape[-3:])
+
+
+def write_mean(path: Path, array: np.ndarray) -> None:
+    """Write an array as a `.binaryproto`, with the four numbers that every version of Caffe reads."""
+    if array.ndim > 4:
+        raise NetdefError(f"{path}: a .binaryproto has at most 4 axes, and this array has {array.ndim}")
+    dims = (1,) * (4 - array.ndim) + array.shape
+    blob = messages().BlobProto(**dict(zip(LEGACY, dims, strict=True)))
+    blob.data.extend(array.reshape(-1).tolist())
+    written_aside(path, lambda aside: aside.write_bytes(blob.SerializeToString()))
+
+
 def convert_mean(source: Path, to: Path) -> str:
-    """Write the array of one file in the form of the other; gives its shape in words."""
+    """Write the array of one file in the format of the other; returns its shape in words."""
     existing_file(source, "mean file")
-    if source.suffix == ".binaryproto":
-        array = read_mean(source)
+    array = read_mean(source) if source.suffix == ".binaryproto" else _read_npy(source)
+    if to.suffix == ".binaryproto":
+        write_mean(to, array)
     else:
-        try:
-            array = np.asarray(np.load(source, allow_pickle=False, mmap_mode="r"), np.float32)
-        except Exception as error:
-            raise foreign(source, "a .npy of numbers", error) from error
-    write = write_mean if to.suffix == ".binaryproto" else lambda path, a: _save(path, a)
-    written_aside(to, lambda path: write(path, array))
+        written_aside(to, lambda aside: _write_npy(aside, array))
     return show(array.shape)
 
 
-def _save(path: Path, array: np.ndarray) -> None:
+def _read_npy(path: Path) -> np.ndarray:
+    try:
+        return np.asarray(np.load(path, allow_pickle=False, mmap_mode="r"), np.float32)
+    except Exception as error:
+        raise foreign(path, "a .npy of numbers", error) from error
+
+
+def _write_npy(path: Path, array: np.ndarray) -> None:
     with open(path, "wb") as file:  # numpy.save would add an ending to a name
         np.save(file, array, allow_pickle=False)

@@ -17,6 +17,7 @@ from ..files import written_aside
 from ..forward import forward
 from ..graph import Net
 from ..language.errors import NetdefError
+from ..lazy import need
 from .entries import used
 
 
@@ -25,10 +26,7 @@ def export_onnx(model: Any, path: str | Path, any_batch: bool = True) -> None:
 
     With `any_batch` the first axis of all inputs is open.  NetdefError if jax2onnx is not there, or cannot convert an
     operation of the net."""
-    try:
-        from jax2onnx import to_onnx  # type: ignore[import-not-found]
-    except ImportError:
-        raise NetdefError(f"{path}: this needs the jax2onnx package; `pip install 'netdef[onnx]'`") from None
+    to_onnx = need("jax2onnx", f"{path}: writing ONNX").to_onnx
     net: Net = model.net
     used(net, "exported")
     weights = {owner: model.weights[owner.layer][str(owner.index)][...] for owner, _ in net.owned}

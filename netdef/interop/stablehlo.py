@@ -16,6 +16,7 @@ from ..files import written_aside
 from ..forward import forward
 from ..graph import Net
 from ..language.errors import NetdefError
+from ..lazy import need
 from .entries import used
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -28,10 +29,7 @@ def export_stablehlo(model: Any, path: str | Path, any_batch: bool = True) -> No
     net needs it fixed, and if flatbuffers is not there."""
     net: Net = model.net
     used(net, "exported")
-    try:
-        import flatbuffers  # noqa: F401 - what jax writes its file with
-    except ImportError:
-        raise NetdefError(f"{path}: this needs the flatbuffers package; `pip install 'netdef[stablehlo]'`") from None
+    need("flatbuffers", f"{path}: writing StableHLO")  # what jax writes its file with
     weights = {owner: model.weights[owner.layer][str(owner.index)][...] for owner, _ in net.owned}
 
     def run(inputs: dict[str, jax.Array]) -> dict[str, jax.Array]:

@@ -101,3 +101,6 @@ class Span(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.source.name}:{self.line}:{self.column}"
+
+
+NOWHERE = Span(Source("<made>", ""), 0, 0)  # of a tree that a program made

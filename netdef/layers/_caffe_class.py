@@ -10,7 +10,7 @@ import math
 import types
 from typing import Any
 
-from ..fillers.base import Filler
+from ..fillers import Filler
 from ..language.errors import NetdefError
 from ..lazy import Array, jax, jnp, np
 from ..shape import Shape, ShapeError, show

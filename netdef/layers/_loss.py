@@ -77,6 +77,10 @@ class Loss(Layer):
         axis = getattr(getattr(self, "softmax_param", self), "axis", None)
         return cls and (cls() if axis is None else cls(axis=axis))  # pyright: ignore[reportCallIssue]
 
+    @property
+    def ignored_label(self) -> int | None:
+        return getattr(self, "loss_param", LossParam()).ignore_label
+
     def tops(self, *values: Array | Shape) -> list:
         """The first of `values` that the layer has tops for; a loss without a top still makes one."""
         return list(values[: max(1, len(self.top))])

@@ -5,7 +5,7 @@ Tops have the shape of bottoms, and every layer may work in place.  Plain arithm
 
 from __future__ import annotations
 
-from ..fillers.base import Constant, Filler
+from ..fillers import Constant, Filler
 from ..lazy import Array, jax, jnp
 from ..schema import param
 from ..shape import Shape, ShapeError, show

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..fillers.base import Constant, Filler, Xavier
+from ..fillers import Constant, Filler
+from ..fillers.xavier import Xavier
 from ..lazy import Array, jax, jnp
 from ..schema import param
 from ..shape import Dim, Shape, ShapeError, count, show

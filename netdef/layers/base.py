@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Protocol
 from ..lazy import Array
 from ..registry import Registry
 from ..schema import Block, param
-from ..shape import Shape
+from ..shape import Dim, Shape
 
 Arity = int | tuple[int, int | None]  # exactly n, or (at least, at most or None)
 
@@ -114,6 +114,7 @@ class Layer(Block):
     is_loss: ClassVar[bool] = False  # its first top has loss weight 1 unless said otherwise
     is_metric: ClassVar[bool] = False  # its tops are to be looked at; no gradient comes from them
     prediction: ClassVar[str | None] = None  # of a loss that takes scores: the layer type that makes them probabilities
+    judges_scores: ClassVar[bool] = False  # compares scores, before a softmax, with the labels in its second bottom
     is_input: ClassVar[bool] = False  # its tops are fed from outside: Input and the data layers
     is_data: ClassVar[bool] = False  # reads files; has `top_shapes(locate)` in place of `infer`
     runs: ClassVar[bool] = True  # False: can be read and checked, and compiling it is an error
@@ -169,6 +170,15 @@ class Layer(Block):
         """What stands in the layer's place once the net is trained: itself as it is; another layer, which takes the
         first bottom alone; or None, where that bottom goes on as it is (dropout)."""
         return self
+
+    def label_classes(self, scores: Shape) -> Dim | None:
+        """Number of classes that the whole numbers in the second bottom name, from 0 on; None if they name none."""
+        return None
+
+    @property
+    def ignored_label(self) -> int | None:
+        """The label whose positions take no part; None if there is none."""
+        return None
 
     def slope_from(self, top: Array) -> Array:
         """dy/dx as Caffe computes it from what stands in the top (layers with `reads_back`)."""

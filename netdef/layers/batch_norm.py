@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, ClassVar
 
-from ..fillers.base import Constant, Filler
+from ..fillers import Constant, Filler
 from ..language.errors import NetdefError
 from ..lazy import Array, jax, jnp
 from ..schema import param

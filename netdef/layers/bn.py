@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from ..fillers.base import Constant, Filler
+from ..fillers import Constant, Filler
 from ..lazy import Array, jax
 from ..schema import param
 from ..shape import Shape, ShapeError

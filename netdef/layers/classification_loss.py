@@ -7,7 +7,7 @@ import math
 
 from ..lazy import Array, jax, jnp, lax
 from ..schema import param
-from ..shape import Shape, ShapeError, Unavailable, axis_of, count, show
+from ..shape import Dim, Shape, ShapeError, Unavailable, axis_of, count, show
 from ._loss import Loss, LossParam, Normalization, check_labels, check_one_label, check_same_count, floored, look_up
 from .base import Context, Example
 from .softmax import SMALLEST_LOG, SoftmaxAxis
@@ -74,6 +74,9 @@ class MultinomialLogisticLoss(Loss, type="MultinomialLogisticLoss"):
         check_one_label(p, label)
         return ()
 
+    def label_classes(self, scores: Shape) -> Dim:
+        return count(scores[1:])
+
     def apply(self, w: tuple[Array, ...], p: Array, label: Array, *, ctx: Context) -> Array:
         p = p.reshape(p.shape[0], -1)
         seen = look_up(p, label, 1, None)
@@ -111,6 +114,9 @@ class HingeLoss(Loss, type="HingeLoss", block="hinge_loss_param"):
         check_one_label(x, label)
         return ()
 
+    def label_classes(self, scores: Shape) -> Dim:
+        return count(scores[1:])
+
     def apply(self, w: tuple[Array, ...], x: Array, label: Array, *, ctx: Context) -> Array:
         x = x.reshape(x.shape[0], -1)
         seen = look_up(x, label, 1, None)
@@ -130,6 +136,7 @@ class InfogainLoss(Loss, type="InfogainLoss", block="infogain_loss_param"):
     """
 
     prediction = "Softmax"
+    judges_scores = True
     n_bottoms = (2, 3)
     n_tops = (0, 2)
 
@@ -167,6 +174,9 @@ class InfogainLoss(Loss, type="InfogainLoss", block="infogain_loss_param"):
             )
         return self.tops((), x)
 
+    def label_classes(self, scores: Shape) -> Dim:
+        return scores[self.axis]
+
     def apply(self, w: tuple[Array, ...], x: Array, label: Array, h: Array, *, ctx: Context) -> list[Array]:
         axis, classes = self.axis % x.ndim, x.shape[self.axis]
         seen = look_up(x, label, axis, self.loss_param.ignore_label)
@@ -198,6 +208,7 @@ class FocalLoss(Loss, type="FocalLoss", block="focal_loss_param"):
     """
 
     prediction = "Softmax"
+    judges_scores = True
     n_tops = (0, 2)
 
     type_: FocalType = param("The factor: alpha - p, or for ONEADDP alpha + p.", default=FocalType.ORIGIN)
@@ -220,6 +231,9 @@ class FocalLoss(Loss, type="FocalLoss", block="focal_loss_param"):
     def infer(self, x: Shape, label: Shape) -> list[Shape]:
         check_labels(x, label, axis_of(x, self.softmax_param.axis))
         return self.tops((), x)
+
+    def label_classes(self, scores: Shape) -> Dim:
+        return scores[self.softmax_param.axis]
 
     def apply(self, w: tuple[Array, ...], x: Array, label: Array, *, ctx: Context) -> list[Array]:
         axis = self.softmax_param.axis % x.ndim

@@ -6,7 +6,7 @@ import itertools
 import math
 from typing import Any
 
-from ..fillers.base import Constant, Filler
+from ..fillers import Constant, Filler
 from ..lazy import Array, jnp
 from ..schema import param
 from ..shape import Shape, ShapeError, axis_of, count, show

@@ -14,6 +14,7 @@ from ..lazy import Array, jnp, np
 from ..schema import Block, param
 from ..shape import UNKNOWN, Dim, Shape, ShapeError, show
 from ._loss import Loss, LossParam
+from ._resize import Resize
 from .base import Context, Example, Layer
 
 
@@ -135,46 +136,6 @@ class NonMaximumSuppression(Block):
     eta: float = param("What the threshold is multiplied by at each step.", default=1.0, above=0)
 
 
-class ResizeMode(enum.Enum):
-    """What becomes of the aspect of an image."""
-
-    WARP = 1
-    FIT_SMALL_SIZE = 2
-    FIT_LARGE_SIZE_AND_PAD = 3
-
-
-class PadMode(enum.Enum):
-    """What is put around an image."""
-
-    CONSTANT = 1
-    MIRRORED = 2
-    REPEAT_NEAREST = 3
-
-
-class InterpMode(enum.Enum):
-    """How an image is interpolated."""
-
-    LINEAR = 1
-    AREA = 2
-    NEAREST = 3
-    CUBIC = 4
-    LANCZOS4 = 5
-
-
-class ResizeBack(Block):
-    """`resize_param { }`: how the images were resized, so that boxes can be told in their pixels."""
-
-    prob: float = param("Probability.", default=1.0, at_least=0, at_most=1)
-    resize_mode: ResizeMode = param("What became of the aspect.", default=ResizeMode.WARP)
-    height: int = param("Height after it.", default=0, at_least=0)
-    width: int = param("Width after it.", default=0, at_least=0)
-    height_scale: int = param("Height of FIT_SMALL_SIZE.", default=0, at_least=0)
-    width_scale: int = param("Width of FIT_SMALL_SIZE.", default=0, at_least=0)
-    pad_mode: PadMode = param("What was put around.", default=PadMode.CONSTANT)
-    pad_value: tuple[float, ...] = param("Value put around.", default=())
-    interp_mode: tuple[InterpMode, ...] = param("Interpolation.", default=())
-
-
 class SaveOutput(Block):
     """`save_output_param { }`: files that detections are written to."""
 
@@ -184,7 +145,7 @@ class SaveOutput(Block):
     label_map_file: str = param("File that names the labels.", default="")
     name_size_file: str = param("File with the name and size of each image.", default="")
     num_test_image: int | None = param("How many images there are.", default=None, at_least=0)
-    resize_param: ResizeBack = param("How the images were resized.", default=ResizeBack())
+    resize_param: Resize = param("How the images were resized.", default=Resize())
 
 
 class _NotComputed(Layer):
@@ -352,7 +313,7 @@ class DetectionEvaluate(_NotComputed, type="DetectionEvaluate", block="detection
     overlap_threshold: float = param("From which overlap on a detection is right.", default=0.5)
     evaluate_difficult_gt: bool = param("Whether true boxes marked difficult count.", default=True)
     name_size_file: str = param("File with the name and size of each image.", default="")
-    resize_param: ResizeBack | None = param("How the images were resized.", default=None)
+    resize_param: Resize | None = param("How the images were resized.", default=None)
 
     def infer(self, found: Shape, truth: Shape) -> Shape:
         for i, (shape, numbers) in enumerate(((found, 7), (truth, 8))):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..fillers.base import Constant, Filler, Gaussian
+from ..fillers import Constant, Filler
+from ..fillers.gaussian import Gaussian
 from ..lazy import Array, jnp
 from ..schema import param
 from ..shape import Shape, ShapeError, axis_of, show

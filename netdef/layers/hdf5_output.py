@@ -65,15 +65,13 @@ class _Writer:
 
     def write(self, *bottoms: Any) -> None:
         with self.lock:
-            try:
-                import h5py
+            import h5py
 
+            try:
                 with h5py.File(self.path, "a" if self.begun else "w") as file:
                     for name, rows in zip(NAMES, bottoms, strict=True):
                         _append(file, name, np.asarray(rows, np.float32))
                 self.begun = True
-            except ImportError:
-                raise NetdefError(f"layer `{self.layer}` writes HDF5, which needs h5py: pip install h5py") from None
             except OSError as error:
                 raise NetdefError(f"{self.path}: layer `{self.layer}` cannot write to it: {error}") from None
 

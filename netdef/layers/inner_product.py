@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..fillers.base import Constant, Filler
+from ..fillers import Constant, Filler
 from ..lazy import Array, jnp, lax
 from ..schema import param
 from ..shape import Dim, Shape, ShapeError, axis_of, count, show

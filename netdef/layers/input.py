@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..fillers.base import Constant, Filler
+from ..fillers import Constant, Filler
 from ..lazy import Array
 from ..schema import Block, param
 from ..shape import Shape, ShapeError

@@ -11,7 +11,7 @@ import math
 from functools import cache
 from typing import Any, ClassVar
 
-from ..fillers.base import Constant, Filler
+from ..fillers import Constant, Filler
 from ..lazy import Array, jax, jnp, lax
 from ..schema import param
 from ..shape import Shape, ShapeError, axis_of, count, show

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from ..fillers.base import Constant, Filler
+from ..fillers import Constant, Filler
 from ..lazy import Array, jax, jnp
 from ..schema import param
 from ..shape import Shape, ShapeError, axis_of, count, show

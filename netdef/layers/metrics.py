@@ -27,6 +27,7 @@ class Accuracy(Layer, type="Accuracy", block="accuracy_param"):
     """
 
     is_metric = True
+    judges_scores = True
     n_bottoms = (2, 3)
     n_tops = (1, 2)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
-from ..fillers.base import Constant, Filler
+from ..fillers import Constant, Filler
 from ..lazy import Array, jax, jnp
 from ..schema import Block, param
 from ..shape import Shape, ShapeError, axis_of, show

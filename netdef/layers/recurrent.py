@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ..fillers.base import Constant, Filler
+from ..fillers import Constant, Filler
 from ..lazy import Array, jax, jnp, lax
 from ..schema import param
 from ..shape import Shape, ShapeError, count, show

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..fillers.base import Constant, Filler
+from ..fillers import Constant, Filler
 from ..lazy import Array, jnp, lax
 from ..schema import param
 from ..shape import Shape, ShapeError, axis_of, count, show

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..fillers.base import Constant
+from ..fillers import Constant
 from ..lazy import Array, jax, jnp
 from ..schema import param
 from ..shape import Shape, ShapeError, count, show

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..lazy import Array, jax, jnp, lax
 from ..schema import Block, param
-from ..shape import Shape, ShapeError, axis_of, count, show
+from ..shape import Dim, Shape, ShapeError, axis_of, count, show
 from ._engine import Engine, engine
 from ._loss import Loss, LossParam, check_labels, floored, look_up
 from .base import Context, Example, Layer
@@ -60,6 +60,7 @@ class SoftmaxWithLoss(SoftmaxAxis, Loss, type="SoftmaxWithLoss", block="softmax_
     """
 
     prediction = "Softmax"
+    judges_scores = True
     n_bottoms = (2, 3)
     n_tops = (0, 2)
 
@@ -104,6 +105,9 @@ class SoftmaxWithLoss(SoftmaxAxis, Loss, type="SoftmaxWithLoss", block="softmax_
                 field="class_weight" if self.class_weight else "loss_param",
             )
         return self.tops((), x)
+
+    def label_classes(self, scores: Shape) -> Dim:
+        return scores[self.axis]
 
     def apply(self, w: tuple[Array, ...], x: Array, label: Array, weight: Any = None, *, ctx: Context) -> list[Array]:
         each, valid = self.each(x, label, weight)

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..fillers.base import FILLERS, Filler
+from ..fillers import Filler
+from ..fillers.base import FILLERS
 from ..inspect import explain
 from ..language.expansion.functions import FUNCTIONS
 from ..language.expansion.imports import LIBRARY

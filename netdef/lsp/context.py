@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..fillers.base import FILLERS, Filler
+from ..fillers import Filler
+from ..fillers.base import FILLERS
 from ..layers.base import LAYERS, Layer
 from ..passes.decode import NetParameter
 from ..schema import Block, Param

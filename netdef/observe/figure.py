@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..language.errors import NetdefError
+from ..lazy import need
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8C6D31")
 GREY = "#666666"
@@ -47,13 +48,9 @@ STYLE: dict[Any, Any] = {
 @contextlib.contextmanager
 def drawing() -> Iterator[Any]:
     """matplotlib with the style of all pictures.  NetdefError if it is not installed."""
-    try:
-        import matplotlib
-        import matplotlib.figure
-    except ImportError:
-        raise NetdefError(
-            "pictures need the package matplotlib, which is not installed; `pip install 'netdef[plot]'`."
-        ) from None
+    need("matplotlib.figure", "drawing figures")
+    import matplotlib.figure
+
     with matplotlib.rc_context(STYLE):
         yield matplotlib
 

@@ -8,12 +8,10 @@ from __future__ import annotations
 import enum
 from typing import Any
 
-from ..language.source import Source, Span
+from ..language.source import NOWHERE
 from ..language.syntax import Field, Message, Scalar, Value
 from ..layers.base import Layer
 from ..schema import Block, Param
-
-NOWHERE = Span(Source("<made>", ""), 0, 0)
 
 
 def encode_layer(layer: Layer) -> Field:

@@ -20,10 +20,10 @@ import numpy as np
 
 from ..language.errors import NetdefError
 from ..language.printer import print_message
+from ..language.source import NOWHERE
 from ..language.spelling import nearest
 from ..language.syntax import Field, Message, Scalar, Value
 from ..layers.base import LAYERS, Layer
-from ..passes.encode import NOWHERE
 
 
 class Word(str):

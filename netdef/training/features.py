@@ -18,12 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..data.augment import Augment
-from ..data.base import Reader
 from ..data.feed import Feed
-from ..data.layers._image_layer import ImageReader
-from ..data.layers.hdf5 import HDF5Reader
-from ..data.layers.memory import MemoryReader
 from ..forward import every_value
 from ..graph import Net, Node, Owner, Value
 from ..layers.base import Phase
@@ -49,8 +44,8 @@ class Cached:
         self.feed, self.table = feed, table
 
     def __next__(self) -> dict[str, Any]:
-        plans = self.feed.advance(lambda reader, position: reader.numbers(position).astype(np.int32))
-        return {"record": next(iter(plans.values()))}
+        numbers = self.feed.advance(lambda reader, position: reader.numbers(position).astype(np.int32))
+        return {"record": next(iter(numbers.values()))}
 
     def make(self, table: Mapping[str, Array], item: Mapping[str, Array]) -> dict[str, Array]:
         """{blob: array} of a batch."""
@@ -63,28 +58,49 @@ class Cached:
 
 def prefix_of(net: Net) -> Split | None:
     """The frozen layers next to the data; None if there are none, or too little work in them."""
-    readers = [node for node in net.layers if node.layer.is_input]
-    if len(readers) != 1 or not readers[0].layer.is_data:
+    source = _only_data_layer(net)
+    shape = net.blobs[source.tops[0].name].shape if source else None
+    if source is None or not shape:
         return None
-    inside: set[Value] = set(readers[0].tops)
-    batch = net.blobs[readers[0].tops[0].name].shape
-    prefix, work = [], 0.0
+    records = shape[0]  # of a batch
+    prefix = _frozen_above(net, source, records)
+    crossing = _crossing(net, (source, *prefix))
+    work = sum(_multiply_adds(net, node) for node in prefix) / records
+    by_name = {value.name for value in crossing}  # the net above is fed by name: one version of a blob alone
+    if work < WORTH or len(by_name) < len(crossing):
+        return None
+    return Split(prefix, crossing, work)
+
+
+def _only_data_layer(net: Net) -> Node | None:
+    """The data layer, if the net has no other input."""
+    inputs = [node for node in net.layers if node.layer.is_input]
+    return inputs[0] if len(inputs) == 1 and inputs[0].layer.is_data else None
+
+
+def _frozen_above(net: Net, source: Node, records: int) -> tuple[Node, ...]:
+    """The layers that compute the same of a record every time, from the data layer on."""
+    same = set(source.tops)  # values that are the same every time
+    found = []
     for node in net.layers:
-        if node.layer.is_input or not node.bottoms or not all(v in inside for v in node.bottoms):
-            continue
-        if any(node.trained) or any(node.loss_weights) or not batch or not _settled(net, node, batch[0]):
-            continue
-        prefix.append(node)
-        inside.update(node.tops)
-        shapes = [[net.shapes[v] or () for v in values] for values in (node.bottoms, node.tops)]
-        work += node.layer.multiply_adds(*shapes) / batch[0]
-    chosen = {node.name for node in prefix}
-    rest = [node for node in net.layers if node.name not in chosen and not node.layer.is_input]
-    taken = {v for node in rest for v in node.bottoms} | {v for v in inside if v.name in net.outputs}
-    crossing = tuple(v for v in inside if v in taken)
-    if work < WORTH or len({v.name for v in crossing}) < len(crossing):
-        return None
-    return Split(tuple(prefix), tuple(sorted(crossing, key=lambda v: v.name)), work)
+        learns = any(node.trained) or any(node.loss_weights)
+        if node.bottoms and same.issuperset(node.bottoms) and not learns and _settled(net, node, records):
+            found.append(node)
+            same.update(node.tops)
+    return tuple(found)
+
+
+def _crossing(net: Net, below: tuple[Node, ...]) -> tuple[Value, ...]:
+    """The values of the layers below that the other layers take, or that are outputs of the net, sorted by name."""
+    made = {value for node in below for value in node.tops}
+    names = {node.name for node in below}
+    taken = {value for node in net.layers if node.name not in names for value in node.bottoms}
+    return tuple(sorted((v for v in made if v in taken or v.name in net.outputs), key=lambda v: v.name))
+
+
+def _multiply_adds(net: Net, node: Node) -> int:
+    bottoms, tops = ([net.shapes[value] or () for value in values] for values in (node.bottoms, node.tops))
+    return node.layer.multiply_adds(bottoms, tops)
 
 
 class _Probe:
@@ -101,10 +117,10 @@ class _Probe:
         self.asked = True
 
 
-def _settled(net: Net, node: Node, batch: int) -> bool:
+def _settled(net: Net, node: Node, records: int) -> bool:
     """Whether a layer draws nothing, keeps nothing, and has the records along its first axis."""
     shapes = [net.shapes.get(v) for v in (*node.bottoms, *node.tops)]
-    if any(not shape or shape[0] != batch for shape in shapes):
+    if any(not shape or shape[0] != records for shape in shapes):
         return False
     probe = _Probe(net.phase is Phase.TRAIN and not node.frozen)
     array = lambda shape: jax.ShapeDtypeStruct(shape, jnp.float32)
@@ -114,25 +130,12 @@ def _settled(net: Net, node: Node, batch: int) -> bool:
     return not probe.asked
 
 
-def steady(reader: Reader) -> bool:
-    """Whether a record is the same whenever it comes."""
-    if isinstance(reader, (HDF5Reader, MemoryReader)):
-        return True
-    if not isinstance(reader, ImageReader):
-        return False
-    at_work, sampling = reader.transformer, reader.layer.sample_param
-    if sampling.balance or sampling.skip_corrupt:
-        return False
-    moved = at_work.train and (at_work.param.mirror or any(at_work.param.crop))
-    return not moved and at_work.varied == Augment()
-
-
 def cache(net: Net, split: Split, feed: Feed, weights: Mapping[Owner, Array], budget: int) -> tuple[Net, Cached] | None:
     """The net above the prefix and its source of data; None where the data vary, or the features take too many bytes.
 
     Every record goes through the prefix once, in batches of the net's own size."""
     reader = next(iter(feed.readers.values()))
-    if not steady(reader) or not reader.size:
+    if not reader.steady or not reader.size:
         return None
     shapes = {v.name: net.shapes[v] or () for v in split.crossing}
     last = int(max(np.max(reader.numbers(at)) for at in range(0, reader.size, reader.batch_size)))

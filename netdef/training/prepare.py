@@ -13,6 +13,7 @@ import numpy as np
 
 from ..data.device import Resident, on_device
 from ..data.feed import Feed
+from ..files import locator
 from ..graph import Net
 from ..interop import snapshot
 from ..language.errors import NetdefError
@@ -178,8 +179,7 @@ def reuse(model: Model, block: Reuse) -> set[str]:
     NetdefError where nothing matches, a name is not in the net, or shapes differ (both are shown)."""
     from ..interop import read_weights
 
-    folder = model.net.folder or Path()
-    path = folder / block.source if (folder / block.source).exists() else Path(block.source)
+    path = locator(model.net.folder)(block.source)
     stored = read_weights(path)
     renamed = renamed_layers(list(stored), block)
     if not renamed:

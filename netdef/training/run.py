@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..files import locator
 from ..inference.preprocessing import keep as keep_preprocessing
 from ..interop import snapshot, solver_state
 from ..language.errors import NetdefError
@@ -177,8 +178,8 @@ def _place(nets: Nets, output: Any, resume: Any) -> tuple[Path, Path | None, lis
 def _named_weights(nets: Nets) -> list[Path] | None:
     """The weight files that the solver names, relative to its file or the working directory."""
     names = [name.strip() for text in nets.solver.weights for name in text.split(",") if name.strip()]
-    folder = nets.file.parent if nets.file else Path()
-    return [folder / name if (folder / name).exists() else Path(name) for name in names] or None
+    locate = locator(nets.file.parent if nets.file else None)
+    return [locate(name) for name in names] or None
 
 
 def _started(run: Run, nets: Nets, start: Path | None, untouched: tuple[str, ...], notes: list[str]) -> Started:

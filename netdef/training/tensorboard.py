@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..language.errors import NetdefError
+from ..lazy import need
 from .events import Display, Event, Finished, Started, Tested
 from .metrics import record
 
@@ -68,11 +68,4 @@ class TensorBoard:
 
 def writer_class() -> Any:
     """The class that writes event files.  NetdefError if it is not installed."""
-    try:
-        from tensorboardX import SummaryWriter
-    except ImportError:
-        raise NetdefError(
-            "TensorBoard events need the package tensorboardX, which is not installed; "
-            "`pip install 'netdef[tensorboard]'`."
-        ) from None
-    return SummaryWriter
+    return need("tensorboardX", "writing TensorBoard events").SummaryWriter

@@ -32,7 +32,7 @@ BESIDES = [
 @pytest.mark.parametrize("beside", BESIDES)
 def test_same_batches_as_the_feed(feed, beside):
     plain, resident = feed(data(beside), seed=2), on_device(feed(data(beside), seed=2), 1 << 20)
-    assert resident is not None and resident.table["d"]["image"].dtype == np.uint8
+    assert resident is not None and resident.table["d"]["data"].dtype == np.uint8
     make = jax.jit(resident.make)
     for _ in range(6):
         batch, made = next(plain), make(resident.table, next(resident))

@@ -18,8 +18,8 @@ import netdef
 from netdef.cli import main
 from netdef.data import convert as conversion
 from netdef.data.sources import open_source
-from netdef.data.transform import read_mean
 from netdef.interop.caffe_proto import messages
+from netdef.interop.means import mean_image
 
 
 @pytest.fixture
@@ -179,13 +179,13 @@ def test_several_sizes_need_resizing(run, tmp_path):
 def test_mean(run, faces, tmp_path):
     code, out, _ = run("mean", "faces", "--output", "m.binaryproto")
     assert code == 0 and out.startswith("m.binaryproto: the mean of 5 images 3x4x5\nmean_value: ")
-    mean = read_mean((tmp_path / "m.binaryproto").read_bytes(), "m")
+    mean = mean_image(tmp_path / "m.binaryproto")
     np.testing.assert_allclose(mean, faces.astype(np.float64).mean(0), rtol=1e-6)
 
 
 def test_the_recorded_mean_file():
     folder = Path(__file__).parents[1] / "golden" / "data"
-    recorded = read_mean((folder / "mean.binaryproto").read_bytes(), "mean.binaryproto")
+    recorded = mean_image(folder / "mean.binaryproto")
     assert recorded.shape == (3, 56, 46) and recorded.dtype == np.float32
 
 

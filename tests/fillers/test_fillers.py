@@ -7,22 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from netdef.fillers.base import (
-    FILLERS,
-    Bilinear,
-    Constant,
-    Filler,
-    Gaussian,
-    GaussianUnitball,
-    HostDraw,
-    Identity,
-    Msra,
-    PositiveUnitball,
-    TracedDraw,
-    Uniform,
-    VarianceNorm,
-    Xavier,
-)
+from netdef.fillers import Constant, Filler
+from netdef.fillers.base import FILLERS, JaxRandom, NumpyRandom, VarianceNorm
+from netdef.fillers.bilinear import Bilinear
+from netdef.fillers.gaussian import Gaussian
+from netdef.fillers.gaussian_unitball import GaussianUnitball
+from netdef.fillers.identity import Identity
+from netdef.fillers.msra import Msra
+from netdef.fillers.positive_unitball import PositiveUnitball
+from netdef.fillers.uniform import Uniform
+from netdef.fillers.xavier import Xavier
 from netdef.language import codes
 from netdef.language.diagnostics import Report
 from netdef.language.parsing.parser import parse
@@ -35,7 +29,7 @@ FAN_OUT, AVERAGE = VarianceNorm.FAN_OUT, VarianceNorm.AVERAGE
 
 
 def fill(filler, shape=SHAPE):
-    values = np.asarray(filler.fill(HostDraw(7), shape))
+    values = np.asarray(filler.fill(NumpyRandom(7), shape))
     assert (values.dtype, values.shape) == (np.float32, shape)
     return values.astype(np.float64)
 
@@ -78,7 +72,7 @@ def test_normal_ones(filler, mean, std):
 def test_draws_of_a_compiled_net_have_the_same_distributions():
     @jax.jit
     def drawn(key):
-        draw = TracedDraw(key)
+        draw = JaxRandom(key)
         return Uniform(min=2, max=4).fill(draw, (9000,)), Gaussian(sparse=2250).fill(draw, (9000,))
 
     uniform, normal = map(np.asarray, drawn(jax.random.key(7)))
@@ -136,10 +130,10 @@ def test_identity_gives_back_the_input():
 
 
 def test_a_draw_repeats_by_its_key_and_goes_on():
-    draw = HostDraw(1, 2)
+    draw = NumpyRandom(1, 2)
     first, second = draw.normal((5,)), draw.normal((5,))
-    assert (first == HostDraw(1, 2).normal((5,))).all()
-    assert (first != second).all() and (first != HostDraw(2, 1).normal((5,))).all()
+    assert (first == NumpyRandom(1, 2).normal((5,))).all()
+    assert (first != second).all() and (first != NumpyRandom(2, 1).normal((5,))).all()
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,9 @@ import netdef
 from netdef.cli import main
 from netdef.data import images
 from netdef.data.feed import Feed
-from netdef.data.transform import read_mean
 from netdef.inference.preprocessing import NAME, beside, load, preprocessing_of
 from netdef.interop.caffe_proto import messages
-from netdef.interop.caffemodel import write_mean
+from netdef.interop.means import mean_image, write_mean
 
 NET = """
 name: "Shades"
@@ -129,12 +128,18 @@ def test_what_is_read_back_does_what_the_data_layer_does(transform, tmp_path, mo
         assert np.array_equal(rows, wanted)
 
 
-@pytest.mark.parametrize("dims", [(-2, -2, 6), (1, 0, 5), (2, 2), (1 << 32, 1 << 32, 24), (2, 2, 5)])
-def test_mean_images_whose_shape_is_none(dims):
+@pytest.mark.parametrize(
+    ("dims", "words"),
+    [((24,), "array is 24"), ((4, 6), "array is 4x6"), ((2, 3, 2, 2), "array is 2x3x2x2")]
+    + [(dims, "24 numbers are there") for dims in ((-2, -2, 6), (1, 0, 5), (2, 2), (1 << 32, 1 << 32, 24), (2, 2, 5))],
+)
+def test_mean_images_whose_shape_is_none(tmp_path, dims, words):
     blob = messages().BlobProto(data=range(24))
     blob.shape.dim.extend(dims)
-    with pytest.raises(netdef.NetdefError, match="holds 24 values of shape"):
-        read_mean(blob.SerializeToString(), "mean.binaryproto")
+    path = tmp_path / "mean.binaryproto"
+    path.write_bytes(blob.SerializeToString())
+    with pytest.raises(netdef.NetdefError, match=words):
+        mean_image(path)
 
 
 def test_records_of_a_database_give_the_size(monkeypatch):

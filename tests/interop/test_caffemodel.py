@@ -12,7 +12,8 @@ from weight_files import assert_same
 import netdef
 from netdef.interop import read_weights
 from netdef.interop.caffe_proto import messages
-from netdef.interop.caffemodel import read, read_mean, write_mean
+from netdef.interop.caffemodel import read
+from netdef.interop.means import read_mean, write_mean
 from netdef.interop.wire import encoded
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "solvers"

@@ -102,5 +102,7 @@ def test_without_jax2onnx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     (tmp_path / "net.net").write_text(IMAGE + layer("ReLU"))
     assert main(["convert", str(tmp_path / "net.net"), "-o", str(tmp_path / "net.onnx")]) == 1
     said = capsys.readouterr().err.splitlines()[-1]
-    assert said.endswith("net.onnx: this needs the jax2onnx package; `pip install 'netdef[onnx]'`")
+    assert said.endswith(
+        "net.onnx: writing ONNX needs the package jax2onnx, which is not installed; `pip install 'netdef[onnx]'`."
+    )
     assert not (tmp_path / "net.onnx").exists()

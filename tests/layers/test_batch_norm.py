@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import netdef
-from netdef.fillers.base import Constant, HostDraw
+from netdef.fillers import Constant
+from netdef.fillers.base import NumpyRandom
 from netdef.layers.batch_norm import BatchNorm, normalise, plain_normalise
 from netdef.layers.bn import BN, BNDialect, BNMode
 from netdef.shape import UNKNOWN, ShapeError
@@ -34,7 +35,7 @@ class Given:
 
 
 def start(layer, channels=1):
-    return tuple(jnp.asarray(w.filler.fill(HostDraw(0), w.shape)) for w in layer.weights((4, channels, 1)))
+    return tuple(jnp.asarray(w.filler.fill(NumpyRandom(0), w.shape)) for w in layer.weights((4, channels, 1)))
 
 
 def after(layer, w, x):

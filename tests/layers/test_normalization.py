@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from netdef.fillers.base import Constant
+from netdef.fillers import Constant
 from netdef.layers.normalization import MVN, GroupNorm, LayerNorm, Normalize, NormBlock
 from netdef.shape import ShapeError
 

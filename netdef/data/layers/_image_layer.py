@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
 
-from ...files import Locate
+from ...files import Locate, locator
 from ...language.errors import NetdefError
 from ...layers.base import Phase
-from ...lazy import np
+from ...lazy import jax, jnp, lax, np
 from ...schema import param
 from ...shape import UNKNOWN, Shape, ShapeError
 from ..augment import Augment
-from ..base import Batch, DataLayer, Process, Reader
+from ..base import Batch, DataLayer, Fit, Process, Reader, Table
 from ..records import Sampling, class_weights, sampled_order
 from ..statistics import CHUNK, fingerprint, standard
-from ..transform import AUTO, Places, Transform, Transformer
+from ..transform import AUTO, Transform, Transformer
+
+MEAN = "(mean)"  # of a table: the mean image
 
 
 class Record(NamedTuple):
@@ -61,6 +64,8 @@ class ImageLayer(DataLayer):
     augment_param: Augment = param("How images are varied in phase TRAIN.", default=Augment(), beside=True)
     sample_param: Sampling = param("Which records are taken, and in which order.", default=Sampling(), beside=True)
 
+    of_files: ClassVar[bool] = False  # its records are image files, of any sizes
+
     source: str
     batch_size: int
     rand_skip: int = 0
@@ -71,9 +76,35 @@ class ImageLayer(DataLayer):
         NetdefError if a file is missing or broken."""
         raise NotImplementedError
 
+    @classmethod
+    def reads(cls, path: Path) -> Fit:
+        """How well a path that exists fits as the `source` of this layer."""
+        return Fit.NO
+
+    @classmethod
+    def open_path(cls, path: Path, **fields: Any) -> Records:
+        """The records of a path, for the tools; of `fields` those that the layer has."""
+        known = {name: value for name, value in fields.items() if name in cls.params() and value is not None}
+        layer = cls(name=path.name, top=cls.tops_of(path), source=str(path), batch_size=1, **known)
+        return layer.records(locator(None))
+
+    @classmethod
+    def tops_of(cls, path: Path) -> tuple[str, ...]:
+        """Names of the tops that the records of a path fill: images first, then the label."""
+        return "data", "label"
+
     def shuffled(self, phase: Phase) -> bool:
         """Whether the layer's own fields ask for a new order in each epoch."""
         return False
+
+    def size_of(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) of a record after resizing."""
+        return height, width
+
+    def class_names(self, locate: Locate) -> list[str]:
+        """Names of the classes in the order of their numbers; none where they are not known.  NetdefError if the data
+        are missing."""
+        return []
 
     @property
     def color(self) -> bool | None:
@@ -180,9 +211,63 @@ class ImageReader(Reader):
         """The random numbers of the records of a batch, a row for each."""
         return self.transformer.draw(self.random("transform", position), self.batch_size)[self.rows]
 
-    def plan(self, position: int) -> tuple[Any, Places]:
-        """Record numbers of a batch, and where each is cut; all records have one shape."""
-        return self.numbers(position), self.transformer.places(self._record_shape(), self.draws(position))
+    @property
+    def steady(self) -> bool:  # type: ignore[override]
+        sampling, at_work = self.layer.sample_param, self.transformer
+        drawn = sampling.balance or sampling.skip_corrupt
+        moved = at_work.train and (at_work.param.mirror or any(at_work.param.crop))
+        return not drawn and not moved and at_work.varied == Augment()
+
+    def resident(self, budget: int) -> Table | None:
+        """Every record's image and labels, and the mean image; None also where images are of several shapes."""
+        if not self._is_plain:
+            return None
+        first = self.records.decode(self.records.read([0])[0]).image
+        if first.nbytes * self.records.size > budget:
+            return None
+        images = np.empty((self.records.size, *first.shape), first.dtype)
+        rows: list[Any] = []
+        for start in range(0, self.records.size, CHUNK):
+            numbers = range(start, min(start + CHUNK, self.records.size))
+            for i, raw in zip(numbers, self.records.read(numbers), strict=True):
+                record = self.records.decode(raw)
+                if record.image.shape != first.shape or record.image.dtype != first.dtype:
+                    return None
+                images[i] = record.image
+                rows.append(record.labels)
+        columns = [np.array(column, np.float32) for column in zip(*rows, strict=True)]
+        if self.weights is not None:
+            columns = [*columns[: len(self.layer.top) - 2], self.weights]
+        table = dict(zip(self.layer.top, (images, *columns), strict=False))
+        return table if self.transformer.mean is None else table | {MEAN: self.transformer.mean}
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether the records are only cut, mirrored, turned over and normalized."""
+        at_work = self.transformer
+        varied = at_work.varied
+        by_host = varied.reshapes or varied.noise or varied.cutout or varied.mixup or at_work.soft_labels
+        return not (at_work.param.resizes or by_host or self.layer.sample_param.skip_corrupt or self.delivers_rows)
+
+    def plan(self, position: int) -> Batch:
+        """Numbers of the records, and where each is cut; all records have one shape."""
+        places = self.transformer.places(self._record_shape(), self.draws(position))
+        return super().plan(position) | places._asdict()
+
+    def take(self, table: Table, plan: Batch) -> Batch:
+        top, *others = (name for name in self.layer.top if name in table)
+        image = table[top][plan["record"]]  # (n, c, h, w)
+        height, width = self.transformer.param.crop
+        size = (image.shape[1], height or image.shape[2], width or image.shape[3])
+        cut = lambda x, place: lax.dynamic_slice(x, (0, place["top"], place["left"]), size)
+        places = {name: plan[name] for name in ("top", "left")}
+        x = jax.vmap(cut)(image, places).astype(jnp.float32)
+        if MEAN in table:
+            x = x - jax.vmap(cut, (None, 0))(table[MEAN], places)
+        x = jnp.where(plan["mirror"][:, None, None, None], x[..., ::-1], x)
+        x = jnp.where(plan["over"][:, None, None, None], x[:, :, ::-1], x)
+        made = {name: table[name][plan["record"]] for name in others}
+        return {top: self.transformer.normalised(x, jnp)} | made
 
     def _record_shape(self) -> Shape:
         shape = self._shape or self.records.decode(self.records.read([0])[0]).image.shape

@@ -11,7 +11,7 @@ from ...layers.base import Phase
 from ...lazy import np
 from ...schema import param
 from ...shape import Shape
-from ..base import Batch, Process, Reader
+from ..base import Batch, Fit, Process, Reader
 from ._image_layer import ImageLayer, ImageReader, Record, Records
 
 
@@ -33,6 +33,27 @@ class ArrayData(ImageLayer, type="ArrayData", block="array_data_param"):
         "Names of the arrays, in the order of the tops; the tops' names if none.", default=()
     )
     channels_last: bool = param("The first array is (n, h, w, c).", default=False)
+
+    @classmethod
+    def reads(cls, path: Path) -> Fit:
+        files = [path] if path.is_file() else path.iterdir()
+        return Fit.NAME if any(file.suffix in (".npz", ".npy") for file in files) else Fit.NO
+
+    @classmethod
+    def tops_of(cls, path: Path) -> tuple[str, ...]:
+        """`data` and `label`, or of an .npz the first array of images and the first with a label for each."""
+        if path.suffix == ".npy":
+            return ("data",)
+        tops = super().tops_of(path)
+        if path.suffix != ".npz":
+            return tops
+        with path.open("rb") as file, np.load(file) as pack:
+            if all(top in pack for top in tops):
+                return tops
+            images = next((name for name in pack if pack[name].ndim >= 2), pack.files[0])
+            rows = len(pack[images])
+            label = next((n for n in pack if n != images and pack[n].shape == (rows,)), None)
+        return (images,) if label is None else (images, label)
 
     def shuffled(self, phase: Phase) -> bool:
         return self.shuffle and phase is Phase.TRAIN

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...files import Locate
@@ -11,7 +12,8 @@ from ...layers.base import Phase
 from ...lazy import np
 from ...schema import param
 from .. import images
-from .. import key_value as databases
+from ..base import Fit
+from ..key_value import LEVELDB_FILE, LMDB_FILE, Database, open_database
 from ._image_layer import Corrupt, ImageLayer, Record, Records
 
 
@@ -48,6 +50,11 @@ class Data(ImageLayer, type="Data", block="data_param"):
     threads: int = param("Threads of the NVIDIA fork.", default=0, at_least=0, inert=True)
     parser_threads: int = param("Threads of the NVIDIA fork.", default=0, at_least=0, inert=True)
 
+    @classmethod
+    def reads(cls, path: Path) -> Fit:
+        database = any((path / name).exists() for name in (LMDB_FILE, LEVELDB_FILE))
+        return Fit.NAME if database or path.suffix in (".mdb", ".lmdb") else Fit.NO
+
     def shuffled(self, phase: Phase) -> bool:
         return self.shuffle
 
@@ -57,7 +64,7 @@ class Data(ImageLayer, type="Data", block="data_param"):
 
     def records(self, locate: Locate, first_only: bool = False) -> Records:
         path = self.source_path(locate, self.source, "the database")
-        database = databases.open_database(path)
+        database = open_database(path)
         if database.is_empty:
             raise self.fault(f"the database {path} is empty.")
         return _Datums(self, database)
@@ -67,14 +74,14 @@ class _Key(NamedTuple):
     """The name of a record; put into words only when a message needs it."""
 
     key: bytes
-    database: databases.Database
+    database: Database
 
     def __str__(self) -> str:
         return f"record {self.key!r} of {self.database.path}"
 
 
 class _Datums(Records):
-    def __init__(self, layer: Data, database: databases.Database):
+    def __init__(self, layer: Data, database: Database):
         self.layer, self.database = layer, database
         self._parse = messages().Datum.FromString
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...fillers.base import Constant, Filler, TracedDraw
+from ...fillers import Constant, Filler
+from ...fillers.base import JaxRandom
 from ...layers.base import Context, Example, Layer
 from ...lazy import Array, jax
 from ...schema import Block, param
@@ -63,7 +64,7 @@ class DummyData(Layer, type="DummyData", block="dummy_data_param"):
         for i, shape in enumerate(self.infer()):
             filler = self._of(self.data_filler or (Constant(),), i)
             key = jax.random.key(0) if isinstance(filler, Constant) else ctx.rng()
-            made.append(filler.fill(TracedDraw(key), shape))
+            made.append(filler.fill(JaxRandom(key), shape))
         return made
 
     def _count(self, field: str, given: int, allowed: tuple[int, ...]) -> None:

@@ -9,6 +9,7 @@ from ...files import Locate
 from ...layers.base import Phase
 from ...lazy import np
 from ...schema import param
+from ..base import Fit
 from ._image_layer import Records
 from .image_list import FileRecords, ImageFiles
 
@@ -28,11 +29,14 @@ class ImageFolder(ImageFiles, type="ImageFolder", block="image_folder_param"):
     batch_size: int = param("Images of a batch.", default=32, at_least=1)
     shuffle: bool = param("Draw the order anew for each epoch, in phase TRAIN.", default=True)
 
+    @classmethod
+    def reads(cls, path: Path) -> Fit:
+        return Fit.ANY if path.is_dir() else Fit.NO
+
     def shuffled(self, phase: Phase) -> bool:
         return self.shuffle and phase is Phase.TRAIN
 
     def class_names(self, locate: Locate) -> list[str]:
-        """Names of the classes in the order of their numbers.  NetdefError if there are none."""
         folder = self.source_path(locate, self.source, "the folder of images")
         if not folder.is_dir():
             raise self.fault(f"{folder} is a file; `source` names a folder that holds a folder for each class.")

@@ -11,7 +11,7 @@ from ...layers.base import Phase
 from ...lazy import np
 from ...schema import param
 from ...shape import UNKNOWN, Shape
-from ..base import Batch, DataLayer, Process, Reader, need
+from ..base import Batch, DataLayer, Process, Reader, Table
 from ..records import Order
 
 
@@ -48,7 +48,8 @@ class HDF5Data(DataLayer, type="HDF5Data", block="hdf5_data_param"):
 
     def read_header(self, path: Path) -> dict[str, Shape]:
         """Shape of each top's dataset in one file.  NetdefError if one is missing or their rows differ."""
-        h5py = need("h5py", "caffe", "reading HDF5 files")
+        import h5py
+
         try:
             with h5py.File(path, "r") as file:
                 shapes = {top: _dataset(self, file, path, top).shape for top in self.top}
@@ -70,6 +71,8 @@ class HDF5Data(DataLayer, type="HDF5Data", block="hdf5_data_param"):
 
 class HDF5Reader(Reader):
     """Batches of rows; two files at most are in memory."""
+
+    steady = True
 
     def __init__(self, layer: HDF5Data, files: list[Path], seed: int, process: Process):
         super().__init__(layer, layer.batch_size, seed, process)
@@ -110,8 +113,7 @@ class HDF5Reader(Reader):
     def numbers(self, position: int) -> Any:
         return self.order.at(position, self.batch_size)[self.rows]
 
-    def whole(self, budget: int) -> dict[str, Any] | None:
-        """All rows of all files by top; None if they take more than `budget` bytes."""
+    def resident(self, budget: int) -> Table | None:
         rows = self.layer.read_header(self.files[0])
         if sum(4 * self.size * int(np.prod(shape[1:])) for shape in rows.values()) > budget:
             return None
@@ -128,7 +130,8 @@ class HDF5Reader(Reader):
             return self._loaded[file]
 
     def _read(self, path: Path) -> dict[str, Any]:
-        h5py = need("h5py", "caffe", "reading HDF5 files")
+        import h5py
+
         try:
             with h5py.File(path, "r") as file:
                 return {top: _dataset(self.layer, file, path, top)[:] for top in self.layer.top}

@@ -12,11 +12,14 @@ from ...lazy import np
 from ...schema import param
 from ...shape import UNKNOWN, Shape, ShapeError
 from .. import images
+from ..base import Fit
 from ._image_layer import Corrupt, ImageLayer, Record, Records
 
 
 class ImageFiles(ImageLayer):
     """Layers that read image files and may resize them."""
+
+    of_files = True
 
     new_height: int = param("Resize to this height; 0 keeps the size.", default=0, at_least=0)
     new_width: int = param("Resize to this width; 0 keeps the size.", default=0, at_least=0)
@@ -28,7 +31,6 @@ class ImageFiles(ImageLayer):
         return self.is_color
 
     def size_of(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) after resizing."""
         if self.short_side:
             factor = self.short_side / min(height, width)
             return max(self.short_side, round(height * factor)), max(self.short_side, round(width * factor))
@@ -70,6 +72,10 @@ class ImageData(ImageFiles, type="ImageData", block="image_data_param"):
     threads: int = param("Threads of the NVIDIA fork.", default=4, at_least=0, inert=True)
     cache: bool = param("Keep files in memory (NVIDIA); the system does.", default=False, inert=True)
     precache: bool = param("Read all files first (NVIDIA).", default=False, inert=True)
+
+    @classmethod
+    def reads(cls, path: Path) -> Fit:
+        return Fit.ANY if path.is_file() else Fit.NO
 
     def shuffled(self, phase: Phase) -> bool:
         return self.shuffle

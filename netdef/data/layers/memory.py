@@ -9,7 +9,7 @@ from ...layers.base import Phase
 from ...lazy import np
 from ...schema import param
 from ...shape import UNKNOWN, Shape
-from ..base import Batch, DataLayer, Process, Reader
+from ..base import Batch, DataLayer, Process, Reader, Table
 from ..transform import Transform
 
 
@@ -48,6 +48,8 @@ class MemoryData(DataLayer, type="MemoryData", block="memory_data_param"):
 class MemoryReader(Reader):
     """Batches of arrays in memory."""
 
+    steady = True
+
     def __init__(self, layer: MemoryData, arrays: tuple[Any, ...], seed: int, process: Process):
         super().__init__(layer, layer.batch_size, seed, process)
         wanted = [shape[1:] for shape in layer.shapes(lambda _: _)]  # type: ignore[arg-type,return-value]
@@ -68,6 +70,9 @@ class MemoryReader(Reader):
     def batch(self, position: int) -> Batch:
         rows = self.numbers(position)
         return {top: array[rows] for top, array in self.arrays.items()}
+
+    def resident(self, budget: int) -> Table | None:
+        return self.arrays if sum(array.nbytes for array in self.arrays.values()) <= budget else None
 
     def numbers(self, position: int) -> Any:
         return np.arange(position, position + self.batch_size)[self.rows] % self.size

@@ -17,7 +17,7 @@ from ..transform import Transform
 from .database import Backend
 
 
-class _Unread(DataLayer):
+class _Unsupported(DataLayer):
     batch_size: int
     instead = "give its tops as inputs in Python, or convert the data for another data layer"
     transform_param: Transform = param("What is made of each image.", default=Transform(), beside=True)
@@ -29,7 +29,7 @@ class _Unread(DataLayer):
         raise self.fault(f"netdef does not read the files of {self.type} yet; {self.instead}.")
 
 
-class _Listed(_Unread):
+class _Listed(_Unsupported):
     """What the layers that read a list of images and labels share."""
 
     source: str = param("Text file with `image labels` on each line.", default="")
@@ -86,7 +86,7 @@ class AnnotatedDataBlock(Block):
     anno_type: AnnotationType | None = param("Kind of annotation.", default=None)
 
 
-class AnnotatedData(_Unread, type="AnnotatedData", block="data_param"):
+class AnnotatedData(_Unsupported, type="AnnotatedData", block="data_param"):
     """Images with boxes from an LMDB of the SSD fork.
 
     Bottoms: none.  Tops: data (batch_size, 3, h, w), label (1, 1, boxes, 8): item, class, instance, box, difficult.
@@ -171,7 +171,7 @@ class VideoTransform(Transform):
     is_flow: bool = param("Whether a mirrored frame shows motion the other way.", default=False)
 
 
-class VideoData(_Unread, type="VideoData", block="video_data_param"):
+class VideoData(_Unsupported, type="VideoData", block="video_data_param"):
     """Frames of a camera or a video file.
 
     Bottoms: none.  Tops: data (batch_size, 3, h, w), label (batch_size).

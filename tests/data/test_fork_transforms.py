@@ -10,6 +10,8 @@ from data_sets import datum, numbered, write_lmdb
 
 import netdef
 from netdef.data import images as im
+from netdef.data.transform import Transform
+from netdef.layers.detection import DetectionEvaluate, SaveOutput
 
 
 @pytest.fixture(autouse=True)
@@ -158,3 +160,8 @@ def test_what_is_not_read_is_shaped(layer, shapes):
     net = netdef.load(f'layer {{ name: "d" {layer} }}')
     assert [net.blobs[name].shape for name in ("data", "label")] == shapes
     assert [d.code for d in net.diagnostics] == ["unavailable"]
+
+
+def test_boxes_are_resized_back_by_the_message_that_resizes_images():
+    messages = {cls.params()["resize_param"].type for cls in (Transform, SaveOutput, DetectionEvaluate)}
+    assert len(messages) == 1

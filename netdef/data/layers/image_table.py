@@ -6,12 +6,13 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from ..files import Locate
-from ..layers.base import Phase
-from ..lazy import np
-from ..schema import Block, param
-from .layers._image_layer import Records
-from .layers.image_list import FileRecords, ImageFiles
+from ...files import Locate
+from ...layers.base import Phase
+from ...lazy import np
+from ...schema import Block, param
+from ..base import Fit
+from ._image_layer import Records
+from .image_list import FileRecords, ImageFiles
 
 
 class Columns(Block):
@@ -38,6 +39,10 @@ class ImageTable(ImageFiles, type="ImageTable", block="image_table_param"):
     root_folder: str = param("Put in front of each path in the table.", default="")
     image_column: str = param("Column of the paths; the first if none is given.", default="")
     column: tuple[Columns, ...] = param("Columns of a top.", default=())
+
+    @classmethod
+    def reads(cls, path: Path) -> Fit:
+        return Fit.NAME if path.suffix in (".csv", ".tsv") else Fit.NO
 
     def shuffled(self, phase: Phase) -> bool:
         return self.shuffle and phase is Phase.TRAIN

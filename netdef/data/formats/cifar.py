@@ -1,0 +1,40 @@
+"""CIFAR's binary files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ...lazy import np
+from ..base import Fit
+from .base import DataSet
+
+SIDE = 32
+IMAGE = 3 * SIDE * SIDE  # bytes
+
+
+class Cifar(DataSet, name="cifar"):
+    """CIFAR-10's or CIFAR-100's `.bin` files (the fine label); red, green, blue becomes blue, green, red."""
+
+    @classmethod
+    def reads(cls, path: Path) -> Fit:
+        files = _files(path)
+        return Fit.CONTENT if files and all(file.suffix == ".bin" and _extra(file) for file in files) else Fit.NO
+
+    @staticmethod
+    def load(path: Path) -> tuple[Any, Any]:
+        images, labels = [], []
+        for file in _files(path):
+            rows = np.fromfile(file, np.uint8).reshape(-1, _extra(file) + IMAGE)
+            images.append(rows[:, -IMAGE:].reshape(-1, 3, SIDE, SIDE)[:, ::-1])
+            labels.append(rows[:, -IMAGE - 1])
+        return np.concatenate(images), np.concatenate(labels)
+
+
+def _files(path: Path) -> list[Path]:
+    return [path] if path.is_file() else sorted(path.glob("*.bin"))
+
+
+def _extra(file: Path) -> int:
+    """Bytes of labels before each image: 1 of CIFAR-10, 2 of CIFAR-100; 0 for a file of another size."""
+    return next((extra for extra in (1, 2) if file.stat().st_size % (extra + IMAGE) == 0), 0)

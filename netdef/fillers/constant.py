@@ -1,0 +1,18 @@
+"""The filler "constant"."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..schema import param
+from ..shape import Shape
+from .base import Draw, Filler
+
+
+class Constant(Filler, type="constant"):
+    """Every element is `value`.  Source: ConstantFiller."""
+
+    value: float = param("The value.", default=0.0)
+
+    def fill(self, draw: Draw, shape: Shape) -> Any:
+        return draw.np.full(shape, self.value, draw.np.float32)

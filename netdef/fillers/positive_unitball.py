@@ -1,0 +1,16 @@
+"""The filler "positive_unitball"."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..shape import Shape
+from .base import ByRow, Draw
+
+
+class PositiveUnitball(ByRow, type="positive_unitball"):
+    """Uniform on [0, 1), then every row divided by its sum, to add up to 1.  Source: PositiveUnitballFiller."""
+
+    def fill(self, draw: Draw, shape: Shape) -> Any:
+        values = draw.uniform(shape)
+        return self.over(values, values.reshape(shape[0], -1).sum(axis=1))

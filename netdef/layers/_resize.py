@@ -1,0 +1,47 @@
+"""`resize_param` of the SSD fork: how a data layer resizes images, and a detection layer resizes boxes back."""
+
+from __future__ import annotations
+
+import enum
+
+from ..schema import Block, param
+
+
+class ResizeMode(enum.Enum):
+    """WARP to the size, or keep the aspect: fit the smaller side, or the larger one and pad."""
+
+    WARP = 1
+    FIT_SMALL_SIZE = 2
+    FIT_LARGE_SIZE_AND_PAD = 3
+
+
+class PadMode(enum.Enum):
+    """What is put around an image."""
+
+    CONSTANT = 1
+    MIRRORED = 2
+    REPEAT_NEAREST = 3
+
+
+class InterpMode(enum.Enum):
+    """How an image is interpolated."""
+
+    LINEAR = 1
+    AREA = 2
+    NEAREST = 3
+    CUBIC = 4
+    LANCZOS4 = 5
+
+
+class Resize(Block):
+    """`resize_param { }`: to a fixed size."""
+
+    prob: float = param("Probability in phase TRAIN; TEST always resizes.", default=1.0, at_least=0, at_most=1)
+    resize_mode: ResizeMode = param("What becomes of the aspect.", default=ResizeMode.WARP)
+    height: int = param("New height.", default=0, at_least=0)
+    width: int = param("New width.", default=0, at_least=0)
+    height_scale: int = param("For boxes in FIT_SMALL_SIZE.", default=0, at_least=0, inert=True)
+    width_scale: int = param("For boxes in FIT_SMALL_SIZE.", default=0, at_least=0, inert=True)
+    pad_mode: PadMode = param("What is put around.", default=PadMode.CONSTANT)
+    pad_value: tuple[float, ...] = param("Value put around: one, or one for each channel.", default=())
+    interp_mode: tuple[InterpMode, ...] = param("One of these is drawn for each image.", default=())
