@@ -10,7 +10,7 @@ import pytest
 from netdef.language import diagnostics, printer, render, source
 from netdef.language.codes import language as language_codes
 from netdef.language.diagnostics import Code, Report
-from netdef.language.expansion import evaluate, expand, expander, imports
+from netdef.language.expansion import evaluate, expand, expander, imports, scope, values
 from netdef.language.parsing import parser
 from netdef.language.parsing.parser import parse
 from netdef.language.source import Source
@@ -55,7 +55,7 @@ def test_every_code_is_listed():
 
 def test_limits_are_those_of_the_code():
     limits = SPEC.partition("## Limits")[2].partition("```")[0].replace(",", "")
-    for number in (evaluate.MOST_FIELDS, evaluate.MOST_STEPS, evaluate.LONGEST, imports.MOST_FILES, expander.DEEPEST):
+    for number in (scope.MOST_FIELDS, scope.MOST_STEPS, values.LONGEST, imports.MOST_FILES, expander.DEEPEST):
         assert f" {number} " in limits.replace("\n", " ")
     assert evaluate.LARGEST == 2**64 and "2 ** 64" in limits
     assert f"a file {source.LARGEST >> 20} MB" in limits

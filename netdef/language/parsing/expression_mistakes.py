@@ -109,9 +109,7 @@ def value_missing(at: Inside) -> SyntaxFault:
         detail = "There is no expression between `${` and `}`."
         return SyntaxFault(codes.BAD_EXPRESSION, max(ahead.start - 2, 0), ahead.start + 1, detail)
     shown = "the comma" if at.last == "COMMA" else f"`{' '.join(values[-1].text.split())}`"
-    return SyntaxFault(
-        codes.BAD_EXPRESSION, values[-1].start, values[-1].end, f"After {shown} a value is missing."
-    )
+    return SyntaxFault(codes.BAD_EXPRESSION, values[-1].start, values[-1].end, f"After {shown} a value is missing.")
 
 
 def unclosed_bracket(at: Inside) -> SyntaxFault:

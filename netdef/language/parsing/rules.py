@@ -36,6 +36,7 @@ from . import literals
 from .faults import SyntaxFault, missing_colon
 from .tokens import Parsing, Token
 
+
 def simple_field(p: Parsing, text: str, start: int, end: int) -> Field:
     """The node of a fused `name: value`."""
     before, _, after = text.partition(":")
