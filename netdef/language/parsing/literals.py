@@ -119,6 +119,11 @@ def unescape(text: str, at: int) -> str:
     return decoded(b"".join(parts))
 
 
+def outside_code(text: str, at: int) -> str:
+    """What a quoted text says beside its `${...}`: unescaped, with `$${` for the signs `${`."""
+    return unescape(text, at).replace("$${", "${")
+
+
 def decoded(raw: bytes) -> str:
     """UTF-8; a byte that is not becomes the character of its number."""
     try:

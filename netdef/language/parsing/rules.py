@@ -71,7 +71,7 @@ def interpolated_text(p: Parsing, written: str, at: int) -> Any:
             if text is None:
                 parts.append(p.inner(start, stop))
             else:
-                parts.append(literals.unescape(text, start).replace("$${", "${"))
+                parts.append(literals.outside_code(text, start))
     span = Span(p.source, at, at + len(written))
     if all(isinstance(part, str) for part in parts):
         return Scalar("string", "".join(parts), span)
