@@ -58,11 +58,12 @@ class Formatting:
 
     def line(self, text: str, depth: int, start: int, end: int, comments_until: int | None = None) -> None:
         """One line for what stands from `start` to `end`; comments in between go before it."""
-        if start >= self.at:  # else it was moved, and the comments around its old place were or will be written there
+        moved = start < self.at  # the comments around its old place are written where that is reached
+        if not moved:
             self.comments_before(end if comments_until is None else comments_until, depth, start)
             self.blank_line(start)
         self.lines.append(INDENT * depth + text)
-        self.reached(end)
+        self.reached(self.at if moved else end)
 
     def reached(self, end: int) -> None:
         """A line was added; it says what stands up to `end`."""
