@@ -6,7 +6,7 @@ A value is an int, float, bool, str, Word, tuple (a list) or Message.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeGuard
 
 from .. import codes
 from ..diagnostics import Code, Related
@@ -42,15 +42,15 @@ class Word(str):
 KINDS = {int: "int", float: "float", str: "string", Word: "name"}
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[int | float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def is_whole(value: Any) -> bool:
+def is_whole(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def is_list(value: Any) -> bool:
+def is_list(value: Any) -> TypeGuard[tuple[Any, ...]]:
     """Messages are tuples too, and no lists."""
     return isinstance(value, tuple) and not isinstance(value, Message)
 
