@@ -121,8 +121,7 @@ def load_plugins(modules: list[str]) -> None:
 
 
 def settings(args: argparse.Namespace) -> dict[str, str]:
-    """`--set key=value` as a dict of strings; what each means is for the language to say, which knows what it
-    replaces."""
+    """`--set key=value` as a dict of strings; the language reads them, for it knows what each replaces."""
     found: dict[str, str] = {}
     for text in args.set:
         key, equals, value = text.partition("=")

@@ -1,7 +1,7 @@
 """Did you mean: the names that a misspelt one was most likely meant to be.
 
-Takes a name and the names that exist; gives the nearest few, best first, or none where nothing is near; and all the
-forms in which they are suggested: a sentence behind a message, a hint that asks, and a hint to copy.
+Takes a name and the names that exist; returns the nearest few, best first, or none where nothing is near.  All forms in
+which they are suggested are composed here: a sentence at the end of a message, a hint that asks, and a hint to copy.
 """
 
 from __future__ import annotations

@@ -83,14 +83,14 @@ def test_a_sweep_reads_numbers_as_the_language_does():
     assert values(["width=1_000"]) == {"width": ["1_000"]}  # which the language refuses in place of a number
 
 
-def test_python_values_are_taken_as_they_are():
+def test_python_values_stay_as_they_are():
     document = parse(Source("set.net", FILE), Report())
     assert document is not None
     plain = print_message(expand(document, Report(), settings={"width": 16, "name": "1", "solver.gamma": True}).body)
     assert plain.startswith('size: 16\nname: "1"\n') and "gamma: true" in plain
 
 
-def test_a_list_in_a_list_is_told(tmp_path: Path):
+def test_a_list_in_a_list_is_reported(tmp_path: Path):
     report = Report()
     document = parse(Source("set.net", "solver { stepvalue: 1 }"), report)
     assert document is not None

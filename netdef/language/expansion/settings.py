@@ -1,7 +1,7 @@
 """`--set NAME=VALUE`: values from outside the file, for constants of its top level and for fields of its solver.
 
 Takes a mapping of names to Python values, or to strings as they were written on a command line, which are read here and
-nowhere else; gives values, or fields put in place.
+nowhere else; returns values, or fields with the new ones among them.
 """
 
 from __future__ import annotations

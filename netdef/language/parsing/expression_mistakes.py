@@ -1,6 +1,6 @@
 """Why a statement or an expression cannot be read, in words; `mistakes` asks here when the parser is stuck in one.
 
-Takes the place where it is stuck; gives one `SyntaxFault`, that of the first row of MISTAKES that applies.
+Takes the place where it is stuck; returns one `SyntaxFault`, that of the first row of MISTAKES that applies.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def operator_missing(at: Inside) -> SyntaxFault:
     return SyntaxFault(codes.BAD_EXPRESSION, at.ahead.start, at.ahead.end, detail)
 
 
-# When a mistake is the one that was made, and its fault; the first that applies is told.
+# Rows of (when, fault): whether a mistake is the one that was made, and its fault.  The first that applies is reported.
 MISTAKES: tuple[tuple[Callable[[Inside], bool], Callable[[Inside], SyntaxFault]], ...] = (
     (lambda at: is_bad_number(at.ahead) and at.last in BEFORE_VALUE, lambda at: bad_number(at.ahead)),
     (lambda at: at.kind == "TEMPLATE", in_head_of_template),

@@ -120,7 +120,7 @@ def unescape(text: str, at: int) -> str:
 
 
 def outside_code(text: str, at: int) -> str:
-    """What a quoted text says beside its `${...}`: unescaped, with `$${` for the signs `${`."""
+    """A part of a string outside its `${...}`: escapes resolved, `$${` read as the signs `${`."""
     return unescape(text, at).replace("$${", "${")
 
 

@@ -1,4 +1,4 @@
-"""What the parser hands on: tokens to the rules, and to those who explain a fault the place where it is stuck."""
+"""What the parser passes on: tokens to the rules, and the place where it is stuck to the functions that explain why."""
 
 from __future__ import annotations
 
