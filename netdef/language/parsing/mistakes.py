@@ -1,7 +1,7 @@
 """Why a text cannot be read, in words: from the parser's stack and the text ahead to one `SyntaxFault`.
 
-Takes the place where the parser is stuck; returns what to show to the user, never a list of tokens.  It runs a few times
-per file at most, so it may look at the text again as often as it likes.
+Takes the place where the parser is stuck; returns what to show to the user, never a list of tokens.  It runs a few
+times per file at most, so it may look at the text again as often as it likes.
 """
 
 from __future__ import annotations
