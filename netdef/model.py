@@ -25,7 +25,7 @@ from .forward import compiled
 from .graph import Net, Owner
 from .language.diagnostics import Report
 from .language.errors import NetdefError
-from .language.spelling import nearest
+from .language.spelling import suggestion
 from .layers.base import Phase, Weight
 from .passes.shapes import infer
 from .shape import Shape, known, show
@@ -158,8 +158,7 @@ class Model(nnx.Module):
         nodes = {node.name: node for node in self.net.layers if node.name in self.net.params}
         for name, arrays in weights.items():
             if name not in nodes:
-                close = nearest(name, nodes)
-                meant = f" Did you mean `{close[0]}`?" if close else ""
+                meant = suggestion(name, nodes)
                 raise NetdefError(f"the net has no layer `{name}` with parameters.{meant}")
             node = nodes[name]
             kept = [(w, o) for w, o in zip(node.weights or (), node.owners, strict=True) if w.kind != "carry"]

@@ -25,7 +25,7 @@ from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 from .language import codes
 from .language.diagnostics import Related, Report
 from .language.source import Span
-from .language.spelling import nearest
+from .language.spelling import closest, nearest, suggestion
 from .language.syntax import Field, ListValue, Message, Scalar, Value
 
 REQUIRED: Any = type("Required", (), {"__repr__": lambda self: "required"})()
@@ -256,13 +256,12 @@ def unknown_field(field: Field, known: Iterable[str], tolerated: Iterable[str], 
     if field.name in tolerated:
         report.add(codes.NO_EFFECT, field.name_span, f"`{field.name}` has no effect here.")
         return
-    close = nearest(field.name, known)
-    meant = " or ".join(f"`{name}`" for name in close)
+    known = list(known)
     report.add(
         codes.UNKNOWN_FIELD,
         field.name_span,
-        f"there is no field `{field.name}` here." + (f" Did you mean {meant}?" if meant else ""),
-        hint=close[0] if close else None,
+        f"there is no field `{field.name}` here.{suggestion(field.name, known, most=3)}",
+        hint=closest(field.name, known),
     )
 
 
@@ -308,13 +307,13 @@ def _enum(spec: Param, value: Scalar, report: Report) -> Any:
             return found[0]
     if value.kind == "string" and value.value in members:
         return _wrong_type(spec, value, f"one of the bare words {', '.join(members)}", report, f"{value.value}")
-    close = nearest(str(value.value), members)
-    meant = f" Did you mean {close[0]}?" if close else ""
+    written = str(value.value)
+    meant = suggestion(written, members, "{}")
     report.add(
         codes.WRONG_ENUM,
         value.span,
-        f"`{spec.name}` is one of {', '.join(members)}, not {value.value}.{meant}",
-        hint=close[0] if close else None,
+        f"`{spec.name}` is one of {', '.join(members)}, not {written}.{meant}",
+        hint=closest(written, members),
     )
     return None
 

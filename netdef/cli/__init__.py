@@ -20,7 +20,7 @@ from typing import NoReturn
 from .._version import __version__
 from ..language.diagnostics import CompileError
 from ..language.errors import NetdefError
-from ..language.spelling import nearest
+from ..language.spelling import did_you_mean, suggestion
 
 COMMANDS = (
     *("train", "sweep", "plot", "report", "test", "time", "predict", "features"),
@@ -60,8 +60,8 @@ class Parser(argparse.ArgumentParser):
         options = [name for action in self._actions for name in action.option_strings]
         if message.startswith("unrecognized arguments: "):
             given = message.split(": ", 1)[1].split()[0].partition("=")[0]
-            close = nearest(given, options, 1) if given.startswith("-") else []
-            message += f" (did you mean {close[0]}?)" if close else ""
+            meant = did_you_mean(given, options, 1) if given.startswith("-") else None
+            message += f" ({meant})" if meant else ""
         self.exit(2, f"{self.prog}: error: {message}\n{self.prog} --help shows what it takes\n")
 
 
@@ -138,8 +138,7 @@ def about() -> str:
 def unknown_command(name: str) -> str:
     if os.path.exists(name):
         return f"the command comes before the file: netdef check {name}, or netdef train {name}"
-    close = nearest(name, (*COMMANDS, *ALIASES), 1)
-    meant = f" Did you mean `netdef {close[0]}`?" if close else ""
+    meant = suggestion(name, (*COMMANDS, *ALIASES), "`netdef {}`")
     return f"there is no command `{name}`; there are {', '.join(COMMANDS)}.{meant}"
 
 

@@ -120,23 +120,12 @@ def load_plugins(modules: list[str]) -> None:
             raise UsageError(f"--plugin {name}: there is no such module on Python's path or in this folder") from error
 
 
-def settings(args: argparse.Namespace) -> dict[str, Any]:
-    """`--set key=value` as a dict: whole numbers, numbers, true and false as such, anything else as text."""
-    found: dict[str, Any] = {}
+def settings(args: argparse.Namespace) -> dict[str, str]:
+    """`--set key=value` as a dict of strings; the language reads them, for it knows what each replaces."""
+    found: dict[str, str] = {}
     for text in args.set:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
             raise UsageError(f"--set takes KEY=VALUE, as in --set solver.base_lr=0.1, not {text!r}")
-        found[key.strip()] = _value(value.strip())
+        found[key.strip()] = value.strip()
     return found
-
-
-def _value(text: str) -> Any:
-    if text in ("true", "false"):
-        return text == "true"
-    for number in (int, float):
-        try:
-            return number(text)
-        except ValueError:
-            pass
-    return text

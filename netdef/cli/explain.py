@@ -34,8 +34,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         found = explain.find(args.name)
         if not found:
-            close = explain.near(args.name)
-            meant = f" Did you mean {' or '.join(close)}?" if close else " `netdef explain` lists what there is."
+            meant = explain.suggested(args.name) or " `netdef explain` lists what there is."
             raise UsageError(f"nothing is called {args.name}.{meant}")
     if args.json:
         print(json.dumps([dataclasses.asdict(entry) for entry in found], indent=2))

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from ..language.errors import NetdefError
+from ..language.expansion.settings import read
 from . import UsageError
-from ._options import _value, add_json, add_net, add_plot, iterations, net_file, pictures
+from ._options import add_json, add_net, add_plot, iterations, net_file, pictures
 
 HELP = "train a net under several settings, and compare"
 RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
@@ -83,9 +84,15 @@ def values(given: Sequence[str]) -> dict[str, list[Any]]:
         many: list[Any] = []
         for word in words.split(","):
             bounds = RANGE.fullmatch(word.strip())
-            many += range(int(bounds[1]), int(bounds[2]) + 1) if bounds else [_value(word.strip())]
+            many += range(int(bounds[1]), int(bounds[2]) + 1) if bounds else [number(word.strip())]
         found[key.strip()] = many
     return found
+
+
+def number(text: str) -> Any:
+    """A number or truth value that can be put into a table and a picture; any other string as it is."""
+    value, _ = read(text)
+    return value if isinstance(value, (bool, int, float)) else text
 
 
 def table(rows: Sequence[dict[str, Any]], settings: Sequence[str]) -> str:

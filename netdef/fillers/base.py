@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Protocol
 
 from ..language import codes
 from ..language.diagnostics import Report
-from ..language.spelling import nearest
+from ..language.spelling import closest
 from ..language.syntax import Message, Scalar
 from ..lazy import jax, jnp, np
 from ..registry import Registry
@@ -92,12 +92,11 @@ class Filler(Block):
             return None
         chosen = FILLERS.get(str(given.value.value))
         if chosen is None:
-            close = nearest(str(given.value.value), FILLERS.names())
             report.add(
                 codes.UNKNOWN_FILLER,
                 given.value.span,
                 f'there is no filler "{given.value.value}"; there are {", ".join(FILLERS.names())}.',
-                hint=f'"{close[0]}"' if close else None,
+                hint=closest(str(given.value.value), FILLERS.names(), '"{}"'),
             )
         return chosen
 

@@ -20,7 +20,7 @@ from ..fillers import Filler
 from ..fillers.base import FILLERS
 from ..language import codes
 from ..language.diagnostics import Code
-from ..language.spelling import nearest
+from ..language.spelling import suggestion
 from ..layers.base import LAYERS, Layer
 from ..registry import Registry
 from ..schema import Block, Param, type_name
@@ -69,10 +69,10 @@ def find(name: str) -> list[Entry]:
     return found + ([] if found else list(_field_entries(name)))
 
 
-def near(name: str) -> list[str]:
-    """Names that a misspelt one may mean."""
+def suggested(name: str) -> str:
+    """The sentence that names what a misspelt name may mean, or nothing."""
     names = [e.name for e in entries()] + sorted({field.name for _, field in _all_fields()})
-    return nearest(name, names)
+    return suggestion(name, names, "{}", 3)
 
 
 def index() -> dict[str, list[Entry]]:

@@ -11,11 +11,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..language.diagnostics import Report
-from ..language.formatter import WRITERS, Formatting, format
+from ..language.formatter import format
 from ..language.parsing.parser import parse
-from ..language.printer import scalar
 from ..language.source import Source, Span
-from ..language.syntax import Document, Field, ListValue, Message, Scalar, Value
+from ..language.syntax import Field, ListValue, Message, Scalar, Value
 from ..passes.upgrade import upgrade
 
 _SOLVERS = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
@@ -32,7 +31,7 @@ def modernised(source: Source) -> tuple[str, list[str]]:
     report.stop_on_errors()
     if not notes:
         return format(document), []
-    return written(document._replace(body=body)), notes
+    return format(document._replace(body=body)), notes
 
 
 def _upgraded(body: Message, report: Report) -> tuple[Message, list[str]]:
@@ -145,52 +144,3 @@ def _frozen_params(layer: Message) -> bool:
         and all(map(zero, p.value.fields))
         for p in params
     )
-
-
-def written(document: Document) -> str:
-    """The canonical text of a tree whose fields have partly moved or changed; comments stay before what they stood
-    before."""
-    writing = _Moved(document.source.text, document.comments)
-    writing.items(document.body.fields, 0)
-    writing.comments_before(len(document.source.text) + 1, 0)
-    return "".join(f"{line}\n" for line in writing.lines)
-
-
-class _Moved(Formatting):
-    """Formatting for fields that stand elsewhere than in the source: what is behind is never gone back to."""
-
-    def items(self, items: tuple[Any, ...], depth: int) -> None:
-        for item in items:
-            self.field(item, depth) if isinstance(item, Field) else WRITERS[type(item)](self, item, depth)
-
-    def field(self, field: Field, depth: int) -> None:
-        reached = self.at
-        named = field._replace(name_span=Span(Source("", field.name), 0, len(field.name)))
-        super().field(named, depth)
-        self.at = max(self.at, reached)
-
-    def line(self, text: str, depth: int, start: int, end: int, comments_until: int | None = None) -> None:
-        reached = self.at
-        if start < reached:  # it was moved: the comments round its old place are written where that is reached
-            self.lines.append("  " * depth + text)
-            self.behind_comment = False
-            return
-        super().line(text, depth, start, end, comments_until)
-        self.at = max(self.at, reached)
-
-    def close(self, close: str, body: Message, depth: int) -> None:
-        reached = self.at
-        super().close(close, body, depth)
-        self.at = max(self.at, reached)
-
-    def in_one_line(self, name: str, message: Message, depth: int) -> str | None:
-        fields = (f._replace(name_span=Span(Source("", f.name), 0, len(f.name))) for f in message.fields)
-        return super().in_one_line(name, message._replace(fields=tuple(fields)), depth)
-
-    def value(self, value: Any, depth: int, column: int) -> str:
-        quoted = value.span.text[:1] in "\"'"
-        if isinstance(value, Scalar) and value.kind == "string" and not quoted:
-            return scalar(value)
-        if isinstance(value, Scalar) and value.kind == "string" and str(value.value) not in value.span.text:
-            return scalar(value)
-        return super().value(value, depth, column)

@@ -15,7 +15,7 @@ import numpy as np
 from ..files import written_aside
 from ..graph import Net, Node, Owner
 from ..language.errors import NetdefError
-from ..language.spelling import nearest
+from ..language.spelling import closest
 from ..layers.base import Weight
 from ..layers.bn import BNDialect
 from ..shape import Shape, show
@@ -178,7 +178,7 @@ def _all_shared(node: Node, filled: dict[Owner, Any]) -> bool:
 
 def _nothing_fits(path: Path, given: list[Entry], net: Net) -> NetdefError:
     names = [entry.name for entry in given]
-    pair = next(((name, close[0]) for name in net.params if (close := nearest(name, names, 1))), None)
+    pair = next(((name, close) for name in net.params if (close := closest(name, names))), None)
     near = f"; is `{pair[1]}` of the file what the net calls `{pair[0]}`?" if pair else ""
     return NetdefError(
         f"{path}: no layer of this file is in the net: it has {listed(names)}, and the net has "

@@ -1,7 +1,8 @@
 """One canonical look for prototxt and .net files, for `netdef fmt`.
 
 Takes a parsed document; gives its text anew.  It never changes what the file means, keeps every comment and at most one
-of several blank lines, and gives its own output back unchanged.  The rules:
+of several blank lines, and gives its own output back unchanged.  The fields may have been moved or changed since (see
+`interop.modernize`): comments stay before what stood behind them.  The rules:
 
 - two blanks of indentation, one field per line, `name: value`, `name {`, double quotes where they need no escapes;
 - a block of values that fits into 80 columns is one line, but never a layer;
@@ -15,8 +16,8 @@ import re
 from collections import deque
 from typing import Any
 
-from .parsing.literals import PIECE, cut
-from .printer import INDENT, WIDTH
+from .parsing.literals import PIECE, cut, outside_code, unescape
+from .printer import INDENT, WIDTH, scalar
 from .source import Span
 from .syntax import Comment, Document, Field, For, If, Import, Let, ListValue, Message, Scalar, Template, Text
 
@@ -44,7 +45,7 @@ class Formatting:
         self.text = text
         self.lines: list[str] = []
         self.comments: deque[Comment] = deque(comments)
-        self.at = 0  # offset in the source behind what the last line says
+        self.at = 0  # offset in the source behind all that the lines say; it only grows, also where fields were moved
         self.behind_comment = False
         self.behind_if = False
 
@@ -57,10 +58,16 @@ class Formatting:
 
     def line(self, text: str, depth: int, start: int, end: int, comments_until: int | None = None) -> None:
         """One line for what stands from `start` to `end`; comments in between go before it."""
-        self.comments_before(end if comments_until is None else comments_until, depth, start)
-        self.blank_line(start)
+        moved = start < self.at  # the comments around its old place are written where that is reached
+        if not moved:
+            self.comments_before(end if comments_until is None else comments_until, depth, start)
+            self.blank_line(start)
         self.lines.append(INDENT * depth + text)
-        self.at = end
+        self.reached(self.at if moved else end)
+
+    def reached(self, end: int) -> None:
+        """A line was added; it says what stands up to `end`."""
+        self.at = max(self.at, end)
         self.behind_comment = False
 
     def blank_line(self, start: int) -> None:
@@ -92,7 +99,7 @@ class Formatting:
 
     def field(self, field: Field, depth: int) -> None:
         start, end, value = field.span.start, field.span.end, field.value
-        name = "".join(field.name_span.text.split())
+        name = field.name
         if not isinstance(value, Message):
             return self.line(f"{name}: {self.value(value, depth, len(name) + 2)}", depth, start, end)
         if name == "else" and self.behind_if:
@@ -114,8 +121,7 @@ class Formatting:
         end = body.span.end
         self.comments_before(end - 1, depth + 1)
         self.lines.append(INDENT * depth + close)
-        self.at = end
-        self.behind_comment = False
+        self.reached(end)
 
     def has_comment(self, span: Span) -> bool:
         return any(span.start <= comment.span.start < span.end for comment in self.comments)
@@ -130,7 +136,7 @@ class Formatting:
                 return None
             if isinstance(field.value, ListValue) and any(isinstance(item, Message) for item in field.value.items):
                 return None
-            inner.append(f"{''.join(field.name_span.text.split())}: {self.value(field.value, 0, -10_000)}")
+            inner.append(f"{field.name}: {self.value(field.value, 0, -10_000)}")
         text = f"{name} {{ {' '.join(inner)} }}" if inner else f"{name} {{}}"
         return text if len(INDENT * depth + text) <= WIDTH else None
 
@@ -142,7 +148,9 @@ class Formatting:
             words = [word for word in re.findall(r"#[^\n]*|[^\s#]+", value.span.text) if word[0] != "#"]
             return "".join(words)
         if isinstance(value, Scalar) and value.kind == "name":
-            return value.span.text
+            return str(value.value)
+        if isinstance(value, Scalar) and not as_written(value):
+            return scalar(value)
         if isinstance(value, (Scalar, Text)):
             pieces = [piece(match[0]) for match in STRINGS.finditer(value.span.text) if match[0][0] != "#"]
             fits = len(INDENT * depth) + column + sum(map(len, pieces)) + len(pieces) <= WIDEST
@@ -200,7 +208,7 @@ class Formatting:
             following = branch.then if isinstance(branch, If) else branch
             test = f" if {expression(branch.test.span.text)}" if isinstance(branch, If) else ""
             self.close(f"}} else{test} {{", last, depth)
-            self.at = following.span.start + 1
+            self.reached(following.span.start + 1)
         assert branch is not None
         self.items(branch.fields, depth + 1)
         self.close("}", branch, depth)
@@ -214,6 +222,18 @@ WRITERS: dict[type, Any] = {
     For: Formatting.for_loop,
     If: Formatting.choice,
 }
+
+
+def as_written(value: Scalar) -> bool:
+    """Whether a string is what its place in the source says, and was not put there since."""
+    text = value.span.text
+    if text == f'"{value.value}"':
+        return True
+    pieces = [match for match in STRINGS.finditer(text) if match[0][0] != "#"]
+    if text[:1] not in "\"'" or not pieces:
+        return False
+    read = outside_code if "${" in text else unescape
+    return "".join(read(match[0][1:-1], 0) for match in pieces) == value.value
 
 
 def piece(text: str) -> str:

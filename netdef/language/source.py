@@ -12,6 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from .errors import NetdefError
+
 LARGEST = 8 << 20  # bytes of a file; the longest nets that are known have a tenth of that
 
 
@@ -29,8 +31,6 @@ class Source:
 
         UTF-8 with or without a byte order mark, Latin-1 where it is not UTF-8.  Errors: NetdefError in one line.
         """
-        from .errors import NetdefError
-
         path = Path(path)
         try:
             raw = path.read_bytes()

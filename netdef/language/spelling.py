@@ -1,6 +1,7 @@
 """Did you mean: the names that a misspelt one was most likely meant to be.
 
-Takes a name and the names that exist; gives the nearest few, best first, or none where nothing is near.
+Takes a name and the names that exist; returns the nearest few, best first, or none where nothing is near.  All forms in
+which they are suggested are composed here: a sentence at the end of a message, a hint that asks, and a hint to copy.
 """
 
 from __future__ import annotations
@@ -24,9 +25,21 @@ def nearest(name: str, candidates: Iterable[str], n: int = 3) -> list[str]:
     return [candidate for score, candidate in scored[:n] if score <= limit]
 
 
-def did_you_mean(name: str, candidates: Iterable[str]) -> str | None:
-    """`did you mean a, b or c?`, or None."""
-    names = nearest(name, candidates)
+def suggestion(name: str, candidates: Iterable[str], form: str = "`{}`", most: int = 1) -> str:
+    """` Did you mean a or b?`, each name in a form, for the end of a message; empty where nothing is near."""
+    names = [form.format(candidate) for candidate in nearest(name, candidates, most)]
+    return f" Did you mean {' or '.join(names)}?" if names else ""
+
+
+def closest(name: str, candidates: Iterable[str], form: str = "{}") -> str | None:
+    """The nearest candidate in a form, for a hint that says what to write; None where nothing is near."""
+    names = nearest(name, candidates, 1)
+    return form.format(names[0]) if names else None
+
+
+def did_you_mean(name: str, candidates: Iterable[str], most: int = 3) -> str | None:
+    """`did you mean a, b or c?`, for a hint, or None."""
+    names = nearest(name, candidates, most)
     if not names:
         return None
     return f"did you mean {names[0] if len(names) == 1 else ', '.join(names[:-1]) + ' or ' + names[-1]}?"

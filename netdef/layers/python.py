@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from ..language.diagnostics import Report
 from ..language.parsing.parser import parse
 from ..language.source import Source
-from ..language.spelling import nearest
+from ..language.spelling import suggestion
 from ..lazy import Array, jax, jnp
 from ..schema import build, param, take, unknown_field
 from ..shape import Shape, ShapeError, Unavailable, known, show
@@ -208,8 +208,7 @@ def _find(module: str, name: str, folders: list[str]) -> Any:
     except Exception as error:  # whatever the user's module may raise
         raise ShapeError(f"Python module `{module}` cannot be imported: {_one_line(error)}.", field="module") from error
     if not hasattr(found, name):
-        close = nearest(name, [n for n in vars(found) if not n.startswith("_")])
-        meant = f" Did you mean `{close[0]}`?" if close else ""
+        meant = suggestion(name, [n for n in vars(found) if not n.startswith("_")])
         raise ShapeError(f"Python module `{module}` has no `{name}`.{meant}", field="layer")
     return getattr(found, name)
 

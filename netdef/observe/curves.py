@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..language.errors import NetdefError
-from ..language.spelling import nearest
+from ..language.spelling import suggestion
 from .figure import GREY, colours, drawing, legend_below, new_figure, percents, plain_ticks
 from .runs import Curve, History, kind, number, smoothed
 
@@ -98,8 +98,7 @@ def _asked(runs: Sequence[History], metrics: Sequence[str]) -> list[str]:
     there = list(dict.fromkeys(name for run in runs for name in run.names()))
     for name in metrics:
         if name not in there:
-            close = nearest(name, there, 1)
-            meant = f" Did you mean `{close[0]}`?" if close else ""
+            meant = suggestion(name, there)
             raise NetdefError(f"no run has a number `{name}`; there are {', '.join(there)}.{meant}")
     return list(metrics)
 

@@ -14,7 +14,7 @@ from ..graph import Node, Value
 from ..language import codes
 from ..language.diagnostics import Related, Report
 from ..language.source import Span
-from ..language.spelling import nearest
+from ..language.spelling import closest, suggestion
 from ..layers.base import Arity, Layer
 
 AUTOMATIC = "(automatic)"  # Caffe's name for the top of a loss that names none; no output of the net
@@ -75,13 +75,12 @@ def _bottom(
             *([Related("made here", made)] if made else []),
         )
     else:
-        close = nearest(name, latest)
-        meant = f" Did you mean `{close[0]}`?" if close else ""
+        meant = suggestion(name, latest)
         report.add(
             codes.UNKNOWN_BOTTOM,
             span,
             f"layer `{layer.name}` takes `{name}`, and no layer above makes it in this phase.{meant}",
-            hint=f'"{close[0]}"' if close else None,
+            hint=closest(name, latest, '"{}"'),
         )
     return Value(name, -1, span)  # a value nobody makes: its shape stays unknown
 

@@ -14,7 +14,7 @@ from typing import Any
 from ..language import codes
 from ..language.diagnostics import Report
 from ..language.source import Span
-from ..language.spelling import nearest
+from ..language.spelling import closest, nearest, suggestion
 from ..language.syntax import Field, Message, Scalar
 from ..layers.base import LAYERS, Layer
 from ..layers.input import BlobShape, Input
@@ -148,9 +148,9 @@ def decode_layer(field: Field, report: Report) -> Layer:
 
 
 def _unknown_type(name: str, place: Span) -> Fault:
-    close = nearest(name, LAYERS.names())
-    meant = f" Did you mean {' or '.join(close)}?" if close else " `netdef explain` lists all that there are."
-    return Fault(place, f'there is no layer type "{name}".{meant}', f'"{close[0]}"' if close else None)
+    known = LAYERS.names()
+    meant = suggestion(name, known, "{}", 3) or " `netdef explain` lists all that there are."
+    return Fault(place, f'there is no layer type "{name}".{meant}', closest(name, known, '"{}"'))
 
 
 def report_unknown(layers: Iterable[Layer], chosen: Iterable[Layer], report: Report) -> None:

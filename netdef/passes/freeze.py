@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ..graph import Net, Node
 from ..language.errors import NetdefError
-from ..language.spelling import nearest
+from ..language.spelling import suggestion
 from .gradients import mark_gradients
 
 
@@ -33,8 +33,7 @@ def matching(net: Net, patterns: Sequence[str]) -> set[str]:
             raise NetdefError(f'"{pattern}" is not a regular expression: {error}.') from error
         names = {node.name for node in net.layers if expression.fullmatch(node.name)}
         if not names:
-            close = nearest(pattern, [node.name for node in net.layers])
-            meant = f" Did you mean `{close[0]}`?" if close else ""
+            meant = suggestion(pattern, [node.name for node in net.layers])
             raise NetdefError(
                 f'no layer of the net is called "{pattern}".{meant} A pattern has to match the whole name.'
             )

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from ..language import codes
 from ..language.diagnostics import Report
 from ..language.source import Span
-from ..language.spelling import nearest
+from ..language.spelling import suggestion
 from ..language.syntax import Field, ListValue, Message, Scalar, Value
 
 V1_TYPES = {  # name of the enum: (its number, today's type)
@@ -162,8 +162,7 @@ def _v1_type(field: Field, report: Report) -> Field:
             hint="layer",
         )
         return field
-    close = nearest(written, V1_TYPES)
-    meant = f" Did you mean {close[0]}?" if close else ""
+    meant = suggestion(written, V1_TYPES, "{}")
     report.add(codes.WRONG_ENUM, value.span, f"`type` of an old `layers` block is none of Caffe's.{meant}")
     return _text(field, written)
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from ..language import codes
 from ..language.diagnostics import Report
-from ..language.spelling import nearest
+from ..language.spelling import closest
 from ..language.syntax import Message, Scalar
 from ..lazy import Array
 from ..registry import Registry
@@ -116,11 +116,10 @@ def policy_class(message: Message, report: Report) -> type[Policy]:
         return POLICIES.get(bare) or fixed
     found = POLICIES.get(str(value.value))
     if found is None:
-        close = nearest(str(value.value), POLICIES.names())
         report.add(
             codes.UNKNOWN_POLICY,
             value.span,
             f'there is no policy "{value.value}"; there are {", ".join(POLICIES.names())}.',
-            hint=f'"{close[0]}"' if close else None,
+            hint=closest(str(value.value), POLICIES.names(), '"{}"'),
         )
     return found or fixed

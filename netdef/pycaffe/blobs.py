@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..language.errors import NetdefError
-from ..language.spelling import nearest
+from ..language.spelling import suggestion
 from ..layers._caffe_class import OldAxes
 from ..shape import Shape, show
 
@@ -125,8 +125,7 @@ class Named(OrderedDict):
 
 def unknown(name: Any, what: str, names: list[str]) -> Unknown:
     """The error for a name of a layer or blob that the net does not have."""
-    close = nearest(str(name), names, 1)
-    meant = f" Did you mean `{close[0]}`?" if close else f" It has {', '.join(names[:12]) or 'none'}."
+    meant = suggestion(str(name), names) or f" It has {', '.join(names[:12]) or 'none'}."
     return Unknown(f"the net has no {what} `{name}`.{meant}")
 
 

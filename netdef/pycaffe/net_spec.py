@@ -21,7 +21,7 @@ import numpy as np
 from ..language.errors import NetdefError
 from ..language.printer import print_message
 from ..language.source import NOWHERE
-from ..language.spelling import nearest
+from ..language.spelling import suggestion
 from ..language.syntax import Field, Message, Scalar, Value
 from ..layers.base import LAYERS, Layer
 
@@ -120,8 +120,8 @@ class NetSpec:
 
     def __getitem__(self, name: str) -> Any:
         if name not in self.tops:
-            close = nearest(name, list(self.tops), 1)
-            raise NetdefError(f"there is no top `{name}` yet" + (f". Did you mean `{close[0]}`?" if close else ""))
+            meant = suggestion(name, self.tops)
+            raise NetdefError(f"there is no top `{name}` yet{'.' if meant else ''}{meant}")
         return self.tops[name]
 
     def to_proto(self) -> str:
@@ -172,8 +172,7 @@ class Layers:
         if type.startswith("__"):
             raise AttributeError(type)
         if LAYERS.get(type) is None:
-            close = nearest(type, LAYERS.names(), 1)
-            meant = f" Did you mean `{close[0]}`?" if close else ""
+            meant = suggestion(type, LAYERS.names())
             raise NetdefError(f"there is no layer type `{type}`.{meant}")
 
         def make(*inputs: Top, **fields: Any) -> Any:

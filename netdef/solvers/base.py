@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 from ..language import codes
 from ..language.diagnostics import Report
 from ..language.source import Span
-from ..language.spelling import nearest
+from ..language.spelling import closest
 from ..language.syntax import Field, Message, Scalar
 from ..layers.base import Phase
 from ..lazy import Array, jnp
@@ -356,12 +356,11 @@ def _solver_class(message: Message, report: Report) -> type[Solver] | None:
         name = next((known for known in SOLVERS.known() if known.upper() == name.upper()), name)
     found = SOLVERS.get(name)
     if found is None:
-        close = nearest(name, SOLVERS.names())
         report.add(
             codes.UNKNOWN_SOLVER,
             value.span,
             f'there is no solver "{name}"; there are {", ".join(SOLVERS.names())}.',
-            hint=f'"{close[0]}"' if close else None,
+            hint=closest(name, SOLVERS.names(), '"{}"'),
         )
     return found
 

@@ -10,7 +10,7 @@ from typing import Any
 from ..graph import Net
 from ..interop import snapshot
 from ..language.errors import NetdefError
-from ..language.spelling import nearest
+from ..language.spelling import suggestion
 from ..policies.base import Monitor, Policy
 from ..solvers.base import Solver
 from .step import shown_outputs
@@ -69,8 +69,7 @@ def _check(field: str, monitor: Monitor, tests: Sequence[Net]) -> None:
         )
     names = ["loss", *shown_outputs(tests[monitor.test_net])]
     if monitor.monitor not in names:
-        close = nearest(monitor.monitor, names)
-        meant = f" Did you mean `{close[0]}`?" if close else ""
+        meant = suggestion(monitor.monitor, names)
         raise NetdefError(f"`{field}` watches `{monitor.monitor}`; the test shows {', '.join(names)}.{meant}")
 
 

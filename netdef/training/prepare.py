@@ -17,7 +17,7 @@ from ..files import locator
 from ..graph import Net
 from ..interop import snapshot
 from ..language.errors import NetdefError
-from ..language.spelling import nearest
+from ..language.spelling import suggestion
 from ..model import Model
 from ..passes.freeze import frozen
 from ..passes.precision import in_half
@@ -188,8 +188,7 @@ def reuse(model: Model, block: Reuse) -> set[str]:
         )
     absent = [new for new in renamed.values() if new not in model.net.params]
     if absent and block.to:
-        close = nearest(absent[0], model.net.params)
-        meant = f" Did you mean `{close[0]}`?" if close else ""
+        meant = suggestion(absent[0], model.net.params)
         raise NetdefError(f"`reuse`: the net has no layer `{absent[0]}` with parameters.{meant}")
     found = {new: stored[old] for old, new in renamed.items() if new in model.net.params}
     if not found:

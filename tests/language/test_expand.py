@@ -10,7 +10,6 @@ import sys
 import pytest
 
 from netdef.language import codes
-from netdef.language.codes import language as language_codes
 from netdef.language.diagnostics import Report
 from netdef.language.expansion.expand import expand
 from netdef.language.parsing.parser import parse
@@ -351,14 +350,12 @@ def test_every_code_of_the_language_has_a_case(request):
     text = "".join(
         (folder / name).read_text(encoding="utf-8") for name in ("syntax.txt", "statements.txt", "expand.txt")
     )
-    names = {code.name for code in vars(language_codes).values() if isinstance(code, codes.Code)}
+    names = set(codes.catalogue(codes.syntax, codes.expansion))
     assert len(names) > 40
     assert {name for name in names if f"^ {name}" not in text} - NO_CHUNK - {"too-deep"} == set()
 
 
-LANGUAGE_CODES = [
-    code for code in vars(language_codes).values() if isinstance(code, codes.Code) and code.name not in NO_CHUNK
-]
+LANGUAGE_CODES = [code for name, code in codes.catalogue(codes.syntax, codes.expansion).items() if name not in NO_CHUNK]
 
 
 @pytest.mark.parametrize("code", LANGUAGE_CODES, ids=lambda code: code.name)
@@ -387,7 +384,7 @@ def test_catalogue_shows_files_and_settings(tmp_path):
         expand(document, report, settings={setting[1]: setting[2]} if setting else {})
         return [d.code for d in report.diagnostics]
 
-    for code in (language_codes.NOT_IMPORTED, language_codes.UNKNOWN_SETTING):
+    for code in (codes.NOT_IMPORTED, codes.UNKNOWN_SETTING):
         assert found(code.wrong) == [code.name]
         assert found(code.right) == []
 

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from netdef.language import diagnostics, printer, render, source
-from netdef.language.codes import language as language_codes
-from netdef.language.diagnostics import Code, Report
-from netdef.language.expansion import evaluate, expand, expander, imports
+from netdef.language import codes, diagnostics, printer, render, source
+from netdef.language.diagnostics import Report
+from netdef.language.expansion import evaluate, expand, expander, imports, scope, values
 from netdef.language.parsing import parser
 from netdef.language.parsing.parser import parse
 from netdef.language.source import Source
@@ -50,12 +49,12 @@ def test_bad_example(code, text):
 
 def test_every_code_is_listed():
     table = dict(re.findall(r"^\| `([a-z-]+)` \| (.*) \|$", SPEC.partition("## Codes")[2], flags=re.M))
-    assert table == {code.name: code.summary for code in vars(language_codes).values() if isinstance(code, Code)}
+    assert table == {code.name: code.summary for code in codes.catalogue(codes.syntax, codes.expansion).values()}
 
 
 def test_limits_are_those_of_the_code():
     limits = SPEC.partition("## Limits")[2].partition("```")[0].replace(",", "")
-    for number in (evaluate.MOST_FIELDS, evaluate.MOST_STEPS, evaluate.LONGEST, imports.MOST_FILES, expander.DEEPEST):
+    for number in (scope.MOST_FIELDS, scope.MOST_STEPS, values.LONGEST, imports.MOST_FILES, expander.DEEPEST):
         assert f" {number} " in limits.replace("\n", " ")
     assert evaluate.LARGEST == 2**64 and "2 ** 64" in limits
     assert f"a file {source.LARGEST >> 20} MB" in limits

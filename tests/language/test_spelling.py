@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
-from netdef.language.spelling import did_you_mean, nearest, typos
+from netdef.language.spelling import closest, did_you_mean, nearest, suggestion, typos
 
 FIELDS = "num_output bias_term pad kernel_size group stride weight_filler bias_filler pad_h pad_w kernel_h axis".split()
 TYPES = "Convolution Deconvolution Pooling InnerProduct ReLU PReLU ELU LRN Softmax SoftmaxWithLoss Concat Crop".split()
@@ -48,6 +51,18 @@ def test_few_and_each_once():
 def test_sentence():
     assert did_you_mean("bias_tern", FIELDS) == "did you mean bias_term?"
     assert did_you_mean("pad_x", ["pad_h", "pad_w"]) == "did you mean pad_h or pad_w?"
+    assert did_you_mean("pad_x", ["pad_h", "pad_w"], 1) == "did you mean pad_h?"
+    assert suggestion("pad_x", ["pad_h", "pad_w"]) == " Did you mean `pad_h`?"
+    assert suggestion("pad_x", ["pad_h", "pad_w"], "{}", 3) == " Did you mean pad_h or pad_w?"
+    assert suggestion("{pad_x", ["{pad_h"], "<{}>") == " Did you mean <{pad_h>?"
+    assert closest("pad_x", ["pad_h", "pad_w"]) == "pad_h" and closest("pad_x", ["pad_h"], '"{}"') == '"pad_h"'
+    assert suggestion("zzzzzz", FIELDS) == "" and closest("zzzzzz", FIELDS) is None
+
+
+def test_the_sentence_has_one_home():
+    package = Path(__file__).parents[2] / "netdef"
+    homes = [p.name for p in package.rglob("*.py") if re.search(r"you mean [^\n]*\{", p.read_text(encoding="utf-8"))]
+    assert homes == ["spelling.py"]
 
 
 def test_typos():

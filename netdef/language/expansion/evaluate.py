@@ -10,12 +10,11 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from .. import codes
-from ..diagnostics import Code, Related
-from ..source import Source, Span
+from ..diagnostics import Related
+from ..source import Span
 from ..spelling import did_you_mean
 from ..syntax import (
     Binary,
@@ -23,132 +22,29 @@ from ..syntax import (
     Conditional,
     Index,
     Interpolation,
-    Let,
     ListValue,
-    Message,
     Reference,
     Scalar,
-    Template,
     Text,
     Unary,
 )
+from .functions import FUNCTIONS
+from .scope import UNKNOWN, Budget, Scope
+from .values import BOOLEANS, LONGEST, NUMBERS, Fault, Told, Word, describe, is_list, is_number, is_whole, written
 
-MOST_STEPS = 300_000  # of evaluation in one file; a net of a thousand layers takes about a tenth
-MOST_FIELDS = 100_000  # that are written anew by templates and loops
-LONGEST = 10_000  # characters of a text, elements of a list
 LARGEST = 2**64  # whole numbers beyond are no sizes
-
-
-class Fault(Exception):
-    """An expression or statement has no value: what is wrong, and where."""
-
-    def __init__(self, code: Code, span: Span, detail: str, *related: Related, hint: str | None = None) -> None:
-        super().__init__(code.summary)
-        self.code, self.span, self.detail, self.related, self.hint = code, span, detail, related, hint
-
-
-class Word(str):
-    """A word that stands for itself, such as MAX."""
-
-
-class Budget:
-    """What one file may still cost; `Fault` when it is used up."""
-
-    def __init__(self) -> None:
-        self.steps, self.fields = MOST_STEPS, MOST_FIELDS
-
-    def step(self, span: Span, cost: int = 1) -> None:
-        self.steps -= cost
-        if self.steps < 0:
-            raise TooMuch(codes.TOO_MUCH, span, f"Loops and expressions have taken {MOST_STEPS} steps.")
-
-    def field(self, span: Span) -> None:
-        self.fields -= 1
-        if self.fields < 0:
-            raise TooMuch(codes.TOO_MUCH, span, f"Loops and templates have made {MOST_FIELDS} fields.")
-
-
-class TooMuch(Fault):
-    """Going on would cost more; nothing catches it before the whole expansion ends."""
-
-
-class Told(Fault):
-    """There is no value because of a fault that was reported before."""
-
-
-UNKNOWN = object()  # the value of a name whose expression was at fault
-
-
-@dataclass(slots=True)
-class Scope:
-    """The names of a block, and those of the blocks around it; `places` tells where each was defined."""
-
-    outer: Scope | None = None
-    values: dict[str, Any] = field(default_factory=dict)
-    templates: dict[str, tuple[Template, Scope]] = field(default_factory=dict)
-    places: dict[str, Span] = field(default_factory=dict)
-    source: Source | None = None  # of an imported file
-    body: Message | None = None
-
-    def define(self, name: str, place: Span, value: Any = None, template: tuple[Template, Scope] | None = None) -> None:
-        """Errors: a name that this block has already."""
-        if name in self.places:
-            earlier = self.places[name]
-            if earlier == place and (template is None or self.templates.get(name, (None,))[0] is template[0]):
-                return  # the same definition, imported twice
-            detail = f"`{name}` is defined already."
-            raise Fault(codes.DUPLICATE_NAME, place, detail, Related("first defined here", earlier))
-        self.places[name] = place
-        if template is None:
-            self.values[name] = value
-        else:
-            self.templates[name] = template
-
-    def template(self, name: str) -> tuple[Template, Scope] | None:
-        scope: Scope | None = self
-        while scope is not None:
-            if name in scope.templates:
-                return scope.templates[name]
-            scope = scope.outer
-        return None
-
-    def value(self, name: str) -> tuple[Any] | None:
-        """The value in a tuple of one, for it may be anything."""
-        scope: Scope | None = self
-        while scope is not None:
-            if name in scope.values:
-                return (scope.values[name],)
-            scope = scope.outer
-        return None
-
-    def later(self, name: str) -> Span | None:
-        """Where a name is defined further down in one of these blocks."""
-        scope: Scope | None = self
-        while scope is not None:
-            for item in scope.body.fields if scope.body else ():
-                if isinstance(item, Let) and item.name == name:
-                    return item.name_span
-            scope = scope.outer
-        return None
-
-    def names(self) -> list[str]:
-        return list(self.values) + (self.outer.names() if self.outer else [])
 
 
 def evaluate(node: Any, scope: Scope, budget: Budget) -> Any:
     """The value of an expression."""
     budget.step(node.span)
-    return KINDS[type(node)](node, scope, budget)
+    return EVALUATORS[type(node)](node, scope, budget)
 
 
 def scalar(node: Scalar, scope: Scope, budget: Budget) -> Any:
     if node.kind == "name":
         return BOOLEANS.get(str(node.value), Word(node.value))
     return node.value
-
-
-BOOLEANS = {"true": True, "false": False, "True": True, "False": False}
-NUMBERS = {"inf": math.inf, "nan": math.nan}
 
 
 def reference(node: Reference, scope: Scope, budget: Budget) -> Any:
@@ -191,13 +87,6 @@ def text(node: Text, scope: Scope, budget: Budget) -> str:
             raise Fault(codes.WRONG_PLACE_FOR_VALUE, part.span, detail)
         pieces.append(written(value))
     return checked("".join(pieces), node.span, budget)
-
-
-def written(value: Any) -> str:
-    """A value as it stands in a text."""
-    if type(value) is str:
-        return value
-    return str(value).lower() if isinstance(value, bool) else repr(value) if isinstance(value, float) else str(value)
 
 
 def unary(node: Unary, scope: Scope, budget: Budget) -> Any:
@@ -258,7 +147,7 @@ def combined(node: Binary, left: Any, right: Any, budget: Budget) -> Any:
         return checked(str(left) + str(right), node.span, budget)
     if sign == "+" and isinstance(left, tuple) and isinstance(right, tuple):
         return checked((*left, *right), node.span, budget)
-    if sign == "*" and isinstance(left, (str, tuple)) and isinstance(right, int) and not isinstance(right, bool):
+    if sign == "*" and isinstance(left, (str, tuple)) and is_whole(right):
         if size(left) * max(right, 1) > LONGEST:
             raise Fault(codes.TOO_MUCH, node.span, f"A text or list can be at most {LONGEST} long.")
         return checked(left * right, node.span, budget)
@@ -303,7 +192,7 @@ def checked(value: Any, span: Span, budget: Budget) -> Any:
 
 def size(value: Any) -> int:
     """Characters of a text; elements of a list, and of the lists in it."""
-    if isinstance(value, tuple) and not isinstance(value, Message):
+    if is_list(value):
         return len(value) + sum(size(item) for item in value if isinstance(item, tuple))
     return len(value) if isinstance(value, str) else 1
 
@@ -328,9 +217,9 @@ def index(node: Index, scope: Scope, budget: Budget) -> Any:
     value = evaluate(chain[-1].value, scope, budget)
     for part in reversed(chain):
         at = evaluate(part.index, scope, budget)
-        if isinstance(value, Message) or not isinstance(value, (str, tuple)):
+        if not isinstance(value, str) and not is_list(value):
             raise Fault(codes.BAD_INDEX, part.value.span, f"This is {describe(value)}, which has no elements.")
-        if not isinstance(at, int) or isinstance(at, bool):
+        if not is_whole(at):
             raise Fault(codes.BAD_INDEX, part.index.span, f"An index is a whole number, not {describe(at)}.")
         if not -len(value) <= at < len(value):
             what = "text" if isinstance(value, str) else "list"
@@ -342,28 +231,7 @@ def index(node: Index, scope: Scope, budget: Budget) -> Any:
     return value
 
 
-def is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def describe(value: Any) -> str:
-    """What a value is, in words."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Message):
-        return "a block"
-    if isinstance(value, tuple):
-        return f"a list of {len(value)}"
-    if isinstance(value, Word):
-        return f"the word {value}"
-    if isinstance(value, str):
-        return f'the text "{value if len(value) <= 30 else value[:27] + "..."}"'
-    return f"the number {written(value)}"
-
-
 def call(node: Call, scope: Scope, budget: Budget) -> Any:
-    from .functions import FUNCTIONS
-
     if node.function not in FUNCTIONS:
         detail = f"There is no function `{node.function}`."
         hint = did_you_mean(node.function, FUNCTIONS) or f"there are {', '.join(FUNCTIONS)}"
@@ -372,7 +240,7 @@ def call(node: Call, scope: Scope, budget: Budget) -> Any:
     return checked(FUNCTIONS[node.function](node, arguments), node.span, budget)
 
 
-KINDS: dict[type, Callable[..., Any]] = {
+EVALUATORS: dict[type, Callable[..., Any]] = {
     Scalar: scalar,
     ListValue: list_value,
     Reference: reference,

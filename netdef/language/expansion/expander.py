@@ -16,9 +16,10 @@ from ..spelling import did_you_mean
 from ..syntax import Document, Field, For, If, Import, Interpolation, Let, ListValue, Message, Scalar, Template
 from . import imports
 from . import settings as overrides
-from .evaluate import BOOLEANS, UNKNOWN, Budget, Fault, Scope, Told, TooMuch, Word, condition, describe, evaluate
+from .evaluate import condition, evaluate
+from .scope import UNKNOWN, Budget, Scope
+from .values import Fault, Told, TooMuch, describe, evaluated, is_list, node
 
-KINDS = {int: "int", float: "float", str: "string", Word: "name"}
 DEEPEST = 100  # levels of blocks, templates and loops inside each other
 MOST_FAULTS = 50  # that are reported of one file; more help nobody
 
@@ -151,12 +152,16 @@ class Expander:
             self.fault(fault, via)
             value = UNKNOWN
         if top and let.name in self.settings:
-            value = overrides.converted(self.settings[let.name], value)
+            try:
+                value = overrides.converted(let.name, self.settings[let.name], value)
+            except Fault as fault:
+                self.fault(fault, None)
+                value = UNKNOWN
         scope.define(let.name, let.name_span, value)
 
     def loop(self, loop: For, scope: Scope, via: Span | None, out: list[Field]) -> None:
         values = evaluate(loop.values, scope, self.budget)
-        if not isinstance(values, tuple) or isinstance(values, Message):
+        if not is_list(values):
             hint = f"write range({values})" if isinstance(values, int) else None
             raise Fault(codes.NOT_A_LIST, loop.values.span, f"This is {describe(values)}, not a list.", hint=hint)
         here = with_via(loop.head, via)
@@ -191,7 +196,7 @@ class Expander:
         elif type(value) is Interpolation:
             result = evaluate(value, scope, self.budget)
             place = with_via(value.span, via)
-            values = result if isinstance(result, tuple) and not isinstance(result, Message) else (result,)
+            values = result if is_list(result) else (result,)
             for one in values:
                 self.budget.field(span)
                 out.append(Field(name, node(one, place), name_span, span))
@@ -273,30 +278,3 @@ class Expander:
 
 def with_via(span: Span, via: Span | None) -> Span:
     return span if via is None else Span(span.source, span.start, span.end, via)
-
-
-def evaluated(value: Any) -> Any:
-    """The value of a plain node, for expressions."""
-    if type(value) is Scalar and value.kind != "name":
-        return value.value
-    if isinstance(value, ListValue):
-        return tuple(evaluated(item) for item in value.items)
-    if isinstance(value, Message):
-        return value
-    return BOOLEANS.get(str(value.value), Word(value.value))
-
-
-def node(value: Any, span: Span) -> Any:
-    """The plain node of one value."""
-    kind = KINDS.get(type(value))
-    if kind is not None:
-        return Scalar(kind, str(value) if kind == "name" else value, span)
-    if isinstance(value, Message):
-        return value
-    if isinstance(value, bool):
-        return Scalar("name", "true" if value else "false", span)
-    raise Fault(
-        codes.WRONG_PLACE_FOR_VALUE,
-        span,
-        f"This is {describe(value)} inside a list; a field holds no lists of lists.",
-    )

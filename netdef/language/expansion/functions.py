@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import codes
-from ..syntax import Call, Message
-from .evaluate import LONGEST, Fault, describe, is_number, written
+from ..syntax import Call
+from .values import LONGEST, Fault, describe, is_list, is_number, is_whole, written
 
 
 def fault(node: Call, takes: str, arguments: list[Any]) -> Fault:
@@ -20,13 +20,9 @@ def fault(node: Call, takes: str, arguments: list[Any]) -> Fault:
     return Fault(codes.BAD_CALL, node.span, detail)
 
 
-def whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def range_of(node: Call, arguments: list[Any]) -> tuple[int, ...]:
     """range(stop), range(start, stop), range(start, stop, step): whole numbers from start up to, but without, stop."""
-    if not 1 <= len(arguments) <= 3 or not all(map(whole, arguments)) or len(arguments) == 3 and not arguments[2]:
+    if not 1 <= len(arguments) <= 3 or not all(map(is_whole, arguments)) or len(arguments) == 3 and not arguments[2]:
         raise fault(node, "one to three whole numbers, (stop), (start, stop) or (start, stop, step)", arguments)
     numbers = range(*arguments)
     if numbers and max(abs(numbers[0] - numbers[-1]) // abs(numbers.step), 0) >= LONGEST:
@@ -36,7 +32,7 @@ def range_of(node: Call, arguments: list[Any]) -> tuple[int, ...]:
 
 
 def len_of(node: Call, arguments: list[Any]) -> int:
-    if len(arguments) != 1 or isinstance(arguments[0], Message) or not isinstance(arguments[0], (str, tuple)):
+    if len(arguments) != 1 or not (isinstance(arguments[0], str) or is_list(arguments[0])):
         raise fault(node, "one list or text", arguments)
     return len(arguments[0])
 
@@ -51,7 +47,7 @@ def most(node: Call, arguments: list[Any]) -> Any:
 
 def numbers_of(node: Call, arguments: list[Any]) -> list[Any]:
     single = arguments[0] if len(arguments) == 1 else None
-    numbers = list(single) if isinstance(single, tuple) and not isinstance(single, Message) else arguments
+    numbers = list(single) if is_list(single) else arguments
     if not numbers or not all(map(is_number, numbers)):
         raise fault(node, "numbers, or one list of numbers", arguments)
     return numbers
@@ -60,7 +56,7 @@ def numbers_of(node: Call, arguments: list[Any]) -> list[Any]:
 def round_of(node: Call, arguments: list[Any]) -> int | float:
     """The nearest whole number, halves to the even one; or with so many decimals."""
     takes = "a number, and perhaps how many decimals"
-    if not 1 <= len(arguments) <= 2 or not is_number(arguments[0]) or not all(map(whole, arguments[1:])):
+    if not 1 <= len(arguments) <= 2 or not is_number(arguments[0]) or not all(map(is_whole, arguments[1:])):
         raise fault(node, takes, arguments)
     if not math.isfinite(arguments[0]) or arguments[1:] and abs(arguments[1]) > 300:
         raise fault(node, takes, arguments)

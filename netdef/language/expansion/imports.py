@@ -15,7 +15,8 @@ from ..parsing.parser import parse
 from ..source import Source, Span
 from ..spelling import did_you_mean
 from ..syntax import Document, Field, Import
-from .evaluate import Fault, Scope
+from .scope import Scope
+from .values import Fault
 
 MOST_FILES = 100
 LIBRARY = Path(__file__).parents[2] / "std"

@@ -1,6 +1,7 @@
 """`--set NAME=VALUE`: values from outside the file, for constants of its top level and for fields of its solver.
 
-Takes a mapping of names to Python values (or texts, from a command line); gives values, or fields put in place.
+Takes a mapping of names to Python values, or to strings as they were written on a command line, which are read here and
+nowhere else; returns values, or fields with the new ones among them.
 """
 
 from __future__ import annotations
@@ -9,37 +10,53 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .. import codes
-from ..diagnostics import Report
+from ..diagnostics import Diagnostic, Report
+from ..parsing.parser import parse
 from ..source import Source, Span
 from ..spelling import did_you_mean
 from ..syntax import Field, ListValue, Message, Scalar
-from .evaluate import Word, written
+from .values import NUMBERS, Fault, Word, evaluated, is_list, is_number, node, written
 
 SOLVER = "solver."
+BEFORE = "value: "  # makes a field of a string, whose value is what the string says
 
 
-def converted(setting: Any, old: Any) -> Any:
-    """A setting as a value of the language; a text becomes a number, word or list unless it replaces a text."""
+def converted(name: str, setting: Any, old: Any) -> Any:
+    """A setting as a value of the language; a string becomes a number, word or list unless it replaces a string.
+
+    Errors: Fault for a string that replaces a number and is nearly one, such as 1_000."""
     if isinstance(setting, (list, tuple)):
-        return tuple(converted(item, None) for item in setting)
+        return tuple(converted(name, item, None) for item in setting)
     if not isinstance(setting, str):
         return setting if isinstance(setting, (bool, int, float)) else str(setting)
     if isinstance(old, str) and not isinstance(old, Word):
         return setting
-    value = parsed(setting)
-    return setting if value is None else value
+    value, faults = read(setting)
+    if is_number(old) and faults and faults[0].kind is codes.BAD_NUMBER:
+        raise Fault(codes.BAD_NUMBER, place_of(name, setting), faults[0].detail, hint=faults[0].hint)
+    return value
 
 
-def parsed(text: str) -> Any:
-    """The value that a text is when it is read as one, or None."""
-    from ..parsing.parser import parse
-    from .expander import evaluated
-
-    document = parse(Source("--set", f"value: {text}"), Report())
+def read(text: str) -> tuple[Any, tuple[Diagnostic, ...]]:
+    """The value that a string is when it is read as one, else the string itself, and what speaks against it."""
+    report = Report()
+    document = parse(Source("--set", BEFORE + text), report)
     if document is None or not document.plain or len(document.body.fields) != 1:
-        return None
+        return text, report.in_order()
     value = evaluated(document.body.fields[0].value)
-    return None if isinstance(value, Message) else value
+    if isinstance(value, Message):
+        return text, ()
+    return NUMBERS.get(value, value) if isinstance(value, Word) else value, ()
+
+
+def place_of(name: str, setting: Any) -> Span:
+    """The value in `NAME=VALUE`."""
+    source = Source("--set", f"{name}={written_value(setting)}")
+    return Span(source, len(name) + 1, len(source.text))
+
+
+def written_value(value: Any) -> str:
+    return ",".join(map(written, value)) if isinstance(value, (list, tuple)) else written(value)
 
 
 def report_unknown(settings: Mapping[str, Any], known: list[str], report: Report) -> None:
@@ -47,10 +64,9 @@ def report_unknown(settings: Mapping[str, Any], known: list[str], report: Report
     for name, value in settings.items():
         if name.startswith(SOLVER) or name in known:
             continue
-        source = Source("--set", f"{name}={value}")
         detail = f"The file's top level has no `let {name}`."
         hint = did_you_mean(name, [*known]) or (f"it has {', '.join(known[:8])}" if known else None)
-        report.add(codes.UNKNOWN_SETTING, Span(source, 0, len(name)), detail, hint=hint)
+        report.add(codes.UNKNOWN_SETTING, Span(place_of(name, value).source, 0, len(name)), detail, hint=hint)
 
 
 def override_solver(fields: Iterable[Field], settings: Mapping[str, Any], report: Report) -> list[Field]:
@@ -61,55 +77,50 @@ def override_solver(fields: Iterable[Field], settings: Mapping[str, Any], report
         return out
     at = next((i for i, field in enumerate(out) if field.name == "solver" and isinstance(field.value, Message)), None)
     if at is None and not any(field.name in ("layer", "layers", "input") for field in out):
-        return overridden(out, changes)
+        return overridden(out, changes, SOLVER, report)
     if at is None:
-        source = Source("--set", " ".join(f"solver.{name}={written_value(value)}" for name, value in changes.items()))
-        whole = Span(source, 0, len(source.text))
-        out.append(Field("solver", Message((), whole), whole, whole))
+        source = Source("--set", " ".join(f"{SOLVER}{name}={written_value(value)}" for name, value in changes.items()))
+        out.append(empty_block("solver", Span(source, 0, len(source.text))))
         at = len(out) - 1
     block = out[at].value
     assert isinstance(block, Message)
-    out[at] = out[at]._replace(value=Message(tuple(overridden(list(block.fields), changes)), block.span))
+    inner = overridden(list(block.fields), changes, SOLVER, report)
+    out[at] = out[at]._replace(value=Message(tuple(inner), block.span))
     return out
 
 
-def overridden(fields: list[Field], changes: Mapping[str, Any]) -> list[Field]:
-    for path, value in changes.items():
+def overridden(fields: list[Field], changes: Mapping[str, Any], prefix: str, report: Report) -> list[Field]:
+    """The fields of a block with those that the changes name, `NAME` or `BLOCK.NAME`, put behind the others.
+
+    `prefix` is what stands before the names on the command line."""
+    for path, setting in changes.items():
         name, _, rest = path.partition(".")
         old = [field for field in fields if field.name == name]
         if rest and (not old or isinstance(old[-1].value, Message)):
-            block = old[-1] if old else empty_block(name, rest, value)
-            inner = Message(tuple(overridden(list(block.value.fields), {rest: value})), block.value.span)  # pyright: ignore[reportAttributeAccessIssue]
-            made = block._replace(value=inner)
+            place = place_of(prefix + path, setting)
+            block = old[-1] if old else empty_block(name, place._replace(start=0))
+            assert isinstance(block.value, Message)
+            inner = overridden(list(block.value.fields), {rest: setting}, f"{prefix}{name}.", report)
+            made = block._replace(value=Message(tuple(inner), block.value.span))
             fields = [made if field is block else field for field in fields] if old else [*fields, made]
             continue
-        new = new_field(path, name, value, old[-1].value if old else None)
+        try:
+            new = new_field(prefix + path, name, setting, old[-1].value if old else None)
+        except Fault as fault:
+            report.add(fault.code, fault.span, fault.detail, *fault.related, hint=fault.hint)
+            continue
         fields = [field for field in fields if field.name != name] + [new]
     return fields
 
 
-def empty_block(name: str, rest: str, setting: Any) -> Any:
-    """A field that holds a message, for a setting inside it; its place is the setting itself."""
-    source = Source("--set", f"solver.{name}.{rest}={written_value(setting)}")
-    whole = Span(source, 0, len(source.text))
-    return Field(name, Message((), whole), whole, whole)
+def empty_block(name: str, place: Span) -> Field:
+    """A field that holds a message, for settings inside it."""
+    return Field(name, Message((), place), place, place)
 
 
 def new_field(path: str, name: str, setting: Any, old: Any) -> Field:
     """A field whose place is the setting itself."""
-    was = old.value if isinstance(old, Scalar) and old.kind == "string" else None
-    value = converted(setting, was)
-    source = Source("--set", f"solver.{path}={written_value(setting)}")
-    at = len(SOLVER) + len(path) + 1
-    place = Span(source, at, len(source.text))
-    return Field(name, scalar(value, place), Span(source, 0, at - 1), Span(source, 0, len(source.text)))
-
-
-def scalar(value: Any, span: Span) -> Any:
-    from .expander import node
-
-    return ListValue(tuple(node(item, span) for item in value), span) if isinstance(value, tuple) else node(value, span)
-
-
-def written_value(value: Any) -> str:
-    return ",".join(map(written, value)) if isinstance(value, (list, tuple)) else written(value)
+    value = converted(path, setting, evaluated(old) if isinstance(old, Scalar) else None)
+    place = place_of(path, setting)
+    made = ListValue(tuple(node(item, place) for item in value), place) if is_list(value) else node(value, place)
+    return Field(name, made, place._replace(start=0, end=len(path)), place._replace(start=0))

@@ -1,22 +1,18 @@
 """Why a statement or an expression cannot be read, in words; `mistakes` asks here when the parser is stuck in one.
 
-Takes the `Parsing` that is stuck, the symbols on its stack and what stands ahead; gives one `SyntaxFault`.
+Takes the place where it is stuck; returns one `SyntaxFault`, that of the first row of MISTAKES that applies.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import NamedTuple
 
 from .. import codes
 from ..diagnostics import Related
 from ..source import Span
-from . import mistakes
-from .literals import SyntaxFault
-
-if TYPE_CHECKING:
-    from .mistakes import Ahead
-    from .parser import Parsing
-    from .rules import Token
+from .faults import SyntaxFault, bad_number, is_bad_number, shortened, stray, unclosed_list
+from .tokens import Ahead, Stuck, Token
 
 STATEMENTS = {
     "import": 'import "FILE"',
@@ -32,11 +28,45 @@ OPERATORS = set(
 )
 BEFORE_VALUE = OPERATORS | {"LET", "IF", "IN", "OTHERWISE", "DOLLAR", "LPAREN", "LBRACKET", "COMMA", "COLON", ""}
 INSTEAD = {"&": "and", "|": "or", "!": "not", "=": "==", "^": "**", "?": "x if condition else y"}
+COMPARISONS = ("==", "!=", "<=", ">=")
 
 
-def applies(p: Parsing, symbols: list[str]) -> bool:
+class Inside(NamedTuple):
+    """The expression or head of a statement in which the parser is stuck."""
+
+    stuck: Stuck
+    begin: int | None  # place on the stack of its keyword or `${`; None in an expression inside a string
+    bracket: Token | None  # the innermost one that is open in it
+
+    @property
+    def kind(self) -> str:
+        return "DOLLAR" if self.begin is None else self.stuck.symbols[self.begin]
+
+    @property
+    def keyword(self) -> Token | None:
+        return None if self.begin is None else self.stuck.values[self.begin]
+
+    @property
+    def last(self) -> str:
+        return self.stuck.last
+
+    @property
+    def ahead(self) -> Ahead:
+        return self.stuck.ahead
+
+    @property
+    def text(self) -> str:
+        return self.stuck.source.text
+
+    @property
+    def closes(self) -> bool:
+        """Whether what is ahead can only end the expression."""
+        return self.ahead.kind == "end" or self.ahead.text in "})]>"
+
+
+def applies(stuck: Stuck) -> bool:
     """Whether the parser is inside an expression or the head of a statement."""
-    return p.goal == "interpolation" or beginning(symbols) is not None
+    return stuck.goal == "interpolation" or beginning(stuck.symbols) is not None
 
 
 def beginning(symbols: list[str]) -> int | None:
@@ -50,94 +80,122 @@ def beginning(symbols: list[str]) -> int | None:
     return None
 
 
-def explain(p: Parsing, symbols: list[str], ahead: Ahead) -> SyntaxFault:
-    begin = beginning(symbols)
-    kind = symbols[begin] if begin is not None else "DOLLAR"
-    last = symbols[-1] if symbols else ""
-    opener = mistakes.innermost(symbols)
-    bracket = p.values[opener] if opener is not None and opener > (begin if begin is not None else -1) else None
-    if ahead.kind == "number" and not mistakes.GOOD_NUMBER.fullmatch(ahead.text) and last in BEFORE_VALUE:
-        return mistakes.bad_number(ahead)
-    if kind == "TEMPLATE":
-        return in_head_of_template(p, p.values[begin or 0], bracket, last, ahead)
-    closes = ahead.kind == "end" or ahead.text in "})]>"
-    if ahead.text in INSTEAD and not (ahead.text == "!" and p.source.text.startswith("!=", ahead.start)):
-        twice = p.source.text.startswith(ahead.text, ahead.end)
-        detail = f"`{ahead.text * (1 + twice)}` has no meaning in an expression."
-        hint = f"write {INSTEAD[ahead.text]}"
-        return SyntaxFault(codes.BAD_EXPRESSION, ahead.start, ahead.end + twice, detail, hint=hint)
-    if last in BEFORE_VALUE:
-        return value_missing(p, kind, begin, last, ahead)
-    if bracket is not None and closes or bracket is not None and ahead.text == "{":
-        return unclosed(p, bracket)
-    start = p.values[begin].start if begin is not None else ahead.start
-    other_line = ahead.kind == "word" and "\n" in p.source.text[start : ahead.start]
-    if kind == "DOLLAR" and begin is not None and (ahead.kind == "end" or other_line):
-        detail = "This `${` is never closed."
-        return SyntaxFault(codes.UNCLOSED_INTERPOLATION, start, start + 2, detail, hint="close it with }")
-    if ahead.kind == "sign" and ahead.text in "<>" or p.source.text.startswith(("==", "!=", "<=", ">="), ahead.start):
-        detail = "Comparisons cannot be chained."
-        hint = "join two with and, as in 1 < x and x < 9"
-        return SyntaxFault(codes.BAD_EXPRESSION, ahead.start, ahead.end, detail, hint=hint)
-    if kind in ("IF", "FOR") and bracket is None and (closes or ahead.kind == "word"):
-        return block_missing(p, symbols, begin or 0, ahead)
-    if closes or ahead.kind == "sign":
-        return mistakes.stray(p, ahead)
-    detail = f"`{mistakes.shortened(ahead.text)}` follows a value with no operator between them."
-    return SyntaxFault(codes.BAD_EXPRESSION, ahead.start, ahead.end, detail)
+def explain(stuck: Stuck) -> SyntaxFault:
+    begin, opener = beginning(stuck.symbols), stuck.opener
+    inner = opener is not None and opener > (begin if begin is not None else -1)
+    at = Inside(stuck, begin, stuck.values[opener] if opener is not None and inner else None)
+    return next(fault(at) for when, fault in MISTAKES if when(at))
 
 
-def value_missing(p: Parsing, kind: str, begin: int | None, last: str, ahead: Ahead) -> SyntaxFault:
-    closes = ahead.kind == "end" or ahead.text in "})],:;{" or last in OPERATORS
+def foreign_operator(at: Inside) -> bool:
+    """One of other languages, such as && or !."""
+    return at.ahead.text in INSTEAD and not (at.ahead.text == "!" and at.text.startswith("!=", at.ahead.start))
+
+
+def instead(at: Inside) -> SyntaxFault:
+    ahead = at.ahead
+    twice = at.text.startswith(ahead.text, ahead.end)
+    detail = f"`{ahead.text * (1 + twice)}` has no meaning in an expression."
+    hint = f"write {INSTEAD[ahead.text]}"
+    return SyntaxFault(codes.BAD_EXPRESSION, ahead.start, ahead.end + twice, detail, hint=hint)
+
+
+def value_missing(at: Inside) -> SyntaxFault:
+    ahead, values = at.ahead, at.stuck.values
+    closes = ahead.kind == "end" or ahead.text in "})],:;{" or at.last in OPERATORS
     if ahead.kind == "sign" and not closes:
-        return mistakes.stray(p, ahead)
-    if not p.values:
-        at = ahead.start
-        return SyntaxFault(codes.BAD_EXPRESSION, max(at - 2, 0), at + 1, "There is no expression between `${` and `}`.")
-    token = p.values[-1]
-    shown = "the comma" if last == "COMMA" else f"`{' '.join(token.text.split())}`"
-    return SyntaxFault(codes.BAD_EXPRESSION, token.start, token.end, f"After {shown} a value is missing.")
+        return stray(at.text, ahead)
+    if not values:
+        detail = "There is no expression between `${` and `}`."
+        return SyntaxFault(codes.BAD_EXPRESSION, max(ahead.start - 2, 0), ahead.start + 1, detail)
+    shown = "the comma" if at.last == "COMMA" else f"`{' '.join(values[-1].text.split())}`"
+    return SyntaxFault(codes.BAD_EXPRESSION, values[-1].start, values[-1].end, f"After {shown} a value is missing.")
 
 
-def unclosed(p: Parsing, bracket: Token) -> SyntaxFault:
-    line = p.source.position(bracket.start)[0]
+def unclosed_bracket(at: Inside) -> SyntaxFault:
+    bracket = at.bracket
+    assert bracket is not None
+    line = at.stuck.source.position(bracket.start)[0]
     if bracket.kind == "LBRACKET":
-        detail = f"This list was opened at line {line} and never closed."
-        return SyntaxFault(codes.UNCLOSED_LIST, bracket.start, bracket.end, detail, hint="close it with ]")
+        return unclosed_list(line, bracket)
     detail = f"This parenthesis was opened at line {line} and never closed."
     return SyntaxFault(codes.UNCLOSED_PARENTHESIS, bracket.start, bracket.end, detail, hint="close it with )")
 
 
-def block_missing(p: Parsing, symbols: list[str], begin: int, ahead: Ahead) -> SyntaxFault:
-    keyword = p.values[begin]
-    if ahead.text == "else" and begin > 0 and symbols[begin] == "IF":
+def interpolation_is_open(at: Inside) -> bool:
+    if at.keyword is None or at.kind != "DOLLAR":
+        return False
+    other_line = at.ahead.kind == "word" and "\n" in at.text[at.keyword.start : at.ahead.start]
+    return at.ahead.kind == "end" or other_line
+
+
+def unclosed_interpolation(at: Inside) -> SyntaxFault:
+    assert at.keyword is not None
+    start, detail = at.keyword.start, "This `${` is never closed."
+    return SyntaxFault(codes.UNCLOSED_INTERPOLATION, start, start + 2, detail, hint="close it with }")
+
+
+def second_comparison(at: Inside) -> bool:
+    return at.ahead.kind == "sign" and at.ahead.text in "<>" or at.text.startswith(COMPARISONS, at.ahead.start)
+
+
+def chained(at: Inside) -> SyntaxFault:
+    detail = "Comparisons cannot be chained."
+    hint = "join two with and, as in 1 < x and x < 9"
+    return SyntaxFault(codes.BAD_EXPRESSION, at.ahead.start, at.ahead.end, detail, hint=hint)
+
+
+def block_missing(at: Inside) -> SyntaxFault:
+    keyword, ahead = at.keyword, at.ahead
+    assert keyword is not None
+    if ahead.text == "else" and at.begin and at.kind == "IF":
         detail = "A block, `{ ... }`, follows the condition of an `if`."
         hint = "for a value that depends on a condition, write ${x if condition else y}"
         return SyntaxFault(codes.EXPECTED_BLOCK, keyword.start, ahead.start, detail, hint=hint)
-    what = "the condition of an `if`" if symbols[begin] == "IF" else "the list of a `for`"
-    end = len(p.source.text[: ahead.start].rstrip())
+    what = "the condition of an `if`" if at.kind == "IF" else "the list of a `for`"
+    end = len(at.text[: ahead.start].rstrip())
     detail = f"A block, `{{ ... }}`, follows {what}."
     return SyntaxFault(codes.EXPECTED_BLOCK, keyword.start, end, detail, hint="write { before this")
 
 
-def in_head_of_template(p: Parsing, keyword: Token, bracket: Token | None, last: str, ahead: Ahead) -> SyntaxFault:
-    if last == "RPAREN":
+def in_head_of_template(at: Inside) -> SyntaxFault:
+    keyword, ahead = at.keyword, at.ahead
+    assert keyword is not None
+    if at.last == "RPAREN":
         detail = "A block, `{ ... }`, follows the head of a template."
-        return SyntaxFault(codes.EXPECTED_BLOCK, keyword.start, p.values[-1].end, detail)
-    if bracket is not None and (ahead.kind == "end" or ahead.text in "{}"):
-        return unclosed(p, bracket)
-    if last == "COLON" or last in OPERATORS:
-        return value_missing(p, "TEMPLATE", None, last, ahead)
+        return SyntaxFault(codes.EXPECTED_BLOCK, keyword.start, at.stuck.values[-1].end, detail)
+    if at.bracket is not None and (ahead.kind == "end" or ahead.text in "{}"):
+        return unclosed_bracket(at)
+    if at.last == "COLON" or at.last in OPERATORS:
+        return value_missing(at)
     detail = "The head of a template names its parameters, perhaps with defaults, separated by commas."
-    head = Related("in the head of this template", Span(p.source, keyword.start, keyword.end))
-    return SyntaxFault(
-        codes.BAD_STATEMENT, ahead.start, ahead.end, detail, head, hint=f"write {STATEMENTS['template']}"
-    )
+    head = Related("in the head of this template", Span(at.stuck.source, keyword.start, keyword.end))
+    hint = f"write {STATEMENTS['template']}"
+    return SyntaxFault(codes.BAD_STATEMENT, ahead.start, ahead.end, detail, head, hint=hint)
 
 
-def bad_statement(p: Parsing, name: Token, ahead: Ahead) -> SyntaxFault | None:
+def operator_missing(at: Inside) -> SyntaxFault:
+    detail = f"`{shortened(at.ahead.text)}` follows a value with no operator between them."
+    return SyntaxFault(codes.BAD_EXPRESSION, at.ahead.start, at.ahead.end, detail)
+
+
+# Rows of (when, fault): whether a mistake is the one that was made, and its fault.  The first that applies is reported.
+MISTAKES: tuple[tuple[Callable[[Inside], bool], Callable[[Inside], SyntaxFault]], ...] = (
+    (lambda at: is_bad_number(at.ahead) and at.last in BEFORE_VALUE, lambda at: bad_number(at.ahead)),
+    (lambda at: at.kind == "TEMPLATE", in_head_of_template),
+    (foreign_operator, instead),
+    (lambda at: at.last in BEFORE_VALUE, value_missing),
+    (lambda at: at.bracket is not None and (at.closes or at.ahead.text == "{"), unclosed_bracket),
+    (interpolation_is_open, unclosed_interpolation),
+    (second_comparison, chained),
+    (lambda at: at.kind in ("IF", "FOR") and not at.bracket and (at.closes or at.ahead.kind == "word"), block_missing),
+    (lambda at: at.closes or at.ahead.kind == "sign", lambda at: stray(at.text, at.ahead)),
+    (lambda at: True, operator_missing),
+)
+
+
+def bad_statement(text: str, name: Token, ahead: Ahead) -> SyntaxFault | None:
     """A field name that was meant to begin a statement, going by what follows it on the line."""
-    text = p.source.text
     starts = ahead.kind == "word" or ahead.text and ahead.text in "!("
     if name.text not in STATEMENTS or not starts or "\n" in text[name.end : ahead.start]:
         return None

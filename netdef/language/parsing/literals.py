@@ -10,21 +10,11 @@ import re
 from collections.abc import Iterator
 
 from .. import codes
-from ..diagnostics import Code, Related
+from .faults import SyntaxFault
 
 MOST_DIGITS = 320  # any float64 has fewer; int() of more takes quadratic time
 LARGEST = 2**1023  # of whole numbers: every one below is a float64 too
 SAFE = 300  # decimal digits that stay below it
-
-
-class SyntaxFault(Exception):
-    """The text cannot be read on: what is wrong, and where (offsets in the source)."""
-
-    def __init__(
-        self, code: Code, start: int, end: int, detail: str = "", *related: Related, hint: str | None = None
-    ) -> None:
-        super().__init__(code.summary)
-        self.code, self.start, self.end, self.detail, self.related, self.hint = code, start, end, detail, related, hint
 
 
 def number(text: str, at: int) -> int | float:
@@ -127,6 +117,11 @@ def unescape(text: str, at: int) -> str:
         done = match.end()
     parts.append(text[done:].encode())
     return decoded(b"".join(parts))
+
+
+def outside_code(text: str, at: int) -> str:
+    """A part of a string outside its `${...}`: escapes resolved, `$${` read as the signs `${`."""
+    return unescape(text, at).replace("$${", "${")
 
 
 def decoded(raw: bytes) -> str:

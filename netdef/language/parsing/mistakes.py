@@ -1,78 +1,52 @@
 """Why a text cannot be read, in words: from the parser's stack and the text ahead to one `SyntaxFault`.
 
-Takes the `Parsing` that is stuck; gives what to tell the user, never a list of tokens.  It runs a few times per file at
-most, so it may look at the text again as often as it likes.
+Takes the place where the parser is stuck; returns what to show to the user, never a list of tokens.  It runs a few
+times per file at most, so it may look at the text again as often as it likes.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from .. import codes
 from ..diagnostics import Related
-from ..source import Span
+from ..source import Source, Span
 from ..syntax import Field, Scalar
 from . import expression_mistakes
-from .literals import SyntaxFault
-
-if TYPE_CHECKING:
-    from .parser import Parsing
-    from .rules import Token
-
-BLOCKS = {"OPEN_BRACE": "}", "LBRACE": "}", "OPEN_ANGLE": ">", "LANGLE": ">"}
-OPENERS = BLOCKS | {"LBRACKET": "]", "LPAREN": ")", "DOLLAR": "}"}
-CLOSERS = {"RBRACE", "RANGLE", "RBRACKET", "RPAREN"}
-BLANK = re.compile(r"(?:\s+|#[^\n]*)*+", re.ASCII)
-AHEAD = re.compile(
-    r"""(?P<string>"(?:[^"\\\n]|\\.)*+"|'(?:[^'\\\n]|\\.)*+')|(?P<quote>["'])|(?P<number>[+\-]?\s*+\.?\d[\w.]*+)"""
-    r"""|(?P<word>[A-Za-z_]\w*+)|(?P<sign>.)|(?P<end>\Z)""",
-    re.ASCII | re.DOTALL,
-)
-LONGEST = 200  # characters of the user's that are shown in a message: no path is longer, and no number
-GOOD_NUMBER = re.compile(r"-?\s*+(?:0[xX][0-9a-fA-F]++|(?:\d++\.?\d*+|\.\d++)(?:[eE][+-]?\d++)?[fF]?)")
+from .faults import LONGEST, SyntaxFault, bad_number, is_bad_number, missing_colon, shortened, stray, unclosed_list
+from .tokens import OPENERS, Ahead, Stuck, Token, look
 
 
-class Ahead(NamedTuple):
-    """What stands where the parser got stuck."""
-
-    kind: str
-    text: str
-    start: int
-    end: int
-
-
-def explain(p: Parsing, at: int) -> SyntaxFault:
-    """The fault at the first token after `at`, which no rule can take."""
-    ahead = look(p.source.text, at)
+def explain(stuck: Stuck) -> SyntaxFault:
+    """The fault at the token ahead, which no rule can take."""
+    ahead, last, opener = stuck.ahead, stuck.last, stuck.opener
     if ahead.kind == "quote":
-        return unterminated(p, ahead)
-    symbols = [p.tables.symbols[state] for state in p.states[1:]]
-    last = symbols[-1] if symbols else ""
-    if expression_mistakes.applies(p, symbols):
-        return expression_mistakes.explain(p, symbols, ahead)
-    if ahead.kind == "number" and not GOOD_NUMBER.fullmatch(ahead.text):
+        return unterminated(stuck.source.text, ahead)
+    if expression_mistakes.applies(stuck):
+        return expression_mistakes.explain(stuck)
+    if is_bad_number(ahead):
         return bad_number(ahead)
-    opener = innermost(symbols)
-    if opener is not None and symbols[opener] == "LBRACKET":
-        return in_list(p, p.values[opener], last, ahead)
+    if opener is not None and stuck.symbols[opener] == "LBRACKET":
+        return in_list(stuck, stuck.values[opener])
     if last == "MINUS":
-        sign = p.values[-1]
+        sign = stuck.values[-1]
         detail = "After a minus sign comes a number, inf or nan."
         return SyntaxFault(codes.BAD_NUMBER, sign.start, sign.end, detail, hint="write the number, or remove the minus")
     if last == "COLON":
-        return after_colon(p, p.values[-2], p.values[-1], ahead)
+        return after_colon(stuck.source.text, stuck.values[-2], stuck.values[-1], ahead)
     if last in ("NAME", "name"):
-        return after_name(p, p.values[-1], ahead)
-    return at_field(p, opener, symbols, ahead)
+        return after_name(stuck.source.text, stuck.values[-1], ahead)
+    return at_field(stuck)
 
 
-def resumption(p: Parsing, fault: SyntaxFault) -> int | None:
-    """Where to read on after a fault: the next field at the very beginning of a line, if no inner ones stand there."""
-    text = p.source.text
+def resumption(text: str, values: Iterable[Any], fault: SyntaxFault) -> int | None:
+    """Where to read on after a fault: the next field at the very beginning of a line, if no inner ones stand there.
+    `values` is the parser's stack."""
     if fault.code in (codes.UNCLOSED_BLOCK, codes.TOO_DEEP):
         return None
-    blocks = [value.start for value in p.values if getattr(value, "kind", "") in OPENERS]
+    blocks = [value.start for value in values if getattr(value, "kind", "") in OPENERS]
     begins = re.compile(r"^[A-Za-z_]", re.M)
     if blocks and (
         text[blocks[0] - 1 : blocks[0]] not in ("", "\n") or begins.search(text, blocks[0] + 1, fault.start)
@@ -82,68 +56,35 @@ def resumption(p: Parsing, fault: SyntaxFault) -> int | None:
     return found.start() if found else None
 
 
-def look(text: str, at: int) -> Ahead:
-    start = BLANK.match(text, at).end()  # type: ignore[union-attr]
-    match = AHEAD.match(text, start)
-    assert match is not None and match.lastgroup
-    return Ahead(match.lastgroup, match[0], start, match.end())
-
-
-def innermost(symbols: list[str]) -> int | None:
-    """The place on the stack of the bracket that is open."""
-    closed = 0
-    for i in reversed(range(len(symbols))):
-        # `<` and `>` may also be comparisons, where they stand behind a sum
-        compares = symbols[i] in ("LANGLE", "RANGLE") and i > 0 and symbols[i - 1] == "sum"
-        if symbols[i] in CLOSERS and not compares:
-            closed += 1  # read, but not yet made one block with its opener
-        elif symbols[i] in OPENERS and not compares:
-            if not closed:
-                return i
-            closed -= 1
-    return None
-
-
-def unterminated(p: Parsing, ahead: Ahead) -> SyntaxFault:
-    end = p.source.text.find("\n", ahead.start)
-    end = len(p.source.text) if end < 0 else end
-    end = ahead.start + len(p.source.text[ahead.start : end].rstrip())
+def unterminated(text: str, ahead: Ahead) -> SyntaxFault:
+    end = text.find("\n", ahead.start)
+    end = len(text) if end < 0 else end
+    end = ahead.start + len(text[ahead.start : end].rstrip())
     detail = f"The text that begins here has no closing {ahead.text} on its line."
     return SyntaxFault(
         codes.UNTERMINATED_STRING, ahead.start, end, detail, hint=f"put a {ahead.text} where the text ends"
     )
 
 
-def bad_number(ahead: Ahead) -> SyntaxFault:
-    start, end, shown = ahead.start, ahead.end, shortened(ahead.text, LONGEST)
-    if shown[0] == "+":
-        detail = f"A plus sign does not stand before a number: `{shown}`."
-        return SyntaxFault(codes.BAD_NUMBER, start, end, detail, hint=f"write {shown[1:].lstrip()}")
-    detail = f"`{shown}` is not a number."
-    return SyntaxFault(codes.BAD_NUMBER, start, end, detail, hint=f'for a text, write "{shown}"')
-
-
-def in_list(p: Parsing, bracket: Token, last: str, ahead: Ahead) -> SyntaxFault:
-    text = p.source.text
+def in_list(stuck: Stuck, bracket: Token) -> SyntaxFault:
+    text, ahead, last = stuck.source.text, stuck.ahead, stuck.last
     starts_field = ahead.kind == "word" and re.compile(r"\s*[:{]").match(text, ahead.end)
     if ahead.text == ";":
         detail = "The values of a list are separated by commas, not by semicolons."
         return SyntaxFault(codes.MISSING_COMMA, ahead.start, ahead.end, detail, hint="write , for ;")
     if ahead.kind == "end" or ahead.text in "}>" or starts_field:
-        line = p.source.position(bracket.start)[0]
-        detail = f"This list was opened at line {line} and never closed."
-        ending = Related("a ] is missing before this", Span(p.source, ahead.start, ahead.end))
-        return SyntaxFault(codes.UNCLOSED_LIST, bracket.start, bracket.end, detail, ending, hint="close it with ]")
+        ending = Related("a ] is missing before this", Span(stuck.source, ahead.start, ahead.end))
+        return unclosed_list(stuck.source.position(bracket.start)[0], bracket, ending)
     if last in ("COMMA", "LBRACKET"):
         if ahead.text in ",]":
-            comma = p.values[-1] if last == "COMMA" else ahead
+            comma = stuck.values[-1] if last == "COMMA" else ahead
             detail = "Nothing follows this comma." if last == "COMMA" else "Nothing stands before this comma."
             return SyntaxFault(codes.EXTRA_SEPARATOR, comma.start, comma.end, detail, hint="remove the comma")
         if ahead.text == "[":
             return SyntaxFault(
                 codes.NESTED_LIST, ahead.start, ahead.end, "A list cannot hold a list.", hint="write one list"
             )
-        return unquoted(p, ahead)
+        return unquoted(text, ahead)
     if ahead.kind in ("string", "number", "word") or ahead.text in "{<[":
         before = end_of_last(text, ahead.start)
         detail = "A comma is missing between list values, before this one."
@@ -155,8 +96,8 @@ def in_list(p: Parsing, bracket: Token, last: str, ahead: Ahead) -> SyntaxFault:
             hint=f"write {shortened(text[before[0] : before[1]])}, {shortened(ahead.text)}",
         )
     if before_it(text, ahead.start):
-        return unquoted(p, ahead._replace(start=end_of_last(text, ahead.start)[0]))
-    return stray(p, ahead)
+        return unquoted(text, ahead._replace(start=end_of_last(text, ahead.start)[0]))
+    return stray(text, ahead)
 
 
 def before_it(text: str, at: int) -> bool:
@@ -173,13 +114,13 @@ def end_of_last(text: str, at: int) -> tuple[int, int]:
     return start, end
 
 
-def after_colon(p: Parsing, name: Token, colon: Token, ahead: Ahead) -> SyntaxFault:
+def after_colon(text: str, name: Token, colon: Token, ahead: Ahead) -> SyntaxFault:
     if ahead.kind == "end" or ahead.text in "}>],;":
         return missing_value(name.text, name.start, colon.end)
     if ahead.text in ":=":
         detail = f"`{ahead.text}` is one sign too many after `{name.text}:`."
         return SyntaxFault(codes.STRAY_CHARACTER, ahead.start, ahead.end, detail, hint=f"remove the {ahead.text}")
-    return unquoted(p, ahead)
+    return unquoted(text, ahead)
 
 
 def missing_value(name: str, start: int, end: int) -> SyntaxFault:
@@ -187,21 +128,20 @@ def missing_value(name: str, start: int, end: int) -> SyntaxFault:
     return SyntaxFault(codes.MISSING_VALUE, start, end, detail, hint=f"write the value of {name} after the colon")
 
 
-def unquoted(p: Parsing, ahead: Ahead) -> SyntaxFault:
+def unquoted(text: str, ahead: Ahead) -> SyntaxFault:
     """Something that begins like no value: most often a path or another text without quotes."""
-    match = re.compile(r"[^\s\"'{}<>\[\],;#()]+").match(p.source.text, ahead.start)
+    match = re.compile(r"[^\s\"'{}<>\[\],;#()]+").match(text, ahead.start)
     if match is None or not re.search(r"\w", match[0]):
-        return stray(p, ahead)
+        return stray(text, ahead)
     shown = shortened(match[0], LONGEST)
     detail = f"`{shown}` is neither a number nor a single word, so it needs quotes."
     hint = f'write "{shown.replace(chr(92), "/")}"'  # in quotes a backslash would need another
     return SyntaxFault(codes.UNQUOTED_TEXT, ahead.start, match.end(), detail, hint=hint)
 
 
-def after_name(p: Parsing, name: Token, ahead: Ahead) -> SyntaxFault:
-    if fault := expression_mistakes.bad_statement(p, name, ahead):
+def after_name(text: str, name: Token, ahead: Ahead) -> SyntaxFault:
+    if fault := expression_mistakes.bad_statement(text, name, ahead):
         return fault
-    text = p.source.text
     starts_field = ahead.kind == "word" and re.compile(r"\s*[:{<]").match(text, ahead.end)
     if ahead.text == "=":
         value = look(text, ahead.end)
@@ -227,28 +167,24 @@ def after_name(p: Parsing, name: Token, ahead: Ahead) -> SyntaxFault:
         detail = f"`{shown}` is not a name: names are made of letters, digits and _."
         hint = f"write {shown.replace('-', '_')}" if "-" in shown else None
         return SyntaxFault(codes.STRAY_CHARACTER, ahead.start, ahead.end, detail, hint=hint)
-    return stray(p, ahead)
+    return stray(text, ahead)
 
 
-def missing_colon(name: Token, where: str, value: str = "VALUE") -> SyntaxFault:
-    detail = f"A colon is missing after `{name.text}`, {where}."
-    return SyntaxFault(codes.MISSING_COLON, name.start, name.end, detail, hint=f"write {name.text}: {shortened(value)}")
-
-
-def at_field(p: Parsing, opener: int | None, symbols: list[str], ahead: Ahead) -> SyntaxFault:
+def at_field(stuck: Stuck) -> SyntaxFault:
     """Stuck where a field may begin, or behind one."""
-    if symbols and symbols[-1] == "ELSE":
+    text, ahead, values = stuck.source.text, stuck.ahead, stuck.values
+    if stuck.last == "ELSE":
         detail = "There is no `if` block just before this `else`."
-        return SyntaxFault(codes.BAD_STATEMENT, p.values[-1].start, p.values[-1].end, detail)
-    previous = last_field(p.values[-1] if p.values else None)
+        return SyntaxFault(codes.BAD_STATEMENT, values[-1].start, values[-1].end, detail)
+    previous = last_field(values[-1] if values else None)
     if ahead.text and ahead.text in "}>]":
-        return closing(p, opener, symbols, ahead)
-    if ahead.kind == "end" and opener is not None:
-        return unclosed_block(p, opener, symbols)
+        return closing(stuck)
+    if ahead.kind == "end" and stuck.opener is not None:
+        return unclosed_block(stuck.source, values[stuck.opener], OPENERS[stuck.symbols[stuck.opener]])
     if previous is not None and ahead.text and ahead.text in ":{<" and previous.value.kind == "name":
         # `a:` with nothing behind it took the next line's name for its value
         if "\n" in previous.span.text:
-            colon = p.source.text.index(":", previous.name_span.end)
+            colon = text.index(":", previous.name_span.end)
             return missing_value(previous.name, previous.span.start, colon + 1)
     if ahead.text == "{" or ahead.text == "<":
         detail = "The name of the field is missing before this brace."
@@ -269,8 +205,8 @@ def at_field(p: Parsing, opener: int | None, symbols: list[str], ahead: Ahead) -
             codes.VALUE_WITHOUT_FIELD, ahead.start, ahead.end, detail, hint=f"write NAME: {shortened(ahead.text)}"
         )
     if previous is not None and previous.value.kind != "string" and previous.span.end == ahead.start:
-        return unquoted(p, Ahead("sign", "", previous.value.span.start, ahead.end))
-    return stray(p, ahead)
+        return unquoted(text, Ahead("sign", "", previous.value.span.start, ahead.end))
+    return stray(text, ahead)
 
 
 def last_field(value: Any) -> Any:
@@ -280,21 +216,20 @@ def last_field(value: Any) -> Any:
     return value if isinstance(value, Field) and isinstance(value.value, Scalar) else None
 
 
-def closing(p: Parsing, opener: int | None, symbols: list[str], ahead: Ahead) -> SyntaxFault:
+def closing(stuck: Stuck) -> SyntaxFault:
+    ahead, opener = stuck.ahead, stuck.opener
     if opener is None:
         detail = f"No block is open here that this `{ahead.text}` could close."
         return SyntaxFault(codes.UNMATCHED_CLOSE, ahead.start, ahead.end, detail, hint=f"remove the {ahead.text}")
-    token, right = p.values[opener], OPENERS[symbols[opener]]
-    place = Related("opened here", Span(p.source, token.start, token.end))
+    token, right = stuck.values[opener], OPENERS[stuck.symbols[opener]]
+    place = Related("opened here", Span(stuck.source, token.start, token.end))
     detail = f"This block was opened by `{token.text[-1]}`, so it is closed by `{right}`, not by `{ahead.text}`."
     return SyntaxFault(codes.WRONG_CLOSE, ahead.start, ahead.end, detail, place, hint=f"write {right}")
 
 
-def unclosed_block(p: Parsing, opener: int, symbols: list[str]) -> SyntaxFault:
+def unclosed_block(source: Source, token: Token, right: str) -> SyntaxFault:
     """The block that is open at the end; or, where a brace closes one that is indented deeper, that deeper one."""
-    token = p.values[opener]
-    start, end, right = token.start, token.end, OPENERS[symbols[opener]]
-    source, related = p.source, ()
+    start, end, related = token.start, token.end, ()
     if closed := wrongly_closed(source.text, start):
         start, end, brace = closed
         related = (Related("this closes it, but stands under an outer block", Span(source, brace, brace + 1)),)
@@ -330,26 +265,13 @@ def indent(text: str, at: int) -> int:
     return len(text[begin:at]) - len(text[begin:at].lstrip(" \t"))
 
 
-def too_deep(p: Parsing, most: int) -> SyntaxFault | None:
-    """The fault of more open blocks and lists than `most`, if there are."""
-    levels = sum(p.tables.symbols[state] in OPENERS for state in p.states)
-    if levels <= most and len(p.states) <= 5 * most:
+def too_deep(symbols: list[str], values: Sequence[Any], most: int) -> SyntaxFault | None:
+    """The fault of more open blocks and lists on the stack than `most`, if there are."""
+    levels = sum(symbol in OPENERS for symbol in symbols)
+    if levels <= most and len(symbols) < 5 * most:
         return None
-    token = next(value for value in reversed(p.values) if getattr(value, "text", ""))
+    token = next(value for value in reversed(values) if getattr(value, "text", ""))
     detail = f"{levels} blocks, lists and parentheses are open here; at most {most} can be."
     if levels <= most:
         detail = "This is nested too deeply to be read; give names to its parts."
     return SyntaxFault(codes.TOO_DEEP, token.start, token.end, detail)
-
-
-def stray(p: Parsing, ahead: Ahead) -> SyntaxFault:
-    text = p.source.text
-    if text.startswith(("//", "/*"), ahead.start):
-        detail = f"`{text[ahead.start : ahead.start + 2]}` does not begin a comment; `#` does."
-        return SyntaxFault(codes.STRAY_CHARACTER, ahead.start, ahead.start + 2, detail, hint="begin comments with #")
-    shown = f"`{ahead.text}`" if ahead.text.isprintable() else f"The character U+{ord(ahead.text[0]):04X}"
-    return SyntaxFault(codes.STRAY_CHARACTER, ahead.start, ahead.end, f"{shown} has no meaning here.")
-
-
-def shortened(text: str, most: int = 40) -> str:
-    return text if len(text) <= most else text[: most - 3] + "..."

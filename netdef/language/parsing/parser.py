@@ -2,7 +2,7 @@
 
 Takes a `Source`; gives a `Document`, or None with the syntax errors in the report.  What fields mean, others know.
 
-The loop in `Parsing.run` is the textbook's: read a token in the mode of the present state, reduce rules as long as the
+The loop in `Parser.run` is the textbook's: read a token in the mode of the present state, reduce rules as long as the
 table says so, shift the token.  Each rule is one function of `rules`, found by the rule's alias in the grammar; it gets
 the values of the rule's symbols and gives that of the whole.  Fused terminals (a whole `name: value`) become nodes at
 once.  Each `${...}` inside a text is a run of its own, on the same source.
@@ -18,7 +18,8 @@ from ..diagnostics import Report
 from ..source import Source, Span
 from ..syntax import Comment, Document, Message
 from . import rules, tables
-from .literals import SyntaxFault
+from .faults import SyntaxFault
+from .tokens import Stuck, Token, look
 
 MOST_FAULTS = 20  # of syntax in one file; more help nobody
 DEEPEST = 100  # levels of blocks and lists, each of which holds at least two states on the stack
@@ -28,25 +29,30 @@ def parse(source: Source, report: Report) -> Document | None:
     """The tree of a text, or None if it has syntax errors, which are added to the report."""
     at: int | None = 0
     while at is not None:
-        parsing = Parsing(source)
+        parser = Parser(source)
         try:
-            fields = parsing.run(at)
+            fields = parser.run(at)
         except SyntaxFault as fault:
             if at and fault.code is codes.UNMATCHED_CLOSE:
                 return None  # it belongs to the block whose beginning was skipped
             report.add(fault.code, Span(source, fault.start, fault.end), fault.detail, *fault.related, hint=fault.hint)
-            from . import mistakes
-
-            at = mistakes.resumption(parsing, fault) if len(report.diagnostics) < MOST_FAULTS else None
+            at = resumption(parser, fault) if len(report.diagnostics) < MOST_FAULTS else None
         else:
             if at:
                 return None
             body = Message(tuple(fields), Span(source, 0, len(source.text)))
-            return Document(body, tuple(parsing.comments), source, parsing.plain)
+            return Document(body, tuple(parser.comments), source, parser.plain)
     return None
 
 
-class Parsing:
+def resumption(parser: Parser, fault: SyntaxFault) -> int | None:
+    """Where to parse on after a fault, if anywhere."""
+    from . import mistakes
+
+    return mistakes.resumption(parser.source.text, parser.values, fault)
+
+
+class Parser:
     """One run of the tables over one source: the stacks, and the comments met on the way."""
 
     def __init__(self, source: Source, goal: str = "start") -> None:
@@ -93,23 +99,29 @@ class Parsing:
             if kind == "FIELD":
                 values.append(rules.simple_field(self, match[kind], start, end))
             else:
-                values.append(rules.Token(kind, match[kind], start, end) if kind != "$END" else None)
+                values.append(Token(kind, match[kind], start, end) if kind != "$END" else None)
                 if len(states) > 2 * DEEPEST and (fault := self.too_deep()):
                     raise fault
             states.append(action)
             at = end
 
+    @property
+    def symbols(self) -> list[str]:
+        """What is on the stack, each beside its value."""
+        return [self.tables.symbols[state] for state in self.states[1:]]
+
     def stuck(self, at: int) -> SyntaxFault:
         """What is wrong at an offset.  Only files with faults pay for the import."""
         from . import mistakes
 
-        return mistakes.explain(self, at)
+        text = self.source.text
+        return mistakes.explain(Stuck(self.source, self.goal, self.symbols, self.values, look(text, at)))
 
     def too_deep(self) -> SyntaxFault | None:
         from . import mistakes
 
-        return mistakes.too_deep(self, DEEPEST)
+        return mistakes.too_deep(self.symbols, self.values, DEEPEST)
 
     def inner(self, start: int, end: int) -> Any:
         """The expression between two offsets."""
-        return Parsing(self.source, "interpolation").run(start, end)
+        return Parser(self.source, "interpolation").run(start, end)

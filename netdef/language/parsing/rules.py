@@ -7,7 +7,7 @@ rule's alias in `grammar/netdef.lark`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 from .. import codes
 from ..diagnostics import Related
@@ -33,19 +33,8 @@ from ..syntax import (
     Unary,
 )
 from . import literals
-from .literals import SyntaxFault
-
-if TYPE_CHECKING:
-    from .parser import Parsing
-
-
-class Token(NamedTuple):
-    """A terminal that is not a node by itself."""
-
-    kind: str
-    text: str
-    start: int
-    end: int
+from .faults import SyntaxFault, missing_colon
+from .tokens import Parsing, Token
 
 
 def simple_field(p: Parsing, text: str, start: int, end: int) -> Field:
@@ -82,7 +71,7 @@ def interpolated_text(p: Parsing, written: str, at: int) -> Any:
             if text is None:
                 parts.append(p.inner(start, stop))
             else:
-                parts.append(literals.unescape(text, start).replace("$${", "${"))
+                parts.append(literals.outside_code(text, start))
     span = Span(p.source, at, at + len(written))
     if all(isinstance(part, str) for part in parts):
         return Scalar("string", "".join(parts), span)
@@ -115,7 +104,7 @@ def more(p: Parsing, items: list[Any], comma: Token, item: Any) -> list[Any]:
     return items
 
 
-def next_item(p: Parsing, items: list[Any], item: Any) -> list[Any]:
+def add_string(p: Parsing, items: list[Any], item: Any) -> list[Any]:
     items.append(item)
     return items
 
@@ -131,9 +120,7 @@ def field(p: Parsing, name: Token, colon: Token, value: Any) -> Field:
 
 def field_without_colon(p: Parsing, name: Token, value: Any) -> Field:
     if isinstance(value, ListValue) and not all(isinstance(item, Message) for item in value.items):
-        from . import mistakes
-
-        raise mistakes.missing_colon(name, "before a list of values")
+        raise missing_colon(name, "before a list of values")
     return named(p, name, value)
 
 
@@ -157,7 +144,7 @@ def empty_list(p: Parsing, opener: Token, closer: Token) -> ListValue:
     return ListValue((), Span(p.source, opener.start, closer.end))
 
 
-def list_of(p: Parsing, opener: Token, items: list[Any], closer: Token) -> ListValue:
+def list_value(p: Parsing, opener: Token, items: list[Any], closer: Token) -> ListValue:
     return ListValue(tuple(items), Span(p.source, opener.start, closer.end))
 
 
@@ -299,10 +286,10 @@ def call_without_arguments(p: Parsing, name: Token, opener: Token, closer: Token
 
 
 ACTIONS: dict[str, Callable[..., Any]] = {
-    action.__name__.removesuffix("_of").removesuffix("_item"): action
+    action.__name__: action
     for action in (
-        *(no_fields, add_field, first, one, more, next_item, field, field_without_colon, field_named_else, block),
-        *(extension, message, empty_list, list_of, number, negative_number, word, negative_word, text),
+        *(no_fields, add_field, first, one, more, add_string, field, field_without_colon, field_named_else, block),
+        *(extension, message, empty_list, list_value, number, negative_number, word, negative_word, text),
         *(import_file, let, template, template_without_parameters, required_parameter, optional_parameter),
         *(for_loop, if_else, if_only, interpolated, reference, parentheses, unary, binary, conditional, index),
         *(call, call_without_arguments),

@@ -8,11 +8,17 @@ import pytest
 
 from netdef.cli import main
 from netdef.language import codes
-from netdef.language.codes import language as language_codes
 from netdef.language.diagnostics import Code
 
-OF_LANGUAGE = {code.name for code in vars(language_codes).values() if isinstance(code, Code)}
+OF_LANGUAGE = codes.catalogue(codes.syntax, codes.expansion)
 CODES = [code for code in codes.catalogue().values() if code.name not in OF_LANGUAGE]
+
+
+def test_every_code_is_of_one_stage():
+    named = [name for stage in codes.STAGES for name in codes.catalogue(stage)]
+    assert len(named) == len(set(named)) == len(codes.catalogue()) > 70
+    constants = {id(value) for value in vars(codes).values() if isinstance(value, Code)}
+    assert constants == {id(code) for code in codes.catalogue().values()}, "two stages have a constant of one name"
 
 
 @pytest.fixture(scope="module")

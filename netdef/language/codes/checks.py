@@ -1,7 +1,4 @@
-"""The codes of what is allowed and probably not meant: warnings about a whole net, and about its solver.
-
-`codes` is the catalogue that holds them together with those of all other stages.
-"""
+"""The codes of what is allowed and probably not meant: warnings about a whole net, and about its solver."""
 
 from __future__ import annotations
 
