@@ -13,7 +13,7 @@ import pytest
 import netdef
 from netdef.layers.base import LAYERS
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 SHORT = {"solver.test_interval": 0, "solver.snapshot": 0, "solver.display": 5, "solver.average_loss": 5}
 
 
