@@ -11,6 +11,7 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -59,6 +60,16 @@ class Registry(Generic[T]):
         """The classes that need no look outside the package."""
         self._load()
         return self._classes
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Forget afterwards what is registered inside; entry points are looked up anew there."""
+        before = dict(self.known()), self._asked_outside
+        self._asked_outside = False
+        try:
+            yield
+        finally:
+            self._classes, self._asked_outside = before
 
     def _load(self) -> None:
         if self._loaded:

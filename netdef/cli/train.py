@@ -83,8 +83,8 @@ def run(args: argparse.Namespace) -> int:
         return find_rate(path, args, changes, weights)
 
     from ..training.events import Event, Interrupted
+    from ..training.progress import progress
     from ..training.run import train
-    from ._progress import progress
 
     def watch(event: Event) -> None:
         show(replace(event, resume=again(path, args)) if isinstance(event, Interrupted) else event)

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
-sys.path.insert(0, str(TESTS))
+sys.path.insert(0, str(TESTS / "support"))
 sys.dont_write_bytecode = True
 LONGEST = 20_000  # characters of a text
 SLOWEST = 1.0  # seconds of CPU

@@ -20,7 +20,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 LARGE = 100  # mutations of a large file at least; one for 50 of the small one
 SLACK = 4 << 20  # bytes

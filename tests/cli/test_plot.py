@@ -1,4 +1,4 @@
-"""`netdef plot` and `netdef report`: what they write, and what they say of what is no run."""
+"""`netdef plot`: what it writes, and what it says of what is no run."""
 
 from __future__ import annotations
 
@@ -60,12 +60,11 @@ def test_plot_says_what_is_wrong(netdef, run, monkeypatch, words, code, said):
     assert len(done.err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", ["plot", "report"])
-def test_without_matplotlib_the_extra_is_named(netdef, run, monkeypatch, command):
+def test_without_matplotlib_the_extra_is_named(netdef, run, monkeypatch):
     for name in [m for m in sys.modules if m.split(".")[0] == "matplotlib"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    done = netdef(command, run)
+    done = netdef("plot", run)
     assert done.code == 1 and "pip install 'netdef[plot]'" in done.err and len(done.err.splitlines()) == 1
 
 
@@ -85,16 +84,3 @@ def test_lr_find_is_drawn_where_it_is_asked_for(netdef, good, tmp_path):
     assert netdef(*words).code == 2  # a run is drawn by `netdef plot`
     netdef(*words, "--lr-find")
     assert "</svg>" in (tmp_path / "rates.svg").read_text()
-
-
-def test_a_report_of_a_run_without_its_net_says_so(netdef, run):
-    done = netdef("report", run)
-    assert (done.code, done.out) == (0, f"{run / 'report.html'}\n")
-    page = (run / "report.html").read_text()
-    assert "the text of the net is not in" in page and "test accuracy" in page
-
-
-def test_report_says_what_is_wrong(netdef, run, tmp_path):
-    assert netdef("report", tmp_path / "missing").code == 2
-    assert netdef("report", tmp_path).code == 1
-    assert netdef("report", run, "-o", tmp_path / "no" / "x.html").code == 2

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -78,6 +80,7 @@ def test_a_fault_ends_the_feed_with_its_error(tmp_path, feed):
     (tmp_path / "faces" / names[4]).write_bytes(b"\x89PNG\r\n\x1a\nand no more")
     (tmp_path / "list.txt").write_text("".join(f"faces/{name} 0\n" for name in names))
     text = layer("ImageData", 'image_data_param { source: "list.txt" batch_size: 2 }')
+    before = set(threading.enumerate())
     broken = feed(text)
     next(broken), next(broken)
     begin = time.monotonic()
@@ -86,11 +89,7 @@ def test_a_fault_ends_the_feed_with_its_error(tmp_path, feed):
     with pytest.raises(netdef.NetdefError, match="closed"):
         next(broken)
     assert time.monotonic() - begin < 20
-    assert not [t for t in threading.enumerate() if t.name.startswith("netdef-data") and t in _of(broken)]
-
-
-def _of(feed):
-    return getattr(feed._pool, "_threads", ())
+    assert not [t for t in set(threading.enumerate()) - before if t.name.startswith("netdef-data")]
 
 
 def test_a_worker_that_dies_by_any_error_ends_the_feed(feed):
@@ -125,9 +124,12 @@ def test_processes_make_the_same_batches(feed):
 
 
 def test_a_process_that_is_killed_ends_the_feed_with_its_error(feed):
+    before = set(multiprocessing.active_children())
     one = feed(TEXT, processes=1)
     next(one)
-    for process in list(one._apart._pool._processes.values()):
+    started = set(multiprocessing.active_children()) - before
+    assert len(started) == 1
+    for process in started:
         process.kill()
     begin = time.monotonic()
     with pytest.raises(netdef.NetdefError, match="a process that makes batches has ended by itself"):
@@ -155,10 +157,12 @@ def test_a_state_of_another_net_is_refused(feed):
 
 def test_memory_stays_flat(feed):
     """What is made ahead is bounded, and nothing of a batch is kept after it was taken."""
-    one = feed(TEXT, workers=2, ahead=3)
-    for _ in range(50):
+    made = []
+    one = feed(TEXT, workers=2, ahead=3, place=lambda batch: made.append(weakref.ref(batch["data"])) or batch)
+    for taken in range(1, 51):
         next(one)
-    assert len(one._waiting) <= 3
+        assert len(made) <= taken + 3
+    assert len([ref for ref in made if ref() is not None]) <= 3
 
 
 def test_a_net_without_data_layers_has_no_batches():

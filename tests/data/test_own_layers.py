@@ -206,12 +206,26 @@ def test_augmentations_do_what_they_say(colors, batches):
     assert parts.shape == (8, 3, 6, 6)
 
 
+class Extremes:
+    """Random numbers that are always the lower or the upper end."""
+
+    def __init__(self, upper: bool):
+        self.upper = upper
+
+    def uniform(self, low, high, size=None):
+        return np.full(size, high if self.upper else low) if size else high if self.upper else low
+
+
 def test_hue_and_saturation_keep_brightness():
-    matrix = augment._color_matrix(0.4, 0.2)
-    luma = np.array([0.114, 0.587, 0.299])
-    np.testing.assert_allclose(luma @ matrix, luma, atol=1e-4)
-    np.testing.assert_allclose(augment._color_matrix(1, 0), np.eye(3), atol=1e-6)
-    np.testing.assert_allclose(augment._color_matrix(0, 0.3) @ [1, 2, 3], [luma @ [1, 2, 3]] * 3, atol=5e-3)
+    image = np.random.default_rng(0).uniform(60, 200, (3, 4, 5)).astype(np.float32)
+    luma = lambda image: np.tensordot([0.114, 0.587, 0.299], image, 1)
+    varied = lambda upper=True, **fields: augment.reshape(image, augment.Augment(**fields), (0, 0), Extremes(upper))
+    turned = varied(saturation=0.4, hue=0.2)
+    np.testing.assert_allclose(luma(turned), luma(image), rtol=1e-4)
+    assert np.abs(turned - image).max() > 5
+    np.testing.assert_allclose(varied(hue=1e-9), image, rtol=1e-5)
+    gray = varied(upper=False, saturation=1.0)  # no color is left
+    np.testing.assert_allclose(gray, np.broadcast_to(luma(image), image.shape), rtol=2e-3)
 
 
 def test_soft_labels(colors, batches, tmp_path, monkeypatch):

@@ -63,7 +63,7 @@ def test_a_depthwise_convolution_is_one_of_as_many_groups_as_channels():
     depthwise = ConvolutionDepthwise(num_output=6, kernel_size=(3,), pad=(1,))
     grouped = Convolution(num_output=6, kernel_size=(3,), pad=(1,), group=3)
     assert [v.shape for v in depthwise.weights(x.shape)] == [(6, 1, 3, 3), (6,)]
-    np.testing.assert_array_equal(one(depthwise, (w, b), x), one(grouped, (w, b), x))
+    np.testing.assert_allclose(one(depthwise, (w, b), x), one(grouped, (w, b), x), atol=1e-5)
     alone = Convolution(num_output=2, kernel_size=(3,), pad=(1,))
     each = [one(alone, (w[2 * c : 2 * c + 2], b[2 * c : 2 * c + 2]), x[:, c : c + 1]) for c in range(3)]
     np.testing.assert_allclose(one(depthwise, (w, b), x), np.concatenate(each, 1), atol=1e-5)

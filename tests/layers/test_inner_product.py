@@ -31,8 +31,8 @@ def test_weights_that_come_as_blobs_are_not_parameters():
     assert [w.shape for w in layer.weights((2, 3), (2, 3))] == [(2,)]
     assert layer.weights((2, 3), (2, 3), (2,)) == []
     whole = layer.apply((W, b), X, ctx=None)
-    assert layer.apply((b,), X, W, ctx=None).tolist() == whole.tolist()
-    assert layer.apply((), X, W, b, ctx=None).tolist() == whole.tolist()
+    np.testing.assert_allclose(layer.apply((b,), X, W, ctx=None), whole, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(layer.apply((), X, W, b, ctx=None), whole, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +9,6 @@ import pytest
 from one_layer import fault, outputs, text
 
 import netdef
-from netdef.layers._reduce_windows import Windows, window_max, window_sum
 from netdef.layers.pooling import SPP, GlobalPooling, Pooling, PoolMethod, RoundMode
 from netdef.shape import UNKNOWN, ShapeError
 
@@ -33,10 +30,18 @@ class Draw:
         return jax.random.key(3)
 
 
-def windows_of(layer, shape):
+def geometry(form, shape):
+    """The heights and widths of window, stride and padding."""
+    if form.get("global_pooling"):
+        return shape[2:], (1, 1), (0, 0)
+    given = (("kernel", "kernel_size", 0), ("stride", "stride", 1), ("pad", "pad", 0))
+    return [[form.get(f"{of}_{side}", *form.get(field, (default,))) for side in "hw"] for of, field, default in given]
+
+
+def windows_of(form, layer, shape):
     """Caffe's loop: every window as ((slice, slice), number of elements in the padded image)."""
     (_, _, height, width), (_, _, rows, columns) = shape, layer.infer(shape)[0]
-    (kh, kw), (sh, sw), (ph, pw) = layer._kernel(shape), layer._strides(shape), layer._pads(shape)
+    (kh, kw), (sh, sw), (ph, pw) = geometry(form, shape)
     for i in range(rows):
         for j in range(columns):
             top, left = i * sh - ph, j * sw - pw
@@ -45,10 +50,10 @@ def windows_of(layer, shape):
             yield i, j, inside, (bottom - top) * (right - left)
 
 
-def by_loop(layer, x, dy):
+def by_loop(form, layer, x, dy):
     """(y, mask, dx) as Caffe's loops compute them, one element after the other."""
     y, mask, dx = np.zeros(layer.infer(x.shape)[0]), np.zeros(layer.infer(x.shape)[0]), np.zeros(x.shape)
-    for i, j, (rows, columns), area in windows_of(layer, x.shape):
+    for i, j, (rows, columns), area in windows_of(form, layer, x.shape):
         for n, c in np.ndindex(*x.shape[:2]):
             window = x[n, c, rows, columns]
             if layer.pool is AVE:
@@ -71,6 +76,8 @@ FORMS = [
     dict(kernel_h=3, kernel_w=2, stride_h=1, stride_w=2, pad_h=1, pad_w=0),
     dict(kernel_size=(5,), stride=(4,), pad=(2,), ceil_mode=False),
     dict(kernel_size=(9,), stride=(4,), pad=(4,)),
+    dict(kernel_size=(40,), stride=(3,), pad=(39,)),
+    dict(kernel_h=1, kernel_w=2, stride_h=1, stride_w=3, pad_h=0, pad_w=0),
     dict(global_pooling=True),
 ]
 
@@ -82,7 +89,7 @@ def test_pools_as_a_loop_over_the_windows_does_and_ties_go_to_the_first(form, po
     random = np.random.default_rng(0)
     x = np.maximum(random.integers(-3, 3, (2, 2, 7, 8)), 0).astype(np.float32)  # as after a ReLU: ties everywhere
     dy = random.normal(size=layer.infer(x.shape)[0]).astype(np.float32)
-    y, mask, dx = by_loop(layer, x, dy)
+    y, mask, dx = by_loop(form, layer, x, dy)
 
     @jax.jit
     def both(x, dy):
@@ -96,40 +103,10 @@ def test_pools_as_a_loop_over_the_windows_does_and_ties_go_to_the_first(form, po
         np.testing.assert_array_equal(tops[1], mask)
 
 
-@pytest.mark.parametrize("axis", [1, 2])
-@pytest.mark.parametrize(
-    ("size", "stride", "before"), [(2, 2, 0), (3, 2, 0), (3, 2, 1), (3, 1, 1), (2, 3, 0), (40, 3, 39)]
-)
-def test_windows_reduce_as_xla_does(axis, size, stride, before):
-    x = jnp.asarray(np.random.default_rng(0).permutation(2 * 11 * 12).reshape(2, 11, 12), jnp.float32)
-    steps = math.ceil((x.shape[axis] + before) / stride)
-    after = max(0, (steps - 1) * stride + size - x.shape[axis] - before)
-    shape, strides, pads = [1] * 3, [1] * 3, [(0, 0)] * 3
-    shape[axis], strides[axis], pads[axis] = size, stride, (before, after)
-    windows = Windows(axis, size, stride, before, steps)
-
-    def of_both(x):
-        return (
-            window_max(x, windows),
-            jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, shape, strides, pads),
-            window_sum(x, windows),
-            jax.lax.reduce_window(x, 0.0, jax.lax.add, shape, strides, pads),
-        )
-
-    @jax.jit
-    def gradients(x):
-        tops, back = jax.vjp(of_both, x)
-        dy, zero = jnp.cos(jnp.arange(tops[0].size)).reshape(tops[0].shape), jnp.zeros_like(tops[0])
-        return tops, [back(tuple(dy if i == j else zero for j in range(4)))[0] for i in range(4)]
-
-    for values in gradients(x):
-        np.testing.assert_allclose(values[0], values[1], atol=1e-5)
-        np.testing.assert_allclose(values[2], values[3], rtol=1e-5, atol=1e-5)
-
-
 def test_ties_in_large_windows_go_to_the_first_too():
-    gradient = jax.grad(lambda x: window_max(x, Windows(1, 40, 5, 0, 3)).sum())(jnp.zeros((1, 50)))
-    assert jnp.flatnonzero(gradient[0]).tolist() == [0, 5, 10]
+    layer = Pooling(kernel_h=1, kernel_w=40, stride_h=1, stride_w=5)
+    gradient = jax.grad(lambda x: run(layer, x)[0].sum())(jnp.zeros((1, 1, 1, 50)))
+    assert jnp.flatnonzero(gradient).tolist() == [0, 5, 10]
 
 
 def test_a_window_outside_the_image_is_zero():

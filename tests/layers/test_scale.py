@@ -38,7 +38,7 @@ def test_shape_of_what_is_learned(fields, shape):
 
 def test_a_number_as_second_bottom_fits_any_axis():
     assert Scale(axis=7).infer((2, 3, 4), ()) == (2, 3, 4)
-    assert (Scale(axis=7).apply((), X, jnp.float32(2), ctx=None) == 2 * X).all()
+    np.testing.assert_allclose(Scale(axis=7).apply((), X, jnp.float32(2), ctx=None), 2 * X)
     assert [w.shape for w in Scale(bias_term=True).weights((2, 3, 4), (3,))] == [(3,)]
     assert Bias().weights((2, 3, 4), (3,)) == []
 
@@ -77,7 +77,7 @@ def test_unknown_dimensions_find_no_fault():
 
 def test_axpy_takes_factors_without_spatial_axes():
     a, z = jnp.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), jnp.ones_like(X)
-    assert (Axpy().apply((), a, X, z, ctx=None) == a[:, :, None] * X + 1).all()
+    np.testing.assert_allclose(Axpy().apply((), a, X, z, ctx=None), a[:, :, None] * X + 1, rtol=1e-5, atol=1e-6)
 
 
 def channel_scale(fields: str, **inputs: np.ndarray) -> netdef.Model:

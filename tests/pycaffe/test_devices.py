@@ -9,7 +9,6 @@ import pytest
 
 import netdef
 import netdef.pycaffe as caffe
-from netdef.pycaffe import devices
 
 TEXT = """
 layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 2 } } }
@@ -48,8 +47,8 @@ def test_without_any_the_cpu_computes(settings, monkeypatch):
     assert settings == {}
 
 
-def test_seeds(monkeypatch):
-    monkeypatch.setattr(devices, "_seed", [0])
+def test_seeds(request):
+    request.addfinalizer(lambda: caffe.set_random_seed(0))
     first = caffe.Net(TEXT, caffe.TEST).params["ip"][0].data
     caffe.set_random_seed(5)
     second, third = (caffe.Net(TEXT, caffe.TEST).params["ip"][0].data for _ in range(2))

@@ -115,7 +115,7 @@ def test_parts_of_a_net(shared):
     assert np.allclose(net.forward(start="prob")["prob"], [[0.5, 0.5], [0, 1]])
     net.blobs["pool"].data[...] = 0
     assert set(net.forward(blobs=["conv"], start="ip")) == {"prob", "conv"}
-    assert np.ptp(net.blobs["ip"].data, 0).max() == 0
+    np.testing.assert_allclose(net.blobs["ip"].data, [net.params["ip"][1].data] * 2, atol=1e-6)  # the bias alone
     assert np.allclose(net.forward()["prob"], whole)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from ..training import events
+from . import events
 
 Show = Callable[[events.Event], None]
 
@@ -94,7 +94,7 @@ def _watched(extra: Mapping[str, Any]) -> list[str]:
     """What the layers do, a line for each."""
     if not extra:
         return []
-    from ..training.diagnose import table
+    from .diagnose import table
 
     rows = table(extra)
     width = max((len(layer) for layer, _ in rows), default=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ import pytest
 import netdef
 from netdef.layers.base import LAYERS
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 SHORT = {"solver.test_interval": 0, "solver.snapshot": 0, "solver.display": 5, "solver.average_loss": 5}
 
 
@@ -95,10 +96,17 @@ def test_an_echo_is_a_bit_of_before() -> None:
 
 
 @pytest.fixture
-def balanced(monkeypatch: pytest.MonkeyPatch) -> str:
+def balanced() -> Iterator[str]:
     """A metric of one's own, forgotten after the test."""
-    monkeypatch.setattr(LAYERS, "_classes", dict(LAYERS.known()))
+    with LAYERS.apart():
+        define_balanced_accuracy()
+        yield (
+            'layer { name: "balanced" type: "BalancedAccuracy" bottom: "score" bottom: "good" top: "balanced"\n'
+            "        include { phase: TEST } }\n"
+        )
 
+
+def define_balanced_accuracy() -> None:
     class BalancedAccuracy(netdef.Layer, type="BalancedAccuracy"):
         """The mean of the shares of yes and of no that are told right, x > 0 being yes."""
 
@@ -112,11 +120,6 @@ def balanced(monkeypatch: pytest.MonkeyPatch) -> str:
             yes, label = x.reshape(-1) > 0, label.reshape(-1) > 0
             share = lambda right, of: jnp.sum(right & of) / jnp.maximum(jnp.sum(of), 1)
             return (share(yes, label) + share(~yes, ~label)) / 2
-
-    return (
-        'layer { name: "balanced" type: "BalancedAccuracy" bottom: "score" bottom: "good" top: "balanced"\n'
-        "        include { phase: TEST } }\n"
-    )
 
 
 def test_a_metric_of_ones_own_is_a_class_like_any_layer(balanced: str, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """What every layer type owes, held by its own examples: shapes, gradients, documentation, decoding.
 
-`test_contract.py` holds every type of the package to it, `test_user_layers.py` types from outside.
+`layers/test_contract.py` holds every type of the package to it, `layers/test_user_layers.py` types from outside.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def filled(net: Net) -> dict[Any, jax.Array]:
     return {
         owner: jnp.asarray(random.normal(size=weight.shape, scale=0.5), jnp.float32)
         if weight.kind == "param"
-        else model._variable(owner)[...]
+        else model.weights[owner.layer][str(owner.index)][...]
         for owner, weight in net.owned
     }
 

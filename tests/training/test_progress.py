@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from netdef.cli._progress import duration, lines, progress
 from netdef.training import events
+from netdef.training.progress import duration, lines, progress
 
 RUN = [
     events.Started("Digits", Path("run"), 0, 600, 1, 64, 29000, "cpu", untouched=("fc8",), warnings=("a shape",)),

@@ -15,7 +15,7 @@ from flax import nnx
 
 import netdef
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 LOOSE = {"LRN", "Exp", "Log", "net_in_place", "Power", "MVN", "BatchNorm", "BN"}  # exp, log and rsqrt differ by library
 
 

@@ -1,4 +1,4 @@
-"""What every layer type owes, held by its own examples (see contract.py).
+"""What every layer type owes, held by its own examples (see support/contract.py).
 
 Runs over every registered type; a new layer is held to it by being there.
 """

@@ -15,7 +15,7 @@ import pytest
 import netdef
 from netdef.inspect.summary import summarize
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 NETS = sorted(EXAMPLES.glob("*.net"))
 FACES = ["face", "face_bn"]
 
@@ -31,7 +31,7 @@ def test_examples_have_no_faults(path: Path, phase: str):
 
 @pytest.mark.parametrize("name", FACES)
 def test_face_nets_as_they_are_described(name: str, golden):
-    golden(f"summaries/{name}.txt", f"{summarize(netdef.load(EXAMPLES / f'{name}.net'))}\n")
+    golden(f"{name}.txt", f"{summarize(netdef.load(EXAMPLES / f'{name}.net'))}\n")
 
 
 @pytest.mark.parametrize(("name", "convolutions"), [("face", 8), ("face_bn", 7)])

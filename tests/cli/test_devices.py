@@ -1,0 +1,78 @@
+"""`netdef devices`: the devices that jax finds, as lines and as JSON."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import jax
+import jaxlib
+import pytest
+
+VERSIONS = f"jax {jax.__version__}, jaxlib {jaxlib.__version__}"
+EXTRAS = 'pip install "netdef[cuda13]", "netdef[cuda12]" or "netdef[tpu]"'
+
+
+def device(number: int, platform: str, kind: str, memory: int | None = None) -> SimpleNamespace:
+    stats = None if memory is None else {"bytes_limit": memory, "bytes_in_use": 1}
+    return SimpleNamespace(id=number, platform=platform, device_kind=kind, memory_stats=lambda: stats)
+
+
+@pytest.fixture
+def found(monkeypatch: pytest.MonkeyPatch):
+    """Let jax find these devices."""
+    return lambda *devices: monkeypatch.setattr(jax, "devices", lambda: list(devices))
+
+
+def test_this_machine(netdef):
+    done = netdef("devices")
+    assert (done.code, done.err) == (0, "")
+    first, *lines = done.out.splitlines()
+    assert first == VERSIONS
+    assert [line.split()[:2] for line in lines[: len(jax.devices())]] == [
+        [str(d.id), d.platform] for d in jax.devices()
+    ]
+
+
+def test_json_of_this_machine(netdef):
+    done = netdef("devices", "--json")
+    assert (done.code, done.err) == (0, "")
+    told = json.loads(done.out)
+    assert (told["jax"], told["jaxlib"]) == (jax.__version__, jaxlib.__version__)
+    assert [(d["id"], d["platform"], d["kind"]) for d in told["devices"]] == [
+        (d.id, d.platform, d.device_kind) for d in jax.devices()
+    ]
+
+
+def test_accelerators_have_their_memory(netdef, found):
+    found(device(0, "gpu", "NVIDIA H200", 139 * 2**30), device(1, "gpu", "NVIDIA H200", 3 * 2**29))
+    assert netdef("devices").out.splitlines() == [
+        VERSIONS,
+        "  0  gpu  NVIDIA H200  139.0 GiB",
+        "  1  gpu  NVIDIA H200  1.5 GiB",
+    ]
+    assert json.loads(netdef("devices", "--json").out)["devices"] == [
+        {"id": 0, "platform": "gpu", "kind": "NVIDIA H200", "memory_bytes": 139 * 2**30},
+        {"id": 1, "platform": "gpu", "kind": "NVIDIA H200", "memory_bytes": 3 * 2**29},
+    ]
+
+
+def test_a_cpu_alone_names_the_extras(netdef, found):
+    found(device(0, "cpu", "cpu"))
+    *_, line, advice = netdef("devices").out.splitlines()
+    assert line == "  0  cpu  cpu" and EXTRAS in advice
+    assert json.loads(netdef("devices", "--json").out)["devices"][0]["memory_bytes"] is None
+
+
+def test_caffes_name_of_the_command(netdef):
+    assert netdef("device_query").out == netdef("devices").out
+
+
+def test_no_device_is_a_line(netdef, monkeypatch):
+    def fails():
+        raise RuntimeError("Unable to initialize backend 'tpu'\nand more")
+
+    monkeypatch.setattr(jax, "devices", fails)
+    done = netdef("devices", "--json")
+    assert (done.code, done.out) == (1, "")
+    assert done.err == "netdef: error: jax finds no device: Unable to initialize backend 'tpu'\n"

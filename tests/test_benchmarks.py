@@ -1,0 +1,47 @@
+"""The benchmarks are run by hand: what they import is there, inside their functions and scripts too."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent / "benchmarks"
+OWN = {"netdef", *(path.stem for path in (Path(__file__).parent / "support").glob("*.py"))}
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[str, str | None]]:
+    """(module, name or None) of every import of the package or of tests/support."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names if alias.name.split(".")[0] in OWN)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in OWN:
+            yield from ((node.module or "", alias.name) for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "import netdef" in node.value:
+            yield from imports(script(node.value))
+
+
+def script(text: str) -> ast.AST:
+    """The program in a string, or an empty one."""
+    try:
+        return ast.parse(text)
+    except SyntaxError:
+        return ast.Module([], [])
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
+def test_what_a_benchmark_imports_is_there(path: Path):
+    for module, name in imports(ast.parse(path.read_text(encoding="utf-8"))):
+        there = importlib.import_module(module)
+        if name is not None and not hasattr(there, name):
+            assert importlib.util.find_spec(f"{module}.{name}"), f"{path.name}: {module} has no {name}"
+
+
+def test_every_benchmark_says_how_it_is_run():
+    for path in FOLDER.glob("*.py"):
+        doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        assert f"python tests/benchmarks/{path.name}" in doc, path.name
