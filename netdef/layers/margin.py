@@ -38,6 +38,7 @@ class _AngularMargin(Layer):
     training.
     """
 
+    family = "product"
     n_bottoms = 2
     n_tops = (1, 2)
 
@@ -265,6 +266,8 @@ class LabelSpecificAdd(LabelSpecific, type="LabelSpecificAdd", block="label_spec
     Differs: a snapshot keeps the count of iterations.
     """
 
+    family = "product"
+
     bias: float = param("What is added to the score of the own class; the margin with a minus.", default=0.0)
     transform_test: bool = param("Meant for phase TEST; the fork reads it in TRAIN alone.", default=False, inert=True)
     bias_base: float | None = param("Bias at first, where it changes while training.", default=None)
@@ -307,6 +310,7 @@ class ArcFace(Layer, type="ArcFace", block="arc_face_param"):
     Source: netdef's own; Deng et al. 2019.  Differs: Caffe has no such layer.
     """
 
+    family = "product"
     n_bottoms = 2
 
     margin: float = param("What is added to the angle of the own class.", default=0.5, at_least=0, unit="radians")
