@@ -22,7 +22,7 @@ from ..language.diagnostics import Code
 from ..language.spelling import nearest
 from ..layers.base import LAYERS, Layer
 from ..registry import Registry
-from ..schema import Block, Param, type_name
+from ..schema import Block, Param
 from ..solvers.base import POLICIES, SOLVERS, Policy, Solver
 
 WIDTH = 110  # columns of running text
@@ -156,7 +156,7 @@ def _field(spec: Param) -> FieldText:
         words.append(f"In {spec.unit}.")
     if spec.inert:
         words.append("Read for compatibility; changes nothing.")
-    kind = "filler { ... }" if isinstance(of, type) and issubclass(of, Filler) else type_name(of)
+    kind = "filler { ... }" if isinstance(of, type) and issubclass(of, Filler) else spec.kind
     kind += ", repeated" if spec.repeated else ""
     return FieldText(spec.name, kind, show_default(spec), " ".join(words), spec.inert, inner)
 
