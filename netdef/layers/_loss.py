@@ -150,3 +150,8 @@ def check_same_count(x: Shape, other: Shape, bottom: int = 1) -> None:
             "they must be equally many.",
             bottom=bottom,
         )
+
+
+def ratio(part: Array, whole: Array, nothing: float = 0.0) -> Array:
+    """part / whole as float32, `nothing` where the whole is 0."""
+    return jnp.where(whole == 0, nothing, part / jnp.maximum(whole, 1)).astype(jnp.float32)
