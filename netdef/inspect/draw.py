@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ..files import written_aside
 from ..graph import Net, Node, Value
 from ..language.errors import NetdefError
 from ..language.source import Span
@@ -91,9 +92,7 @@ def save(net: Net, path: str | Path, *, fold: Sequence[str] = (), sideways: bool
     drawn = picture(net, fold)
     text = mermaid(drawn, sideways) if kind == ".mmd" else dot(drawn, sideways)
     data = text.encode() if kind in TEXT else _rendered(text, kind[1:], path)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_bytes(data)
-    os.replace(aside, path)
+    written_aside(path, lambda aside: aside.write_bytes(data))
 
 
 def _rendered(text: str, kind: str, path: Path) -> bytes:

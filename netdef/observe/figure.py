@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..files import written_aside
 from ..language.errors import NetdefError
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8C6D31")
@@ -81,9 +81,8 @@ def save(figure: Any, path: str | Path) -> Path:
         raise NetdefError(f"{path}: the name of a picture ends in {', '.join(ENDS[:-1])} or {ENDS[-1]}.")
     if not path.parent.exists():
         raise NetdefError(f"{path}: there is no folder {path.parent}.")
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_bytes(written(figure, kind[1:]))
-    os.replace(aside, path)
+    data = written(figure, kind[1:])
+    written_aside(path, lambda aside: aside.write_bytes(data))
     return path
 
 
