@@ -10,7 +10,8 @@ from netdef.fillers.base import FILLERS
 from netdef.inspect import explain
 from netdef.language import codes
 from netdef.layers.base import LAYERS
-from netdef.solvers.base import POLICIES, SOLVERS
+from netdef.policies.base import POLICIES
+from netdef.solvers.base import SOLVERS
 
 EVERYTHING = [
     *LAYERS.names(),
