@@ -67,7 +67,7 @@ class Accuracy(Layer, type="Accuracy", block="accuracy_param"):
                 f"the weights are {show(weight)} and the labels {show(label)}; give one weight for each label.",
                 bottom=2,
             )
-        return [(), (x[axis],)][: len(self.top)]
+        return self.tops((), (x[axis],))
 
     def apply(
         self, w: tuple[Array, ...], x: Array, label: Array, weight: Array | None = None, *, ctx: Context
@@ -206,7 +206,7 @@ class PairVerificationAccuracy(Layer, type="PairVerificationAccuracy", block="pa
     def infer(self, a: Shape, b: Shape, like: Shape) -> list[Shape]:
         check_same_count(a, b)
         check_one_label(a, like, 2)
-        return [(), ()][: max(1, len(self.top))]
+        return self.tops((), ())
 
     def apply(self, w: tuple[Array, ...], a: Array, b: Array, like: Array, *, ctx: Context) -> list[Array]:
         cos = lax.stop_gradient(cosines(a, b))
@@ -214,4 +214,4 @@ class PairVerificationAccuracy(Layer, type="PairVerificationAccuracy", block="pa
         tried = jnp.asarray([self.threshold]) if self.threshold is not None else jnp.append(cos, jnp.inf)
         shares = jnp.mean((cos >= tried[:, None]) == like, 1)  # (thresholds); inf calls no pair alike
         best = jnp.argmax(shares)
-        return [shares[best], tried[best].astype(cos.dtype)][: max(1, len(self.top))]
+        return self.tops(shares[best], tried[best].astype(cos.dtype))

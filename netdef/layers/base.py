@@ -171,6 +171,10 @@ class Layer(Block):
         """Tops from weights and bottoms, traced by jax: one array, or a list where there may be several tops."""
         raise NotImplementedError
 
+    def tops(self, *values: Any) -> list[Any]:
+        """The first of `values`, shapes or arrays, that the layer has tops for; a loss without a top has one still."""
+        return list(values[: max(1, len(self.top))])
+
     def deployed(self) -> Layer | None:
         """What stands in the layer's place once the net is trained: itself as it is; another layer, which takes the
         first bottom alone; or None, where that bottom goes on as it is (dropout)."""

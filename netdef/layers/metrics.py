@@ -88,10 +88,10 @@ class _Confusion(Layer):
     def infer(self, x: Shape, label: Shape) -> list[Shape]:
         if count(x) == count(label):
             check_same_count(x, label)
-            return [(), (1,)][: max(1, len(self.top))]
+            return self.tops((), (1,))
         axis = axis_of(x, self.axis)
         check_labels(x, label, axis)
-        return [(), (x[axis],)][: max(1, len(self.top))]
+        return self.tops((), (x[axis],))
 
     def apply(self, w: tuple[Array, ...], x: Array, label: Array, *, ctx: Context) -> list[Array]:
         right, chosen, actual = self._counts(lax.stop_gradient(x), label)
@@ -99,7 +99,7 @@ class _Confusion(Layer):
         occurs = chosen + actual > 0
         mean = ratio(jnp.sum(jnp.where(occurs, each, 0.0)), jnp.sum(occurs))
         total = self.score(jnp.sum(right), jnp.sum(chosen), jnp.sum(actual))
-        return [mean if self.average is Average.MACRO else total, each][: max(1, len(self.top))]
+        return self.tops(mean if self.average is Average.MACRO else total, each)
 
     def _counts(self, x: Array, label: Array) -> tuple[Array, Array, Array]:
         """Of each class (classes): how often it was chosen rightly, chosen, and the label."""

@@ -117,7 +117,7 @@ class Normalize(Layer, type="Normalize", block="normalize_param"):
             raise ShapeError(f'`normalize_type` is "{self.normalize_type}"; give "L1" or "L2".', field="normalize_type")
         if self.norm_param is None:
             y = image(x)
-            return [y, (y[0], 1, *y[2:])][: len(self.top)]
+            return self.tops(y, (y[0], 1, *y[2:]))
         if len(self.top) > 1:
             raise ShapeError(
                 "with `norm_param` there is one top, y; the norm as second top is happynear's.", field="top"
@@ -139,7 +139,7 @@ class Normalize(Layer, type="Normalize", block="normalize_param"):
             norm = jnp.sum(jnp.abs(x), axis=1, keepdims=True) + 1e-6
         else:
             norm = jnp.sqrt(jnp.sum(x * x, axis=1, keepdims=True) + 1e-6)
-        return [x / norm, norm if self.bp_norm else jax.lax.stop_gradient(norm)][: len(self.top)]
+        return self.tops(x / norm, norm if self.bp_norm else jax.lax.stop_gradient(norm))
 
 
 class _ByItem(Layer):

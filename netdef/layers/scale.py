@@ -183,7 +183,7 @@ class ChannelScale(Layer, type="ChannelScale", block="channel_scale_param"):
             raise ShapeError(
                 f"the input is {show(x)} and its scale {show(s)}; one for each position is wanted.", bottom=1
             )
-        return [x, (1,)][: max(1, len(self.top))]
+        return self.tops(x, (1,))
 
     def weights(self, x: Shape, s: Shape) -> list[Weight]:
         return [Weight((1,), Constant(value=-1.0), kind="stat", lr_mult=0, decay_mult=0)] if self.global_scale else []
@@ -199,7 +199,7 @@ class ChannelScale(Layer, type="ChannelScale", block="channel_scale_param"):
         y = stop(value) + stop(slope) * (x - stop(x))
         if self.do_backward_scale:
             y = y + stop(x) * (s - stop(s))
-        return [y, mean][: max(1, len(self.top))]
+        return self.tops(y, mean)
 
     def _mean(self, before: Array, s: Array, ctx: Context) -> Array:
         """The running mean (1) with this batch."""
