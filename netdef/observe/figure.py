@@ -119,8 +119,14 @@ def percents(axis: Any, values: Sequence[float]) -> None:
     axis.set_major_formatter(PercentFormatter(1.0))
 
 
-def legend_below(figure: Any, handles: Sequence[Any], labels: Sequence[str]) -> None:
-    """A legend under all axes, where it covers no curve; the figure grows by its rows."""
+def say_nothing_to_draw(axes: Any, why: str) -> None:
+    """Words in the middle of axes without a curve."""
+    axes.text(0.5, 0.5, why, transform=axes.transAxes, ha="center", color=GREY)
+
+
+def legend_below(figure: Any, entries: Sequence[tuple[Any, str]]) -> None:
+    """A legend of (handle, label) under all axes, where it covers no curve; the figure grows by its rows."""
+    handles, labels = [handle for handle, _ in entries], [label for _, label in entries]
     longest = max((len(label) for label in labels), default=1)
     width, height = figure.get_size_inches()
     columns = max(1, min(len(labels), int(width * 11 / (longest + 8))))
