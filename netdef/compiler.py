@@ -31,7 +31,8 @@ from .passes.select import State, check_rules, select
 from .passes.shapes import infer
 from .passes.upgrade import upgrade
 from .shape import Shape
-from .solvers.base import Solver, decode_solver
+from .solvers.base import Solver
+from .solvers.decode import decode_solver
 
 Settings = Mapping[str, Any]
 

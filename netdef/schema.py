@@ -42,6 +42,7 @@ class Param:
     at_most: float | None = None
     above: float | None = None
     below: float | None = None
+    choices: tuple[str, ...] = ()  # the strings that are allowed; none: any
     unit: str = ""
     beside: bool = False
     inert: bool = False
@@ -52,6 +53,11 @@ class Param:
     @property
     def required(self) -> bool:
         return self.default is REQUIRED
+
+    @property
+    def kind(self) -> str:
+        """What a user calls the type of an element: `int`, `MAX | AVE`, `"L2" | "L1"`, `{ ... }`."""
+        return " | ".join(f'"{word}"' for word in self.choices) or type_name(self.type)
 
     def bounds(self) -> str:
         """The allowed range in words, empty where anything goes."""
@@ -73,7 +79,7 @@ class Param:
 
 
 def param(doc: str, *, default: Any = REQUIRED, **facts: Any) -> Any:
-    """Declare a field: its meaning, its default (none: it must be given) and its bounds (see `Param`)."""
+    """Declare a field: its meaning, its default (none: it must be given), its bounds or choices (see `Param`)."""
     return Param(doc, default, **facts)
 
 
@@ -293,6 +299,10 @@ def _value(spec: Param, value: Value, field: Field, report: Report) -> Any:
         return None
     if of in (int, float) and not spec.allows(made):
         report.add(codes.OUT_OF_RANGE, value.span, f"`{spec.name}` is {made:g}; it must be {spec.bounds()}.")
+        return None
+    if spec.choices and made not in spec.choices:
+        words = " or ".join(f'"{word}"' for word in spec.choices)
+        report.add(codes.WRONG_ENUM, value.span, f'`{spec.name}` is {words}, not "{made}".')
         return None
     return made
 

@@ -16,25 +16,25 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ..files import written_aside
 from ..graph import Net, Node, Value
 from ..language.errors import NetdefError
 from ..language.source import Span
 from ..layers.base import Layer
 from ..shape import count, known, show
 
-# family -> colour, and the files of layers/ that it takes in
-FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "data": ("#e3e3e3", ("input",)),
-    "convolution": ("#a6cee3", ("convolution",)),
-    "product": ("#b2df8a", ("inner_product", "embed", "attention", "recurrent", "margin")),
-    "pooling": ("#fdd49e", ("pooling", "roi_pooling", "resampling", "reduction")),
-    "activation": ("#fff3b0", ("activation", "softmax", "dropout", "arithmetic")),
-    "normalisation": ("#d4c8ea", ("batch_norm", "bn", "normalization", "lrn", "scale")),
-    "joining": ("#d9f0e3", ("eltwise", "shaping", "arranging")),
-    "loss": ("#f7b6b2", ()),
-    "metric": ("#f9d5e5", ()),
-    "template": ("#f0f0f0", ()),
-    "other": ("#ffffff", ()),
+FAMILIES = {  # `Layer.family` -> color
+    "data": "#e3e3e3",
+    "convolution": "#a6cee3",
+    "product": "#b2df8a",
+    "pooling": "#fdd49e",
+    "activation": "#fff3b0",
+    "normalisation": "#d4c8ea",
+    "joining": "#d9f0e3",
+    "loss": "#f7b6b2",
+    "metric": "#f9d5e5",
+    "template": "#f0f0f0",
+    "other": "#ffffff",
 }
 TEXT, IMAGES = (".dot", ".gv", ".mmd"), (".svg", ".png", ".pdf")
 
@@ -92,9 +92,7 @@ def save(net: Net, path: str | Path, *, fold: Sequence[str] = (), sideways: bool
     drawn = picture(net, fold)
     text = mermaid(drawn, sideways) if kind == ".mmd" else dot(drawn, sideways)
     data = text.encode() if kind in TEXT else _rendered(text, kind[1:], path)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_bytes(data)
-    os.replace(aside, path)
+    written_aside(path, lambda aside: aside.write_bytes(data))
 
 
 def _rendered(text: str, kind: str, path: Path) -> bytes:
@@ -141,47 +139,15 @@ def _homes(net: Net) -> dict[str, str]:
 
 def _box(key: str, nodes: list[Node], frame: Frame | None) -> Box:
     first, *others = nodes
-    lines = [describe(first.layer), *([" · ".join(describe(node.layer) for node in others)] if others else [])]
+    lines = [first.layer.describe(), *([" · ".join(node.layer.describe() for node in others)] if others else [])]
     own = [(node, i, w) for node in nodes for i, w in enumerate(node.weights or ()) if w.kind != "carry"]
     parameters = sum(count(w.shape) for node, i, w in own if known(w.shape) and node.owners[i] == (node.name, i))
     return Box(key, first.name, tuple(lines), family(first.layer), frame, len(nodes), parameters)
 
 
 def family(layer: Layer) -> str:
-    """The family of a layer, one of FAMILIES."""
-    if layer.is_loss or layer.is_metric:
-        return "loss" if layer.is_loss else "metric"
-    module = type(layer).__module__.rpartition(".")[2]
-    if layer.is_input or module == "dummy":
-        return "data"
-    return next((name for name, (_, modules) in FAMILIES.items() if module in modules), "other")
-
-
-def describe(layer: Layer) -> str:
-    """The type of a layer and the numbers that matter most: `Convolution 7x7 / 2, 64`."""
-    get = lambda name: getattr(layer, name, None)
-    words = [layer.type]
-    if layer.type == "Pooling":
-        words.append(get("pool").name.lower() + (" of all" if get("global_pooling") else ""))  # type: ignore[union-attr]
-    sides = get("kernel_size") or tuple(side for side in (get("kernel_h"), get("kernel_w")) if side)
-    if isinstance(sides, int):
-        sides = (sides,)
-    if sides:
-        words.append("x".join(map(str, sides * 2 if len(sides) == 1 else sides)))
-    steps = get("stride") or ()
-    step = max(steps, default=1) if isinstance(steps, tuple) else steps
-    if step > 1:
-        words.append(f"/ {step}")
-    made = " ".join(words)
-    if (group := get("group")) and group > 1:
-        made += f" in {group} groups"
-    if outputs := get("num_output"):
-        made += f", {outputs}"
-    if layer.type == "Eltwise":
-        made += f" {get('operation').name.lower()}"  # type: ignore[union-attr]
-    if layer.type == "Dropout":
-        made += f" {get('dropout_ratio'):g}"
-    return made
+    """The family of a layer, "other" where its own has no color here."""
+    return layer.family if layer.family in FAMILIES else "other"
 
 
 def _arrows(net: Net, keys: dict[str, str]) -> tuple[list[Arrow], dict[str, str]]:
@@ -334,7 +300,7 @@ def dot(drawn: Picture, sideways: bool = False) -> str:
 def _dot_boxes(boxes: Iterable[Box], lines: list[str]) -> None:
     def write(box: Box, margin: str) -> None:
         small = "".join(f'<br/><font point-size="9">{html.escape(line)}</font>' for line in box.lines)
-        colour = FAMILIES[box.family][0]
+        colour = FAMILIES[box.family]
         lines.append(f'{margin}{box.key} [label=<<b>{html.escape(box.title)}</b>{small}> fillcolor="{colour}"];')
 
     def opened(frame: Frame, margin: str) -> None:
@@ -359,7 +325,7 @@ def mermaid(drawn: Picture, sideways: bool = False) -> str:
     lines += [f'  {key}(["{said(name)}"])' for key, name in drawn.loose.items()]
     lines += [f'  {arrow.start} -->|"{said(arrow.text)}"| {arrow.end}' for arrow in drawn.arrows]
     used = {box.family for box in drawn.boxes}
-    lines += [f"  classDef {name} fill:{colour},stroke:#999" for name, (colour, _) in FAMILIES.items() if name in used]
+    lines += [f"  classDef {name} fill:{colour},stroke:#999" for name, colour in FAMILIES.items() if name in used]
     return "\n".join([*lines, ""])
 
 

@@ -22,16 +22,29 @@ from ..language import codes
 from ..language.diagnostics import Code
 from ..language.spelling import suggestion
 from ..layers.base import LAYERS, Layer
+from ..policies.base import POLICIES, Policy
 from ..registry import Registry
-from ..schema import Block, Param, type_name
-from ..solvers.base import POLICIES, SOLVERS, Policy, Solver
+from ..schema import Block, Param
+from ..solvers.base import SOLVERS, Solver
 
 WIDTH = 110  # columns of running text
-REGISTRIES: tuple[tuple[str, Registry[Any]], ...] = (
-    ("layer type", LAYERS),
-    ("filler", FILLERS),
-    ("learning-rate policy", POLICIES),
-    ("solver type", SOLVERS),
+
+
+@dataclass(frozen=True)
+class Family:
+    """One registry: what an entry of it is called, its heading in the list, and the class whose fields all share."""
+
+    kind: str
+    heading: str
+    registry: Registry[Any]
+    base: type[Block]
+
+
+FAMILIES = (
+    Family("layer type", "", LAYERS, Layer),  # layers are listed by files
+    Family("filler", "Fillers", FILLERS, Filler),
+    Family("learning-rate policy", "Learning-rate policies", POLICIES, Policy),
+    Family("solver type", "Solver types", SOLVERS, Solver),
 )
 
 
@@ -90,39 +103,36 @@ def entries() -> tuple[Entry, ...]:
 
 
 def _entries() -> Iterator[Entry]:
-    for kind, registry in REGISTRIES:
-        found = [(_family(kind, cls), name, cls) for name, cls in registry]
-        for family, name, cls in sorted(found, key=lambda row: row[:2]):
-            yield _class_entry(kind, family, name, cls)
+    for family in FAMILIES:
+        found = [(family.heading or _heading(cls), name, cls) for name, cls in family.registry]
+        for heading, name, cls in sorted(found, key=lambda row: row[:2]):
+            yield _class_entry(family, heading, name, cls)
     yield _message_entry("layer", Layer, "Fields that every layer has")
     yield _message_entry("solver", Solver, _summary(Solver))
     for name, code in sorted(codes.catalogue().items()):
         yield _code_entry(name, code)
 
 
-def _family(kind: str, cls: type) -> str:
-    """Layers are listed by the file they are in, with the first words of its docstring; everything else by its kind."""
-    if kind != "layer type":
-        return {"filler": "Fillers", "solver type": "Solver types"}.get(kind, "Learning-rate policies")
-    if getattr(cls, "is_data", False):
+def _heading(cls: type[Layer]) -> str:
+    """Where a layer is listed: the first words of the docstring of its file."""
+    if cls.is_data:
         return "Layers that read data"
     module = importlib.import_module(cls.__module__)
     first = (module.__doc__ or cls.__module__).strip().splitlines()[0]
     return first.partition(":")[0].rstrip(".")
 
 
-def _class_entry(kind: str, family: str, name: str, cls: type) -> Entry:
-    declared: dict[str, Param] = cls.params() if issubclass(cls, Block) else {}
-    common = next((base.params() for base in (Layer, Policy, Solver) if issubclass(cls, base)), {})
+def _class_entry(family: Family, heading: str, name: str, cls: type[Block]) -> Entry:
+    declared, common = cls.params(), family.base.params()
     doc = inspect.cleandoc(cls.__doc__ or "")
     if name != getattr(cls, "type", name):
         doc += f"\n\n{name} is another name of {cls.type}."  # type: ignore[attr-defined]
     return Entry(
         name,
-        kind,
+        family.kind,
         _summary(cls),
         doc,
-        family,
+        heading,
         getattr(cls, "block", None) or "",
         tuple(_field(p) for n, p in declared.items() if not p.beside and n not in common),
         tuple(_field(p) for n, p in declared.items() if p.beside and n not in common),
@@ -157,7 +167,7 @@ def _field(spec: Param) -> FieldText:
         words.append(f"In {spec.unit}.")
     if spec.inert:
         words.append("Read for compatibility; changes nothing.")
-    kind = "filler { ... }" if isinstance(of, type) and issubclass(of, Filler) else type_name(of)
+    kind = "filler { ... }" if isinstance(of, type) and issubclass(of, Filler) else spec.kind
     kind += ", repeated" if spec.repeated else ""
     return FieldText(spec.name, kind, show_default(spec), " ".join(words), spec.inert, inner)
 

@@ -181,7 +181,7 @@ def _line(cells: tuple[str, ...], widths: list[int], of: str | None = None) -> s
     """Words to the left, numbers to the right; the type in the colour of its family, if that is given."""
     placed = [f"{c:<{w}}" if i < 3 else f"{c:>{w}}" for i, (c, w) in enumerate(zip(cells, widths, strict=True))]
     if of is not None:
-        red, green, blue = bytes.fromhex(FAMILIES[of][0].lstrip("#"))
+        red, green, blue = bytes.fromhex(FAMILIES[of].lstrip("#"))
         word, blanks = cells[1], placed[1][len(cells[1]) :]
         placed[1] = f"\x1b[30;48;2;{red};{green};{blue}m{word}\x1b[0m{blanks}"
     return "  ".join(placed).rstrip()

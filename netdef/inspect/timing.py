@@ -1,46 +1,39 @@
-"""How fast a net is: its passes and its training step measured whole, and XLA's count of what each layer takes.
+"""How fast a net is: its passes and its training step measured whole, beside the cost of each layer (`layer_cost`).
 
 Takes a `Net`; `measure` gives a `Timing`, which writes itself as a table (`str`) or as JSON values (`as_dict`).  Inputs
 are random arrays, so that reading data is not measured.  Each pass is compiled for itself and waited for, iteration by
 iteration.
-
-FLOP and bytes of a layer are XLA's cost analysis of the layer lowered alone, under the name of its scope; backward is
-what forward and backward take together, less forward.  Bytes are those before fusion, an upper bound.  XLA counts the
-body of a loop once: a layer that is a loop on the CPU alone is counted in its other form, and one that is a loop
-everywhere (LSTM, RNN) by its own multiply-adds.  A layer's time alone is longer than its share of the whole, where XLA
-joins layers; it says where to look.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ..data.labels import limits
-from ..forward import forward, forward_part
-from ..graph import Net, Node
-from ..language.errors import NetdefError
+from ..forward import forward
+from ..graph import Net
 from ..model import Model
 from ..passes.freeze import frozen
 from ..passes.precision import in_half
-from ..shape import Shape, show
+from ..shape import show
 from ..solvers.base import Precision
 from ..training.params import arrays_of, layout
 from ..training.prepare import first_state
 from ..training.step import make_single, make_step
+from .layer_cost import LayerCost, analysis, layer_costs
 from .summary import size, summarize
 
 MOST = 50  # iterations of a pass, as in Caffe
 LEAST = 5
 ALONE = 10  # iterations of a layer alone
 SECONDS = 10.0  # that a pass may take, if nobody says how many iterations
-OTHER = ("cuda",)  # a platform whose programs have no loops of the CPU's
 
 
 @dataclass(frozen=True)
@@ -70,30 +63,6 @@ class Pass:
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What one layer takes by XLA's analysis, forward and backward (`own_count` where that cannot see it), and its time
-    alone, if that was measured."""
-
-    forward_flop: float = 0.0
-    backward_flop: float = 0.0
-    forward_bytes: float = 0.0
-    backward_bytes: float = 0.0
-    own_count: bool = False
-    forward_s: float | None = None  # measured alone
-    backward_s: float | None = None
-
-
-@dataclass(frozen=True)
-class LayerCost:
-    """A layer and its cost."""
-
-    name: str
-    type: str
-    output: Shape | None
-    cost: Cost
-
-
-@dataclass(frozen=True)
 class Timing:
     """Everything that was measured of a net."""
 
@@ -116,22 +85,29 @@ class Timing:
         return asdict(self) | {"passes": passes, "layers": layers}
 
     def __str__(self) -> str:
-        head = (
-            f"net {self.net or '(no name)'}, phase {self.phase}, batch {self.batch}, on {self.device}, jax {self.jax}"
-        )
-        lines = [head, "", *table(_PASS_HEAD, map(_pass_cells, self.passes)), ""]
+        name = self.net or "(no name)"
         counts = ", ".join(f"{p.name} {p.iterations}" for p in self.passes)
-        lines.append(f"iterations: {counts}, each after {self.warm_up} to warm up; middle: half of them lie there")
-        lines.append(
-            "memory: by XLA's plan" + (f"; in use at most: {size(self.device_peak)}" if self.device_peak else "")
-        )
-        timed = any(x.cost.forward_s is not None for x in self.layers)
-        head, width = (_LAYER_HEAD, None) if timed else (_LAYER_HEAD[:_UNTIMED], _UNTIMED)
-        rows = [*map(_layer_cells, self.layers), self._total()]
-        lines += ["", *table(head, [row[:width] for row in rows], 3)]
+        peak = f"; in use at most: {size(self.device_peak)}" if self.device_peak else ""
+        lines = [
+            f"net {name}, phase {self.phase}, batch {self.batch}, on {self.device}, jax {self.jax}",
+            "",
+            *table(_PASS_HEAD, map(_pass_cells, self.passes)),
+            "",
+            f"iterations: {counts}, each after {self.warm_up} to warm up; middle: half of them lie there",
+            f"memory: by XLA's plan{peak}",
+            "",
+            *self._layer_table(),
+        ]
         if any(x.cost.own_count for x in self.layers):
             lines += ["", "* a loop, whose body XLA counts once: by the layer's own multiply-adds"]
         return "\n".join(lines)
+
+    def _layer_table(self) -> list[str]:
+        """The layers and their sum; the last columns only where layers were timed alone."""
+        timed = any(x.cost.forward_s is not None for x in self.layers)
+        width = len(_LAYER_HEAD) if timed else _UNTIMED
+        rows = [*map(_layer_cells, self.layers), self._total()]
+        return table(_LAYER_HEAD[:width], [row[:width] for row in rows], 3)
 
     def _total(self) -> tuple[str, ...]:
         sums = [sum(getattr(x.cost, name) for x in self.layers) for name in _NUMBERS]
@@ -143,42 +119,69 @@ def measure(net: Net, iterations: int | None = None, warm_up: int = 3, layers: b
     """Time a net's forward pass; forward and backward where it has a loss; and a whole step where it has a solver.
 
     `iterations` of each pass (None: 50, or what ten seconds allow, at least 5); `layers`: time each layer alone too, in
-    at most as many.  NetdefError for a net whose shapes are
-    not known.  Seconds are those of the device, waited for."""
-    if net.solver is not None:
-        net = frozen(net, net.solver.freeze)
-        net = in_half(net, "bfloat16") if net.solver.precision is Precision.BF16 else net
-    model = Model(net)
+    at most as many.  NetdefError for a net whose shapes are not known.  Seconds are those of the device, waited for."""
+    net = _as_trained(net)
     costs = layer_costs(net, (iterations or ALONE) if layers else 0)
+    programs = _programs(net, Model(net), costs)
+    device = jax.devices()[0]
+    return Timing(
+        net=net.name,
+        phase=net.phase.name,
+        batch=programs[0].images,
+        device=device.platform if device.platform == "cpu" else f"{device.platform} {device.device_kind}",
+        jax=jax.__version__,
+        warm_up=warm_up,
+        passes=tuple(_timed(program, iterations, warm_up) for program in programs),
+        layers=tuple(costs),
+        device_peak=(device.memory_stats() or {}).get("peak_bytes_in_use"),  # None on a CPU
+    )
+
+
+def _as_trained(net: Net) -> Net:
+    """The net with the frozen layers and in the precision of its solver."""
+    if net.solver is None:
+        return net
+    net = frozen(net, net.solver.freeze)
+    return in_half(net, "bfloat16") if net.solver.precision is Precision.BF16 else net
+
+
+# The programs
+
+
+class Program(NamedTuple):
+    """What is timed: a jitted function, its arguments, and how the arguments and a result become the next arguments."""
+
+    name: str
+    run: Any
+    given: tuple[Any, ...]
+    images: int  # of one iteration
+    flop: float
+    after: Callable[[tuple[Any, ...], Any], tuple[Any, ...]] = lambda given, _: given
+
+
+def _programs(net: Net, model: Model, costs: list[LayerCost]) -> list[Program]:
+    """The forward pass; forward and backward where there is a loss; the step where there is a solver."""
     flops = [sum(getattr(c.cost, name) for c in costs) for name in _NUMBERS[:2]]
     batch = summarize(net).batch or 1
-    run = lambda name, made, flop, images: _timed(name, made, iterations, warm_up, flop, images)
-    passes = [run("forward", _forward(net, model), flops[0], batch)]
+    programs = [_forward(net, model, batch, flops[0])]
     if any(any(node.trained) for node in net.layers) and any(any(node.loss_weights) for node in net.layers):
-        passes.append(run("forward+backward", _backward(net, model), sum(flops), batch))
+        programs.append(_backward(net, model, batch, sum(flops)))
         if net.solver is not None and net.phase.name == "TRAIN":
             n = net.solver.iter_size
-            passes.append(run("step", _step(net, model), sum(flops) * n, batch * n))
-    device = jax.devices()[0]
-    named = device.platform if device.platform == "cpu" else f"{device.platform} {device.device_kind}"
-    peak = (device.memory_stats() or {}).get("peak_bytes_in_use")  # None on a CPU
-    return Timing(net.name, net.phase.name, batch, named, jax.__version__, warm_up, tuple(passes), tuple(costs), peak)
+            programs.append(_step(net, model, batch * n, sum(flops) * n))
+    return programs
 
 
-# The programs: (what is compiled, its arguments, from a result to the next arguments)
-
-Program = tuple[Any, tuple[Any, ...], Callable[[tuple[Any, ...], Any], tuple[Any, ...]]]
-
-
-def _forward(net: Net, model: Model) -> Program:
+def _forward(net: Net, model: Model, images: int, flop: float) -> Program:
     def run(weights: Any, inputs: Any, key: Any) -> Any:
         outcome = forward(net, weights, inputs, key)
         return {name: outcome.blobs[name] for name in net.outputs}, outcome.updates
 
-    return jax.jit(run), (_weights(net, model), inputs_of(net), jax.random.key(0)), lambda given, _: given
+    given = (_weights(net, model), inputs_of(net), jax.random.key(0))
+    return Program("forward", jax.jit(run), given, images, flop)
 
 
-def _backward(net: Net, model: Model) -> Program:
+def _backward(net: Net, model: Model, images: int, flop: float) -> Program:
     trained = [t.owner for t in layout(net).trained]
 
     def run(moving: Any, weights: Any, inputs: Any, key: Any) -> Any:
@@ -190,15 +193,15 @@ def _backward(net: Net, model: Model) -> Program:
 
     weights = _weights(net, model)
     given = ([weights[o] for o in trained], weights, inputs_of(net), jax.random.key(0))
-    return jax.jit(run), given, lambda given, _: given
+    return Program("forward+backward", jax.jit(run), given, images, flop)
 
 
-def _step(net: Net, model: Model) -> Program:
+def _step(net: Net, model: Model, images: int, flop: float) -> Program:
     solver, parts = net.solver, layout(net)
     step = make_single(make_step(net, solver, parts, jax.random.key(0)))
     items = {name: jnp.stack([array] * solver.iter_size)[None] for name, array in inputs_of(net).items()}
-    state, fixed = first_state(solver, model, parts), arrays_of(model, parts.fixed)
-    return step, (state, fixed, items, jnp.int32(1)), lambda given, made: (made[0], *given[1:])
+    given = (first_state(solver, model, parts), arrays_of(model, parts.fixed), items, jnp.int32(1))
+    return Program("step", step, given, images, flop, after=lambda given, made: (made[0], *given[1:]))
 
 
 def _weights(net: Net, model: Model) -> dict[Any, Any]:
@@ -217,23 +220,34 @@ def inputs_of(net: Net) -> dict[str, Any]:
     return {name: jnp.asarray(array, jnp.float32) for name, array in found.items()}
 
 
-def _timed(name: str, made: Program, wanted: int | None, warm_up: int, flop: float, images: int) -> Pass:
-    program, given, after = made
+def _timed(program: Program, wanted: int | None, warm_up: int) -> Pass:
+    """A program compiled and run, `wanted` times after `warm_up` (None: as often as there is time for)."""
     begin = time.perf_counter()
-    compiled = program.lower(*given).compile()
+    compiled = program.run.lower(*program.given).compile()
     compiling = time.perf_counter() - begin
+    given = program.given
     seconds: list[float] = []
     while len(seconds) < warm_up + (wanted or _affordable(seconds[1:])):
         begin = time.perf_counter()
         result = jax.block_until_ready(compiled(*given))
         seconds.append(time.perf_counter() - begin)
-        given = after(given, result)
+        given = program.after(given, result)
     some = np.array(seconds[warm_up:])
-    low, middle, high = np.quantile(some, (0.25, 0.5, 0.75))
+    low, middle, high = (float(q) for q in np.quantile(some, (0.25, 0.5, 0.75)))
     return Pass(
-        name, compiling, seconds[0], len(some), float(middle), float(some.min()), float(some.max()),
-        (float(low), float(high)), images, flop, _memory(compiled), _analysis(compiled).get("bytes accessed"),
-    )  # fmt: skip
+        name=program.name,
+        compile_s=compiling,
+        first_s=seconds[0],
+        iterations=len(some),
+        median_s=middle,
+        fastest_s=float(some.min()),
+        slowest_s=float(some.max()),
+        middle_s=(low, high),
+        images=program.images,
+        flop=program.flop,
+        memory=_memory(compiled),
+        traffic=analysis(compiled).get("bytes accessed"),
+    )
 
 
 def _affordable(seconds: list[float]) -> int:
@@ -249,115 +263,6 @@ def _memory(compiled: Any) -> int | None:
     return int(sum(parts) - plan.alias_size_in_bytes)
 
 
-def _analysis(program: Any) -> Mapping[str, float]:
-    """XLA's cost analysis of a lowered or compiled program; nothing where it gives none."""
-    try:
-        found = program.cost_analysis()
-    except (RuntimeError, NotImplementedError):
-        return {}
-    return (found[0] if isinstance(found, list) else found) or {}
-
-
-# Layer by layer
-
-
-def layer_costs(net: Net, iterations: int = 0) -> list[LayerCost]:
-    """What each layer takes forward and backward, and if there are iterations its time alone; layers that are alike are
-    looked at once."""
-    known: dict[str, Cost] = {}
-    found = []
-    for i, node in enumerate(net.layers):
-        _refuse_unknown(net, node)
-        alike = _likeness(net, node)
-        if alike not in known:
-            known[alike] = Cost() if node.layer.is_input else _cost(net, i, iterations)
-        output = net.shapes.get(node.tops[0]) if node.tops else None
-        found.append(LayerCost(node.name, node.type, output, known[alike]))
-    return found
-
-
-def _refuse_unknown(net: Net, node: Node) -> None:
-    for value in (*node.bottoms, *node.tops):
-        shape = net.shapes.get(value)
-        if shape is None or not all(isinstance(d, int) for d in shape):
-            raise NetdefError(f"the shape of `{value.name}` is {show(shape)}; the data of the net must be there")
-
-
-def _likeness(net: Net, node: Node) -> str:
-    """Equal for layers whose programs are equal."""
-    names = ("name", "top", "bottom", "param", "include", "exclude", "phase")
-    fields = {name: getattr(node.layer, name) for name in node.layer.params() if name not in names}
-    shapes = [net.shapes.get(v) for v in (*node.bottoms, *node.tops)]
-    same = [node.bottoms.index(v) for v in node.bottoms]
-    return repr((node.type, fields, shapes, same, node.trained, node.reached, node.frozen, node.precision))
-
-
-def _cost(net: Net, i: int, iterations: int) -> Cost:
-    node, part = net.layers[i], range(i, i + 1)
-    struct = lambda shape: jax.ShapeDtypeStruct(shape, jnp.float32)
-    shapes = {owner: weight.shape for owner, weight in net.owned}
-    weights = {owner: struct(shapes[owner]) for owner in node.owners}
-    trained = {o: weights[o] for o, moved in zip(node.owners, node.trained, strict=True) if moved}
-    blobs = {v.name: struct(net.shapes[v]) for v in node.bottoms}
-    reached = {v.name: blobs[v.name] for v, wanted in zip(node.bottoms, node.reached, strict=True) if wanted}
-    key = jax.random.key(0)
-
-    def run(moving: Any, some: Any, weights: Any, blobs: Any) -> Any:
-        values, updates, _ = forward_part(net, weights | moving, blobs | some, key, part)
-        return [values[top] for top in node.tops], updates
-
-    def both(moving: Any, some: Any, weights: Any, blobs: Any) -> Any:
-        made, back, updates = jax.vjp(lambda m, s: run(m, s, weights, blobs), moving, some, has_aux=True)
-        return made, updates, back([jnp.ones_like(top) for top in made])
-
-    given = (trained, reached, weights, blobs)
-    f_flop, f_bytes, loops = _lowered(run, given)
-    seconds = _alone(run, given, iterations)
-    if not trained and not reached:
-        total, total_bytes, whole = f_flop, f_bytes, None
-    else:
-        total, total_bytes, more = _lowered(both, given)
-        loops, whole = loops or more, _alone(both, given, iterations)
-    if loops:
-        sizes: Any = [[net.shapes[v] for v in values] for values in (node.bottoms, node.tops)]
-        f_flop = 2.0 * node.layer.multiply_adds(*sizes)
-        total = f_flop * (1 + bool(trained) + bool(reached))
-    backward_s = None if whole is None or seconds is None else max(whole - seconds, 0.0)
-    return Cost(f_flop, max(total - f_flop, 0.0), f_bytes, max(total_bytes - f_bytes, 0.0), loops, seconds, backward_s)
-
-
-def _alone(function: Callable[..., Any], given: tuple[Any, ...], iterations: int) -> float | None:
-    """The median of a program's time on random arrays, in seconds; None without iterations."""
-    if not iterations:
-        return None
-    rng = np.random.default_rng(0)
-    fill = lambda s: jnp.asarray(rng.normal(size=s.shape) if len(s.shape) > 1 else np.zeros(s.shape), s.dtype)
-    arrays = jax.tree.map(fill, given)
-    compiled = jax.jit(function).lower(*arrays).compile()
-    seconds = []
-    for _ in range(1 + iterations):
-        begin = time.perf_counter()
-        jax.block_until_ready(compiled(*arrays))
-        seconds.append(time.perf_counter() - begin)
-    return float(np.median(seconds[1:]))
-
-
-def _lowered(function: Callable[..., Any], given: tuple[Any, ...]) -> tuple[float, float, bool]:
-    """(FLOP, bytes, whether there is a loop in it, which XLA counts once)."""
-    traced = jax.jit(function).trace(*given)
-    lowered = traced.lower()
-    loops = "stablehlo.while" in lowered.as_text()
-    if loops and jax.default_backend() == "cpu":
-        try:
-            other = traced.lower(lowering_platforms=OTHER)
-        except Exception:  # of many kinds; what only a CPU can do stays as it is
-            other = lowered
-        if "stablehlo.while" not in other.as_text():
-            lowered, loops = other, False
-    found = _analysis(lowered)
-    return float(found.get("flops", 0.0)), float(found.get("bytes accessed", 0.0)), loops
-
-
 # How it is shown
 
 _NUMBERS = ("forward_flop", "backward_flop", "forward_bytes", "backward_bytes")
@@ -370,12 +275,18 @@ _UNTIMED = 7  # columns of it that need no measuring
 
 
 def _pass_cells(p: Pass) -> tuple[str, ...]:
-    middle = f"{_ms(p.middle_s[0])} to {_ms(p.middle_s[1])}"
     return (
-        p.name, f"{_ms(p.median_s)} ms", _ms(p.fastest_s), _ms(p.slowest_s), middle, f"{p.images_per_s:,.0f}",
-        f"{p.flop / 1e9:,.3f}", f"{p.flop_per_s / 1e9:,.1f}", f"{p.compile_s:.2f} s",
+        p.name,
+        f"{_ms(p.median_s)} ms",
+        _ms(p.fastest_s),
+        _ms(p.slowest_s),
+        f"{_ms(p.middle_s[0])} to {_ms(p.middle_s[1])}",
+        f"{p.images_per_s:,.0f}",
+        f"{p.flop / 1e9:,.3f}",
+        f"{p.flop_per_s / 1e9:,.1f}",
+        f"{p.compile_s:.2f} s",
         "?" if p.memory is None else size(p.memory),
-    )  # fmt: skip
+    )
 
 
 def _ms(seconds: float) -> str:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ..lazy import Array, jax, jnp
 from ..schema import Block, param
-from ..shape import Shape, ShapeError, count, show
+from ..shape import Shape, ShapeError, axis_of, count, show
 from .base import LAYERS, Layer
 
 
@@ -81,10 +81,6 @@ class Loss(Layer):
     def ignored_label(self) -> int | None:
         return getattr(self, "loss_param", LossParam()).ignore_label
 
-    def tops(self, *values: Array | Shape) -> list:
-        """The first of `values` that the layer has tops for; a loss without a top still makes one."""
-        return list(values[: max(1, len(self.top))])
-
 
 class Labelled(NamedTuple):
     """Labels seen along an axis of scores; arrays have the shape of the scores with 1 at that axis."""
@@ -145,6 +141,20 @@ def check_one_label(x: Shape, label: Shape, bottom: int = 1) -> None:
         )
 
 
+def check_rows(x: Shape, label: Shape, given: int) -> int:
+    """The axis `given` of x, from which on it holds features; ShapeError unless there is one row of features and one
+    label for each item of the batch."""
+    axis = axis_of(x, given)
+    check_one_label(x, label)
+    if count(x[:axis]) != x[0]:
+        raise ShapeError(
+            f"`axis` is {given}, which makes {count(x[:axis])} features of the input {show(x)}; "
+            f"there must be one for each of its {x[0]} items.",
+            field="axis",
+        )
+    return axis
+
+
 def check_same_count(x: Shape, other: Shape, bottom: int = 1) -> None:
     """ShapeError unless both have as many values, and as many items in the batch."""
     check_batch(x, other, bottom)
@@ -154,3 +164,8 @@ def check_same_count(x: Shape, other: Shape, bottom: int = 1) -> None:
             "they must be equally many.",
             bottom=bottom,
         )
+
+
+def ratio(part: Array, whole: Array, nothing: float = 0.0) -> Array:
+    """part / whole as float32, `nothing` where the whole is 0."""
+    return jnp.where(whole == 0, nothing, part / jnp.maximum(whole, 1)).astype(jnp.float32)

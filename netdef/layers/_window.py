@@ -6,21 +6,19 @@ axis; takes shapes and gives the size of the result.  Knows nothing of what is c
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Sequence
 
 from ..schema import Block
 from ..shape import Dim, ShapeError
 
 
-class Engine(enum.Enum):
-    """Which implementation of Caffe ran this layer; all of them mean the same numbers."""
-
-    DEFAULT = 0
-    CAFFE = 1
-    CUDNN = 2
-    MKL2017 = 3
-    MKLDNN = 4
+def window_words(block: Block) -> list[str]:
+    """A window and its step as a drawing shows them, `["3x2", "/ 2"]`: each where the file gives it."""
+    listed, h, w, strides = (getattr(block, name) for name in ("kernel_size", "kernel_h", "kernel_w", "stride"))
+    sides = listed or tuple(side for side in (h, w) if side)
+    words = ["x".join(map(str, sides * 2 if len(sides) == 1 else sides))] if sides else []
+    step = max(strides, default=1)
+    return [*words, f"/ {step}"] if step > 1 else words
 
 
 def per_axis(

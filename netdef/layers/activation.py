@@ -1,6 +1,6 @@
 """Layers that bend each value on its own: ReLU and its relatives, Sigmoid, TanH, Swish, GELU.
 
-Tops have the shape of bottoms, and every layer may work in place.  Plain arithmetic (Power, Exp) is in `elementwise`.
+Tops have the shape of bottoms, and every layer may work in place.  Plain arithmetic (Power, Exp) is in `arithmetic`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ class ReLU(Elementwise, type="ReLU", block="relu_param"):
     Source: BVLC/caffe src/caffe/layers/relu_layer.cpp; `fuse` is Intel's.  Differs: nothing.
     """
 
+    rectifies = True
     reads_back = "sign"
     keeps_sign = True
 
@@ -31,6 +32,9 @@ class ReLU(Elementwise, type="ReLU", block="relu_param"):
     fuse: bool = param("Whether Intel's library may join it to the layer before.", default=False, inert=True)
 
     examples = example("ReLU", "relu_param { negative_slope: 0.1 }")
+
+    def squashes(self) -> bool:
+        return self.negative_slope == 0
 
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
         if self.negative_slope == 0:
@@ -48,7 +52,12 @@ class ReLU6(Elementwise, type="ReLU6"):
     Source: Krizhevsky 2010, as in the MobileNet forks.  Differs: BVLC Caffe has no such layer.
     """
 
+    rectifies = True
+
     examples = example("ReLU6")
+
+    def squashes(self) -> bool:
+        return True
 
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
         return jax.nn.relu6(x)
@@ -60,6 +69,8 @@ class PReLU(Elementwise, type="PReLU", block="prelu_param"):
     Bottoms: x (n, c, ...).  Tops: y, as x.  Weights: a (c), or a single number () with `channel_shared`.
     Source: He et al. 2015; BVLC/caffe src/caffe/layers/prelu_layer.cpp.  Differs: nothing.
     """
+
+    rectifies = True  # where a slope comes to 0
 
     filler: Filler = param("Filler of the slopes.", default=Constant(value=0.25))
     channel_shared: bool = param("Whether all channels share one slope.", default=False)
@@ -118,6 +129,7 @@ class Sigmoid(Elementwise, type="Sigmoid", block="sigmoid_param"):
     Source: BVLC/caffe src/caffe/layers/sigmoid_layer.cpp.  Differs: nothing.
     """
 
+    limits = (0.0, 1.0)
     reads_back = "value"
 
     engine: Engine = engine()
@@ -138,6 +150,7 @@ class TanH(Elementwise, type="TanH", block="tanh_param"):
     Source: BVLC/caffe src/caffe/layers/tanh_layer.cpp.  Differs: nothing.
     """
 
+    limits = (-1.0, 1.0)
     reads_back = "value"
 
     engine: Engine = engine()

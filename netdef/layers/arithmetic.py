@@ -16,6 +16,8 @@ from .base import Context, Example, Layer
 class Elementwise(Layer):
     """y = f(x), value by value."""
 
+    family = "activation"
+
     def infer(self, x: Shape) -> Shape:
         return x
 

@@ -19,6 +19,8 @@ class Permute(Layer, type="Permute", block="permute_param"):
     Differs: nothing.
     """
 
+    family = "joining"
+
     order: tuple[int, ...] = param("Axes of x in the order of y.", default=(), at_least=0)
 
     examples = (
@@ -58,6 +60,8 @@ class Tile(Layer, type="Tile", block="tile_param"):
     Source: BVLC/caffe src/caffe/layers/tile_layer.cpp.  Differs: nothing.
     """
 
+    family = "joining"
+
     axis: int = param("Axis along which it is repeated; negative ones count from the back.", default=1)
     tiles: int = param("Number of copies.", at_least=1)
 
@@ -83,6 +87,8 @@ class Reverse(Layer, type="Reverse", block="reverse_param"):
     Differs: BVLC Caffe has no such layer.
     """
 
+    family = "joining"
+
     axis: int = param("Axis that is turned round; negative ones count from the back.", default=0)
 
     examples = (Example('layer { name: "back" type: "Reverse" bottom: "x" top: "back" }', {"x": (4, 2, 3)}),)
@@ -102,6 +108,8 @@ class Flip(Layer, type="Flip", block="flip_param"):
     Source: happynear/caffe-windows src/caffe/layers/flip_layer.cpp.
     Differs: an input without four axes is an error, where the fork takes missing axes as 1.
     """
+
+    family = "joining"
 
     flip_width: bool = param("Whether columns are turned round.", default=True)
     flip_height: bool = param("Whether rows are turned round.", default=False)
@@ -127,6 +135,7 @@ class BatchReindex(Layer, type="BatchReindex"):
     Differs: an index out of range gives a row of NaN, where Caffe ends the program.
     """
 
+    family = "joining"
     n_bottoms = 2
 
     examples = (
@@ -160,6 +169,7 @@ class Filter(Layer, type="Filter"):
     rows and fill up with zeros.  A loss counts the zero rows too, and a filtered label is 0 there.
     """
 
+    family = "joining"
     n_bottoms = (2, None)
     n_tops = (1, None)
 

@@ -23,6 +23,7 @@ class MultiHeadAttention(Layer, type="MultiHeadAttention", block="attention_para
     Source: netdef's own, after Vaswani et al. 2017.  Differs: Caffe has no such layer.
     """
 
+    family = "product"
     n_bottoms = (1, 4)
 
     num_heads: int = param("Number of heads.", at_least=1)

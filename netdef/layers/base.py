@@ -117,11 +117,15 @@ class Layer(Block):
     judges_scores: ClassVar[bool] = False  # compares scores, before a softmax, with the labels in its second bottom
     is_input: ClassVar[bool] = False  # its tops are fed from outside: Input and the data layers
     is_data: ClassVar[bool] = False  # reads files; has `top_shapes(locate)` in place of `infer`
+    family: ClassVar[str] = "other"  # what drawings color it as; implied by the above for losses, metrics and inputs
     runs: ClassVar[bool] = True  # False: can be read and checked, and compiling it is an error
     # Caffe's backward pass reads what stands in the layer's top by then: its "sign" or its "value".  A layer that
     # works in place further down has overwritten it, unless it `keeps_sign` of every number.
     reads_back: ClassVar[str | None] = None
     keeps_sign: ClassVar[bool] = False
+    takes_indices: ClassVar[bool] = False  # its first bottom holds numbers of words, whose scale means nothing
+    rectifies: ClassVar[bool] = False  # 0 below a limit: a channel that is 0 for every input learns nothing
+    limits: ClassVar[tuple[float, float] | None] = None  # what its tops come close to without reaching it
     examples: ClassVar[tuple[Example, ...]] = ()
 
     name: str = param("Name of the layer; its parameters are saved under it.", default="", beside=True)
@@ -146,6 +150,8 @@ class Layer(Block):
         cls, type: str | None = None, aliases: Iterable[str] = (), block: str | None = None, **kwargs: Any
     ) -> None:
         super().__init_subclass__(**kwargs)
+        implied = {"loss": cls.is_loss, "metric": cls.is_metric, "data": cls.is_input}
+        cls.family = next((family for family, holds in implied.items() if holds), cls.family)
         if block is not None:
             cls.block = block
         if type is not None:
@@ -166,6 +172,10 @@ class Layer(Block):
         """Tops from weights and bottoms, traced by jax: one array, or a list where there may be several tops."""
         raise NotImplementedError
 
+    def tops(self, *values: Any) -> list[Any]:
+        """The first of `values`, shapes or arrays, that the layer has tops for; a loss without a top has one still."""
+        return list(values[: max(1, len(self.top))])
+
     def deployed(self) -> Layer | None:
         """What stands in the layer's place once the net is trained: itself as it is; another layer, which takes the
         first bottom alone; or None, where that bottom goes on as it is (dropout)."""
@@ -179,6 +189,19 @@ class Layer(Block):
     def ignored_label(self) -> int | None:
         """The label whose positions take no part; None if there is none."""
         return None
+
+    def squashes(self) -> bool:
+        """Whether scores that go through it lose a part: cut at 0, or pressed between limits."""
+        return self.limits is not None
+
+    def describe(self) -> str:
+        """The type and the values that matter most: `Convolution 7x7 / 2, 64`."""
+        outputs = getattr(self, "num_output", None)  # the name of this field in every block that has it
+        return " ".join([self.type, *self.details()]) + (f", {outputs}" if outputs else "")
+
+    def details(self) -> list[str]:
+        """What `describe` tells between the type and the number of outputs."""
+        return []
 
     def slope_from(self, top: Array) -> Array:
         """dy/dx as Caffe computes it from what stands in the top (layers with `reads_back`)."""

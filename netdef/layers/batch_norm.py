@@ -138,6 +138,8 @@ def normalise() -> Callable[..., Any]:
 class BatchNormalisation(Layer):
     """What the types share; a subclass says how it reads its fields."""
 
+    family = "normalisation"
+
     engine: Engine = engine()
 
     def storage(self) -> Storage:

@@ -137,7 +137,7 @@ class BN(BatchNormalisation, type="BN", block="bn_param"):
             return [y]
         scale, shift = (blob.reshape(-1) for blob in w)
         _, mean, var = plain_normalise(x, scale, shift, self.epsilon())
-        return [y, mean.reshape(1, -1, 1, 1), var.reshape(1, -1, 1, 1)][: len(self.top)]
+        return self.tops(y, mean.reshape(1, -1, 1, 1), var.reshape(1, -1, 1, 1))
 
     def by_stored(self, blobs: dict[str, Array], x: Array, scale: Array, shift: Array) -> Array:
         if "mean" not in blobs:

@@ -11,7 +11,8 @@ from ..lazy import Array, jnp
 from ..schema import param
 from ..shape import Shape, ShapeError, axis_of, count, show
 from ._convolve import Slide, convolve, spread
-from ._window import Engine, axis_names, per_axis, steps
+from ._engine import Engine, engine
+from ._window import axis_names, per_axis, steps, window_words
 from .base import Context, Example, Layer, Weight
 
 Pads = tuple[tuple[int, int], ...]  # before and after, for each spatial axis
@@ -19,6 +20,8 @@ Pads = tuple[tuple[int, int], ...]  # before and after, for each spatial axis
 
 class _Sliding(Layer):
     """Where the windows stand: fields that convolutions and Im2col share."""
+
+    family = "convolution"
 
     kernel_size: tuple[int, ...] = param("Side of the window, once or per spatial axis.", default=(), at_least=1)
     kernel_h: int | None = param("Height of the window (2 spatial axes).", default=None, at_least=1)
@@ -40,7 +43,10 @@ class _Sliding(Layer):
     )
     axis: int = param("Axis of the channels; those before it are a batch, those after it are spatial.", default=1)
     force_nd_im2col: bool = param("Which routine of Caffe runs.", default=False, inert=True)
-    engine: Engine = param("Which implementation of Caffe runs.", default=Engine.DEFAULT, inert=True)
+    engine: Engine = engine()
+
+    def details(self) -> list[str]:
+        return window_words(self)
 
     def kernel(self, axes: int) -> tuple[int, ...]:
         return per_axis(self, "kernel_size", "kernel", axes)
@@ -97,6 +103,9 @@ class _Convolving(_Sliding):
     bias_filler: Filler = param("Filler of the bias.", default=Constant())
     mem_group_size: int | None = param("Memory setting of a fork.", default=None, inert=True)
     cudnn_worspace_allow_on_groups: bool | None = param("Memory setting of a fork.", default=None, inert=True)
+
+    def details(self) -> list[str]:
+        return [*super().details(), *([f"in {self.group} groups"] if self.group > 1 else [])]
 
     def groups(self, channels: Any) -> Any:
         """The number of groups, checked against the channels on both sides."""

@@ -34,6 +34,7 @@ class Dropout(Layer, type="Dropout", block="dropout_param"):
     Differs: random numbers are JAX's, so no run of Caffe is repeated bit for bit; a ratio of 1 gives 0 (Caffe: NaN).
     """
 
+    family = "activation"
     keeps_sign = True
 
     dropout_ratio: float = param("Probability that a value becomes 0.", default=0.5, at_least=0, at_most=1)
@@ -50,6 +51,9 @@ class Dropout(Layer, type="Dropout", block="dropout_param"):
             differentiable=False,
         ),
     )
+
+    def details(self) -> list[str]:
+        return [f"{self.dropout_ratio:g}"]
 
     def infer(self, x: Shape) -> Shape:
         return x
@@ -74,6 +78,8 @@ class AlphaDropout(Layer, type="AlphaDropout", block="dropout_param"):
     Bottoms: x (any shape).  Tops: y, as x.
     Source: Klambauer et al. 2017.  Differs: Caffe has no such layer.
     """
+
+    family = "activation"
 
     dropout_ratio: float = param("Probability that a value is dropped.", default=0.5, at_least=0, below=1)
 

@@ -30,6 +30,7 @@ class Eltwise(Layer, type="Eltwise", block="eltwise_param"):
     Differs: the gradient of PROD is always the stable one, finite where a factor is 0.
     """
 
+    family = "joining"
     n_bottoms = (2, None)
 
     operation: EltwiseOp = param("How elements are combined.", default=EltwiseOp.SUM)
@@ -49,6 +50,9 @@ class Eltwise(Layer, type="Eltwise", block="eltwise_param"):
             {"a": (2, 3), "b": (2, 3)},
         ),
     )
+
+    def details(self) -> list[str]:
+        return [self.operation.name.lower()]
 
     def infer(self, *bottoms: Shape) -> Shape:
         if self.coeff and self.operation is EltwiseOp.PROD:

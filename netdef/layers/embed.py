@@ -19,6 +19,9 @@ class Embed(Layer, type="Embed", block="embed_param"):
     Differs: a number out of range gives NaN, where Caffe reads beyond its memory.
     """
 
+    family = "product"
+    takes_indices = True
+
     num_output: int = param("Length of each vector.", at_least=1)
     input_dim: int = param("Number of vectors, one more than the largest number in x.", at_least=1)
     bias_term: bool = param("Whether b is there.", default=True)
@@ -55,6 +58,8 @@ class PositionEmbed(Layer, type="PositionEmbed", block="position_embed_param"):
     Weights: W (input_dim, c), of which the first t rows are used.
     Source: netdef's own, after Gehring et al. 2017.  Differs: Caffe has no such layer.
     """
+
+    family = "product"
 
     axis: int = param("The axis of places; negative ones count from the back.", default=1)
     input_dim: int | None = param("Number of places that W has; default: those of x.", default=None, at_least=1)

@@ -24,6 +24,7 @@ class InnerProduct(Layer, type="InnerProduct", block="inner_product_param"):
     these were free; here W stays as it is and the gradient is the true one, which turns the rows alike.
     """
 
+    family = "product"
     n_bottoms = (1, 3)
 
     num_output: int = param("Number of outputs.", at_least=1)

@@ -50,6 +50,7 @@ class Parameter(Layer, type="Parameter", block="parameter_param"):
     Differs: nothing.
     """
 
+    family = "data"
     n_bottoms = 0
 
     shape: BlobShape = param("Shape of the array.", default=BlobShape())

@@ -9,8 +9,8 @@ from typing import Any
 from ..lazy import Array, jnp, lax
 from ..schema import param
 from ..shape import Shape, ShapeError, show
+from ._engine import Engine, engine
 from ._reduce_windows import Windows, window_sum
-from ._window import Engine
 from .base import Context, Example, Layer
 
 
@@ -30,12 +30,14 @@ class LRN(Layer, type="LRN", block="lrn_param"):
     Differs: any number of spatial axes.  As in Caffe, WITHIN_CHANNEL has 1 in place of `k`.
     """
 
+    family = "normalisation"
+
     local_size: int = param("Number of channels, or side of the square; odd.", default=5, at_least=1)
     alpha: float = param("Weight of the sum of squares.", default=1.0)
     beta: float = param("Exponent.", default=0.75)
     norm_region: NormRegion = param("Over which neighbours the squares are summed.", default=NormRegion.ACROSS_CHANNELS)
     k: float = param("Added to the sum.", default=1.0)
-    engine: Engine = param("Which implementation of Caffe runs.", default=Engine.DEFAULT, inert=True)
+    engine: Engine = engine()
 
     examples = (
         Example(

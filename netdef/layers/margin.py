@@ -15,7 +15,7 @@ from ..fillers import Constant, Filler
 from ..lazy import Array, jax, jnp, lax
 from ..schema import param
 from ..shape import Shape, ShapeError, axis_of, count, show
-from ._loss import check_one_label, look_up
+from ._loss import check_one_label, check_rows, look_up
 from .base import LAYERS, Context, Example, Layer, Weight
 
 SMALL = 1e-9  # added to products of lengths, so that zero vectors divide by something
@@ -38,6 +38,7 @@ class _AngularMargin(Layer):
     training.
     """
 
+    family = "product"
     n_bottoms = 2
     n_tops = (1, 2)
 
@@ -65,14 +66,7 @@ class _AngularMargin(Layer):
         return product and product(num_output=outputs, axis=self.axis, bias_term=False, normalize=rows)  # pyright: ignore[reportCallIssue]
 
     def infer(self, x: Shape, label: Shape, matrix: Shape | None = None) -> list[Shape]:
-        axis = axis_of(x, self.axis)
-        check_one_label(x, label)
-        if count(x[:axis]) != x[0]:
-            raise ShapeError(
-                f"`axis` is {self.axis}, which makes {count(x[:axis])} features of the input {show(x)}; "
-                f"there must be one for each of its {x[0]} items.",
-                field="axis",
-            )
+        axis = check_rows(x, label, self.axis)
         if matrix is None and not self.num_output:
             raise ShapeError("`num_output`, the number of classes, must be given; it is 0.", field="num_output")
         if matrix is not None and count(matrix[1:]) != count(x[axis:]):
@@ -82,7 +76,7 @@ class _AngularMargin(Layer):
                 bottom=2,
             )
         classes = self.num_output if matrix is None else matrix[0]
-        return [(*x[:axis], classes), (1,)][: max(1, len(self.top))]
+        return self.tops((*x[:axis], classes), (1,))
 
     def weights(self, x: Shape, label: Shape, matrix: Shape | None = None) -> list[Weight]:
         own = [Weight((self.num_output, count(x[axis_of(x, self.axis) :])), self.weight_filler)]
@@ -96,7 +90,7 @@ class _AngularMargin(Layer):
     def scores(self, y: Array, lambda_: Array, x: Shape) -> list[Array]:
         """The tops: scores y (n, classes) in the form of the input, and lambda."""
         shape = (*x[: axis_of(x, self.axis)], y.shape[1])
-        return [y.reshape(shape), lambda_.reshape(1)][: max(1, len(self.top))]
+        return self.tops(y.reshape(shape), lambda_.reshape(1))
 
     def multiply_adds(self, bottoms: list[Shape], tops: list[Shape]) -> Any:
         return count(tops[0]) * count(bottoms[0][axis_of(bottoms[0], self.axis) :])
@@ -248,7 +242,7 @@ class LabelSpecific(Layer):
 
     def infer(self, x: Shape, label: Shape) -> list[Shape]:
         check_one_label(x, label)
-        return [x, (1,)][: max(1, len(self.top))]
+        return self.tops(x, (1,))
 
     def weights(self, x: Shape, label: Shape) -> list[Weight]:
         return [iterations(self.iteration)] if self.changes else []
@@ -264,6 +258,8 @@ class LabelSpecificAdd(LabelSpecific, type="LabelSpecificAdd", block="label_spec
     Source: happynear/caffe-windows src/caffe/layers/label_specific_add.cpp after Wang et al. 2018.
     Differs: a snapshot keeps the count of iterations.
     """
+
+    family = "product"
 
     bias: float = param("What is added to the score of the own class; the margin with a minus.", default=0.0)
     transform_test: bool = param("Meant for phase TEST; the fork reads it in TRAIN alone.", default=False, inert=True)
@@ -288,14 +284,14 @@ class LabelSpecificAdd(LabelSpecific, type="LabelSpecificAdd", block="label_spec
 
     def apply(self, w: tuple[Array, ...], x: Array, label: Array, *, ctx: Context) -> list[Array]:
         if not ctx.train:
-            return [x, jnp.zeros(1, x.dtype)][: max(1, len(self.top))]
+            return self.tops(x, jnp.zeros(1, x.dtype))
         bias = jnp.asarray(self.bias, x.dtype)
         if self.bias_base is not None:
             grown = (1 + self.bias_gamma * count_iteration(w, ctx)) ** self.bias_power - 1
             bias = jnp.clip(self.bias_base + grown, self.bias_min, self.bias_max)
         flat = x.reshape(x.shape[0], -1)
         hit = look_up(flat, label, 1, None).hit & (flat > -bias)
-        return [(flat + jnp.where(hit, bias, 0.0)).reshape(x.shape), bias.reshape(1)][: max(1, len(self.top))]
+        return self.tops((flat + jnp.where(hit, bias, 0.0)).reshape(x.shape), bias.reshape(1))
 
 
 class ArcFace(Layer, type="ArcFace", block="arc_face_param"):
@@ -307,6 +303,7 @@ class ArcFace(Layer, type="ArcFace", block="arc_face_param"):
     Source: netdef's own; Deng et al. 2019.  Differs: Caffe has no such layer.
     """
 
+    family = "product"
     n_bottoms = 2
 
     margin: float = param("What is added to the angle of the own class.", default=0.5, at_least=0, unit="radians")

@@ -9,7 +9,7 @@ from ..fillers import Constant, Filler
 from ..lazy import Array, jax, jnp
 from ..schema import param
 from ..shape import Shape, ShapeError, axis_of, count, show
-from ._loss import Loss, check_batch, check_one_label
+from ._loss import Loss, check_batch, check_one_label, check_rows
 from .base import Context, Example, Weight
 
 DISTANCE_EPS = 1e-4  # Caffe adds it to the distance that a gradient is divided by
@@ -142,14 +142,7 @@ class CenterLoss(Loss, type="CenterLoss", block="center_loss_param"):
     )
 
     def infer(self, x: Shape, label: Shape) -> Shape:
-        axis = axis_of(x, self.axis)
-        check_one_label(x, label)
-        if count(x[:axis]) != x[0]:
-            raise ShapeError(
-                f"`axis` is {self.axis}, which makes {count(x[:axis])} features of the input {show(x)}; "
-                f"there must be one for each of its {x[0]} items.",
-                field="axis",
-            )
+        check_rows(x, label, self.axis)
         if self.distance_type not in ("L1", "L2"):
             raise ShapeError(f'`distance_type` is "{self.distance_type}"; it is "L1" or "L2".', field="distance_type")
         return ()

@@ -1,4 +1,4 @@
-"""What is measured and not learned from: accuracy, precision and recall, errors, similarities, ArgMax.
+"""What is measured and not learned from: precision and recall, errors, similarities, ArgMax.  Accuracies: `accuracy`.
 
 No gradient comes through any of them.  All are of one batch; a test shows their mean over its batches.
 """
@@ -10,86 +10,8 @@ import enum
 from ..lazy import Array, jnp, lax
 from ..schema import param
 from ..shape import Shape, ShapeError, axis_of, count, show
-from ._loss import check_labels, check_one_label, check_same_count, look_up
+from ._loss import check_labels, check_same_count, look_up, ratio
 from .base import Context, Example, Layer
-
-
-class Accuracy(Layer, type="Accuracy", block="accuracy_param"):
-    """Share of positions whose label is among the `top_k` classes of highest score; 0 where there are none.
-
-    A label is right if fewer than top_k other classes score at least as high as it: ties count against it.
-    Bottoms: x (n, classes, ...); label, a whole number for each position of x; a weight for each position, if there is
-    a third: positions of weight 0 take no part.
-    Tops: accuracy (); accuracy of each class (classes), if there is a second.
-    Source: BVLC/caffe src/caffe/layers/accuracy_layer.cpp; third bottom, `min_is_better`: happynear/caffe-windows.
-    Differs: a score that is NaN makes its position wrong, and so does a label that is no class; Caffe counts the first
-    as right and reads foreign memory for the second.
-    """
-
-    is_metric = True
-    judges_scores = True
-    n_bottoms = (2, 3)
-    n_tops = (1, 2)
-
-    top_k: int = param("How many classes of highest score may hold the label.", default=1, at_least=1)
-    axis: int = param("Axis of the classes.", default=1)
-    ignore_label: int | None = param("Positions with this label take no part.", default=None)
-    min_is_better: bool = param("Whether low scores are the good ones, as of distances.", default=False)
-    enable_simple_accuracy: bool = param("A faster way of MyCaffe's to the same number.", default=False, inert=True)
-
-    examples = (
-        Example(
-            'layer { name: "accuracy" type: "Accuracy" bottom: "x" bottom: "label" top: "accuracy"\n'
-            "        include { phase: TEST } }",
-            {"x": (6, 5), "label": (6,)},
-            integers={"label": 5},
-            differentiable=False,
-        ),
-        Example(
-            'layer { name: "accuracy" type: "Accuracy" bottom: "x" bottom: "label" top: "accuracy" top: "per_class"\n'
-            "        accuracy_param { top_k: 2 ignore_label: 0 } }",
-            {"x": (2, 5, 2, 3), "label": (2, 2, 3)},
-            integers={"label": 5},
-            differentiable=False,
-        ),
-    )
-
-    def infer(self, x: Shape, label: Shape, weight: Shape | None = None) -> list[Shape]:
-        axis = axis_of(x, self.axis)
-        check_labels(x, label, axis)
-        if self.top_k > x[axis]:
-            raise ShapeError(
-                f"`top_k` is {self.top_k}, but the input {show(x)} has only {x[axis]} classes along axis {axis}; "
-                f"give a number up to {x[axis]}.",
-                field="top_k",
-            )
-        if weight is not None and count(weight) != count(label):
-            raise ShapeError(
-                f"the weights are {show(weight)} and the labels {show(label)}; give one weight for each label.",
-                bottom=2,
-            )
-        return [(), (x[axis],)][: len(self.top)]
-
-    def apply(
-        self, w: tuple[Array, ...], x: Array, label: Array, weight: Array | None = None, *, ctx: Context
-    ) -> list[Array]:
-        axis = self.axis % x.ndim
-        x = lax.stop_gradient(-x if self.min_is_better else x)
-        seen = look_up(x, label, axis, self.ignore_label)
-        score = jnp.sum(jnp.where(seen.hit, x, 0.0), axis, keepdims=True)
-        better = jnp.sum(~(x < score), axis, keepdims=True) - 1  # the label's own class is among them
-        counted = seen.counted if weight is None else seen.counted & (weight != 0).reshape(seen.counted.shape)
-        right = counted & seen.right & (better < self.top_k)
-        total = ratio(jnp.sum(right), jnp.sum(counted))
-        if len(self.top) < 2:
-            return [total]
-        others = tuple(i for i in range(x.ndim) if i != axis)
-        return [total, ratio(jnp.sum(seen.hit & right, others), jnp.sum(seen.hit & counted, others))]
-
-
-def ratio(part: Array, whole: Array) -> Array:
-    """part / whole as float32, 0 where the whole is 0."""
-    return jnp.where(whole == 0, 0.0, part / jnp.maximum(whole, 1)).astype(jnp.float32)
 
 
 class ArgMax(Layer, type="ArgMax", block="argmax_param"):
@@ -144,39 +66,6 @@ class ArgMax(Layer, type="ArgMax", block="argmax_param"):
         return jnp.stack(pair, 1).reshape(x.shape[0], len(pair), self.top_k, *(1,) * (x.ndim - 3))
 
 
-class BinaryAccuracy(Layer, type="BinaryAccuracy", block="binary_accuracy_param"):
-    """Share of values on the right side of a threshold: x > threshold where the label is 1, not so where it is 0.
-
-    Bottoms: x (n, ...), probabilities, or scores with a threshold of 0; label, as many values.  Tops: accuracy ().
-    Source: netdef's own.  Differs: Caffe has no such layer.
-    """
-
-    is_metric = True
-    n_bottoms = 2
-
-    threshold: float = param("Values above it count as yes.", default=0.5)
-    ignore_label: int | None = param("Values with this label take no part.", default=None)
-
-    examples = (
-        Example(
-            'layer { name: "accuracy" type: "BinaryAccuracy" bottom: "p" bottom: "label" top: "accuracy" }',
-            {"p": (6, 3), "label": (6, 3)},
-            integers={"label": 2},
-            differentiable=False,
-        ),
-    )
-
-    def infer(self, x: Shape, label: Shape) -> Shape:
-        check_same_count(x, label)
-        return ()
-
-    def apply(self, w: tuple[Array, ...], x: Array, label: Array, *, ctx: Context) -> Array:
-        label = label.astype(jnp.int32).reshape(x.shape)
-        counted = jnp.ones(x.shape, bool) if self.ignore_label is None else label != self.ignore_label
-        right = counted & ((x > self.threshold) == (label != 0))
-        return ratio(jnp.sum(right), jnp.sum(counted))
-
-
 class Average(enum.Enum):
     """How the numbers of several classes become one."""
 
@@ -199,10 +88,10 @@ class _Confusion(Layer):
     def infer(self, x: Shape, label: Shape) -> list[Shape]:
         if count(x) == count(label):
             check_same_count(x, label)
-            return [(), (1,)][: max(1, len(self.top))]
+            return self.tops((), (1,))
         axis = axis_of(x, self.axis)
         check_labels(x, label, axis)
-        return [(), (x[axis],)][: max(1, len(self.top))]
+        return self.tops((), (x[axis],))
 
     def apply(self, w: tuple[Array, ...], x: Array, label: Array, *, ctx: Context) -> list[Array]:
         right, chosen, actual = self._counts(lax.stop_gradient(x), label)
@@ -210,7 +99,7 @@ class _Confusion(Layer):
         occurs = chosen + actual > 0
         mean = ratio(jnp.sum(jnp.where(occurs, each, 0.0)), jnp.sum(occurs))
         total = self.score(jnp.sum(right), jnp.sum(chosen), jnp.sum(actual))
-        return [mean if self.average is Average.MACRO else total, each][: max(1, len(self.top))]
+        return self.tops(mean if self.average is Average.MACRO else total, each)
 
     def _counts(self, x: Array, label: Array) -> tuple[Array, Array, Array]:
         """Of each class (classes): how often it was chosen rightly, chosen, and the label."""
@@ -231,12 +120,10 @@ class _Confusion(Layer):
         raise NotImplementedError
 
 
-_CONFUSED = (
-    'layer {{ name: "{name}" type: "{type}" bottom: "x" bottom: "label" top: "{name}" top: "per_class" }}',
-    {"x": (6, 4), "label": (6,)},
-    {"label": 4},
-    False,
-)
+def _example(name: str, kind: str) -> tuple[Example, ...]:
+    """A layer of this type over four classes, with its second top."""
+    text = f'layer {{ name: "{name}" type: "{kind}" bottom: "x" bottom: "label" top: "{name}" top: "per_class" }}'
+    return (Example(text, {"x": (6, 4), "label": (6,)}, integers={"label": 4}, differentiable=False),)
 
 
 class Precision(_Confusion, type="Precision", block="precision_param"):
@@ -247,7 +134,7 @@ class Precision(_Confusion, type="Precision", block="precision_param"):
     Source: netdef's own.  Differs: Caffe has no such layer.
     """
 
-    examples = (Example(_CONFUSED[0].format(name="precision", type="Precision"), *_CONFUSED[1:]),)
+    examples = _example("precision", "Precision")
 
     def score(self, right: Array, chosen: Array, actual: Array) -> Array:
         return ratio(right, chosen)
@@ -261,7 +148,7 @@ class Recall(_Confusion, type="Recall", block="recall_param"):
     Source: netdef's own.  Differs: Caffe has no such layer.
     """
 
-    examples = (Example(_CONFUSED[0].format(name="recall", type="Recall"), *_CONFUSED[1:]),)
+    examples = _example("recall", "Recall")
 
     def score(self, right: Array, chosen: Array, actual: Array) -> Array:
         return ratio(right, actual)
@@ -275,7 +162,7 @@ class F1(_Confusion, type="F1", block="f1_param"):
     Source: netdef's own.  Differs: Caffe has no such layer.
     """
 
-    examples = (Example(_CONFUSED[0].format(name="f1", type="F1"), *_CONFUSED[1:]),)
+    examples = _example("f1", "F1")
 
     def score(self, right: Array, chosen: Array, actual: Array) -> Array:
         return ratio(2 * right, chosen + actual)
@@ -354,41 +241,3 @@ def cosines(a: Array, b: Array) -> Array:
     a, b = a.reshape(a.shape[0], -1), b.reshape(a.shape[0], -1)
     lengths = jnp.sqrt(jnp.sum(a * a, 1) * jnp.sum(b * b, 1))
     return jnp.sum(a * b, 1) / jnp.where(lengths == 0, 1.0, lengths)
-
-
-class PairVerificationAccuracy(Layer, type="PairVerificationAccuracy", block="pair_verification_accuracy_param"):
-    """Share of pairs rightly called alike or not: alike where the cosine of their features reaches a threshold.
-
-    Bottoms: features a (n, ...) and b, as many values; like (n), not 0 where the pair is of one class.
-    Tops: accuracy (); the threshold (), if there is a second.  Where none is given it is the best one for the batch.
-    Source: netdef's own, after the protocol of Labeled Faces in the Wild.  Differs: Caffe has no such layer.
-    """
-
-    is_metric = True
-    n_bottoms = 3
-    n_tops = (1, 2)
-
-    threshold: float | None = param("Cosine from which on a pair counts as alike; none: the best one.", default=None)
-
-    examples = (
-        Example(
-            'layer { name: "pairs" type: "PairVerificationAccuracy"\n'
-            '        bottom: "a" bottom: "b" bottom: "like" top: "pairs" }',
-            {"a": (6, 4), "b": (6, 4), "like": (6,)},
-            integers={"like": 2},
-            differentiable=False,
-        ),
-    )
-
-    def infer(self, a: Shape, b: Shape, like: Shape) -> list[Shape]:
-        check_same_count(a, b)
-        check_one_label(a, like, 2)
-        return [(), ()][: max(1, len(self.top))]
-
-    def apply(self, w: tuple[Array, ...], a: Array, b: Array, like: Array, *, ctx: Context) -> list[Array]:
-        cos = lax.stop_gradient(cosines(a, b))
-        like = like.reshape(-1).astype(jnp.int32) != 0
-        tried = jnp.asarray([self.threshold]) if self.threshold is not None else jnp.append(cos, jnp.inf)
-        shares = jnp.mean((cos >= tried[:, None]) == like, 1)  # (thresholds); inf calls no pair alike
-        best = jnp.argmax(shares)
-        return [shares[best], tried[best].astype(cos.dtype)][: max(1, len(self.top))]

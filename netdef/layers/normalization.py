@@ -49,6 +49,8 @@ class MVN(Layer, type="MVN", block="mvn_param"):
     Differs: nothing.
     """
 
+    family = "normalisation"
+
     normalize_variance: bool = param("Whether x - mean is divided by its deviation.", default=True)
     across_channels: bool = param("Whether all channels of an item share mean and deviation.", default=False)
     eps: float = param("Added to the deviation.", default=1e-9)
@@ -91,6 +93,7 @@ class Normalize(Layer, type="Normalize", block="normalize_param"):
     Differs: the gradient of x with SSD's `channel_shared: false`, which that fork computes wrongly, is right here.
     """
 
+    family = "normalisation"
     n_tops = (1, 2)
 
     normalize_type: str = param("Which norm: L2 or L1 (happynear).", default="L2")
@@ -114,7 +117,7 @@ class Normalize(Layer, type="Normalize", block="normalize_param"):
             raise ShapeError(f'`normalize_type` is "{self.normalize_type}"; give "L1" or "L2".', field="normalize_type")
         if self.norm_param is None:
             y = image(x)
-            return [y, (y[0], 1, *y[2:])][: len(self.top)]
+            return self.tops(y, (y[0], 1, *y[2:]))
         if len(self.top) > 1:
             raise ShapeError(
                 "with `norm_param` there is one top, y; the norm as second top is happynear's.", field="top"
@@ -136,11 +139,13 @@ class Normalize(Layer, type="Normalize", block="normalize_param"):
             norm = jnp.sum(jnp.abs(x), axis=1, keepdims=True) + 1e-6
         else:
             norm = jnp.sqrt(jnp.sum(x * x, axis=1, keepdims=True) + 1e-6)
-        return [x / norm, norm if self.bp_norm else jax.lax.stop_gradient(norm)][: len(self.top)]
+        return self.tops(x / norm, norm if self.bp_norm else jax.lax.stop_gradient(norm))
 
 
 class _ByItem(Layer):
     """What LayerNorm and GroupNorm share: eps, and a learned scale and shift."""
+
+    family = "normalisation"
 
     eps: float = param("Added to the variance.", default=1e-5, at_least=0)
     scale_term: bool = param("Whether y is multiplied by a learned scale.", default=True)

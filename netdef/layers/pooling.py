@@ -10,8 +10,9 @@ from typing import Any
 from ..lazy import Array, jax, jnp, np
 from ..schema import param
 from ..shape import UNKNOWN, Dim, Shape, ShapeError, axis_of, count, known, show
+from ._engine import Engine, engine
 from ._reduce_windows import Windows, window_argmax, window_elements, window_max, window_sum
-from ._window import Engine, axis_names, per_axis
+from ._window import axis_names, per_axis, window_words
 from .base import Context, Example, Layer
 
 
@@ -43,6 +44,7 @@ class Pooling(Layer, type="Pooling", block="pooling_param"):
     Differs: any number of spatial axes; a window wholly outside the image gives 0, and in Caffe -FLT_MAX or NaN.
     """
 
+    family = "pooling"
     n_tops = (1, 2)
 
     pool: PoolMethod = param("What is taken from a window.", default=PoolMethod.MAX)
@@ -58,7 +60,7 @@ class Pooling(Layer, type="Pooling", block="pooling_param"):
     global_pooling: bool = param("The window is the whole image.", default=False)
     round_mode: RoundMode = param("Whether a last window that is not whole counts.", default=RoundMode.CEIL)
     ceil_mode: bool | None = param("`round_mode` as a fork spells it: true for CEIL.", default=None)
-    engine: Engine = param("Which implementation of Caffe runs.", default=Engine.DEFAULT, inert=True)
+    engine: Engine = engine()
 
     examples = (
         Example(
@@ -78,6 +80,9 @@ class Pooling(Layer, type="Pooling", block="pooling_param"):
             {"x": (2, 3, 5, 4)},
         ),
     )
+
+    def details(self) -> list[str]:
+        return [self.pool.name.lower(), *(["of all"] if self.global_pooling else []), *window_words(self)]
 
     def infer(self, x: Shape) -> list[Shape]:
         if len(x) < 3:
@@ -219,9 +224,11 @@ class SPP(Layer, type="SPP", block="spp_param"):
     Source: BVLC/caffe src/caffe/layers/spp_layer.cpp; He et al. 2014.  Differs: nothing.
     """
 
+    family = "pooling"
+
     pyramid_height: int = param("Number of levels.", at_least=1)
     pool: PoolMethod = param("What is taken from a bin.", default=PoolMethod.MAX)
-    engine: Engine = param("Which implementation of Caffe runs.", default=Engine.DEFAULT, inert=True)
+    engine: Engine = engine()
 
     examples = (
         Example(
@@ -268,6 +275,8 @@ class GlobalPooling(Layer, type="GlobalPooling", block="global_pooling_param"):
     Source: netdef's own, after Lin et al. 2013.
     Differs: Caffe has it as Pooling with `global_pooling`, which keeps axes of length 1.
     """
+
+    family = "pooling"
 
     pool: PoolMethod = param("What is taken: AVE or MAX.", default=PoolMethod.AVE)
     axis: int = param("First axis that is pooled.", default=2)

@@ -322,9 +322,8 @@ class LabelSpecificRescale(LabelSpecific, type="LabelSpecificRescale", block="la
 
     def apply(self, w: tuple[Array, ...], x: Array, label: Array, *, ctx: Context) -> list[Array]:
         factor = self._factor(w, ctx, x)
-        tops = lambda y: [y, factor.reshape(1)][: max(1, len(self.top))]
         if not (ctx.train or self.rescale_test):
-            return tops(x)
+            return self.tops(x, factor.reshape(1))
         flat = x.reshape(x.shape[0], -1)
         hit = look_up(flat, label, 1, None).hit
         if self.power_on_positive:
@@ -332,7 +331,7 @@ class LabelSpecificRescale(LabelSpecific, type="LabelSpecificRescale", block="la
         else:
             own = flat * factor + ((1 - factor) if self.bias_fix else 0.0)
         own = jnp.where(flat > 0, own, flat) if self.for_ip else own
-        return tops(jnp.where(hit, own, flat * self.negative_weight).reshape(x.shape))
+        return self.tops(jnp.where(hit, own, flat * self.negative_weight).reshape(x.shape), factor.reshape(1))
 
     def _factor(self, w: tuple[Array, ...], ctx: Context, x: Array) -> Array:
         if self.positive_weight_base is None or not ctx.train:

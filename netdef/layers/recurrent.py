@@ -18,6 +18,8 @@ from .base import Context, Example, Layer, Weight
 class _Recurrent(Layer):
     """What LSTM and RNN share: bottoms, the carried state, and the scan."""
 
+    family = "product"
+
     states: ClassVar[tuple[str, ...]]  # hidden states in the order of bottoms and tops
     gates: ClassVar[int]  # rows of W for each output
 
@@ -240,6 +242,7 @@ class LSTMUnit(Layer, type="LSTMUnit"):
     Differs: the gradient for a cont that is neither 0 nor 1 is the true one.
     """
 
+    family = "product"
     n_bottoms = 3
     n_tops = 2
 
@@ -273,6 +276,7 @@ class ContinuationIndicator(Layer, type="ContinuationIndicator", block="continua
     Source: intel/caffe src/caffe/layers/continuation_indicator_layer.cpp.  Differs: nothing.
     """
 
+    family = "product"
     n_bottoms = 0
 
     time_step: int = param("Steps of a sequence.", at_least=1)

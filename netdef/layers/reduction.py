@@ -27,6 +27,8 @@ class Reduction(Layer, type="Reduction", block="reduction_param"):
     Source: BVLC/caffe src/caffe/layers/reduction_layer.cpp.  Differs: nothing.
     """
 
+    family = "pooling"
+
     operation: ReductionOp = param("What is taken over the axes.", default=ReductionOp.SUM)
     axis: int = param("First axis that is reduced; negative ones count from the back.", default=0)
     coeff: float = param("Factor of the result.", default=1.0)

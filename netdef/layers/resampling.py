@@ -29,6 +29,7 @@ class Interp(Layer, type="Interp", block="interp_param"):
     Source: the DeepLab and PSPNet forks, src/caffe/layers/interp_layer.cpp, util/interp.cpp.  Differs: nothing.
     """
 
+    family = "pooling"
     n_bottoms = (1, 2)
 
     height: int | None = param("Height of the result.", default=None, at_least=1)
@@ -107,6 +108,7 @@ class Upsample(Layer, type="Upsample", block="upsample_param"):
     Differs: a place outside the result is dropped; there it ends the program.
     """
 
+    family = "pooling"
     n_bottoms = (1, 2)
 
     scale: int = param("Factor of height and width.", default=2, at_least=1)
@@ -184,6 +186,7 @@ class Crop(Layer, type="Crop", block="crop_param"):
     Source: BVLC/caffe src/caffe/layers/crop_layer.cpp.  Differs: nothing.
     """
 
+    family = "pooling"
     n_bottoms = 2
 
     axis: int = param("First axis that is cropped.", default=2)
@@ -233,6 +236,8 @@ class Reorg(Layer, type="Reorg", block="reorg_param"):
     Differs: the gradient is the derivative; Caffe's reads a buffer that nobody writes.
     """
 
+    family = "pooling"
+
     stride: int = param("Side s of the blocks.", default=2, at_least=1)
     reverse: bool = param("Channels become pixels.", default=False)
 
@@ -243,6 +248,9 @@ class Reorg(Layer, type="Reorg", block="reorg_param"):
             {"x": (2, 8, 2, 3)},
         ),
     )
+
+    def details(self) -> list[str]:
+        return [f"/ {self.stride}"] if self.stride > 1 else []
 
     def infer(self, x: Shape) -> Shape:
         n, c, h, w = _image(x)
@@ -270,6 +278,8 @@ class ShuffleChannel(Layer, type="ShuffleChannel", block="shuffle_channel_param"
     Source: farmingyard/ShuffleNet shuffle_channel_layer.cpp; Zhang et al. 2018.  Differs: nothing.
     """
 
+    family = "pooling"
+
     group: int = param("Number of groups.", default=1, at_least=1)
 
     examples = (
@@ -279,6 +289,9 @@ class ShuffleChannel(Layer, type="ShuffleChannel", block="shuffle_channel_param"
             {"x": (2, 6, 2, 2)},
         ),
     )
+
+    def details(self) -> list[str]:
+        return [f"in {self.group} groups"] if self.group > 1 else []
 
     def infer(self, x: Shape) -> Shape:
         if len(x) < 2:

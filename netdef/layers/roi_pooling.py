@@ -13,6 +13,7 @@ AT_ONCE = 16  # regions looked at together: bounds the memory, and keeps an acce
 class _Regions(Layer):
     """Bottoms of all layers of regions: an image and rows (batch index, x1, y1, x2, y2)."""
 
+    family = "pooling"
     n_bottoms = 2
 
     spatial_scale: float = param("Pixels of x per unit of the regions' coordinates.", default=1.0, above=0)

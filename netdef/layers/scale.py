@@ -12,6 +12,7 @@ from .base import Context, Example, Layer, Weight
 class _Broadcast(Layer):
     """What Scale and Bias share: axes `axis` to `axis + num_axes` of x are those of the smaller blob."""
 
+    family = "normalisation"
     n_bottoms = (1, 2)
 
     axis: int = param("First axis of x that the smaller blob has; negative ones count from the back.", default=1)
@@ -122,6 +123,7 @@ class Axpy(Layer, type="Axpy"):
     Source: Hu et al. 2018 (squeeze and excitation), src/caffe/layers/axpy_layer.cpp of their fork.  Differs: nothing.
     """
 
+    family = "normalisation"
     n_bottoms = 3
 
     examples = (
@@ -157,6 +159,7 @@ class ChannelScale(Layer, type="ChannelScale", block="channel_scale_param"):
     Differs: `global_scale` is that of the fork's GPU code, whose CPU code never measures.
     """
 
+    family = "normalisation"
     n_bottoms = 2
     n_tops = (1, 2)
 
@@ -180,7 +183,7 @@ class ChannelScale(Layer, type="ChannelScale", block="channel_scale_param"):
             raise ShapeError(
                 f"the input is {show(x)} and its scale {show(s)}; one for each position is wanted.", bottom=1
             )
-        return [x, (1,)][: max(1, len(self.top))]
+        return self.tops(x, (1,))
 
     def weights(self, x: Shape, s: Shape) -> list[Weight]:
         return [Weight((1,), Constant(value=-1.0), kind="stat", lr_mult=0, decay_mult=0)] if self.global_scale else []
@@ -196,7 +199,7 @@ class ChannelScale(Layer, type="ChannelScale", block="channel_scale_param"):
         y = stop(value) + stop(slope) * (x - stop(x))
         if self.do_backward_scale:
             y = y + stop(x) * (s - stop(s))
-        return [y, mean][: max(1, len(self.top))]
+        return self.tops(y, mean)
 
     def _mean(self, before: Array, s: Array, ctx: Context) -> Array:
         """The running mean (1) with this batch."""

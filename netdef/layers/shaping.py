@@ -28,6 +28,7 @@ class Concat(Layer, type="Concat", block="concat_param"):
     Source: BVLC/caffe src/caffe/layers/concat_layer.cpp; `engine` and `per_fla_fuse` are Intel's.  Differs: nothing.
     """
 
+    family = "joining"
     n_bottoms = (1, None)
 
     axis: int = param("Axis along which they are joined; negative ones count from the back.", default=1)
@@ -85,6 +86,7 @@ class Slice(Layer, type="Slice", block="slice_param"):
     Source: BVLC/caffe src/caffe/layers/slice_layer.cpp.  Differs: nothing.
     """
 
+    family = "joining"
     n_tops = (1, None)
 
     axis: int = param("Axis that is cut; negative ones count from the back.", default=1)
@@ -146,6 +148,7 @@ class Split(Layer, type="Split"):
     Source: BVLC/caffe src/caffe/layers/split_layer.cpp.  Differs: nothing.
     """
 
+    family = "joining"
     n_tops = (1, None)
 
     examples = (Example('layer { name: "two" type: "Split" bottom: "x" top: "a" top: "b" }', {"x": (2, 3)}),)
@@ -164,6 +167,7 @@ class Silence(Layer, type="Silence"):
     Source: BVLC/caffe src/caffe/layers/silence_layer.cpp.  Differs: nothing.
     """
 
+    family = "joining"
     n_bottoms = (1, None)
     n_tops = 0
 
@@ -183,6 +187,8 @@ class Flatten(Layer, type="Flatten", block="flatten_param"):
     Source: BVLC/caffe src/caffe/layers/flatten_layer.cpp.
     Differs: an `end_axis` before `axis` is an error, where Caffe would add an axis of size 1.
     """
+
+    family = "joining"
 
     axis: int = param("First axis that is flattened.", default=1)
     end_axis: int = param("Last axis that is flattened.", default=-1)
@@ -217,6 +223,8 @@ class Reshape(Layer, type="Reshape", block="reshape_param"):
     Bottoms: x.  Tops: x with the axes from `axis` on (`num_axes` of them) replaced by `shape`.
     Source: BVLC/caffe src/caffe/layers/reshape_layer.cpp.  Differs: nothing.
     """
+
+    family = "joining"
 
     shape: NewShape = param("The axes that come in place of the old ones.", default=NewShape())
     axis: int = param("First axis that is replaced; -1 stands behind the last.", default=0)

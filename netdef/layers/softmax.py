@@ -29,6 +29,8 @@ class Softmax(SoftmaxAxis, Layer, type="Softmax", block="softmax_param"):
     Source: BVLC/caffe src/caffe/layers/softmax_layer.cpp.  Differs: nothing.
     """
 
+    family = "activation"
+
     examples = (
         Example('layer { name: "prob" type: "Softmax" bottom: "x" top: "prob" }', {"x": (2, 5)}),
         Example(
@@ -36,6 +38,9 @@ class Softmax(SoftmaxAxis, Layer, type="Softmax", block="softmax_param"):
             {"x": (2, 3, 2, 4)},
         ),
     )
+
+    def squashes(self) -> bool:
+        return True
 
     def infer(self, x: Shape) -> Shape:
         axis_of(x, self.axis)

@@ -15,7 +15,8 @@ from ..fillers.base import FILLERS
 from ..layers.base import LAYERS, Layer
 from ..passes.decode import NetParameter
 from ..schema import Block, Param
-from ..solvers.base import Solver, solver_fields
+from ..solvers.base import Solver
+from ..solvers.decode import solver_fields
 
 TOKEN = re.compile(
     r"""\#[^\n]*|"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?|\$\{|[A-Za-z_]\w*|-?[\d.][\w.+-]*|[^\s\w]""", re.X

@@ -16,7 +16,7 @@ from ..language.syntax import Document, Field, Message
 from ..layers.base import Layer, Phase
 from ..passes.decode import decode_program
 from ..passes.select import State
-from ..solvers.base import decode_solver
+from ..solvers.decode import decode_solver
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..language.errors import NetdefError
 from ..language.spelling import suggestion
-from .figure import GREY, colours, drawing, legend_below, new_figure, percents, plain_ticks
+from .figure import GREY, colours, drawing, legend_below, new_figure, percents, plain_ticks, say_nothing_to_draw
 from .runs import Curve, History, kind, number, smoothed
 
 MOST = 30  # runs that are named
@@ -80,7 +80,7 @@ def curves(
         for axes, how in zip(grid[-1], columns, strict=True):
             axes.set_xlabel("iteration" if how == "iteration" else f"time ({unit})")
         figure.suptitle(title or (runs[0].name if len(runs) == 1 else ""), fontsize=11)
-        legend_below(figure, *_legend(runs, names, smooth))
+        legend_below(figure, _legend(runs, names, smooth))
     return figure
 
 
@@ -112,13 +112,18 @@ def _of(run: History, name: str) -> list[Curve]:
 
 
 def _draw(chart: Chart, runs: Sequence[History], smooth: float) -> None:
-    palette = colours(len(runs)) if len(runs) > 1 else colours(2)
+    palette = _palette(runs)
     for i, run in enumerate(runs):
         train, *tests = _of(run, chart.name)
         weight = 0.0 if chart.name == "lr" else smooth
         _line(chart, train, Look(palette[i], smooth=weight))
         for curve in tests:
             _line(chart, curve, Look(palette[i] if len(runs) > 1 else palette[1], test=True))
+
+
+def _palette(runs: Sequence[History]) -> list[Any]:
+    """A color for each run; of a single run one for training and one for tests."""
+    return colours(max(len(runs), 2))
 
 
 def _line(chart: Chart, curve: Curve, look: Look) -> None:
@@ -171,7 +176,7 @@ def _finish_row(charts: Sequence[Chart], log: bool) -> None:
         if chart.by == "iteration":
             axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         if not values:
-            axes.text(0.5, 0.5, "no finite value", transform=axes.transAxes, ha="center", color=GREY)
+            say_nothing_to_draw(axes, "no finite value")
 
 
 def _drawn(axes: Any) -> list[list[float]]:
@@ -191,18 +196,17 @@ def _without_outliers(axes: Any) -> None:
         axes.set_ylim(least - 0.05 * (usual - least), usual + 0.5 * (usual - least))
 
 
-def _legend(runs: Sequence[History], names: Sequence[str], smooth: float) -> tuple[list[Any], list[str]]:
+def _legend(runs: Sequence[History], names: Sequence[str], smooth: float) -> list[tuple[Any, str]]:
     """Entries for what is there: training, tests, runs, values that are not finite."""
     from matplotlib.lines import Line2D
 
     all_curves = [(name, _of(run, name)) for run in runs for name in names]
     trains = any(train.values for _, (train, *_) in all_curves)
-    smooth *= max((len(train.values) for name, (train, *_) in all_curves if name != "lr"), default=0) > 1 / (
-        smooth or 1
-    )
+    longest = max((len(train.values) for name, (train, *_) in all_curves if name != "lr"), default=0)
+    is_smoothed = smooth * longest > 1
     tests = any(curve.values for _, (_, *others) in all_curves for curve in others)
     bad = any(not math.isfinite(v) for _, found in all_curves for curve in found for v in curve.values)
-    palette = colours(len(runs)) if len(runs) > 1 else colours(2)
+    palette = _palette(runs)
     one = len(runs) == 1
     entries: list[tuple[Any, str]] = []
     if not one:
@@ -211,14 +215,14 @@ def _legend(runs: Sequence[History], names: Sequence[str], smooth: float) -> tup
             entries.append((Line2D([], [], ls=""), f"and {len(runs) - MOST} more"))
     ink = palette[0] if one else GREY
     if trains:
-        entries.append((Line2D([], [], color=ink, lw=2), "training, smoothed" if smooth else "training"))
-        if smooth:
+        entries.append((Line2D([], [], color=ink, lw=2), "training, smoothed" if is_smoothed else "training"))
+        if is_smoothed:
             entries.append((Line2D([], [], color=ink, lw=0.7, alpha=0.6), "training, each display"))
     if tests:
         entries.append((Line2D([], [], color=palette[1] if one else GREY, ls=(0, (4, 2)), marker="o", ms=3), "test"))
     if bad:
         entries.append((Line2D([], [], color=GREY, ls="", marker="x", mew=1.6), "not finite"))
-    return [handle for handle, _ in entries], [label for _, label in entries]
+    return entries
 
 
 def _timed(run: History) -> bool:

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..language.diagnostics import CompileError
 from ..language.errors import NetdefError
+from ..training.run_folder import NET
+from ..training.run_record import RUN
 from .runs import History, kind, read_run
 
 if TYPE_CHECKING:
     from ..graph import Net
     from ..training.solver_nets import Nets
 
-RUN, NET = "run.json", "net.prototxt"
 TOLD = {"name": str, "file": str, "settings": dict, "seed": int, "batch": int, "parameters": int, "sittings": list}
 SITTING = {
     **{"began": str, "device": str, "ended": str, "from": int, "to": int, "devices": int},

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..files import written_aside
 from ..language.errors import NetdefError
 from ..lazy import need
 
@@ -78,9 +78,8 @@ def save(figure: Any, path: str | Path) -> Path:
         raise NetdefError(f"{path}: the name of a picture ends in {', '.join(ENDS[:-1])} or {ENDS[-1]}.")
     if not path.parent.exists():
         raise NetdefError(f"{path}: there is no folder {path.parent}.")
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_bytes(written(figure, kind[1:]))
-    os.replace(aside, path)
+    data = written(figure, kind[1:])
+    written_aside(path, lambda aside: aside.write_bytes(data))
     return path
 
 
@@ -117,8 +116,14 @@ def percents(axis: Any, values: Sequence[float]) -> None:
     axis.set_major_formatter(PercentFormatter(1.0))
 
 
-def legend_below(figure: Any, handles: Sequence[Any], labels: Sequence[str]) -> None:
-    """A legend under all axes, where it covers no curve; the figure grows by its rows."""
+def say_nothing_to_draw(axes: Any, why: str) -> None:
+    """Words in the middle of axes without a curve."""
+    axes.text(0.5, 0.5, why, transform=axes.transAxes, ha="center", color=GREY)
+
+
+def legend_below(figure: Any, entries: Sequence[tuple[Any, str]]) -> None:
+    """A legend of (handle, label) under all axes, where it covers no curve; the figure grows by its rows."""
+    handles, labels = [handle for handle, _ in entries], [label for _, label in entries]
     longest = max((len(label) for label in labels), default=1)
     width, height = figure.get_size_inches()
     columns = max(1, min(len(labels), int(width * 11 / (longest + 8))))

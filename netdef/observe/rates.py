@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from .figure import COLOURS, GREY, drawing, legend_below, new_figure, plain_ticks
+from .figure import COLOURS, drawing, legend_below, new_figure, plain_ticks, say_nothing_to_draw
 from .runs import smoothed
 
 WEIGHT = 0.8  # of the running mean, as where the suggestion is looked for
@@ -39,9 +39,9 @@ def rates(
             room = max(first - least, 0.1 * abs(first), 1e-6)
             axes.set_ylim(least - 0.1 * room, first + 0.6 * room)
         else:
-            axes.text(0.5, 0.5, "no finite loss", transform=axes.transAxes, ha="center", color=GREY)
+            say_nothing_to_draw(axes, "no finite loss")
         axes.set_xlabel("learning rate, grown in each iteration")
         axes.set_ylabel("loss of training")
         figure.suptitle(title, fontsize=11)
-        legend_below(figure, [line for line, _ in lines], [label for _, label in lines])
+        legend_below(figure, lines)
     return figure

@@ -15,8 +15,8 @@ from typing import Any
 
 from ..language.errors import NetdefError
 from ..policies.base import Monitor
+from ..training.run_folder import METRICS
 
-METRICS = "metrics.jsonl"
 LARGEST = 1e30  # of the numbers that are drawn
 NO_CURVES = ("iteration", "phase", "net", "seconds")
 

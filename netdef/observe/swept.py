@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from ..language.errors import NetdefError
+from ..training.run_folder import METRICS
 from .figure import GREY, colours, drawing, legend_below, new_figure, percents, plain_ticks
-from .runs import METRICS, History, kind, number, read_run, smoothed
+from .runs import History, kind, number, read_run, smoothed
 
 SWEEP, RESULT = "sweep.json", "result.json"
 MARKERS = "osD^vP*X"
@@ -256,4 +257,4 @@ def _legend(figure: Any, palette: Mapping[str, Any], never: int, score: Score) -
         what = f"not within {never:,} iterations" if score.is_reached else "not finite"
         entries.append((Line2D([], [], color=GREY, ls="", marker="x", mew=2), what))
     if len(entries) > 1:
-        legend_below(figure, [handle for handle, _ in entries], [label for _, label in entries])
+        legend_below(figure, entries)

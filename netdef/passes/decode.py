@@ -20,7 +20,8 @@ from ..layers.base import LAYERS, Layer
 from ..layers.input import BlobShape, Input
 from ..schema import Block, Param, build, param, take, unknown_field
 from ..shape import Shape
-from ..solvers.base import NetState, Solver, decode_solver
+from ..solvers.base import NetState, Solver
+from ..solvers.decode import decode_solver
 
 # Fields of forks that stand in a layer or a net and say how to compute, not what: a warning.  `engine`, `multinode`,
 # `quantization_param` (Intel: library, cluster, the scales of whole numbers for real ones), `can_clobber` (2013).

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .base import SOLVERS, Solver
+from .base import SOLVERS, Momentum, Numbers, Solver
 
-__all__ = ["SOLVERS", "Solver"]
+__all__ = ["SOLVERS", "Momentum", "Numbers", "Solver"]

@@ -1,10 +1,10 @@
-"""The contract of a solver, and how `solver { }` or a solver file becomes a `Solver`.
+"""The contract of a solver type: the fields of every solver, and an update rule of its own.
 
     class SGD(Momentum, type="SGD"):
         def init(self, w): ...                   # the history of one array
         def update(self, g, w, history, at): ... # what is taken off the array, and its new history
 
-A solver message is flat: the fields of every solver, those of its type and those of its `lr_policy` stand side by side.
+`decode` turns a message or a solver file into a `Solver`.
 """
 
 from __future__ import annotations
@@ -13,21 +13,13 @@ import enum
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
-from ..language import codes
-from ..language.diagnostics import Report
-from ..language.source import Span
-from ..language.spelling import closest
-from ..language.syntax import Field, Message, Scalar
 from ..layers.base import Phase
 from ..lazy import Array, jnp
-from ..policies.base import POLICIES, Monitor, Policy, Setting, policy_class
+from ..policies.base import POLICIES, Monitor, Policy, Setting
 from ..registry import Registry
-from ..schema import Block, Param, build, param, take, unknown_field
+from ..schema import Block, param
 
 SOLVERS: Registry[Solver] = Registry("solver", "netdef.solvers", group="netdef.solvers")
-
-INLINE_NETS = ("net_param", "train_net_param", "test_net_param")  # messages that the compiler reads itself
-_OLD_TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")  # V1 `solver_type`, by number
 
 
 class SnapshotFormat(enum.Enum):
@@ -174,14 +166,22 @@ class Solver(Block):
     weight_decay: float = param(
         "Pulls weights to zero: added to the gradient, times the weight's `decay_mult`.", default=0.0
     )
-    regularization_type: str = param('What is added: "L2" the weight, "L1" its sign.', default="L2")
+    regularization_type: str = param(
+        'What is added: "L2" the weight, "L1" its sign.', default="L2", choices=("L2", "L1")
+    )
     weight_decay_policy: str = param(
-        'How decay goes: "fixed", or "poly" to `max_weight_decay` (NVIDIA).', default="fixed"
+        'How decay goes: "fixed", or "poly" to `max_weight_decay` (NVIDIA).',
+        default="fixed",
+        choices=("fixed", "poly"),
     )
     max_weight_decay: float = param("Weight decay at the end, with the poly policy.", default=0.0)
     weight_decay_power: float = param("Power of the poly policy.", default=1.0)
     larc: bool = param("Layer-wise adaptive rate, |w| over |gradient| (NVIDIA).", default=False)
-    larc_policy: str = param('"scale" multiplies the rate by it, "clip" takes the smaller of both.', default="scale")
+    larc_policy: str = param(
+        '"scale" multiplies the rate by it, "clip" takes the smaller of both.',
+        default="scale",
+        choices=("scale", "clip"),
+    )
     larc_eta: float = param("Trust coefficient of LARC.", default=0.001)
     local_lr_auto: bool = param("Layer-wise adaptive rate of Intel's fork, LARS.", default=False)
     local_gw_ratio: float = param("Trust coefficient of LARS.", default=0.001)
@@ -273,7 +273,9 @@ class Momentum(Solver):
 
     momentum: float = param("How much of the last step goes on; the decay of first moments.", default=0.0, at_least=0)
     momentum_policy: str = param(
-        '"fixed", "poly" to `max_momentum`, or "opt": (1 - sqrt(lr)/2)^2 (NVIDIA).', default="fixed"
+        '"fixed", "poly" to `max_momentum`, or "opt": (1 - sqrt(lr)/2)^2 (NVIDIA).',
+        default="fixed",
+        choices=("fixed", "poly", "opt"),
     )
     max_momentum: float = param("Momentum at the end (poly) or at most (opt).", default=0.99)
     momentum_power: float = param("Power of the poly policy.", default=1.0)
@@ -295,109 +297,3 @@ class Momentum(Solver):
             )  # a start at 0 has no history
             momentum = jnp.where(iteration < self.warmup_iter, momentum * growth, momentum)
         return jnp.asarray(momentum, jnp.float32)
-
-
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "regularization_type": ("L2", "L1"),
-    "weight_decay_policy": ("fixed", "poly"),
-    "momentum_policy": ("fixed", "poly", "opt"),
-    "larc_policy": ("scale", "clip"),
-}
-
-
-# From a message to a solver
-
-
-def decode_solver(message: Message, report: Report) -> Solver | None:
-    """A solver of a `solver { }` message or of a whole solver file; faults go to the report, None if its type is
-    unknown."""
-    cls, policy_cls = _solver_class(message, report), policy_class(message, report)
-    if cls is None:
-        return None
-    values, spans, rest = take(cls.params(), message, report)
-    own = {name: spec for name, spec in policy_cls.params().items() if name not in Policy.params()}
-    place = named.span if (named := message.get("lr_policy")) else _place(message)
-    policy_values, policy_spans, rest = take(own, Message(tuple(rest), message.span), report, place)
-    for field in rest:
-        if field.name not in ("type", "solver_type", "lr_policy", *INLINE_NETS):
-            _stray(field, cls, policy_cls, report)
-    solver = build(cls, values, spans, message.span)
-    solver.__dict__["policy"] = build(policy_cls, policy_values, policy_spans, place)
-    _check_choices(solver, report)
-    if message.get("base_lr") is None and policy_cls.name != "multifixed":
-        report.add(codes.MISSING_FIELD, place, "`base_lr` must be given here: the learning rate at the start.")
-    return solver
-
-
-def _place(message: Message) -> Span | None:
-    """Where to point for something that is missing: the first field, rather than a whole file."""
-    return message.fields[0].name_span if message.fields else message.span
-
-
-def _solver_class(message: Message, report: Report) -> type[Solver] | None:
-    """By `type`, a string; by the bare word of old files; SGD where there is none."""
-    given, old = message.get("type"), message.get("solver_type")
-    if given is None and old is None:
-        return SOLVERS.get("SGD")
-    if given is not None and old is not None:
-        report.add(
-            codes.GIVEN_TWICE, old.span, "`type` and the old `solver_type` say the same thing; give one of them."
-        )
-    field = given or old
-    assert field is not None
-    value = field.value
-    if not isinstance(value, Scalar) or (given is not None and value.kind not in ("string", "name")):
-        report.add(codes.WRONG_TYPE, value.span, '`type` takes a string in quotes, such as "Adam".')
-        return None
-    name = str(value.value)
-    if value.kind == "int" and isinstance(value.value, int) and 0 <= value.value < len(_OLD_TYPES):
-        name = _OLD_TYPES[value.value]
-    elif value.kind == "name":
-        name = next((known for known in SOLVERS.known() if known.upper() == name.upper()), name)
-    found = SOLVERS.get(name)
-    if found is None:
-        report.add(
-            codes.UNKNOWN_SOLVER,
-            value.span,
-            f'there is no solver "{name}"; there are {", ".join(SOLVERS.names())}.',
-            hint=closest(name, SOLVERS.names(), '"{}"'),
-        )
-    return found
-
-
-def _stray(field: Field, cls: type[Solver], policy: type[Policy], report: Report) -> None:
-    """A field of another solver or policy has no effect; any other is unknown."""
-    solvers = _users(SOLVERS, field.name)
-    policies = _users(POLICIES, field.name) if field.name not in ("base_lr", "until") else []
-    if field.name == "until":
-        report.add(codes.NO_EFFECT, field.name_span, '`until` belongs in a `piece { }` of the policy "join".')
-    elif policies:
-        used = f"the policies {', '.join(policies)}" if len(policies) > 1 else f"the policy {policies[0]}"
-        report.add(codes.NO_EFFECT, field.name_span, f"`{field.name}` belongs to {used}; this one is {policy.name}.")
-    elif solvers:
-        used = f"the solvers {', '.join(solvers)}" if len(solvers) > 1 else f"the solver {solvers[0]}"
-        report.add(codes.NO_EFFECT, field.name_span, f"`{field.name}` belongs to {used}; this one is {cls.type}.")
-    else:
-        known = {name for registry in (SOLVERS, POLICIES) for _, other in registry for name in other.params()}
-        unknown_field(field, known | {"type", "lr_policy"}, (), report)
-
-
-def _users(registry: Registry[Any], field: str) -> list[str]:
-    return [name for name, cls in registry if field in cls.params()]
-
-
-def _check_choices(solver: Solver, report: Report) -> None:
-    for name, allowed in _CHOICES.items():
-        value = getattr(solver, name, allowed[0])
-        if value not in allowed:
-            words = " or ".join(f'"{word}"' for word in allowed)
-            report.add(codes.WRONG_ENUM, solver.span_of(name), f'`{name}` is {words}, not "{value}".')
-
-
-def solver_fields() -> dict[str, Param]:
-    """Every field that a solver message may hold, of whatever type and policy."""
-    found: dict[str, Param] = {}
-    for registry in (SOLVERS, POLICIES):
-        for _, cls in registry:
-            found.update({name: spec for name, spec in cls.params().items() if name not in found})
-    return found

@@ -20,6 +20,7 @@ from ..shape import show
 from .params import Layout
 from .step import State
 
+NEAR = 0.01  # a limit, for a value that counts as saturated
 MICRO = 0  # the batch of an iteration that is looked at, of iter_size
 
 
@@ -93,10 +94,10 @@ def strange_inputs(net: Net, feed: Feed) -> list[str]:
 
 
 def _looked_up(net: Net) -> set[str]:
-    """Blobs that reach an Embed layer: numbers of words, whose size means nothing."""
+    """Blobs that reach a layer as indices: numbers of words, whose size means nothing."""
     found: set[str] = set()
     for node in reversed(net.layers):
-        if node.type == "Embed" or any(top.name in found for top in node.tops):
+        if node.layer.takes_indices or any(top.name in found for top in node.tops):
             found.update(bottom.name for bottom in node.bottoms)
     return found
 
@@ -156,13 +157,13 @@ def _activations(node: Node, values: Mapping[Any, Array]) -> dict[str, Array]:
         return {}
     name = f"watch/{node.name}"
     shown = {f"{name}/activation": jnp.mean(jnp.abs(top))}
-    if "ReLU" in node.type:
+    if node.layer.rectifies:
         shown[f"{name}/zeros"] = jnp.mean(top == 0)
         axes = tuple(i for i in range(top.ndim) if i != 1)
         shown[f"{name}/dead"] = jnp.mean(jnp.all(top == 0, axis=axes)) if top.ndim > 1 else jnp.float32(0)
-    if node.type in ("Sigmoid", "TanH"):
-        low = 0.0 if node.type == "Sigmoid" else -1.0
-        shown[f"{name}/saturated"] = jnp.mean((top < low + 0.01) | (top > 0.99))
+    if node.layer.limits is not None:
+        low, high = node.layer.limits
+        shown[f"{name}/saturated"] = jnp.mean((top < low + NEAR) | (top > high - NEAR))
     return shown
 
 

@@ -24,7 +24,8 @@ from ..layers.base import Phase
 from ..passes.decode import Program, decode_program
 from ..passes.select import State
 from ..passes.upgrade import upgrade
-from ..solvers.base import NetState, Solver, decode_solver
+from ..solvers.base import NetState, Solver
+from ..solvers.decode import decode_solver
 
 Settings = Mapping[str, Any]
 

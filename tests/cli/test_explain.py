@@ -10,7 +10,8 @@ from netdef.fillers.base import FILLERS
 from netdef.inspect import explain
 from netdef.language import codes
 from netdef.layers.base import LAYERS
-from netdef.solvers.base import POLICIES, SOLVERS
+from netdef.policies.base import POLICIES
+from netdef.solvers.base import SOLVERS
 
 EVERYTHING = [
     *LAYERS.names(),
@@ -57,6 +58,10 @@ def test_required_fields_come_first_and_idle_ones_last():
 def test_a_field_names_the_layers_that_have_it(netdef):
     done = netdef("explain", "bias_filler")
     assert "InnerProduct" in done.out and "Convolution" in done.out
+
+
+def test_the_words_of_a_choice_are_listed(netdef):
+    assert '"L2" | "L1"' in netdef("explain", "regularization_type").out
 
 
 def test_a_message_leads_to_the_layers_that_read_it(netdef):

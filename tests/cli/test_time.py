@@ -7,7 +7,8 @@ import json
 import pytest
 
 from netdef import load
-from netdef.inspect.timing import Pass, inputs_of, layer_costs, measure, table
+from netdef.inspect.layer_cost import layer_costs
+from netdef.inspect.timing import Pass, inputs_of, measure, table
 
 NET = """
 name: "Timed"

@@ -10,7 +10,7 @@ import pytest
 
 import netdef as package
 from netdef.inspect import draw
-from netdef.layers.base import LAYERS
+from netdef.layers.base import LAYERS, Layer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 HEAD = """
@@ -81,9 +81,47 @@ def test_families():
     assert [box.family for box in pictured(NET).boxes] == [
         "data", "convolution", "pooling", "loss", "metric", "activation",
     ]  # fmt: skip
-    files = {cls.__module__.rpartition(".")[2] for _, cls in LAYERS if cls.__module__.startswith("netdef.layers")}
-    known = {name for _, modules in draw.FAMILIES.values() for name in modules}
-    assert known <= files
+    assert {cls.family for _, cls in LAYERS} <= set(draw.FAMILIES)
+
+
+def test_a_family_without_a_color_is_drawn_as_other():
+    class Gate(Layer):
+        family = "gates"
+
+    class Judge(Layer):
+        is_loss = True
+
+    assert draw.family(Gate()) == "other"
+    assert draw.family(Judge()) == "loss"
+
+
+@pytest.mark.parametrize(
+    "layer, words",
+    [
+        ("Convolution convolution_param { num_output: 64 kernel_size: 7 stride: 2 }", "Convolution 7x7 / 2, 64"),
+        (
+            "Convolution convolution_param { num_output: 4 kernel_h: 3 kernel_w: 1 group: 2 }",
+            "Convolution 3x1 in 2 groups, 4",
+        ),
+        (
+            "Deconvolution convolution_param { num_output: 8 kernel_size: [2, 3] stride: [1, 2] }",
+            "Deconvolution 2x3 / 2, 8",
+        ),
+        ("Im2col convolution_param { kernel_size: 3 }", "Im2col 3x3"),
+        ("Pooling pooling_param { pool: AVE global_pooling: true }", "Pooling ave of all"),
+        ("Pooling pooling_param { kernel_size: 2 stride: 2 }", "Pooling max 2x2 / 2"),
+        ("InnerProduct inner_product_param { num_output: 5 }", "InnerProduct, 5"),
+        ("Dropout dropout_param { dropout_ratio: 0.25 }", "Dropout 0.25"),
+        ("Reorg reorg_param { stride: 2 }", "Reorg / 2"),
+        ("ShuffleChannel shuffle_channel_param { group: 3 }", "ShuffleChannel in 3 groups"),
+        ("ReLU", "ReLU"),
+    ],
+)
+def test_a_layer_says_what_matters_of_it(layer: str, words: str):
+    kind, _, block = layer.partition(" ")
+    head = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [2, 12, 8, 8] } } }'
+    net = package.load(f'{head} layer {{ name: "a" type: "{kind}" bottom: "x" top: "a" {block} }}')
+    assert net.layers[-1].layer.describe() == words
 
 
 def test_templates_become_frames():

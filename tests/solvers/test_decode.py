@@ -10,7 +10,7 @@ from netdef.language.source import Source
 from netdef.policies.exp import Exp
 from netdef.policies.multistep import MultiStep
 from netdef.policies.step import Step
-from netdef.solvers.base import decode_solver
+from netdef.solvers.decode import decode_solver
 
 
 def decoded(text):
@@ -82,3 +82,15 @@ def test_pieces_of_a_joined_schedule():
     )
     assert found == ()
     assert solver.policy.piece == (Exp(gamma=0.99, until=100), MultiStep(gamma=0.1, stepvalue=(10, 20)))
+
+
+@pytest.mark.parametrize("field", ["regularization_type", "weight_decay_policy", "momentum_policy", "larc_policy"])
+def test_a_word_that_is_not_among_the_choices_leaves_the_default(field):
+    solver, found = decoded(f'base_lr: 0.1 {field}: "neither"')
+    choices = solver.params()[field].choices
+    words = " or ".join(f'"{word}"' for word in choices)
+    assert [(d.code, d.detail) for d in found] == [("wrong-enum", f'`{field}` is {words}, not "neither".')]
+    assert getattr(solver, field) == choices[0]
+    for word in choices:
+        solver, found = decoded(f'base_lr: 0.1 {field}: "{word}"')
+        assert (getattr(solver, field), found) == (word, ())

@@ -25,6 +25,7 @@ class DummyData(Layer, type="DummyData", block="dummy_data_param"):
     Source: BVLC/caffe src/caffe/layers/dummy_data_layer.cpp.  Differs: nothing.
     """
 
+    family = "data"
     n_bottoms = 0
     n_tops = (1, None)
 

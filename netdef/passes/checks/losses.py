@@ -6,8 +6,6 @@ from ...graph import Net, Node
 from ...language import codes
 from ...language.diagnostics import Related, Report
 
-SQUASHING = ("ReLU", "ReLU6", "Sigmoid", "TanH", "Softmax")  # scores that went through one of these have lost a part
-
 
 def activation_before_loss(net: Net, report: Report) -> None:
     """A loss that takes scores bends them itself; bent twice, or cut at 0, they say less."""
@@ -16,7 +14,7 @@ def activation_before_loss(net: Net, report: Report) -> None:
         if not own or not node.bottoms or not any(node.loss_weights):
             continue
         maker = net.makers.get(node.bottoms[0])
-        if maker is None or maker.type not in SQUASHING or getattr(maker.layer, "negative_slope", 0):
+        if maker is None or not maker.layer.squashes():
             continue
         place = maker.layer.span_of("name")
         twice = maker.type == own

@@ -1,0 +1,184 @@
+"""What each layer takes: XLA's count of its floating-point operations and bytes, and its time alone.
+
+FLOP and bytes of a layer are XLA's cost analysis of the layer lowered alone, under the name of its scope; backward is
+what forward and backward take together, less forward.  Bytes are those before fusion, an upper bound.  XLA counts the
+body of a loop once: a layer that is a loop on the CPU alone is counted in its other form, and one that is a loop
+everywhere (LSTM, RNN) by its own multiply-adds.  A layer's time alone is longer than its share of the whole, where XLA
+joins layers; it says where to look.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..forward import forward_part
+from ..graph import Net, Node
+from ..language.errors import NetdefError
+from ..shape import Shape, show
+
+OTHER = ("cuda",)  # a platform whose programs have no loops of the CPU's
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one layer takes by XLA's analysis, forward and backward (`own_count` where that cannot see it), and its time
+    alone, if that was measured."""
+
+    forward_flop: float = 0.0
+    backward_flop: float = 0.0
+    forward_bytes: float = 0.0
+    backward_bytes: float = 0.0
+    own_count: bool = False
+    forward_s: float | None = None  # measured alone
+    backward_s: float | None = None
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """A layer and its cost."""
+
+    name: str
+    type: str
+    output: Shape | None
+    cost: Cost
+
+
+def layer_costs(net: Net, iterations: int = 0) -> list[LayerCost]:
+    """What each layer takes forward and backward, and if there are iterations its time alone; layers that are alike are
+    looked at once."""
+    known: dict[str, Cost] = {}
+    found = []
+    for i, node in enumerate(net.layers):
+        _refuse_unknown(net, node)
+        alike = _likeness(net, node)
+        if alike not in known:
+            known[alike] = Cost() if node.layer.is_input else _cost(net, i, iterations)
+        output = net.shapes.get(node.tops[0]) if node.tops else None
+        found.append(LayerCost(node.name, node.type, output, known[alike]))
+    return found
+
+
+def _refuse_unknown(net: Net, node: Node) -> None:
+    for value in (*node.bottoms, *node.tops):
+        shape = net.shapes.get(value)
+        if shape is None or not all(isinstance(d, int) for d in shape):
+            raise NetdefError(f"the shape of `{value.name}` is {show(shape)}; the data of the net must be there")
+
+
+def _likeness(net: Net, node: Node) -> str:
+    """Equal for layers whose programs are equal."""
+    names = ("name", "top", "bottom", "param", "include", "exclude", "phase")
+    fields = {name: getattr(node.layer, name) for name in node.layer.params() if name not in names}
+    shapes = [net.shapes.get(v) for v in (*node.bottoms, *node.tops)]
+    same = [node.bottoms.index(v) for v in node.bottoms]
+    return repr((node.type, fields, shapes, same, node.trained, node.reached, node.frozen, node.precision))
+
+
+class Alone(NamedTuple):
+    """The programs of one layer, and the shapes of their arguments; `both` is None where nothing is to be learned."""
+
+    run: Callable[..., Any]
+    both: Callable[..., Any] | None
+    given: tuple[Any, ...]
+    passes: int  # forward, and backward to its weights and to its bottoms
+
+
+def _cost(net: Net, i: int, iterations: int) -> Cost:
+    alone, node = _layer_alone(net, i), net.layers[i]
+    forth, forth_s = _count(alone.run, alone.given), _median(alone.run, alone.given, iterations)
+    total, total_s = forth, None
+    if alone.both is not None:
+        total, total_s = _count(alone.both, alone.given), _median(alone.both, alone.given, iterations)
+    loops = forth.loops or total.loops
+    forward_flop, flop = forth.flop, total.flop
+    if loops:
+        sizes: Any = [[net.shapes[v] for v in values] for values in (node.bottoms, node.tops)]
+        forward_flop = 2.0 * node.layer.multiply_adds(*sizes)
+        flop = forward_flop * alone.passes
+    return Cost(
+        forward_flop=forward_flop,
+        backward_flop=max(flop - forward_flop, 0.0),
+        forward_bytes=forth.bytes,
+        backward_bytes=max(total.bytes - forth.bytes, 0.0),
+        own_count=loops,
+        forward_s=forth_s,
+        backward_s=None if total_s is None or forth_s is None else max(total_s - forth_s, 0.0),
+    )
+
+
+def _layer_alone(net: Net, i: int) -> Alone:
+    """Layer `i` as a program of its trained weights, the bottoms that a gradient reaches, and all else."""
+    node, part = net.layers[i], range(i, i + 1)
+    struct = lambda shape: jax.ShapeDtypeStruct(shape, jnp.float32)
+    shapes = {owner: weight.shape for owner, weight in net.owned}
+    weights = {owner: struct(shapes[owner]) for owner in node.owners}
+    trained = {o: weights[o] for o, moved in zip(node.owners, node.trained, strict=True) if moved}
+    blobs = {v.name: struct(net.shapes[v]) for v in node.bottoms}
+    reached = {v.name: blobs[v.name] for v, wanted in zip(node.bottoms, node.reached, strict=True) if wanted}
+    key = jax.random.key(0)
+
+    def run(moving: Any, some: Any, weights: Any, blobs: Any) -> Any:
+        values, updates, _ = forward_part(net, weights | moving, blobs | some, key, part)
+        return [values[top] for top in node.tops], updates
+
+    def both(moving: Any, some: Any, weights: Any, blobs: Any) -> Any:
+        made, back, updates = jax.vjp(lambda m, s: run(m, s, weights, blobs), moving, some, has_aux=True)
+        return made, updates, back([jnp.ones_like(top) for top in made])
+
+    learns = both if trained or reached else None
+    return Alone(run, learns, (trained, reached, weights, blobs), 1 + bool(trained) + bool(reached))
+
+
+def _median(function: Callable[..., Any], given: tuple[Any, ...], iterations: int) -> float | None:
+    """The median of a program's time on random arrays, in seconds; None without iterations."""
+    if not iterations:
+        return None
+    rng = np.random.default_rng(0)
+    fill = lambda s: jnp.asarray(rng.normal(size=s.shape) if len(s.shape) > 1 else np.zeros(s.shape), s.dtype)
+    arrays = jax.tree.map(fill, given)
+    compiled = jax.jit(function).lower(*arrays).compile()
+    seconds = []
+    for _ in range(1 + iterations):
+        begin = time.perf_counter()
+        jax.block_until_ready(compiled(*arrays))
+        seconds.append(time.perf_counter() - begin)
+    return float(np.median(seconds[1:]))
+
+
+class Count(NamedTuple):
+    """XLA's cost analysis of a program, and whether there is a loop in it, whose body XLA counts once."""
+
+    flop: float
+    bytes: float
+    loops: bool
+
+
+def _count(function: Callable[..., Any], given: tuple[Any, ...]) -> Count:
+    traced = jax.jit(function).trace(*given)
+    lowered = traced.lower()
+    loops = "stablehlo.while" in lowered.as_text()
+    if loops and jax.default_backend() == "cpu":
+        try:
+            other = traced.lower(lowering_platforms=OTHER)
+        except Exception:  # of many kinds; what only a CPU can do stays as it is
+            other = lowered
+        if "stablehlo.while" not in other.as_text():
+            lowered, loops = other, False
+    found = analysis(lowered)
+    return Count(float(found.get("flops", 0.0)), float(found.get("bytes accessed", 0.0)), loops)
+
+
+def analysis(program: Any) -> Mapping[str, float]:
+    """XLA's cost analysis of a lowered or compiled program; nothing where it gives none."""
+    try:
+        found = program.cost_analysis()
+    except (RuntimeError, NotImplementedError):
+        return {}
+    return (found[0] if isinstance(found, list) else found) or {}

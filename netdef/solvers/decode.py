@@ -1,0 +1,106 @@
+"""From `solver { }` or a whole solver file to a `Solver`.
+
+A solver message is flat: the fields of every solver, those of its type and those of its `lr_policy` stand side by side.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..language import codes
+from ..language.diagnostics import Report
+from ..language.source import Span
+from ..language.spelling import closest
+from ..language.syntax import Field, Message, Scalar
+from ..policies.base import POLICIES, Policy, policy_class
+from ..registry import Registry
+from ..schema import Param, build, take, unknown_field
+from .base import SOLVERS, Solver
+
+_INLINE_NETS = ("net_param", "train_net_param", "test_net_param")  # messages that the compiler reads itself
+_OLD_TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")  # V1 `solver_type`, by number
+
+
+def decode_solver(message: Message, report: Report) -> Solver | None:
+    """A solver of a `solver { }` message or of a whole solver file; faults go to the report, None if its type is
+    unknown."""
+    cls, policy_cls = _solver_class(message, report), policy_class(message, report)
+    if cls is None:
+        return None
+    values, spans, rest = take(cls.params(), message, report)
+    own = {name: spec for name, spec in policy_cls.params().items() if name not in Policy.params()}
+    place = named.span if (named := message.get("lr_policy")) else _place(message)
+    policy_values, policy_spans, rest = take(own, Message(tuple(rest), message.span), report, place)
+    for field in rest:
+        if field.name not in ("type", "solver_type", "lr_policy", *_INLINE_NETS):
+            _stray(field, cls, policy_cls, report)
+    if message.get("base_lr") is None and policy_cls.name != "multifixed":
+        report.add(codes.MISSING_FIELD, place, "`base_lr` must be given here: the learning rate at the start.")
+    policy = build(policy_cls, policy_values, policy_spans, place)
+    return build(cls, values, spans, message.span).replace(policy=policy)
+
+
+def solver_fields() -> dict[str, Param]:
+    """Every field that a solver message may hold, of whatever type and policy."""
+    found: dict[str, Param] = {}
+    for registry in (SOLVERS, POLICIES):
+        for _, cls in registry:
+            found.update({name: spec for name, spec in cls.params().items() if name not in found})
+    return found
+
+
+def _place(message: Message) -> Span | None:
+    """Where to point for something that is missing: the first field, rather than a whole file."""
+    return message.fields[0].name_span if message.fields else message.span
+
+
+def _solver_class(message: Message, report: Report) -> type[Solver] | None:
+    """By `type`, a string; by the bare word of old files; SGD where there is none."""
+    given, old = message.get("type"), message.get("solver_type")
+    if given is None and old is None:
+        return SOLVERS.get("SGD")
+    if given is not None and old is not None:
+        report.add(
+            codes.GIVEN_TWICE, old.span, "`type` and the old `solver_type` say the same thing; give one of them."
+        )
+    field = given or old
+    assert field is not None
+    value = field.value
+    if not isinstance(value, Scalar) or (given is not None and value.kind not in ("string", "name")):
+        report.add(codes.WRONG_TYPE, value.span, '`type` takes a string in quotes, such as "Adam".')
+        return None
+    name = str(value.value)
+    if value.kind == "int" and isinstance(value.value, int) and 0 <= value.value < len(_OLD_TYPES):
+        name = _OLD_TYPES[value.value]
+    elif value.kind == "name":
+        name = next((known for known in SOLVERS.known() if known.upper() == name.upper()), name)
+    found = SOLVERS.get(name)
+    if found is None:
+        report.add(
+            codes.UNKNOWN_SOLVER,
+            value.span,
+            f'there is no solver "{name}"; there are {", ".join(SOLVERS.names())}.',
+            hint=closest(name, SOLVERS.names(), '"{}"'),
+        )
+    return found
+
+
+def _stray(field: Field, cls: type[Solver], policy: type[Policy], report: Report) -> None:
+    """A field of another solver or policy has no effect; any other is unknown."""
+    solvers = _users(SOLVERS, field.name)
+    policies = _users(POLICIES, field.name) if field.name not in ("base_lr", "until") else []
+    if field.name == "until":
+        report.add(codes.NO_EFFECT, field.name_span, '`until` belongs in a `piece { }` of the policy "join".')
+    elif policies:
+        used = f"the policies {', '.join(policies)}" if len(policies) > 1 else f"the policy {policies[0]}"
+        report.add(codes.NO_EFFECT, field.name_span, f"`{field.name}` belongs to {used}; this one is {policy.name}.")
+    elif solvers:
+        used = f"the solvers {', '.join(solvers)}" if len(solvers) > 1 else f"the solver {solvers[0]}"
+        report.add(codes.NO_EFFECT, field.name_span, f"`{field.name}` belongs to {used}; this one is {cls.type}.")
+    else:
+        known = {name for registry in (SOLVERS, POLICIES) for _, other in registry for name in other.params()}
+        unknown_field(field, known | {"type", "lr_policy"}, (), report)
+
+
+def _users(registry: Registry[Any], field: str) -> list[str]:
+    return [name for name, cls in registry if field in cls.params()]

@@ -1,0 +1,21 @@
+"""YOLO's layers, which are read and not run."""
+
+from __future__ import annotations
+
+import pytest
+from one_layer import fault, text
+
+import netdef
+
+YOLO = (
+    'layer { name: "found" type: "EvalDetection" bottom: "boxes" bottom: "truth" top: "found"\n'
+    "        eval_detection_param { side: 3 num_class: 2 num_object: 2 } }"
+)
+
+
+def test_detections_of_yolo_are_shaped_and_not_run() -> None:
+    net = netdef.load(text(YOLO, {"boxes": (2, 3, 3, 14), "truth": (2, 30, 5)}))
+    assert net.blobs["found"].shape == (2, 2 + 4 * 9 * 2)
+    with pytest.raises(netdef.NetdefError, match="EvalDetection can be read and checked, but not run yet"):
+        netdef.compile(net)
+    assert "126 for each image" in fault(YOLO, boxes=(2, 3, 3, 15), truth=(2, 30, 5))[1]
