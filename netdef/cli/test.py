@@ -125,7 +125,7 @@ def _measure(net: Net, weights: list[str] | Path, iterations: int | None) -> dic
     tester = Tester(net, iterations or (given[0] if given else 0), 0, net)
     try:
         begin = time.perf_counter()
-        scores = tester.test({owner: model.weights[owner.layer][str(owner.index)][...] for owner, _ in net.owned}, 0)
+        scores = tester.test(model.arrays(), 0)
         seconds = time.perf_counter() - begin
     finally:
         tester.close()

@@ -175,7 +175,7 @@ def _forward(net: Net, model: Model) -> Program:
         outcome = forward(net, weights, inputs, key)
         return {name: outcome.blobs[name] for name in net.outputs}, outcome.updates
 
-    return jax.jit(run), (_weights(net, model), inputs_of(net), jax.random.key(0)), lambda given, _: given
+    return jax.jit(run), (model.arrays(), inputs_of(net), jax.random.key(0)), lambda given, _: given
 
 
 def _backward(net: Net, model: Model) -> Program:
@@ -188,7 +188,7 @@ def _backward(net: Net, model: Model) -> Program:
 
         return jax.value_and_grad(objective, has_aux=True)(moving)
 
-    weights = _weights(net, model)
+    weights = model.arrays()
     given = ([weights[o] for o in trained], weights, inputs_of(net), jax.random.key(0))
     return jax.jit(run), given, lambda given, _: given
 
@@ -199,10 +199,6 @@ def _step(net: Net, model: Model) -> Program:
     items = {name: jnp.stack([array] * solver.iter_size)[None] for name, array in inputs_of(net).items()}
     state, fixed = first_state(solver, model, parts), arrays_of(model, parts.fixed)
     return step, (state, fixed, items, jnp.int32(1)), lambda given, made: (made[0], *given[1:])
-
-
-def _weights(net: Net, model: Model) -> dict[Any, Any]:
-    return {owner: model.weights[owner.layer][str(owner.index)][...] for owner, _ in net.owned}
 
 
 def inputs_of(net: Net) -> dict[str, Any]:

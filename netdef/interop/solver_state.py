@@ -20,12 +20,12 @@ import numpy as np
 from ..files import written_aside
 from ..graph import Net, Owner
 from ..language.errors import NetdefError
-from ..shape import show
+from ..shape import same_shape, show
 from ..solvers.base import SOLVERS, Solver
 from . import caffemodel, hdf5
 from .dialects import in_memory
 from .entries import Entry, Stored, existing_file
-from .weights import Loaded, same_shape, write_weights
+from .weights import Loaded, write_weights
 
 if TYPE_CHECKING:
     from ..training.loop import Run

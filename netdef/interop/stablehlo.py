@@ -32,7 +32,7 @@ def export_stablehlo(model: Any, path: str | Path, any_batch: bool = True) -> No
         import flatbuffers  # noqa: F401 - what jax writes its file with
     except ImportError:
         raise NetdefError(f"{path}: this needs the flatbuffers package; `pip install 'netdef[stablehlo]'`") from None
-    weights = {owner: model.weights[owner.layer][str(owner.index)][...] for owner, _ in net.owned}
+    weights = model.arrays()
 
     def run(inputs: dict[str, jax.Array]) -> dict[str, jax.Array]:
         blobs = forward(net, weights, inputs, jax.random.key(0)).blobs

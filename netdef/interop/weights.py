@@ -18,7 +18,7 @@ from ..language.errors import NetdefError
 from ..language.spelling import nearest
 from ..layers.base import Weight
 from ..layers.bn import BNDialect
-from ..shape import Shape, show
+from ..shape import Shape, same_shape, show
 from . import arrays, caffemodel, hdf5
 from .dialects import adapted, in_memory
 from .entries import Entry, Stored, existing_file, foreign, whole
@@ -70,7 +70,7 @@ def load_weights(model: Any, path: Paths, bn_dialect: BNDialect | str | None = N
 
     found = match(model.net, path, bn_dialect)
     for owner in found.arrays:
-        variable = model.weights[owner.layer][str(owner.index)]
+        variable = model.variable(owner)
         variable[...] = jnp.asarray(found.read(owner), variable.dtype)
     return found.loaded
 
@@ -188,7 +188,7 @@ def _nothing_fits(path: Path, given: list[Entry], net: Net) -> NetdefError:
 
 def _fitted(path: Path, entry: Entry, node: Node) -> dict[Owner, tuple[Weight, Stored]]:
     """The arrays of one layer by owner.  NetdefError where count or shapes differ from the net's."""
-    kept = [(w, o) for w, o in zip(node.weights or (), node.owners, strict=True) if w.kind != "carry"]
+    kept = node.stored
     given = [*entry.arrays, *[None] * (len(kept) - len(entry.arrays))]
     missing = [i for i, stored in enumerate(given[: len(kept)]) if stored is None and kept[i][1] == Owner(node.name, i)]
     if len(given) != len(kept) or missing:
@@ -213,12 +213,6 @@ def _counted(entry: Entry) -> str:
 def _shapes(shapes: Iterable[Shape]) -> str:
     found = list(shapes)
     return f"{len(found)} parameter{'s' * (len(found) != 1)} ({', '.join(map(show, found))})"
-
-
-def same_shape(given: Shape, wanted: Shape) -> bool:
-    """Equal, or equal but for leading ones, as Caffe's old four-dimensional blobs have them."""
-    bare = lambda shape: shape[next((i for i, d in enumerate(shape) if d != 1), len(shape)) :]
-    return bare(given) == bare(wanted)
 
 
 def listed(names: Sequence[str]) -> str:

@@ -77,7 +77,7 @@ class Net:
         self._weights: dict[Owner, Blob] = {}
         for owner, weight in net.owned:
             blob = Blob(weight.shape)
-            blob._data.put(model.weights[owner.layer][str(owner.index)][...])
+            blob._data.put(model.array(owner))
             self._weights[owner] = blob
         self._key = jax.random.key(seed)
         self._here = self._key  # of the last forward pass, which the backward pass computes again
@@ -93,7 +93,7 @@ class Net:
 
     def _list_params(self) -> None:
         net = self._net
-        kept = lambda n: [self._weights[o] for w, o in zip(n.weights or (), n.owners, strict=True) if w.kind != "carry"]
+        kept = lambda n: [self._weights[owner] for _, owner in n.stored]
         self.params = Named("layer with parameters", ((n.name, kept(n)) for n in net.layers if kept(n)))
         self.layers = [Layer(node.type, kept(node)) for node in net.layers]
         self.layer_dict = Named("layer", zip(self._layer_names, self.layers, strict=True))
