@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..compiler import load, phase_of
+from ..compiler import load
 from ..data.feed import Feed
 from ..data.layers.memory import MemoryData
 from ..files import locator, written_aside
@@ -23,6 +23,7 @@ from ..language.diagnostics import Report
 from ..language.errors import NetdefError
 from ..layers.base import Phase
 from ..model import Model
+from ..passes.select import phase_of
 from ..passes.shapes import infer
 from ..shape import Shape, show
 from .blobs import Blob, Named, unknown, wait
