@@ -14,7 +14,7 @@ import numpy as np
 
 import netdef
 from netdef.interop import read_weights
-from netdef.interop.caffemodel import read_mean, write_mean
+from netdef.interop.formats.caffemodel import read_mean, write_mean
 from netdef.interop.solver_state import read_state, write_state
 from netdef.interop.weights import match, read_entries
 

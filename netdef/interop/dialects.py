@@ -19,7 +19,7 @@ from ..layers.batch_norm import SCALED, STATISTICS, BatchNormalisation, Rule, St
 from ..layers.bn import BN, BN_STORAGE, BNDialect
 from ..layers.scale import Scale
 from ..shape import Shape, same_shape, show
-from .entries import Entry, Stored
+from .entries import Entry, Stored, in_memory
 
 UNUSED = "unused"
 Blobs = dict[str, np.ndarray]  # by name, each flat
@@ -103,11 +103,6 @@ def _converted(
     given = ", ".join(show(b.shape) for b in blobs)
     notes.append(f"layer `{node.name}`: batch normalisation stored as {given} became {' '.join(storage.blobs)}")
     return made
-
-
-def in_memory(array: np.ndarray) -> Stored:
-    """An array that is there already."""
-    return Stored(array.shape, lambda: array)
 
 
 def _true_values(node: Node, blobs: Blobs, spoken: BNDialect | None, eps: float) -> Blobs:

@@ -8,8 +8,8 @@ import numpy as np
 
 from ..files import written_aside
 from ..shape import show
-from .caffemodel import read_mean, write_mean
 from .entries import existing_file, foreign
+from .formats.caffemodel import read_mean, write_mean
 
 
 def convert_mean(source: Path, to: Path) -> str:

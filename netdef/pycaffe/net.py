@@ -14,10 +14,9 @@ import numpy as np
 from ..compiler import load
 from ..data.feed import Feed
 from ..data.layers.memory import MemoryData
-from ..files import locator, written_aside
+from ..files import locator
 from ..graph import Net as Graph
 from ..graph import Owner
-from ..interop import hdf5
 from ..interop.weights import Loaded, entries_of, match, write_weights
 from ..language.diagnostics import Report
 from ..language.errors import NetdefError
@@ -240,8 +239,7 @@ class Net:
 
     def save_hdf5(self, path: str | Path) -> None:
         """Write the parameters as Caffe's HDF5, whatever the file is called."""
-        shared = frozenset((n.name, i) for n in self._net.layers for i, o in enumerate(n.owners) if o != (n.name, i))
-        written_aside(Path(path), lambda aside: hdf5.write(aside, self._entries(), shared))
+        write_weights(path, self._entries(), self._net, format="hdf5")
 
     def _entries(self) -> list[Any]:
         arrays = {name: [np.asarray(b._data.value()) for b in blobs] for name, blobs in self.params.items()}

@@ -17,7 +17,7 @@ from netdef.data.feed import Feed
 from netdef.data.transform import read_mean
 from netdef.inference.preprocessing import NAME, beside, load, preprocessing_of
 from netdef.interop.caffe_proto import messages
-from netdef.interop.caffemodel import write_mean
+from netdef.interop.formats.caffemodel import write_mean
 
 NET = """
 name: "Shades"
