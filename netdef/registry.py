@@ -1,7 +1,7 @@
 """Named classes that find themselves: every class of a package's modules that declares a name is in its registry.
 
-Layers, data layers, fillers, solvers, policies and weight formats share this one mechanism.  Nothing is imported until a
-name is asked for, and then the module alone whose class statement has that name: a net uses a few of a hundred
+Layers, data layers, fillers, solvers, policies and weight formats share this one mechanism.  Nothing is imported until
+a name is asked for, and then the module alone whose class statement has that name: a net uses a few of a hundred
 modules.  Entry points of other distributions are looked up only when the package itself lacks a name.
 """
 

@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from . import UsageError
-from ._deployed import add_deployed, deployed_model, say, written_text
+from ._deployed import add_deployed, deployed_model
 from ._options import add_settings, existing, load_plugins
+from ._output import say, written_text
 
 HELP = "weights to another format, nets to ONNX and StableHLO, old nets to today's form"
 NETS = (".prototxt", ".net", ".pt")

@@ -21,8 +21,10 @@ import sys
 
 from ..graph import Net
 from . import UsageError
-from ._deployed import add_weights, deployed, say, weight_files, written_text
+from ._deployed import deployed, weight_files
 from ._options import add_net, add_state, iterations, net_file
+from ._output import say, written_text
+from ._trained import add_weights
 from .convert import add_dtype
 
 HELP = "derive the net for use from the net for training, and fold it"

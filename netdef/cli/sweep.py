@@ -21,6 +21,7 @@ from typing import Any
 from ..language.errors import NetdefError
 from . import UsageError
 from ._options import _value, add_json, add_net, add_plot, iterations, net_file, pictures
+from ._output import say
 
 HELP = "train a net under several settings, and compare"
 RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
@@ -68,7 +69,7 @@ def _drawn(folder: Path, given: list[str]) -> list[Path]:
     except NetdefError as error:
         if given:
             raise
-        print(f"netdef: warning: no picture: {error}", file=sys.stderr)
+        say(f"warning: no picture: {error}")
         return []
     return save_all(drawn, folder / "sweep", given)
 

@@ -131,4 +131,3 @@ def test_two_formats_of_one_name_are_a_mistake():
 
         class Again(Format, name="npz"):
             pass
-
