@@ -211,7 +211,7 @@ class Solver(Block):
         super().__init__(**values)
         fixed = POLICIES.get("fixed")
         assert fixed is not None
-        self.__dict__["policy"] = fixed() if policy is None else policy
+        object.__setattr__(self, "policy", fixed() if policy is None else policy)
 
     def __eq__(self, other: object) -> bool:
         return super().__eq__(other) and self.policy == other.policy  # type: ignore[attr-defined]
@@ -321,8 +321,8 @@ def decode_solver(message: Message, report: Report) -> Solver | None:
     for field in rest:
         if field.name not in ("type", "solver_type", "lr_policy", *INLINE_NETS):
             _stray(field, cls, policy_cls, report)
-    solver = build(cls, values, spans, message.span)
-    solver.__dict__["policy"] = build(policy_cls, policy_values, policy_spans, place)
+    policy = build(policy_cls, policy_values, policy_spans, place)
+    solver = build(cls, values, spans, message.span, policy=policy)
     _check_choices(solver, report)
     if message.get("base_lr") is None and policy_cls.name != "multifixed":
         report.add(codes.MISSING_FIELD, place, "`base_lr` must be given here: the learning rate at the start.")
