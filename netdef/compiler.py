@@ -8,33 +8,39 @@ Every stage adds to one Report and goes on, so that one run shows every fault.  
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .files import locator
 from .graph import Net
-from .language import codes
-from .language.diagnostics import Report
-from .language.errors import NetdefError
+from .language.diagnostics import CompileError, Diagnostic, Report
 from .language.expansion.expand import expand
 from .language.parsing.parser import parse
 from .language.source import Source
-from .language.syntax import Message, Scalar
+from .language.syntax import Message
 from .layers.base import Phase
 from .passes.checks import check
 from .passes.connect import connect
-from .passes.decode import NetParameter, Program, decode_program, report_unknown
+from .passes.decode import Program, decode_program, report_unknown
 from .passes.gradients import mark_gradients, mark_overwritten
-from .passes.select import State, check_rules, select
+from .passes.select import State, check_rules, phase_of, select
 from .passes.shapes import infer
+from .passes.solver_file import Named, divided, is_solver, net_of
 from .passes.upgrade import upgrade
 from .shape import Shape
-from .solvers.base import Solver
 from .solvers.decode import decode_solver
 
 Settings = Mapping[str, Any]
+
+
+class Tree(NamedTuple):
+    """What every later stage reads of a file: plain fields, of today's layers."""
+
+    body: Message
+    source: Source
+    others: Settings  # of a solver file: the settings that are for the nets that it names
 
 
 @dataclass(frozen=True)
@@ -50,8 +56,20 @@ class Parsed:
         return self.source.path.parent if self.source.path else None
 
 
+@dataclass(frozen=True)
+class Phases:
+    """The nets of a file, one for each phase that it is made for, and its diagnostics in order, each once."""
+
+    nets: tuple[Net, ...]
+    diagnostics: tuple[Diagnostic, ...]
+
+    def stop_on_errors(self) -> None:
+        """CompileError if there is an error."""
+        Report(list(self.diagnostics)).stop_on_errors()
+
+
 def load(
-    path_or_text: str | Path,
+    path_or_text: str | Path | Source,
     phase: str | Phase = "TRAIN",
     stages: Sequence[str] = (),
     level: int = 0,
@@ -63,33 +81,24 @@ def load(
     net that it names.  `set` overrides constants and solver fields: `{"width": 32, "solver.base_lr": 0.1}`.
     Errors: CompileError with every diagnostic; NetdefError for a file that is not there.
     """
-    parsed = read_file(path_or_text, phase=phase_of(phase), set=set)
-    net = build_net(parsed, State(phase_of(phase), level, tuple(stages)))
+    state = State(phase_of(phase), level, tuple(stages))
+    parsed = read_file(path_or_text, phase=state.phase, set=set)
+    net = build_net(parsed, state)
     parsed.report.stop_on_errors()
     return replace(net, diagnostics=parsed.report.in_order())
 
 
-def read_file(path_or_text: str | Path, *, phase: Phase = Phase.TRAIN, set: Settings | None = None) -> Parsed:
+def read_file(path_or_text: str | Path | Source, *, phase: Phase = Phase.TRAIN, set: Settings | None = None) -> Parsed:
     """Parse, expand, upgrade and decode; of a solver file, the net that it names for this phase.
 
     Errors: CompileError if the text cannot be parsed; everything else goes to the report."""
-    source = source_of(path_or_text)
-    report = Report()
-    body = plain_tree(source, report, set)
-    if not is_solver(body):
-        return Parsed(decode_program(body, report), source, report)
-    solver = decode_solver(body, report)
-    report.stop_on_errors()
-    assert solver is not None  # without one there was an error
-    net_body, net_source = _net_of(solver, body, source, phase, report, set)
-    program = decode_program(net_body, report)
-    return Parsed(replace(program, solver=solver), net_source, report)
+    return read_phases(path_or_text, [phase], set)[phase]
 
 
 def build_net(parsed: Parsed, state: State, shapes: Mapping[str, Shape] | None = None) -> Net:
     """Build the net of one phase; faults go to the report of `parsed`.  `shapes` overrides those of fed blobs."""
     program, report = parsed.program, parsed.report
-    state = _with_own_state(state, program.net)
+    state = state.joined(program.net.state)
     check_rules(program.layers, report)
     chosen = select(program.layers, state)
     report_unknown(program.layers, chosen, report)
@@ -113,83 +122,83 @@ def build_net(parsed: Parsed, state: State, shapes: Mapping[str, Shape] | None =
     return net
 
 
-def net_of_text(text: str, name: str, path: Path | None) -> Net:
-    """The net of phase TEST of a text that was made from the file `path`.  CompileError."""
+# The front end
+
+
+def read_phases(
+    path_or_text: str | Path | Source, phases: Iterable[Phase] = Phase, set: Settings | None = None
+) -> dict[Phase, Parsed]:
+    """As `read_file`, for several phases, which share what they have in common."""
     report = Report()
-    document = parse(Source(name, text, path), report)
+    tree = plain_tree(Source.of(path_or_text), report, set)
+    if not is_solver(tree.body):
+        return dict.fromkeys(phases, Parsed(decode_program(tree.body, report), tree.source, report))
+    solver = decode_solver(tree.body, report)
     report.stop_on_errors()
-    assert document is not None  # without one there was an error
-    parsed = Parsed(decode_program(document.body, report), document.source, report)
-    made = build_net(parsed, State(Phase.TEST))
+    wanted = {phase: named for phase in phases if (named := net_of(tree.body, phase, report))}
     report.stop_on_errors()
-    return made
+    found = read_named(wanted.values(), tree, report)
+    own = lambda parsed: replace(parsed, program=replace(parsed.program, solver=solver))
+    return {phase: own(parsed) for phase, parsed in zip(wanted, found, strict=True)}
 
 
-def plain_tree(source: Source, report: Report, set: Settings | None = None) -> Message:
-    """Parse, expand and upgrade: what every later stage reads.  CompileError if the text cannot be parsed or
-    expanded."""
+def read_named(nets: Iterable[Named], solver: Tree, report: Report) -> list[Parsed]:
+    """The nets that a solver file names, each read once.  Errors: as `read_file`; NetdefError for a missing file."""
+    folder = solver.source.path.parent if solver.source.path else None
+    found: dict[str | int, Parsed] = {}
+
+    def read(named: Named) -> Parsed:
+        if named.inline is not None:
+            tree = Tree(upgrade(named.inline, report), solver.source, {})
+        else:
+            tree = plain_tree(Source.read(locator(folder)(named.path)), report, solver.others)
+        return Parsed(decode_program(tree.body, report), tree.source, report)
+
+    keyed = [(named.path or id(named.inline), named) for named in nets]
+    for key, named in keyed:
+        if key not in found:
+            found[key] = read(named)
+    return [found[key] for key, _ in keyed]
+
+
+def plain_tree(source: Source, report: Report, set: Settings | None = None) -> Tree:
+    """Parse, expand and upgrade.  CompileError if the text cannot be parsed or expanded."""
     document = parse(source, report)
     if document is None:
         report.stop_on_errors()
         raise AssertionError("the parser gave nothing and no error")
-    expanded = expand(document, report, settings=set or {})
+    own, others = divided(set or {}, document)
+    expanded = expand(document, report, settings=own)
     report.stop_on_errors()  # fields that could not be expanded would only be missed again by every later stage
-    return upgrade(expanded.body, report)
+    return Tree(upgrade(expanded.body, report), source, others)
 
 
-def source_of(path_or_text: str | Path) -> Source:
-    """A path ends in .net, .prototxt or .pt or exists; anything else is text."""
-    if isinstance(path_or_text, Path):
-        return Source.read(path_or_text)
-    text = path_or_text
-    one_line = "\n" not in text and "{" not in text and len(text) < 4096
-    if one_line and (text.endswith((".net", ".prototxt", ".pt")) or (text.strip() and Path(text).exists())):
-        return Source.read(text)
-    if one_line and ":" not in text and text.strip():
-        raise NetdefError(f"{text}: there is no such file (and it is not the text of a net)")
-    return Source("<text>", text)
+# A file in several phases
 
 
-def phase_of(phase: str | Phase) -> Phase:
-    """`"train"` and `"TRAIN"` are Phase.TRAIN."""
-    if isinstance(phase, Phase):
-        return phase
-    if str(phase).upper() not in Phase.__members__:
-        raise NetdefError(f"phase is TRAIN or TEST, not {phase!r}")
-    return Phase[str(phase).upper()]
+def load_phases(
+    path_or_text: str | Path | Source,
+    phases: Sequence[Phase] = tuple(Phase),
+    stages: Sequence[str] = (),
+    level: int = 0,
+    set: Settings | None = None,
+) -> Phases:
+    """The nets of a file, and everything that is wrong with it.  NetdefError for a file that is not there."""
+    try:
+        return build_phases(read_phases(path_or_text, phases, set), stages, level)
+    except CompileError as error:  # the text cannot be parsed
+        return Phases((), error.diagnostics)
 
 
-def is_solver(body: Message) -> bool:
-    """Whether a file is a solver: it has fields that only solvers have, and no layers."""
-    names = {field.name for field in body.fields}
-    if names & {"layer", "layers", "input", "solver"}:
-        return False
-    return bool(names & (Solver.params().keys() - NetParameter.params().keys()))
-
-
-def _net_of(
-    solver: Solver, body: Message, source: Source, phase: Phase, report: Report, set: Settings | None
-) -> tuple[Message, Source]:
-    """The net that a solver names: inline or in another file, for training or the first one for testing."""
-    kinds = ("train", "test") if phase is Phase.TRAIN else ("test", "train")
-    order = [f"{kinds[0]}_net", "net", f"{kinds[1]}_net"]
-    for name in order:
-        inline, named = body.get(f"{name}_param"), body.get(name)
-        if inline is not None and isinstance(inline.value, Message):
-            return upgrade(inline.value, report), source
-        if named is not None and isinstance(named.value, Scalar):
-            folder = source.path.parent if source.path else None
-            found = Source.read(locator(folder)(str(named.value.value)))
-            return plain_tree(
-                found, report, {k: v for k, v in (set or {}).items() if not k.startswith("solver.")}
-            ), found
-    report.add(codes.MISSING_FIELD, body.span, 'this solver names no net; say which one: `net: "model.net"`.')
-    report.stop_on_errors()
-    raise AssertionError
-
-
-def _with_own_state(state: State, net: NetParameter) -> State:
-    """Level and stages that the file itself sets join those that were asked for."""
-    if net.state is None:
-        return state
-    return State(state.phase, max(state.level, net.state.level), (*state.stages, *net.state.stage))
+def build_phases(read: Mapping[Phase, Parsed], stages: Sequence[str] = (), level: int = 0) -> Phases:
+    """The nets of a file that was read.  A net into which no data comes counts only where none of them has any: a file
+    for training alone has none in phase TEST, and is no worse for it."""
+    made: list[tuple[Net, Report]] = []
+    for phase, parsed in read.items():
+        alone = Report(list(parsed.report.diagnostics))
+        made.append((build_net(replace(parsed, report=alone), State(phase, level, tuple(stages))), alone))
+    meant = [(net, report) for net, report in made if any(not n.bottoms and not n.weights for n in net.layers)] or made
+    found = dict.fromkeys(d for _, report in meant for d in report.diagnostics)  # what several say is said once
+    errors = {d.span for d in found if d.severity == "error"}  # an error in one phase may be a warning in the other
+    kept = [d for d in found if d.code != "unknown-type-elsewhere" or d.span not in errors]
+    return Phases(tuple(net for net, _ in meant), Report(kept).in_order())

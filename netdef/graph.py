@@ -72,6 +72,12 @@ class Node:
         return self.layer.type
 
     @property
+    def stored(self) -> list[tuple[Weight, Owner]]:
+        """The parameters that Caffe's files hold, in blob order, each with the place of its array; all but the state
+        that is carried from batch to batch."""
+        return [(w, o) for w, o in zip(self.weights or (), self.owners, strict=True) if w.kind != "carry"]
+
+    @property
     def span(self) -> Span | None:
         return self.layer.span
 
@@ -98,8 +104,8 @@ class Net:
     @cached_property
     def params(self) -> dict[str, list[Shape]]:
         """Shapes of each layer's parameters in Caffe's blob order; only layers that have any."""
-        kept = lambda node: [w.shape for w in node.weights or () if w.kind != "carry"]
-        return {node.name: kept(node) for node in self.layers if kept(node)}
+        shapes = {node.name: [weight.shape for weight, _ in node.stored] for node in self.layers}
+        return {name: found for name, found in shapes.items() if found}
 
     @cached_property
     def owned(self) -> tuple[tuple[Owner, Weight], ...]:

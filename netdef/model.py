@@ -28,7 +28,7 @@ from .language.errors import NetdefError
 from .language.spelling import suggestion
 from .layers.base import Phase, Weight
 from .passes.shapes import infer
-from .shape import Shape, known, show
+from .shape import Shape, known, same_shape, show
 
 if TYPE_CHECKING:
     from .interop import Loaded
@@ -116,10 +116,9 @@ class Model(nnx.Module):
     def _run(self, want: str, inputs: Mapping[str, Any]) -> Any:
         """One compiled forward pass; running statistics and the like are kept."""
         arrays = _checked_inputs(self.net, inputs)
-        weights = {owner: self._variable(owner)[...] for owner, _ in self.net.owned}
-        wanted, updates = compiled(self.net, want)(weights, arrays, self._draw())
+        wanted, updates = compiled(self.net, want)(self.arrays(), arrays, self._draw())
         for owner, value in updates.items():
-            _keep(self._variable(owner), value)
+            _keep(self.variable(owner), value)
         return wanted
 
     def _draw(self) -> jax.Array:
@@ -135,23 +134,29 @@ class Model(nnx.Module):
         held = None if state is None else nnx.to_pure_dict(state).get("weights", {})
         return {
             node.name: [
-                self._array(owner, held).reshape(weight.shape)
-                for weight, owner in zip(node.weights or (), node.owners, strict=True)
-                if weight.kind != "carry"
+                np.asarray(self.array(owner) if held is None else self._held(owner, held)).reshape(weight.shape)
+                for weight, owner in node.stored
             ]
             for node in self.net.layers
             if node.name in self.net.params
         }
 
-    def _variable(self, owner: Owner) -> nnx.Variable:
+    def variable(self, owner: Owner) -> nnx.Variable:
+        """Where an array is kept."""
         return self.weights[owner.layer][str(owner.index)]
 
-    def _array(self, owner: Owner, held: Mapping[Any, Any] | None) -> np.ndarray:
-        variable = self._variable(owner)
-        if held is None:
-            return np.asarray(variable[...])
+    def array(self, owner: Owner) -> jax.Array:
+        """One array of the net."""
+        return self.variable(owner)[...]
+
+    def arrays(self) -> dict[Owner, jax.Array]:
+        """Every array of the net once: what `forward` takes as its weights."""
+        return {owner: self.array(owner) for owner, _ in self.net.owned}
+
+    def _held(self, owner: Owner, held: Mapping[Any, Any]) -> Any:
+        """The array of a state that has the place of `owner`; zeros where it has none."""
         value = held.get(owner.layer, {}).get(str(owner.index))
-        return np.zeros(variable.shape, variable.dtype) if value is None else np.asarray(value)
+        return jax.numpy.zeros_like(self.array(owner)) if value is None else value
 
     def set_weights(self, weights: Mapping[str, Sequence[Any]]) -> None:
         """Set the arrays of some layers.  NetdefError for a layer the net does not have, or shapes that differ."""
@@ -161,17 +166,18 @@ class Model(nnx.Module):
                 meant = suggestion(name, nodes)
                 raise NetdefError(f"the net has no layer `{name}` with parameters.{meant}")
             node = nodes[name]
-            kept = [(w, o) for w, o in zip(node.weights or (), node.owners, strict=True) if w.kind != "carry"]
-            if len(arrays) != len(kept):
-                raise NetdefError(f"layer `{name}` has {len(kept)} parameters, and {len(arrays)} arrays are given")
-            for i, ((weight, owner), array) in enumerate(zip(kept, arrays, strict=True)):
+            if len(arrays) != len(node.stored):
+                raise NetdefError(
+                    f"layer `{name}` has {len(node.stored)} parameters, and {len(arrays)} arrays are given"
+                )
+            for i, ((weight, owner), array) in enumerate(zip(node.stored, arrays, strict=True)):
                 given = np.asarray(array)
-                if not _same_shape(given.shape, weight.shape):
+                if not same_shape(given.shape, weight.shape):
                     raise NetdefError(
                         f"parameter {i} of layer `{name}` is {show(weight.shape)}, "
                         f"and the array given is {show(given.shape)}"
                     )
-                variable = self._variable(owner)
+                variable = self.variable(owner)
                 variable[...] = jax.numpy.asarray(given, variable.dtype).reshape(variable.shape)
 
     def load_weights(self, path: str | Path | Sequence[str | Path]) -> Loaded:
@@ -192,15 +198,6 @@ def _keep(variable: nnx.Variable, value: Any) -> None:
         variable[...] = value
     except errors.TraceContextError:
         pass  # the state belongs to an outer trace, which cannot take it
-
-
-def _same_shape(given: Shape, wanted: Shape) -> bool:
-    """Equal, or equal but for leading ones, as Caffe's old four-dimensional blobs had them."""
-
-    def stripped(shape: Shape) -> Shape:
-        return shape[next((i for i, d in enumerate(shape) if d != 1), len(shape)) :]
-
-    return stripped(given) == stripped(wanted)
 
 
 def _filled(weight: Weight, seed: int, owner: Owner) -> jax.Array:
@@ -261,8 +258,8 @@ def _check_shapes(net: Net, shapes: tuple[tuple[str, Shape], ...]) -> None:
         fault = next(d.detail for d in report.diagnostics if d.severity == "error")
         raise NetdefError(f"the net does not work on the inputs {given}: {fault} The net takes {_listed(net)}")
     for node, before in zip(nodes, net.layers, strict=True):
-        for i, (now, then) in enumerate(zip(node.weights or (), before.weights or (), strict=True)):
-            if now.shape != then.shape and then.kind != "carry":
+        for i, ((now, _), (then, _)) in enumerate(zip(node.stored, before.stored, strict=True)):
+            if now.shape != then.shape:
                 raise NetdefError(
                     f"with inputs {given}, parameter {i} of layer `{node.name}` would be {show(now.shape)}, "
                     f"and the model's is {show(then.shape)}; the net takes {_listed(net)}"

@@ -1,8 +1,9 @@
 """Named classes that find themselves: every class of a package's modules that declares a name is in its registry.
 
-Layers, fillers, solvers, policies and formats of data sets share this one mechanism.  Nothing is imported until a name
-is asked for, and then the module alone whose class statement has that name: a net uses a few of a hundred modules.
-Entry points of other distributions are looked up only when the package itself lacks a name.
+Layers, data layers, fillers, solvers, policies, formats of data sets and weight formats share this one mechanism.
+Nothing is imported until a name is asked for, and then the module alone whose class statement has that name: a net uses
+a few of a hundred modules.  Entry points of other distributions are looked up only when the package itself lacks a
+name.
 """
 
 from __future__ import annotations

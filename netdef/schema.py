@@ -207,13 +207,16 @@ def decode(cls: type[B], message: Message, report: Report) -> B | None:
     return build(chosen, values, spans, message.span)
 
 
-def build(cls: type[B], values: dict[str, Any], spans: dict[str, tuple[Span, ...]], span: Span | None) -> B:
-    """An instance from decoded values; required fields that are missing were reported by `take` and are None here."""
+def build(
+    cls: type[B], values: dict[str, Any], spans: dict[str, tuple[Span, ...]], span: Span | None, **facts: Any
+) -> B:
+    """An instance from decoded values; required fields that are missing were reported by `take` and are None here.
+    `facts` are attributes of the class that are no fields of the file."""
     made = object.__new__(cls)
     for name, spec in cls.params().items():
         default = (() if spec.repeated else None) if spec.required else spec.default
         made.__dict__[name] = values.get(name, default)
-    made.__dict__.update(span=span, spans=spans)
+    made.__dict__.update(span=span, spans=spans, **facts)
     return made
 
 

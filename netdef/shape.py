@@ -78,6 +78,16 @@ def count(dims: Iterable[Dim]) -> Dim:
     return total
 
 
+def without_leading_ones(shape: Shape) -> Shape:
+    """`64x3`, of 1x1x64x3: Caffe's old blobs always had four axes."""
+    return shape[next((i for i, d in enumerate(shape) if d != 1), len(shape)) :]
+
+
+def same_shape(given: Shape, wanted: Shape) -> bool:
+    """Equal, or equal but for leading ones."""
+    return without_leading_ones(given) == without_leading_ones(wanted)
+
+
 def show(shape: Shape | None) -> str:
     """`64x3x32x32`, as diagnostics and summaries write a shape; `?` for an unknown one, `scalar` for ()."""
     if shape is None:

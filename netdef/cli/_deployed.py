@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from pathlib import Path
 from typing import Any
 
 from ..graph import Net
 from ..language.diagnostics import CompileError
 from ..language.errors import NetdefError
 from . import UsageError
-from ._options import add_state, existing, iterations, settings
+from ._options import add_state, iterations, settings
+from ._output import say
+from ._trained import add_weights, given_weights, trained
 
 
 def add_deployed(parser: argparse.ArgumentParser) -> None:
@@ -22,12 +22,6 @@ def add_deployed(parser: argparse.ArgumentParser) -> None:
         "--shape", action="append", default=[], metavar="BLOB=DIMS", help="the shape of an input; may be given again"
     )
     add_state(parser)
-
-
-def add_weights(parser: argparse.ArgumentParser) -> None:
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--weights", "-weights", action="append", metavar="FILE", help="weights; may be given again")
-    source.add_argument("--run", metavar="DIR", help="the folder of a run, or one of its snapshots (default: the last)")
 
 
 def deployed(path: str, args: argparse.Namespace, outputs: list[str], fillers: bool = False) -> Net:
@@ -62,13 +56,9 @@ def deployed_model(path: str, args: argparse.Namespace) -> Any:
 
 def weight_files(path: str, args: argparse.Namespace) -> list[str]:
     """The weights that were named, or the last run's; none if there is none."""
-    from .test import trained
-
-    files = [existing(name, "weight file") for given in args.weights or () for name in given.split(",")]
+    files = given_weights(args)
     if files:
         return files
-    if args.run:
-        existing(args.run, "run")
     try:
         return [str(trained(path, settings(args), args.run))]
     except NetdefError:
@@ -84,14 +74,3 @@ def shape_of(text: str) -> tuple[str, tuple[int, ...]]:
     if not equals or not name or not all(word.strip().isdigit() for word in words):
         raise UsageError(f"--shape takes BLOB=DIMS, as in --shape data=1,3,224,224, not {text!r}")
     return name, tuple(int(word) for word in words)
-
-
-def say(line: str) -> None:
-    print(f"netdef: {line}", file=sys.stderr)
-
-
-def written_text(path: str, text: str) -> None:
-    """Write a text whole or not at all."""
-    from ..files import written_aside
-
-    written_aside(Path(path), lambda aside: aside.write_text(text, encoding="utf-8"))

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 from typing import Any
 
+from ..language.errors import NetdefError
+from . import UsageError
 from ._options import add_net, add_state, existing, net_file, settings
 from ._phases import load_phases
 
@@ -12,12 +16,47 @@ from ._phases import load_phases
 def add_trained(parser: argparse.ArgumentParser) -> None:
     """The net, and where its weights come from."""
     add_net(parser)
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--weights", "-weights", action="append", metavar="FILE", help="weights; may be given again")
-    source.add_argument("--run", metavar="DIR", help="the folder of a run, or one of its snapshots (default: the last)")
+    add_weights(parser)
     parser.add_argument("--blob", metavar="NAME", help="blob of the scores (default: what the loss or softmax takes)")
     parser.set_defaults(phase="TEST")
     add_state(parser)
+
+
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    """Where weights come from."""
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--weights",
+        "-weights",
+        action="append",
+        metavar="FILE",
+        help="weights, layer by layer by name; may be given again, or several with commas",
+    )
+    source.add_argument("--run", metavar="DIR", help="the folder of a run, or one of its snapshots (default: the last)")
+
+
+def given_weights(args: argparse.Namespace) -> list[str]:
+    """The weight files that were named.  UsageError if one of them, or the run that was named, is not there."""
+    if getattr(args, "run", None):
+        existing(args.run, "run")
+    return [existing(name, "weight file") for given in args.weights or () for name in given.split(",")]
+
+
+def trained(path: str, changes: dict[str, Any], run: str | None) -> Path:
+    """The newest snapshot of a run: of the one that is named, or of the last one of this net."""
+    from ..training.run_folder import resumed
+    from ..training.solver_nets import nets_of
+
+    try:
+        _, found, notes = resumed(nets_of(path, changes), None, run or True)
+    except NetdefError as error:
+        where = f"in {run}" if run else "of this net"
+        raise UsageError(
+            f"there is no whole snapshot {where}; name a run with --run, or weights with --weights"
+        ) from error
+    for note in notes:
+        print(f"warning: {note}", file=sys.stderr)
+    return found
 
 
 def predictor_of(args: argparse.Namespace) -> Any:
@@ -25,12 +64,8 @@ def predictor_of(args: argparse.Namespace) -> Any:
     from ..inference import preprocessing
     from ..inference.predict import Predictor, stored_with
     from ..interop import snapshot
-    from .test import trained
 
-    path = net_file(args)
-    files = [existing(name, "weight file") for given in args.weights or () for name in given.split(",")]
-    if args.run:
-        existing(args.run, "run")
+    path, files = net_file(args), given_weights(args)
     named = getattr(args, "preprocessing", None)
     stored = preprocessing.load(existing(named)) if named else None
     loaded = load_phases(path, args, settings(args))

@@ -18,6 +18,7 @@ from ..language.diagnostics import Diagnostic
 from ..language.render import count, render, to_json
 from . import UsageError, colored
 from ._options import add_caffe_model, add_json, add_settings, add_state, existing, load_plugins, settings
+from ._output import say
 from ._phases import add_phase, load_phases
 
 HELP = "find every fault in files, with line and column"
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         )
     else:
         for message in broken:
-            print(f"netdef: error: {message}", file=sys.stderr)
+            say(f"error: {message}")
         if len(broken) < len(files):
             print(closing(len(files) - len(broken), found))
     return 2 if failed else 0

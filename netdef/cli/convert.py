@@ -1,9 +1,10 @@
 """Convert files: weights from any format to any other, trained nets to ONNX and StableHLO, old nets to today's form,
 solver states and mean files.
 
-The endings say what is meant.  Weights: .caffemodel, .caffemodel.h5, .npz, .safetensors, .orbax, and snapshots of a
-run, which are folders.  With --net they are matched with a net first, layer by layer, and batch normalisation is
-turned into what this net stores.  A snapshot becomes Caffe's .solverstate with its .caffemodel beside it.
+The endings say what is meant.  Weights: .caffemodel, .caffemodel.h5, .npz, .safetensors, .orbax, those of a --plugin,
+and snapshots of a run, which are folders.  With --net they are matched with a net first, layer by layer, and batch
+normalization is turned into what this net stores.  A snapshot becomes Caffe's .solverstate with its .caffemodel beside
+it.
 ONNX and StableHLO hold the net that is used once it is trained (see `netdef deploy`), for any number of items unless
 --batch fixes it, with the weights of --weights or of the last run.
 Nets and solvers: V0 and V1 layers, input_dim, solver_type and the like are written as they are today; comments stay.
@@ -26,12 +27,12 @@ from typing import Any
 from . import UsageError
 from ._deployed import add_deployed, deployed_model
 from ._options import add_settings, existing, load_plugins
+from ._output import say, written_text
 
 HELP = "weights to another format, nets to ONNX and StableHLO, old nets to today's form"
 NETS = (".prototxt", ".net", ".pt")
 MEANS = (".binaryproto", ".npy")
 STATES = (".solverstate", ".solverstate.h5")
-WEIGHTS = (".caffemodel", ".caffemodel.h5", ".npz", ".safetensors", ".orbax")
 PROGRAMS = (".onnx", ".stablehlo")
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 
@@ -99,44 +100,54 @@ def _taken(net: Any, any_batch: bool) -> str:
 
 
 def _net(args: argparse.Namespace) -> int:
-    if args.output and args.output.endswith(WEIGHTS):
-        raise UsageError(
-            f"{args.file} is a net; to write {args.output}, name the weights: netdef convert WEIGHTS --net"
-        )
-    if args.output and not args.output.endswith(NETS):
-        raise UsageError(
-            f"{args.output}: a net becomes {' or '.join(NETS)}, or with its weights {' or '.join(PROGRAMS)}"
-        )
     from ..interop.modernize import modernised
     from ..language.source import Source
 
+    if args.output and not args.output.endswith(NETS):
+        raise UsageError(_no_net(args.file, args.output))
     text, notes = modernised(Source.read(args.file))
     if args.output is None:
         sys.stdout.write(text)
     else:
-        from ..files import written_aside
-
-        written_aside(Path(args.output), lambda path: path.write_bytes(text.encode()))
+        written_text(args.output, text)
     return _say(notes or ["it is of today's form already"])
 
 
-def _weights(args: argparse.Namespace, names: list[str]) -> int:
-    from ..interop.weights import entries_of, load_weights, read_entries, write_weights
+def _no_net(file: str, output: str) -> str:
+    """Why a net cannot be written to a file of that name."""
+    from ..interop.formats.base import ending_of
 
-    if args.net is None:
-        if args.bn_dialect:
-            raise UsageError("--bn-dialect needs --net: what the weights are to become is in the net")
-        merged = {entry.name: entry for name in names for entry in read_entries(name)}
-        write_weights(args.output, list(merged.values()), dtype=args.dtype)
-        _carry(names, args.output)
-        return _say([f"{sum(bool(e.arrays) for e in merged.values())} layers"])
+    if ending_of(output):
+        return f"{file} is a net; to write {output}, name the weights: netdef convert WEIGHTS --net"
+    return f"{output}: a net becomes {' or '.join(NETS)}, or with its weights {' or '.join(PROGRAMS)}"
+
+
+def _weights(args: argparse.Namespace, names: list[str]) -> int:
+    if args.bn_dialect and args.net is None:
+        raise UsageError("--bn-dialect needs --net: what the weights are to become is in the net")
+    notes = _as_they_are(args, names) if args.net is None else _for_the_net(args, names)
+    _carry(names, args.output)
+    return _say(notes)
+
+
+def _as_they_are(args: argparse.Namespace, names: list[str]) -> list[str]:
+    """The layers of the files, those of later ones first; lines on what was written."""
+    from ..interop.weights import read_entries, write_weights
+
+    merged = {entry.name: entry for name in names for entry in read_entries(name)}
+    write_weights(args.output, list(merged.values()), dtype=args.dtype)
+    return [f"{sum(bool(e.arrays) for e in merged.values())} layers"]
+
+
+def _for_the_net(args: argparse.Namespace, names: list[str]) -> list[str]:
+    """All that the net has, as its layers store it; lines on what was converted."""
+    from ..interop.weights import entries_of, load_weights, write_weights
     from ..model import compile
 
     model = compile(existing(args.net))
     loaded = load_weights(model, names, args.bn_dialect)
     write_weights(args.output, entries_of(model.net, model.get_weights()), model.net, args.dtype)
-    _carry(names, args.output)
-    return _say([*loaded.notes, str(loaded)])
+    return [*loaded.notes, str(loaded)]
 
 
 def _carry(names: list[str], to: str) -> None:
@@ -156,18 +167,23 @@ def _state(args: argparse.Namespace) -> int:
         state = read_state(args.file)
         write_state(to, state.iteration, [s.read() for s in state.history], state.learned_net, state.current_step)
         return _say([f"iteration {state.iteration}"])
-    if not Path(args.file).is_dir():
-        raise UsageError(f"{args.file}: a solver's state is made from a snapshot, which is a folder, or another state")
+    weights = export_snapshot(_snapshot(Path(args.file)), to, _solver(args.net))
+    return _say([f"the weights are in {weights}"])
+
+
+def _snapshot(path: Path) -> Path:
+    """The snapshot that was named, or the newest whole one of a run."""
     from ..interop import snapshot
 
-    path: Path | None = Path(args.file)
-    if not path.name.startswith("iter_"):
-        path, notes = snapshot.newest(path)
-        _say(notes)
-    if path is None:
-        raise UsageError(f"{args.file}: there is no whole snapshot in this folder")
-    weights = export_snapshot(path, to, _solver(args.net))
-    return _say([f"the weights are in {weights}"])
+    if not path.is_dir():
+        raise UsageError(f"{path}: a solver's state is made from a snapshot, which is a folder, or another state")
+    if path.name.startswith("iter_"):
+        return path
+    found, notes = snapshot.newest(path)
+    _say(notes)
+    if found is None:
+        raise UsageError(f"{path}: there is no whole snapshot in this folder")
+    return found
 
 
 def _solver(path: str | None) -> Any:
@@ -186,5 +202,5 @@ def _mean(source: Path, to: Path) -> int:
 
 def _say(lines: list[str]) -> int:
     for line in lines:
-        print(f"netdef: {line}", file=sys.stderr)
+        say(line)
     return 0

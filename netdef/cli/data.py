@@ -15,15 +15,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..language.errors import NetdefError
-from . import UsageError, colored
-from ._options import existing, load_plugins, settings
+from . import UsageError
+from ._options import existing, load_plugins
+from ._output import say
+from ._records import add_source, bar, is_net, net_of, read_all, records_of
 
 HELP = "make, measure and check data sets: convert, mean, stats, check"
 
@@ -31,7 +30,7 @@ HELP = "make, measure and check data sets: convert, mean, stats, check"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="convert|mean|stats|check")
     one = actions.add_parser("convert", help="write a data set as LMDB, HDF5 or .npz")
-    _add_source(one)
+    add_source(one)
     one.add_argument("target", metavar="TARGET", help="what to write: NAME.lmdb, NAME.h5 or NAME.npz")
     one.add_argument("--to", choices=("lmdb", "hdf5", "npz"), help="format, where the name of TARGET does not say")
     one.add_argument("--encoded", action="store_true", help="store image files as they are (LMDB)")
@@ -40,25 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--skip-corrupt", action="store_true", help="leave out records that cannot be read")
     one.add_argument("--force", action="store_true", help="replace TARGET if it is there, and do not resume")
     one = actions.add_parser("mean", help="write the mean image as Caffe's binaryproto")
-    _add_source(one)
+    add_source(one)
     one.add_argument("--output", "-o", required=True, metavar="FILE", help="the file to write")
     one = actions.add_parser("stats", help="count, shapes, classes, mean and deviation")
-    _add_source(one)
+    add_source(one)
     one.add_argument("--sheet", metavar="PNG", help="write a picture of samples, of a net as it sees them in training")
     one.add_argument("--json", action="store_true", help="print JSON")
     one = actions.add_parser("check", help="read every record and name those that are broken")
-    _add_source(one)
-
-
-def _add_source(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="SOURCE", help="a data set, or a net that reads one")
-    parser.add_argument("--layer", metavar="NAME", help="data layer of the net (default: the first)")
-    parser.add_argument("--phase", choices=("TRAIN", "TEST"), default="TRAIN", help="phase of the net (default TRAIN)")
-    parser.add_argument("--resize", metavar="HxW", help="resize images, as in --resize 50x50")
-    parser.add_argument("--gray", action="store_true", help="one channel")
-    parser.add_argument("--root", metavar="FOLDER", help="put in front of the paths of a list")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a value of the net")
-    parser.add_argument("--plugin", action="append", default=[], metavar="MODULE", help="import this module first")
+    add_source(one)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -76,15 +64,15 @@ def _convert(args: argparse.Namespace) -> int:
     target = Path(args.target)
     if target.exists() and not args.force:
         raise UsageError(f"{target} is there already; choose another name, or give --force to replace it")
-    records = _records(args)
+    records = records_of(args)
     order = generator(args.seed, "convert").permutation(records.size) if args.shuffle else np.arange(records.size)
-    with open_sink(target, args.to, resume=not args.force) as sink, _bar(records.size, "written") as show:
+    with open_sink(target, args.to, resume=not args.force) as sink, bar(records.size, "written") as show:
         if sink.done:
-            print(f"netdef: goes on at record {sink.done} of {records.size}", file=sys.stderr)
+            say(f"goes on at record {sink.done} of {records.size}")
         skip = {"encoded": args.encoded, "skip_corrupt": args.skip_corrupt}
         broken = convert(records, order, sink, progress=show, **skip)
     for text in broken:
-        print(f"netdef: left out: {text}", file=sys.stderr)
+        say(f"left out: {text}")
     print(f"{target}: {records.size - len(broken):,} records" + (f", {len(broken):,} left out" if broken else ""))
     return 0
 
@@ -144,15 +132,15 @@ def _sheet(args: argparse.Namespace) -> None:
     from ..data.contact_sheet import contact_sheet
     from ..data.feed import Feed
 
-    if _is_net(args.source):
-        net = _net(args)
+    if is_net(args.source):
+        net = net_of(args)
         with Feed(net) as feed:
             batch = next(feed)
         images = next((x for x in batch.values() if x.ndim == 4), None)
         if images is None:
             raise NetdefError(f"{args.source}: none of the data layers delivers images.")
     else:
-        records = _records(args)
+        records = records_of(args)
         numbers = np.linspace(0, records.size - 1, min(64, records.size)).astype(int)
         found = [records.decode(raw).image for raw in records.read(numbers)]
         images = np.stack([image for image in found if image.shape == found[0].shape])
@@ -162,10 +150,10 @@ def _sheet(args: argparse.Namespace) -> None:
 def _check(args: argparse.Namespace) -> int:
     from ..data.layers._image_layer import Corrupt
 
-    records = _records(args)
+    records = records_of(args)
     faults, shapes = [], {}
-    with _bar(records.size, "read") as show:
-        for number, raw in _raw(records, show):
+    with bar(records.size, "read") as show:
+        for number, raw in read_all(records, show):
             try:
                 image = records.decode(raw).image
                 shapes.setdefault(image.shape, number)
@@ -183,10 +171,10 @@ def _measure(args: argparse.Namespace) -> tuple[Any, dict[Any, int], dict[int, i
     """Moments of all images, how often each shape occurs, and each class."""
     from ..data.statistics import Moments
 
-    records = _records(args)
+    records = records_of(args)
     moments, shapes, classes = Moments(), {}, {}
-    with _bar(records.size, "measured") as show:
-        for _, raw in _raw(records, show):
+    with bar(records.size, "measured") as show:
+        for _, raw in read_all(records, show):
             record = records.decode(raw)
             try:
                 moments.add(record.image)
@@ -197,78 +185,3 @@ def _measure(args: argparse.Namespace) -> tuple[Any, dict[Any, int], dict[int, i
             if label is not None and getattr(label, "shape", ()) == () and label == int(label):
                 classes[int(label)] = classes.get(int(label), 0) + 1
     return moments, shapes, classes
-
-
-def _raw(records: Any, show: Callable[[int], None]) -> Iterator[tuple[int, Any]]:
-    """Every record as it is read, with its number."""
-    from ..data.statistics import CHUNK
-
-    for start in range(0, records.size, CHUNK):
-        numbers = range(start, min(start + CHUNK, records.size))
-        yield from zip(numbers, records.read(numbers), strict=True)
-        show(numbers[-1] + 1)
-
-
-def _is_net(path: str) -> bool:
-    return path.endswith((".net", ".prototxt", ".pt"))
-
-
-def _net(args: argparse.Namespace) -> Any:
-    from ..compiler import load
-
-    return load(args.source, phase=args.phase, set=settings(args))
-
-
-def _records(args: argparse.Namespace) -> Any:
-    """The records of a data set or of a net's data layer."""
-    from ..data.sources import open_source
-
-    if _is_net(args.source):
-        return _records_of_net(args)
-    height, width = _size(args.resize)
-    fields = {"new_height": height, "new_width": width, "is_color": False if args.gray else None}
-    return open_source(Path(args.source), root_folder=args.root and args.root.rstrip("/") + "/", **fields)
-
-
-def _records_of_net(args: argparse.Namespace) -> Any:
-    from ..data.layers._image_layer import ImageLayer
-    from ..files import locator
-
-    net = _net(args)
-    layers = [n for n in net.layers if isinstance(n.layer, ImageLayer) and args.layer in (None, n.name)]
-    if not layers:
-        wanted = f"data layer `{args.layer}`" if args.layer else "data layer of images"
-        raise NetdefError(f"{args.source} has no {wanted} in phase {args.phase}.")
-    layer: Any = layers[0].layer
-    return layer.records(locator(net.folder))
-
-
-def _size(text: str | None) -> tuple[int | None, int | None]:
-    if text is None:
-        return None, None
-    height, _, width = text.partition("x")
-    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
-        raise UsageError(f"--resize takes HEIGHTxWIDTH, as in --resize 50x50, not {text!r}")
-    return int(height), int(width)
-
-
-@contextmanager
-def _bar(total: int, what: str) -> Iterator[Callable[[int], None]]:
-    """A progress bar on a terminal; elsewhere a line for each tenth."""
-    if not (sys.stderr.isatty() and colored(sys.stderr)):
-        tenths = [0]
-
-        def lines(done: int) -> None:
-            if total >= 10_000 and done * 10 // total > tenths[0]:
-                tenths[0] = done * 10 // total
-                print(f"netdef: {done:,} of {total:,} records {what}", file=sys.stderr)
-
-        yield lines
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (BarColumn(bar_width=None), MofNCompleteColumn(), TextColumn(f"records {what}"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda done: bar.update(task, completed=done)

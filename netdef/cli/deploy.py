@@ -21,9 +21,11 @@ import sys
 
 from ..graph import Net
 from . import UsageError
-from ._deployed import add_weights, deployed, say, weight_files, written_text
+from ._deployed import deployed, weight_files
 from ._options import add_net, add_state, iterations, net_file
-from .convert import WEIGHTS, add_dtype
+from ._output import say, written_text
+from ._trained import add_weights
+from .convert import add_dtype
 
 HELP = "derive the net for use from the net for training, and fold it"
 
@@ -62,11 +64,18 @@ def _weights(args: argparse.Namespace) -> bool:
     """Whether weights are needed.  UsageError where the arguments do not agree."""
     if args.fold and not args.save_weights:
         raise UsageError("--fold makes other weights, too: say where to with --save-weights FILE")
-    if args.save_weights and not args.save_weights.endswith(WEIGHTS):
-        raise UsageError(f"{args.save_weights}: the ending of a weight file is one of {', '.join(WEIGHTS)}")
+    if args.save_weights:
+        _check_ending(args.save_weights)
     if (args.weights or args.run) and not args.save_weights:
         raise UsageError("weights are read to be folded or written: give --save-weights FILE, and --fold if wanted")
     return bool(args.save_weights)
+
+
+def _check_ending(path: str) -> None:
+    from ..interop.formats.base import ending_of, endings
+
+    if not ending_of(path):
+        raise UsageError(f"{path}: the ending of a weight file is one of {', '.join(endings())}")
 
 
 def _with_weights(path: str, net: Net, args: argparse.Namespace) -> Net:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..files import written_aside
 from ..language.errors import NetdefError
 from . import UsageError
 from ._trained import add_trained, predictor_of
@@ -34,9 +35,8 @@ def run(args: argparse.Namespace) -> int:
     names = [name for name in args.blobs.split(",") if name]
     predictor = predictor_of(args)
     write = _write_npz if target.suffix == ".npz" else _write_hdf5
-    aside = target.with_name(target.name + ".partial")
-    shapes = write(aside, _rows(predictor, names))
-    aside.replace(target)
+    shapes: dict[str, tuple[int, ...]] = {}
+    written_aside(target, lambda aside: shapes.update(write(aside, _rows(predictor, names))))
     listed = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
     print(f"{target}: {listed}")
     return 0

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import os
 import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..files import written_aside
 from ..language.diagnostics import CompileError, Report
 from ..language.errors import NetdefError
 from ..language.formatter import format
@@ -113,12 +113,11 @@ def _report(args: argparse.Namespace, name: str, before: str, after: str) -> Non
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write a file aside and put it in place, so that it is never half there."""
+    """Write a file whole or not at all, with the rights that it had."""
     path = path.resolve()  # a link stays a link
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+
+    def write(aside: Path) -> None:
         aside.write_bytes(text.encode())
         shutil.copymode(path, aside)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+
+    written_aside(path, write)

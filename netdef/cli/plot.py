@@ -13,13 +13,13 @@ folder of a sweep gives the picture of all its runs.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 from ..language.errors import NetdefError
 from . import UsageError
 from ._options import pictures
+from ._output import say
 
 HELP = "curves of one or more runs, or of a sweep: png, svg or pdf"
 
@@ -80,7 +80,7 @@ def _figure(args: argparse.Namespace) -> tuple[Any, Path]:
     histories = read_runs(args.runs)
     for history in histories:
         if history.damaged:
-            print(f"netdef: warning: {history.folder}: {history.damaged} damaged lines left out", file=sys.stderr)
+            say(f"warning: {history.folder}: {history.damaged} damaged lines left out")
     by = ("iteration", "time") if args.by == "both" else (args.by,)
     try:
         drawn = curves(histories, args.metric, by, args.smooth, args.log, args.title)

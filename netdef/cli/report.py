@@ -10,11 +10,11 @@ what machine, with what versions and seeds the run was trained.
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from . import UsageError
 from ._options import load_plugins
+from ._output import written_text
 
 HELP = "one page of HTML about a run"
 
@@ -42,8 +42,6 @@ def run(args: argparse.Namespace) -> int:
     path = Path(args.output) if args.output else folder / "report.html"
     if not path.parent.is_dir():
         raise UsageError(f"{path}: there is no folder {path.parent}")
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(page(facts_of(folder, test=not args.no_test)), encoding="utf-8")
-    aside.replace(path)
+    written_text(path, page(facts_of(folder, test=not args.no_test)))
     print(path)
     return 0

@@ -22,6 +22,7 @@ from ..language.errors import NetdefError
 from ..language.expansion.settings import read
 from . import UsageError
 from ._options import add_json, add_net, add_plot, iterations, net_file, pictures
+from ._output import say
 
 HELP = "train a net under several settings, and compare"
 RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
@@ -69,7 +70,7 @@ def _drawn(folder: Path, given: list[str]) -> list[Path]:
     except NetdefError as error:
         if given:
             raise
-        print(f"netdef: warning: no picture: {error}", file=sys.stderr)
+        say(f"warning: no picture: {error}")
         return []
     return save_all(drawn, folder / "sweep", given)
 

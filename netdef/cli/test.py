@@ -13,31 +13,21 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from ..graph import Net
-from ..language.errors import NetdefError
-from . import UsageError
-from ._options import add_json, add_net, add_state, existing, iterations, net_file, settings
+from ._options import add_json, add_net, add_state, iterations, net_file, settings
 from ._phases import load_phases
+from ._trained import add_weights, given_weights, trained
 
 HELP = "measure a trained net on its test data"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     caffe = add_net(parser)
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument(
-        "--weights",
-        "-weights",
-        action="append",
-        metavar="FILE",
-        help="weights, layer by layer by name; may be given again, or several with commas",
-    )
-    source.add_argument("--run", metavar="DIR", help="the folder of a run, or one of its snapshots")
+    add_weights(parser)
     parser.add_argument(
         "--iterations",
         "-iterations",
@@ -53,9 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     path = net_file(args)
-    weights = [existing(name, "weight file") for given in args.weights or () for name in given.split(",")]
-    if args.run:
-        existing(args.run, "run")
+    weights = given_weights(args)
     args.phase = "TEST"
     loaded = load_phases(path, args, settings(args))
     loaded.stop_on_errors()
@@ -96,23 +84,6 @@ def _confusion(net: Net, weights: list[str] | Path, as_json: bool) -> int:
     return 0
 
 
-def trained(path: str, changes: dict[str, Any], run: str | None) -> Path:
-    """The newest snapshot of a run: of the one that is named, or of the last one of this net."""
-    from ..training.run_folder import resumed
-    from ..training.solver_nets import nets_of
-
-    try:
-        _, found, notes = resumed(nets_of(path, changes), None, run or True)
-    except NetdefError as error:
-        where = f"in {run}" if run else "of this net"
-        raise UsageError(
-            f"there is no whole snapshot {where}; name a run with --run, or weights with --weights"
-        ) from error
-    for note in notes:
-        print(f"warning: {note}", file=sys.stderr)
-    return found
-
-
 def _measure(net: Net, weights: list[str] | Path, iterations: int | None) -> dict[str, Any]:
     """The outputs of the net with weights from files or from a snapshot, and what was done to get them."""
     from ..inspect.summary import summarize
@@ -125,7 +96,7 @@ def _measure(net: Net, weights: list[str] | Path, iterations: int | None) -> dic
     tester = Tester(net, iterations or (given[0] if given else 0), 0, net)
     try:
         begin = time.perf_counter()
-        scores = tester.test({owner: model.weights[owner.layer][str(owner.index)][...] for owner, _ in net.owned}, 0)
+        scores = tester.test(model.arrays(), 0)
         seconds = time.perf_counter() - begin
     finally:
         tester.close()

@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any
 from ..language.errors import NetdefError
 from . import UsageError
 from ._options import add_net, add_plot, add_state, existing, iterations, net_file, pictures, settings
+from ._output import say
 from ._phases import load_phases
+from ._trained import given_weights
 
 if TYPE_CHECKING:
     from ..training.trial_runs import Rates
@@ -71,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     path, changes = net_file(args), settings(args) | _train_state(args)
-    weights = [existing(name, "weight file") for given in args.weights or () for name in given.split(",")]
+    weights = given_weights(args)
     resume = args.resume or args.snapshot or None
     if isinstance(resume, str):
         existing(resume, "snapshot")
@@ -135,7 +137,7 @@ def _draw_rates(found: Rates, given: list[str]) -> None:
     except NetdefError as error:
         if given:
             raise
-        print(f"netdef: warning: no picture: {error}", file=sys.stderr)
+        say(f"warning: no picture: {error}")
         return
     for path in save_all(drawn, found.folder / "lr_find", given):
         print(path, file=sys.stderr)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ..compiler import Settings, build_net, net_of_text, read_file
+from ..compiler import Settings, build_net, load, read_file
 from ..fillers import Filler
 from ..graph import Net, Node, Value
 from ..language.diagnostics import CompileError
@@ -49,7 +49,7 @@ def deploy(
     net, source = _tested(path_or_text, State(Phase.TEST, level, (*stages, "deploy")), set)
     deployment = Deployment(net, outputs, fillers)
     text = deployment.text(batch, shapes or {})
-    return net_of_text(text, f"<deployed {source.name}>", source.path)
+    return load(Source(f"<deployed {source.name}>", text, source.path), phase="TEST")
 
 
 def _tested(path_or_text: str | Path, state: State, set: Settings | None) -> tuple[Net, Source]:

@@ -23,6 +23,8 @@ from ..data.layers._image_layer import ImageLayer
 from ..data.transform import AUTO, Transformer
 from ..files import locator, written_aside
 from ..graph import Net
+from ..interop import solver_state
+from ..interop.formats.base import ending_of
 from ..language.diagnostics import Report
 from ..language.errors import NetdefError
 from ..language.parsing.parser import parse
@@ -35,7 +37,6 @@ from ..passes.encode import encode_layer
 from ..shape import known, show
 
 NAME = "preprocessing.json"
-ENDINGS = (".caffemodel.h5", ".caffemodel", ".npz", ".safetensors", ".orbax", ".solverstate.h5", ".solverstate")
 STILL = 0.75  # a random number by which nothing is mirrored
 
 
@@ -141,20 +142,23 @@ def keep(nets: Sequence[Net], folder: Path) -> None:
 def beside(weights: str | Path) -> Path | None:
     """The file that belongs to weights, a snapshot or the folder of a run; None if there is none."""
     path = Path(weights)
-    stem = next((path.name.removesuffix(e) for e in ENDINGS if path.name.endswith(e)), path.name)
-    places = [path.with_name(f"{stem}.{NAME}"), path / NAME, path.parent / NAME]
+    places = [_named_after(path), path / NAME, path.parent / NAME]
     return next((place for place in places if place.is_file()), None)
 
 
 def carry(source: str | Path, to: str | Path) -> Path | None:
     """Copy what belongs to some weights to where it belongs to others; gives the new file."""
-    found, path = beside(source), Path(to)
+    found, target = beside(source), _named_after(Path(to))
     if found is None:
         return None
-    stem = next((path.name.removesuffix(e) for e in ENDINGS if path.name.endswith(e)), path.name)
-    target = path.with_name(f"{stem}.{NAME}")
     load(found).save(target)
     return target
+
+
+def _named_after(weights: Path) -> Path:
+    """`vgg.preprocessing.json`, of `vgg.caffemodel` or `vgg.solverstate`."""
+    stem = weights.name.removesuffix(ending_of(weights) or solver_state.ending_of(weights))
+    return weights.with_name(f"{stem}.{NAME}")
 
 
 def load(path: str | Path) -> Preprocessing:

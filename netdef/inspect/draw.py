@@ -140,8 +140,8 @@ def _homes(net: Net) -> dict[str, str]:
 def _box(key: str, nodes: list[Node], frame: Frame | None) -> Box:
     first, *others = nodes
     lines = [first.layer.describe(), *([" · ".join(node.layer.describe() for node in others)] if others else [])]
-    own = [(node, i, w) for node in nodes for i, w in enumerate(node.weights or ()) if w.kind != "carry"]
-    parameters = sum(count(w.shape) for node, i, w in own if known(w.shape) and node.owners[i] == (node.name, i))
+    own = {owner: weight for node in nodes for weight, owner in node.stored if owner.layer == node.name}
+    parameters = sum(count(weight.shape) for weight in own.values() if known(weight.shape))
     return Box(key, first.name, tuple(lines), family(first.layer), frame, len(nodes), parameters)
 
 

@@ -177,7 +177,7 @@ def _forward(net: Net, model: Model, images: int, flop: float) -> Program:
         outcome = forward(net, weights, inputs, key)
         return {name: outcome.blobs[name] for name in net.outputs}, outcome.updates
 
-    given = (_weights(net, model), inputs_of(net), jax.random.key(0))
+    given = (model.arrays(), inputs_of(net), jax.random.key(0))
     return Program("forward", jax.jit(run), given, images, flop)
 
 
@@ -191,7 +191,7 @@ def _backward(net: Net, model: Model, images: int, flop: float) -> Program:
 
         return jax.value_and_grad(objective, has_aux=True)(moving)
 
-    weights = _weights(net, model)
+    weights = model.arrays()
     given = ([weights[o] for o in trained], weights, inputs_of(net), jax.random.key(0))
     return Program("forward+backward", jax.jit(run), given, images, flop)
 
@@ -202,10 +202,6 @@ def _step(net: Net, model: Model, images: int, flop: float) -> Program:
     items = {name: jnp.stack([array] * solver.iter_size)[None] for name, array in inputs_of(net).items()}
     given = (first_state(solver, model, parts), arrays_of(model, parts.fixed), items, jnp.int32(1))
     return Program("step", step, given, images, flop, after=lambda given, made: (made[0], *given[1:]))
-
-
-def _weights(net: Net, model: Model) -> dict[Any, Any]:
-    return {owner: model.weights[owner.layer][str(owner.index)][...] for owner, _ in net.owned}
 
 
 def inputs_of(net: Net) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from ..language.errors import NetdefError
 from ..layers.batch_norm import SCALED, STATISTICS, BatchNormalisation, Rule, Storage
 from ..layers.bn import BN, BN_STORAGE, BNDialect
 from ..layers.scale import Scale
-from ..shape import Shape, show
-from .entries import Entry, Stored
+from ..shape import Shape, same_shape, show
+from .entries import Entry, Stored, in_memory
 
 UNUSED = "unused"
 Blobs = dict[str, np.ndarray]  # by name, each flat
@@ -44,7 +44,7 @@ def adapted(net: Net, entries: Iterable[Entry], spoken: BNDialect | None = None)
 def _as_it_is(node: Node, blobs: list[Stored], spoken: BNDialect | None) -> bool:
     """Whether the file's blobs are what the layer stores."""
     wanted = [weight.shape for weight in node.weights or ()]
-    if [_flat(b.shape) for b in blobs] != [_flat(shape) for shape in wanted]:
+    if len(blobs) != len(wanted) or not all(same_shape(b.shape, w) for b, w in zip(blobs, wanted, strict=True)):
         return False
     storage = _storage(node)
     if "factor" in storage.blobs:
@@ -53,11 +53,6 @@ def _as_it_is(node: Node, blobs: list[Stored], spoken: BNDialect | None) -> bool
             return bool(factor == 1)
         return bool(factor != 0 or not blobs[0].read().any())  # NVIDIA/caffe 436: some files have 0 beside true values
     return spoken is None or not isinstance(node.layer, BN) or BN_STORAGE[spoken] == storage
-
-
-def _flat(shape: Shape) -> Shape:
-    """A shape without its leading ones."""
-    return shape[next((i for i, d in enumerate(shape) if d != 1), len(shape)) :]
 
 
 def _storage(node: Node) -> Storage:
@@ -108,11 +103,6 @@ def _converted(
     given = ", ".join(show(b.shape) for b in blobs)
     notes.append(f"layer `{node.name}`: batch normalisation stored as {given} became {' '.join(storage.blobs)}")
     return made
-
-
-def in_memory(array: np.ndarray) -> Stored:
-    """An array that is there already."""
-    return Stored(array.shape, lambda: array)
 
 
 def _true_values(node: Node, blobs: Blobs, spoken: BNDialect | None, eps: float) -> Blobs:

@@ -123,6 +123,16 @@ def grouped(arrays: Iterable[tuple[str, Stored]], wanted: str, gaps: bool = Fals
     return made
 
 
+def keyed(entries: Iterable[Entry]) -> Iterable[tuple[str, Stored]]:
+    """("layer/i", array) of every array."""
+    return ((f"{entry.name}/{i}", whole(entry, i)) for entry in entries for i in range(len(entry.arrays)))
+
+
+def in_memory(array: np.ndarray) -> Stored:
+    """An array that is there already."""
+    return Stored(array.shape, lambda: array)
+
+
 def whole(entry: Entry, i: int) -> Stored:
     """Array `i` of an entry.  NetdefError if it stands with another layer, and nobody says which."""
     stored = entry.arrays[i]

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..compiler import net_of_text
+from ..compiler import load
 from ..graph import Net, Node
 from ..language.errors import NetdefError
 from ..language.printer import print_message
-from ..language.source import NOWHERE
+from ..language.source import NOWHERE, Source
 from ..language.syntax import Field, Message, Scalar
 from ..layers.base import Layer
 from ..layers.batch_norm import SCALED, BatchNormalisation, Rule
@@ -68,7 +68,7 @@ def fold(net: Net, weights: Weights) -> Folded:
 def _loaded(net: Net, layers: list[Layer]) -> Net:
     name = [Field("name", Scalar("string", net.name, NOWHERE), NOWHERE, NOWHERE)] if net.name else []
     text = print_message(Message((*name, *map(encode_layer, layers)), NOWHERE))
-    return net_of_text(text, "<folded net>", net.folder / "folded.net" if net.folder else None)
+    return load(Source("<folded net>", text, net.folder / "folded.net" if net.folder else None), phase="TEST")
 
 
 def _sharing(net: Net) -> set[str]:

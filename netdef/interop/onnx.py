@@ -29,7 +29,7 @@ def export_onnx(model: Any, path: str | Path, any_batch: bool = True) -> None:
     to_onnx = need("jax2onnx", f"{path}: writing ONNX").to_onnx
     net: Net = model.net
     used(net, "exported")
-    weights = {owner: model.weights[owner.layer][str(owner.index)][...] for owner, _ in net.owned}
+    weights = model.arrays()
 
     def run(*arrays: jax.Array) -> tuple[jax.Array, ...]:
         blobs = forward(net, weights, dict(zip(net.inputs, arrays, strict=True)), jax.random.key(0)).blobs

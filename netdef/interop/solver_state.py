@@ -20,12 +20,11 @@ import numpy as np
 from ..files import written_aside
 from ..graph import Net, Owner
 from ..language.errors import NetdefError
-from ..shape import show
+from ..shape import same_shape, show
 from ..solvers.base import SOLVERS, Solver
-from . import caffemodel, hdf5
-from .dialects import in_memory
-from .entries import Entry, Stored, existing_file
-from .weights import Loaded, same_shape, write_weights
+from .entries import Entry, Stored, existing_file, in_memory
+from .formats import caffemodel, hdf5
+from .weights import Loaded, write_weights
 
 if TYPE_CHECKING:
     from ..training.loop import Run
@@ -56,9 +55,14 @@ class SolverState:
         )
 
 
+def ending_of(path: str | Path) -> str:
+    """The ending of a solver's state; empty if a path is not named like one."""
+    return next((ending for ending in ENDINGS if str(path).endswith(ending)), "")
+
+
 def is_solver_state(path: Any) -> bool:
     """Whether a path is named like a state of Caffe's."""
-    return str(path).endswith(ENDINGS)
+    return bool(ending_of(path))
 
 
 def read_state(path: str | Path) -> SolverState:

@@ -30,7 +30,7 @@ def export_stablehlo(model: Any, path: str | Path, any_batch: bool = True) -> No
     net: Net = model.net
     used(net, "exported")
     need("flatbuffers", f"{path}: writing StableHLO")  # what jax writes its file with
-    weights = {owner: model.weights[owner.layer][str(owner.index)][...] for owner, _ in net.owned}
+    weights = model.arrays()
 
     def run(inputs: dict[str, jax.Array]) -> dict[str, jax.Array]:
         blobs = forward(net, weights, inputs, jax.random.key(0)).blobs

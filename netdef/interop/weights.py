@@ -18,14 +18,12 @@ from ..language.errors import NetdefError
 from ..language.spelling import closest
 from ..layers.base import Weight
 from ..layers.bn import BNDialect
-from ..shape import Shape, show
-from . import arrays, caffemodel, hdf5
-from .dialects import adapted, in_memory
-from .entries import Entry, Stored, existing_file, foreign, whole
+from ..shape import Shape, same_shape, show
+from .dialects import adapted
+from .entries import Entry, Stored, in_memory, whole
+from .formats.base import Contents, format_called, format_to_read, format_to_write
 
 Paths = str | Path | Sequence[str | Path]
-ENDINGS = (".caffemodel", ".caffemodel.h5", ".npz", ".safetensors", ".orbax")
-ALL = ("float32", "float16", "bfloat16")
 SHOWN = 5  # names in a message
 
 
@@ -70,14 +68,13 @@ def load_weights(model: Any, path: Paths, bn_dialect: BNDialect | str | None = N
 
     found = match(model.net, path, bn_dialect)
     for owner in found.arrays:
-        variable = model.weights[owner.layer][str(owner.index)]
+        variable = model.variable(owner)
         variable[...] = jnp.asarray(found.read(owner), variable.dtype)
     return found.loaded
 
 
 def save_weights(model: Any, path: str | Path, dtype: str = "float32") -> None:
-    """Write a model's parameters; the ending of `path` decides the format (see `ENDINGS`).  NetdefError if it cannot
-    be."""
+    """Write a model's parameters; the ending of `path` decides the format.  NetdefError if it cannot be."""
     write_weights(path, entries_of(model.net, model.get_weights()), model.net, dtype)
 
 
@@ -99,39 +96,11 @@ def paths_of(path: Paths) -> list[Path]:
 
 
 def read_entries(path: str | Path) -> list[Entry]:
-    """The layers of a weight file of any format; what stands in the file decides, and its ending only where that says
-    nothing."""
+    """The layers of a weight file of any format, of a snapshot, or of the newest snapshot of a run."""
     path = Path(path)
-    if path.is_dir():
-        return _read_folder(path)
-    existing_file(path)
-    if hdf5.is_hdf5(path):
-        return hdf5.read(path)
-    with open(path, "rb") as file:
-        zipped = file.read(4) == b"PK\x03\x04"
-    if zipped or path.suffix == ".npz":
-        return arrays.read_npz(path)
-    if path.suffix == ".safetensors":
-        return arrays.read_safetensors(path)
-    if path.suffix == ".h5":
-        raise foreign(path, "a .caffemodel.h5", "it does not begin as HDF5 does")
     if path.suffix == ".solverstate":
         raise NetdefError(f"{path}: this is the state of a solver, without weights; give it to --resume")
-    return caffemodel.read(path)
-
-
-def _read_folder(path: Path) -> list[Entry]:
-    """A snapshot of ours, the newest one of a run, or an orbax checkpoint."""
-    from . import snapshot
-
-    if not (path / snapshot._STATE).exists() and snapshot.found(path):
-        newest, _ = snapshot.newest(path)
-        if newest is None:
-            raise NetdefError(f"{path}: none of the snapshots in this folder is whole")
-        path = newest
-    if (path / snapshot._STATE).exists():
-        return [Entry(name, tuple(map(in_memory, blobs))) for name, blobs in snapshot.weights(path).items()]
-    return arrays.read_orbax(path)
+    return format_to_read(path).read(path)
 
 
 def match(net: Net, path: Paths, bn_dialect: BNDialect | str | None = None) -> Match:
@@ -188,7 +157,7 @@ def _nothing_fits(path: Path, given: list[Entry], net: Net) -> NetdefError:
 
 def _fitted(path: Path, entry: Entry, node: Node) -> dict[Owner, tuple[Weight, Stored]]:
     """The arrays of one layer by owner.  NetdefError where count or shapes differ from the net's."""
-    kept = [(w, o) for w, o in zip(node.weights or (), node.owners, strict=True) if w.kind != "carry"]
+    kept = node.stored
     given = [*entry.arrays, *[None] * (len(kept) - len(entry.arrays))]
     missing = [i for i, stored in enumerate(given[: len(kept)]) if stored is None and kept[i][1] == Owner(node.name, i)]
     if len(given) != len(kept) or missing:
@@ -215,12 +184,6 @@ def _shapes(shapes: Iterable[Shape]) -> str:
     return f"{len(found)} parameter{'s' * (len(found) != 1)} ({', '.join(map(show, found))})"
 
 
-def same_shape(given: Shape, wanted: Shape) -> bool:
-    """Equal, or equal but for leading ones, as Caffe's old four-dimensional blobs have them."""
-    bare = lambda shape: shape[next((i for i, d in enumerate(shape) if d != 1), len(shape)) :]
-    return bare(given) == bare(wanted)
-
-
 def listed(names: Sequence[str]) -> str:
     """The first few names, and how many more there are."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
@@ -241,35 +204,20 @@ def entries_of(net: Net, weights: dict[str, list[np.ndarray]]) -> list[Entry]:
     ]
 
 
-def write_weights(path: str | Path, entries: list[Entry], net: Net | None = None, dtype: str = "float32") -> None:
-    """Write layers in the format that the path's ending names, beside the file first: what was there stays until the
-    new one is whole.  `dtype`: float32, float16, or bfloat16 for .safetensors and .orbax."""
+def write_weights(
+    path: str | Path, entries: list[Entry], net: Net | None = None, dtype: str = "float32", format: str | None = None
+) -> None:
+    """Write layers in the format that the path's ending names, or in `format`, beside the file first: what was there
+    stays until the new one is whole.  `dtype`: one of the format's.  NetdefError if it cannot be."""
     path = Path(path)
-    ending = next((e for e in sorted(ENDINGS, key=len, reverse=True) if path.name.endswith(e)), None)
-    if ending is None:
-        raise NetdefError(f"{path}: the ending of a weight file is one of {', '.join(ENDINGS)}")
-    kind = _numbers(path, ending, dtype)
-    bare = [e for e in entries if e.arrays]
-    shared = _shared(net) if net else frozenset()
-    writers: dict[str, Callable[[Path], None]] = {
-        ".caffemodel": lambda p: caffemodel.write(p, entries, net.name if net else "", dtype == "float16"),
-        ".caffemodel.h5": lambda p: hdf5.write(p, entries, shared),
-        ".npz": lambda p: arrays.write_npz(p, bare, kind),
-        ".safetensors": lambda p: arrays.write_safetensors(p, bare, kind),
-        ".orbax": lambda p: arrays.write_orbax(p, bare, kind),
-    }
-    written_aside(path, writers[ending])
+    chosen = format_called(format) if format else format_to_write(path, dtype)
+    contents = Contents(tuple(entries), net.name if net else "", _shared(net) if net else frozenset(), _dtype(dtype))
+    written_aside(path, lambda aside: chosen.write(aside, contents))
 
 
-def _numbers(path: Path, ending: str, dtype: str) -> Any:
-    allowed = {".caffemodel": ("float32", "float16"), ".caffemodel.h5": ("float32",), ".npz": ("float32", "float16")}
-    choices = allowed.get(ending, ALL)
-    if dtype not in choices:
-        others = [e for e in ENDINGS if dtype in allowed.get(e, ALL)]
-        remedy = f"; {' and '.join(others)} can" if others else ""
-        raise NetdefError(f"{path}: {ending} holds {' or '.join(choices)}, not {dtype}{remedy}")
-    if dtype != "bfloat16":
-        return np.dtype(dtype)
+def _dtype(name: str) -> Any:
+    if name != "bfloat16":
+        return np.dtype(name)
     import ml_dtypes
 
     return np.dtype(ml_dtypes.bfloat16)

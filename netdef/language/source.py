@@ -55,6 +55,25 @@ class Source:
             text = raw.decode("latin-1")
         return Source(name or str(path), text, path)
 
+    @staticmethod
+    def of(path_or_text: str | Path | Source) -> Source:
+        """The text of a file, or a text itself: a path ends in .net, .prototxt or .pt or exists, anything else is text.
+
+        Errors: NetdefError as `read`, and for a name of no file."""
+        from .errors import NetdefError
+
+        if isinstance(path_or_text, Source):
+            return path_or_text
+        if isinstance(path_or_text, Path):
+            return Source.read(path_or_text)
+        text = path_or_text
+        one_line = "\n" not in text and "{" not in text and len(text) < 4096
+        if one_line and (text.endswith((".net", ".prototxt", ".pt")) or (text.strip() and Path(text).exists())):
+            return Source.read(text)
+        if one_line and ":" not in text and text.strip():
+            raise NetdefError(f"{text}: there is no such file (and it is not the text of a net)")
+        return Source("<text>", text)
+
     @cached_property
     def line_starts(self) -> list[int]:
         """Offset of the first character of each line."""

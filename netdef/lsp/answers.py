@@ -5,8 +5,9 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ..fillers import Filler
 from ..fillers.base import FILLERS
@@ -15,6 +16,7 @@ from ..language.expansion.functions import FUNCTIONS
 from ..language.expansion.imports import LIBRARY
 from ..language.syntax import Document, Import, Let, Parameter, Template
 from ..layers.base import LAYERS
+from ..registry import Registry
 from ..schema import Block, Param, type_name
 from ..shape import show
 from ..solvers.base import POLICIES, SOLVERS
@@ -25,6 +27,8 @@ MADE = re.compile(r"""\btop\s*:\s*(?:"([^"\n]*)"|'([^'\n]*)')""")
 DEFINED = re.compile(r"\blet\s+(\w+)\s*:|\bfor\s+(\w+)\s+in\b")
 HEAD = re.compile(r"\btemplate\s+\w+\s*\(([^)]*)")
 ARGUMENT = re.compile(r"(?:^|,)\s*([A-Za-z_]\w*)")
+BLOBS = ("bottom", "top")  # fields whose values are blobs
+BLOB_ARGUMENTS = ("bottom", "shortcut", "branch")  # and what templates call such arguments
 KEYWORDS = {
     "import": 'import "std/conv.net"',
     "let": "let width: 64",
@@ -52,7 +56,7 @@ def complete(page: Page, text: str, offset: int) -> tuple[Context, list[Item]]:
     if at.expression:
         return at, list(_in_scope(page, text[: at.start]))
     if at.field is not None:
-        return at, list(_values(page, at, text[: at.start]))
+        return at, [_written(item, at) for item in _values(page, at, text[: at.start])]
     if at.quoted:
         return at, []
     used = templates(page)
@@ -133,33 +137,50 @@ def _argument(parameter: Parameter) -> Item:
 
 
 def _values(page: Page, at: Context, before: str) -> Iterable[Item]:
-    """What the value of a field may be."""
+    """What the value of a field may be, by what the field is: a file, a blob, a type, or a field that has words."""
     inside = at.around[-1].name if at.around else ""
     if at.field == "import":
-        beside = page.source.path.parent.glob("*.net") if page.source.path else ()
-        yield from (_quoted(Item(name, "file"), at) for name in [*library(), *sorted(p.name for p in beside)])
-    elif at.field in ("bottom", "top") or inside in templates(page) and at.field in ("bottom", "shortcut", "branch"):
-        names = dict.fromkeys(a or b for a, b in MADE.findall(before))
-        shapes = {name: blob.shape for net in page.nets for name, blob in net.blobs.items()}
-        names |= dict.fromkeys(name for name in shapes)
-        yield from (
-            _quoted(Item(n, "blob", show(shapes.get(n)) if n in shapes else ""), at) for n in names if "$" not in n
-        )
-    elif at.field in ("type", "solver_type", "lr_policy"):
-        registry = LAYERS if inside in ("layer", "layers") else FILLERS if inside.endswith("filler") else SOLVERS
-        registry = POLICIES if at.field == "lr_policy" else registry
-        for name, cls in registry:
-            first = (cls.__doc__ or "").strip().partition("\n")[0]
-            yield _quoted(Item(name, "type", first), at)
-    elif (spec := fields(at, page.is_solver).get(at.field or "")) is not None:
-        if isinstance(spec.type, type) and issubclass(spec.type, enum.Enum):
-            yield from (Item(name, "value", "", spec.doc) for name in spec.type.__members__)
-        elif spec.type is bool:
-            yield from (Item(name, "value", "", spec.doc) for name in ("true", "false"))
+        return _files(page)
+    if at.field in BLOBS or (at.field in BLOB_ARGUMENTS and inside in templates(page)):
+        return _blobs(page, before)
+    if (registry := _registry(at.field, inside)) is not None:
+        return (Item(name, "type", (cls.__doc__ or "").strip().partition("\n")[0]) for name, cls in registry)
+    spec = fields(at, page.is_solver).get(at.field or "")
+    return _words(spec) if spec is not None else ()
 
 
-def _quoted(item: Item, at: Context) -> Item:
-    return Item(item.label, item.kind, item.detail, item.doc, item.label if at.quoted else f'"{item.label}"')
+def _files(page: Page) -> Iterable[Item]:
+    """The library, and the files beside this one."""
+    beside = page.source.path.parent.glob("*.net") if page.source.path else ()
+    return (Item(name, "file") for name in [*library(), *sorted(path.name for path in beside)])
+
+
+def _blobs(page: Page, before: str) -> Iterable[Item]:
+    """The tops that were written before, then the others of the nets, with their shapes."""
+    shapes = {name: show(blob.shape) for net in page.nets for name, blob in net.blobs.items()}
+    names = dict.fromkeys([a or b for a, b in MADE.findall(before)] + list(shapes))
+    return (Item(name, "blob", shapes.get(name, "")) for name in names if "$" not in name)
+
+
+def _registry(field: str | None, inside: str) -> Registry[Any] | None:
+    """The classes that the value of `type` and the like names."""
+    if field == "lr_policy":
+        return POLICIES
+    if field not in ("type", "solver_type"):
+        return None
+    return LAYERS if inside in ("layer", "layers") else FILLERS if inside.endswith("filler") else SOLVERS
+
+
+def _words(spec: Param) -> Iterable[Item]:
+    """The bare words that a field takes."""
+    of = spec.type
+    words = of.__members__ if isinstance(of, type) and issubclass(of, enum.Enum) else ()
+    return (Item(word, "value", "", spec.doc) for word in (("true", "false") if of is bool else words))
+
+
+def _written(item: Item, at: Context) -> Item:
+    """With quotes, if its value is a string and they are not there yet."""
+    return item if item.kind == "value" or at.quoted else replace(item, text=f'"{item.label}"')
 
 
 # Templates

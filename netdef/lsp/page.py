@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
-from ..compiler import Parsed, build_net, is_solver, plain_tree
+from ..compiler import Parsed, build_phases, plain_tree
 from ..graph import Net
 from ..language.diagnostics import CompileError, Diagnostic, Report
 from ..language.errors import NetdefError
 from ..language.parsing.parser import parse
 from ..language.source import Source, Span
-from ..language.syntax import Document, Field, Message
+from ..language.syntax import Document
 from ..layers.base import Layer, Phase
 from ..passes.decode import decode_program
-from ..passes.select import State
+from ..passes.solver_file import is_solver
 from ..solvers.decode import decode_solver
 
 
@@ -32,8 +32,7 @@ class Page:
     @cached_property
     def is_solver(self) -> bool:
         """Whether the text is a solver by itself."""
-        fields = tuple(f for f in self.document.body.fields if isinstance(f, Field)) if self.document else ()
-        return is_solver(Message(fields, Span(self.source, 0, 0)))
+        return self.document is not None and is_solver(self.document.body)
 
     def here(self, span: Span | None) -> Span | None:
         """The place in this text that a place stands for: itself, or the use of a template that led to it."""
@@ -47,22 +46,16 @@ def read(source: Source) -> Page:
     report = Report()
     document = parse(source, Report())
     try:
-        body = plain_tree(source, report)
+        body = plain_tree(source, report).body
         if is_solver(body):
             decode_solver(body, report)
             return Page(source, document, diagnostics=report.in_order())
         parsed = Parsed(decode_program(body, report), source, report)
-        nets, found = [], Report(list(report.diagnostics))
-        for phase in Phase:
-            alone = replace(parsed, report=Report(list(report.diagnostics)))
-            net = build_net(alone, State(phase))
-            if phase is Phase.TRAIN or any(not node.bottoms and not node.weights for node in net.layers):
-                nets.append(net)
-                found.diagnostics += [d for d in alone.report.diagnostics if d not in found.diagnostics]
+        built = build_phases(dict.fromkeys(Phase, parsed))
     except (CompileError, NetdefError) as error:
         told = error.diagnostics if isinstance(error, CompileError) else report.in_order()
         return Page(source, document, diagnostics=told)
-    return Page(source, document, parsed.program.layers, tuple(nets), found.in_order())
+    return Page(source, document, parsed.program.layers, built.nets, built.diagnostics)
 
 
 def blob_places(page: Page) -> Iterator[tuple[str, bool, Span]]:

@@ -83,9 +83,8 @@ def decode_program(body: Message, report: Report) -> Program:
     # Without shapes Caffe ignores `input`: the net has an Input layer or data layers of its own.
     layers: list[Layer] = [_input_layer(net)] if net.input and (net.input_shape or net.input_dim) else []
     layers += [decode_layer(field, report) for field in layer_fields]
-    for layer in layers:
-        if layer.type == "BatchNorm":
-            layer.__dict__["nets_batch"] = net.bn_stats_batch_size
+    if net.bn_stats_batch_size:
+        layers = [one.replace(nets_batch=net.bn_stats_batch_size) if one.type == "BatchNorm" else one for one in layers]
     solvers = [decode_solver(field.value, report) for field in solver_fields]
     for again in solver_fields[1:]:
         report.add(codes.GIVEN_TWICE, again.name_span, "a file has one solver, and this is another.")
@@ -140,18 +139,19 @@ def decode_layer(field: Field, report: Report) -> Layer:
         spans |= own_spans
         for extra in own_rest:
             unknown_field(extra, [spec.name for spec in own.values()], cls.tolerated(), report)
-    layer = build(cls, values, spans, field.span)
-    layer.__dict__["faulty"] = unknown or report.errors_met > errors
-    if unknown and type_field and isinstance(type_field.value, Scalar) and type_field.value.kind == "string":
-        layer.__dict__["type"] = name = str(type_field.value.value)
-        layer.__dict__["fault"] = _unknown_type(name, type_field.value.span)
-    return layer
+    facts = _of_unknown_type(type_field) if unknown else {}
+    return build(cls, values, spans, field.span, faulty=unknown or report.errors_met > errors, **facts)
 
 
-def _unknown_type(name: str, place: Span) -> Fault:
+def _of_unknown_type(field: Field | None) -> dict[str, Any]:
+    """What an UnknownLayer keeps of its `type`: the name and what is to be said of it; nothing if it is no name."""
+    if field is None or not isinstance(field.value, Scalar) or field.value.kind != "string":
+        return {}
+    name = str(field.value.value)
     known = LAYERS.names()
     meant = suggestion(name, known, "{}", 3) or " `netdef explain` lists all that there are."
-    return Fault(place, f'there is no layer type "{name}".{meant}', closest(name, known, '"{}"'))
+    fault = Fault(field.value.span, f'there is no layer type "{name}".{meant}', closest(name, known, '"{}"'))
+    return {"type": name, "fault": fault}
 
 
 def report_unknown(layers: Iterable[Layer], chosen: Iterable[Layer], report: Report) -> None:

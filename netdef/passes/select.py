@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..language import codes
 from ..language.diagnostics import Related, Report
+from ..language.errors import NetdefError
 from ..layers.base import Layer, NetStateRule, Phase
+
+if TYPE_CHECKING:
+    from ..solvers.base import NetState
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,19 @@ class State:
     phase: Phase
     level: int = 0
     stages: tuple[str, ...] = ()
+
+    def joined(self, own: NetState | None) -> State:
+        """With the level and the stages that the file itself sets."""
+        return self if own is None else State(self.phase, max(self.level, own.level), (*self.stages, *own.stage))
+
+
+def phase_of(phase: str | Phase) -> Phase:
+    """`"train"` and `"TRAIN"` are Phase.TRAIN.  NetdefError for any other word."""
+    if isinstance(phase, Phase):
+        return phase
+    if str(phase).upper() not in Phase.__members__:
+        raise NetdefError(f"phase is TRAIN or TEST, not {phase!r}")
+    return Phase[str(phase).upper()]
 
 
 def check_rules(layers: Iterable[Layer], report: Report) -> None:

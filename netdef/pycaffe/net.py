@@ -11,18 +11,18 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..compiler import load, phase_of
+from ..compiler import load
 from ..data.feed import Feed
 from ..data.layers.memory import MemoryData
-from ..files import locator, written_aside
+from ..files import locator
 from ..graph import Net as Graph
 from ..graph import Owner
-from ..interop import hdf5
 from ..interop.weights import Loaded, entries_of, match, write_weights
 from ..language.diagnostics import Report
 from ..language.errors import NetdefError
 from ..layers.base import Phase
 from ..model import Model
+from ..passes.select import phase_of
 from ..passes.shapes import infer
 from ..shape import Shape, show
 from .blobs import Blob, Named, unknown, wait
@@ -77,7 +77,7 @@ class Net:
         self._weights: dict[Owner, Blob] = {}
         for owner, weight in net.owned:
             blob = Blob(weight.shape)
-            blob._data.put(model.weights[owner.layer][str(owner.index)][...])
+            blob._data.put(model.array(owner))
             self._weights[owner] = blob
         self._key = jax.random.key(seed)
         self._here = self._key  # of the last forward pass, which the backward pass computes again
@@ -93,7 +93,7 @@ class Net:
 
     def _list_params(self) -> None:
         net = self._net
-        kept = lambda n: [self._weights[o] for w, o in zip(n.weights or (), n.owners, strict=True) if w.kind != "carry"]
+        kept = lambda n: [self._weights[owner] for _, owner in n.stored]
         self.params = Named("layer with parameters", ((n.name, kept(n)) for n in net.layers if kept(n)))
         self.layers = [Layer(node.type, kept(node)) for node in net.layers]
         self.layer_dict = Named("layer", zip(self._layer_names, self.layers, strict=True))
@@ -239,8 +239,7 @@ class Net:
 
     def save_hdf5(self, path: str | Path) -> None:
         """Write the parameters as Caffe's HDF5, whatever the file is called."""
-        shared = frozenset((n.name, i) for n in self._net.layers for i, o in enumerate(n.owners) if o != (n.name, i))
-        written_aside(Path(path), lambda aside: hdf5.write(aside, self._entries(), shared))
+        write_weights(path, self._entries(), self._net, format="hdf5")
 
     def _entries(self) -> list[Any]:
         arrays = {name: [np.asarray(b._data.value()) for b in blobs] for name, blobs in self.params.items()}

@@ -211,7 +211,7 @@ class Solver(Block):
         super().__init__(**values)
         fixed = POLICIES.get("fixed")
         assert fixed is not None
-        self.__dict__["policy"] = fixed() if policy is None else policy
+        object.__setattr__(self, "policy", fixed() if policy is None else policy)
 
     def __eq__(self, other: object) -> bool:
         return super().__eq__(other) and self.policy == other.policy  # type: ignore[attr-defined]

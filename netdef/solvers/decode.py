@@ -37,7 +37,7 @@ def decode_solver(message: Message, report: Report) -> Solver | None:
     if message.get("base_lr") is None and policy_cls.name != "multifixed":
         report.add(codes.MISSING_FIELD, place, "`base_lr` must be given here: the learning rate at the start.")
     policy = build(policy_cls, policy_values, policy_spans, place)
-    return build(cls, values, spans, message.span).replace(policy=policy)
+    return build(cls, values, spans, message.span, policy=policy)
 
 
 def solver_fields() -> dict[str, Param]:

@@ -45,7 +45,7 @@ class Tester:
         self._own: dict[Owner, Array] = {}
         if len(self._source) < len(self._owners):
             model = Model(net, seed)
-            self._own = {o: model.weights[o.layer][str(o.index)][...] for o, _ in self._owners if o not in self._source}
+            self._own = {o: model.array(o) for o, _ in self._owners if o not in self._source}
         self.feed = Feed(net, seed=seed)
         self.resident = on_device(self.feed, MOST_RECORDS)
         self._table = self.resident.table if self.resident else None

@@ -113,14 +113,13 @@ class Run:
     def described(self) -> dict[str, Any]:
         """What a snapshot says of its arrays."""
         name = lambda owner: [owner.layer, owner.index]
-        kept = lambda node: [(w, o) for w, o in zip(node.weights or (), node.owners, strict=True) if w.kind != "carry"]
         return {
             "owners": {
                 "trained": [name(t.owner) for t in self.layout.trained],
                 "fixed": [name(o) for o in self.layout.fixed],
                 "kept": [name(o) for o in self.layout.kept],
             },
-            "layers": {n.name: [[name(o), list(w.shape)] for w, o in kept(n)] for n in self.net.layers if kept(n)},
+            "layers": {n.name: [[name(o), list(w.shape)] for w, o in n.stored] for n in self.net.layers if n.stored},
         }
 
     def close(self) -> None:

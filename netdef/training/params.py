@@ -72,10 +72,10 @@ def _multipliers(weight: Weight, specs: list[ParamSpec]) -> tuple[float, float]:
 
 def arrays_of(model: Model, owners: tuple[Owner, ...]) -> tuple[Array, ...]:
     """The arrays of some owners."""
-    return tuple(model.weights[o.layer][str(o.index)][...] for o in owners)
+    return tuple(map(model.array, owners))
 
 
 def put_arrays(model: Model, owners: tuple[Owner, ...], arrays: tuple[Array, ...]) -> None:
     """Set the arrays of some owners."""
     for owner, array in zip(owners, arrays, strict=True):
-        model.weights[owner.layer][str(owner.index)][...] = array
+        model.variable(owner)[...] = array

@@ -77,7 +77,7 @@ def stages(name: str, source: Source, runs: int) -> None:
     """One line for each stage of the front end."""
     document = parse(source, Report())
     assert document is not None
-    tree = plain_tree(source, Report())
+    tree = plain_tree(source, Report()).body
     program = decode_program(tree, Report())
     work: dict[str, Callable[[], Any]] = {
         "parse": lambda: parse(source, Report()),

@@ -57,7 +57,7 @@ LOADS = {
 def measured(folder: Path, code: str) -> tuple[float, float]:
     """(seconds, peak memory in bytes above that of the imports) of one load in a process of its own."""
     script = (
-        "import pathlib, re, time, numpy as np, h5py, jax, netdef, netdef.interop.hdf5, netdef.model\n"
+        "import pathlib, re, time, numpy as np, h5py, jax, netdef, netdef.interop.formats.hdf5, netdef.model\n"
         "from flax import nnx; from netdef.caffe_proto import messages; messages(); jax.numpy.zeros(1)\n"
         f"F = pathlib.Path({str(folder)!r})\n"
         "peak = lambda: int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])\n"

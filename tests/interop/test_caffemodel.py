@@ -12,7 +12,7 @@ from weight_files import assert_same
 import netdef
 from netdef.interop import read_weights
 from netdef.interop.caffe_proto import messages
-from netdef.interop.caffemodel import read
+from netdef.interop.formats.caffemodel import CaffeModel
 from netdef.interop.means import read_mean, write_mean
 from netdef.interop.wire import encoded
 
@@ -55,7 +55,7 @@ def test_layers_of_every_age(kind, legacy, tmp_path):
         outer.layer.name, outer.layer.type = "c", "conv"
         conv(outer.layer, w, b)
     path = saved(tmp_path, net)
-    (entry,) = read(path)
+    (entry,) = CaffeModel().read(path)
     assert (entry.name, entry.type, entry.bottoms, entry.tops) == ("c", "Convolution", ("x",), ("y",))
     got = read_weights(path)["c"]
     assert [a.shape for a in got] == [(2, 3, 2, 2), (1, 1, 1, 2) if legacy else (2,)]

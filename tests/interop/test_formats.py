@@ -79,7 +79,7 @@ def test_bfloat16_is_read_where_nothing_has_imported_jax(small, tmp_path):
 
 def test_numbers_that_a_format_does_not_hold(small, tmp_path):
     for ending in ("npz", "caffemodel", "caffemodel.h5"):
-        with pytest.raises(netdef.NetdefError, match=r"not bfloat16; \.safetensors and \.orbax can$"):
+        with pytest.raises(netdef.NetdefError, match=r"not bfloat16; \.orbax and \.safetensors can$"):
             save_weights(small, tmp_path / f"w.{ending}", "bfloat16")
 
 

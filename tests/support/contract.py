@@ -54,7 +54,7 @@ def filled(net: Net) -> dict[Any, jax.Array]:
     return {
         owner: jnp.asarray(random.normal(size=weight.shape, scale=0.5), jnp.float32)
         if weight.kind == "param"
-        else model.weights[owner.layer][str(owner.index)][...]
+        else model.array(owner)
         for owner, weight in net.owned
     }
 

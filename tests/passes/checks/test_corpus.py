@@ -6,12 +6,11 @@ import re
 
 import pytest
 
-from netdef.compiler import build_net, read_file
+from netdef.compiler import load_phases
 from netdef.language import codes
-from netdef.language.diagnostics import CompileError, Diagnostic
+from netdef.language.diagnostics import Diagnostic
 from netdef.layers.base import Phase
 from netdef.passes.checks.blobs import slip
-from netdef.passes.select import State
 
 ELSEWHERE = {
     "too-deep",
@@ -21,20 +20,13 @@ ELSEWHERE = {
 }  # they need another file, a setting or hundreds of braces
 
 
-def diagnose(text: str) -> list[Diagnostic]:
-    """What is wrong with a text in either phase, each fault once."""
-    found: list[Diagnostic] = []
-    for phase in Phase:
-        try:
-            parsed = read_file(text, phase=phase)
-            build_net(parsed, State(phase))
-            found += parsed.report.in_order()
-        except CompileError as error:
-            found += error.diagnostics
-    return [d for i, d in enumerate(found) if d not in found[:i]]
+def diagnose(text: str) -> dict[Diagnostic, None]:
+    """What is wrong with a text in either phase, each fault once, also where data comes in for the other alone."""
+    return dict.fromkeys(d for phase in Phase for d in load_phases(text, [phase]).diagnostics)
 
 
 def compare(chunk) -> None:
+    """Hold what is wrong with a text, in whichever phase, against the marks in its case."""
     found = diagnose(chunk.text)
     places = sorted((d.code, (d.line, d.column), d.end) for d in found)
     assert places == sorted((e.code, e.start, e.end) for e in chunk.expected)

@@ -14,15 +14,37 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .entries import Damaged, Entry, Stored, aligned_empty, checked_shape, foreign, grouped
+from ..entries import Damaged, Entry, Stored, aligned_empty, checked_shape, foreign, grouped
+from .base import Contents, Format
 
 DATA, HISTORY = "data", "history"
+MAGIC = b"\x89HDF\r\n\x1a\n"
 T = TypeVar("T")
 
 
-def read(path: Path) -> list[Entry]:
-    """The layers of a `.caffemodel.h5`.  NetdefError if it is not one."""
-    return _opened(path, "a .caffemodel.h5", lambda file: _layers(path, file))
+class HDF5(Format, name="hdf5"):
+    """Caffe's weights as HDF5."""
+
+    endings = (".caffemodel.h5",)
+
+    def recognizes(self, path: Path, head: bytes) -> bool:
+        return head.startswith(MAGIC)
+
+    def read(self, path: Path) -> list[Entry]:
+        if not is_hdf5(path):
+            raise foreign(path, "a .caffemodel.h5", "it does not begin as HDF5 does")
+        return _opened(path, "a .caffemodel.h5", lambda file: _layers(path, file))
+
+    def write(self, path: Path, contents: Contents) -> None:
+        import h5py
+
+        with h5py.File(path, "w") as file:
+            data = file.create_group(DATA)
+            for entry in contents.entries:
+                group = data.require_group(entry.name)
+                for i, stored in enumerate(entry.arrays):
+                    if stored is not None and (entry.name, i) not in contents.shared:
+                        group.create_dataset(str(i), data=np.asarray(stored.read(), contents.dtype))
 
 
 def _opened(path: Path, wanted: str, use: Callable[[Any], T]) -> T:
@@ -76,19 +98,6 @@ def _array(path: Path, name: str) -> np.ndarray:
     return _opened(path, "a .caffemodel.h5", use)
 
 
-def write(path: Path, entries: Iterable[Entry], shared: frozenset[tuple[str, int]] = frozenset()) -> None:
-    """Write layers as Caffe's `.caffemodel.h5`; those of `shared` (layer, place) stand with another layer."""
-    import h5py
-
-    with h5py.File(path, "w") as file:
-        data = file.create_group(DATA)
-        for entry in entries:
-            group = data.require_group(entry.name)
-            for i, stored in enumerate(entry.arrays):
-                if stored is not None and (entry.name, i) not in shared:
-                    group.create_dataset(str(i), data=np.asarray(stored.read(), np.float32))
-
-
 def solver_state(path: Path) -> tuple[dict[str, Any], list[Stored]]:
     """({"iter", "current_step", "learned_net"}, the arrays of the history).  NetdefError if it is not one."""
 
@@ -126,4 +135,4 @@ def write_solver_state(path: Path, head: Any, history: Iterable[Any]) -> None:
 def is_hdf5(path: Path) -> bool:
     """Whether a file begins as HDF5 files do."""
     with open(path, "rb") as file:
-        return file.read(8) == b"\x89HDF\r\n\x1a\n"
+        return file.read(len(MAGIC)) == MAGIC

@@ -11,12 +11,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..language.errors import NetdefError
-from ..passes.upgrade import V0_TYPES, V1_TYPES
-from . import blobs
-from .caffe_proto import messages
-from .entries import Damaged, Entry, Stored, foreign, whole
-from .wire import BYTES, encoded, parts, tagged
+import numpy as np
+
+from ...language.errors import NetdefError
+from ...passes.upgrade import V0_TYPES, V1_TYPES
+from .. import blobs
+from ..caffe_proto import messages
+from ..entries import Damaged, Entry, Stored, foreign, whole
+from ..wire import BYTES, encoded, parts, tagged
+from .base import Contents, Format
 
 LAYER, V1_LAYER, V0_LAYER = 100, 2, 1  # of NetParameter, NetParameter and V1LayerParameter
 LAYER_BLOBS, V1_BLOBS, V0_BLOBS = 7, 6, 50
@@ -24,18 +27,39 @@ MOST_BYTES = (1 << 31) - 1  # of a message, for protobuf
 _V1_NAMES = {number: today for number, today in V1_TYPES.values()}
 
 
-def read(path: Path) -> list[Entry]:
-    """The layers of a `.caffemodel`.  NetdefError if it is not one."""
-    try:
-        with open(path, "rb") as file, _mapped(file) as data:
-            found = list(_layers(path, data))
-    except Exception as error:  # protobuf has its own; whatever is wrong, it is the file
-        if isinstance(error, NetdefError):
-            raise
-        raise foreign(path, "a .caffemodel", error) from error
-    if not any(entry.arrays for entry in found):
-        raise foreign(path, "a .caffemodel", "there is no layer with weights in it")
-    return found
+class CaffeModel(Format, name="caffemodel"):
+    """Caffe's weights; half precision is read by NVIDIA/caffe and OpenCV."""
+
+    endings = (".caffemodel",)
+    dtypes = ("float32", "float16")
+
+    def read(self, path: Path) -> list[Entry]:
+        try:
+            with open(path, "rb") as file, _mapped(file) as data:
+                found = list(_layers(path, data))
+        except Exception as error:  # protobuf has its own; whatever is wrong, it is the file
+            if isinstance(error, NetdefError):
+                raise
+            raise foreign(path, "a .caffemodel", error) from error
+        if not any(entry.arrays for entry in found):
+            raise foreign(path, "a .caffemodel", "there is no layer with weights in it")
+        return found
+
+    def write(self, path: Path, contents: Contents) -> None:
+        """Layers without weights are written too.  NetdefError if the file would be longer than Caffe can read."""
+        total = 0
+        with open(path, "wb") as file:
+            file.write(messages().NetParameter(name=contents.name).SerializeToString())
+            for entry in contents.entries:
+                pieces = _pieces(entry, contents.dtype == np.float16)
+                size = sum(map(len, pieces))
+                total += size
+                if total > MOST_BYTES:
+                    raise NetdefError(
+                        f"{path}: Caffe reads files of up to 2 GiB, and this would be longer; write .caffemodel.h5"
+                    )
+                file.write(tagged(LAYER, BYTES) + encoded(size))
+                file.writelines(pieces)
 
 
 def _mapped(file: Any) -> mmap.mmap:
@@ -70,25 +94,13 @@ def _layer(path: Path, data: Any, start: int, end: int, kind: str, blobs_number:
     return Entry(layer.name, tuple(arrays), today, tuple(layer.bottom), tuple(layer.top))
 
 
-def write(path: Path, entries: Iterable[Entry], name: str = "", half: bool = False) -> None:
-    """Write layers as Caffe's `.caffemodel`; with `half` in half precision, which NVIDIA/caffe and OpenCV read.
-    NetdefError if it would be longer than Caffe can read."""
-    total = 0
-    with open(path, "wb") as file:
-        file.write(messages().NetParameter(name=name).SerializeToString())
-        for entry in entries:
-            head = messages().LayerParameter(name=entry.name, type=entry.type, bottom=entry.bottoms, top=entry.tops)
-            pieces = [head.SerializeToString()]
-            for i in range(len(entry.arrays)):
-                pieces += blobs.written(whole(entry, i).read(), LAYER_BLOBS, half)
-            size = sum(map(len, pieces))
-            total += size
-            if total > MOST_BYTES:
-                raise NetdefError(
-                    f"{path}: Caffe reads files of up to 2 GiB, and this would be longer; write .caffemodel.h5"
-                )
-            file.write(tagged(LAYER, BYTES) + encoded(size))
-            file.writelines(pieces)
+def _pieces(entry: Entry, half: bool) -> list[Any]:
+    """The bytes of one layer."""
+    head = messages().LayerParameter(name=entry.name, type=entry.type, bottom=entry.bottoms, top=entry.tops)
+    pieces = [head.SerializeToString()]
+    for i in range(len(entry.arrays)):
+        pieces += blobs.written(whole(entry, i).read(), LAYER_BLOBS, half)
+    return pieces
 
 
 def solver_state(path: Path) -> tuple[Any, list[Stored]]:

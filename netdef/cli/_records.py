@@ -1,0 +1,104 @@
+"""Where the records of `netdef data` come from: a data set, or the data layer of a net."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..language.errors import NetdefError
+from . import UsageError, colored
+from ._options import settings
+from ._output import say
+
+
+def add_source(parser: argparse.ArgumentParser) -> None:
+    """The source, and how its images are read."""
+    parser.add_argument("source", metavar="SOURCE", help="a data set, or a net that reads one")
+    parser.add_argument("--layer", metavar="NAME", help="data layer of the net (default: the first)")
+    parser.add_argument("--phase", choices=("TRAIN", "TEST"), default="TRAIN", help="phase of the net (default TRAIN)")
+    parser.add_argument("--resize", metavar="HxW", help="resize images, as in --resize 50x50")
+    parser.add_argument("--gray", action="store_true", help="one channel")
+    parser.add_argument("--root", metavar="FOLDER", help="put in front of the paths of a list")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a value of the net")
+    parser.add_argument("--plugin", action="append", default=[], metavar="MODULE", help="import this module first")
+
+
+def read_all(records: Any, show: Callable[[int], None]) -> Iterator[tuple[int, Any]]:
+    """Every record as it is read, with its number."""
+    from ..data.statistics import CHUNK
+
+    for start in range(0, records.size, CHUNK):
+        numbers = range(start, min(start + CHUNK, records.size))
+        yield from zip(numbers, records.read(numbers), strict=True)
+        show(numbers[-1] + 1)
+
+
+def is_net(path: str) -> bool:
+    """Whether a source is a net rather than a data set."""
+    return path.endswith((".net", ".prototxt", ".pt"))
+
+
+def net_of(args: argparse.Namespace) -> Any:
+    """The net that was named as the source."""
+    from ..compiler import load
+
+    return load(args.source, phase=args.phase, set=settings(args))
+
+
+def records_of(args: argparse.Namespace) -> Any:
+    """The records of a data set or of a net's data layer."""
+    from ..data.sources import open_source
+
+    if is_net(args.source):
+        return _records_of_net(args)
+    height, width = _size(args.resize)
+    fields = {"new_height": height, "new_width": width, "is_color": False if args.gray else None}
+    return open_source(Path(args.source), root_folder=args.root and args.root.rstrip("/") + "/", **fields)
+
+
+def _records_of_net(args: argparse.Namespace) -> Any:
+    from ..data.layers._image_layer import ImageLayer
+    from ..files import locator
+
+    net = net_of(args)
+    layers = [n for n in net.layers if isinstance(n.layer, ImageLayer) and args.layer in (None, n.name)]
+    if not layers:
+        wanted = f"data layer `{args.layer}`" if args.layer else "data layer of images"
+        raise NetdefError(f"{args.source} has no {wanted} in phase {args.phase}.")
+    layer: Any = layers[0].layer
+    return layer.records(locator(net.folder))
+
+
+def _size(text: str | None) -> tuple[int | None, int | None]:
+    if text is None:
+        return None, None
+    height, _, width = text.partition("x")
+    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
+        raise UsageError(f"--resize takes HEIGHTxWIDTH, as in --resize 50x50, not {text!r}")
+    return int(height), int(width)
+
+
+@contextmanager
+def bar(total: int, what: str) -> Iterator[Callable[[int], None]]:
+    """A progress bar on a terminal; elsewhere a line for each tenth."""
+    if not (sys.stderr.isatty() and colored(sys.stderr)):
+        tenths = [0]
+
+        def lines(done: int) -> None:
+            if total >= 10_000 and done * 10 // total > tenths[0]:
+                tenths[0] = done * 10 // total
+                say(f"{done:,} of {total:,} records {what}")
+
+        yield lines
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(bar_width=None), MofNCompleteColumn(), TextColumn(f"records {what}"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda done: bar.update(task, completed=done)

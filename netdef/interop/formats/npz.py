@@ -1,0 +1,101 @@
+"""`.npz`: numpy's archive, an array `LAYER/i` for each of Caffe's blobs.
+
+It is not read through pickle, and sizes are held against the file before memory is asked for.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..entries import Damaged, Entry, Stored, aligned_empty, bytes_of, checked_shape, foreign, grouped, keyed
+from .base import Contents, Format
+
+MOST_DEFLATED = 1032  # times the size that it takes in a file: the most that deflate can save
+
+
+class NPZ(Format, name="npz"):
+    """Numpy's archive."""
+
+    endings = (".npz",)
+    dtypes = ("float32", "float16")
+
+    def recognizes(self, path: Path, head: bytes) -> bool:
+        return head.startswith(b"PK\x03\x04")
+
+    def read(self, path: Path) -> list[Entry]:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                found = [(_key(info), _stored(path, archive, info)) for info in archive.infolist()]
+            return grouped(found, "an .npz of weights")
+        except Exception as error:
+            raise foreign(path, "an .npz of weights", error) from error
+
+    def write(self, path: Path, contents: Contents) -> None:
+        """One array at a time."""
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+            for key, stored in keyed(contents.entries):
+                with archive.open(f"{key}.npy", "w", force_zip64=True) as file:
+                    values = np.asarray(stored.read(), contents.dtype)
+                    np.lib.format.write_array(file, values, allow_pickle=False)
+
+
+def _key(info: zipfile.ZipInfo) -> str:
+    if not info.filename.endswith(".npy"):
+        raise Damaged(f"{info.filename[:60]!r} in it is no array")
+    return info.filename.removesuffix(".npy")
+
+
+def _stored(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Stored:
+    if info.compress_size > path.stat().st_size or info.file_size > MOST_DEFLATED * max(info.compress_size, 1):
+        raise Damaged(f"the array {info.filename[:60]!r} says it is larger than the file")
+    with archive.open(info) as file:
+        shape, _, dtype, begin = _npy_head(file)
+    if dtype.hasobject or dtype.kind not in "fiu":
+        raise Damaged(f"the array {info.filename[:60]!r} holds {dtype}, and numbers are needed")
+    count = (info.file_size - begin) // dtype.itemsize
+    if begin + count * dtype.itemsize != info.file_size:
+        raise Damaged(f"the array {info.filename[:60]!r} is not whole")
+    return Stored(checked_shape(shape, count), functools.partial(_array, path, info.filename))
+
+
+def _npy_head(file: Any) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+    """(shape, whether columns come first, type, bytes before the numbers)."""
+    version = np.lib.format.read_magic(file)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    if read is None:
+        raise Damaged(f"its arrays are of numpy's format {version}, which is not known")
+    shape, columns, dtype = read(file)
+    return shape, columns, dtype, file.tell()
+
+
+def _array(path: Path, name: str) -> np.ndarray:
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(name) as file:
+            shape, columns, dtype, _ = _npy_head(file)
+            count = math.prod(shape)
+            if dtype == np.float32 and dtype.isnative:
+                flat = aligned_empty(count)
+                _fill(file, bytes_of(flat))
+            else:
+                raw = np.empty(count, dtype)
+                _fill(file, bytes_of(raw))
+                flat = raw.astype(np.float32)
+            if file.read(1):  # at the end the archive's checksum is compared
+                raise Damaged(f"{name!r} goes on behind its last number")
+            return flat.reshape(shape, order="F" if columns else "C")
+    except Exception as error:
+        raise foreign(path, "an .npz of weights", error) from error
+
+
+def _fill(file: Any, view: memoryview) -> None:
+    while view:
+        n = file.readinto(view[: 1 << 22])
+        if not n:
+            raise Damaged("it ends in the middle of an array")
+        view = view[n:]

@@ -1,0 +1,46 @@
+"""Orbax checkpoints: folders with the tree {layer: {"0": array, ...}}, read also where it is under "weights"."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from ..entries import Entry, foreign, grouped, in_memory, whole
+from .base import Contents, Format
+
+
+class Orbax(Format, name="orbax"):
+    """What jax programs save."""
+
+    endings = (".orbax",)
+    dtypes = ("float32", "float16", "bfloat16")
+
+    def read(self, path: Path) -> list[Entry]:
+        import orbax.checkpoint as ocp
+
+        try:
+            with ocp.StandardCheckpointer() as checkpointer:
+                tree = checkpointer.restore(path.absolute())
+            tree = tree.get("weights", tree) if isinstance(tree, dict) else tree
+            arrays = {f"{layer}/{i}": blob for layer, blobs in tree.items() for i, blob in blobs.items()}
+            found = [(key, in_memory(np.asarray(blob, np.float32))) for key, blob in arrays.items()]
+            return grouped(found, "an orbax checkpoint of weights")
+        except Exception as error:
+            raise foreign(path, "an orbax checkpoint of weights", error) from error
+
+    def write(self, path: Path, contents: Contents) -> None:
+        import orbax.checkpoint as ocp
+
+        tree = {
+            e.name: {str(i): np.asarray(whole(e, i).read(), contents.dtype) for i in range(len(e.arrays))}
+            for e in contents.entries
+            if e.arrays
+        }
+        if path.exists():
+            shutil.rmtree(path)
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(path.absolute(), tree)
+        os.stat(path)  # OSError if nothing was written

@@ -1,0 +1,54 @@
+"""`.safetensors`: an array `LAYER/i` for each of Caffe's blobs."""
+
+from __future__ import annotations
+
+import functools
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...lazy import need
+from ..entries import Damaged, Entry, Stored, checked_shape, foreign, grouped, keyed
+from .base import Contents, Format
+
+FLOATS = ("F64", "F32", "F16", "BF16")
+
+
+class Safetensors(Format, name="safetensors"):
+    """What other frameworks read without running a program."""
+
+    endings = (".safetensors",)
+    dtypes = ("float32", "float16", "bfloat16")
+
+    def read(self, path: Path) -> list[Entry]:
+        library = need("safetensors", "reading .safetensors files")
+        try:
+            with library.safe_open(path, framework="numpy") as file:
+                found = [(key, _stored(path, key, file.get_slice(key))) for key in file.keys()]
+            return grouped(sorted(found, key=lambda item: item[0].rpartition("/")[0]), "a .safetensors of weights")
+        except Exception as error:
+            raise foreign(path, "a .safetensors of weights", error) from error
+
+    def write(self, path: Path, contents: Contents) -> None:
+        arrays = {key: np.ascontiguousarray(stored.read(), contents.dtype) for key, stored in keyed(contents.entries)}
+        need("safetensors.numpy", "writing .safetensors files").save_file(arrays, path)
+
+
+def _stored(path: Path, key: str, part: Any) -> Stored:
+    """Damaged for anything but numbers with a point."""
+    if part.get_dtype() not in FLOATS:
+        raise Damaged(f"the array {key[:60]!r} holds {part.get_dtype()}; {', '.join(FLOATS)} are read")
+    shape = tuple(part.get_shape())
+    return Stored(checked_shape(shape, math.prod(shape)), functools.partial(_tensor, path, key))
+
+
+def _tensor(path: Path, key: str) -> np.ndarray:
+    import ml_dtypes  # noqa: F401  from it numpy knows bfloat16
+
+    try:
+        with need("safetensors", "reading .safetensors files").safe_open(path, framework="numpy") as file:
+            return np.asarray(file.get_tensor(key), np.float32)
+    except Exception as error:
+        raise foreign(path, "a .safetensors of weights", error) from error
