@@ -49,3 +49,8 @@ def written_aside(path: Path, write: Callable[[Path], Any]) -> None:
     finally:
         with contextlib.suppress(OSError):  # where nothing could be written, nothing is there
             shutil.rmtree(aside, ignore_errors=True) if aside.is_dir() else aside.unlink(missing_ok=True)
+
+
+def replaced_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all.  NetdefError if it cannot be."""
+    written_aside(path, lambda aside: aside.write_text(text, encoding="utf-8"))

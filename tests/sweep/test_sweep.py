@@ -9,16 +9,16 @@ import pytest
 
 import netdef
 from netdef import NetdefError
-from netdef.sweep import batched_runs as together
+from netdef.sweep import batched_runs
 from netdef.sweep import sweep as sweeps
 
 SHORT = {"solver.snapshot": 0, "solver.max_iter": 8, "solver.test_interval": 8, "solver.snapshot_after_train": False}
 
 
-def test_runs_that_train_together_end_where_each_does_alone(tiny, tmp_path, monkeypatch):
+def test_runs_that_train_batched_end_where_each_does_alone(tiny, tmp_path, monkeypatch):
     calls = []
-    shared = together.train_together
-    monkeypatch.setattr(together, "train_together", lambda runs, *rest: calls.append(len(runs)) or shared(runs, *rest))
+    shared = batched_runs.train_batched
+    monkeypatch.setattr(sweeps, "train_batched", lambda runs, *rest: calls.append(len(runs)) or shared(runs, *rest))
     found = sweeps.sweep(
         tiny,
         {"solver.base_lr": [0.1, 0.01], "solver.weight_decay": [0.0, 0.01]},

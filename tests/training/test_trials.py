@@ -9,7 +9,7 @@ import netdef
 from netdef import NetdefError
 from netdef.training import events as ev
 from netdef.training.diagnose import table
-from netdef.training.trial_runs import lr_find
+from netdef.training.lr_range import lr_find
 
 
 def variant(tiny, name, *changes):
