@@ -38,7 +38,7 @@ class Plan:
         return bool(self.solver.snapshot) and iteration > 0 and iteration % self.solver.snapshot == 0
 
     def stop_after(self, iteration: int, max_steps: int) -> int:
-        """Where the piece that begins at `iteration` ends: at the next event, after `max_steps` steps, or at the end."""
+        """Where the piece that begins at `iteration` ends: at the next event, after `max_steps`, or at the end."""
         stops = [self.end, iteration + max_steps, *(b for b in self.breaks if b > iteration)]
         if self.solver.display:
             stops.append(-(-iteration // self.solver.display) * self.solver.display + 1)

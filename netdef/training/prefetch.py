@@ -1,8 +1,8 @@
 """Batches for several iterations at a time, put on the device while the piece before them runs.
 
-A piece for n <= `steps` iterations comes as a pytree of arrays with the axes (steps, iter_size) in front, of which the first n
-are filled, with the position of the data after it: what a snapshot taken there needs.  What is stacked are batches
-{blob: array}, or, where the records are on the device already, plans that say which of them make a batch.
+A piece for n <= `steps` iterations comes as a pytree of arrays with the axes (steps, iter_size) in front, of which the
+first n are filled, with the position of the data after it: what a snapshot taken there needs.  What is stacked are
+batches {blob: array}, or, where the records are on the device already, plans that say which of them make a batch.
 """
 
 from __future__ import annotations

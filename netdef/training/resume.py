@@ -143,7 +143,7 @@ def _by_name(read: snapshot.Snapshot, names: Mapping[str, Sequence[str]]) -> dic
     order = [name for field in NUMBERED for name in names[field]]
     if len(order) != snapshot.count_numbered(read):
         raise NetdefError(
-            f"the snapshot {read.path} does not fit: its training state has {snapshot.count_numbered(read)} arrays, and "
+            f"the snapshot {read.path} does not fit: its training state has {snapshot.count_numbered(read)} arrays and "
             f"{len(order)} are needed here; resume with the solver fields of its run."
         )
     return snapshot.by_name(read, order)
