@@ -247,3 +247,22 @@ def test_slots_name_every_array_of_a_history(name):
     history = solver.init(jnp.zeros(3))
     assert len(solver.slot_names(history)) == len(jax.tree.leaves(history)) > 0
     assert solver.slots and len(set(solver.slots)) == len(solver.slots)
+
+
+# Where weights are found
+
+
+@pytest.mark.parametrize("field", ['weights: "{}"', 'reuse {{ source: "{}" }}'])
+@pytest.mark.parametrize("where", ["home", "beside the net", "working directory"])
+def test_weights_are_found_where_every_file_of_a_net_is(field, where, tiny, saved, tmp_path, monkeypatch):
+    homes = {"home": tmp_path / "home", "beside the net": tiny.parent, "working directory": tmp_path / "here"}
+    for folder in homes.values():
+        folder.mkdir(exist_ok=True)
+    monkeypatch.setenv("HOME", str(homes["home"]))
+    monkeypatch.chdir(homes["working directory"])
+    name = f"start_{where.split()[0]}.npz"
+    assert main(["convert", str(saved), "-o", str(homes[where] / name)]) == 0
+    named = f"~/{name}" if where == "home" else name
+    path = changed(tiny, "found", ("solver { ", f"solver {{ {field.format(named)} "))
+    result = netdef.train(path, output=tmp_path / "run", max_iter=1, set=QUIET | {"solver.base_lr": 0})
+    assert np.array_equal(result.model.get_weights()["ip2"][0], snapshot.weights(saved)["ip2"][0])
