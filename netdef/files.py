@@ -54,3 +54,8 @@ def put_in_place(whole: Path, path: Path) -> None:
             old.rename(path)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def replaced_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all.  NetdefError if it cannot be."""
+    written_aside(path, lambda aside: aside.write_text(text, encoding="utf-8"))

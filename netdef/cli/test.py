@@ -89,22 +89,22 @@ def _measure(net: Net, weights: list[str] | Path, iterations: int | None) -> dic
     from ..inspect.summary import summarize
     from ..interop import snapshot
     from ..model import compile
-    from ..training.evaluation import Tester
+    from ..training.evaluation import Evaluator
 
     model = compile(net, weights=snapshot.weights(weights) if isinstance(weights, Path) else weights)
     given = net.solver.test_iter if net.solver else ()
-    tester = Tester(net, iterations or (given[0] if given else 0), 0, net)
+    evaluator = Evaluator(net, iterations or (given[0] if given else 0), 0, net)
     try:
         begin = time.perf_counter()
-        scores = tester.test(model.arrays(), 0)
+        scores = evaluator.test(model.arrays(), 0)
         seconds = time.perf_counter() - begin
     finally:
-        tester.close()
+        evaluator.close()
     return {
         "outputs": {name: _plain(value) for name, value in scores.outputs.items()},
         "loss": _plain(scores.loss),
-        "batches": tester.batches,
-        "images": tester.batches * (summarize(net).batch or 1),
+        "batches": evaluator.batches,
+        "images": evaluator.batches * (summarize(net).batch or 1),
         "seconds": round(seconds, 3),
         "weights": str(weights) if isinstance(weights, Path) else ", ".join(weights),
     }

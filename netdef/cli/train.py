@@ -26,7 +26,7 @@ from ._phases import load_phases
 from ._trained import given_weights
 
 if TYPE_CHECKING:
-    from ..training.trial_runs import Rates
+    from ..training.lr_range import Rates
 
 HELP = "train a net as its solver says"
 
@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
 
 def find_rate(path: str, args: argparse.Namespace, changes: dict[str, Any], weights: list[str]) -> int:
     """Print the loss at each learning rate, and the rate to begin with."""
-    from ..training.trial_runs import lr_find
+    from ..training.lr_range import lr_find
 
     found = lr_find(path, iterations=args.max_iter or 100, set=changes, weights=weights or None, output=args.output)
     for rate, loss in found.points:

@@ -24,7 +24,7 @@ from ..passes.freeze import frozen
 from ..passes.precision import in_half
 from ..shape import show
 from ..solvers.base import Precision
-from ..training.params import arrays_of, layout
+from ..training.params import arrays_of, partition_of
 from ..training.prepare import first_state
 from ..training.step import make_single, make_step
 from .layer_cost import LayerCost, analysis, layer_costs
@@ -182,7 +182,7 @@ def _forward(net: Net, model: Model, images: int, flop: float) -> Program:
 
 
 def _backward(net: Net, model: Model, images: int, flop: float) -> Program:
-    trained = [t.owner for t in layout(net).trained]
+    trained = [t.owner for t in partition_of(net).trained]
 
     def run(moving: Any, weights: Any, inputs: Any, key: Any) -> Any:
         def objective(moving: Any) -> Any:
@@ -197,7 +197,7 @@ def _backward(net: Net, model: Model, images: int, flop: float) -> Program:
 
 
 def _step(net: Net, model: Model, images: int, flop: float) -> Program:
-    solver, parts = net.solver, layout(net)
+    solver, parts = net.solver, partition_of(net)
     step = make_single(make_step(net, solver, parts, jax.random.key(0)))
     items = {name: jnp.stack([array] * solver.iter_size)[None] for name, array in inputs_of(net).items()}
     given = (first_state(solver, model, parts), arrays_of(model, parts.fixed), items, jnp.int32(1))

@@ -1,8 +1,18 @@
 """Snapshots: all that a run needs to go on bit for bit, written whole or not at all.
 
-A snapshot is a folder `iter_000500` with the arrays (orbax), `state.json` (numbers, positions of the data, names and
-shapes), the net's text, and `checksums.json` over all of it.  It is written aside, forced to the disk and renamed: a
-process that is killed at any moment leaves whole snapshots only.  This is the only module that knows orbax.
+A snapshot is a folder `iter_000500` with
+
+    arrays/           orbax: each array once, by name: `conv1.0` is array 0 of layer `conv1`, `conv1.0/momentum` an
+                      array of the solver's history of it, `conv1.0/ema` its average; `policy/step`, `losses` and so on
+                      are the rest of the training state.  Orbax sees the names percent-encoded (`conv1.0%2Fmomentum`)
+    state.json        "format": 2; "iteration", "seed", "solver"; "position" and "test_positions" of the data; "owners",
+                      [layer, index] of the arrays that are trained, fixed and kept; "slots", names of the arrays of a
+                      history, in Caffe's order; "layers", the arrays and shapes of each layer, in Caffe's order
+    net.prototxt      the net's text
+    checksums.json    SHA-256 of all of them
+
+It is written aside, forced to the disk and renamed: a process that is killed at any moment leaves whole snapshots only.
+Format 1, which has no "format", numbers the arrays (`state.0`, `trained.0`); it is read, not written.
 """
 
 from __future__ import annotations
@@ -11,26 +21,34 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import numpy as np
 
+from ..graph import Owner
 from ..language.errors import NetdefError
 
+FORMAT = 2
 _CHECKSUMS, _STATE, _NET, _ARRAYS = "checksums.json", "state.json", "net.prototxt", "arrays"
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What was read back: the arrays as they were given, and the numbers beside them."""
+    """What was read back: the arrays by name, and the numbers beside them."""
 
     path: Path
     arrays: dict[str, Any]
     state: dict[str, Any]
     net: str
+
+
+def array_name(owner: Owner) -> str:
+    """The name of an array of the net in a snapshot."""
+    return f"{owner.layer}.{owner.index}"
 
 
 def save(
@@ -47,7 +65,7 @@ def save(
         aside.mkdir()
         _save_arrays(aside / _ARRAYS, arrays)
         (aside / _NET).write_text(net)
-        (aside / _STATE).write_text(json.dumps(state, indent=1))
+        (aside / _STATE).write_text(json.dumps({"format": FORMAT, **state}, indent=1))
         (aside / _CHECKSUMS).write_text(json.dumps(_checksums(aside), indent=1))
         _force(aside)
         _exchange(aside, path)
@@ -64,12 +82,8 @@ def _save_arrays(path: Path, arrays: dict[str, Any]) -> None:
     import orbax.checkpoint as ocp
 
     with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(path.absolute(), _nested(arrays))
-
-
-def _nested(arrays: dict[str, Any]) -> dict[str, Any]:
-    """Numpy arrays under names that any file system takes."""
-    return {name: np.asarray(array) for name, array in arrays.items()}
+        encoded = {quote(name, safe=""): np.asarray(array) for name, array in arrays.items()}
+        checkpointer.save(path.absolute(), encoded)
 
 
 def _force(folder: Path) -> None:
@@ -110,8 +124,9 @@ def load(path: Path) -> Snapshot:
     import orbax.checkpoint as ocp
 
     with ocp.StandardCheckpointer() as checkpointer:
-        arrays = checkpointer.restore((path / _ARRAYS).absolute())
-    return Snapshot(path, dict(arrays), json.loads((path / _STATE).read_text()), (path / _NET).read_text())
+        encoded = checkpointer.restore((path / _ARRAYS).absolute())
+    arrays = {unquote(name): array for name, array in encoded.items()}
+    return Snapshot(path, arrays, json.loads((path / _STATE).read_text()), (path / _NET).read_text())
 
 
 def damage(path: Path) -> str | None:
@@ -162,16 +177,39 @@ def newest(folder: Path) -> tuple[Path | None, list[str]]:
 
 
 def weights(path: Path) -> dict[str, list[np.ndarray]]:
-    """{layer: [arrays]} of a snapshot, in Caffe's order, as `model.set_weights` takes them."""
+    """{layer: [arrays]} of a snapshot, as `model.set_weights` takes them: averages, if it has them."""
     read = load(path)
-    by_owner = dict(_by_owner(read))
+    arrays = _numbered_weights(read) if is_numbered(read) else read.arrays
+    value = lambda name: np.asarray(arrays.get(f"{name}/ema", arrays[name]))
     return {
-        layer: [by_owner[tuple(owner)].reshape(shape) for owner, shape in entries]
+        layer: [value(array_name(Owner(*owner))).reshape(shape) for owner, shape in entries]
         for layer, entries in read.state["layers"].items()
     }
 
 
-def _by_owner(read: Snapshot) -> Iterator[tuple[tuple[str, int], np.ndarray]]:
-    for group in ("trained", "fixed", "kept"):
-        for i, (layer, index) in enumerate(read.state["owners"][group]):
-            yield (layer, index), np.asarray(read.arrays[f"{group}.{i}"])
+# Format 1
+
+
+def is_numbered(read: Snapshot) -> bool:
+    """Whether a snapshot is of format 1: the leaves of its training state are numbered."""
+    return "format" not in read.state
+
+
+def count_numbered(read: Snapshot) -> int:
+    """How many leaves the training state of a snapshot of format 1 has."""
+    return sum(name.startswith("state.") for name in read.arrays)
+
+
+def by_name(read: Snapshot, names: Sequence[str]) -> dict[str, Any]:
+    """The arrays of a snapshot of format 1 by name: `names` are those of the first leaves of its training state."""
+    fixed = {array_name(Owner(*o)): read.arrays[f"fixed.{i}"] for i, o in enumerate(read.state["owners"]["fixed"])}
+    return fixed | {name: read.arrays[f"state.{i}"] for i, name in enumerate(names)}
+
+
+def _numbered_weights(read: Snapshot) -> Mapping[str, Any]:
+    """The arrays of the net, which format 1 has beside the training state; averages in place of trained ones."""
+    return {
+        array_name(Owner(*owner)): read.arrays[f"{group}.{i}"]
+        for group in ("trained", "fixed", "kept")
+        for i, owner in enumerate(read.state["owners"][group])
+    }

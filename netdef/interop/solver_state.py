@@ -9,11 +9,10 @@ adam_solver.cpp.
 
 from __future__ import annotations
 
-import bisect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -22,12 +21,10 @@ from ..graph import Net, Owner
 from ..language.errors import NetdefError
 from ..shape import same_shape, show
 from ..solvers.base import SOLVERS, Solver
+from . import snapshot
 from .entries import Entry, Stored, existing_file, in_memory
 from .formats import caffemodel, hdf5
-from .weights import Loaded, write_weights
-
-if TYPE_CHECKING:
-    from ..training.loop import Run
+from .weights import write_weights
 
 ENDINGS = (".solverstate", ".solverstate.h5")
 
@@ -89,42 +86,10 @@ def write_state(
     written_aside(path, lambda aside: write(aside, head, history))
 
 
-def restore(run: Run, path: Path) -> Loaded:
-    """Put a run where Caffe's was: weights, history and iteration, and the data where it was by then.
-
-    Differs: Caffe begins the data again.  NetdefError if the state is of another net or solver.
-    """
-    import jax.numpy as jnp
-
-    from ..training.params import arrays_of
-
-    state = read_state(path)
-    loaded = run.model.load_weights(state.weights())
-    if loaded.untouched:
-        raise NetdefError(
-            f"{state.weights()}: layer `{loaded.untouched[0]}` of the net is not in it; it is of another net"
-        )
-    histories = histories_of(state, run.net, run.solver)
-    copy = lambda owners: tuple(jnp.array(a, copy=True) for a in arrays_of(run.model, owners))
-    trained = tuple(spec.owner for spec in run.layout.trained)
-    run.fixed = arrays_of(run.model, run.layout.fixed)
-    run.state = run.state._replace(
-        trained=copy(trained),
-        kept=copy(run.layout.kept),
-        history=tuple(tuple(map(jnp.asarray, histories[owner])) for owner in trained),
-        iteration=jnp.int32(state.iteration),
-    )
-    run.iteration = state.iteration
-    drawn = state.iteration * run.solver.iter_size
-    run.position = {name: {"position": drawn * r.batch_size} for name, r in run.feed.readers.items()}
-    run.feed.restore(run.position)
-    return loaded
-
-
 def histories_of(state: SolverState, net: Net, solver: Solver) -> dict[Owner, list[np.ndarray]]:
     """The history of each array.  NetdefError if count or shapes are not those of the net and the solver."""
     arrays = learnable(net)
-    per = per_array(solver.type)
+    per = len(_slots(solver))
     if len(state.history) != per * len(arrays):
         raise NetdefError(
             f"{state.path}: it holds {len(state.history)} histories, and the solver {solver.type} keeps {per} "
@@ -151,42 +116,51 @@ def learnable(net: Net) -> list[tuple[Owner, tuple[int, ...]]]:
 
 def per_array(solver_type: str) -> int:
     """How many histories a solver keeps for each array."""
+    return len(_slots(_solver_class(solver_type)()))
+
+
+def _solver_class(solver_type: str) -> type[Solver]:
     cls = SOLVERS.get(solver_type)
     if cls is None:
         raise NetdefError(f"there is no solver {solver_type}")
-    return len(cls.init(object.__new__(cls), np.zeros(1, np.float32)))
+    return cls
+
+
+def _slots(solver: Solver) -> tuple[str, ...]:
+    """Names of the arrays of one history."""
+    return solver.slots or solver.slot_names(solver.init(np.zeros(1, np.float32)))
 
 
 def export_snapshot(snapshot_path: Path, to: Path, solver: Solver | None = None) -> Path:
     """Write one of our snapshots as Caffe's two files: `to`, and the weights beside it; gives the path of the weights.
 
     `solver` is needed where its policy counts steps (multistep): Caffe saves how many it has taken."""
-    from . import snapshot
-
     read = snapshot.load(snapshot_path)
     iteration = int(read.state["iteration"])
     stem = to.name.removesuffix(".h5").removesuffix(".solverstate")
     weights = to.with_name(f"{stem}.caffemodel" + (".h5" if to.suffix == ".h5" else ""))
     layers = snapshot.weights(snapshot_path)
     write_weights(weights, [Entry(name, tuple(map(in_memory, arrays))) for name, arrays in layers.items()])
-    steps = sorted(getattr(solver.policy, "stepvalue", ())) if solver else []
-    write_state(to, iteration, _history(read), weights.name, bisect.bisect_left(steps, iteration))
+    write_state(to, iteration, _history(read), weights.name, solver.policy.steps_taken(iteration) if solver else 0)
     return weights
 
 
-def _history(read: Any) -> list[np.ndarray]:
+def _history(read: snapshot.Snapshot) -> list[np.ndarray]:
     """A snapshot's histories in Caffe's order; arrays that the solver does not move have zeros."""
-    owners = {group: [Owner(*owner) for owner in read.state["owners"][group]] for group in ("trained", "fixed", "kept")}
-    per = per_array(read.state["solver"])
-    first = len(owners["trained"]) + len(owners["kept"])  # where histories begin among the leaves of the state
-    trained = {owner: i for i, owner in enumerate(owners["trained"])}
-    shapes: dict[Owner, tuple[int, ...]] = {}
-    for entries in read.state["layers"].values():
-        for owner, shape in entries:
-            shapes.setdefault(Owner(*owner), tuple(shape))
-    leaf = lambda owner, k: np.asarray(read.arrays[f"state.{first + trained[owner] * per + k}"])
+    arrays, slots = _named(read)
+    shapes = {Owner(*owner): shape for entries in read.state["layers"].values() for owner, shape in entries}
     return [
-        leaf(owner, k) if owner in trained else np.zeros(shape, np.float32)
-        for k in range(per)
+        np.asarray(arrays.get(f"{snapshot.array_name(owner)}/{slot}", np.zeros(shape, np.float32)))
+        for slot in slots
         for owner, shape in shapes.items()
     ]
+
+
+def _named(read: snapshot.Snapshot) -> tuple[Mapping[str, Any], Sequence[str]]:
+    """(arrays by name, slots of a history) of a snapshot; of format 1, whose slots only the solver's class knows."""
+    if not snapshot.is_numbered(read):
+        return read.arrays, read.state["slots"]
+    slots = _slots(_solver_class(read.state["solver"])())
+    group = lambda name: [snapshot.array_name(Owner(*owner)) for owner in read.state["owners"][name]]
+    history = [f"{name}/{slot}" for name in group("trained") for slot in slots]
+    return snapshot.by_name(read, [*group("trained"), *group("kept"), *history]), slots

@@ -84,6 +84,16 @@ class Policy(Block):
     def tolerated(cls) -> Iterable[str]:
         return {name for _, other in POLICIES for name in other.params()}
 
+    @property
+    def monitor(self) -> Monitor | None:
+        """What the policy watches in tests; most watch nothing."""
+        return None
+
+    @property
+    def decides_alone(self) -> bool:
+        """Whether tests move its state: then runs cannot share one compiled step, in which nobody asks each of them."""
+        return type(self).tested is not Policy.tested
+
     def rate(self, iteration: Array, at: Setting, state: Mapping[str, Array]) -> Array:
         """The learning rate of an iteration, a float32 scalar; `state` is what `initial` and `observe` gave."""
         raise NotImplementedError
@@ -99,6 +109,15 @@ class Policy(Block):
     def tested(self, state: Mapping[str, Array], iteration: int, outputs: Mapping[str, Any]) -> Mapping[str, Array]:
         """The state with the outputs of a test seen; not traced."""
         return state
+
+    def change(self, before: Mapping[str, Array], after: Mapping[str, Array]) -> str:
+        """What is worth a line of what a test did to the state; empty where nothing is."""
+        return ""
+
+    def steps_taken(self, iteration: int) -> int:
+        """How many steps of the rate were taken before an iteration, where a policy keeps a list of them: Caffe saves
+        that as `current_step`."""
+        return 0
 
 
 def policy_class(message: Message, report: Report) -> type[Policy]:

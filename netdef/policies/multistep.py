@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Mapping
 
 from ..lazy import Array, jnp
@@ -25,6 +26,9 @@ class MultiStep(Policy, name="multistep"):
         for value in self.stepvalue:
             found.append(max(value, found[-1] + 1 if found else 0))
         return found
+
+    def steps_taken(self, iteration: int) -> int:
+        return bisect.bisect_left(sorted(self.stepvalue), iteration)
 
     def rate(self, iteration: Array, at: Setting, state: Mapping[str, Array]) -> Array:
         passed = jnp.asarray(self.reached(), jnp.int32) <= iteration

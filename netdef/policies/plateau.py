@@ -24,6 +24,10 @@ class Plateau(Policy, name="plateau"):
     plateau_winsize: tuple[int, ...] = param("Iterations without a new minimum before each step.", default=(), above=0)
     plateau: Monitor | None = param("What to watch in tests, in place of the training loss.", default=None)
 
+    @property
+    def monitor(self) -> Monitor | None:
+        return self.plateau
+
     def rate(self, iteration: Array, at: Setting, state: Mapping[str, Array]) -> Array:
         return at.base_lr * jnp.float32(self.gamma) ** jnp.asarray(state.get("step", 0), jnp.float32)
 
@@ -51,3 +55,6 @@ class Plateau(Policy, name="plateau"):
         if waited < watched.patience:
             return {**state, "since": jnp.int32(waited)}
         return {"best": state["best"], "since": jnp.int32(0), "step": state["step"] + 1}
+
+    def change(self, before: Mapping[str, Array], after: Mapping[str, Array]) -> str:
+        return "a plateau: the learning rate falls" if int(after["step"]) > int(before["step"]) else ""

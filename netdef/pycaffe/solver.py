@@ -6,7 +6,6 @@ script may write into them, and after a step their `diff` is the update that was
 
 from __future__ import annotations
 
-import bisect
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from ..layers.base import LAYERS
 from ..passes.freeze import frozen
 from ..solvers.base import Precision, SnapshotFormat
 from ..training.monitors import policy_after
-from ..training.params import layout
+from ..training.params import partition_of
 from ..training.solver_nets import nets_of
 from ..training.step import State, initial, updated
 from .blobs import wait
@@ -47,7 +46,7 @@ class Solver:
         self.net = Net.of(frozen(nets.train, self.param.freeze), self.param.seed)
         self.test_nets = [Net.of(net, self.param.seed, self.net) for net in nets.tests]
         self.iter = 0
-        self._layout = layout(self.net._net)
+        self._partition = partition_of(self.net._net)
         self._state = initial(self.param, self._arrays("_data"), ())
         self._key = jax.random.fold_in(jax.random.key(self.param.seed), 0)
         self._update = jax.jit(self._updated)
@@ -108,7 +107,7 @@ class Solver:
         state = self._state._replace(trained=self._arrays("_data"))
         made = wait(self._update(state, self._arrays("_diff"), jnp.float32(loss)))
         self._state, deltas = made
-        for spec, weight, delta in zip(self._layout.trained, self._state.trained, deltas, strict=True):
+        for spec, weight, delta in zip(self._partition.trained, self._state.trained, deltas, strict=True):
             blob = self.net._weights[spec.owner]
             blob._data.put(weight)
             blob._diff.put(delta)
@@ -119,15 +118,15 @@ class Solver:
         losses = state.losses.at[state.iteration % self.param.average_loss].set(loss)
         policy = self.param.policy.observe(state.policy, state.iteration, jnp.nanmean(losses))
         rate = self.param.rate(state.iteration, policy)
-        moves = (True,) * len(self._layout.trained)
-        trained, history = updated(self.param, self._layout, state, grads, rate, moves, None)
+        moves = (True,) * len(self._partition.trained)
+        trained, history = updated(self.param, self._partition, state, grads, rate, moves, None)
         deltas = tuple(before - after for before, after in zip(state.trained, trained, strict=True))
         return state._replace(
             trained=trained, history=history, policy=policy, losses=losses, iteration=state.iteration + 1
         ), deltas
 
     def _arrays(self, which: str) -> tuple[Any, ...]:
-        return tuple(getattr(self.net._weights[spec.owner], which).value() for spec in self._layout.trained)
+        return tuple(getattr(self.net._weights[spec.owner], which).value() for spec in self._partition.trained)
 
     # What is shown
 
@@ -170,8 +169,7 @@ class Solver:
         weights = Path(f"{prefix}_iter_{self.iter}.caffemodel{ending}")
         state = Path(f"{prefix}_iter_{self.iter}.solverstate{ending}")
         self.net.save(weights)
-        steps = sorted(getattr(self.param.policy, "stepvalue", ()))
-        write_state(state, self.iter, self._history(), str(weights), bisect.bisect_left(steps, self.iter))
+        write_state(state, self.iter, self._history(), str(weights), self.param.policy.steps_taken(self.iter))
         return state
 
     def _is_hdf5(self) -> bool:
@@ -179,7 +177,7 @@ class Solver:
 
     def _history(self) -> list[np.ndarray]:
         """In Caffe's order: one array for each of the net's; where the solver keeps two, the second ones after all."""
-        kept = {spec.owner: leaves for spec, leaves in zip(self._layout.trained, self._state.history, strict=True)}
+        kept = {spec.owner: leaves for spec, leaves in zip(self._partition.trained, self._state.history, strict=True)}
         arrays: list[tuple[Owner, tuple[int, ...]]] = learnable(self.net._net)
         return [
             np.asarray(jax.tree.leaves(kept[owner])[k]) if owner in kept else np.zeros(shape, np.float32)
@@ -195,7 +193,7 @@ class Solver:
         histories = histories_of(state, self.net._net, self.param)
         self.net.copy_from(state.weights())
         self._state = self._state._replace(
-            history=tuple(tuple(map(jnp.asarray, histories[spec.owner])) for spec in self._layout.trained),
+            history=tuple(tuple(map(jnp.asarray, histories[spec.owner])) for spec in self._partition.trained),
             iteration=jnp.int32(state.iteration),
         )
         self.iter = state.iteration

@@ -15,6 +15,7 @@ class AdaDelta(Momentum, type="AdaDelta"):
     m is `momentum`.  Source: BVLC/caffe src/caffe/solvers/adadelta_solver.cpp; Zeiler 2012.  Differs: nothing.
     """
 
+    slots = ("squares", "steps")
     delta: float = param("Keeps the division finite.", default=1e-8, at_least=0)
 
     def init(self, w: Array) -> Any:

@@ -15,6 +15,7 @@ class AdaGrad(Solver, type="AdaGrad"):
     Source: BVLC/caffe src/caffe/solvers/adagrad_solver.cpp; Duchi et al. 2011.  Differs: nothing.
     """
 
+    slots = ("squares",)
     delta: float = param("Keeps the division finite.", default=1e-8, at_least=0)
 
     def init(self, w: Array) -> Any:

@@ -18,6 +18,7 @@ class Adam(Momentum, type="Adam"):
     too. Differs: nothing.
     """
 
+    slots = ("m", "v")
     momentum2: float = param("Decay of second moments.", default=0.999, at_least=0, at_most=1)
     delta: float = param("Keeps the division finite.", default=1e-8, at_least=0)
 

@@ -17,6 +17,7 @@ class AdamW(Momentum, type="AdamW"):
     """
 
     decoupled = True
+    slots = ("count", "m", "v")
     momentum: float = param("Decay of first moments.", default=0.9, at_least=0, at_most=1)
     momentum2: float = param("Decay of second moments.", default=0.999, at_least=0, at_most=1)
     delta: float = param("Keeps the division finite.", default=1e-8, at_least=0)

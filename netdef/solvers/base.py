@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from ..layers.base import Phase
-from ..lazy import Array, jnp
+from ..lazy import Array, jax, jnp
 from ..policies.base import POLICIES, Monitor, Policy, Setting
 from ..registry import Registry
 from ..schema import Block, param
@@ -91,6 +91,7 @@ class Solver(Block):
     type: ClassVar[str] = ""
     selector = "type"
     decoupled: ClassVar[bool] = False  # takes weight decay off the weights itself
+    slots: ClassVar[tuple[str, ...]] = ()  # names of the arrays of a history, in Caffe's order; () where it is a pytree
     policy: Policy
 
     # Which nets
@@ -219,8 +220,16 @@ class Solver(Block):
     __hash__ = None  # type: ignore[assignment]
 
     def init(self, w: Array) -> Any:
-        """The history of one array before the first update: a tuple of arrays in Caffe's order, or any pytree."""
+        """The history of one array before the first update: a tuple of arrays in the order of `slots`, or any
+        pytree."""
         raise NotImplementedError
+
+    def slot_names(self, history: Any) -> tuple[str, ...]:
+        """Names of the arrays of a history: `slots`, or where the class declares none, their places in the pytree."""
+        if self.slots:
+            return self.slots
+        leaves = jax.tree_util.tree_leaves_with_path(history)
+        return tuple(jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves)
 
     def update(self, g: Array, w: Array, history: Any, at: Numbers) -> tuple[Array, Any]:
         """(what is taken off `w`, the new history) for the gradient `g`, decay included; traced."""

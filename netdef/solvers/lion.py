@@ -17,6 +17,7 @@ class Lion(Momentum, type="Lion"):
     """
 
     decoupled = True
+    slots = ("count", "m")
     momentum: float = param("How much of the mean goes into the sign.", default=0.9, at_least=0, at_most=1)
     momentum2: float = param("Decay of the mean.", default=0.99, at_least=0, at_most=1)
 

@@ -14,6 +14,8 @@ class Nesterov(Momentum, type="Nesterov"):
     Source: BVLC/caffe src/caffe/solvers/nesterov_solver.cpp.  Differs: nothing.
     """
 
+    slots = ("momentum",)
+
     def init(self, w: Array) -> Any:
         return (jnp.zeros_like(w),)
 

@@ -15,6 +15,7 @@ class RMSProp(Solver, type="RMSProp"):
     Source: BVLC/caffe src/caffe/solvers/rmsprop_solver.cpp; Tieleman and Hinton 2012.  Differs: nothing.
     """
 
+    slots = ("squares",)
     rms_decay: float = param("How much of the mean square goes on.", default=0.99, at_least=0, at_most=1)
     delta: float = param("Keeps the division finite.", default=1e-8, at_least=0)
 

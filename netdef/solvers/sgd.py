@@ -15,6 +15,8 @@ class SGD(Momentum, type="SGD"):
     Source: BVLC/caffe src/caffe/solvers/sgd_solver.cpp.  Differs: nothing.
     """
 
+    slots = ("momentum",)
+
     def init(self, w: Array) -> Any:
         return (jnp.zeros_like(w),)
 

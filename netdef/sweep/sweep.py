@@ -19,43 +19,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..interop import snapshot
 from ..language.errors import NetdefError
-from ..policies.base import Monitor
-from ..training.run import run_nets
+from ..training.run import Options, run_nets
 from ..training.solver_nets import Nets, nets_of
+from ..training.trial_runs import with_solver
+from .batched_runs import can_share, train_batched
+from .goal import Until
 
 TOGETHER = ("solver.base_lr", "solver.weight_decay", "solver.random_seed")  # settings that leave the program as it is
 RESULT = "result.json"
 Settings = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Until:
-    """`accuracy>=0.9`: what a run is waited for; the iteration of the first test that meets it is its `reached`."""
-
-    output: str
-    value: float
-    upwards: bool
-
-    @classmethod
-    def read(cls, text: str) -> Until:
-        """From its text.  NetdefError if it is none."""
-        found = re.fullmatch(r"\s*([^<>=\s]+)\s*(>=|<=)\s*(\S+)\s*", text)
-        try:
-            assert found is not None
-            return cls(found[1], float(found[3]), found[2] == ">=")
-        except (AssertionError, ValueError):
-            raise NetdefError(f'"{text}" is not a goal; write one as accuracy>=0.9 or loss<=0.1.') from None
-
-    def met(self, row: Mapping[str, Any]) -> bool:
-        """Whether the record of a test meets it."""
-        value = row.get(self.output)
-        return isinstance(value, (int, float)) and (value >= self.value if self.upwards else value <= self.value)
-
-    def monitor(self) -> Monitor:
-        """As the solver's early stopping takes it."""
-        mode = "max" if self.upwards else "min"
-        return Monitor(monitor=self.output, target=self.value, mode=mode, patience=1_000_000_000)
 
 
 @dataclass(frozen=True)
@@ -163,13 +137,10 @@ def _train(
     path: Any, group: list[Job], max_iter: int | None, goal: Until | None, fixed: Mapping[str, Any]
 ) -> Iterable[tuple[Job, dict[str, Any]]]:
     """Train a group, together if its runs allow; gives each job with its row."""
-    from ..training.trial_runs import with_solver
-    from .batched_runs import can_share, train_together
-
     judged = lambda job: with_solver(nets_of(path, {**fixed, **job.settings}), test_after_train=True)
     nets = {job.name: judged(job) for job in group}
     if len(group) > 1 and can_share([nets[job.name] for job in group]):
-        histories = train_together([(nets[job.name], job.folder) for job in group], max_iter, goal)
+        histories = train_batched([(nets[job.name], job.folder) for job in group], max_iter, goal)
         for job, history in zip(group, histories, strict=True):
             yield job, row_of(job, history, goal)
         return
@@ -178,14 +149,11 @@ def _train(
 
 
 def _alone(nets: Nets, job: Job, max_iter: int | None, goal: Until | None) -> list[dict[str, Any]]:
-    from ..interop import snapshot
-    from ..training.trial_runs import with_solver
-
     if goal is not None:
         nets = with_solver(nets, early_stopping=goal.monitor())
     try:
         begun = bool(snapshot.found(job.folder))
-        return run_nets(nets, resume=begun, max_iter=max_iter, output=job.folder).history
+        return run_nets(nets, Options(resume=begun, max_iter=max_iter, output=job.folder)).history
     except NetdefError as error:
         raise NetdefError(f"run {job.name}: {error}") from error
 

@@ -17,7 +17,7 @@ from ..forward import every_value, forward
 from ..graph import Net, Node
 from ..lazy import Array
 from ..shape import show
-from .params import Layout
+from .params import Partition
 from .step import State
 
 NEAR = 0.01  # a limit, for a value that counts as saturated
@@ -25,19 +25,24 @@ MICRO = 0  # the batch of an iteration that is looked at, of iter_size
 
 
 def culprit(
-    net: Net, layout: Layout, state: State, fixed: tuple[Array, ...], batches: Sequence[Mapping[str, Array]], key: Array
+    net: Net,
+    partition: Partition,
+    state: State,
+    fixed: tuple[Array, ...],
+    batches: Sequence[Mapping[str, Array]],
+    key: Array,
 ) -> str:
     """Where the first number that is not finite comes from, in words; `batches` are those of the iteration."""
     here = jax.random.fold_in(key, state.iteration)
     for i, batch in enumerate(batches):
-        found = _first_bad(net, layout, state, fixed, batch, jax.random.fold_in(here, i))
+        found = _first_bad(net, partition, state, fixed, batch, jax.random.fold_in(here, i))
         if found:
             return found
     return "running the iteration again gave finite numbers only"
 
 
-def _first_bad(net: Net, layout: Layout, state: State, fixed: Any, batch: Any, key: Array) -> str:
-    named = layout.weights(state.trained, fixed, state.kept)
+def _first_bad(net: Net, partition: Partition, state: State, fixed: Any, batch: Any, key: Array) -> str:
+    named = partition.weights(state.trained, fixed, state.kept)
     for owner, array in named.items():
         if not bool(jnp.all(jnp.isfinite(array))):
             return f"parameter {owner.index} of layer `{owner.layer}` was not finite before: {_range(array)}"
@@ -49,17 +54,17 @@ def _first_bad(net: Net, layout: Layout, state: State, fixed: Any, batch: Any, k
             if not bool(jnp.all(jnp.isfinite(values[top]))):
                 took = ", ".join(f"`{v.name}` {_range(values[v])}" for v in node.bottoms) or "nothing"
                 return f"the first blob that is not finite is `{top.name}` of layer `{node.name}`, which took {took}"
-    grads = _gradients(net, layout, state, fixed, batch, key)
-    for spec, g in reversed(list(zip(layout.trained, grads, strict=True))):  # the backward pass begins at the loss
+    grads = _gradients(net, partition, state, fixed, batch, key)
+    for spec, g in reversed(list(zip(partition.trained, grads, strict=True))):  # the backward pass begins at the loss
         if not bool(jnp.all(jnp.isfinite(g))):
             place = f"parameter {spec.owner.index} of layer `{spec.owner.layer}`"
             return f"the first gradient that is not finite is that of {place}"
     return ""
 
 
-def _gradients(net: Net, layout: Layout, state: State, fixed: Any, batch: Any, key: Array) -> Any:
+def _gradients(net: Net, partition: Partition, state: State, fixed: Any, batch: Any, key: Array) -> Any:
     def objective(trained: Any) -> Array:
-        return forward(net, layout.weights(trained, fixed, state.kept), batch, key).loss
+        return forward(net, partition.weights(trained, fixed, state.kept), batch, key).loss
 
     return jax.jit(jax.grad(objective))(state.trained)
 
@@ -105,7 +110,7 @@ def _looked_up(net: Net) -> set[str]:
 # What layers do, for `watch` and `debug_info`
 
 
-def make_watch(net: Net, layout: Layout, solver: Any, key: Array) -> Any:
+def make_watch(net: Net, partition: Partition, solver: Any, key: Array) -> Any:
     """A function (run, piece) -> {"watch/LAYER/WHAT": number} of the last iteration of a piece, on the device.
 
     Per layer: `activation` mean |top|; `zeros` share of top values that are 0 and `dead` share of channels that are 0
@@ -118,15 +123,17 @@ def make_watch(net: Net, layout: Layout, solver: Any, key: Array) -> Any:
 
     def measure(state: State, fixed: Any, batch: Any) -> list[Array]:
         here = jax.random.fold_in(jax.random.fold_in(key, state.iteration), MICRO)
-        named = layout.weights(state.trained, fixed, state.kept)
+        named = partition.weights(state.trained, fixed, state.kept)
         values = every_value(net, named, batch, here)
-        grads = jax.grad(lambda t: forward(net, layout.weights(t, fixed, state.kept), batch, here).loss)(state.trained)
+        grads = jax.grad(lambda t: forward(net, partition.weights(t, fixed, state.kept), batch, here).loss)(
+            state.trained
+        )
         rate = solver.rate(state.iteration, state.policy)
         shown: dict[str, Array] = {}
         for node in net.layers:
             shown |= _activations(node, values)
-        for layer in dict.fromkeys(spec.owner.layer for spec in layout.trained):
-            mine = [i for i, spec in enumerate(layout.trained) if spec.owner.layer == layer]
+        for layer in dict.fromkeys(spec.owner.layer for spec in partition.trained):
+            mine = [i for i, spec in enumerate(partition.trained) if spec.owner.layer == layer]
             weight = _norm([state.trained[i] for i in mine])
             gradient = _norm([grads[i] for i in mine])
             shown |= {f"watch/{layer}/weight": weight, f"watch/{layer}/gradient": gradient}

@@ -34,7 +34,7 @@ class Scores(NamedTuple):
     images: int
 
 
-class Tester:
+class Evaluator:
     """One test net, its data, and how many batches a test takes."""
 
     def __init__(self, net: Net, batches: int, seed: int, train: Net):
@@ -48,15 +48,15 @@ class Tester:
             self._own = {o: model.array(o) for o, _ in self._owners if o not in self._source}
         self.feed = Feed(net, seed=seed)
         self.resident = on_device(self.feed, MOST_RECORDS)
-        self._table = self.resident.table if self.resident else None
+        self._records = self.resident.table if self.resident else None
         self._key = jax.random.fold_in(jax.random.key(seed), 1)
         self._add = jax.jit(self._one, donate_argnums=1)
         if batches == 0:
             self.batches = _whole_pass(net, self.feed)
 
-    def _one(self, weights: list[Array], sums: Any, item: Any, key: Array, table: Any) -> Any:
+    def _one(self, weights: list[Array], sums: Any, item: Any, key: Array, records: Any) -> Any:
         """Sums with one more batch, and what the layers kept."""
-        inputs = self.resident.make(table, item) if self.resident else item
+        inputs = self.resident.make(records, item) if self.resident else item
         named = dict(zip((owner for owner, _ in self._owners), weights, strict=True))
         outcome = forward(self.net, named, inputs, key)
         shown = {name: outcome.blobs[name] for name in shown_outputs(self.net)}
@@ -72,7 +72,7 @@ class Tester:
         images = 0
         for i in range(self.batches):
             item = next(self.resident or self.feed)
-            sums, arrays = self._add(arrays, sums, item, jax.random.fold_in(key, i), self._table)
+            sums, arrays = self._add(arrays, sums, item, jax.random.fold_in(key, i), self._records)
             images += self.feed.batch_size or 1
         loss, outputs = jax.device_get(sums)
         return Scores(float(loss) / self.batches, {n: np.asarray(v) / self.batches for n, v in outputs.items()}, images)

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..files import replaced_text
 from .events import Display, Tested
 
 
@@ -24,10 +25,7 @@ class Recorder:
         """Begin at `iteration`: of a file that is there, what a run that was broken off did after it is dropped."""
         self.path = path
         self.history = [row for row in _read(path) if row["iteration"] < iteration]
-        text = "".join(_line(row) for row in self.history)
-        aside = path.with_suffix(".writing")
-        aside.write_text(text)
-        aside.replace(path)
+        replaced_text(path, "".join(_line(row) for row in self.history))
         self.seconds_before = max((row.get("seconds", 0.0) for row in self.history), default=0.0)
 
     def add(self, event: Display | Tested, seconds: float) -> dict[str, Any]:

@@ -55,9 +55,8 @@ def watches(solver: Solver, tests: Sequence[Net]) -> dict[str, Watched]:
         if monitor is not None:
             _check(field, monitor, tests)
             made[field] = Watched(monitor)
-    plateau = getattr(solver.policy, "plateau", None)
-    if plateau is not None:
-        _check("plateau", plateau, tests)
+    if solver.policy.monitor is not None:
+        _check(solver.policy.name, solver.policy.monitor, tests)
     return made
 
 
@@ -75,8 +74,7 @@ def _check(field: str, monitor: Monitor, tests: Sequence[Net]) -> None:
 
 def policy_after(policy: Policy, state: Mapping[str, Any], iteration: int, scores: Sequence[Mapping[str, Any]]) -> Any:
     """The policy's state with the scores of every test net seen."""
-    monitor = getattr(policy, "plateau", None)
-    return policy.tested(state, iteration, scores[monitor.test_net if monitor else 0])
+    return policy.tested(state, iteration, scores[policy.monitor.test_net if policy.monitor else 0])
 
 
 def drop_old(folder: Any, keep: int) -> None:

@@ -1,7 +1,7 @@
 """Which arrays of a net are trained, how fast, and which are only kept.
 
 Arrays are named by their owner (layer and place among its blobs); a training state holds them as tuples in the order of
-`Layout`, which is the order of the layers.
+`Partition`, which is the order of the layers.
 """
 
 from __future__ import annotations
@@ -24,23 +24,27 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Layout:
+class Partition:
     """The arrays of a net by what happens to them."""
 
     trained: tuple[Trained, ...]
     fixed: tuple[Owner, ...]  # parameters whose lr_mult is 0: constants of the step
     kept: tuple[Owner, ...]  # running statistics and carried state: the layers change them
 
+    @property
+    def owners(self) -> tuple[Owner, ...]:
+        """All of them, in the order in which `weights` takes their arrays."""
+        return (*(t.owner for t in self.trained), *self.fixed, *self.kept)
+
     def weights(
         self, trained: tuple[Array, ...], fixed: tuple[Array, ...], kept: tuple[Array, ...]
     ) -> dict[Owner, Array]:
         """All arrays by owner, as `forward` takes them."""
-        owners = (*(t.owner for t in self.trained), *self.fixed, *self.kept)
-        return dict(zip(owners, (*trained, *fixed, *kept), strict=True))
+        return dict(zip(self.owners, (*trained, *fixed, *kept), strict=True))
 
 
-def layout(net: Net) -> Layout:
-    """The layout of a net, by the `param` messages of its layers."""
+def partition_of(net: Net) -> Partition:
+    """The partition of a net, by the `param` messages of its layers."""
     given = _given(net)
     trained, fixed, kept = [], [], []
     for owner, weight in net.owned:
@@ -51,7 +55,7 @@ def layout(net: Net) -> Layout:
             fixed.append(owner)
         else:
             trained.append(Trained(owner, lr_mult, decay_mult))
-    return Layout(tuple(trained), tuple(fixed), tuple(kept))
+    return Partition(tuple(trained), tuple(fixed), tuple(kept))
 
 
 def _given(net: Net) -> dict[Owner, list[ParamSpec]]:

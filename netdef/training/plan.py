@@ -37,9 +37,9 @@ class Plan:
         """Whether there is a snapshot after `iteration` updates."""
         return bool(self.solver.snapshot) and iteration > 0 and iteration % self.solver.snapshot == 0
 
-    def stop_after(self, iteration: int, most: int) -> int:
-        """Where the piece that begins at `iteration` ends: at the next event, after `most` steps, or at the end."""
-        stops = [self.end, iteration + most, *(b for b in self.breaks if b > iteration)]
+    def stop_after(self, iteration: int, max_steps: int) -> int:
+        """Where the piece that begins at `iteration` ends: at the next event, after `max_steps`, or at the end."""
+        stops = [self.end, iteration + max_steps, *(b for b in self.breaks if b > iteration)]
         if self.solver.display:
             stops.append(-(-iteration // self.solver.display) * self.solver.display + 1)
         if self.solver.snapshot:
@@ -49,9 +49,9 @@ class Plan:
             stops.append((max(iteration - offset, -1) // interval + 1) * interval + offset)
         return min(stops)
 
-    def pieces(self, begin: int, most: int) -> Iterator[tuple[int, int]]:
+    def pieces(self, begin: int, max_steps: int) -> Iterator[tuple[int, int]]:
         """(first iteration, one past the last) of each piece."""
         while begin < self.end:
-            stop = self.stop_after(begin, most)
+            stop = self.stop_after(begin, max_steps)
             yield begin, stop
             begin = stop

@@ -1,8 +1,8 @@
 """Batches for several iterations at a time, put on the device while the piece before them runs.
 
-A piece for n <= k iterations comes as a pytree of arrays with the axes (k, iter_size) in front, of which the first n
-are filled, with the position of the data after it: what a snapshot taken there needs.  What is stacked are batches
-{blob: array}, or, where the records are on the device already, plans that say which of them make a batch.
+A piece for n <= `steps` iterations comes as a pytree of arrays with the axes (steps, iter_size) in front, of which the
+first n are filled, with the position of the data after it: what a snapshot taken there needs.  What is stacked are
+batches {blob: array}, or, where the records are on the device already, plans that say which of them make a batch.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Piece(NamedTuple):
 class Batches:
     """An iterator of pieces.  Batches are drawn by one thread, one piece ahead."""
 
-    def __init__(self, feed: Any, pieces: Iterator[tuple[int, int]], k: int, iter_size: int):
-        self._feed, self._pieces, self._k, self._iter_size = feed, pieces, k, iter_size
+    def __init__(self, feed: Any, pieces: Iterator[tuple[int, int]], steps: int, iter_size: int):
+        self._feed, self._pieces, self._steps, self._iter_size = feed, pieces, steps, iter_size
         self._place: Callable[[Any], Any] = jax.device_put
         self._pool = ThreadPoolExecutor(1, "netdef-batches")
         self._next: Future[Piece | None] = self._pool.submit(self._make)
@@ -53,10 +53,10 @@ class Batches:
         return Piece(begin, end, self._place(stacked), self._feed.state())
 
     def _stack(self, arrays: tuple[Any, ...]) -> Any:
-        whole = np.zeros((self._k * self._iter_size, *arrays[0].shape), arrays[0].dtype)
+        whole = np.zeros((self._steps * self._iter_size, *arrays[0].shape), arrays[0].dtype)
         for i, array in enumerate(arrays):
             whole[i] = array
-        return whole.reshape(self._k, self._iter_size, *arrays[0].shape)
+        return whole.reshape(self._steps, self._iter_size, *arrays[0].shape)
 
     def close(self) -> None:
         """Stop the thread."""

@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..files import locator
 from ..inference.preprocessing import keep as keep_preprocessing
 from ..interop import snapshot, solver_state
 from ..language.errors import NetdefError
-from ..lazy import Array
 from ..model import Model
 from .compilation_cache import keep_compiled
 from .diagnose import make_watch, strange_inputs
 from .evaluation import refuse_inputs
-from .events import Event, Notice, OnEvent, Started
-from .loop import Run, run_to_end
+from .events import Notice, OnEvent
+from .loop import run_to_end
 from .metrics import Recorder
 from .params import put_arrays
-from .prepare import cache_features, prepare, restore, start_from
+from .prepare import MOST_STEPS, RunSetup, Start, make_setup, make_work, started
+from .resume import resume_caffe, resume_snapshot, start_from
 from .run_folder import METRICS, NET, new_folder, resumed
-from .run_record import Diary, device
+from .run_record import RunRecord
+from .single_run import SingleRun
 from .solver_nets import Nets, nets_of
 from .tensorboard import TensorBoard, writer_class
-from .trial_runs import Learning, Repeated, by_heart, dry
+from .trial_runs import Learning, Repeated, dry, without_tests
 
 
 @dataclass(frozen=True)
 class Result:
-    """What `train` gives: the trained net (phase TRAIN), the records of `metrics.jsonl`, and how the run ended."""
+    """What `train` returns: the trained net (phase TRAIN), the records of `metrics.jsonl`, and how the run ended."""
 
     model: Model
     history: list[dict[str, Any]]
@@ -40,6 +41,21 @@ class Result:
     iteration: int
     snapshot: Path | None
     why: str  # "max_iter", "interrupted", or what ended it early
+
+
+@dataclass(frozen=True)
+class Options:
+    """How nets are trained, beside what their solver says; see `train`."""
+
+    weights: Any = None
+    resume: bool | str | Path | None = None
+    max_iter: int | None = None
+    output: str | Path | None = None
+    on_event: OnEvent | None = None
+    watch: bool = False
+    overfit: int = 0
+    tensorboard: bool = False
+    enough: Callable[[float], str] | None = None  # shown every loss, and ends the run by saying why
 
 
 def train(
@@ -73,131 +89,113 @@ def train(
     if resume and weights is not None:
         raise NetdefError("`resume` goes on with the weights of its snapshot: give `weights` or `resume`, not both.")
     nets = nets_of(path, set)
-    options: dict[str, Any] = {"watch": watch, "tensorboard": tensorboard}
+    options = Options(weights, resume, max_iter, output, on_event, watch, overfit, tensorboard)
     if dry_run:
-        nets, max_iter = dry(nets), 2
-        with _scratch() as folder:
-            return run_nets(nets, weights, None, max_iter, folder, on_event, **options)
+        with tempfile.TemporaryDirectory(prefix="netdef-", ignore_cleanup_errors=True) as folder:
+            return run_nets(dry(nets), replace(options, resume=None, max_iter=2, output=folder, overfit=0))
     if overfit:
-        return run_nets(by_heart(nets), weights, None, max_iter, output, on_event, **options, overfit=overfit)
-    return run_nets(nets, weights, resume, max_iter, output, on_event, **options)
+        return run_nets(without_tests(nets), replace(options, resume=None))
+    return run_nets(nets, options)
 
 
-def run_nets(
-    nets: Nets,
-    weights: Any = None,
-    resume: bool | str | Path | None = None,
-    max_iter: int | None = None,
-    output: str | Path | None = None,
-    on_event: OnEvent | None = None,
-    *,
-    watch: bool = False,
-    overfit: int = 0,
-    enough: Callable[[float], str] | None = None,
-    tensorboard: bool = False,
-) -> Result:
-    """`train` for nets that were loaded.  `enough` is shown every loss, and ends the run by saying why."""
+def run_nets(nets: Nets, options: Options) -> Result:
+    """`train` for nets that were loaded."""
     keep_compiled()
-    if tensorboard:
-        writer_class()  # if it is missing, that is said before anything is made
-    end = nets.solver.max_iter if max_iter is None else max_iter
-    if end <= 0:
-        raise NetdefError(f"{nets.name}: the solver does not say how long to train; give `max_iter`.")
-    refuse_inputs(nets.train, "trained")
-    caffe = Path(str(resume)) if solver_state.is_solver_state(resume) else None
-    folder, start, notes = _place(nets, output, None if caffe else resume)
-    read = snapshot.load(start) if start else None
-    seed = read.state["seed"] if read else nets.solver.seed
-    board = TensorBoard(folder, nets.train.text) if tensorboard else None
-    told = [listener for listener in (Diary(nets, folder), board, on_event) if listener is not None]
-    run = prepare(nets, end, seed, folder, _telling(told), most=1 if watch else None)
-    try:
-        untouched: tuple[str, ...] = ()
-        if read is not None:
-            restore(run, read)
-        elif caffe is not None:
-            solver_state.restore(run, caffe)
-        else:
-            untouched = start_from(run, weights if weights is not None else _named_weights(nets))
-        cached = cache_features(run)
-        learning = _learn_by_heart(run, overfit) if overfit else None
-        run.enough = learning.see if learning else enough
-        if watch or nets.solver.debug_info:
-            run.look_at = make_watch(run.working, run.layout, run.solver, run.key)
-        run.recorder = Recorder(folder / METRICS, run.iteration)
-        (folder / NET).write_text(nets.train.text)
-        keep_preprocessing((*nets.tests, nets.train), folder)
-        run.emit(_started(run, nets, start or caffe, untouched, notes))
-        if cached:
-            run.emit(Notice(run.iteration, cached))
-        why, saved = run_to_end(run)
+    end = _iterations(nets, options)
+    _refuse(nets, options)
+    place = _place(nets, options)
+    with ExitStack() as opened:
+        listeners: list[OnEvent] = [RunRecord(nets, place.folder)]
+        if options.tensorboard:
+            listeners.append(opened.enter_context(closing(TensorBoard(place.folder, nets.train.text))))
+        if options.on_event:
+            listeners.append(options.on_event)
+        setup = opened.enter_context(closing(make_setup(nets, place.seed, place.folder, listeners)))
+        start = _start(nets, setup, place, options)
+        work, notice = make_work(setup, start, end, max_steps=1 if options.watch else MOST_STEPS)
+        learning = Learning(options.overfit) if options.overfit else None
+        if learning:
+            work = replace(work, source=Repeated(work.source, options.overfit * work.iter_size))
+        run = SingleRun(
+            setup=setup,
+            work=work,
+            state=start.state,
+            iteration=start.iteration,
+            position=start.position,
+            monitors=start.monitors,
+            recorder=Recorder(place.folder / METRICS, start.iteration),
+            enough=learning.see if learning else options.enough,
+        )
+        if options.watch or nets.solver.debug_info:
+            run.watch = make_watch(work.net, setup.partition, setup.solver, setup.key)
+        (place.folder / NET).write_text(nets.train.text)
+        keep_preprocessing((*nets.tests, nets.train), place.folder)
+        warnings = [*place.notes, *start.notes, *_warnings(nets, setup)]
+        run.emit(started(setup, start, work, place.snapshot or place.caffe, warnings))
+        if notice:
+            run.emit(Notice(run.iteration, notice))
+        run_to_end(run)
         if learning:
             run.emit(Notice(run.iteration, learning.verdict(run.iteration)))
-    finally:
-        run.close()
-        if board:
-            board.close()
-    for owner, array in run.weights().items():
-        put_arrays(run.model, (owner,), (array,))
-    return Result(run.model, run.recorder.history, folder, run.iteration, saved, why)
+    weights = run.weights()
+    put_arrays(setup.model, tuple(weights), tuple(weights.values()))
+    return Result(setup.model, run.recorder.history, place.folder, run.iteration, run.saved, run.why)
 
 
-def _telling(listeners: Sequence[OnEvent]) -> OnEvent:
-    def tell(event: Event) -> None:
-        for listener in listeners:
-            listener(event)
-
-    return tell
-
-
-def _learn_by_heart(run: Run, batches: int) -> Learning:
-    run.source = Repeated(run.source, batches * run.solver.iter_size)
-    return Learning(batches)
+def _iterations(nets: Nets, options: Options) -> int:
+    """Where the run ends.  NetdefError if nobody says."""
+    end = nets.solver.max_iter if options.max_iter is None else options.max_iter
+    if end <= 0:
+        raise NetdefError(f"{nets.name}: the solver does not say how long to train; give `max_iter`.")
+    return end
 
 
-class _scratch:
-    """A folder that is there for a while."""
-
-    def __enter__(self) -> Path:
-        self.path = Path(tempfile.mkdtemp(prefix="netdef-"))
-        return self.path
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
+def _refuse(nets: Nets, options: Options) -> None:
+    """Say what is missing before anything is written."""
+    if options.tensorboard:
+        writer_class()
+    refuse_inputs(nets.train, "trained")
 
 
-def _place(nets: Nets, output: Any, resume: Any) -> tuple[Path, Path | None, list[str]]:
-    if not resume:
-        folder, notes = new_folder(nets, output)
-        return folder, None, notes
-    folder, start, notes = resumed(nets, output, resume)
+class Place(NamedTuple):
+    """Where a run is kept, and what it goes on from: a snapshot, a state of Caffe's, or nothing."""
+
+    folder: Path
+    seed: int
+    snapshot: Path | None = None
+    caffe: Path | None = None
+    read: snapshot.Snapshot | None = None
+    notes: tuple[str, ...] = ()
+
+
+def _place(nets: Nets, options: Options) -> Place:
+    seed, resume = nets.solver.seed, options.resume
+    if not resume or solver_state.is_solver_state(resume):
+        folder, notes = new_folder(nets, options.output)
+        return Place(folder, seed, caffe=Path(str(resume)) if resume else None, notes=tuple(notes))
+    folder, path, notes = resumed(nets, options.output, resume)
     folder.mkdir(parents=True, exist_ok=True)
-    return folder, start, notes
+    read = snapshot.load(path)
+    return Place(folder, read.state["seed"], path, read=read, notes=tuple(notes))
+
+
+def _start(nets: Nets, setup: RunSetup, place: Place, options: Options) -> Start:
+    """The arrays of the run: a snapshot's, Caffe's, those given, those that the solver names, or fresh ones."""
+    if place.read is not None:
+        return resume_snapshot(setup, place.read)
+    if place.caffe is not None:
+        return resume_caffe(setup, place.caffe)
+    return start_from(setup, options.weights if options.weights is not None else _named_weights(nets))
 
 
 def _named_weights(nets: Nets) -> list[Path] | None:
-    """The weight files that the solver names, relative to its file or the working directory."""
+    """The weight files that the solver names."""
     names = [name.strip() for text in nets.solver.weights for name in text.split(",") if name.strip()]
     locate = locator(nets.file.parent if nets.file else None)
     return [locate(name) for name in names] or None
 
 
-def _started(run: Run, nets: Nets, start: Path | None, untouched: tuple[str, ...], notes: list[str]) -> Started:
-    sizes: Sequence[Array] = (*run.state.trained, *run.fixed)
-    return Started(
-        name=nets.name,
-        folder=run.folder,
-        iteration=run.iteration,
-        max_iter=run.plan.end,
-        seed=run.seed,
-        batch=run.images,
-        parameters=sum(int(a.size) for a in sizes),
-        device=device(),
-        resumed_from=start,
-        untouched=untouched,
-        warnings=(
-            *notes,
-            *strange_inputs(run.net, run.feed),
-            *(str(d) for d in nets.train.diagnostics if d.severity == "warning"),
-        ),
-    )
+def _warnings(nets: Nets, setup: RunSetup) -> list[str]:
+    """What is strange about the inputs and the net."""
+    faults = [str(d) for d in nets.train.diagnostics if d.severity == "warning"]
+    return [*strange_inputs(setup.net, setup.feed), *faults]

@@ -18,6 +18,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from .._version import __version__
+from ..files import replaced_text
 from .events import Event, Finished, Started
 from .solver_nets import Nets
 
@@ -25,7 +27,7 @@ RUN = "run.json"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 
-class Diary:
+class RunRecord:
     """Writes `run.json` when a run starts and when it ends: one of those who are told of events."""
 
     def __init__(self, nets: Nets, folder: Path):
@@ -56,9 +58,7 @@ class Diary:
         }
 
     def _write(self) -> None:
-        aside = self.path.with_suffix(".writing")
-        aside.write_text(json.dumps(self.told, indent=1, default=str) + "\n", encoding="utf-8")
-        aside.replace(self.path)
+        replaced_text(self.path, json.dumps(self.told, indent=1, default=str) + "\n")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -72,8 +72,6 @@ def read(path: Path) -> dict[str, Any]:
 
 def _sitting(event: Started) -> dict[str, Any]:
     import jax
-
-    from .._version import __version__
 
     return {
         "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -19,7 +19,7 @@ from ..forward import forward
 from ..graph import Net
 from ..lazy import Array
 from ..solvers.base import Numbers, Solver
-from .params import Layout
+from .params import Partition
 
 SHOWN = 4096  # outputs with more elements are not read back
 GOOD, BAD_LOSS, BAD_GRADIENT = 0, 1, 2
@@ -53,11 +53,11 @@ class Metrics(NamedTuple):
 
 
 Items = Any  # a pytree of arrays with a leading axis of iter_size: batches, or what `unpack` makes batches of
-Unpack = Callable[[Any, Items], Mapping[str, Array]]  # (table of all records, item) -> {blob: array}
+Unpack = Callable[[Any, Items], Mapping[str, Array]]  # (all records, item) -> {blob: array}
 Step = Callable[..., tuple[State, Metrics]]
 
 
-class Own(NamedTuple):
+class RunConstants(NamedTuple):
     """What may differ between runs that train together in one compiled step; traced."""
 
     key: Array
@@ -95,41 +95,41 @@ def _count(shape: Any) -> int:
 def make_step(
     net: Net,
     solver: Solver,
-    layout: Layout,
+    partition: Partition,
     key: Array,
     active: Sequence[bool] = (),
     unpack: Unpack | None = None,
 ) -> Step:
-    """The step of a net: (state, fixed arrays, items, table, own) -> (state, metrics).  Not yet jitted.
+    """The step of a net: (state, fixed arrays, items, records, constants) -> (state, metrics).  Not yet jitted.
 
     `active` says of each trained array whether this step moves it (a stage of a run freezes some); none given: all.
-    `unpack` makes the batch of an item where the data are on the device, in `table`; without it an item is the batch.
-    `own`, if it is given, stands in for the key and for the solver's numbers.
+    `unpack` makes the batch of an item where the data are on the device, in `records`; without it an item is the batch.
+    `constants`, if given, replace the key and the solver's numbers.
     """
     names = shown_outputs(net)
-    moves = tuple(active) or (True,) * len(layout.trained)
+    moves = tuple(active) or (True,) * len(partition.trained)
 
     def objective(moving: Any, trained: Any, kept: Any, fixed: Any, inputs: Any, key: Array) -> tuple[Array, Any]:
         trained = _merged(moves, moving, trained)
-        outcome = forward(net, layout.weights(trained, fixed, kept), inputs, key)
-        kept = tuple(outcome.updates.get(owner, w) for owner, w in zip(layout.kept, kept, strict=True))
+        outcome = forward(net, partition.weights(trained, fixed, kept), inputs, key)
+        kept = tuple(outcome.updates.get(owner, w) for owner, w in zip(partition.kept, kept, strict=True))
         return outcome.loss, (kept, {name: outcome.blobs[name] for name in names})
 
     gradient = jax.value_and_grad(objective, has_aux=True)
 
     def step(
-        state: State, fixed: tuple[Array, ...], items: Items, table: Any = None, own: Own | None = None
+        state: State, fixed: tuple[Array, ...], items: Items, records: Any = None, constants: RunConstants | None = None
     ) -> tuple[State, Metrics]:
-        batch = partial(unpack, table) if unpack else (lambda item: item)
-        here = jax.random.fold_in(key if own is None else own.key, state.iteration)
+        batch = partial(unpack, records) if unpack else (lambda item: item)
+        here = jax.random.fold_in(key if constants is None else constants.key, state.iteration)
         moving = tuple(w for w, moved in zip(state.trained, moves, strict=True) if moved)
         loss, grads, kept, outputs = _accumulate(gradient, solver.iter_size, moving, state, fixed, items, batch, here)
         bad = jnp.where(state.bad == GOOD, _verdict(loss, grads), state.bad)
         losses = state.losses.at[state.iteration % solver.average_loss].set(loss)
         smoothed = jnp.nanmean(losses)
         policy = solver.policy.observe(state.policy, state.iteration, smoothed)
-        rate = solver.rate(state.iteration, policy, None if own is None else own.base_lr)
-        trained, history = updated(solver, layout, state, grads, rate, moves, own)
+        rate = solver.rate(state.iteration, policy, None if constants is None else constants.base_lr)
+        trained, history = updated(solver, partition, state, grads, rate, moves, constants)
         ema = _averaged(solver, state, trained)
         made = State(trained, kept, history, policy, ema, losses, state.iteration + 1, bad)
         after = jax.tree.map(lambda new, old: jnp.where(bad == GOOD, new, old), made, state._replace(bad=bad))
@@ -187,16 +187,22 @@ def _accumulate(
 
 
 def updated(
-    solver: Solver, layout: Layout, state: State, grads: Any, rate: Array, moves: Sequence[bool], own: Own | None
+    solver: Solver,
+    partition: Partition,
+    state: State,
+    grads: Any,
+    rate: Array,
+    moves: Sequence[bool],
+    constants: RunConstants | None,
 ) -> tuple[Any, Any]:
     """Parameters and histories after the solver's rule."""
-    momentum = solver.momentum_at(state.iteration, rate, None if own is None else own.base_lr)
-    decay = solver.decay_at(state.iteration, None if own is None else own.weight_decay)
-    decays = bool(own is not None or solver.weight_decay or solver.max_weight_decay)
+    momentum = solver.momentum_at(state.iteration, rate, None if constants is None else constants.base_lr)
+    decay = solver.decay_at(state.iteration, None if constants is None else constants.weight_decay)
+    decays = bool(constants is not None or solver.weight_decay or solver.max_weight_decay)
     moving = [w for w, moved in zip(state.trained, moves, strict=True) if moved]
     given = iter(clipped(solver, grads, moving))
     trained, histories = list(state.trained), list(state.history)
-    for i, spec in enumerate(layout.trained):
+    for i, spec in enumerate(partition.trained):
         if not moves[i]:
             continue
         w, g = trained[i], next(given)
@@ -246,15 +252,17 @@ def local_rate(solver: Solver, lr_mult: float, rate: Array, momentum: Array, g: 
 
 
 def make_run(step: Step) -> Callable[..., tuple[State, Metrics]]:
-    """Several steps in one dispatch, jitted with donated state: (state, fixed, items, n, table), items with an axis k
+    """Several steps in one dispatch, jitted with donated state: (state, fixed, items, n, records), items with an axis k
     before that of iter_size, does the first n of k.  One compiled loop serves every n, so that results do not depend on
     where a run was cut into pieces."""
 
-    def run(state: State, fixed: tuple[Array, ...], items: Items, n: Array, table: Any = None) -> tuple[State, Metrics]:
+    def run(
+        state: State, fixed: tuple[Array, ...], items: Items, n: Array, records: Any = None
+    ) -> tuple[State, Metrics]:
         take = lambda i: jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, i, keepdims=False), items)
-        shapes = jax.eval_shape(step, state, fixed, take(0), table)[1]
+        shapes = jax.eval_shape(step, state, fixed, take(0), records)[1]
         empty = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-        return jax.lax.fori_loop(0, n, lambda i, carry: step(carry[0], fixed, take(i), table), (state, empty))
+        return jax.lax.fori_loop(0, n, lambda i, carry: step(carry[0], fixed, take(i), records), (state, empty))
 
     return jax.jit(run, donate_argnums=0)
 
@@ -275,7 +283,9 @@ def loops_well(step: Step, *arguments: Any) -> bool:
 def make_single(step: Step) -> Callable[..., tuple[State, Metrics]]:
     """As `make_run` for k = 1, without a loop around the step: for steps that are long anyway."""
 
-    def run(state: State, fixed: tuple[Array, ...], items: Items, n: Array, table: Any = None) -> tuple[State, Metrics]:
-        return step(state, fixed, jax.tree.map(lambda a: a[0], items), table)
+    def run(
+        state: State, fixed: tuple[Array, ...], items: Items, n: Array, records: Any = None
+    ) -> tuple[State, Metrics]:
+        return step(state, fixed, jax.tree.map(lambda a: a[0], items), records)
 
     return jax.jit(run, donate_argnums=0)

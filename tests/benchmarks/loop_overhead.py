@@ -22,7 +22,7 @@ import numpy as np
 
 import netdef
 from netdef.model import Model
-from netdef.training.params import arrays_of, layout
+from netdef.training.params import arrays_of, partition_of
 from netdef.training.prepare import first_state
 from netdef.training.solver_nets import nets_of
 from netdef.training.step import make_single, make_step
@@ -50,7 +50,7 @@ def bare(path: Path, iterations: int) -> float:
     """Seconds a step of the jitted step alone."""
     nets = nets_of(path)
     model = Model(nets.train, 0)
-    parts = layout(nets.train)
+    parts = partition_of(nets.train)
     state = first_state(nets.solver, model, parts)
     step = make_single(make_step(nets.train, nets.solver, parts, jax.random.key(0)))
     batch = {k: jax.device_put(v[None, None]) for k, v in next(iter(netdef.data.batches(path, phase="TRAIN"))).items()}

@@ -16,9 +16,9 @@ from netdef import NetdefError
 from netdef.interop import snapshot
 
 ARRAYS = {
-    "state.0": np.arange(12, dtype=np.float32).reshape(3, 4),
-    "state.1": np.int32(7),
-    "state.2": np.float32([np.nan, 1]),
+    "conv1.0": np.arange(12, dtype=np.float32).reshape(3, 4),
+    "conv1.0/momentum": np.int32(7),
+    "inception_3a/größe %2F.0": np.float32([np.nan, 1]),
 }
 STATE = {"iteration": 5, "position": {"d": {"position": 40}}}
 
@@ -30,7 +30,7 @@ def save(folder, iteration=5, arrays=ARRAYS):
 def test_what_was_saved_is_read(tmp_path):
     path = save(tmp_path)
     read = snapshot.load(path)
-    assert path.name == "iter_000005" and read.state == STATE and read.net == "name: 'net'"
+    assert path.name == "iter_000005" and read.state == {"format": 2, **STATE} and read.net == "name: 'net'"
     assert all(
         np.array_equal(read.arrays[k], v, equal_nan=True) and read.arrays[k].dtype == v.dtype for k, v in ARRAYS.items()
     )

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
 
 import netdef
 from netdef import NetdefError
-from netdef.sweep import batched_runs as together
+from netdef.lazy import jnp
+from netdef.policies.base import POLICIES, Policy
+from netdef.sweep import batched_runs
 from netdef.sweep import sweep as sweeps
+from netdef.training.solver_nets import nets_of
 
 SHORT = {"solver.snapshot": 0, "solver.max_iter": 8, "solver.test_interval": 8, "solver.snapshot_after_train": False}
 
 
-def test_runs_that_train_together_end_where_each_does_alone(tiny, tmp_path, monkeypatch):
+def test_runs_that_train_batched_end_where_each_does_alone(tiny, tmp_path, monkeypatch):
     calls = []
-    shared = together.train_together
-    monkeypatch.setattr(together, "train_together", lambda runs, *rest: calls.append(len(runs)) or shared(runs, *rest))
+    shared = batched_runs.train_batched
+    monkeypatch.setattr(sweeps, "train_batched", lambda runs, *rest: calls.append(len(runs)) or shared(runs, *rest))
     found = sweeps.sweep(
         tiny,
         {"solver.base_lr": [0.1, 0.01], "solver.weight_decay": [0.0, 0.01]},
@@ -66,3 +71,53 @@ def test_until_says_when_a_run_got_there(tiny, tmp_path):
     assert np.isfinite(fast["loss"])
     with pytest.raises(NetdefError, match="accuracy>=0.9"):
         sweeps.sweep(tiny, {}, until="accuracy is good")
+
+
+def test_runs_that_decide_for_themselves_are_not_batched(tiny, monkeypatch):
+    monkeypatch.setattr(POLICIES, "_classes", dict(POLICIES.known()))
+
+    class Halved(Policy, name="halved"):
+        """A policy of one's own that tests move."""
+
+        def initial(self):
+            return {"tests": jnp.int32(0)}
+
+        def rate(self, iteration, at, state):
+            return at.base_lr * 0.5 ** state["tests"]
+
+        def tested(self, state, iteration, outputs):
+            return {"tests": state["tests"] + 1}
+
+    def shares(*change):
+        path = tiny.parent / "alone.net"
+        path.write_text(tiny.read_text().replace(*change))
+        return batched_runs.can_share([nets_of(path)])
+
+    step = 'lr_policy: "step" gamma: 0.5 stepsize: 10'
+    assert shares(step, 'lr_policy: "exp" gamma: 0.5')
+    assert not shares(step, 'lr_policy: "plateau" gamma: 0.5')
+    assert not shares(step, 'lr_policy: "halved"')
+    for field in ("ema: 0.9", "early_stopping { }", "precision: BF16", 'stages { freeze: "ip1" }'):
+        assert not shares("solver { ", f"solver {{ {field} "), field
+
+
+def test_a_run_that_diverges_stands_still_and_the_others_go_on(tiny, tmp_path):
+    found = sweeps.sweep(tiny, {"solver.base_lr": [0.1, 1e30]}, output=tmp_path / "s", set=SHORT)
+    good, bad = found.rows
+    assert np.isfinite(good["loss"]) and np.isfinite(good["test loss"])
+    assert np.isnan(bad["test loss"])
+    alone = netdef.train(tiny, output=tmp_path / "alone", set=SHORT)
+    assert good["loss"] == pytest.approx([r["loss"] for r in alone.history if r["phase"] == "train"][-1], rel=1e-4)
+
+
+def test_a_batch_that_is_interrupted_has_no_results(tiny, tmp_path, monkeypatch):
+    class Interrupting(batched_runs.BatchedRuns):
+        def emit(self, event):
+            if event.iteration == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(batched_runs, "BatchedRuns", Interrupting)
+    with pytest.raises(KeyboardInterrupt):
+        sweeps.sweep(tiny, {"solver.base_lr": [0.1, 0.01]}, output=tmp_path / "s", set=SHORT)
+    assert sorted(tmp_path.glob("s/*")) and not list(tmp_path.glob("s/*/result.json"))
+    assert all("to" not in json.loads(path.read_text())["sittings"][0] for path in tmp_path.glob("s/*/run.json"))

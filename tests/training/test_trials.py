@@ -9,7 +9,8 @@ import netdef
 from netdef import NetdefError
 from netdef.training import events as ev
 from netdef.training.diagnose import table
-from netdef.training.trial_runs import lr_find
+from netdef.training.lr_range import lr_find
+from netdef.training.single_run import Diverged
 
 
 def variant(tiny, name, *changes):
@@ -121,3 +122,20 @@ def test_lr_find_suggests_a_rate_that_learns(tiny, tmp_path):
     assert found.suggestion is not None and 1e-4 < found.suggestion < 3
     with pytest.raises(NetdefError, match="at least 10"):
         lr_find(tiny, iterations=3)
+
+
+def test_lr_find_ends_where_the_loss_is_no_number(tiny, tmp_path):
+    log = 'layer { name: "log" type: "Log" bottom: "ip2" top: "log" }\nlayer { name: "loss"'
+    swapped = ('bottom: "ip2" bottom: "label" top: "loss"', 'bottom: "log" bottom: "label" top: "loss"')
+    with pytest.raises(Diverged, match="iteration 0: the loss is nan"):  # nothing was found before
+        lr_find(variant(tiny, "nolog", ('layer { name: "loss"', log), swapped), output=tmp_path / "log")
+    found = lr_find(tiny, lowest=1e-3, highest=1e36, iterations=20, output=tmp_path / "find")
+    assert found.diverged is not None and len(found.points) < 20
+
+
+def test_a_net_whose_faults_have_iterations_in_their_words_is_no_divergence(tiny, tmp_path):
+    with pytest.raises(NetdefError, match="from outside"):
+        text = (
+            'layer { name: "iteration" type: "Input" top: "x" input_param { shape { dim: 1 } } } solver { base_lr: 1 }'
+        )
+        lr_find(text, output=tmp_path / "find")

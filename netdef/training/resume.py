@@ -1,0 +1,223 @@
+"""Where a run begins: at fresh arrays, at given weights, at one of our snapshots, or at a `.solverstate` of Caffe's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..files import locator
+from ..graph import Owner
+from ..interop import load_weights, read_weights, snapshot
+from ..interop.snapshot import array_name
+from ..interop.solver_state import histories_of, read_state
+from ..language.errors import NetdefError
+from ..language.spelling import suggestion
+from ..model import Model
+from ..shape import show
+from ..solvers.base import Reuse
+from .monitors import Watched, watches
+from .named_state import owners_of, state_names
+from .params import arrays_of, put_arrays
+from .prepare import RunSetup, Start, first_state
+from .step import State, initial
+
+# The fields of a State when snapshots numbered its leaves.
+NUMBERED = ("trained", "kept", "history", "policy", "ema", "losses", "iteration", "bad")
+
+
+def start_from(setup: RunSetup, weights: Any) -> Start:
+    """The beginning of a new run: the fillers' arrays, then `weights`, then what the solver's `reuse` blocks name."""
+    monitors, model = watches(setup.solver, setup.tests), setup.model
+    filled = _fill(model, weights) if weights is not None else set()
+    for block in setup.solver.reuse:
+        filled |= reuse(model, block)
+    given = weights is not None or setup.solver.reuse
+    return Start(
+        first_state(setup.solver, model, setup.partition),
+        arrays_of(model, setup.partition.fixed),
+        monitors=monitors,
+        untouched=tuple(name for name in setup.net.params if name not in filled) if given else (),
+    )
+
+
+def _fill(model: Model, weights: Any) -> set[str]:
+    """Set parameters from {layer: [arrays]} or from weight files; returns the layers that were filled."""
+    if isinstance(weights, Mapping):
+        model.set_weights(weights)
+        return set(weights)
+    return set(load_weights(model, weights).copied)
+
+
+def reuse(model: Model, block: Reuse) -> set[str]:
+    """Take weights of another net as a `reuse` block says; returns the layers that were filled.
+
+    NetdefError where nothing matches, a name is not in the net, or shapes differ (both are shown)."""
+    path = locator(model.net.folder)(block.source)
+    stored = read_weights(path)
+    renamed = renamed_layers(list(stored), block)
+    if not renamed:
+        raise NetdefError(
+            f'`reuse`: no layer of {path} is called "{block.layers}"; it has {", ".join(list(stored)[:12])}.'
+        )
+    absent = [new for new in renamed.values() if new not in model.net.params]
+    if absent and block.to:
+        meant = suggestion(absent[0], model.net.params)
+        raise NetdefError(f"`reuse`: the net has no layer `{absent[0]}` with parameters.{meant}")
+    found = {new: stored[old] for old, new in renamed.items() if new in model.net.params}
+    if not found:
+        raise NetdefError(
+            f"`reuse`: of the layers {', '.join(list(renamed)[:12])} of {path} none is in the net; say `to`."
+        )
+    model.set_weights(found)
+    return set(found)
+
+
+def renamed_layers(names: Sequence[str], block: Reuse) -> dict[str, str]:
+    """{name in the file: name in the net} of the layers that a `reuse` block takes."""
+    try:
+        taken, left = re.compile(block.layers), [re.compile(pattern) for pattern in block.exclude]
+        matches = {name: taken.fullmatch(name) for name in names if not any(e.fullmatch(name) for e in left)}
+        return {name: m.expand(block.to) if block.to else name for name, m in matches.items() if m}
+    except (re.error, IndexError) as error:
+        raise NetdefError(f'`reuse`: {error} in the expression "{block.layers}" or "{block.to}".') from error
+
+
+def resume_snapshot(setup: RunSetup, read: snapshot.Snapshot) -> Start:
+    """The arrays, numbers and positions of a snapshot; the data go on where they were.
+
+    A field of the state that the snapshot does not have begins anew, with a note.  NetdefError if parameters are
+    missing or of other shapes, or the solver is another."""
+    _check_same_run(setup, read)
+    fresh = first_state(setup.solver, setup.model, setup.partition)
+    names = state_names(fresh, setup.partition, setup.solver)
+    arrays = _by_name(read, names)
+    needed = {array_name(o): a for o, a in zip(setup.partition.fixed, _fixed(setup), strict=True)}
+    needed |= zip([name for many in names.values() for name in many], jax.tree.leaves(fresh), strict=True)
+    owners = {array_name(owner): owner for owner in setup.partition.owners}
+    found = {name: _fitting(read, arrays, name, like, owners.get(name)) for name, like in needed.items()}
+    found = {name: array for name, array in found.items() if array is not None}
+    put_arrays(setup.model, setup.partition.fixed, tuple(found[array_name(o)] for o in setup.partition.fixed))
+    return Start(
+        _restored(setup, names, found),
+        _fixed(setup),
+        iteration=read.state["iteration"],
+        position=_go_on(setup, read),
+        monitors=_monitors(setup, read),
+        notes=tuple(f"the snapshot {read.path} has no {what}; it begins anew" for what in _absent(names, found)),
+    )
+
+
+def _fixed(setup: RunSetup) -> tuple[Any, ...]:
+    return arrays_of(setup.model, setup.partition.fixed)
+
+
+def _check_same_run(setup: RunSetup, read: snapshot.Snapshot) -> None:
+    if read.state["solver"] != setup.solver.type:
+        raise NetdefError(
+            f"the snapshot {read.path} was made by the solver {read.state['solver']}, and this one is "
+            f"{setup.solver.type}; resume with the same, or start from its weights."
+        )
+    there, here = read.state["owners"], owners_of(setup.partition)
+    for group in ("trained", "fixed", "kept"):
+        if there[group] != here[group]:
+            only = sorted({tuple(o) for o in there[group]} ^ {tuple(o) for o in here[group]})
+            what = (
+                f"parameter {only[0][1]} of layer `{only[0][0]}` is {group} in only one of them"
+                if only
+                else "its layers stand in another order"
+            )
+            raise NetdefError(f"the snapshot {read.path} is of another net: {what}.")
+
+
+def _by_name(read: snapshot.Snapshot, names: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The arrays of a snapshot by name, of one that numbers them too."""
+    if not snapshot.is_numbered(read):
+        return read.arrays
+    order = [name for field in NUMBERED for name in names[field]]
+    if len(order) != snapshot.count_numbered(read):
+        raise NetdefError(
+            f"the snapshot {read.path} does not fit: its training state has {snapshot.count_numbered(read)} arrays and "
+            f"{len(order)} are needed here; resume with the solver fields of its run."
+        )
+    return snapshot.by_name(read, order)
+
+
+def _fitting(
+    read: snapshot.Snapshot, arrays: Mapping[str, Any], name: str, like: Any, owner: Owner | None
+) -> Any | None:
+    """An array as jax's, of the type that is needed; None if there is none, which a parameter may not be."""
+    what = f"parameter {owner.index} of layer `{owner.layer}`" if owner else f"`{name}`"
+    if name not in arrays:
+        if owner is None:
+            return None
+        raise NetdefError(f"the snapshot {read.path} does not fit: it has no {what}; resume with the net of its run.")
+    if np.shape(arrays[name]) != like.shape:
+        raise NetdefError(
+            f"the snapshot {read.path} does not fit: {what} is {show(np.shape(arrays[name]))} there and "
+            f"{show(like.shape)} here; resume with the net and the solver of its run, or start from its weights."
+        )
+    return jnp.array(arrays[name], dtype=like.dtype)
+
+
+def _restored(setup: RunSetup, names: Mapping[str, Sequence[str]], found: Mapping[str, Any]) -> State:
+    """The state with what was found in its place; the rest is as at the start of a run with these parameters."""
+    of = lambda field: tuple(found[name] for name in names[field])
+    state = initial(setup.solver, of("trained"), of("kept"))
+    leaves, tree = jax.tree.flatten(state)
+    flat = [name for many in names.values() for name in many]
+    return jax.tree.unflatten(tree, [found.get(name, leaf) for name, leaf in zip(flat, leaves, strict=True)])
+
+
+def _absent(names: Mapping[str, Sequence[str]], found: Mapping[str, Any]) -> list[str]:
+    """What a snapshot does not have, by field: the first array, and how many others."""
+    missing = [absent for many in names.values() if (absent := [name for name in many if name not in found])]
+    return [f"`{first}`" + (f" (nor {len(rest)} more of its kind)" if rest else "") for first, *rest in missing]
+
+
+def _go_on(setup: RunSetup, read: snapshot.Snapshot) -> dict[str, Any]:
+    """Set the data to the positions of a snapshot; returns that of the training data."""
+    setup.feed.restore(read.state["position"])
+    for evaluator, position in zip(setup.evaluators, read.state["test_positions"], strict=False):
+        evaluator.feed.restore(position)
+    return read.state["position"]
+
+
+def _monitors(setup: RunSetup, read: snapshot.Snapshot) -> dict[str, Watched]:
+    monitors = watches(setup.solver, setup.tests)
+    for name, watched in monitors.items():
+        if name in read.state.get("watched", {}):
+            watched.restore(read.state["watched"][name])
+    return monitors
+
+
+def resume_caffe(setup: RunSetup, path: Path) -> Start:
+    """Where Caffe's run was: weights, history and iteration, and the data where they were by then.
+
+    Differs: Caffe begins the data again.  NetdefError if the state is of another net or solver."""
+    state = read_state(path)
+    loaded = setup.model.load_weights(state.weights())
+    if loaded.untouched:
+        raise NetdefError(
+            f"{state.weights()}: layer `{loaded.untouched[0]}` of the net is not in it; it is of another net"
+        )
+    histories = histories_of(state, setup.net, setup.solver)
+    first = first_state(setup.solver, setup.model, setup.partition)
+    put = lambda like, arrays: jax.tree.unflatten(jax.tree.structure(like), [jnp.asarray(a) for a in arrays])
+    owners = [spec.owner for spec in setup.partition.trained]
+    history = tuple(put(like, histories[owner]) for like, owner in zip(first.history, owners, strict=True))
+    drawn = state.iteration * setup.solver.iter_size
+    position = {name: {"position": drawn * reader.batch_size} for name, reader in setup.feed.readers.items()}
+    setup.feed.restore(position)
+    return Start(
+        first._replace(history=history, iteration=jnp.int32(state.iteration)),
+        _fixed(setup),
+        iteration=state.iteration,
+        position=position,
+        monitors=watches(setup.solver, setup.tests),
+    )

@@ -1,0 +1,177 @@
+"""One run in the loop: its events, tests and snapshots, and what its solver does on seeing a test."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from .._version import __version__
+from ..graph import Owner
+from ..interop import snapshot
+from ..language.errors import NetdefError
+from ..lazy import Array
+from .diagnose import culprit
+from .events import Display, Event, Finished, Interrupted, Notice, Snapshotted, Tested
+from .loop import Run, UnderWay
+from .metrics import Recorder, plain
+from .monitors import Watched, drop_old, policy_after
+from .named_state import described, named_arrays
+from .prefetch import Piece
+from .prepare import RunSetup
+from .step import BAD_LOSS, GOOD
+
+
+class Diverged(NetdefError):
+    """The loss or the gradient of an iteration is not finite."""
+
+
+@dataclass(kw_only=True)
+class SingleRun(Run):
+    """A run of one net: its setup is fixed, and beside what the loop moves, these move."""
+
+    setup: RunSetup
+    recorder: Recorder
+    monitors: dict[str, Watched]  # by the field of the solver
+    enough: Callable[[float], str] | None = None  # shown every loss that is read back; says why the run may end
+    saved: Path | None = None
+
+    @property
+    def fixed(self) -> tuple[Array, ...]:
+        """The parameters that are not trained."""
+        return self.work.fixed
+
+    def batch(self, piece: Piece, i: int, micro: int) -> dict[str, Array]:
+        """One batch of a piece: {blob: array}."""
+        return self.work.batch(piece, i, micro)
+
+    @property
+    def why(self) -> str:
+        """Why the run has ended."""
+        return "interrupted" if self.stop else self.ended or "max_iter"
+
+    def weights(self) -> dict[Owner, Array]:
+        """The arrays that are tested and returned, by owner: averages, where the solver makes them."""
+        return self.setup.partition.weights(self.state.ema or self.state.trained, self.fixed, self.state.kept)
+
+    def emit(self, event: Event) -> None:
+        if isinstance(event, (Display, Tested)):
+            self.recorder.add(event, self.clock.total())
+        self.setup.tell(event)
+
+    def read(self, done: UnderWay) -> None:
+        """Refuse a bad loss, show what is to be shown."""
+        metrics, show, piece, extra = done
+        if not show:
+            bad, iteration, loss = jax.device_get((metrics.bad, metrics.iteration, metrics.loss))
+            if bad != GOOD:
+                self._refuse(int(bad), int(iteration), float(loss), piece)
+            self._see(float(loss))
+            return
+        got, values = jax.device_get((metrics, list(extra.values())))  # a list: jax sorts the keys of a dict
+        if got.bad != GOOD:
+            self._refuse(int(got.bad), int(got.iteration), float(got.loss), piece)
+        iteration = int(got.iteration)
+        rate = self.clock.rate(iteration) * self.work.images
+        outputs = {name: plain(value) for name, value in got.outputs.items()}
+        more = {name: plain(np.asarray(value)) for name, value in zip(extra, values, strict=True)}
+        self._see(float(got.loss))
+        self.emit(Display(iteration - 1, float(got.loss), float(got.lr), outputs, rate, more))
+
+    def _see(self, loss: float) -> None:
+        self.ended = self.ended or (self.enough(loss) if self.enough else "")
+
+    def _refuse(self, bad: int, iteration: int, loss: float, piece: Piece) -> None:
+        """Stop at an iteration whose loss or gradient is not finite, with the first layer that went bad."""
+        setup = self.setup
+        what = f"the loss is {loss}" if bad == BAD_LOSS else "the gradient is not finite"
+        kept = f"the last good snapshot is {self.saved}" if self.saved else "no snapshot was taken before"
+        batches = [self.batch(piece, iteration - piece.begin, i) for i in range(self.work.iter_size)]
+        where = culprit(self.work.net, setup.partition, self.state, self.fixed, batches, setup.key)
+        raise Diverged(
+            f"iteration {iteration}: {what}; {where}. Training stopped, and {kept}. A smaller base_lr, clip_gradients, "
+            "or a look at the input's scale most often helps."
+        )
+
+    def test(self) -> None:
+        weights, seen = self.weights(), []
+        evaluators = self.setup.evaluators
+        positions = [evaluator.feed.state() for evaluator in evaluators]
+        for i, evaluator in enumerate(evaluators):
+            with self.clock.paused():
+                before = time.perf_counter()
+                scores = evaluator.test(weights, self.iteration)
+                rate = scores.images / (time.perf_counter() - before)
+            outputs = {name: plain(value) for name, value in scores.outputs.items()}
+            lr = float(self.setup.solver.rate(self.state.iteration, self.state.policy))
+            self.emit(Tested(self.iteration, i, scores.loss, lr, outputs, rate, len(evaluators)))
+            seen.append({"loss": scores.loss} | outputs)
+        if seen:
+            self._react(seen, positions)
+
+    def _react(self, seen: list[dict[str, Any]], positions: list[Any]) -> None:
+        """What the solver wants done on the scores of a test; `positions` are those of its data before it."""
+        value = lambda watched: float(seen[watched.monitor.test_net][watched.monitor.monitor])
+        best = self.monitors.get("snapshot_best")
+        if best is not None and self.iteration > 0 and best.monitor.better(value(best), best.best):
+            self._save(name="best", positions=positions)  # as before the test, which a resumed run makes again
+        policy, before = self.setup.solver.policy, self.state.policy
+        self.state = self.state._replace(policy=policy_after(policy, before, self.iteration, seen))
+        if change := policy.change(before, self.state.policy):
+            self.emit(Notice(self.iteration, change))
+        for watched in self.monitors.values():
+            watched.see(value(watched))
+        if "early_stopping" in self.monitors:
+            self.ended = self.monitors["early_stopping"].over
+
+    def save(self) -> None:
+        self._save()
+
+    def _save(self, last: bool = False, name: str | None = None, positions: list[Any] | None = None) -> None:
+        """Save the state; a disk that refuses is reported, and ends the run only where it is the last snapshot."""
+        with self.clock.paused():
+            try:
+                path = self._write(name, positions)
+                self.saved = self.saved if name else path
+                drop_old(self.setup.folder, self.setup.solver.snapshot_keep)
+            except NetdefError as error:
+                if last:
+                    raise
+                self.emit(Notice(self.iteration, f"{error}; training goes on"))
+                return
+        self.emit(Snapshotted(self.iteration, path))
+
+    def _write(self, name: str | None, positions: list[Any] | None) -> Path:
+        setup = self.setup
+        facts = {
+            "netdef": __version__,
+            "iteration": self.iteration,
+            "seed": setup.seed,
+            "position": self.position or setup.feed.state(),
+            "test_positions": positions or [evaluator.feed.state() for evaluator in setup.evaluators],
+            "watched": {field: watched.state() for field, watched in self.monitors.items()},
+            **described(setup.net, setup.partition, setup.solver, self.state),
+        }
+        got, fixed = jax.device_get((self.state, self.fixed))
+        arrays = named_arrays(got, setup.partition, setup.solver)
+        arrays |= {snapshot.array_name(o): array for o, array in zip(setup.partition.fixed, fixed, strict=True)}
+        return snapshot.save(setup.folder, self.iteration, arrays, facts, setup.net.text, name)
+
+    def end(self) -> None:
+        """The last snapshot and the last test."""
+        plan, solver = self.work.plan, self.setup.solver
+        saved_now = self.saved is not None and plan.snapshot_at(self.iteration)
+        if (solver.snapshot_after_train or self.stop) and not saved_now:
+            self._save(last=True)
+        if not (self.stop or self.ended) and plan.test_at(self.iteration):
+            self.test()
+        if self.stop:
+            self.emit(Interrupted(self.iteration, self.saved, f"resume={str(self.setup.folder)!r}"))
+        elif self.ended:
+            self.emit(Notice(self.iteration, f"stopped early: {self.ended}"))
+        self.emit(Finished(self.iteration, self.clock.total(), self.setup.folder, self.saved, self.why))
