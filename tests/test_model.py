@@ -10,6 +10,7 @@ import pytest
 from flax import nnx
 
 import netdef
+from netdef.shape import same_shape
 
 NET = """
 layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 4 dim: 3 } } }
@@ -165,3 +166,41 @@ def test_arrays_that_no_machine_holds_are_refused():
         netdef.compile(text + layer % 4_000_000_000)
     with pytest.raises(netdef.NetdefError, match="layer `ip`: top `y`"):
         netdef.compile(text + layer % 10**15)
+
+
+def test_arrays_by_their_places(net) -> None:
+    model = netdef.compile(net, seed=3)
+    arrays = model.arrays()
+    assert set(arrays) == {owner for owner, _ in net.owned}
+    (hidden, again) = (next(n for n in net.layers if n.name == name) for name in ("hidden", "again"))
+    assert hidden.stored[0][1] == again.stored[0][1]  # they share it
+    owner = hidden.stored[0][1]
+    model.variable(owner)[...] = jnp.full((3, 3), 2.0)
+    assert (np.asarray(model.array(owner)) == 2).all()
+    assert all((model.get_weights()[name][0] == 2).all() for name in ("hidden", "again"))
+
+
+def test_carried_state_is_not_stored() -> None:
+    text = """
+    layer { name: "x" type: "Input" top: "x" top: "cont"
+            input_param { shape { dim: 2 dim: 1 dim: 3 } shape { dim: 2 dim: 1 } } }
+    layer { name: "lstm" type: "LSTM" bottom: "x" bottom: "cont" top: "h"
+            recurrent_param { num_output: 4 stateful: true } }
+    """
+    (node,) = (n for n in netdef.load(text, phase="TEST").layers if n.name == "lstm")
+    kinds = [weight.kind for weight in node.weights or ()]
+    assert "carry" in kinds
+    assert [(w.kind, o.index) for w, o in node.stored] == [(k, i) for i, k in enumerate(kinds) if k != "carry"]
+    assert node.stored and len(node.stored) == len(netdef.compile(text).get_weights()["lstm"])
+
+
+@pytest.mark.parametrize(("given", "fits"), [((1, 1, 3, 3), True), ((3, 3), True), ((3, 1, 3), False), ((9,), False)])
+def test_shapes_of_old_files_fit_but_for_leading_ones(net, given, fits) -> None:
+    assert same_shape(given, (3, 3)) is fits
+    model = netdef.compile(net)
+    arrays = [np.ones(given, np.float32), np.zeros(3, np.float32)]
+    if fits:
+        model.set_weights({"hidden": arrays})
+    else:
+        with pytest.raises(netdef.NetdefError, match="parameter 0 of layer `hidden` is 3x3"):
+            model.set_weights({"hidden": arrays})
