@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -129,17 +130,16 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def installed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def installed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The same, as a distribution that names the file in its entry points; forgotten after the test."""
     distribution = folder / "heard-1.0.dist-info"
     distribution.mkdir()
     (distribution / "METADATA").write_text("Metadata-Version: 2.1\nName: heard\nVersion: 1.0\n")
     (distribution / "entry_points.txt").write_text("[netdef.layers]\nSignals = heard:Signals\nRawImages = heard:Raw\n")
     monkeypatch.syspath_prepend(folder)
-    monkeypatch.setattr(LAYERS, "_classes", dict(LAYERS.known()))
-    monkeypatch.setattr(LAYERS, "_asked_outside", False)
     monkeypatch.delitem(sys.modules, "heard", raising=False)
-    return folder
+    with LAYERS.apart():
+        yield folder
 
 
 def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

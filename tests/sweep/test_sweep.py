@@ -73,21 +73,27 @@ def test_until_says_when_a_run_got_there(tiny, tmp_path):
         sweeps.sweep(tiny, {}, until="accuracy is good")
 
 
-def test_runs_that_decide_for_themselves_are_not_batched(tiny, monkeypatch):
-    monkeypatch.setattr(POLICIES, "_classes", dict(POLICIES.known()))
+@pytest.fixture
+def halved():
+    """A policy of one's own that tests move; forgotten after the test."""
+    with POLICIES.apart():
 
-    class Halved(Policy, name="halved"):
-        """A policy of one's own that tests move."""
+        class Halved(Policy, name="halved"):
+            """A policy of one's own that tests move."""
 
-        def initial(self):
-            return {"tests": jnp.int32(0)}
+            def initial(self):
+                return {"tests": jnp.int32(0)}
 
-        def rate(self, iteration, at, state):
-            return at.base_lr * 0.5 ** state["tests"]
+            def rate(self, iteration, at, state):
+                return at.base_lr * 0.5 ** state["tests"]
 
-        def tested(self, state, iteration, outputs):
-            return {"tests": state["tests"] + 1}
+            def tested(self, state, iteration, outputs):
+                return {"tests": state["tests"] + 1}
 
+        yield Halved
+
+
+def test_runs_that_decide_for_themselves_are_not_batched(tiny, halved):
     def shares(*change):
         path = tiny.parent / "alone.net"
         path.write_text(tiny.read_text().replace(*change))

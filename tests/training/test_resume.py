@@ -207,21 +207,21 @@ def test_a_parameter_that_is_missing_or_has_another_shape_is_named(tiny, saved, 
 
 
 @pytest.fixture
-def nested(monkeypatch):
+def nested():
     """A solver whose history is a nested pytree, and that names no slots; forgotten after the test."""
-    monkeypatch.setattr(SOLVERS, "_classes", dict(SOLVERS.known()))
+    with SOLVERS.apart():
 
-    class Nested(Solver, type="Nested"):
-        """w <- w - rate * (the mean of all gradients)."""
+        class Nested(Solver, type="Nested"):
+            """w <- w - rate * (the mean of all gradients)."""
 
-        def init(self, w):
-            return {"sum": [jnp.zeros_like(w)], "count": jnp.float32(0)}
+            def init(self, w):
+                return {"sum": [jnp.zeros_like(w)], "count": jnp.float32(0)}
 
-        def update(self, g, w, history, at):
-            total, count = history["sum"][0] + g, history["count"] + 1
-            return at.rate * total / count, {"sum": [total], "count": count}
+            def update(self, g, w, history, at):
+                total, count = history["sum"][0] + g, history["count"] + 1
+                return at.rate * total / count, {"sum": [total], "count": count}
 
-    return Nested
+        yield Nested
 
 
 def test_a_history_may_be_any_pytree(nested, tiny, tmp_path):
