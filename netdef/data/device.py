@@ -1,6 +1,6 @@
 """Data sets kept on the device: records are stored there as bytes, and batches are made inside the compiled step.
 
-    resident = on_device(feed, budget=2 << 30)          # None if the data do not fit or need the host
+    resident = on_device(feed, budget=2 << 30)          # None if the data does not fit or needs the host
     step = jax.jit(lambda table, plan: loss(resident.make(table, plan)))
     step(resident.table, next(resident))                # a plan has a few numbers per record
 
@@ -57,7 +57,7 @@ class Resident:
 
 def on_device(feed: Feed, budget: int, device: Any = None) -> Resident | None:
     """Puts the feed's records on the device (or a sharding).  Returns None if they exceed `budget` bytes, differ in
-    shape, or need transformations of the host.  Raises NetdefError for a label that is out of range for the net."""
+    shape, or require transformations on the host.  Raises NetdefError for a label that is out of range for the net."""
     table: Tables = {}
     for name, reader in feed.readers.items():
         records = reader.resident(budget)

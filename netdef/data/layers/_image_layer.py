@@ -103,7 +103,7 @@ class ImageLayer(DataLayer):
 
     def class_names(self, locate: Locate) -> list[str]:
         """Returns the names of the classes, in the order of their indices; an empty list if they are unknown.  Raises
-        NetdefError if the data are missing."""
+        NetdefError if the data is missing."""
         return []
 
     @property

@@ -45,7 +45,7 @@ class Data(ImageLayer, type="Data", block="data_param"):
     crop_size: int = param("Belongs in transform_param.", default=0, at_least=0, inert=True)
     mirror: bool = param("Belongs in transform_param.", default=False, inert=True)
     force_encoded_color: bool = param("Decode images to three channels.", default=False)
-    cache: bool = param("Keep records in memory (NVIDIA); the operating system does.", default=False, inert=True)
+    cache: bool = param("Keep records in memory (NVIDIA); the operating system caches them.", default=False, inert=True)
     precache: bool = param("Read all records first (NVIDIA).", default=False, inert=True)
     threads: int = param("Number of threads in the NVIDIA fork.", default=0, at_least=0, inert=True)
     parser_threads: int = param("Number of threads in the NVIDIA fork.", default=0, at_least=0, inert=True)

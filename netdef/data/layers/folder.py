@@ -20,8 +20,8 @@ class ImageFolder(ImageFiles, type="ImageFolder", block="image_folder_param"):
     """Images of a folder: its subfolders, sorted by name, are the classes 0, 1, 2, ...
 
     Bottoms: none.  Tops: data (batch_size, c, h, w), label (batch_size).
-    Images may be in nested folders of a class.  In phase TRAIN they are shuffled in each epoch.  With `sample_param
-    { split: 0.8 }`, one folder is used for both phases.
+    Images may be in nested folders of a class.  In phase TRAIN they are shuffled in each epoch.  One folder can be used
+    for both phases with `sample_param { split: 0.8 }`.
     Source: netdef's own.  Differs: Caffe has no such layer.
     """
 

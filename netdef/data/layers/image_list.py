@@ -70,7 +70,7 @@ class ImageData(ImageFiles, type="ImageData", block="image_data_param"):
     crop_size: int = param("Belongs in transform_param.", default=0, at_least=0, inert=True)
     mirror: bool = param("Belongs in transform_param.", default=False, inert=True)
     threads: int = param("Number of threads in the NVIDIA fork.", default=4, at_least=0, inert=True)
-    cache: bool = param("Keep files in memory (NVIDIA); the operating system does.", default=False, inert=True)
+    cache: bool = param("Keep files in memory (NVIDIA); the operating system caches them.", default=False, inert=True)
     precache: bool = param("Read all files first (NVIDIA).", default=False, inert=True)
 
     @classmethod

@@ -50,7 +50,9 @@ class WindowData(DataLayer, type="WindowData", block="window_data_param"):
     fg_fraction: float = param("Fraction of objects in a batch.", default=0.25, at_least=0, at_most=1)
     context_pad: int = param("Pixels of context around the object, after warping.", default=0, at_least=0)
     crop_mode: str = param('"warp": warp the window; "square": use the tightest square around it.', default="warp")
-    cache_images: bool = param("Keep image files in memory; the operating system does.", default=False, inert=True)
+    cache_images: bool = param(
+        "Keep image files in memory; the operating system caches them.", default=False, inert=True
+    )
     root_folder: str = param("Prefix of each path in the file.", default="")
     transform_param: Transform = param("Crop size, mirroring and mean.", default=Transform(), beside=True)
 
