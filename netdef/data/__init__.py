@@ -1,11 +1,11 @@
-"""Data layers, a file per family, and the batches that they deliver.
+"""The data layers, one file per family, and the batches that they deliver.
 
-for batch in netdef.data.batches("net.prototxt", phase="TEST"): ...     # {top: float32 array}, without end
-feed = netdef.data.Feed(net, seed=0)                                     # the same, with a position to come back to
+for batch in netdef.data.batches("net.prototxt", phase="TEST"): ...     # {top: float32 array}, endless
+feed = netdef.data.Feed(net, seed=0)                                     # the same, with a state to save and restore
 resident = netdef.data.on_device(feed, budget=1 << 30)                   # batches made inside a compiled function
 
-A data source of your own is a subclass of `DataLayer`, whose `open` returns a `Reader`; where it delivers images, of
-`ImageLayer`, whose `records` returns `Records`.
+A custom data source is a subclass of `DataLayer` whose `open` returns a `Reader` or, if it delivers images, a subclass
+of `ImageLayer` whose `records` returns `Records`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .feed import Feed
     from .layers._image_layer import Corrupt, ImageLayer, Record, Records
 
-# Imported when first used: name -> module.
+# Imported on first use: name -> module.
 _LATER = {
     **dict.fromkeys(("DataLayer", "Fit", "Reader"), ".base"),
     **dict.fromkeys(("Corrupt", "ImageLayer", "Record", "Records"), ".layers._image_layer"),
@@ -41,10 +41,10 @@ def __getattr__(name: str) -> Any:
 def batches(
     path_or_text: str | Path, phase: str = "TEST", root: str | Path | None = None, *, seed: int = 0, **options: Any
 ) -> Iterator[dict[str, Any]]:
-    """Batches of a net's data layers: {top: float32 array}, the layers of `phase` alone, without end.
+    """Returns an endless iterator over the batches, {top: float32 array}, of a net's data layers in one phase.
 
-    `root` is the folder that paths in the net are relative to (default: the folder of its file); `seed` decides every
-    random number; further options are those of `netdef.load`.  Errors: CompileError, NetdefError for the data.
+    `root` is the folder that paths in the net are relative to (default: the folder of its file); `seed` determines all
+    random numbers; further options are those of `netdef.load`.  Raises CompileError, or NetdefError for the data.
     """
     from ..compiler import load
     from .feed import Feed
@@ -54,7 +54,7 @@ def batches(
     def deliver() -> Iterator[dict[str, Any]]:
         with Feed(net, seed=seed, root=root) as feed:
             if not feed.readers:
-                raise NetdefError(f"net {net.name or 'without a name'} has no data layer in phase {net.phase.name}.")
+                raise NetdefError(f"net {net.name or '(no name)'} has no data layer in phase {net.phase.name}.")
             yield from feed
 
     return deliver()

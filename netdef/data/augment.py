@@ -1,7 +1,7 @@
-"""augment_param: how images are varied while training.  An addition of netdef's; nothing of it happens in phase TEST.
+"""augment_param: random augmentation of images, in phase TRAIN only.  An addition of netdef's.
 
-Images are (c, h, w), uint8 or float, channels B, G, R.  In this order: a random part resized to the cut, rotation,
-brightness, contrast, saturation and hue; and in `Transformer` the flip, noise, a hole, and the mixing of records.
+Images are (c, h, w), uint8 or float, with channels B, G, R.  The order is: random resized crop, rotation, brightness,
+contrast, saturation and hue; then, in `Transformer`, flip, noise, cutout and mixup.
 """
 
 from __future__ import annotations
@@ -17,46 +17,48 @@ class Augment(Block):
     """`augment_param { }`."""
 
     area_lower: float = param(
-        "Least part of the image that a random cut covers; it is resized to crop_size.  0: no such cut.",
+        "Smallest fraction of the image's area that a random crop covers; it is resized to crop_size.  0: off.",
         default=0.0,
         at_least=0,
         at_most=1,
     )
-    area_upper: float = param("Largest part of the image that it covers.", default=1.0, above=0, at_most=1)
-    aspect: float = param("Largest ratio of the sides of that cut.", default=4 / 3, at_least=1)
-    rotate: float = param("Rotate by up to this many degrees either way.", default=0.0, at_least=0, at_most=180)
-    flip_vertical: bool = param("Turn upside down at random.", default=False)
-    brightness: float = param("Multiply by 1 - this to 1 + this.", default=0.0, at_least=0, at_most=1)
-    contrast: float = param("The same, for the distance from the image's mean.", default=0.0, at_least=0, at_most=1)
-    saturation: float = param("The same, for the distance from grey.", default=0.0, at_least=0, at_most=1)
-    hue: float = param("Turn the hue by up to this part of the colour circle.", default=0.0, at_least=0, at_most=0.5)
-    noise: float = param("Deviation of normal noise, in units of the input.", default=0.0, at_least=0)
-    cutout: int = param("Side of a square hole that is set to 0 after the mean is gone.", default=0, at_least=0)
+    area_upper: float = param("Largest fraction of the area that it covers.", default=1.0, above=0, at_most=1)
+    aspect: float = param("Largest ratio of the sides of that crop.", default=4 / 3, at_least=1)
+    rotate: float = param("Rotate by up to this many degrees.", default=0.0, at_least=0, at_most=180)
+    flip_vertical: bool = param("Flip top to bottom at random.", default=False)
+    brightness: float = param("Multiply by a factor from 1 - this to 1 + this.", default=0.0, at_least=0, at_most=1)
+    contrast: float = param("The same for the difference from the image's mean.", default=0.0, at_least=0, at_most=1)
+    saturation: float = param("The same for the difference from gray.", default=0.0, at_least=0, at_most=1)
+    hue: float = param(
+        "Rotate the hue by up to this fraction of the color circle.", default=0.0, at_least=0, at_most=0.5
+    )
+    noise: float = param("Standard deviation of Gaussian noise, in units of the input.", default=0.0, at_least=0)
+    cutout: int = param("Side of a random square that is set to 0 after the mean is subtracted.", default=0, at_least=0)
     mixup: float = param(
-        "Mix neighbours of a batch, by a part drawn from Beta(mixup, mixup); needs `num_labels`.",
+        "Mix pairs of records of a batch, with a weight drawn from Beta(mixup, mixup); requires `num_labels`.",
         default=0.0,
         at_least=0,
     )
     label_smoothing: float = param(
-        "Part of a label that is spread over all classes; needs `num_labels`.", default=0.0, at_least=0, at_most=1
+        "Fraction of a label spread over all classes; requires `num_labels`.", default=0.0, at_least=0, at_most=1
     )
     num_labels: int = param(
-        "Deliver labels as a row of probabilities over this many classes, in both phases.", default=0, at_least=0
+        "Deliver labels as rows of probabilities over this many classes, in both phases; 0: off.", default=0, at_least=0
     )
 
     @property
     def reshapes(self) -> bool:
-        """Whether a record must be looked at before the cut."""
+        """Whether an image is changed before the crop."""
         return any((self.area_lower, self.rotate, self.brightness, self.contrast, self.saturation, self.hue))
 
 
 def generator_of(draw: float, stream: int) -> Any:
-    """The random numbers of one record, from one number in [0, 1)."""
+    """Returns the random generator of one record, from one number in [0, 1)."""
     return np.random.Generator(np.random.Philox(key=[int(draw * 2**53), stream]))
 
 
 def reshape(image: Any, varied: Augment, crop: tuple[int, int], rng: Any) -> Any:
-    """An image (c, h, w) varied as `augment_param` says, up to the cut."""
+    """Applies the augmentations that come before the crop to an image (c, h, w)."""
     if varied.area_lower:
         image = _random_part(image, varied, crop, rng)
     if varied.rotate:
@@ -67,7 +69,7 @@ def reshape(image: Any, varied: Augment, crop: tuple[int, int], rng: Any) -> Any
 
 
 def _random_part(image: Any, varied: Augment, crop: tuple[int, int], rng: Any) -> Any:
-    """A part of random area and aspect, resized to the cut (or to the whole image's size)."""
+    """Resizes a part of random area and aspect ratio to `crop` (to the image's own size where that is 0)."""
     _, h, w = image.shape
     area = h * w * rng.uniform(varied.area_lower, max(varied.area_lower, varied.area_upper))
     ratio = math.exp(rng.uniform(-math.log(varied.aspect), math.log(varied.aspect)))
@@ -80,7 +82,7 @@ def _random_part(image: Any, varied: Augment, crop: tuple[int, int], rng: Any) -
 
 
 def _rotated(image: Any, degrees: float) -> Any:
-    """Rotated around the centre; corners that come from outside take the image's mean."""
+    """Rotates an image around its center; the corners are filled with its mean."""
     pillow = need("PIL.Image", "rotating images")
     means = [float(v) for v in image.mean((1, 2))]
     fills = {"L": round(means[0]), "RGB": tuple(map(round, means)), "F": means[0]}
@@ -92,7 +94,7 @@ def _rotated(image: Any, degrees: float) -> Any:
 
 
 def _each(image: Any, change: Any) -> Any:
-    """Apply a function of pillow images to (c, h, w): to all channels at once where pillow can, else to each."""
+    """Applies a function of pillow images to (c, h, w): to all channels at once if pillow can, else to each."""
     pillow = need("PIL.Image", "varying images")
     if image.dtype == np.uint8 and image.shape[0] in (1, 3):
         pixels = image[0] if image.shape[0] == 1 else image.transpose(1, 2, 0)
@@ -103,7 +105,7 @@ def _each(image: Any, change: Any) -> Any:
 
 
 def _colored(image: Any, varied: Augment, rng: Any) -> Any:
-    """Brightness, contrast, saturation and hue; bytes stay bytes."""
+    """Changes brightness, contrast, saturation and hue; uint8 stays uint8."""
     x = image.astype(np.float32)  # (c, h, w)
     factors = 1 + rng.uniform(-1, 1, 3) * (varied.brightness, varied.contrast, varied.saturation)
     turn = rng.uniform(-varied.hue, varied.hue)
@@ -116,7 +118,7 @@ def _colored(image: Any, varied: Augment, rng: Any) -> Any:
 
 
 def _color_matrix(saturation: float, turn: float) -> Any:
-    """B, G, R to B, G, R: the two colour axes of YIQ stretched and turned, its brightness kept."""
+    """Returns the matrix on B, G, R that scales and rotates the two color axes of YIQ and keeps the brightness."""
     to_yiq = np.array([[0.114, 0.587, 0.299], [-0.322, -0.274, 0.596], [0.312, -0.523, 0.211]])
     angle = 2 * math.pi * turn
     c, s = saturation * math.cos(angle), saturation * math.sin(angle)
@@ -125,15 +127,15 @@ def _color_matrix(saturation: float, turn: float) -> Any:
 
 
 def cut_hole(x: Any, side: int, row: float, column: float) -> None:
-    """Set a square around a random centre to 0, in place; what lies outside is cut off.  x (c, h, w)."""
+    """Sets a square around a random center of x (c, h, w) to 0, in place; it is clipped to the image."""
     top, left = int(row * x.shape[1]) - side // 2, int(column * x.shape[2]) - side // 2
     x[:, max(0, top) : max(0, top + side), max(0, left) : max(0, left + side)] = 0
 
 
 def mix(x: Any, alpha: float, keys: Any) -> Any:
-    """Each record mixed with its neighbour, 0 with 1, 2 with 3, ...: part * x + (1 - part) * neighbour.
+    """Mixes each record with its neighbor, 0 with 1, 2 with 3, ...: weight * x + (1 - weight) * neighbor.
 
-    Source: H. Zhang et al., mixup: Beyond Empirical Risk Minimization, 2018; there the partners are drawn."""
+    Source: H. Zhang et al., mixup: Beyond Empirical Risk Minimization, 2018, which draws the pairs at random."""
     n = len(x)
     partners = np.arange(n) ^ 1
     partners[partners >= n] = n - 1

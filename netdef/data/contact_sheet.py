@@ -12,9 +12,9 @@ MARGIN = 2  # pixels between images
 
 
 def contact_sheet(images: Any, path: Path, columns: int = 0) -> None:
-    """Write images (n, c, h, w) of any range as one PNG; each is stretched from its darkest to its brightest value.
+    """Writes images (n, c, h, w) of any value range as one PNG; each is scaled from its minimum to its maximum.
 
-    Three channels are taken as B, G, R; of any other number the first is shown."""
+    Three channels are B, G, R; with any other number of channels the first is shown."""
     pillow = need("PIL.Image", "writing a contact sheet")
     n, c, h, w = images.shape
     columns = columns or math.ceil(math.sqrt(n * h / w)) or 1

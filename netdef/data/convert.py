@@ -1,9 +1,9 @@
-"""Writing data sets: LMDB as Caffe reads it, HDF5, numpy arrays; a conversion that was broken off goes on where it was.
+"""Writes data sets as LMDB (as Caffe reads it), HDF5 or NumPy arrays.  An interrupted conversion can be continued.
 
     with open_sink(Path("faces.lmdb")) as sink:
         convert(records, range(records.size), sink)
 
-Records go to a place beside the target, `faces.lmdb.partial`, which takes its name when it is whole.
+Records are written to `faces.lmdb.partial` beside the target, which is renamed when it is complete.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from ..language.errors import NetdefError
 from ..lazy import need, np
 from .layers._image_layer import Corrupt, Record, Records
 
-COMMIT = 500  # records that are written at a time; as many at most are lost when a conversion is broken off
-Numbered = tuple[int, Record, bytes | None]  # number in the source, record, and the file to be stored as it is
+COMMIT = 500  # records per write; an interrupted conversion loses at most this many
+Numbered = tuple[int, Record, bytes | None]  # index in the source, record, and the image file to store as it is
 
 
 class Sink(ABC):
-    """Where records go.  `done` is how many records of the source an earlier conversion has seen to."""
+    """A data set being written.  `done` is the number of source records that an earlier conversion has processed."""
 
     done = 0
     errors: tuple[type[Exception], ...] = (OSError,)  # what a failed write raises
@@ -37,19 +37,19 @@ class Sink(ABC):
 
     @abstractmethod
     def put(self, records: Sequence[Numbered]) -> None:
-        """Write numbered records; the bytes are those of the image file, to be stored as they are."""
+        """Writes numbered records; the bytes of an image file are stored as they are."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the files; what was put is safe."""
+        """Closes the files; the records written so far are kept."""
 
     def finish(self) -> None:
-        """All records are there: give the data set its name."""
+        """Closes the complete data set and renames it to the target."""
         self.close()
         put_in_place(self.partial, self.target)
 
     def discard(self) -> None:
-        """Begin anew."""
+        """Removes what an earlier conversion has written."""
         if self.partial.is_dir():
             shutil.rmtree(self.partial)
         else:
@@ -110,7 +110,7 @@ def _datum(record: Record, file: bytes | None) -> bytes:
 
 
 class Hdf5Sink(Sink):
-    """An HDF5 file with the datasets `data` and `label`, and beside it the list that HDF5Data names as its source."""
+    """An HDF5 file with the datasets `data` and `label`, and beside it the list file for the `source` of HDF5Data."""
 
     def __init__(self, target: Path, resume: bool):
         super().__init__(target)
@@ -142,11 +142,11 @@ class Hdf5Sink(Sink):
     def finish(self) -> None:
         super().finish()
         listed = self.target.with_name(self.target.name + ".txt")
-        written_aside(listed, lambda aside: aside.write_text(f"{self.target.resolve()}\n"))
+        written_aside(listed, lambda temporary: temporary.write_text(f"{self.target.resolve()}\n"))
 
 
 class NpzSink(Sink):
-    """One .npz file with the arrays `data` and `label`; it is held in memory until it is whole."""
+    """One .npz file with the arrays `data` and `label`; it is kept in memory until it is complete."""
 
     def __init__(self, target: Path, resume: bool):
         super().__init__(target)
@@ -173,7 +173,7 @@ def _stack(records: Sequence[Numbered]) -> Any:
     for _, record, _ in records:
         if record.image.shape != first.image.shape:
             shapes = ["x".join(map(str, r.image.shape)) for r in (record, first)]
-            raise NetdefError(f"{record.name} is {shapes[0]}, but {first.name} is {shapes[1]}; give --resize HxW.")
+            raise NetdefError(f"{record.name} is {shapes[0]}, but {first.name} is {shapes[1]}; use --resize HxW.")
     return np.stack([record.image for _, record, _ in records])
 
 
@@ -181,12 +181,12 @@ SINKS = {"lmdb": LmdbSink, "hdf5": Hdf5Sink, "npz": NpzSink}
 
 
 def kind_of(target: Path) -> str:
-    """ "lmdb", "hdf5" or "npz" by the name of the target."""
+    """Returns "lmdb", "hdf5" or "npz", by the suffix of the target."""
     return {".h5": "hdf5", ".hdf5": "hdf5", ".npz": "npz"}.get(target.suffix, "lmdb")
 
 
 def open_sink(target: Path, kind: str | None = None, resume: bool = True) -> Sink:
-    """A sink that writes `target`; with `resume` it goes on with what an earlier conversion has left."""
+    """Returns a sink that writes `target`; with `resume` it continues an interrupted conversion."""
     target.parent.mkdir(parents=True, exist_ok=True)
     return SINKS[kind or kind_of(target)](target, resume)
 
@@ -200,9 +200,9 @@ def convert(
     skip_corrupt: bool = False,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[str]:
-    """Write the records in this order, and give what was wrong with those that were left out.
+    """Writes the records in this order, and returns the errors of those that were skipped.
 
-    Errors: Corrupt for a broken record, unless they are skipped; NetdefError with target and record if a disk is full.
+    Raises Corrupt for a broken record unless `skip_corrupt`; NetdefError with target and record if writing fails.
     """
     broken: list[str] = []
     chosen = list(order)
@@ -233,5 +233,5 @@ def _guarded(sink: Sink, record: int, write: Callable[[], None]) -> None:
         what = "the disk is full" if full else str(error).split("\n")[0][:160]
         raise NetdefError(
             f"{sink.target}: writing record {record} failed: {what}.  "
-            f"What was written before is kept in {sink.partial}; make room and run the same command again."
+            f"The records before it are kept in {sink.partial}; free some space and run the same command again."
         ) from error

@@ -1,12 +1,12 @@
-"""Feed: the batches of all data layers of a net, made ahead by a thread.
+"""Feed: the batches of all data layers of a net, prefetched by threads.
 
     feed = Feed(net, seed=0)
-    batch = next(feed)             # {top: float32 array} of every data layer
-    state = feed.state()           # after the last batch that was taken, not of those made ahead
-    feed.restore(state)            # go on there, bit for bit
+    batch = next(feed)             # {top: float32 array} of all data layers
+    state = feed.state()           # after the last batch that was returned, not after those prefetched
+    feed.restore(state)            # continue there, bit for bit
     feed.close()
 
-A fault while a batch is made is raised by `next`; nothing waits for a thread that is gone.
+An error while a batch is made is raised by `next`; nothing waits for a thread that has ended.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from .workers import Opening, Workers
 
 
 class Feed:
-    """An endless iterator of batches.  `size` is the number of records of an epoch of the first data layer, or None.
+    """An endless iterator of batches.  `size` is the number of records in an epoch of the first data layer, or None.
 
-    `arrays` holds what MemoryData layers deliver, by layer name; `root` stands in for the net's folder.  `ahead`
-    batches are made before they are asked for, by `workers` threads (default: one for each core, at most 8); `place` is
-    applied to each batch there, to put it on the device while the step before it runs.
+    `arrays` contains the arrays of MemoryData layers, by layer name; `root` replaces the net's folder.  `ahead` batches
+    are prefetched by `workers` threads (default: one per core, at most 8), which also apply `place` to each batch, to
+    put it on the device while the preceding step runs.
 
-    Threads decode images side by side, and share what Python itself does.  Where there are many cores, `processes` of
-    them make the batches (default: `$NETDEF_DATA_PROCESSES`, else none).
+    Threads decode images in parallel, but share one Python interpreter.  On hosts with many cores, `processes`
+    processes make the batches instead (default: `$NETDEF_DATA_PROCESSES`, else none).
     """
 
     def __init__(
@@ -57,25 +57,25 @@ class Feed:
         self.readers: dict[str, Reader] = {}
         root = root if root is not None else net.folder
         locate = locator(root)
-        apart: dict[str, DataLayer] = {}  # layers that a process can open for itself
+        separate: dict[str, DataLayer] = {}  # layers that a worker process can open
         for node in net.layers:
             if isinstance(node.layer, MemoryData) and arrays and node.name in arrays:
                 self.readers[node.name] = node.layer.open_arrays(arrays[node.name], seed, process)
             elif isinstance(node.layer, DataLayer):
                 self.readers[node.name] = node.layer.open(locate, phase=self.phase, seed=seed, process=process)
-                apart[node.name] = node.layer
+                separate[node.name] = node.layer
         processes = int(os.environ.get("NETDEF_DATA_PROCESSES", 0)) if processes is None else processes
-        self._apart: Workers | None = None
-        if processes and apart:
-            self._apart = Workers(Opening(apart, root, self.phase, seed, process), processes)
-        self._made_apart = apart
+        self._processes: Workers | None = None
+        if processes and separate:
+            self._processes = Workers(Opening(separate, root, self.phase, seed, process), processes)
+        self._separate = separate
         workers = workers or (processes if processes else min(8, os.cpu_count() or 1))
         self.limits = labels.limits(net)
         self._place = place
         self._ahead = ahead or max(2, workers + 1)
         pool = ThreadPoolExecutor(workers, "netdef-data")
         self._pool: ThreadPoolExecutor | None = pool
-        # Runs once: on closing, or when Python ends while it still can stop threads.
+        # Runs once: on closing, or at exit, while Python can still stop threads.
         self._stop = weakref.finalize(self, pool.shutdown, wait=True, cancel_futures=True)
         self._waiting: deque[Future[Any]] = deque()
         self._taken = {name: reader.position for name, reader in self.readers.items()}
@@ -86,12 +86,12 @@ class Feed:
 
     @property
     def batch_size(self) -> int | None:
-        """Records of a batch of the first data layer, over all processes."""
+        """Number of records in a batch of the first data layer, over all processes."""
         return next((reader.batch_size for reader in self.readers.values()), None)
 
     @property
     def skipped(self) -> dict[str, int]:
-        """How many broken records each layer left out; layers without any are not there."""
+        """Number of broken records that each layer has skipped; layers without any are omitted."""
         counts = {name: len(reader.skipped) for name, reader in self.readers.items()}
         return {name: count for name, count in counts.items() if count}
 
@@ -118,7 +118,7 @@ class Feed:
         return batch
 
     def advance(self, plan: Callable[[Reader, int], Any]) -> dict[str, Any]:
-        """Take the next batch without making it: `plan(reader, position)` of each layer."""
+        """Advances by one batch without making it; returns `plan(reader, position)` of each layer."""
         self._forget()
         made = {}
         for name, reader in self.readers.items():
@@ -130,8 +130,8 @@ class Feed:
     def _make(self, positions: dict[str, int]) -> Any:
         batch: Batch = {}
         ready: dict[str, Batch] = {}
-        if self._apart is not None:
-            ready = self._apart.make({name: positions[name] for name in self._made_apart}, self.readers)
+        if self._processes is not None:
+            ready = self._processes.make({name: positions[name] for name in self._separate}, self.readers)
         for name, reader in self.readers.items():
             made = ready[name] if name in ready else reader.batch(positions[name])
             for top in made.keys() & self.limits.keys():
@@ -141,14 +141,14 @@ class Feed:
         return self._place(batch) if self._place is not None else batch
 
     def state(self) -> dict[str, Any]:
-        """The position after the last batch that was taken, as JSON takes it."""
+        """Returns the position after the last batch that was returned, as JSON values."""
         return {name: {"position": position} for name, position in self._taken.items()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state` was taken.  NetdefError if it is of other data layers."""
+        """Continues from a saved `state`.  Raises NetdefError if it belongs to other data layers."""
         if set(state) != set(self.readers):
             raise NetdefError(
-                f"the saved data position is of the layers {sorted(state)}, and this net has {sorted(self.readers)}; "
+                f"the saved data position is of the layers {sorted(state)}, but this net has {sorted(self.readers)}; "
                 "resume with the net that was trained."
             )
         self._forget()
@@ -162,13 +162,13 @@ class Feed:
         self._waiting.clear()
 
     def close(self) -> None:
-        """Stop the threads and close the files; a closed feed can be closed again."""
+        """Stops the threads and closes the files.  May be called again."""
         if self._pool is not None:
             self._forget()
             self._stop()
             self._pool = None
-            if self._apart is not None:
-                self._apart.close()
+            if self._processes is not None:
+                self._processes.close()
             for reader in self.readers.values():
                 reader.close()
 

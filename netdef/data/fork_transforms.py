@@ -1,11 +1,11 @@
-"""The transformations that the NVIDIA, SSD and Intel forks added to transform_param, by their field names.
+"""The transformations that the NVIDIA, SSD and Intel forks added to transform_param, under their field names.
 
-In this order: `random_resize_param` or `random_aspect_ratio_param` (Intel), `distort_param` and `expand_param` (SSD,
+Their order is: `random_resize_param` or `random_aspect_ratio_param` (Intel), `distort_param` and `expand_param` (SSD,
 TRAIN), resizing to a random size (NVIDIA, TRAIN), `resize_param`, `noise_param` (with its probability, TRAIN).  Images
 are (c, h, w) uint8, B, G, R.
 Source: NVIDIA/caffe branch caffe-0.17, src/caffe/data_transformer.cpp and src/caffe/util/im_transforms.cpp;
 intel/caffe src/caffe/data_transformer.cpp.
-Differs: cubic and area interpolation are pillow's.
+Differs: cubic and area interpolation are those of pillow.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from . import images
 
 
 class Algorithm(enum.Enum):
-    """Interpolation of the NVIDIA fork."""
+    """Interpolation methods of the NVIDIA fork."""
 
     INTER_NEAREST = 0
     INTER_LINEAR = 1
@@ -32,71 +32,71 @@ class Algorithm(enum.Enum):
 class SaltPepper(Block):
     """`saltpepper_param { }`."""
 
-    fraction: float = param("Part of the pixels.", default=0.0, at_least=0, at_most=1)
+    fraction: float = param("Fraction of the pixels that are set.", default=0.0, at_least=0, at_most=1)
     value: tuple[float, ...] = param("Value of these pixels: one, or one for each channel.", default=())
 
 
 class Noise(Block):
-    """`noise_param { }`: each that is on is done, with probability `prob`."""
+    """`noise_param { }`: applies all operations that are set, with probability `prob`."""
 
-    prob: float = param("Probability.", default=0.0, at_least=0, at_most=1)
-    hist_eq: bool = param("Equalise the histogram of brightness.", default=False)
-    inverse: bool = param("x becomes 255 - x.", default=False)
-    decolorize: bool = param("Grey, in three channels.", default=False)
-    gauss_blur: bool = param("Blur with a deviation of 1.5 pixels.", default=False)
-    jpeg: float = param("Quality of a JPEG compression; -1: none.", default=-1.0)
-    posterize: bool = param("Four steps of brightness.", default=False)
-    erode: bool = param("Least of each pixel and its four neighbours.", default=False)
-    saltpepper: bool = param("Set random pixels.", default=False)
-    saltpepper_param: SaltPepper = param("How many, and to what.", default=SaltPepper())
-    clahe: bool = param("Equalise the histogram of brightness place by place.", default=False)
-    convert_to_hsv: bool = param("Hue (0 to 180), saturation and value in place of B, G, R.", default=False)
-    convert_to_lab: bool = param("CIE Lab (L 0 to 100, a and b around 0) in place of B, G, R.", default=False)
+    prob: float = param("Probability that an image is changed.", default=0.0, at_least=0, at_most=1)
+    hist_eq: bool = param("Equalize the histogram of brightness.", default=False)
+    inverse: bool = param("Replace x by 255 - x.", default=False)
+    decolorize: bool = param("Convert to gray, in three channels.", default=False)
+    gauss_blur: bool = param("Gaussian blur with a standard deviation of 1.5 pixels.", default=False)
+    jpeg: float = param("Quality of JPEG compression; -1: off.", default=-1.0)
+    posterize: bool = param("Reduce to four levels of brightness.", default=False)
+    erode: bool = param("Minimum of each pixel and its four neighbors.", default=False)
+    saltpepper: bool = param("Set random pixels to a value.", default=False)
+    saltpepper_param: SaltPepper = param("Which fraction, and to which value.", default=SaltPepper())
+    clahe: bool = param("Equalize the histogram of brightness locally (CLAHE).", default=False)
+    convert_to_hsv: bool = param("Convert B, G, R to hue (0 to 180), saturation and value.", default=False)
+    convert_to_lab: bool = param("Convert B, G, R to CIE Lab (L 0 to 100, a and b around 0).", default=False)
 
 
 class Distort(Block):
-    """`distort_param { }`: colours at random, while training."""
+    """`distort_param { }`: random changes of color, in phase TRAIN."""
 
     brightness_prob: float = param("Probability of changing the brightness.", default=0.0)
-    brightness_delta: float = param("Add up to this either way, of 255.", default=0.0, at_least=0)
+    brightness_delta: float = param("Add or subtract up to this, of 255.", default=0.0, at_least=0)
     contrast_prob: float = param("Probability of changing the contrast.", default=0.0)
-    contrast_lower: float = param("Least factor.", default=0.0, at_least=0)
+    contrast_lower: float = param("Smallest factor.", default=0.0, at_least=0)
     contrast_upper: float = param("Largest factor.", default=0.0, at_least=0)
     hue_prob: float = param("Probability of changing the hue.", default=0.0)
-    hue_delta: float = param("Add up to this either way, of 180.", default=0.0, at_least=0)
+    hue_delta: float = param("Add or subtract up to this, of 180.", default=0.0, at_least=0)
     saturation_prob: float = param("Probability of changing the saturation.", default=0.0)
-    saturation_lower: float = param("Least factor.", default=0.0, at_least=0)
+    saturation_lower: float = param("Smallest factor.", default=0.0, at_least=0)
     saturation_upper: float = param("Largest factor.", default=0.0, at_least=0)
-    random_order_prob: float = param("Probability of another order of the channels.", default=0.0)
+    random_order_prob: float = param("Probability of permuting the channels.", default=0.0)
 
 
 class Expand(Block):
-    """`expand_param { }`: the image small on a larger plane of the mean value, while training."""
+    """`expand_param { }`: places the image on a larger canvas filled with the mean, in phase TRAIN."""
 
-    prob: float = param("Probability.", default=1.0, at_least=0, at_most=1)
-    max_expand_ratio: float = param("Largest side, in sides of the image.", default=1.0, at_least=1)
+    prob: float = param("Probability that an image is changed.", default=1.0, at_least=0, at_most=1)
+    max_expand_ratio: float = param("Largest ratio of the canvas's side to the image's.", default=1.0, at_least=1)
 
 
 class RandomResize(Block):
-    """`random_resize_param { }`: the shorter side gets a length from `min_size` to `max_size` (Intel)."""
+    """`random_resize_param { }`: resizes the shorter side to a random length (Intel)."""
 
-    min_size: int = param("Least length; 0: that of the image's shorter side.", default=0, at_least=0)
+    min_size: int = param("Smallest length; 0: that of the image's shorter side.", default=0, at_least=0)
     max_size: int = param("Largest length; 0: that of the image's longer side.", default=0, at_least=0)
     resize_param: Resize = param("How to resize; its size is not read.", default=Resize())
 
 
 class RandomAspectRatio(Block):
-    """`random_aspect_ratio_param { }`: a random part of the image, resized to the cut (Intel)."""
+    """`random_aspect_ratio_param { }`: a random crop, resized to `crop_size` (Intel)."""
 
-    min_area_ratio: float = param("Least area, as a part of the image.", default=0.5, above=0)
-    max_area_ratio: float = param("Largest area.", default=1.0, above=0)
-    aspect_ratio_change: float = param("Sides change by a factor from this to 1 / this.", default=1.0, above=0)
-    max_attempt: int = param("How many parts are tried before the whole image is taken.", default=10, at_least=0)
+    min_area_ratio: float = param("Smallest area, as a fraction of the image.", default=0.5, above=0)
+    max_area_ratio: float = param("Largest area, as a fraction of the image.", default=1.0, above=0)
+    aspect_ratio_change: float = param("The sides change by a factor between this and 1 / this.", default=1.0, above=0)
+    max_attempt: int = param("Number of crops tried before the whole image is used.", default=10, at_least=0)
     resize_param: Resize = param("How to resize; its size is not read.", default=Resize())
 
 
 class EmitType(enum.Enum):
-    """When a box belongs to a cut."""
+    """When a box belongs to a crop."""
 
     CENTER = 0
     MIN_OVERLAP = 1
@@ -105,35 +105,35 @@ class EmitType(enum.Enum):
 class EmitConstraint(Block):
     """`emit_constraint { }`: for boxes of AnnotatedData."""
 
-    emit_type: EmitType = param("When a box belongs to a cut.", default=EmitType.CENTER)
-    emit_overlap: float = param("Least overlap.", default=0.0)
+    emit_type: EmitType = param("When a box belongs to a crop.", default=EmitType.CENTER)
+    emit_overlap: float = param("Smallest overlap.", default=0.0)
 
 
 class ForkTransform(Block):
-    """The forks' fields of `transform_param { }`."""
+    """The fields of `transform_param { }` that the forks added."""
 
-    crop_h: int = param("Height of the cut, where it is not a square.", default=0, at_least=0)
-    crop_w: int = param("Width of the cut, where it is not a square.", default=0, at_least=0)
-    img_rand_resize_lower: int = param("Least length of the shorter side, drawn in TRAIN.", default=0, at_least=0)
-    img_rand_resize_upper: int = param("Largest length of the shorter side.", default=0, at_least=0)
-    rand_resize_ratio_lower: float = param("Least ratio of the longer side to the shorter.", default=0.0, at_least=0)
+    crop_h: int = param("Height of the crop, if it is not square.", default=0, at_least=0)
+    crop_w: int = param("Width of the crop, if it is not square.", default=0, at_least=0)
+    img_rand_resize_lower: int = param("Smallest random length of the shorter side, in TRAIN.", default=0, at_least=0)
+    img_rand_resize_upper: int = param("Largest random length of the shorter side, in TRAIN.", default=0, at_least=0)
+    rand_resize_ratio_lower: float = param("Smallest ratio of the longer side to the shorter.", default=0.0, at_least=0)
     rand_resize_ratio_upper: float = param("Largest ratio of the longer side to the shorter.", default=0.0, at_least=0)
-    vertical_stretch_lower: float = param("Least factor of the height.", default=1.0)
+    vertical_stretch_lower: float = param("Smallest factor of the height.", default=1.0)
     vertical_stretch_upper: float = param("Largest factor of the height.", default=1.0)
-    horizontal_stretch_lower: float = param("Least factor of the width.", default=1.0)
+    horizontal_stretch_lower: float = param("Smallest factor of the width.", default=1.0)
     horizontal_stretch_upper: float = param("Largest factor of the width.", default=1.0)
-    interpolation_algo_down: Algorithm = param("How images are made smaller.", default=Algorithm.INTER_NEAREST)
-    interpolation_algo_up: Algorithm = param("How images are made larger.", default=Algorithm.INTER_CUBIC)
-    allow_upscale: bool = param("Whether images may become larger.", default=False)
+    interpolation_algo_down: Algorithm = param("Interpolation for smaller sizes.", default=Algorithm.INTER_NEAREST)
+    interpolation_algo_up: Algorithm = param("Interpolation for larger sizes.", default=Algorithm.INTER_CUBIC)
+    allow_upscale: bool = param("Whether images may be enlarged.", default=False)
     resize_param: Resize | None = param("Resize to a fixed size.", default=None)
-    noise_param: Noise | None = param("Spoil images on purpose, while training.", default=None)
-    distort_param: Distort | None = param("Vary the colours, while training.", default=None)
-    expand_param: Expand | None = param("Make room around images, while training.", default=None)
+    noise_param: Noise | None = param("Degrade images at random, in phase TRAIN.", default=None)
+    distort_param: Distort | None = param("Change colors at random, in phase TRAIN.", default=None)
+    expand_param: Expand | None = param("Add a margin around images at random, in phase TRAIN.", default=None)
     random_resize_param: RandomResize | None = param("Resize to a random size (Intel).", default=None)
-    random_aspect_ratio_param: RandomAspectRatio | None = param("Cut out a random part (Intel).", default=None)
+    random_aspect_ratio_param: RandomAspectRatio | None = param("Take a random crop (Intel).", default=None)
     emit_constraint: EmitConstraint | None = param("Which boxes are kept.", default=None, inert=True)
-    random_seed: int = param("The seed is the net's.", default=-1, inert=True)
-    use_gpu_transform: bool = param("Where the fork transforms.", default=False, inert=True)
+    random_seed: int = param("netdef uses the seed of the net.", default=-1, inert=True)
+    use_gpu_transform: bool = param("Where the fork transforms images.", default=False, inert=True)
     num_labels: int = param("Used by the fork's display.", default=0, at_least=0, inert=True)
     display: bool = param("Show images on a screen.", default=False, inert=True)
 
@@ -149,13 +149,13 @@ class ForkTransform(Block):
 
     @property
     def resizes(self) -> bool:
-        """Whether anything of the forks is wished."""
-        wished = (self.resize_param, self.noise_param, self.distort_param, self.expand_param)
-        wished += (self.random_resize_param, self.random_aspect_ratio_param)
-        return self.random_size or any(part is not None for part in wished)
+        """Whether any transformation of the forks is set."""
+        chosen = (self.resize_param, self.noise_param, self.distort_param, self.expand_param)
+        chosen += (self.random_resize_param, self.random_aspect_ratio_param)
+        return self.random_size or any(part is not None for part in chosen)
 
     def resized(self, h: Dim = UNKNOWN, w: Dim = UNKNOWN) -> tuple[Dim, Dim]:
-        """(height, width) before the cut is made, where these fields fix it."""
+        """Returns (height, width) before the crop, as far as these fields determine it."""
         if (self.random_size and self.crop_size) or self.random_resize_param or self.random_aspect_ratio_param:
             return UNKNOWN, UNKNOWN
         fixed = self.resize_param
@@ -164,7 +164,7 @@ class ForkTransform(Block):
         return (UNKNOWN, UNKNOWN) if fixed.resize_mode is ResizeMode.FIT_SMALL_SIZE else (fixed.height, fixed.width)
 
     def apply(self, image: Any, rng: Any, train: bool) -> Any:
-        """One image (c, h, w) changed as these fields say.  ValueError for what netdef does not do."""
+        """Applies these fields to one image (c, h, w).  Raises ValueError for fields that contradict each other."""
         if image.dtype != np.uint8:
             return image
         x = image.transpose(1, 2, 0)  # (h, w, c)
@@ -209,14 +209,14 @@ class ForkTransform(Block):
 def _random_side(x: Any, to: RandomResize, rng: Any) -> Any:
     least, most = to.min_size or min(x.shape[:2]), to.max_size or max(x.shape[:2])
     if least > most:
-        raise ValueError(f"`min_size` of `random_resize_param` is {least}, which is more than {most}.")
+        raise ValueError(f"`min_size` of `random_resize_param` is {least}; it must be at most {most}.")
     return _shorter_side(x, int(rng.integers(least, most + 1)), to.resize_param, rng)
 
 
 def _random_part(x: Any, of: RandomAspectRatio, side: int, rng: Any) -> Any:
     h, w = x.shape[:2]
     if not side:
-        raise ValueError("`random_aspect_ratio_param` needs `crop_size`.")
+        raise ValueError("`random_aspect_ratio_param` requires `crop_size`.")
     for _ in range(of.max_attempt):
         root = (rng.uniform(of.min_area_ratio, of.max_area_ratio) * h * w) ** 0.5
         change = rng.uniform(*sorted((of.aspect_ratio_change, 1 / of.aspect_ratio_change)))
@@ -231,7 +231,7 @@ def _random_part(x: Any, of: RandomAspectRatio, side: int, rng: Any) -> Any:
 
 
 def _shorter_side(x: Any, length: int, how: Resize, rng: Any) -> Any:
-    """Resized so that the shorter side has this length."""
+    """Resizes an image so that its shorter side has this length."""
     h, w = x.shape[:2]
     height, width = (length, int(w / h * length)) if h < w else (int(h / w * length), length)
     return images.interpolate(x, height, width, _method(how, rng))
@@ -244,7 +244,7 @@ def _method(how: Resize, rng: Any) -> str:
 def _fixed_size(x: Any, to: Resize, rng: Any) -> Any:
     h, w = x.shape[:2]
     if not to.height or not to.width:
-        raise ValueError("`resize_param` needs `height` and `width`.")
+        raise ValueError("`resize_param` requires both `height` and `width`.")
     how = _method(to, rng)
     if to.resize_mode is ResizeMode.WARP:
         return images.interpolate(x, to.height, to.width, how)
@@ -271,7 +271,7 @@ def _padded(x: Any, margins: Any, to: Resize) -> Any:
 
 
 def _expanded(x: Any, largest: float, mean: tuple[float, ...], rng: Any) -> Any:
-    """The image at a random place of a plane that is up to `largest` times as long, filled with the mean."""
+    """Places an image at random on a canvas filled with the mean, with sides up to `largest` times as long."""
     ratio = rng.uniform(1, largest)
     height, width = int(x.shape[0] * ratio), int(x.shape[1] * ratio)
     top, left = int(rng.uniform(0, height - x.shape[0])), int(rng.uniform(0, width - x.shape[1]))
@@ -282,7 +282,7 @@ def _expanded(x: Any, largest: float, mean: tuple[float, ...], rng: Any) -> Any:
 
 
 def _distorted(x: Any, by: Distort, rng: Any) -> Any:
-    """Brightness, contrast, saturation and hue; contrast comes second or last."""
+    """Changes brightness, contrast, saturation and hue; contrast comes second or last."""
     contrast_first = rng.random() > 0.5
     if rng.random() < by.brightness_prob:
         x = _bytes(x + np.float32(rng.uniform(-by.brightness_delta, by.brightness_delta)))
@@ -310,9 +310,9 @@ def _spoiled(x: Any, by: Noise, rng: Any) -> Any:
     if by.gauss_blur:
         x = _blurred(x)
     if by.hist_eq:
-        x = _equalised(x)
+        x = _equalized(x)
     if by.clahe:
-        x = _equalised_locally(x)
+        x = _equalized_locally(x)
     if by.jpeg > 0:
         x = images.through_jpeg(x, int(by.jpeg))
     if by.erode:
@@ -335,7 +335,7 @@ def _spoiled(x: Any, by: Noise, rng: Any) -> Any:
 
 
 def _blurred(x: Any) -> Any:
-    """Seven taps of a normal curve of deviation 1.5 along each axis."""
+    """Blurs along each axis with seven taps of a Gaussian of standard deviation 1.5."""
     taps = np.exp(-(np.arange(-3, 4) ** 2) / (2 * 1.5**2)).astype(np.float32)
     taps /= taps.sum()
     padded = np.pad(x, ((3, 3), (3, 3), (0, 0)), "reflect" if min(x.shape[:2]) > 3 else "edge").astype(np.float32)
@@ -343,8 +343,8 @@ def _blurred(x: Any) -> Any:
     return _bytes(np.sum([taps[i] * rows[:, i : i + x.shape[1]] for i in range(7)], 0))
 
 
-def _equalised(x: Any) -> Any:
-    """Brightness spread so that all levels are equally frequent; colours keep their distance from it."""
+def _equalized(x: Any) -> Any:
+    """Spreads the brightness so that all levels are equally frequent; color differences are kept."""
     gray = images.to_gray(x[:, :, ::-1])[:, :, 0] if x.shape[2] == 3 else x[:, :, 0]
     counts = np.bincount(gray.ravel(), minlength=256)
     first = int(np.flatnonzero(counts)[0])
@@ -355,19 +355,19 @@ def _equalised(x: Any) -> Any:
     return _bytes(x.astype(np.float32) + (levels[gray] - gray)[:, :, None])
 
 
-def _equalised_locally(x: Any) -> Any:
-    """Contrast-limited adaptive equalisation of the brightness, limit 4 and 8x8 tiles, by OpenCV as in the fork."""
+def _equalized_locally(x: Any) -> Any:
+    """Contrast-limited adaptive equalization of the brightness, limit 4 and 8x8 tiles, by OpenCV as in the fork."""
     cv2 = need("cv2", "`clahe`")
-    equalise = cv2.createCLAHE(clipLimit=4.0).apply
+    equalize = cv2.createCLAHE(clipLimit=4.0).apply
     if x.shape[2] != 3:
-        return equalise(np.ascontiguousarray(x[:, :, 0]))[:, :, None]
+        return equalize(np.ascontiguousarray(x[:, :, 0]))[:, :, None]
     planes = cv2.cvtColor(np.ascontiguousarray(x), cv2.COLOR_BGR2YCrCb)
-    planes[:, :, 0] = equalise(np.ascontiguousarray(planes[:, :, 0]))
+    planes[:, :, 0] = equalize(np.ascontiguousarray(planes[:, :, 0]))
     return cv2.cvtColor(planes, cv2.COLOR_YCrCb2BGR)
 
 
 def _lab(x: Any) -> Any:
-    """CIE Lab as float32 (h, w, 3), of values that OpenCV takes for sRGB."""
+    """Converts to CIE Lab, float32 (h, w, 3); OpenCV interprets the values as sRGB."""
     cv2 = need("cv2", "`convert_to_lab`")
     return cv2.cvtColor(np.ascontiguousarray(x).astype(np.float32) / 255, cv2.COLOR_BGR2Lab)
 

@@ -1,6 +1,6 @@
 """Images as Caffe sees them: decoded to BGR bytes, and resized as OpenCV does.
 
-Arrays are (h, w, c) uint8 with channels B, G, R, as OpenCV holds them; grey ones have c = 1.
+Arrays are (h, w, c) uint8 with channels B, G, R, as in OpenCV; gray images have c = 1.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ _COEFFICIENT_BITS = 11  # OpenCV's fixed-point weights of bilinear interpolation
 
 
 class Undecodable(ValueError):
-    """The bytes are no image that can be read; the text says why."""
+    """The bytes cannot be decoded as an image; the message says why."""
 
 
 def decode(data: Any, color: bool | None, scaled_to: tuple[int, int] | None = None) -> Any:
-    """An encoded image as (h, w, c) uint8.  `color` True: 3 channels; False: 1; None: as the file has them (1, 3 or 4).
+    """Decodes an image to (h, w, c) uint8.  `color` True: 3 channels; False: 1; None: as in the file (1, 3 or 4).
 
-    `scaled_to`: at least this (height, width) is enough; a JPEG may then be decoded at a fraction of its size.
-    Undecodable if it is not an image.  Source: OpenCV's imdecode with IMREAD_COLOR, IMREAD_GRAYSCALE, IMREAD_UNCHANGED.
+    `scaled_to`: a sufficient (height, width); a JPEG may then be decoded at a fraction of its size.
+    Raises Undecodable if it is not an image.
+    Source: OpenCV's imdecode with IMREAD_COLOR, IMREAD_GRAYSCALE, IMREAD_UNCHANGED.
     """
     pillow = need("PIL.Image", "decoding images")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # remarks about metadata that does not matter here
+            warnings.simplefilter("ignore")  # because problems with metadata do not matter here
             image = pillow.open(io.BytesIO(data))
             if image.format == "JPEG" and (color is False or scaled_to):
                 image.draft("L" if color is False else None, scaled_to[::-1] if scaled_to else None)
@@ -38,7 +39,7 @@ def decode(data: Any, color: bool | None, scaled_to: tuple[int, int] | None = No
 
 
 def size_of(data: Any) -> tuple[int, int, int]:
-    """(height, width, channels as stored) of an encoded image from its header.  Undecodable if it is not an image."""
+    """Returns (height, width, channels as stored) from the header of an image.  Raises Undecodable if it is none."""
     pillow = need("PIL.Image", "decoding images")
     try:
         image = pillow.open(io.BytesIO(data))
@@ -50,7 +51,7 @@ def size_of(data: Any) -> tuple[int, int, int]:
 
 def _why(error: Exception) -> str:
     words = str(error).split("\n")[0][:160]
-    return "no image of a known kind" if "cannot identify" in words else words or type(error).__name__
+    return "unknown image format" if "cannot identify" in words else words or type(error).__name__
 
 
 _GRAY = ("L", "1", "I;16", "I;16B", "I", "F")
@@ -80,16 +81,16 @@ def _channels(image: Any, color: bool | None) -> Any:
 
 
 def to_gray(rgb: Any, *, by_libpng: bool = False) -> Any:
-    """(h, w, 3) uint8 to (h, w, 1) by whole-number weights of 0.299 R + 0.587 G + 0.114 B.
+    """Converts (h, w, 3) uint8 to (h, w, 1), by 0.299 R + 0.587 G + 0.114 B with integer weights.
 
-    Source: OpenCV's cvtColor; a PNG file is greyed by libpng before OpenCV sees it, with other weights and cut off."""
+    Source: OpenCV's cvtColor; PNG files are converted by libpng before OpenCV, by other weights and truncated."""
     r, g, b = (rgb[:, :, i].astype(np.int32) for i in range(3))
     gray = (r * 9797 + g * 19234 + b * 3737) >> 15 if by_libpng else (r * 4899 + g * 9617 + b * 1868 + 8192) >> 14
     return gray.astype(np.uint8)[:, :, None]
 
 
 def resize(image: Any, height: int, width: int) -> Any:
-    """Bilinear interpolation between pixel centres, without smoothing, in OpenCV's fixed-point arithmetic.
+    """Resizes by bilinear interpolation without antialiasing, in OpenCV's fixed-point arithmetic.
 
     image (h, w, c) uint8 -> (height, width, c) uint8.  Source: OpenCV's resize with INTER_LINEAR.
     """
@@ -111,7 +112,7 @@ def resize(image: Any, height: int, width: int) -> Any:
 
 
 def _taps(size: int, wanted: int) -> tuple[Any, Any]:
-    """For each output pixel the left input pixel and the weight of its right neighbour, in 1 / 2^11."""
+    """Returns for each output pixel the left input pixel and the weight of its right neighbor, in 1 / 2^11."""
     at = ((np.arange(wanted) + 0.5) * (size / wanted) - 0.5).astype(np.float32)
     left = np.floor(at).astype(np.int64)
     weight = at - left
@@ -123,7 +124,7 @@ def _taps(size: int, wanted: int) -> tuple[Any, Any]:
 
 
 def interpolate(image: Any, height: int, width: int, how: str) -> Any:
-    """Resize (h, w, c) uint8 by NEAREST, LINEAR (both as OpenCV), AREA, CUBIC or LANCZOS4 (as pillow)."""
+    """Resizes (h, w, c) uint8 by NEAREST, LINEAR (both as OpenCV), AREA, CUBIC or LANCZOS4 (as pillow)."""
     if image.shape[:2] == (height, width):
         return image
     if how == "LINEAR":
@@ -140,7 +141,7 @@ def interpolate(image: Any, height: int, width: int, how: str) -> Any:
 
 
 def through_jpeg(image: Any, quality: int) -> Any:
-    """What JPEG compression leaves of (h, w, c) uint8."""
+    """Compresses (h, w, c) uint8 as JPEG and decodes it again."""
     pillow = need("PIL.Image", "compressing images")
     pixels = image[:, :, 0] if image.shape[2] == 1 else image[:, :, ::-1]
     packed = io.BytesIO()
@@ -149,7 +150,7 @@ def through_jpeg(image: Any, quality: int) -> Any:
 
 
 def to_hsv(image: Any) -> Any:
-    """B, G, R to hue (0 to 179, two degrees each), saturation and value (0 to 255), as OpenCV.  (h, w, 3) uint8."""
+    """Converts B, G, R to hue (0 to 179, in 2 degrees), saturation and value (0 to 255), as OpenCV does."""
     b, g, r = (image[:, :, i].astype(np.float32) for i in range(3))
     value = image.max(2).astype(np.float32)
     spread = value - image.min(2)
@@ -161,10 +162,10 @@ def to_hsv(image: Any) -> Any:
 
 
 def from_hsv(hsv: Any) -> Any:
-    """Hue, saturation and value as in `to_hsv`, whole numbers or not, to B, G, R.  (h, w, 3) -> uint8."""
+    """Converts hue, saturation and value as in `to_hsv`, integers or not, to B, G, R.  (h, w, 3) -> uint8."""
     hue, saturation, value = (np.asarray(hsv[:, :, i], np.float32) for i in range(3))
     sector = hue / 30 % 6
-    made = [  # of R, G, B: V - V S max(0, min(k, 4 - k, 1)) with k counted from each one's own sector
+    made = [  # R, G, B: V - V S max(0, min(k, 4 - k, 1)), where k counts from the channel's own sector
         value - value * saturation / 255 * np.clip(np.minimum(k := (shift + sector) % 6, 4 - k), 0, 1)
         for shift in (5, 3, 1)
     ]

@@ -1,7 +1,7 @@
-"""LMDB and LevelDB as one thing: records with keys, numbered in the order of the keys.
+"""One interface to LMDB and LevelDB: records with keys, numbered in the order of the keys.
 
-`open_database(path)` looks at the files to tell the kind.  Records are read in ascending order without an index; random
-access makes a table of the keys first, which does not load the records.
+`open_database(path)` detects the kind from the files.  Reading in ascending order needs no index; random access first
+builds a table of the keys, without loading the records.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from weakref import WeakValueDictionary
 from ..language.errors import NetdefError
 from ..lazy import need, np
 
-LMDB_FILE, LEVELDB_FILE = "data.mdb", "CURRENT"  # what a folder of each kind holds
+LMDB_FILE, LEVELDB_FILE = "data.mdb", "CURRENT"  # the files that identify each kind
 
 
 class Database(ABC):
@@ -34,31 +34,31 @@ class Database(ABC):
         self.path = path
         self._lock = threading.Lock()
         self._keys: Keys | None = None
-        self._cursor: tuple[int, Iterator[tuple[bytes, bytes]]] | None = None  # (number of the next record, ...)
+        self._cursor: tuple[int, Iterator[tuple[bytes, bytes]]] | None = None  # (index of the next record, iterator)
 
     @abstractmethod
     def pairs(self) -> Iterator[tuple[bytes, bytes]]:
-        """All (key, value) in order."""
+        """Returns all (key, value) in order."""
 
     @abstractmethod
     def keys(self) -> Iterator[bytes]:
-        """All keys in order."""
+        """Returns all keys in order."""
 
     @abstractmethod
     def get(self, key: bytes) -> bytes:
-        """The value of a key."""
+        """Returns the value of a key."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the files."""
+        """Closes the files."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no record."""
+        """Whether there are no records."""
         return next(iter(self.keys()), None) is None
 
     def read(self, numbers: Any) -> list[tuple[bytes, bytes]]:
-        """Records by number, as (key, value).  One after the other is fastest; else a table of keys is made once."""
+        """Returns records by index, as (key, value).  Consecutive indices are fastest; others need a table of keys."""
         with self._lock:
             return [self._one(int(number)) for number in numbers]
 
@@ -77,7 +77,7 @@ class Database(ABC):
 
 
 class Keys:
-    """Many keys in little memory: their bytes one after the other, and where each begins."""
+    """Many keys in little memory: their concatenated bytes, and the offset of each."""
 
     def __init__(self, keys: Iterator[bytes]):
         joined, starts = bytearray(), [0]
@@ -94,7 +94,7 @@ class Keys:
 
 
 class _Environment:
-    """An open LMDB environment.  LMDB allows one for each file in a process, so those who read one file share it."""
+    """An open LMDB environment.  LMDB allows one per file in a process, so all readers of a file share it."""
 
     opened: ClassVar[WeakValueDictionary[Any, _Environment]] = WeakValueDictionary()
 
@@ -110,13 +110,13 @@ class _Environment:
             raise NetdefError(f"{path} is not a readable LMDB database ({error}).") from None
         weakref.finalize(self, self.env.close)
         needed, there = (info["last_pgno"] + 1) * stat["psize"], file.stat().st_size
-        if there < needed:  # a page beyond the end of the file would kill the process
+        if there < needed:  # because reading a page beyond the end of the file would crash the process
             raise NetdefError(f"{file} is truncated: it has {there} of at least {needed} bytes; copy it again.")
         self.size = stat["entries"]
 
     @classmethod
     def of(cls, path: Path) -> _Environment:
-        """The environment of a path, opened if it is not open in this process."""
+        """Returns the environment of a path, which is opened if this process has not opened it."""
         key = (os.getpid(), path.resolve())
         with _opening:
             found = cls.opened.get(key)
@@ -150,17 +150,17 @@ class Lmdb(Database):
             return txn.get(key)
 
     def close(self) -> None:
-        self._cursor = self._env = None  # ends its transaction before the environment goes
+        self._cursor = self._env = None  # ends its transaction before the environment is closed
         del self._environment
 
 
 class LevelDb(Database):
-    """A LevelDB database.  LevelDB writes to the folder even when it only reads, so it is opened aside."""
+    """A LevelDB database.  LevelDB writes to the folder even when it only reads, so a copy is opened."""
 
     def __init__(self, path: Path):
         super().__init__(path)
         plyvel = need("plyvel", "reading LevelDB databases")
-        self._aside: Any = None
+        self._copy: Any = None
         try:
             self._db = plyvel.DB(str(_writable(self, path)), create_if_missing=False)
         except plyvel.Error as error:
@@ -168,7 +168,7 @@ class LevelDb(Database):
 
     @cached_property
     def size(self) -> int:  # type: ignore[override]
-        """Counted once: LevelDB does not know it."""
+        """Counted once, because LevelDB does not store it."""
         return sum(1 for _ in self.keys())
 
     def pairs(self) -> Iterator[tuple[bytes, bytes]]:
@@ -183,17 +183,17 @@ class LevelDb(Database):
     def close(self) -> None:
         self._cursor = None
         self._db.close()
-        if self._aside is not None:
-            self._aside.cleanup()
+        if self._copy is not None:
+            self._copy.cleanup()
 
 
 def _writable(owner: LevelDb, path: Path) -> Path:
-    """`path`, or a copy of it: opening a LevelDB database changes its files, and a data set should stay as it is."""
-    owner._aside = tempfile.TemporaryDirectory(prefix="netdef-leveldb-")
-    copy = Path(owner._aside.name) / "db"
+    """Returns a copy of `path` with links to its large files, because opening a LevelDB database changes its files."""
+    owner._copy = tempfile.TemporaryDirectory(prefix="netdef-leveldb-")
+    copy = Path(owner._copy.name) / "db"
     copy.mkdir()
     for file in path.iterdir():
-        if file.suffix in (".ldb", ".sst"):  # never changed once written
+        if file.suffix in (".ldb", ".sst"):  # which LevelDB never changes
             os.symlink(file.resolve(), copy / file.name)
         elif file.name not in ("LOCK", "LOG", "LOG.old"):
             shutil.copyfile(file, copy / file.name)
@@ -201,9 +201,9 @@ def _writable(owner: LevelDb, path: Path) -> Path:
 
 
 def open_database(path: Path) -> Database:
-    """The database in a folder, of whichever kind it is.  NetdefError if it is none."""
+    """Opens the database in a folder, of either kind.  Raises NetdefError if it is not a database."""
     if path.is_file() or (path / LMDB_FILE).exists():
         return Lmdb(path)
     if (path / LEVELDB_FILE).exists():
         return LevelDb(path)
-    raise NetdefError(f"{path} is no database: it holds neither data.mdb (LMDB) nor CURRENT (LevelDB).")
+    raise NetdefError(f"{path} is not a database: it contains neither data.mdb (LMDB) nor CURRENT (LevelDB).")

@@ -1,7 +1,6 @@
-"""Labels held against the net: a loss over k classes takes labels from 0 to k - 1, and no others.
+"""Checks labels against the net: a loss over k classes accepts only the labels 0 to k - 1.
 
-On a device a label out of range would go unnoticed, as a wrong loss; here it costs a look at a few numbers of each
-batch.
+On a device, a label out of range would only show as a wrong loss; checking the labels of each batch here costs little.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from ..shape import UNKNOWN
 
 
 class Limit(NamedTuple):
-    """What a layer makes of the labels in one blob."""
+    """The labels that a loss accepts in one blob."""
 
     loss: str
     classes: int
@@ -23,7 +22,7 @@ class Limit(NamedTuple):
 
 
 def limits(net: Net) -> dict[str, Limit]:
-    """The strictest limit on each blob that a loss over classes takes as its labels."""
+    """Returns the strictest limit on each blob that a loss over classes uses as its labels."""
     found: dict[str, Limit] = {}
     for node in net.layers:
         classes = _classes(net, node)
@@ -37,18 +36,18 @@ def limits(net: Net) -> dict[str, Limit]:
 
 
 def _classes(net: Net, node: Node) -> int | None:
-    """Number of classes of the labels that a layer takes as its second bottom, if it is known."""
+    """Returns the number of classes of the labels in a layer's second bottom, if it is known."""
     if len(node.bottoms) < 2:
         return None
     scores, labels = (net.shapes.get(value) for value in node.bottoms[:2])
     if scores is None or (labels is not None and len(labels) == len(scores) and labels == scores):
-        return None  # not known, or rows of probabilities
+        return None  # unknown, or rows of probabilities
     classes = node.layer.label_classes(scores)
     return None if classes is UNKNOWN else classes
 
 
 def check(layer: str, labels: Any, limit: Limit, name_of: Any) -> None:
-    """NetdefError that names the first record whose label is out of range; `name_of(row)` names a record."""
+    """Raises NetdefError for the first label that is out of range; `name_of(row)` returns the name of a record."""
     wrong = (labels < 0) | (labels >= limit.classes)
     if limit.ignored is not None:
         wrong &= labels != limit.ignored

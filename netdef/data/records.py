@@ -1,7 +1,7 @@
-"""Numbered records, and the order in which epochs go through them.
+"""Numbered records, and their order in each epoch.
 
-A `Reader` asks for positions 0, 1, 2, ... without end; `Order` says which record stands there: all of them one after
-the other as Caffe does, or a fresh permutation for each epoch.  `Sampling` chooses among the records of any data layer.
+A `Reader` requests positions 0, 1, 2, ... without end; an `Order` maps positions to records: in file order as in Caffe,
+or in a new permutation for each epoch.  `Sampling` selects among the records of any data layer.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ Permute = Callable[[int], Any]  # epoch -> the records of that epoch in order
 
 
 class Sampling(Block):
-    """`sample_param { }`: which records a data layer takes, and in which order.  An addition of netdef's."""
+    """`sample_param { }`: which records a data layer uses, and in which order.  An addition of netdef's."""
 
-    shuffle: bool = param("Draw the order of records anew for each epoch, without loading them.", default=False)
+    shuffle: bool = param("Shuffle the records in each epoch, without loading them.", default=False)
     split: float = param(
-        "Part of the records that phase TRAIN takes; TEST takes the others.  0: both take all.",
+        "Fraction of the records that phase TRAIN uses; TEST uses the others.  0: both use all.",
         default=0.0,
         at_least=0,
         at_most=1,
     )
-    split_seed: int = param("Chooses the records of either part.", default=0, at_least=0)
-    limit: int = param("Take only the first records of those chosen; 0 takes all.", default=0, at_least=0)
+    split_seed: int = param("Random seed of the split.", default=0, at_least=0)
+    limit: int = param("Use only this many of the selected records, from the first; 0: all.", default=0, at_least=0)
     balance: bool = param("Draw all classes equally often, in phase TRAIN.", default=False)
     class_weights: bool = param(
-        "The last top holds the weight of each record: number of records / (classes * records of its class).",
+        "The last top is the weight of each record: number of records / (classes * records of its class).",
         default=False,
     )
-    skip_corrupt: bool = param("Take the next record in place of one that cannot be read, and count.", default=False)
+    skip_corrupt: bool = param("Replace a record that cannot be read by the next one, and count it.", default=False)
 
     @property
     def needs_classes(self) -> bool:
@@ -44,15 +44,15 @@ class Sampling(Block):
 
 
 class Order:
-    """Positions to record numbers.  `permute(epoch)` gives an epoch's order; None: 0 to size - 1 in every epoch."""
+    """Maps positions to record indices.  `permute(epoch)` returns an order; None: 0 to size - 1 in every epoch."""
 
     def __init__(self, size: int, permute: Permute | None = None):
         self.size, self._permute = size, permute
-        self._kept: dict[int, Any] = {}  # the epochs that the batches under way touch
+        self._kept: dict[int, Any] = {}  # the epochs of the batches in progress
         self._lock = threading.Lock()
 
     def at(self, start: int, count: int) -> Any:
-        """Record numbers at positions `start` to `start + count - 1`."""
+        """Returns the record indices at positions `start` to `start + count - 1`."""
         positions = np.arange(start, start + count)
         within = positions % self.size
         if self._permute is None:
@@ -76,15 +76,15 @@ class Order:
 def sampled_order(
     layer: DataLayer, sampling: Sampling, size: int, classes: Any, phase: Phase, seed: int, *, shuffle: bool = False
 ) -> Order:
-    """The order in which `layer` goes through `size` records; `classes` is the class of each, or None.
+    """Returns the order in which `layer` reads `size` records; `classes` is the class of each, or None.
 
-    With classes the split keeps their proportions.  NetdefError if no records are left."""
+    With classes, the split keeps their proportions.  Raises NetdefError if no records are left."""
     chosen = _chosen(layer, sampling, size, classes, phase)
     shuffle = shuffle or sampling.shuffle
     draw = lambda epoch: generator(seed, f"{layer.name}/shuffle", epoch)
     if sampling.balance and phase is Phase.TRAIN:
         if classes is None:
-            raise layer.fault("`balance` needs one whole-number label for each record, and these have none.")
+            raise layer.fault("`balance` requires one integer label for each record, but these records have none.")
         kinds = classes[chosen]
         return Order(len(chosen), lambda epoch: chosen[_balanced(kinds, draw(epoch))])
     if shuffle:
@@ -93,7 +93,7 @@ def sampled_order(
 
 
 def _chosen(layer: DataLayer, sampling: Sampling, size: int, classes: Any, phase: Phase) -> Any:
-    """Numbers of the records that this phase takes, ascending."""
+    """Returns the indices of the records that this phase uses, ascending."""
     chosen = np.arange(size)
     if sampling.split:
         train = _split(size, classes, sampling.split, sampling.split_seed)
@@ -101,12 +101,14 @@ def _chosen(layer: DataLayer, sampling: Sampling, size: int, classes: Any, phase
     if sampling.limit:
         chosen = chosen[: sampling.limit]
     if len(chosen) == 0:
-        raise layer.fault(f"`split` is {sampling.split:g}, which leaves none of the {size} records for {phase.name}.")
+        raise layer.fault(
+            f"`split` is {sampling.split:g}, which leaves none of the {size} records for phase {phase.name}; change it."
+        )
     return chosen
 
 
 def _split(size: int, classes: Any, part: float, seed: int) -> Any:
-    """Which records belong to TRAIN: of each class the same part, rounded to whole records."""
+    """Returns which records belong to TRAIN: the same fraction of each class, rounded."""
     rng = generator(seed, "split")
     ranks = rng.permutation(size)
     if classes is None:
@@ -119,7 +121,7 @@ def _split(size: int, classes: Any, part: float, seed: int) -> Any:
 
 
 def _balanced(classes: Any, rng: Any) -> Any:
-    """As many indices as there are records, with every class equally often; a class that runs out begins again."""
+    """Returns one index per record, with every class equally often; a class that runs out starts again."""
     kinds = np.unique(classes)
     each = -(-len(classes) // len(kinds))
     drawn = []
@@ -131,6 +133,6 @@ def _balanced(classes: Any, rng: Any) -> Any:
 
 
 def class_weights(classes: Any) -> Any:
-    """Weight of each record, so that every class weighs the same and the mean weight is 1: n / (k * n_class)."""
+    """Returns the weight of each record, n / (k * n_class): all classes weigh the same, and the mean weight is 1."""
     _, which, counts = np.unique(classes, return_inverse=True, return_counts=True)
     return (len(classes) / (len(counts) * counts[which])).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Data sets by their path alone, for the tools: each layer of images and each format says which paths it reads.
+"""Opens data sets by path alone, for the tools: each image layer and each format reports which paths it reads.
 
 records = open_source(Path("faces"))      # a folder of classes, an image list, a database, .npz, .h5, MNIST, CIFAR
 """
@@ -17,19 +17,19 @@ from .layers._image_layer import ImageLayer, Records
 
 
 def open_source(path: Path, **fields: Any) -> Records:
-    """The records of a data set.  `fields` are of the layer that reads it: `is_color`, `new_height`, `root_folder`, ...
+    """Opens the records of a data set.  `fields` belong to the layer that reads it: `is_color`, `root_folder`, ...
 
-    NetdefError if it is no data set that netdef knows."""
+    Raises NetdefError if its format is unknown."""
     path = Path(path)
     if not path.exists():
         raise NetdefError(f"{path} does not exist.")
     best = max(_readers(), key=lambda reader: reader.reads(path))
     if best.reads(path) is Fit.NO:
-        raise NetdefError(f"{path} is no data set that netdef knows.")
+        raise NetdefError(f"{path} is not a data set of a known format.")
     return best.open_path(path, **fields)
 
 
 def _readers() -> Iterator[type[DataSet] | type[ImageLayer]]:
-    """Everything that may read a path, layers from outside the package included."""
+    """Yields everything that may read a path, including layers of plugins."""
     yield from (cls for _, cls in FORMATS)
     yield from (cls for _, cls in LAYERS if issubclass(cls, ImageLayer))

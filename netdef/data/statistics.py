@@ -1,7 +1,7 @@
-"""Mean and deviation of a data layer's images, measured once and kept in a cache.
+"""Mean and standard deviation of a data layer's images, measured once and cached.
 
-The cache is a folder of small JSON files: `$NETDEF_CACHE`, else `netdef` in the user's cache folder.  A file is named
-by everything that its numbers depend on; a cache that cannot be written is done without.
+The cache is a folder of small JSON files: `$NETDEF_CACHE`, else `netdef` in the user's cache folder.  A file's name is
+a hash of everything that its values depend on.  A cache that cannot be written is not an error.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from ..files import written_aside
 from ..language.errors import NetdefError
 from ..lazy import np
 
-CHUNK = 256  # records that are decoded at a time
+CHUNK = 256  # records decoded at a time
 
 
 class Moments:
-    """Running sums of images (c, h, w) of any sizes: mean and deviation of each channel, and the mean image."""
+    """Running sums over images (c, h, w) of any size: mean and deviation of each channel, and the mean image."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -32,12 +32,12 @@ class Moments:
         self.image: Any = None  # sum of all images, (c, h, w) float64; None if their shapes differ
 
     def add(self, image: Any) -> None:
-        """Take one image into account.  ValueError if it has another number of channels than those before."""
+        """Adds one image.  Raises ValueError if the preceding images have another number of channels."""
         x = image.astype(np.float64)
         if self.count == 0:
             self.sums, self.squares, self.image = np.zeros(len(x)), np.zeros(len(x)), np.zeros(x.shape)
         if len(x) != len(self.sums):
-            raise ValueError(f"it has {len(x)} channels, and those before it {len(self.sums)}")
+            raise ValueError(f"it has {len(x)} channels, but the preceding images have {len(self.sums)}")
         self.count += 1
         self.sums += x.sum((1, 2))
         self.squares += np.square(x).sum((1, 2))
@@ -47,23 +47,23 @@ class Moments:
 
     @property
     def mean(self) -> Any:
-        """(c) float32."""
+        """Mean of each channel, (c) float32."""
         return (self.sums / self.pixels).astype(np.float32)
 
     @property
     def deviation(self) -> Any:
-        """(c) float32, 1 where a channel is constant."""
+        """Standard deviation of each channel, (c) float32; 1 for a constant channel."""
         variance = self.squares / self.pixels - np.square(self.sums / self.pixels)
         return np.where(variance > 1e-12, np.sqrt(np.maximum(variance, 0)), 1).astype(np.float32)
 
     @property
     def mean_image(self) -> Any:
-        """(c, h, w) float32, or None if the images have several shapes."""
+        """The mean image, (c, h, w) float32; None if the images differ in shape."""
         return None if self.image is None else (self.image / self.count).astype(np.float32)
 
 
 def standard(images: Iterator[Any], key: str) -> tuple[Any, Any]:
-    """(mean, deviation) of each channel, from the cache if it knows `key`, else measured from `images`."""
+    """Returns (mean, deviation) of each channel, from the cache if it has `key`, else measured from `images`."""
     file = cache_folder() / f"mean-{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
     try:
         kept = json.loads(file.read_text())
@@ -74,19 +74,19 @@ def standard(images: Iterator[Any], key: str) -> tuple[Any, Any]:
     for image in images:
         moments.add(image)
     keep = {"of": key, "mean": moments.mean.tolist(), "deviation": moments.deviation.tolist()}
-    with contextlib.suppress(NetdefError):  # a cache that cannot be written is done without
-        written_aside(file, lambda aside: aside.write_text(json.dumps(keep)))
+    with contextlib.suppress(NetdefError):  # because the cache is optional
+        written_aside(file, lambda temporary: temporary.write_text(json.dumps(keep)))
     return moments.mean, moments.deviation
 
 
 def cache_folder() -> Path:
-    """Where measured numbers are kept."""
+    """Returns the folder of cached values."""
     own = os.environ.get("NETDEF_CACHE")
     return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "netdef"
 
 
 def fingerprint(path: Path) -> str:
-    """A text that changes when a file or the files of a folder do."""
+    """Returns a string that changes when a file or the files of a folder change."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     stats = [(file.name, file.stat()) for file in files]
     return repr([str(path.resolve()), [(name, s.st_size, s.st_mtime_ns) for name, s in stats]])

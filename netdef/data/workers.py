@@ -1,7 +1,7 @@
-"""Processes that make batches, for machines with many cores: threads share one Python, processes do not.
+"""Processes that make batches, for hosts with many cores: threads share one Python interpreter, processes do not.
 
-A process opens the data layers for itself and is told positions; a batch comes back through shared memory.  They are
-started afresh ("spawn"), because a copy of a process in which jax runs would not work.
+A process opens the data layers itself and receives positions; it returns a batch in shared memory.  Processes are
+spawned, because a forked copy of a process that uses JAX would not work.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from ..layers.base import Phase
 from ..lazy import np
 from .base import Batch, DataLayer, Process, Reader
 
-ALIGNMENT = 64  # bytes; where an array may begin in shared memory
+ALIGNMENT = 64  # bytes; arrays in shared memory begin at multiples of it
 
 
 class Opening(NamedTuple):
-    """What a process needs to open the readers."""
+    """The data that a process needs to open the readers."""
 
     layers: Mapping[str, DataLayer]
     root: Path | str | None
@@ -34,7 +34,7 @@ class Opening(NamedTuple):
 
 
 class Packed(NamedTuple):
-    """Batches in shared memory: (layer, top, shape, dtype, offset) of each array; and the records left out."""
+    """Batches in shared memory: (layer, top, shape, dtype, offset) of each array; and the skipped records."""
 
     memory: str
     arrays: list[tuple[str, str, tuple[int, ...], str, int]]
@@ -42,31 +42,31 @@ class Packed(NamedTuple):
 
 
 class Workers:
-    """`count` processes; `make(positions)` is called from threads and waits for one of them."""
+    """A pool of `count` processes; `make(positions)` is called from threads and waits for one process."""
 
     def __init__(self, opening: Opening, count: int):
         context = multiprocessing.get_context("spawn")
         self._pool = ProcessPoolExecutor(count, context, initializer=_open, initargs=(opening,))
 
     def make(self, positions: Mapping[str, int], readers: Mapping[str, Reader]) -> dict[str, Batch]:
-        """The batches {layer: {top: array}} at these positions.  NetdefError if a process is gone."""
+        """Returns the batches {layer: {top: array}} at these positions.  Raises NetdefError if a process has died."""
         try:
             packed = self._pool.submit(_make, dict(positions)).result()
         except BrokenProcessPool:
             raise NetdefError(
-                "a process that makes batches has ended by itself (it was killed, or memory ran out); "
+                "a process that makes batches has died (it was killed, or the host ran out of memory); "
                 "use fewer processes, or none."
             ) from None
-        for name, left_out in packed.skipped.items():
-            readers[name].skipped |= left_out
+        for name, errors in packed.skipped.items():
+            readers[name].skipped |= errors
         return _unpack(packed)
 
     def close(self) -> None:
-        """End the processes."""
+        """Stops the processes."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-_readers: dict[str, Reader] = {}  # of a worker process, which has one feed
+_readers: dict[str, Reader] = {}  # of the worker process, which serves one feed
 
 
 def _open(opening: Opening) -> None:

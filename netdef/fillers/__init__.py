@@ -1,4 +1,4 @@
-"""How parameters are filled before training: a file per filler.  Files find themselves; there is no list to edit."""
+"""Fillers, which initialize parameters: one file per filler.  Files here are found automatically."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""The contract of a filler, which computes the initial values of a parameter, and the random numbers it draws.
+"""The contract of a filler, which computes the initial values of a parameter, and of its random numbers.
 
     class Constant(Filler, type="constant"):
         value: float = param("The value.", default=0.0)
         def fill(self, draw, shape): ...    # a float32 array of this shape
 
-The distributions are Caffe's (include/caffe/filler.hpp), the random numbers are not.  They come from a `Draw`: NumPy's
-for parameters, which would cost a compilation for every shape if JAX drew them, and JAX's for what is drawn anew inside
-a compiled net (DummyData).
+The distributions are those of Caffe (include/caffe/filler.hpp), the random numbers are not.  They come from a `Draw`:
+NumPy's for parameters, because JAX would compile a program for every shape, and JAX's for values drawn inside a
+compiled net (DummyData).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from ..schema import Block, param
 from ..shape import Shape, ShapeError, count, show
 
 FILLERS: Registry[Filler] = Registry("filler", "netdef.fillers", group="netdef.fillers")
-DEFAULT = "constant"  # the type of a filler that names none
+DEFAULT = "constant"  # the type of a filler without `type`
 
 
 class Draw(Protocol):
-    """A source of random float32 arrays; `np` is the array library that they belong to."""
+    """A source of random float32 arrays; `np` is the array library of these arrays."""
 
     np: Any
 
@@ -39,7 +39,7 @@ class Draw(Protocol):
 
 
 class NumpyRandom:
-    """NumPy's Philox generator, keyed by a few whole numbers: the same on every machine."""
+    """NumPy's Philox generator, seeded by a few integers: the same on every host."""
 
     def __init__(self, *key: int):
         self.np = np
@@ -53,7 +53,7 @@ class NumpyRandom:
 
 
 class JaxRandom:
-    """JAX's generator, for use inside a compiled function; `key` is a jax random key."""
+    """JAX's generator, for use inside a compiled function; `key` is a JAX random key."""
 
     def __init__(self, key: Any):
         self.np = jnp
@@ -71,7 +71,7 @@ class JaxRandom:
 
 
 class Filler(Block):
-    """`weight_filler { type: "xavier" }`: the class is chosen by `type`, "constant" where none is given."""
+    """`weight_filler { type: "xavier" }`: `type` selects the class; the default is "constant"."""
 
     type: ClassVar[str] = ""
     selector = "type"
@@ -88,14 +88,14 @@ class Filler(Block):
         if given is None:
             return FILLERS.get(DEFAULT)
         if not isinstance(given.value, Scalar) or given.value.kind != "string":
-            report.add(codes.WRONG_TYPE, given.span, '`type` takes a string in quotes, such as "xavier".')
+            report.add(codes.WRONG_TYPE, given.span, '`type` expects a quoted string, such as "xavier".')
             return None
         chosen = FILLERS.get(str(given.value.value))
         if chosen is None:
             report.add(
                 codes.UNKNOWN_FILLER,
                 given.value.span,
-                f'there is no filler "{given.value.value}"; there are {", ".join(FILLERS.names())}.',
+                f'there is no filler "{given.value.value}"; the fillers are {", ".join(FILLERS.names())}.',
                 hint=closest(str(given.value.value), FILLERS.names(), '"{}"'),
             )
         return chosen
@@ -105,10 +105,10 @@ class Filler(Block):
         return {name for _, other in FILLERS for name in other.params()}
 
     def check(self, shape: Shape) -> None:
-        """ShapeError if the fields do not go together, or not with a blob of this shape."""
+        """Raises ShapeError if the fields contradict each other or do not fit a blob of this shape."""
 
     def fill(self, draw: Draw, shape: Shape) -> Any:
-        """A float32 array of `shape`."""
+        """Returns a float32 array of `shape`."""
         raise NotImplementedError
 
 
@@ -118,17 +118,17 @@ class ByRow(Filler):
     def check(self, shape: Shape) -> None:
         if not shape or any(d < 1 for d in shape):
             raise ShapeError(
-                f'a filler "{self.type}" needs a parameter of one row at least, and this one is {show(shape)}; '
-                "give another filler, such as a constant."
+                f'the filler "{self.type}" requires a parameter with at least one row, but this one is {show(shape)}; '
+                'use another filler, such as "constant".'
             )
 
     def over(self, values: Any, by: Any) -> Any:
-        """Rows divided by one number each."""
+        """Divides each row by its own number."""
         return values / by.reshape(-1, *(1,) * (values.ndim - 1))
 
 
 class VarianceNorm(enum.Enum):
-    """By which number of connections a variance is divided."""
+    """The number of connections by which a variance is divided."""
 
     FAN_IN = 0
     FAN_OUT = 1
@@ -138,12 +138,12 @@ class VarianceNorm(enum.Enum):
 class ByVariance(ByRow):
     """Fillers that keep the variance of signals the same from layer to layer.
 
-    Fan-in of a blob is count / shape[0], fan-out is count / shape[1], as in Caffe."""
+    The fan-in of a parameter is count / shape[0], its fan-out count / shape[1], as in Caffe."""
 
-    variance_norm: VarianceNorm = param("Which number of connections counts.", default=VarianceNorm.FAN_IN)
+    variance_norm: VarianceNorm = param("Which number of connections is used.", default=VarianceNorm.FAN_IN)
 
     def connections(self, shape: Shape) -> float:
-        """n of the formulas: fan-in, fan-out or their mean."""
+        """Returns n of the formulas: fan-in, fan-out or their mean."""
         fan_in = count(shape) / shape[0]
         fan_out = count(shape) / shape[1] if len(shape) > 1 else float(count(shape))
         return {

@@ -11,7 +11,7 @@ from .base import Draw, Filler
 
 
 class Bilinear(Filler, type="bilinear"):
-    """The kernel of bilinear interpolation, for a Deconvolution that upsamples: (o, i, k, k), every filter the same.
+    """The kernel of bilinear interpolation, for a Deconvolution that upsamples: (o, i, k, k), all filters equal.
 
     Source: BilinearFiller. To upsample by f: kernel_size 2 f - f % 2, stride f, pad ceil((f - 1) / 2), group: channels.
     """
@@ -19,8 +19,8 @@ class Bilinear(Filler, type="bilinear"):
     def check(self, shape: Shape) -> None:
         if len(shape) != 4 or shape[2] != shape[3]:
             raise ShapeError(
-                f'a filler "bilinear" needs square filters of a two-dimensional convolution, (o, i, k, k), and this '
-                f"parameter is {show(shape)}; give kernel_h and kernel_w one value, or another filler."
+                f'the filler "bilinear" requires square filters of a two-dimensional convolution, (o, i, k, k), but '
+                f"this parameter is {show(shape)}; use equal kernel_h and kernel_w, or another filler."
             )
 
     def fill(self, draw: Draw, shape: Shape) -> Any:

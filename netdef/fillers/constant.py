@@ -10,9 +10,9 @@ from .base import Draw, Filler
 
 
 class Constant(Filler, type="constant"):
-    """Every element is `value`.  Source: ConstantFiller."""
+    """Sets every element to `value`.  Source: ConstantFiller."""
 
-    value: float = param("The value.", default=0.0)
+    value: float = param("Value of every element.", default=0.0)
 
     def fill(self, draw: Draw, shape: Shape) -> Any:
         return draw.np.full(shape, self.value, draw.np.float32)

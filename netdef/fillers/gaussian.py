@@ -10,21 +10,23 @@ from .base import Draw, Filler
 
 
 class Gaussian(Filler, type="gaussian"):
-    """Normal with `mean` and `std`; with `sparse` s >= 0 an element is kept with probability s / shape[0], or is 0.
+    """Normal with `mean` and `std`; with `sparse` s >= 0 an element is kept with probability s / shape[0], else 0.
 
-    `sparse` is meant as the number of inputs that reach each output.  Source: GaussianFiller."""
+    Caffe describes `sparse` as the number of inputs connected to each output.  Source: GaussianFiller."""
 
     mean: float = param("Mean.", default=0.0)
     std: float = param("Standard deviation.", default=1.0, at_least=0)
-    sparse: int = param("Expected number of weights that are kept for an input; -1 keeps all.", default=-1, at_least=-1)
+    sparse: int = param("Expected number of nonzero weights of an input; -1 keeps all.", default=-1, at_least=-1)
 
     def check(self, shape: Shape) -> None:
         if not shape and self.sparse >= 0:
-            raise ShapeError("`sparse` counts weights of an output, and this parameter is one number.", field="sparse")
+            raise ShapeError(
+                "`sparse` is a number of weights, but this parameter is a scalar; remove `sparse`.", field="sparse"
+            )
         if shape and self.sparse > shape[0]:
             raise ShapeError(
-                f"`sparse` keeps {self.sparse} weights of {shape[0]} (the parameter is {show(shape)}); give "
-                f"{shape[0]} at most.",
+                f"`sparse` is {self.sparse}; it must be at most {shape[0]}, the first dimension of the parameter, "
+                f"which is {show(shape)}.",
                 field="sparse",
             )
 

@@ -9,7 +9,7 @@ from .base import ByRow, Draw
 
 
 class GaussianUnitball(ByRow, type="gaussian_unitball"):
-    """Normal, then every row divided by its length: uniform on the unit sphere.  Source: happynear/caffe-windows."""
+    """Normal, then each row divided by its norm: uniform on the unit sphere.  Source: happynear/caffe-windows."""
 
     def fill(self, draw: Draw, shape: Shape) -> Any:
         values = draw.normal(shape)

@@ -10,15 +10,15 @@ from .base import Draw, Filler
 
 
 class Identity(Filler, type="identity"):
-    """1 where the first two indices agree and later ones are in the middle, else 0: the layer gives its input.
+    """1 where the first two indices are equal and the others in the middle, else 0: the layer returns its input.
 
-    Source: happynear/caffe-windows, which has it for blobs (k, k) alone."""
+    Source: happynear/caffe-windows, which has it for blobs (k, k) only."""
 
     def check(self, shape: Shape) -> None:
         if len(shape) < 2 or shape[0] != shape[1]:
             raise ShapeError(
-                f'a filler "identity" needs as many outputs as inputs, and this parameter is {show(shape)}; '
-                "make the first two numbers equal, or give another filler."
+                f'the filler "identity" requires as many outputs as inputs, but this parameter is {show(shape)}; '
+                "make the first two dimensions equal, or use another filler."
             )
 
     def fill(self, draw: Draw, shape: Shape) -> Any:

@@ -9,7 +9,7 @@ from .base import ByRow, Draw
 
 
 class PositiveUnitball(ByRow, type="positive_unitball"):
-    """Uniform on [0, 1), then every row divided by its sum, to add up to 1.  Source: PositiveUnitballFiller."""
+    """Uniform on [0, 1), then each row divided by its sum, so that it sums to 1.  Source: PositiveUnitballFiller."""
 
     def fill(self, draw: Draw, shape: Shape) -> Any:
         values = draw.uniform(shape)

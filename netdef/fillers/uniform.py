@@ -17,7 +17,9 @@ class Uniform(Filler, type="uniform"):
 
     def check(self, shape: Shape) -> None:
         if self.min > self.max:
-            raise ShapeError(f"`min` is {self.min:g}, above `max`, which is {self.max:g}; exchange them.", field="min")
+            raise ShapeError(
+                f"`min` is {self.min:g}, greater than `max`, which is {self.max:g}; swap them.", field="min"
+            )
 
     def fill(self, draw: Draw, shape: Shape) -> Any:
         return draw.uniform(shape, self.min, self.max)

@@ -10,9 +10,9 @@ from .base import ByVariance, Draw
 
 
 class Xavier(ByVariance, type="xavier"):
-    """Uniform on [-a, a], a = sqrt(3 / n), n being the fan-in unless `variance_norm` says otherwise.
+    """Uniform on [-a, a] with a = sqrt(3 / n), where n is the fan-in unless `variance_norm` says otherwise.
 
-    Source: Glorot and Bengio 2010 (who take the average), XavierFiller."""
+    Source: Glorot and Bengio 2010 (who use the average), XavierFiller."""
 
     def fill(self, draw: Draw, shape: Shape) -> Any:
         a = math.sqrt(3.0 / self.connections(shape))

@@ -1,1 +1,1 @@
-"""Trained nets at work: made from a training net, fed with images and arrays as they were prepared for training."""
+"""Inference: the inference net of a training net, and predictions for images and arrays."""

@@ -1,8 +1,8 @@
-"""The inference net that a training net implies: `netdef.deploy(path)`.
+"""The inference net of a training net: `netdef.deploy(path)`.
 
-Data layers become Input, a loss becomes its prediction (SoftmaxWithLoss a Softmax), and whatever only training needs
-falls away: labels, metrics, dropout, losses on the side, fillers, learning rates.  Layers keep their names, so that
-the weights of the training net fit.  Gives the net, whose `text` is plain prototxt.
+Data layers become Input, a loss becomes its prediction (SoftmaxWithLoss becomes Softmax), and everything that only
+training needs is removed: labels, metrics, dropout, auxiliary losses, fillers, learning rates.  Layers keep their
+names, so that the weights of the training net fit.  The `text` of the returned net is plain prototxt.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..passes.encode import encode_layer
 from ..passes.select import State
 from ..shape import Shape, known, show
 
-TRAINING = ("phase", "loss_weight", "propagate_down", "include", "exclude")  # fields that matter in training alone
+TRAINING = ("phase", "loss_weight", "propagate_down", "include", "exclude")  # fields that matter only in training
 
 
 def deploy(
@@ -39,12 +39,12 @@ def deploy(
     set: Settings | None = None,
     fillers: bool = False,
 ) -> Net:
-    """The inference net of a file; its `text` is prototxt.
+    """Returns the inference net of a file; its `text` is prototxt.
 
-    `batch` is that of the inputs (None: 1, and what Input layers say of themselves), `shapes` gives whole shapes of
-    inputs by name, `outputs` names the blobs that are wanted (none: what the losses judge, or all that nobody takes).
-    Layers with `include { stage: "deploy" }` are taken; `fillers` keeps those of the parameters.  Errors: CompileError;
-    NetdefError for a shape that is not known, or a net without an output.
+    `batch` is the batch size of the inputs (None: 1, and for Input layers their own), `shapes` contains complete shapes
+    of inputs by name, `outputs` the names of the output blobs (default: the predictions of the losses, or all blobs
+    without consumers).  Layers with `include { stage: "deploy" }` are included; `fillers` keeps the fillers of the
+    parameters.  Raises CompileError; NetdefError for an unknown shape or a net without an output.
     """
     net, source = _tested(path_or_text, State(Phase.TEST, level, (*stages, "deploy")), set)
     deployment = Deployment(net, outputs, fillers)
@@ -53,8 +53,8 @@ def deploy(
 
 
 def _tested(path_or_text: str | Path, state: State, set: Settings | None) -> tuple[Net, Source]:
-    """The net of phase TEST, or where it has no data or nothing to give then, of TRAIN."""
-    faults: CompileError | None = None
+    """Returns the net of phase TEST, or of TRAIN if that one has errors or no output."""
+    failure: CompileError | None = None
     made: tuple[Net, Source] | None = None
     for phase in (Phase.TEST, Phase.TRAIN):
         try:
@@ -62,75 +62,75 @@ def _tested(path_or_text: str | Path, state: State, set: Settings | None) -> tup
             net = build_net(parsed, State(phase, state.level, state.stages))
             parsed.report.stop_on_errors()
         except CompileError as error:
-            faults = faults or error
+            failure = failure or error
             continue
         made = made or (net, parsed.source)
         if any(_heads(net)) or _other_outputs(net):
             return net, parsed.source
     if made is None:
-        assert faults is not None
-        raise faults
+        assert failure is not None
+        raise failure
     return made
 
 
 class Deployment:
-    """What stays of a net: `kept` holds the layers in order, bottoms and tops by their names in the new net."""
+    """The part of a net that is kept: `kept` contains the layers in order, as `_kept` returns them."""
 
     def __init__(self, net: Net, outputs: Sequence[str] = (), fillers: bool = False):
         self.net, self.fillers = net, fillers
-        self.same: dict[Value, Value] = {}  # a value that falls away -> the one that stands for it
+        self.same: dict[Value, Value] = {}  # a removed value -> the value that replaces it
         heads = [] if outputs else _heads(net)
-        self.heads = {node.name: _scores(net, node) for node in heads}  # losses, and what they judge
+        self.heads = {node.name: _scores(net, node) for node in heads}  # losses, and the scores that they use
         roots = [_last(net, name) for name in outputs] or [*self.heads.values(), *_other_outputs(net)]
         self.live = {*roots}
         self.kept = [made for node in reversed(net.layers) for made in self._kept(node)][::-1]
         if not self.kept:
-            raise NetdefError(f"net {net.name or '(no name)'} has no output; name the blobs that are wanted as outputs")
+            raise NetdefError(f"net {net.name or '(no name)'} has no output; name the output blobs")
 
     def _kept(self, node: Node) -> Iterable[tuple[Node, Layer, list[Value]]]:
-        """What a layer becomes, seen from the end of the net: (the layer, what stands there, its bottoms)."""
+        """Yields (layer, replacement, its bottoms) if the layer is kept.  Called from the last layer to the first."""
         if node.name in self.heads:
-            stand, scores = node.layer.deployed(), self.heads[node.name]
-            if stand is not None and stand is not node.layer and not self._is_there(stand, scores):
-                yield node, stand, [scores]
+            deployed, scores = node.layer.deployed(), self.heads[node.name]
+            if deployed is not None and deployed is not node.layer and not self._has_prediction(deployed, scores):
+                yield node, deployed, [scores]
             return
         if node.layer.is_metric or node.layer.is_loss or not self.live & {*node.tops}:
             return
-        stand = node.layer.deployed()
-        if stand is None and node.bottoms and _is_last(self.net, node.bottoms[0], node.tops[0]):
+        deployed = node.layer.deployed()
+        if deployed is None and node.bottoms and _is_last(self.net, node.bottoms[0], node.tops[0]):
             self.same[node.tops[0]] = node.bottoms[0]
             self.live.add(node.bottoms[0])
             return
-        stand = stand or node.layer
-        bottoms = list(node.bottoms if stand is node.layer else node.bottoms[:1])
+        deployed = deployed or node.layer
+        bottoms = list(node.bottoms if deployed is node.layer else node.bottoms[:1])
         self.live.update(bottoms)
-        yield node, stand, bottoms
+        yield node, deployed, bottoms
 
-    def _is_there(self, stand: Layer, scores: Value) -> bool:
-        """Whether the net has the prediction already, beside the loss."""
-        return any(taker.type == stand.type for taker in self.net.takers[scores] if self.live & {*taker.tops})
+    def _has_prediction(self, deployed: Layer, scores: Value) -> bool:
+        """Whether the net already has the prediction, beside the loss."""
+        return any(node.type == deployed.type for node in self.net.takers[scores] if self.live & {*node.tops})
 
     def name(self, value: Value) -> str:
-        """What a value is called in the new net."""
+        """Returns the name of a value in the new net."""
         while value in self.same:
             value = self.same[value]
         return value.name
 
     def text(self, batch: int | None, shapes: Mapping[str, Shape]) -> str:
-        """The new net as prototxt."""
+        """Returns the new net as prototxt."""
         inputs = any(node.layer.is_input for node, _, _ in self.kept)
         tops = {top for node, _, _ in self.kept for top in node.tops}
         layers = []
-        for node, stand, bottoms in self.kept:
+        for node, deployed, bottoms in self.kept:
             names = [self.name(value) for value in bottoms]
             if node.layer.is_input or (node.type == "DummyData" and (_is_random(node.layer) or not inputs)):
                 layers.append(self._input(node, batch, shapes))
             elif node.name in self.heads:
                 top = self._prediction(node, {value.name for value in tops if value not in node.tops})
-                layers.append(stand.replace(name=top, bottom=(*names,), top=(top,)))
+                layers.append(deployed.replace(name=top, bottom=(*names,), top=(top,)))
             else:
-                own = stand if stand is node.layer else stand.replace(name=node.name)
-                made = tuple(value.name for value in node.tops if stand is node.layer or value == node.tops[0])
+                own = deployed if deployed is node.layer else deployed.replace(name=node.name)
+                made = tuple(value.name for value in node.tops if deployed is node.layer or value == node.tops[0])
                 layers.append(inference(own.replace(bottom=(*names,), top=made), node, self.fillers))
         fields = [encode_layer(layer) for layer in layers]
         if self.net.name:
@@ -138,7 +138,7 @@ class Deployment:
         return print_message(Message(tuple(fields), NOWHERE))
 
     def _input(self, node: Node, batch: int | None, given: Mapping[str, Shape]) -> Layer:
-        """An Input layer for the tops of a data layer that are still wanted."""
+        """Returns an Input layer for the tops of a data layer that are still used."""
         tops = [top for top in node.tops if top in self.live]
         found = []
         for top in tops:
@@ -147,14 +147,14 @@ class Deployment:
                 shape = (batch or 1, *shape[1:])
             if shape is None or not known(shape):
                 raise NetdefError(
-                    f"layer `{node.name}`: the shape of `{top.name}` is {show(shape)}, since its data is not here; "
-                    f"give it, as in --shape {top.name}=1,3,224,224"
+                    f"layer `{node.name}`: the shape of `{top.name}` is {show(shape)}, because its data is missing; "
+                    f"set it, as in --shape {top.name}=1,3,224,224"
                 )
             found.append(BlobShape(dim=shape))
         return Input(name=node.name, top=tuple(top.name for top in tops), shape=tuple(found))
 
     def _prediction(self, node: Node, taken: set[str]) -> str:
-        """What a prediction is called: as the loss calls it, `prob` where there is one alone, or after its scores."""
+        """Returns the name of a prediction: the loss's second top; else `prob`, or SCORES_prob if there are several."""
         if len(node.tops) > 1:
             return node.tops[1].name
         several = sum(kept.name in self.heads for kept, _, _ in self.kept) > 1
@@ -165,7 +165,7 @@ class Deployment:
 
 
 def _heads(net: Net) -> Iterable[Node]:
-    """The losses that judge what the net is for: of several on one label, those of the greatest weight."""
+    """Yields the main losses of a net: of several on one label, those of the greatest weight."""
     losses = [node for node in net.layers if node.layer.is_loss and any(node.loss_weights) and node.bottoms]
     weight = lambda node: max(map(abs, node.loss_weights))
     for node in losses:
@@ -176,36 +176,36 @@ def _heads(net: Net) -> Iterable[Node]:
 
 
 def _scores(net: Net, loss: Node) -> Value:
-    """What a loss judges: its first bottom that is not fed from outside."""
+    """Returns the scores that a loss uses: its first bottom that is not an input."""
     fed = lambda value: value in net.makers and not net.makers[value].bottoms
     return next((value for value in loss.bottoms if not fed(value)), loss.bottoms[0])
 
 
 def _other_outputs(net: Net) -> list[Value]:
-    """Outputs that are no loss, no metric and not fed, and that do without labels."""
+    """Returns the outputs that are not losses, metrics or inputs, and do not depend on labels."""
     labels = {v for node in net.layers if node.layer.is_loss or node.layer.is_metric for v in node.bottoms[1:]}
     labels = {v for v in labels if v in net.makers and net.makers[v].layer.is_input}
     needs: dict[Value, bool] = {}
     found = []
     for node in net.layers:
-        wants = any(v in labels or needs.get(v) for v in node.bottoms)
-        needs.update(dict.fromkeys(node.tops, wants))
-        if node.layer.is_loss or node.layer.is_metric or node.layer.is_input or wants or any(node.loss_weights):
+        needs_labels = any(v in labels or needs.get(v) for v in node.bottoms)
+        needs.update(dict.fromkeys(node.tops, needs_labels))
+        if node.layer.is_loss or node.layer.is_metric or node.layer.is_input or needs_labels or any(node.loss_weights):
             continue
         found += [top for top in node.tops if top == _last(net, top.name) and top.name in net.outputs]
     return [top for top in found if net.makers[top].bottoms]
 
 
 def _last(net: Net, name: str) -> Value:
-    """The last version of a blob.  NetdefError if there is none."""
+    """Returns the last version of a blob.  Raises NetdefError if it does not exist."""
     versions = [value for value in net.makers if value.name == name]
     if not versions:
-        raise NetdefError(f"there is no blob `{name}` in phase {net.phase.name}; `netdef summary` lists them")
+        raise NetdefError(f"there is no blob `{name}` in phase {net.phase.name}; `netdef summary` lists the blobs")
     return max(versions, key=lambda value: value.version)
 
 
 def _is_last(net: Net, bottom: Value, top: Value) -> bool:
-    """Whether nothing but the layer that makes `top` writes over `bottom`."""
+    """Whether only the layer that outputs `top` may overwrite `bottom`."""
     return bottom.name == top.name or bottom == _last(net, bottom.name)
 
 
@@ -214,7 +214,7 @@ def _is_random(layer: Layer) -> bool:
 
 
 def inference(layer: Layer, node: Node, fillers: bool = False) -> Layer:
-    """A layer without what matters in training alone; names of shared parameters stay, and fillers if asked for."""
+    """Returns a layer without the fields for training; names of shared parameters stay, and fillers if requested."""
     drop = {name: layer.params()[name].default for name in TRAINING}
     names = tuple(ParamSpec(name=spec.name) for spec in layer.param)
     drop["param"] = names if any(spec.name for spec in layer.param) else ()
@@ -227,6 +227,6 @@ def inference(layer: Layer, node: Node, fillers: bool = False) -> Layer:
 
 
 def _same_storage(layer: Layer, other: Layer) -> bool:
-    """Whether two layers store the same blobs: the fillers of batch normalisation say which dialect is meant."""
+    """Whether two layers store the same blobs, because the fillers of batch normalization determine its dialect."""
     stored = lambda layer: layer.storage() if isinstance(layer, BatchNormalisation) else None
     return stored(layer) == stored(other)

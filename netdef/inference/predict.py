@@ -1,12 +1,11 @@
-"""What a trained net says: of the records of its data layer, of image files, or of arrays.
+"""Predictions of a trained net: for the records of its data layer, for image files, or for arrays.
 
     for found in netdef.predict("deploy.prototxt", ["cat.jpg"], weights="vgg.caffemodel"):
         print(found.input, found.best(5))
 
-`Predictor` pairs a net of phase TEST with its weights; `scores` gives a probability for each class, `blobs` any named
-blob.  Batches are filled up to the net's own size and cut again, so that one compiled program does all of them.
-Images are prepared as they were for training: as the file beside the weights says (see `preprocessing`), else as the
-net's own data layer does.
+`Predictor` pairs a net of phase TEST with its weights; `scores` returns a probability for each class, `blobs` any named
+blob.  Batches are padded to the net's own size, so that all of them use one compiled program.  Images are preprocessed
+as in training: according to the file beside the weights (see `preprocessing`), else to the net's own data layer.
 """
 
 from __future__ import annotations
@@ -30,18 +29,18 @@ from ..shape import show
 from .preprocessing import NAME, Preprocessing, beside, preprocessing_of
 from .preprocessing import load as load_preprocessing
 
-CHUNK = 256  # images that are decoded at a time
+CHUNK = 256  # images decoded at a time
 
 
 class Prediction(NamedTuple):
-    """What a net says of one input: `scores` (classes), probabilities where it has a softmax."""
+    """The prediction for one input: `scores` (classes), probabilities if the net has a softmax."""
 
     input: str
     scores: np.ndarray
     names: tuple[str, ...] = ()
 
     def best(self, n: int = 5) -> list[tuple[str, float]]:
-        """(name, score) of the `n` classes of the highest scores."""
+        """Returns (name, score) of the `n` classes with the highest scores."""
         name = lambda k: self.names[k] if k < len(self.names) else f"class {k}"
         return [(name(int(k)), float(self.scores[k])) for k in self.scores.argsort()[::-1][: max(n, 1)]]
 
@@ -55,14 +54,14 @@ def predict(
     preprocessing: str | Path | None = None,
     **options: Any,
 ) -> list[Prediction]:
-    """What a net says of images (a path, several, folders of them) or of an array of rows as the net takes them.
+    """Returns the predictions for images (paths of files or folders) or for an array of input rows.
 
     `weights`: files, a snapshot, the folder of a run, or {layer: [arrays]}; a model has its own.  `preprocessing`: the
-    file that says how images are prepared, if it is not the one beside the weights.  `blob`: that of the scores.
-    `options` go to `netdef.load`.  Errors: CompileError; NetdefError for files that cannot be read."""
+    preprocessing file, if it is not the one beside the weights.  `blob`: the blob of the scores.  `options` are passed
+    to `netdef.load`.  Raises CompileError; NetdefError for files that cannot be read."""
     stored = load_preprocessing(preprocessing) if preprocessing is not None else stored_with(weights)
     if weights is None and not isinstance(net, Model):
-        raise NetdefError("the weights are missing: name a weight file, a snapshot or the folder of a run.")
+        raise NetdefError("the weights are missing; give a weight file, a snapshot or the folder of a run.")
     if not isinstance(net, (Net, Model)):
         net = load(net, phase="TEST", **options)
     predictor = Predictor(net, weights, blob, stored)
@@ -70,7 +69,7 @@ def predict(
 
 
 def stored_with(weights: Any) -> Preprocessing | None:
-    """What the file beside some weights says, of the last of several that has one."""
+    """Returns the preprocessing stored beside some weights; of several files, beside the last one that has it."""
     if weights is None or isinstance(weights, Mapping):
         return None
     found = [file for path in paths_of(weights) if (file := beside(path))]
@@ -78,8 +77,8 @@ def stored_with(weights: Any) -> Preprocessing | None:
 
 
 class Predictor:
-    """A net and its weights.  `weights`: files, or {layer: [arrays]}; `stored`: how images are prepared, if that is
-    known from elsewhere than the net's data layer."""
+    """A net and its weights.  `weights`: files, or {layer: [arrays]}; `stored`: the preprocessing of images, if it does
+    not come from the net's data layer."""
 
     def __init__(self, net: Net | Model, weights: Any, blob: str | None = None, stored: Preprocessing | None = None):
         self.model = compile(net, weights=weights) if isinstance(net, Net) else net
@@ -91,11 +90,11 @@ class Predictor:
 
     @cached_property
     def preprocessing(self) -> Preprocessing | None:
-        """How images are prepared; None if nothing says so."""
+        """The preprocessing of images; None if it is unknown."""
         return self._stored or preprocessing_of(self.net)
 
     def predictions(self, inputs: Any, names: Sequence[str] = ()) -> Iterator[Prediction]:
-        """Of paths of images, or of an array of rows."""
+        """Yields the predictions for paths of images, or for an array of rows."""
         for labels, rows in self._rows(inputs):
             known = tuple(names or self.class_names() or ())
             for given, count in self.batches(rows):
@@ -114,10 +113,10 @@ class Predictor:
             yield [str(path) for path in some], self.prepare(some)
 
     def batches(self, arrays: Any) -> Iterator[tuple[dict[str, Any], int]]:
-        """Inputs of the net for rows (n, c, h, w) of its first input, with how many of them count; others are 0."""
+        """Yields inputs of the net for rows (n, c, h, w) of its first input, and their number; other inputs are 0."""
         first, *others = self.net.inputs or (None,)
         if first is None:
-            raise NetdefError("the net takes no images: it has neither an Input nor a data layer.")
+            raise NetdefError("the net has no input for images: it has neither an Input nor a data layer.")
         shapes = {name: self._shape(name) for name in self.net.inputs}
         size = shapes[first][0]
         for start in range(0, len(arrays), size):
@@ -128,11 +127,11 @@ class Predictor:
     def _shape(self, name: str) -> tuple[int, ...]:
         shape = self.net.blobs[name].shape
         if shape is None or not all(isinstance(d, int) for d in shape):
-            raise NetdefError(f"the shape of the net's input `{name}` is not known; its data must be there.")
+            raise NetdefError(f"the shape of the net's input `{name}` is unknown, because its data is not available.")
         return shape
 
     def blobs(self, inputs: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-        """Named blobs of one batch.  NetdefError for a name that the net does not have."""
+        """Returns named blobs of one batch.  Raises NetdefError for a name that does not exist."""
         for name in names:
             if name not in self.net.blobs:
                 there = ", ".join(n for n in self.net.blobs if not n.startswith("("))
@@ -141,7 +140,7 @@ class Predictor:
         return {name: np.asarray(made[name]) for name in names}
 
     def scores(self, inputs: Mapping[str, Any]) -> Any:
-        """Probabilities (n, classes) of one batch, or the blob as it is if no softmax belongs to it."""
+        """Returns the probabilities (n, classes) of one batch, or the blob itself if it has no softmax."""
         found = self.blobs(inputs, [self.blob])[self.blob]
         found = found.reshape(len(found), -1)
         if not self._by_softmax:
@@ -150,31 +149,31 @@ class Predictor:
         return raised / raised.sum(1, keepdims=True)
 
     def records(self, root: Path | None = None) -> Iterator[tuple[dict[str, Any], int]]:
-        """One pass over the net's own data: inputs, and how many of their rows count."""
+        """Yields one pass over the net's own data: inputs, and their number of valid rows."""
         with Feed(self.net, root=root) as feed:
             if feed.size is None or feed.batch_size is None:
-                raise NetdefError("the net has no data layer to read; name images or arrays.")
+                raise NetdefError("the net has no data layer to read; give images or arrays.")
             for start in range(0, feed.size, feed.batch_size):
                 yield next(feed), min(feed.batch_size, feed.size - start)
 
     def class_names(self) -> list[str] | None:
-        """Names of the classes, where the data that was trained on has them."""
+        """Returns the names of the classes, if the training data has them."""
         try:
             found = self.preprocessing
-        except NetdefError:  # rows may be predicted without the data; nothing else knows the names
+        except NetdefError:  # because predictions for rows do not need the data, which has the names
             return None
         return list(found.classes) or None if found else None
 
     def prepare(self, paths: Sequence[Path]) -> Any:
-        """Image files as the net wants them, (n, c, h, w): as they were prepared for training, or if nothing says how,
-        resized to its input."""
+        """Returns image files as input rows (n, c, h, w): preprocessed as in training, or resized to the input if the
+        preprocessing is unknown."""
         given = self._shape(self.net.inputs[0])[1:] if self.net.inputs else ()
         if len(given) != 3:
-            raise NetdefError("the net takes no images: its first input does not have the shape (n, c, h, w).")
+            raise NetdefError("the net has no input for images: the shape of its first input is not (n, c, h, w).")
         way = self.preprocessing
         if way is not None and way.shape != given:
             raise NetdefError(
-                f"images are prepared as {show(way.shape)}, and the net's input `{self.net.inputs[0]}` takes "
+                f"images are preprocessed to {show(way.shape)}, but the net's input `{self.net.inputs[0]}` expects "
                 f"{show(given)}; the weights or their {NAME} belong to another net."
             )
         c, h, w = given
@@ -183,14 +182,14 @@ class Predictor:
             try:
                 decoded.append(images.decode(path.read_bytes(), way.color if way else c != 1))
             except (OSError, images.Undecodable) as error:
-                raise NetdefError(f"{path} is not an image that can be read ({error}).") from None
+                raise NetdefError(f"{path}: not an image, or the file is damaged: {error}") from None
         if way is not None:
             return way.rows(decoded, [str(path) for path in paths])
         return np.stack([images.resize(image, h, w).transpose(2, 0, 1) for image in decoded]).astype(np.float32)
 
 
 def _scores_of(net: Net, wanted: str | None) -> tuple[str, str | None, bool]:
-    """(blob of the scores, blob of the labels, whether a softmax is still to be taken)."""
+    """Returns (blob of the scores, blob of the labels, whether a softmax must still be applied)."""
     judge = next((n for n in net.layers if n.layer.judges_scores and len(n.bottoms) > 1), None)
     label = judge.bottoms[1].name if judge else None
     softmax = next((n for n in reversed(net.layers) if n.type == "Softmax"), None)
@@ -202,7 +201,7 @@ def _scores_of(net: Net, wanted: str | None) -> tuple[str, str | None, bool]:
         return judge.bottoms[0].name, label, not _made_by(net, judge.bottoms[0], "Softmax")
     last = next((name for name in net.outputs if net.blobs[name].shape), None)
     if last is None:
-        raise NetdefError("the net has no output with a row for each image; name a blob with --blob.")
+        raise NetdefError("the net has no output with one row per image; select a blob with --blob.")
     return last, None, False
 
 
@@ -212,15 +211,15 @@ def _made_by(net: Net, value: Value, kind: str) -> bool:
 
 
 def confusion(predictor: Predictor) -> Any:
-    """How often each class (row) was taken for each class (column), over the net's own data: (k, k) whole numbers."""
+    """Counts how often each class (row) was classified as each class (column), over the net's own data: (k, k)."""
     if predictor.label is None:
-        raise NetdefError("the net has no loss or accuracy with labels, so nothing can be confused.")
+        raise NetdefError("the net has no loss or accuracy with labels, which a confusion matrix requires.")
     counts: Any = None
     for inputs, rows in predictor.records():
         scores, labels = predictor.scores(inputs)[:rows], inputs[predictor.label]
         labels = labels.reshape(len(labels), -1)[:rows]
         if labels.shape[1] != 1:
-            raise NetdefError(f"`{predictor.label}` has {labels.shape[1]} labels for a record; one is needed.")
+            raise NetdefError(f"`{predictor.label}` has {labels.shape[1]} labels per record; one is required.")
         if counts is None:
             counts = np.zeros((scores.shape[1],) * 2, np.int64)
         np.add.at(counts, (labels[:, 0].astype(int), scores.argmax(1)), 1)
@@ -228,7 +227,7 @@ def confusion(predictor: Predictor) -> Any:
 
 
 def image_files(inputs: Sequence[str | Path]) -> list[Path]:
-    """Image files and those in folders.  NetdefError for a path that is not there, or a folder without images."""
+    """Returns image files and those in folders.  Raises NetdefError for a missing path or a folder without images."""
     found: list[Path] = []
     for name in inputs:
         path = Path(name)
@@ -236,6 +235,6 @@ def image_files(inputs: Sequence[str | Path]) -> list[Path]:
             raise NetdefError(f"{path} does not exist.")
         inside = sorted(images_in(path)) if path.is_dir() else [path]
         if not inside:
-            raise NetdefError(f"the folder {path} holds no images.")
+            raise NetdefError(f"the folder {path} contains no images.")
         found += inside
     return found

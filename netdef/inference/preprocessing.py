@@ -1,8 +1,8 @@
-"""What is done to images before a net sees them, kept beside its weights: a prediction then needs no training data.
+"""The preprocessing of images, stored beside a net's weights, so that predictions do not need the training data.
 
-A run keeps `preprocessing.json` in its folder; weights that are converted to NAME.caffemodel (or another format) get
-NAME.preprocessing.json beside them.  It holds the data layer as prototxt, with its transform_param; the size of the
-records; the mean and deviation that were measured, or the mean image; and the names of the classes.
+A run has `preprocessing.json` in its folder; weights converted to NAME.caffemodel (or another format) have
+NAME.preprocessing.json beside them.  The file contains the data layer as prototxt, with its transform_param; the size
+of the records; the measured mean and standard deviation, or the mean image; and the names of the classes.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from ..passes.encode import encode_layer
 from ..shape import known, show
 
 NAME = "preprocessing.json"
-STILL = 0.75  # a random number by which nothing is mirrored
+STILL = 0.75  # a random number that does not mirror
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From image files to the rows of one input.  `shape`: (c, h, w) of a row; `record`: (h, w) of what is transformed,
-    if that is fixed; `standard`: (mean, deviation) of each channel; `mean`: (c, h, w), a mean image."""
+    """Turns images into rows of one input.  `shape`: (c, h, w) of a row; `record`: (h, w) of a record before it is
+    transformed, if fixed; `standard`: (mean, deviation) of each channel; `mean`: (c, h, w), a mean image."""
 
     layer: ImageLayer
     shape: tuple[int, int, int]
@@ -58,7 +58,7 @@ class Preprocessing:
         return self.shape[0] != 1 if self.layer.color is None else self.layer.color
 
     def rows(self, decoded: Sequence[np.ndarray], names: Sequence[Any]) -> np.ndarray:
-        """Images (h, w, c) uint8, channels B, G, R -> (n, c, h, w) float32, as the data layer makes them in phase TEST.
+        """Turns images (h, w, c) uint8, channels B, G, R, into (n, c, h, w) float32, as the data layer in phase TEST.
         `names` are for messages."""
         sized = [images.resize(image, *self._size(*image.shape[:2])).transpose(2, 0, 1) for image in decoded]
         bare = self.layer.transform_param.replace(mean_file="") if self.mean is not None else self.layer.transform_param
@@ -67,11 +67,11 @@ class Preprocessing:
         draws = np.full((len(sized), at_work.draw(generator(0, ""), 1).shape[1]), STILL)
         rows = at_work.batch(sized, draws, list(names))
         if rows.shape[1:] != self.shape:
-            raise NetdefError(f"{names[0]}: it becomes {show(rows.shape[1:])}, and the net takes {show(self.shape)}")
+            raise NetdefError(f"{names[0]}: its preprocessed shape is {show(rows.shape[1:])}, not {show(self.shape)}")
         return rows
 
     def _size(self, height: int, width: int) -> tuple[int, int]:
-        """To which (height, width) an image is brought before it is transformed."""
+        """Returns (height, width) to which an image is resized before it is transformed."""
         if self.layer.of_files:
             wanted = self.layer.size_of(height, width)
             if wanted != (height, width) or any(self.layer.transform_param.crop):
@@ -79,7 +79,7 @@ class Preprocessing:
         return self.record or self.shape[1:]
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON values."""
+        """Returns JSON values."""
         mean, deviation = self.standard or (None, None)
         return {
             "layer": _text(self.layer),
@@ -92,12 +92,12 @@ class Preprocessing:
         }
 
     def save(self, path: Path) -> None:
-        """Write the file, whole or not at all."""
-        written_aside(path, lambda aside: aside.write_text(json.dumps(self.as_dict(), indent=1), encoding="utf-8"))
+        """Writes the file atomically."""
+        written_aside(path, lambda new: new.write_text(json.dumps(self.as_dict(), indent=1), encoding="utf-8"))
 
 
 def preprocessing_of(*nets: Net) -> Preprocessing | None:
-    """Of the first of these nets that reads images; None if none does.  NetdefError if its files are not there."""
+    """Returns that of the first net that reads images; None if none does.  Raises NetdefError for missing files."""
     for net in nets:
         for node in net.layers:
             shape: Any = net.blobs[node.tops[0].name].shape if node.tops else None
@@ -117,7 +117,7 @@ def preprocessing_of(*nets: Net) -> Preprocessing | None:
 
 
 def _record(layer: ImageLayer, locate: Any) -> tuple[int, int] | None:
-    """(height, width) of the records of a database, which are alike as a rule; None for image files."""
+    """Returns (height, width) of the first record of a database; None for image files."""
     if layer.of_files:
         return None
     records = layer.records(locate, first_only=True)
@@ -128,11 +128,11 @@ def _record(layer: ImageLayer, locate: Any) -> tuple[int, int] | None:
 
 
 def keep(nets: Sequence[Net], folder: Path) -> None:
-    """Write what is done to the images of a run into its folder, if it has images that can be read."""
+    """Writes the preprocessing of a run's images to its folder, if it has images that can be read."""
     for net in nets:
         try:
             found = preprocessing_of(net)
-        except NetdefError:  # the data of one phase is not here; the other's may be
+        except NetdefError:  # because the data of the other phase may exist
             continue
         if found is not None:
             found.save(folder / NAME)
@@ -140,14 +140,14 @@ def keep(nets: Sequence[Net], folder: Path) -> None:
 
 
 def beside(weights: str | Path) -> Path | None:
-    """The file that belongs to weights, a snapshot or the folder of a run; None if there is none."""
+    """Returns the preprocessing file of weights, of a snapshot or of the folder of a run; None if there is none."""
     path = Path(weights)
     places = [_named_after(path), path / NAME, path.parent / NAME]
     return next((place for place in places if place.is_file()), None)
 
 
 def carry(source: str | Path, to: str | Path) -> Path | None:
-    """Copy what belongs to some weights to where it belongs to others; gives the new file."""
+    """Copies the preprocessing file of some weights for others; returns the new file, or None if there is none."""
     found, target = beside(source), _named_after(Path(to))
     if found is None:
         return None
@@ -156,13 +156,13 @@ def carry(source: str | Path, to: str | Path) -> Path | None:
 
 
 def _named_after(weights: Path) -> Path:
-    """`vgg.preprocessing.json`, of `vgg.caffemodel` or `vgg.solverstate`."""
+    """Returns `vgg.preprocessing.json` for `vgg.caffemodel` or `vgg.solverstate`."""
     stem = weights.name.removesuffix(ending_of(weights) or solver_state.ending_of(weights))
     return weights.with_name(f"{stem}.{NAME}")
 
 
 def load(path: str | Path) -> Preprocessing:
-    """Read a file.  NetdefError in one line if it is none."""
+    """Reads a preprocessing file.  Raises NetdefError if it is invalid."""
     path = Path(path)
     try:
         given = json.loads(path.read_text(encoding="utf-8"))
@@ -170,23 +170,23 @@ def load(path: str | Path) -> Preprocessing:
         shape, record = tuple(map(int, given["shape"])), given["record"]
         classes = tuple(map(str, given["classes"]))
         if len(shape) != 3:
-            raise ValueError(f"its shape is {given['shape']}")
+            raise ValueError(f"its shape is {given['shape']}, not [c, h, w]")
         standard = None
         if given["mean"] is not None:
             standard = (np.array(given["mean"], np.float32), np.array(given["deviation"], np.float32))
             if any(a.shape != shape[:1] for a in standard):
-                raise ValueError(f"its means are not of {shape[0]} channels")
+                raise ValueError(f"its mean and deviation do not have {shape[0]} channels")
         mean = None if given["mean_image"] is None else _unpacked(given["mean_image"])
         return Preprocessing(layer, shape, record and (int(record[0]), int(record[1])), standard, mean, classes)
     except OSError as error:
         raise NetdefError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, IndexError) as error:
         why = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
-        raise NetdefError(f"{path}: this is not a file of netdef's that says how images are prepared: {why}") from None
+        raise NetdefError(f"{path}: not a preprocessing file of netdef, or it is damaged: {why}") from None
 
 
 def _text(layer: ImageLayer) -> str:
-    """The layer as prototxt, without what concerns training or a place on this machine."""
+    """Returns the layer as prototxt, without the fields for training and the paths on this host."""
     defaults = {n: layer.params()[n].default for n in ("include", "exclude", "augment_param", "sample_param")}
     made = encode_layer(layer.replace(**defaults, top=layer.top[:1], source=""))
     return print_message(Message((made,), NOWHERE))
@@ -199,7 +199,7 @@ def _layer(text: str) -> ImageLayer:
     if report.has_errors or program is None:
         raise ValueError(report.diagnostics[0].message if report.diagnostics else "no layer")
     if len(program.layers) != 1 or not isinstance(program.layers[0], ImageLayer):
-        raise ValueError("one layer that reads images is needed")
+        raise ValueError("expected one layer that reads images")
     return program.layers[0]
 
 
@@ -211,5 +211,5 @@ def _packed(array: np.ndarray) -> dict[str, Any]:
 def _unpacked(given: dict[str, Any]) -> np.ndarray:
     shape, data = tuple(map(int, given["shape"])), base64.b64decode(given["float32"], validate=True)
     if len(shape) != 3 or any(d < 1 for d in shape) or math.prod(shape) * 4 != len(data):
-        raise ValueError(f"its mean image says it is {show(shape)}, and {len(data) // 4} numbers are there")
+        raise ValueError(f"its mean image is {show(shape)}, but has {len(data) // 4} values")
     return np.frombuffer(data, "<f4").astype(np.float32).reshape(shape)

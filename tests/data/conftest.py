@@ -1,4 +1,4 @@
-"""The batches of a net's text over the folder of a test."""
+"""Fixtures that feed a net from the folder of the test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def own_cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def feed(tmp_path):
-    """feed(text, phase="TRAIN", **options): a Feed over the folder of the test, closed at its end."""
+    """feed(text, phase="TRAIN", **options): a Feed on the folder of the test, closed at the end."""
     opened = []
 
     def open_feed(text: str, phase: str = "TRAIN", **options) -> Feed:

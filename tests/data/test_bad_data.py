@@ -1,4 +1,4 @@
-"""What is wrong with data ends with one line that names the file, the record and the remedy."""
+"""Errors in data are one line that names the file, the record and the remedy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ARRAY = layer("ArrayData", 'array_data_param { source: "x.npz" batch_size: 2 }')
 
 @pytest.fixture
 def fails(feed):
-    """fails(text, words): opening or reading ends with one line that holds these words."""
+    """fails(text, words): opening or reading raises an error of one line that contains these words."""
 
     def check(text: str, words: str, phase: str = "TRAIN") -> str:
         with pytest.raises(netdef.NetdefError) as caught:
@@ -59,12 +59,12 @@ def test_an_empty_list(tmp_path, fails):
 
 def test_a_line_without_a_label(tmp_path, fails):
     (tmp_path / "list.txt").write_text("a.png 1\nb.png\n")
-    fails(LIST, r"list\.txt:2: a line is `path label` with a whole number at its end, not `b\.png`")
+    fails(LIST, r"list\.txt:2: expected `path label`, with an integer as the label, not `b\.png`")
     (tmp_path / "list.txt").write_text("a.png 1\nb.png cat\n")
     fails(LIST, r"list\.txt:2: .*not `b\.png cat`")
 
 
-def test_a_listed_image_that_is_not_there(tmp_path, fails):
+def test_a_listed_image_that_does_not_exist(tmp_path, fails):
     (tmp_path / "list.txt").write_text("nowhere.png 1\n")
     fails(LIST, r"the image .*nowhere\.png cannot be read \(No such file.*`root_folder`")
 
@@ -90,7 +90,7 @@ def test_an_empty_database_and_none_at_all(tmp_path, fails):
     fails(db(), r"the database .*/db is empty")
     (tmp_path / "db" / "data.mdb").unlink()
     (tmp_path / "db" / "lock.mdb").unlink()
-    fails(db(), r"/db is no database: it holds neither data\.mdb \(LMDB\) nor CURRENT \(LevelDB\)")
+    fails(db(), r"/db is not a database: it contains neither data\.mdb \(LMDB\) nor CURRENT \(LevelDB\)")
 
 
 def test_records_that_are_no_datum(tmp_path, fails):
@@ -101,58 +101,62 @@ def test_records_that_are_no_datum(tmp_path, fails):
 def test_records_with_too_few_values(tmp_path, fails):
     short = messages().Datum(channels=3, height=4, width=5, data=b"abc").SerializeToString()
     write_lmdb(tmp_path / "db", [short])
-    fails(db(), r"record b'00000000' of .*/db holds 3 values, and its shape 3x4x5 needs another number")
+    fails(db(), r"record b'00000000' of .*/db has 3 values, which does not match its shape 3x4x5")
 
 
 def test_encoded_records_that_do_not_decode(tmp_path, fails):
     broken = messages().Datum(data=b"no image", encoded=True).SerializeToString()
     write_lmdb(tmp_path / "db", [broken])
-    fails(db(), r"record b'00000000' of .*/db holds an image that does not decode \(no image of a known kind\)")
+    fails(db(), r"record b'00000000' of .*/db contains an image that cannot be decoded \(unknown image format\)")
 
 
 def test_wrong_number_of_channels(tmp_path, fails, monkeypatch):
     write_lmdb(tmp_path / "db", [datum(numbered(1, 1)[0], 0)])
     beside = "transform_param { mean_value: 1 mean_value: 2 mean_value: 3 }"
-    fails(db(beside), r"record b'00000000' .*3 values of `mean_value` are given for 1 channels; give 1 or 1")
+    fails(db(beside), r"record b'00000000' .*`mean_value` has 3 values, but the image has 1 channels; give one")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(netdef.CompileError, match="3 values of `mean_value` are given for 1 channels"):
+    with pytest.raises(netdef.CompileError, match="`mean_value` has 3 values, but the image has"):
         netdef.load(db(beside))
 
 
 def test_more_tops_than_a_record_fills(tmp_path, fails, monkeypatch):
     write_lmdb(tmp_path / "db", [datum(numbered(1)[0], 0)])
     text = db(batch=1).replace('top: "label"', 'top: "label" top: "more"')
-    fails(text, "it has 3 tops, and records fill 2: image and 1 labels")
+    fails(text, "it has 3 tops, but its records have one image and 1 labels; name at most 2")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(netdef.CompileError, match="it has 3 tops, and its records fill 2"):
+    with pytest.raises(netdef.CompileError, match="it has 3 tops, but its records have one image and 1 labels"):
         netdef.load(text)
 
 
 def test_a_cut_larger_than_the_image(tmp_path, fails, monkeypatch):
     write_lmdb(tmp_path / "db", [datum(numbered(1)[0], 0)])
-    fails(db("transform_param { crop_size: 9 }"), r"the cut of 9x9 is larger than the image of 4x5.*at most 4")
+    fails(db("transform_param { crop_size: 9 }"), r"the crop of 9x9 is larger than the image of 4x5.*at most 4")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(netdef.CompileError, match="the cut of 9x9") as caught:
+    with pytest.raises(netdef.CompileError, match="the crop of 9x9") as caught:
         netdef.load(db("transform_param { crop_size: 9 }"))
     assert caught.value.diagnostics[0].code == "shape-mismatch"
 
 
 def test_mean_files(tmp_path, fails):
     write_lmdb(tmp_path / "db", [datum(numbered(1)[0], 0)])
-    fails(db('transform_param { mean_file: "m" }'), r"the mean file .*/m does not exist; `netdef data mean` makes one")
+    fails(
+        db('transform_param { mean_file: "m" }'), r"the mean file .*/m does not exist; `netdef data mean` creates one"
+    )
     (tmp_path / "m").write_bytes(b"\xff" * 9)
     fails(db('transform_param { mean_file: "m" }'), r"/m: this is not a .binaryproto \(a BlobProto\)")
     (tmp_path / "m").write_bytes(
         messages().BlobProto(data=[1, 2, 3], num=1, channels=3, height=1, width=1).SerializeToString()
     )
-    fails(db('transform_param { mean_file: "m" }'), r"is 1x4x5, but the mean in m is 3x1x1; both must have one shape")
+    fails(
+        db('transform_param { mean_file: "m" }'), r"is 1x4x5, but the mean in m is 3x1x1; they must have the same shape"
+    )
     both = 'transform_param { mean_file: "m" mean_value: 1 }'
     fails(db(both), "`mean_file` and `mean_value` are both given")
 
 
 def test_labels_out_of_range(tmp_path, fails):
     write_lmdb(tmp_path / "db", [datum(image, 7) for image in numbered(2)])
-    fails(db("augment_param { num_labels: 5 }"), r"layer `d`: `num_labels` is 5, and a batch has labels from 7 to 7")
+    fails(db("augment_param { num_labels: 5 }"), r"layer `d`: `num_labels` is 5, but a batch has labels from 7 to 7")
 
 
 LOSS = """
@@ -186,17 +190,17 @@ def test_hdf5(tmp_path, fails):
     fails(HDF5, r"/y\.h5, listed in .*list\.txt, does not exist")
     with h5py.File(tmp_path / "list.txt", "w") as file:
         file["data"] = np.zeros(3)
-    fails(HDF5, r"list\.txt is itself an HDF5 file; `source` names a text file")
+    fails(HDF5, r"list\.txt is itself an HDF5 file; `source` must be a text file")
 
 
 def test_folders(tmp_path, fails):
     (tmp_path / "faces").mkdir()
-    fails(FOLDER, r"faces holds no folders; put the images of each class into a folder of its name")
+    fails(FOLDER, r"faces has no subfolders; put the images of each class into a subfolder of its name")
     (tmp_path / "faces" / "anna").mkdir()
-    fails(FOLDER, r"the class folder .*/anna holds no images")
+    fails(FOLDER, r"the class folder .*/anna contains no images")
     write_images(tmp_path / "faces" / "anna", numbered(2, 3))
     split = FOLDER.replace("image_folder_param", "sample_param { split: 1 } image_folder_param")
-    fails(split, r"`split` is 1, which leaves none of the 2 records for TEST", phase="TEST")
+    fails(split, r"`split` is 1, which leaves none of the 2 records for phase TEST", phase="TEST")
 
 
 def test_tables(tmp_path, fails):
@@ -204,8 +208,8 @@ def test_tables(tmp_path, fails):
     for text, words in (
         ("file,age\n", r"t\.csv is empty"),
         ("file,height\n00.png,1\n", r"t\.csv has no column `age`; it has file, height"),
-        ("file,age\n00.png,1\n01.png\n", r"t\.csv:3: 1 columns, and the header has 2"),
-        ("file,age\n00.png,1\n01.png,\n", r"t\.csv: record 2 has nothing in column `age`"),
+        ("file,age\n00.png,1\n01.png\n", r"t\.csv:3: 1 columns, but the header has 2"),
+        ("file,age\n00.png,1\n01.png,\n", r"t\.csv: record 2 has no value in column `age`"),
     ):
         (tmp_path / "t.csv").write_text(text)
         fails(TABLE, words)
@@ -213,21 +217,21 @@ def test_tables(tmp_path, fails):
 
 def test_arrays(tmp_path, fails):
     np.savez(tmp_path / "x.npz", data=numbered(3), labels=np.zeros(3))
-    fails(ARRAY, r"x\.npz has no array `label`; it has data, labels\.  Name it with `array`")
+    fails(ARRAY, r"x\.npz has no array `label`; it has data, labels\.  Select one with `array`")
     np.savez(tmp_path / "x.npz", data=numbered(3), label=np.zeros(2))
     fails(ARRAY, r"all arrays must have the same number of rows")
     (tmp_path / "x.npz").write_bytes((tmp_path / "x.npz").read_bytes()[:100])
-    fails(ARRAY, r"x\.npz is not a readable numpy file")
+    fails(ARRAY, r"x\.npz is not a readable NumPy file")
 
 
 def test_windows(tmp_path, fails):
     beside = "transform_param { crop_size: 4 }"
     text = layer("WindowData", 'window_data_param { source: "w.txt" batch_size: 4 }', beside=beside)
     for content, words in (
-        ("# 0\na.png\n3 9 9\n2\n1 0.9 0 0 3 3\n", "after image `a.png`: the file ends too soon"),
-        ("# 0\na.png\n3 9 9\n1\n0 0.9 0 0 3 3\n", "an object with label 0; labels of objects begin at 1"),
-        ("a.png\n", "`a.png` where an image begins with `#`"),
-        ("# 0\na.png\n3 9 9\n1\n1 0.9 0 0 3 3\n", "has no background windows, and each batch takes 3"),
+        ("# 0\na.png\n3 9 9\n2\n1 0.9 0 0 3 3\n", "after image `a.png`: unexpected end of file"),
+        ("# 0\na.png\n3 9 9\n1\n0 0.9 0 0 3 3\n", "an object has label 0, but labels of objects start at 1"),
+        ("a.png\n", "expected `#` at the start of an image, not `a.png`"),
+        ("# 0\na.png\n3 9 9\n1\n1 0.9 0 0 3 3\n", "has no background windows, but each batch needs 3"),
     ):
         (tmp_path / "w.txt").write_text(content)
         fails(text, words)

@@ -1,4 +1,4 @@
-"""Caffe's data layers beyond the recordings: order, randomness in TRAIN, several tops, the rarer layers."""
+"""Caffe's data layers, beyond the recordings: order, randomness in TRAIN, several tops, rare layers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HDF5 = """layer {{ name: "h" type: "HDF5Data" top: "data" top: "label" top: "wei
           hdf5_data_param {{ source: "list.txt" batch_size: {batch} {more} }} }}"""
 
 
-def test_hdf5_goes_on_over_the_ends_of_files(tmp_path, batches):
+def test_hdf5_continues_over_the_ends_of_files(tmp_path, batches):
     write_hdf5(tmp_path, [3, 2])
     made = batches(HDF5.format(batch=4, more=""), 3)
     assert [b["label"].tolist() for b in made] == [[0, 1, 2, 3], [4, 0, 1, 2], [3, 4, 0, 1]]
@@ -203,7 +203,7 @@ def test_memory_data(feed):
         feed(text, arrays={"m": (np.zeros((3, 1, 2, 2)), labels)})
 
 
-def test_dummy_data_is_made_by_the_model():
+def test_dummy_data_is_computed_by_the_model():
     text = """layer { name: "d" type: "DummyData" top: "a" top: "b" dummy_data_param { shape { dim: 2 dim: 3 }
               data_filler { type: "constant" value: 5 } data_filler { type: "gaussian" } } }"""
     net = netdef.load(text)
@@ -217,7 +217,7 @@ def test_dummy_data_is_made_by_the_model():
         assert next(feed) == {}
 
 
-def test_old_dummy_shapes_and_their_faults():
+def test_old_dummy_shapes_and_their_errors():
     text = 'layer {{ name: "d" type: "DummyData" top: "a" top: "b" dummy_data_param {{ {} }} }}'
     net = netdef.load(text.format("num: 2 channels: 3 channels: 4 height: 5 width: 6"))
     assert [net.blobs[b].shape for b in "ab"] == [(2, 3, 5, 6), (2, 4, 5, 6)]

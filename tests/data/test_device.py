@@ -1,4 +1,4 @@
-"""Data sets on the device: the batches of the feed, bit for bit, from inside a compiled function."""
+"""Data sets on the device: a compiled function makes the batches of the feed, bit for bit."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def test_same_batches_as_the_feed(feed, beside):
     for _ in range(6):
         batch, made = next(plain), make(resident.table, next(resident))
         assert batch.keys() == made.keys()
-        exact = "squash" not in beside  # tanh is another one on the device
+        exact = "squash" not in beside  # tanh differs on the device
         for top, wanted in batch.items():
             np.testing.assert_allclose(made[top], wanted, rtol=0 if exact else 1e-5, atol=0 if exact else 1e-6)
     assert resident.state() == plain.state()
 
 
-def test_goes_on_where_the_feed_stands(feed):
+def test_continues_at_the_position_of_the_feed(feed):
     plain, moved = feed(data()), feed(data())
     next(plain), next(moved)
     resident = on_device(moved, 1 << 20)

@@ -1,4 +1,4 @@
-"""The feed: exact resumption, shares of several processes, and ends that never hang."""
+"""The feed: exact resumption, shares of several processes, and errors that never hang."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_resumes_bit_for_bit_in_mid_epoch(feed, taken):
     state = json.loads(json.dumps(unbroken.state()))
     rest = [next(unbroken) for _ in range(6)]
     resumed = feed(TEXT, seed=3)
-    next(resumed)  # whatever it did before is forgotten
+    next(resumed)  # discarded by restore
     resumed.restore(state)
     assert resumed.state() == state
     assert all(equal(a, next(resumed)) for a in rest)
@@ -75,7 +75,7 @@ def test_place_is_applied_ahead(feed):
     assert name.startswith("netdef-data") and set(batch) == {"data", "label", "more"}
 
 
-def test_a_fault_ends_the_feed_with_its_error(tmp_path, feed):
+def test_a_corrupt_record_ends_the_feed_with_its_error(tmp_path, feed):
     names = write_images(tmp_path / "faces", numbered(6, 3))
     (tmp_path / "faces" / names[4]).write_bytes(b"\x89PNG\r\n\x1a\nand no more")
     (tmp_path / "list.txt").write_text("".join(f"faces/{name} 0\n" for name in names))
@@ -84,7 +84,7 @@ def test_a_fault_ends_the_feed_with_its_error(tmp_path, feed):
     broken = feed(text)
     next(broken), next(broken)
     begin = time.monotonic()
-    with pytest.raises(netdef.NetdefError, match=r"layer `i`: .*04\.png does not decode as an image"):
+    with pytest.raises(netdef.NetdefError, match=r"layer `i`: .*04\.png cannot be decoded as an image"):
         next(broken)
     with pytest.raises(netdef.NetdefError, match="closed"):
         next(broken)
@@ -100,7 +100,7 @@ def test_a_worker_that_dies_by_any_error_ends_the_feed(feed):
         next(feed(TEXT, place=place))
 
 
-def test_broken_records_are_skipped_and_counted_if_wished(tmp_path, feed):
+def test_broken_records_are_skipped_and_counted_if_requested(tmp_path, feed):
     names = write_images(tmp_path / "faces", numbered(4, 3))
     (tmp_path / "faces" / names[1]).write_bytes(b"no image")
     (tmp_path / "list.txt").write_text("".join(f"faces/{name} {i}\n" for i, name in enumerate(names)))
@@ -112,7 +112,7 @@ def test_broken_records_are_skipped_and_counted_if_wished(tmp_path, feed):
     assert one.skipped == {"i": 1}
     for name in names:
         (tmp_path / "faces" / name).write_bytes(b"no image")
-    with pytest.raises(netdef.NetdefError, match="does not decode"):
+    with pytest.raises(netdef.NetdefError, match="cannot be decoded"):
         next(feed(text))
 
 
@@ -132,18 +132,18 @@ def test_a_process_that_is_killed_ends_the_feed_with_its_error(feed):
     for process in started:
         process.kill()
     begin = time.monotonic()
-    with pytest.raises(netdef.NetdefError, match="a process that makes batches has ended by itself"):
+    with pytest.raises(netdef.NetdefError, match="a process that makes batches has died"):
         for _ in range(20):
             next(one)
     assert time.monotonic() - begin < 30
 
 
-def test_a_fault_in_a_process_is_its_error(tmp_path, feed):
+def test_an_error_in_a_process_ends_the_feed(tmp_path, feed):
     names = write_images(tmp_path / "faces", numbered(4, 3))
     (tmp_path / "faces" / names[1]).write_bytes(b"no image")
     (tmp_path / "list.txt").write_text("".join(f"faces/{name} 0\n" for name in names))
     block = 'image_data_param { source: "list.txt" batch_size: 4 }'
-    with pytest.raises(netdef.NetdefError, match=r"01\.png does not decode"):
+    with pytest.raises(netdef.NetdefError, match=r"01\.png cannot be decoded"):
         next(feed(layer("ImageData", block), processes=1))
     skipping = feed(layer("ImageData", block, beside="sample_param { skip_corrupt: true }"), processes=1)
     next(skipping)
@@ -151,12 +151,12 @@ def test_a_fault_in_a_process_is_its_error(tmp_path, feed):
 
 
 def test_a_state_of_another_net_is_refused(feed):
-    with pytest.raises(netdef.NetdefError, match=r"of the layers \['x'\], and this net has \['d', 'e'\]"):
+    with pytest.raises(netdef.NetdefError, match=r"of the layers \['x'\], but this net has \['d', 'e'\]"):
         feed(TEXT).restore({"x": {"position": 0}})
 
 
 def test_memory_stays_flat(feed):
-    """What is made ahead is bounded, and nothing of a batch is kept after it was taken."""
+    """The number of prefetched batches is bounded, and a batch is freed after it was returned."""
     made = []
     one = feed(TEXT, workers=2, ahead=3, place=lambda batch: made.append(weakref.ref(batch["data"])) or batch)
     for taken in range(1, 51):

@@ -1,4 +1,4 @@
-"""The transformations of the NVIDIA and SSD forks, by their field names."""
+"""The transformations of the NVIDIA, SSD and Intel forks, under their field names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def data(transform):
                data_param {{ source: "db" batch_size: 6 backend: LMDB }} }}"""
 
 
-def test_random_sizes_fit_the_cut(batches):
+def test_random_sizes_fit_the_crop(batches):
     made = batches(data("img_rand_resize_lower: 8 img_rand_resize_upper: 12 crop_size: 8"), 4, phase="TRAIN")
     assert all(b["data"].shape == (6, 3, 8, 8) for b in made)
     stretched = data(
@@ -53,7 +53,7 @@ def test_resize_param(batches, mode, shape):
 
 def test_warp_is_opencvs_bilinear(batches, colors):
     made = batches(data("resize_param { height: 6 width: 10 }"), 1)[0]["data"]
-    halves = colors.astype(np.float32).reshape(6, 3, 6, 2, 10, 2).mean((3, 5))  # exact half: the mean of four
+    halves = colors.astype(np.float32).reshape(6, 3, 6, 2, 10, 2).mean((3, 5))  # half the size: the mean of four
     assert np.abs(made - halves).max() <= 1
 
 
@@ -72,7 +72,7 @@ def test_noise(batches, colors):
     assert 0 < spots.any(1).sum() <= 6 * 24
     blurred = always("gauss_blur: true")
     assert blurred.std() < plain.std() / 2 and abs(blurred.mean() - plain.mean()) < 2
-    brightness = np.array([0.114, 0.587, 0.299])  # JPEG halves the colour of noise, and keeps its brightness
+    brightness = np.array([0.114, 0.587, 0.299])  # because JPEG halves the color of noise, and keeps its brightness
     lost = (always("jpeg: 95") - plain).transpose(0, 2, 3, 1) @ brightness
     assert 0 < np.abs(lost).mean() < 5
     assert not np.array_equal(always("hist_eq: true"), plain)
@@ -111,7 +111,7 @@ def test_distort_and_expand(batches, colors):
         1,
         phase="TRAIN",
     )
-    assert (wide[0]["data"] == 0).mean() > 0.2  # room filled with the mean, which is then subtracted
+    assert (wide[0]["data"] == 0).mean() > 0.2  # the canvas is filled with the mean, which is then subtracted
 
 
 def test_hue_saturation_value_and_back():
@@ -119,7 +119,7 @@ def test_hue_saturation_value_and_back():
     hsv = im.to_hsv(x)
     assert hsv[:, :, 0].max() < 180
     assert np.abs(im.from_hsv(hsv).astype(int) - x).max() <= 6  # hue has two degrees, saturation 256 steps
-    pure = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [9, 9, 9]]], np.uint8)  # blue, green, red, grey
+    pure = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [9, 9, 9]]], np.uint8)  # blue, green, red, gray
     np.testing.assert_array_equal(im.to_hsv(pure)[0], [[120, 255, 255], [60, 255, 255], [0, 255, 255], [0, 0, 9]])
 
 
@@ -128,7 +128,7 @@ def test_intels_random_sizes(batches, colors):
     assert made[0]["data"].shape == (6, 3, 8, 8) and not np.array_equal(made[0]["data"], made[1]["data"])
     same = batches(data("random_resize_param { min_size: 12 max_size: 12 }"), 1)[0]["data"]
     np.testing.assert_array_equal(same, colors)
-    with pytest.raises(netdef.NetdefError, match="`min_size` of `random_resize_param` is 30, which is more than 20"):
+    with pytest.raises(netdef.NetdefError, match="`min_size` of `random_resize_param` is 30; it must be at most 20"):
         batches(data("random_resize_param { min_size: 30 max_size: 20 } crop_size: 8"), 1)
 
 
@@ -137,7 +137,7 @@ def test_intels_random_parts(batches, colors):
     assert made[0]["data"].shape == (6, 3, 9, 9) and not np.array_equal(made[0]["data"], made[1]["data"])
     whole = batches(data("random_aspect_ratio_param { max_attempt: 0 } crop_size: 12"), 1)[0]["data"]
     np.testing.assert_array_equal(whole, colors[:, :, :, 4:16])  # the shorter side is 12 already
-    with pytest.raises(netdef.NetdefError, match="`random_aspect_ratio_param` needs `crop_size`"):
+    with pytest.raises(netdef.NetdefError, match="`random_aspect_ratio_param` requires `crop_size`"):
         batches(data("random_aspect_ratio_param { }"), 1)
 
 

@@ -1,4 +1,4 @@
-"""Which labels a net has a class for: its layers say so themselves."""
+"""The range of labels of a net, which its layers determine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data layers and options that are netdef's own: folders, tables, arrays, sampling, augmentation, AUTO means."""
+"""The data layers and options that netdef adds: folders, tables, arrays, sampling, augmentation, AUTO means."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from netdef.data import augment
 
 @pytest.fixture
 def people(tmp_path):
-    """Three folders with 8, 4 and 2 grey images."""
+    """Three folders with 8, 4 and 2 gray images."""
     for name, n in (("bob", 8), ("anna", 4), ("cleo", 2)):
         write_images(tmp_path / "people" / name, numbered(n))
     return tmp_path / "people"
@@ -34,7 +34,7 @@ def test_a_folder_for_each_class(people, batches, tmp_path):
     assert all(sorted(e["label"]) == sorted(batch["label"]) for e in epochs)
 
 
-def test_a_split_keeps_the_proportions_and_overlaps_nowhere(people, feed):
+def test_a_split_keeps_the_proportions_and_has_no_overlap(people, feed):
     text = folder("sample_param { split: 0.5 split_seed: 4 }", batch=7)
     train, test = feed(text, "TRAIN"), feed(text, "TEST")
     assert train.size == test.size == 7
@@ -134,18 +134,18 @@ def test_folders_of_arrays(tmp_path, batches):
         assert made[1]["label"].tolist() == [4, 5, 0, 1]
 
 
-def test_auto_mean_standardises_by_the_training_part_and_is_kept(people, tmp_path, batches, monkeypatch):
+def test_auto_mean_normalizes_by_the_training_records_and_is_cached(people, tmp_path, batches, monkeypatch):
     text = folder("sample_param { split: 0.5 }", 'mean_file: "AUTO"', batch=7)
     train = batches(text, 1, phase="TRAIN")[0]["data"]
     assert abs(train.mean()) < 1e-4 and abs(train.std() - 1) < 1e-4
     test = batches(text, 1)[0]["data"]
-    assert 1e-4 < abs(test.mean()) < 0.5  # by the same numbers, which are not its own
+    assert 1e-4 < abs(test.mean()) < 0.5  # normalized by the mean of TRAIN, not its own
     kept = list((tmp_path / "cache").glob("mean-*.json"))
     assert len(kept) == 1
     kept[0].write_text('{"mean": [0], "deviation": [2]}')
-    assert batches(text, 1)[0]["data"].max() > 100  # read again, not measured again
+    assert batches(text, 1)[0]["data"].max() > 100  # read from the cache, not measured again
     write_images(people / "dora", numbered(2))
-    assert abs(batches(text, 1, phase="TRAIN")[0]["data"].mean()) < 0.2  # the folder changed: measured anew
+    assert abs(batches(text, 1, phase="TRAIN")[0]["data"].mean()) < 0.2  # the folder has changed: measured again
 
 
 def test_squash(people, batches):
@@ -182,7 +182,7 @@ def data(augment="", transform=""):
         "mixup: 1 num_labels: 4",
     ],
 )
-def test_augmentation_varies_in_train_alone(colors, batches, fields):
+def test_augmentation_varies_in_train_only(colors, batches, fields):
     plain = colors.astype(np.float32)
     one, two = batches(data(fields), 2, phase="TRAIN")
     assert one["data"].shape == plain.shape
@@ -207,7 +207,7 @@ def test_augmentations_do_what_they_say(colors, batches):
 
 
 class Extremes:
-    """Random numbers that are always the lower or the upper end."""
+    """A random generator that always returns the lower or the upper bound."""
 
     def __init__(self, upper: bool):
         self.upper = upper

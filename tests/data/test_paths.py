@@ -1,4 +1,4 @@
-"""A path in a net means one file to everyone who opens it: beside the net, in the working directory, or in `~`."""
+"""All readers resolve a path in a net to the same file: beside the net, in the working directory, or in `~`."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_so_are_weights(home: Path, begin: str):
 def test_the_order_of_places(tmp_path: Path):
     locate = locator(tmp_path / "nets")
     beside, here = tmp_path / "nets/a", tmp_path / "here/a"
-    assert locate("a") == beside  # nothing is anywhere: as it would be beside the net
+    assert locate("a") == beside  # the file does not exist: the path beside the net
     here.touch()
     assert locate("a").resolve() == here
     beside.touch()

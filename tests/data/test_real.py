@@ -1,4 +1,4 @@
-"""Real photographs and digits: from a folder of faces and from MNIST's own files to a trained net."""
+"""Real images: nets trained on a folder of faces and on the files of MNIST."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_faces_from_a_folder_for_each_person(tmp_path):
         'image_folder_param { source: "people" batch_size: 40 new_height: 28 new_width: 23 is_color: false }',
         beside='transform_param { mirror: true mean_file: "AUTO" } sample_param { split: 0.5 }',
     )
-    net = netdef.load(text)  # five photographs of each person to learn from, five to be tested on
+    net = netdef.load(text)  # five images of each person for training, five for testing
     assert net.layers[0].layer.sample_param.split == 0.5
     assert accuracy(tmp_path, text, 40, 0.004, 60) >= 0.9
 

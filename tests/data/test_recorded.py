@@ -1,4 +1,4 @@
-"""What real Caffe delivered: the twelve recorded data layers, five batches each."""
+"""Recordings of real Caffe: twelve data layers, five batches each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_recorded(row):
         batch = next(batches)
         for top in ("data", "label"):
             assert batch[top].dtype == np.float32
-            # 2 of 255 would do for the resized images; the arithmetic is OpenCV's own, so they are equal too.
+            # Resized images are equal too, because the arithmetic is that of OpenCV.
             np.testing.assert_array_equal(batch[top], recorded[f"{row['id']}:{b}/{top}"])
     batches.close()
 

@@ -121,7 +121,7 @@ def test_mnist_and_cifar(run, tmp_path):
     assert labels == [0, 1, 2, 3]
     (tmp_path / "train-labels-idx1-ubyte.gz").unlink()
     code, _, err = run("convert", "train-images-idx3-ubyte.gz", "again.lmdb")
-    assert code == 1 and "the labels of train-images-idx3-ubyte.gz are not there" in err
+    assert code == 1 and "the labels of train-images-idx3-ubyte.gz are missing" in err
 
 
 @pytest.mark.parametrize("target", ["out.lmdb", "out.h5"])
@@ -139,7 +139,9 @@ def test_a_full_disk_is_named_and_the_conversion_goes_on(run, faces, target, tmp
     monkeypatch.setattr(sink, "put", full)
     code, _, err = run("convert", "faces", target)
     assert code == 1 and err.count("\n") == 1
-    assert f"{target}: writing record 2 failed: the disk is full." in err and f"{target}.partial; make room" in err
+    assert (
+        f"{target}: writing record 2 failed: the disk is full." in err and f"{target}.partial; free some space" in err
+    )
     assert not (tmp_path / target).exists()
     code, out, err = run("convert", "faces", target)
     assert (code, out) == (0, f"{target}: 5 records\n") and "goes on at record 2 of 5" in err
@@ -157,11 +159,11 @@ def test_a_target_that_is_there_is_kept(run, faces, tmp_path):
 def test_broken_images_are_named_or_left_out(run, faces, tmp_path):
     (tmp_path / "faces" / "anna" / "01.png").write_bytes(b"broken")
     code, _, err = run("convert", "faces", "out.lmdb")
-    assert code == 1 and "anna/01.png does not decode as an image" in err
+    assert code == 1 and "anna/01.png cannot be decoded as an image" in err
     code, out, err = run("convert", "faces", "out.lmdb", "--skip-corrupt")
     assert (code, out) == (0, "out.lmdb: 4 records, 1 left out\n") and "left out:" in err
     code, out, _ = run("check", "faces")
-    assert code == 1 and "anna/01.png does not decode" in out and out.endswith("faces: 5 records, 1 broken\n")
+    assert code == 1 and "anna/01.png cannot be decoded" in out and out.endswith("faces: 5 records, 1 broken\n")
     assert run("check", "out.lmdb")[:2] == (0, "out.lmdb: 4 records, 0 broken\n")
 
 

@@ -1,4 +1,4 @@
-"""Data sources from a single file outside the package: they work wherever the package's own do."""
+"""Data sources from a single file outside the package work everywhere, like the built-in ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from netdef.data.feed import Feed
 from netdef.data.sources import open_source
 from netdef.layers.base import LAYERS
 
-# A layer that delivers rows by itself, and one that hands images to what all layers of images share.
+# A layer that delivers rows itself, and one that delivers images through the common image layer.
 SOURCES = '''
 """Signals of text files, and images of a format of its own."""
 

@@ -1,4 +1,4 @@
-"""Fillers: the distribution of each, what `variance_norm` counts, and shapes that they cannot fill."""
+"""Fillers: their distributions, `variance_norm`, and shapes that they cannot fill."""
 
 from __future__ import annotations
 
@@ -122,14 +122,14 @@ def test_bilinear_kernels(side, row):
     np.testing.assert_allclose(values, np.broadcast_to(np.outer(row, row), values.shape), atol=1e-6)
 
 
-def test_identity_gives_back_the_input():
+def test_identity_returns_the_input():
     assert (fill(Identity(), (3, 3)) == np.eye(3)).all()
     x = jnp.arange(50.0).reshape(1, 2, 5, 5)
     kernel = jnp.asarray(fill(Identity(), (2, 2, 3, 3)), jnp.float32)
     assert (jax.lax.conv(x, kernel, (1, 1), "SAME") == x).all()
 
 
-def test_a_draw_repeats_by_its_key_and_goes_on():
+def test_a_draw_depends_on_its_key_and_advances():
     draw = NumpyRandom(1, 2)
     first, second = draw.normal((5,)), draw.normal((5,))
     assert (first == NumpyRandom(1, 2).normal((5,))).all()
@@ -140,8 +140,8 @@ def test_a_draw_repeats_by_its_key_and_goes_on():
     ("filler", "shape", "field", "words"),
     [
         (Uniform(min=2, max=1), (3,), "min", ["2", "`max`, which is 1"]),
-        (Gaussian(sparse=4), (3, 9), "sparse", ["4 weights of 3", "3x9"]),
-        (Gaussian(sparse=4), (), "sparse", ["one number"]),
+        (Gaussian(sparse=4), (3, 9), "sparse", ["is 4", "at most 3", "3x9"]),
+        (Gaussian(sparse=4), (), "sparse", ["scalar", "remove"]),
         (Bilinear(), (4, 1, 3, 5), None, ["4x1x3x5", "square"]),
         (Bilinear(), (4, 3), None, ["4x3"]),
         (Identity(), (4, 3), None, ["4x3"]),
@@ -181,20 +181,20 @@ def test_the_type_chooses_the_class():
     ("text", "code", "words"),
     [
         ('type: "xavierr"', codes.UNKNOWN_FILLER, ["xavierr", "msra"]),
-        ("type: xavier", codes.WRONG_TYPE, ["quotes"]),
-        ("type { }", codes.WRONG_TYPE, ["quotes"]),
+        ("type: xavier", codes.WRONG_TYPE, ["quoted string"]),
+        ("type { }", codes.WRONG_TYPE, ["quoted string"]),
         ('type: "gaussian" std: -1', codes.OUT_OF_RANGE, ["-1", "at least 0"]),
         ('type: "gaussian" sdt: 1', codes.UNKNOWN_FIELD, ["sdt", "std"]),
         ('type: "uniform" min: "a"', codes.WRONG_TYPE, ["min"]),
     ],
 )
-def test_mistakes_in_a_filler(text, code, words):
+def test_errors_in_a_filler(text, code, words):
     _, report = read(text)
-    (fault,) = report.diagnostics
-    assert fault.kind is code
-    assert [w for w in words if w not in fault.message] == []
+    (problem,) = report.diagnostics
+    assert problem.kind is code
+    assert [w for w in words if w not in problem.message] == []
 
 
-def test_a_misspelt_filler_is_guessed():
+def test_a_misspelled_filler_is_guessed():
     _, report = read('type: "xavierr"')
     assert report.diagnostics[0].hint == '"xavier"'

@@ -1,4 +1,4 @@
-"""Statistics of data are kept in the folder of the test."""
+"""Statistics of data are cached in the folder of the test."""
 
 from __future__ import annotations
 

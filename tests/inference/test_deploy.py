@@ -1,4 +1,4 @@
-"""The inference net of a training net: its form, and that it computes what the training net computed."""
+"""The inference net of a training net: its layers, and that it computes the same values as the training net."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def types(net: netdef.deploy.Net) -> list[str]:
 
 
 def both(text: str, inputs: dict, wanted: dict[str, str], **options) -> None:
-    """The deployed net gives what `wanted` names: its output -> a blob of the training net in phase TEST."""
+    """The deployed net has the outputs `wanted`: output -> the equal blob of the training net in phase TEST."""
     rng = np.random.default_rng(0)
     arrays = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in inputs.items()}
     trained = netdef.compile(text, phase="TEST", seed=3)
@@ -100,7 +100,7 @@ def test_losses_become_predictions(kind: str, label: tuple, made: str | None):
     both(text + reference, {"x": (4, 6)}, {"prob": "prob"} if made else {"b": "b"})
 
 
-def test_probabilities_that_a_loss_takes_are_the_output():
+def test_probabilities_that_a_loss_uses_are_the_output():
     text = (
         INPUTS
         + ip("x", "b", 3)
@@ -127,7 +127,7 @@ def test_the_axis_of_classes_and_the_name_of_the_second_top_stay():
     both(text, {"x": (2, 3, 4)}, {"each": "each"})
 
 
-def test_several_tasks_and_a_loss_on_the_side():
+def test_several_tasks_and_an_auxiliary_loss():
     data = INPUTS.replace('top: "y"', 'top: "y" top: "z"').replace(
         "shape { dim: 4 }", "shape { dim: 4 } shape { dim: 4 }"
     )
@@ -142,7 +142,7 @@ def test_several_tasks_and_a_loss_on_the_side():
 
 
 @pytest.mark.parametrize("head", ["face_additive_margin", "face_angular_margin", "face_softmax", "face_center_loss"])
-def test_faces_are_told_without_labels(head: str):
+def test_faces_are_classified_without_labels(head: str):
     text = f'import "std/face.net"\n{INPUTS}{ip("x", "f", 4)}{head} {{ bottom: "f" people: 5 label: "y" }}\n'
     scores = "person" if "person" in netdef.load(text).blobs else "scores"
     text += f'layer {{ name: "r" type: "Softmax" bottom: "{scores}" top: "prob" }}\n'
@@ -170,7 +170,7 @@ def test_shared_parameters_stay_shared():
     both(text, {"x": (4, 6)}, {"b": "b"})
 
 
-def test_dropout_out_of_place_is_short_circuited_and_kept_where_that_would_change_numbers():
+def test_dropout_out_of_place_is_short_circuited_and_kept_where_that_would_change_values():
     drop = 'layer { name: "drop" type: "Dropout" bottom: "a" top: "d" dropout_param { dropout_ratio: 0.3 } }\n'
     relu = 'layer { name: "relu" type: "ReLU" bottom: "%s" top: "%s" }\n'
     end = ip("d", "b", 3) + loss("HingeLoss", "b", "y")
@@ -182,7 +182,7 @@ def test_dropout_out_of_place_is_short_circuited_and_kept_where_that_would_chang
     both(later, {"x": (4, 6)}, {"b": "b", "c": "c"})
 
 
-def test_dialects_of_batch_normalisation_are_kept():
+def test_dialects_of_batch_normalization_are_kept():
     for fields in ("scale_filler { value: 2 }", "filler { value: 2 }", "scale_bias: true", "eps: 0.1"):
         norm = f'layer {{ name: "n" type: "BatchNorm" bottom: "a" top: "a" batch_norm_param {{ {fields} }} }}\n'
         text = INPUTS + ip("x", "a", 6) + norm + loss("HingeLoss", "a", "y")
@@ -217,7 +217,7 @@ def test_layers_of_the_stage_deploy():
     assert (net.blobs["x"].shape, net.outputs) == ((2, 6), ("softmax",))
 
 
-def test_a_net_for_training_alone():
+def test_a_net_for_training_only():
     text = (
         DATA.replace(" dummy", " include { phase: TRAIN } dummy") + ip("x", "b", 3) + loss("SoftmaxWithLoss", "b", "y")
     )

@@ -89,7 +89,7 @@ def test_features(run, trained, target):
     else:
         with np.load(trained / target) as pack:
             scores, labels = pack["ip"], pack["label"]
-    assert labels.tolist() == [0] * 7 + [1] * 7  # every record of the test part once, in order
+    assert labels.tolist() == [0] * 7 + [1] * 7  # every record of phase TEST once, in order
     assert np.array_equal(scores.argmax(1), labels)
 
 
@@ -109,7 +109,11 @@ def test_what_cannot_be_predicted(run, trained):
     for words, code, said in (
         (("predict", "stripes.net", "--run", "run"), 2, "nothing to predict"),
         (("predict", "stripes.net", "nowhere.png", "--run", "run"), 1, "nowhere.png does not exist"),
-        (("predict", "stripes.net", "broken.png", "--run", "run"), 1, "broken.png is not an image that can be read"),
+        (
+            ("predict", "stripes.net", "broken.png", "--run", "run"),
+            1,
+            "broken.png: not an image, or the file is damaged",
+        ),
         (
             ("predict", "stripes.net", "things", "--run", "run", "--blob", "x"),
             1,

@@ -1,4 +1,4 @@
-"""What was done to images in training is kept beside the weights, and is done again without the data."""
+"""The preprocessing of training is stored beside the weights, and is repeated without the data."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ solver { base_lr: 0.05 lr_policy: "fixed" max_iter: 10 test_interval: 10 test_it
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A run on a folder of dark and light images; a deploy net and exported weights; and the data is gone."""
+    """A run on a folder of dark and light images, a deployed net and exported weights, after the data was moved."""
     folder = tmp_path_factory.mktemp("kept")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NETDEF_CACHE", str(folder / "cache"))
@@ -99,7 +99,7 @@ TRANSFORMS = [
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
-def test_what_is_read_back_does_what_the_data_layer_does(transform, tmp_path, monkeypatch):
+def test_a_loaded_file_repeats_the_data_layer(transform, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NETDEF_CACHE", str(tmp_path / "cache"))
     rng = np.random.default_rng(0)
@@ -124,7 +124,7 @@ def test_what_is_read_back_does_what_the_data_layer_does(transform, tmp_path, mo
     again = load(tmp_path / "p" / NAME)
     decoded = [images.decode(f.read_bytes(), again.color) for f in files]
     rows = again.rows(decoded, files)
-    if "mirror" in transform:  # at random in the data layer, never here
+    if "mirror" in transform:  # random in the data layer, never here
         wanted = [w if np.allclose(r, w, **CLOSE) else w[:, :, ::-1] for r, w in zip(rows, wanted, strict=True)]
     np.testing.assert_allclose(rows, wanted, **CLOSE)
 
@@ -144,7 +144,7 @@ def test_mean_images_whose_shape_is_none(tmp_path, dims, words):
 
 
 def test_records_of_a_database_give_the_size(monkeypatch):
-    """Photographs are brought to the size of the records, and cut from there."""
+    """Images are resized to the size of the records, then cropped."""
     golden = Path(__file__).parents[2].parent / "shared" / "golden" / "data"
     if not (golden / "lmdb_color").exists():
         pytest.skip("the recorded databases are not beside the checkout")
@@ -163,25 +163,25 @@ def test_records_of_a_database_give_the_size(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
-        ("not json", "this is not a file of netdef's"),
+        ("not json", "not a preprocessing file of netdef"),
         (lambda d: d.pop("layer"), "'layer' is missing"),
-        (lambda d: d.update(layer="layer {"), "this is not a file"),
+        (lambda d: d.update(layer="layer {"), "not a preprocessing file"),
         (
             lambda d: d.update(layer='layer { name: "r" type: "ReLU" bottom: "a" top: "b" }'),
             "one layer that reads images",
         ),
         (lambda d: d.update(shape=[1, 2]), "its shape is [1, 2]"),
-        (lambda d: d.update(mean=[1.0, 2.0], deviation=[1.0, 1.0]), "its means are not of 1 channels"),
+        (lambda d: d.update(mean=[1.0, 2.0], deviation=[1.0, 1.0]), "its mean and deviation do not have 1 channels"),
         (
             lambda d: d.update(mean_image={"shape": [1, 99999, 99999], "float32": "AAAA"}),
-            "1x99999x99999, and 0 numbers",
+            "1x99999x99999, but has 0 values",
         ),
-        (lambda d: d.update(mean_image={"shape": [1, 1, 1], "float32": "!"}), "this is not a file"),
+        (lambda d: d.update(mean_image={"shape": [1, 1, 1], "float32": "!"}), "not a preprocessing file"),
     ],
 )
-def test_files_that_are_none(change, told, trained, tmp_path):
+def test_invalid_files(change, message, trained, tmp_path):
     given = json.loads((trained / "run" / NAME).read_text())
     path = tmp_path / NAME
     if callable(change):
@@ -189,7 +189,7 @@ def test_files_that_are_none(change, told, trained, tmp_path):
     path.write_text(change if isinstance(change, str) else json.dumps(given))
     with pytest.raises(netdef.NetdefError) as caught:
         load(path)
-    assert told in str(caught.value) and str(caught.value).startswith(str(path)) and "\n" not in str(caught.value)
+    assert message in str(caught.value) and str(caught.value).startswith(str(path)) and "\n" not in str(caught.value)
 
 
 def test_a_file_of_another_net_is_refused(trained, capsys):
@@ -200,10 +200,10 @@ def test_a_file_of_another_net_is_refused(trained, capsys):
     netdef.compile("other.net").save_weights("other.npz")
     shutil.copy(f"run/{NAME}", f"other.{NAME}")
     assert main(["predict", "other.net", "photos/dark/00.png", "--weights", "other.npz"]) == 1
-    assert "images are prepared as 1x5x5, and the net's input `x` takes 3x5x5" in capsys.readouterr().err
+    assert "images are preprocessed to 1x5x5, but the net's input `x` expects 3x5x5" in capsys.readouterr().err
 
 
-def test_where_it_is_looked_for(tmp_path):
+def test_where_the_file_is_found(tmp_path):
     assert beside(tmp_path / "w.caffemodel.h5") is None
     (tmp_path / NAME).write_text("{}")
     assert beside(tmp_path / "w.caffemodel.h5") == beside(tmp_path / "iter_000005") == tmp_path / NAME

@@ -1,1 +1,1 @@
-"""Data sets that the tools read and no data layer does: a file per format.  Files find themselves."""
+"""Data sets that only the tools read: one file per format.  Files here are found automatically."""

@@ -22,7 +22,7 @@ FORMATS: Registry[DataSet] = Registry("data set", "netdef.data.formats")
 
 
 class DataSet(Records):
-    """Images (n, c, h, w) and labels (n) in memory.  NetdefError if the files do not fit together."""
+    """Images (n, c, h, w) and labels (n) in memory.  Raises NetdefError if the files do not match."""
 
     def __init_subclass__(cls, name: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -36,18 +36,18 @@ class DataSet(Records):
 
     @classmethod
     def open_path(cls, path: Path, **fields: Any) -> Records:
-        """The records of a path; `fields` are of layers, and nothing here reads them."""
+        """Returns the records of a path; `fields`, which are those of layers, are ignored."""
         return cls(path)
 
     @classmethod
     @abstractmethod
     def reads(cls, path: Path) -> Fit:
-        """How well a path that exists fits this format."""
+        """Returns how well an existing path fits this format."""
 
     @staticmethod
     @abstractmethod
     def load(path: Path) -> tuple[Any, Any]:
-        """Images (n, c, h, w) and labels (n) or None."""
+        """Returns images (n, c, h, w), and labels (n) or None."""
 
     def read(self, numbers: Any) -> list[int]:
         return [int(number) for number in numbers]

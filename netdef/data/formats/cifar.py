@@ -1,4 +1,4 @@
-"""CIFAR's binary files."""
+"""The binary files of CIFAR."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ IMAGE = 3 * SIDE * SIDE  # bytes
 
 
 class Cifar(DataSet, name="cifar"):
-    """CIFAR-10's or CIFAR-100's `.bin` files (the fine label); red, green, blue becomes blue, green, red."""
+    """The `.bin` files of CIFAR-10, or of CIFAR-100 (fine labels); red, green, blue becomes blue, green, red."""
 
     @classmethod
     def reads(cls, path: Path) -> Fit:
@@ -36,5 +36,5 @@ def _files(path: Path) -> list[Path]:
 
 
 def _extra(file: Path) -> int:
-    """Bytes of labels before each image: 1 of CIFAR-10, 2 of CIFAR-100; 0 for a file of another size."""
+    """Returns the number of label bytes per image: 1 in CIFAR-10, 2 in CIFAR-100; 0 for a file of another size."""
     return next((extra for extra in (1, 2) if file.stat().st_size % (extra + IMAGE) == 0), 0)

@@ -25,7 +25,7 @@ class Hdf5(DataSet, name="hdf5"):
             with h5py.File(path, "r") as opened:
                 file: Any = opened
                 if "data" not in file:
-                    raise NetdefError(f"{path} has no dataset `data`; it has {', '.join(file) or 'nothing'}.")
+                    raise NetdefError(f"{path} has no dataset `data`; it has {', '.join(file) or 'none'}.")
                 images, labels = file["data"][:], file["label"][:] if "label" in file else None
         except OSError as error:
             raise NetdefError(f"{path} is not a readable HDF5 file ({str(error)[:120]}).") from None

@@ -1,4 +1,4 @@
-"""MNIST's idx files."""
+"""The idx files of MNIST."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ...lazy import np
 from ..base import Fit
 from .base import DataSet
 
-MAGIC = (b"\0\0\x08\x03", b"\0\0\x08\x04")  # bytes, with three axes or four
+MAGIC = (b"\0\0\x08\x03", b"\0\0\x08\x04")  # unsigned bytes, with three or four axes
 GZIP = b"\x1f\x8b"
 
 
 class Idx(DataSet, name="idx"):
-    """The labels lie beside the images: `...-images-idx3-ubyte` and `...-labels-idx1-ubyte`, packed by gzip or not."""
+    """Images with labels beside them: `...-images-idx3-ubyte` and `...-labels-idx1-ubyte`, gzipped or not."""
 
     @classmethod
     def reads(cls, path: Path) -> Fit:
@@ -28,15 +28,15 @@ class Idx(DataSet, name="idx"):
         images = _array(path)
         beside = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
         if beside == path or not beside.exists():
-            raise NetdefError(f"the labels of {path} are not there; they belong into {beside}.")
+            raise NetdefError(f"the labels of {path} are missing; they are expected in {beside}.")
         labels = _array(beside)
         if len(labels) != len(images):
-            raise NetdefError(f"{path} has {len(images)} images and {beside} {len(labels)} labels.")
+            raise NetdefError(f"{path} has {len(images)} images, but {beside} has {len(labels)} labels.")
         return images if images.ndim == 4 else images[:, None], labels
 
 
 def _head(path: Path) -> bytes:
-    """The first bytes of a file, unpacked if it is packed by gzip."""
+    """Returns the first bytes of a file, decompressed if it is gzipped."""
     with path.open("rb") as file:
         start = file.read(2)
     with gzip.open(path) if start == GZIP else path.open("rb") as file:
@@ -47,9 +47,9 @@ def _array(path: Path) -> Any:
     data = path.read_bytes()
     data = gzip.decompress(data) if data[:2] == GZIP else data
     if len(data) < 4 or data[:3] != b"\0\0\x08":
-        raise NetdefError(f"{path} is not an idx file of bytes.")
+        raise NetdefError(f"{path} is not an idx file of unsigned bytes.")
     shape = struct.unpack(f">{data[3]}I", data[4 : 4 + 4 * data[3]])
     values = np.frombuffer(data, np.uint8, offset=4 + 4 * data[3])
     if values.size != np.prod(shape):
-        raise NetdefError(f"{path} is truncated: {values.size} of {np.prod(shape)} bytes are there.")
+        raise NetdefError(f"{path} is truncated: it has {values.size} of {np.prod(shape)} bytes; copy it again.")
     return values.reshape(shape)

@@ -1,1 +1,1 @@
-"""The data layers: a file per family, a class per type.  Files find themselves; there is no list to edit."""
+"""The data layers: one file per family, one class per type.  Files here are found automatically."""

@@ -1,4 +1,4 @@
-"""What all layers that deliver images have in common: records, transformations, and the reader that joins them."""
+"""The common part of all image layers: records, transformations, and the reader that combines them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ..records import Sampling, class_weights, sampled_order
 from ..statistics import CHUNK, fingerprint, standard
 from ..transform import AUTO, Transform, Transformer
 
-MEAN = "(mean)"  # of a table: the mean image
+MEAN = "(mean)"  # key of the mean image in a table
 
 
 class Record(NamedTuple):
-    """One image, (c, h, w) uint8 or float, what the further tops are given for it, and its name, as str."""
+    """One image, (c, h, w) uint8 or float, the values of the other tops, and its name (by str) for messages."""
 
     image: Any
     labels: tuple[Any, ...]
@@ -31,88 +31,88 @@ class Record(NamedTuple):
 
 
 class Corrupt(NetdefError):
-    """One record that cannot be read; the text names file and record."""
+    """A record that cannot be read; the message names file and record."""
 
 
 class Records(ABC):
-    """The records of one layer by number.  Reading must be safe from several threads."""
+    """The records of one layer, by index.  Reading must be thread-safe."""
 
     size: int
 
     @abstractmethod
     def read(self, numbers: Any) -> list[Any]:
-        """What is needed to decode each of these records: file names, raw bytes, arrays."""
+        """Returns the input of `decode` for each of these records: file names, raw bytes, arrays."""
 
     @abstractmethod
     def decode(self, raw: Any) -> Record:
-        """One record.  Corrupt if it is broken."""
+        """Returns one record.  Raises Corrupt if it is broken."""
 
     def classes(self) -> Any:
-        """The class of every record as an array of whole numbers; None if the records have none."""
+        """Returns the class of every record as an array of integers; None if the records have none."""
         return None
 
     def close(self) -> None:  # noqa: B027  (most records are files, opened one by one)
-        """Let go of files."""
+        """Closes the files."""
 
 
 class ImageLayer(DataLayer):
-    """A data layer whose first top is images.  Subclasses give `records`, and `shuffled` if they have such a field."""
+    """A data layer whose first top is images.  Subclasses define `records`, and `shuffled` if they have the field."""
 
     n_tops = (1, 3)
 
-    transform_param: Transform = param("What is made of each image.", default=Transform(), beside=True)
-    augment_param: Augment = param("How images are varied in phase TRAIN.", default=Augment(), beside=True)
-    sample_param: Sampling = param("Which records are taken, and in which order.", default=Sampling(), beside=True)
+    transform_param: Transform = param("How each image is transformed.", default=Transform(), beside=True)
+    augment_param: Augment = param("How images are augmented in phase TRAIN.", default=Augment(), beside=True)
+    sample_param: Sampling = param("Which records are used, and in which order.", default=Sampling(), beside=True)
 
-    of_files: ClassVar[bool] = False  # its records are image files, of any sizes
+    of_files: ClassVar[bool] = False  # whether its records are image files, of any size
 
     source: str
     batch_size: int
     rand_skip: int = 0
 
     def records(self, locate: Locate, first_only: bool = False) -> Records:
-        """The records; `first_only`: nobody will ask for more than the first one and its shape.
+        """Returns the records; with `first_only`, only the first record is needed.
 
-        NetdefError if a file is missing or broken."""
+        Raises NetdefError if a file is missing or broken."""
         raise NotImplementedError
 
     @classmethod
     def reads(cls, path: Path) -> Fit:
-        """How well a path that exists fits as the `source` of this layer."""
+        """Returns how well an existing path fits as the `source` of this layer."""
         return Fit.NO
 
     @classmethod
     def open_path(cls, path: Path, **fields: Any) -> Records:
-        """The records of a path, for the tools; of `fields` those that the layer has."""
+        """Returns the records of a path, for the tools; `fields` that the layer does not have are ignored."""
         known = {name: value for name, value in fields.items() if name in cls.params() and value is not None}
         layer = cls(name=path.name, top=cls.tops_of(path), source=str(path), batch_size=1, **known)
         return layer.records(locator(None))
 
     @classmethod
     def tops_of(cls, path: Path) -> tuple[str, ...]:
-        """Names of the tops that the records of a path fill: images first, then the label."""
+        """Returns the names of the tops for the records of a path: images first, then the label."""
         return "data", "label"
 
     def shuffled(self, phase: Phase) -> bool:
-        """Whether the layer's own fields ask for a new order in each epoch."""
+        """Whether the layer's own fields request a new order in each epoch."""
         return False
 
     def size_of(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) of a record after resizing."""
+        """Returns (height, width) of a record after resizing."""
         return height, width
 
     def class_names(self, locate: Locate) -> list[str]:
-        """Names of the classes in the order of their numbers; none where they are not known.  NetdefError if the data
-        are missing."""
+        """Returns the names of the classes, in the order of their indices; an empty list if they are unknown.  Raises
+        NetdefError if the data is missing."""
         return []
 
     @property
     def color(self) -> bool | None:
-        """Whether images are decoded to three channels, to one, or as they are."""
+        """Whether images are decoded to three channels (True), to one (False), or as stored (None)."""
         return self.transform_param.color
 
     def standard(self, locate: Locate) -> tuple[Any, Any]:
-        """(mean, deviation) of each channel of the images of phase TRAIN, for `mean_file: "AUTO"`."""
+        """Returns (mean, deviation) of each channel of the images of phase TRAIN, for `mean_file: "AUTO"`."""
         own = self.transform_param.mean_source
         layer = self.with_source(own) if own else self
         ignored = ("name", "top", "phase", "include", "exclude", "transform_param", "augment_param", "batch_size")
@@ -134,7 +134,7 @@ class ImageLayer(DataLayer):
             records.close()
 
     def with_source(self, source: str) -> ImageLayer:
-        """The same layer on other data."""
+        """Returns the same layer with another source."""
         return type(self)(**{**{name: getattr(self, name) for name in self.params()}, "source": source})
 
     def shapes(self, locate: Locate) -> list[Shape]:
@@ -148,7 +148,8 @@ class ImageLayer(DataLayer):
         found = self._with_labels(image, [np.shape(label) for label in first.labels])
         if len(found) < len(self.top):
             raise ShapeError(
-                f"it has {len(self.top)} tops, and its records fill {len(found)}: image and {len(found) - 1} labels.",
+                f"it has {len(self.top)} tops, but its records have one image and {len(found) - 1} labels; "
+                f"name at most {len(found)} tops.",
                 field="top",
             )
         return found
@@ -169,9 +170,9 @@ class ImageLayer(DataLayer):
 
 
 class ImageReader(Reader):
-    """Batches of images: read, decode, augment, transform."""
+    """Batches of images: reads, decodes, augments and transforms them."""
 
-    delivers_rows = False  # whether the first top is no image and takes another shape at the end
+    delivers_rows = False  # whether the first top is not an image and is reshaped at the end
 
     def __init__(self, layer: ImageLayer, locate: Locate, phase: Phase, seed: int, process: Process):
         super().__init__(layer, layer.batch_size, seed, process)
@@ -200,7 +201,8 @@ class ImageReader(Reader):
         self.transformer.soften(tops, draws)
         if len(tops) < len(self.layer.top):
             raise self.layer.fault(
-                f"it has {len(self.layer.top)} tops, and records fill {len(tops)}: image and {len(tops) - 1} labels."
+                f"it has {len(self.layer.top)} tops, but its records have one image and {len(tops) - 1} labels; "
+                f"name at most {len(tops)} tops."
             )
         return dict(zip(self.layer.top, tops, strict=False))
 
@@ -208,18 +210,18 @@ class ImageReader(Reader):
         return self.order.at(position, self.batch_size)[self.rows]
 
     def draws(self, position: int) -> Any:
-        """The random numbers of the records of a batch, a row for each."""
+        """Returns the random numbers of a batch, one row per record."""
         return self.transformer.draw(self.random("transform", position), self.batch_size)[self.rows]
 
     @property
     def steady(self) -> bool:  # type: ignore[override]
-        sampling, at_work = self.layer.sample_param, self.transformer
+        sampling, transformer = self.layer.sample_param, self.transformer
         drawn = sampling.balance or sampling.skip_corrupt
-        moved = at_work.train and (at_work.param.mirror or any(at_work.param.crop))
-        return not drawn and not moved and at_work.varied == Augment()
+        moved = transformer.train and (transformer.param.mirror or any(transformer.param.crop))
+        return not drawn and not moved and transformer.varied == Augment()
 
     def resident(self, budget: int) -> Table | None:
-        """Every record's image and labels, and the mean image; None also where images are of several shapes."""
+        """Returns all images and labels, and the mean image; None also if the images differ in shape."""
         if not self._is_plain:
             return None
         first = self.records.decode(self.records.read([0])[0]).image
@@ -243,14 +245,14 @@ class ImageReader(Reader):
 
     @property
     def _is_plain(self) -> bool:
-        """Whether the records are only cut, mirrored, turned over and normalized."""
-        at_work = self.transformer
-        varied = at_work.varied
-        by_host = varied.reshapes or varied.noise or varied.cutout or varied.mixup or at_work.soft_labels
-        return not (at_work.param.resizes or by_host or self.layer.sample_param.skip_corrupt or self.delivers_rows)
+        """Whether the records are only cropped, mirrored, flipped and normalized."""
+        transformer = self.transformer
+        varied = transformer.varied
+        by_host = varied.reshapes or varied.noise or varied.cutout or varied.mixup or transformer.soft_labels
+        return not (transformer.param.resizes or by_host or self.layer.sample_param.skip_corrupt or self.delivers_rows)
 
     def plan(self, position: int) -> Batch:
-        """Numbers of the records, and where each is cut; all records have one shape."""
+        """Returns the indices of the records, and where each is cropped; all records have one shape."""
         places = self.transformer.places(self._record_shape(), self.draws(position))
         return super().plan(position) | places._asdict()
 
@@ -279,7 +281,7 @@ class ImageReader(Reader):
         return str(self.records.decode(self.records.read(numbers)[0]).name)
 
     def _decode(self, position: int, numbers: Any) -> list[Record]:
-        """Decoded records; in place of a broken one, if that is wished, the next one in order that is whole."""
+        """Returns decoded records; with `skip_corrupt`, the next valid record replaces a broken one."""
         found = []
         for i, raw in enumerate(self.records.read(numbers)):
             for step in range(1, self.order.size + 1):
@@ -295,7 +297,7 @@ class ImageReader(Reader):
 
     def _weights(self, classes: Any) -> Any:
         if classes is None or len(self.layer.top) < 3:
-            raise self.layer.fault("`class_weights` needs three tops and one whole-number label for each record.")
+            raise self.layer.fault("`class_weights` requires three tops, and one integer label for each record.")
         return class_weights(classes)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""ArrayData: numpy files.  An addition of netdef's."""
+"""ArrayData: NumPy files.  An addition of netdef's."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from ._image_layer import ImageLayer, ImageReader, Record, Records
 
 
 class ArrayData(ImageLayer, type="ArrayData", block="array_data_param"):
-    """Rows of numpy arrays: an .npz or .npy file, a folder of .npy files, or a folder of .npz files with equal names.
+    """Rows of NumPy arrays: an .npz or .npy file, a folder of .npy files, or one of .npz files with the same arrays.
 
     Bottoms: none.  Tops: any number, (batch_size, rest of the array's shape...).
-    Each top is the array of its name, or the one that `array` names in its place.  The first top is transformed if
-    `transform_param` is there; bytes (n, h, w) are images of one channel.
+    Each top is read from the array of the same name, or from the array that `array` lists for it.  `transform_param`
+    applies to the first top; uint8 arrays (n, h, w) are images of one channel.
     Source: netdef's own.  Differs: Caffe has no such layer.
     """
 
     n_tops = (1, None)
 
     source: str = param("File or folder.", default="")
-    batch_size: int = param("Rows of a batch.", default=32, at_least=1)
-    shuffle: bool = param("Draw the order anew for each epoch, in phase TRAIN.", default=True)
+    batch_size: int = param("Number of rows in a batch.", default=32, at_least=1)
+    shuffle: bool = param("Shuffle the rows in each epoch, in phase TRAIN.", default=True)
     array: tuple[str, ...] = param(
-        "Names of the arrays, in the order of the tops; the tops' names if none.", default=()
+        "Names of the arrays, in the order of the tops; default: the names of the tops.", default=()
     )
-    channels_last: bool = param("The first array is (n, h, w, c).", default=False)
+    channels_last: bool = param("Whether the first array is (n, h, w, c).", default=False)
 
     @classmethod
     def reads(cls, path: Path) -> Fit:
@@ -41,7 +41,7 @@ class ArrayData(ImageLayer, type="ArrayData", block="array_data_param"):
 
     @classmethod
     def tops_of(cls, path: Path) -> tuple[str, ...]:
-        """`data` and `label`, or of an .npz the first array of images and the first with a label for each."""
+        """Returns `data` and `label`; for other .npz files, the first arrays of images and of one label per row."""
         if path.suffix == ".npy":
             return ("data",)
         tops = super().tops_of(path)
@@ -59,20 +59,20 @@ class ArrayData(ImageLayer, type="ArrayData", block="array_data_param"):
         return self.shuffle and phase is Phase.TRAIN
 
     def records(self, locate: Locate, first_only: bool = False) -> _Rows:
-        path = self.source_path(locate, self.source, "the file of arrays")
+        path = self.source_path(locate, self.source, "the array file")
         files = self._files(path)
         return _Rows(
             self, path, [self._arrays(file, path, first_only) for file in (files[:1] if first_only else files)]
         )
 
     def _files(self, path: Path) -> list[Any]:
-        """What holds arrays of all names: .npz files, or {name: .npy file}."""
+        """Returns the containers of the arrays: .npz files, or {name: .npy file}."""
         if path.is_file():
             return [{self._names[0]: path} if path.suffix == ".npy" else path]
         packs = sorted(path.glob("*.npz"))
         single = {file.stem: file for file in sorted(path.glob("*.npy"))}
         if not packs and not single:
-            raise self.fault(f"the folder {path} holds neither .npz nor .npy files.")
+            raise self.fault(f"the folder {path} contains neither .npz nor .npy files.")
         return packs or [single]
 
     @property
@@ -81,7 +81,7 @@ class ArrayData(ImageLayer, type="ArrayData", block="array_data_param"):
         return self.array or tops
 
     def _arrays(self, file: Any, path: Path, headers_only: bool) -> list[Any]:
-        """The arrays of the tops in one place.  NetdefError if one is missing or their lengths differ."""
+        """Returns the arrays of the tops.  Raises NetdefError if one is missing or their lengths differ."""
         try:
             if isinstance(file, dict):
                 found = self._named({name: np.load(one, mmap_mode="r") for name, one in file.items()}, path)
@@ -92,17 +92,17 @@ class ArrayData(ImageLayer, type="ArrayData", block="array_data_param"):
                     found = self._named(pack, file)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
             place = path if isinstance(file, dict) else file
-            raise self.fault(f"{place} is not a readable numpy file ({str(error)[:120]}).") from None
+            raise self.fault(f"{place} is not a readable NumPy file ({str(error)[:120]}).") from None
         lengths = {len(a) if a.ndim else 0 for a in found}
         if len(lengths) != 1 or lengths == {0}:
             listed = ", ".join(f"`{n}` {a.shape}" for n, a in zip(self._names, found, strict=True))
-            raise self.fault(f"{path}: all arrays must have the same number of rows, at least one; here: {listed}.")
+            raise self.fault(f"{path}: all arrays must have the same number of rows, at least 1, not {listed}.")
         return found
 
     def _named(self, pack: Any, path: Path) -> list[Any]:
         for name in self._names:
             if name not in pack:
-                raise self.fault(f"{path} has no array `{name}`; it has {', '.join(pack)}.  Name it with `array`.")
+                raise self.fault(f"{path} has no array `{name}`; it has {', '.join(pack)}.  Select one with `array`.")
         return [pack[name] for name in self._names]
 
     def shapes(self, locate: Locate) -> list[Shape]:
@@ -120,7 +120,7 @@ class ArrayData(ImageLayer, type="ArrayData", block="array_data_param"):
 
 
 def _headers(path: Path) -> dict[str, Any]:
-    """Arrays of an .npz file by name that have the shapes and types of its own, and zeros that take no room."""
+    """Returns the arrays of an .npz file by name, with zeros as values, which take no memory."""
     found = {}
     with zipfile.ZipFile(path) as pack:
         for name in pack.namelist():

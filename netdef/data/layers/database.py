@@ -18,37 +18,37 @@ from ._image_layer import Corrupt, ImageLayer, Record, Records
 
 
 class Backend(enum.Enum):
-    """Which kind of database."""
+    """Kind of database."""
 
     LEVELDB = 0
     LMDB = 1
 
 
 class Data(ImageLayer, type="Data", block="data_param"):
-    """Images and labels of a database, in the order of its keys and from the start again after the last.
+    """Images and labels of a database, in the order of its keys, repeated without end.
 
-    Bottoms: none.  Tops: data (batch_size, c, h, w), and if there is a second one label (batch_size).
-    A record is a Datum: raw bytes, float_data, or an encoded image; see `transform_param` for what is made of it.
+    Bottoms: none.  Tops: data (batch_size, c, h, w), and optionally label (batch_size).
+    A record is a Datum: raw bytes, float_data, or an encoded image; `transform_param` says how it is transformed.
     Source: BVLC/caffe src/caffe/layers/data_layer.cpp.
-    Differs: random numbers come from the net's seed; `batch_size` is that of all processes together; a database of the
-    other kind than `backend` says is opened all the same.
+    Differs: random numbers come from the net's seed; `batch_size` is the total of all processes; the kind of database
+    is detected, whatever `backend` says.
     """
 
     source: str = param("Folder of the database.", default="")
-    batch_size: int = param("Records of a batch.", default=0, at_least=0)
+    batch_size: int = param("Number of records in a batch.", default=0, at_least=0)
     backend: Backend = param("Kind of the database.", default=Backend.LEVELDB)
-    rand_skip: int = param("Skip a random number of records below this at the start.", default=0, at_least=0)
-    shuffle: bool = param("Draw the order of records anew for each epoch (NVIDIA).", default=False)
-    prefetch: int = param("Batches that Caffe makes ahead.", default=4, at_least=0, inert=True)
-    scale: float = param("Belongs into transform_param.", default=1.0, inert=True)
-    mean_file: str = param("Belongs into transform_param.", default="", inert=True)
-    crop_size: int = param("Belongs into transform_param.", default=0, at_least=0, inert=True)
-    mirror: bool = param("Belongs into transform_param.", default=False, inert=True)
+    rand_skip: int = param("Skip a random number of records, less than this, at the start.", default=0, at_least=0)
+    shuffle: bool = param("Shuffle the records in each epoch (NVIDIA).", default=False)
+    prefetch: int = param("Number of batches that Caffe prefetches.", default=4, at_least=0, inert=True)
+    scale: float = param("Belongs in transform_param.", default=1.0, inert=True)
+    mean_file: str = param("Belongs in transform_param.", default="", inert=True)
+    crop_size: int = param("Belongs in transform_param.", default=0, at_least=0, inert=True)
+    mirror: bool = param("Belongs in transform_param.", default=False, inert=True)
     force_encoded_color: bool = param("Decode images to three channels.", default=False)
-    cache: bool = param("Keep records in memory (NVIDIA); the system does.", default=False, inert=True)
+    cache: bool = param("Keep records in memory (NVIDIA); the operating system caches them.", default=False, inert=True)
     precache: bool = param("Read all records first (NVIDIA).", default=False, inert=True)
-    threads: int = param("Threads of the NVIDIA fork.", default=0, at_least=0, inert=True)
-    parser_threads: int = param("Threads of the NVIDIA fork.", default=0, at_least=0, inert=True)
+    threads: int = param("Number of threads in the NVIDIA fork.", default=0, at_least=0, inert=True)
+    parser_threads: int = param("Number of threads in the NVIDIA fork.", default=0, at_least=0, inert=True)
 
     @classmethod
     def reads(cls, path: Path) -> Fit:
@@ -71,7 +71,7 @@ class Data(ImageLayer, type="Data", block="data_param"):
 
 
 class _Key(NamedTuple):
-    """The name of a record; put into words only when a message needs it."""
+    """The name of a record, formatted only when a message needs it."""
 
     key: bytes
     database: Database
@@ -98,13 +98,13 @@ class _Datums(Records):
             try:
                 image = images.decode(datum.data, self.layer.color).transpose(2, 0, 1)
             except images.Undecodable as error:
-                raise self._corrupt(raw, f"holds an image that does not decode ({error})") from None
+                raise self._corrupt(raw, f"contains an image that cannot be decoded ({error})") from None
             return Record(image, (datum.label,), _Key(raw[0], self.database))
         values = np.frombuffer(datum.data, np.uint8) if datum.data else np.asarray(datum.float_data, np.float32)
         shape = (datum.channels, datum.height, datum.width)
         if values.size == 0 or values.size != shape[0] * shape[1] * shape[2]:
             said = "x".join(map(str, shape))
-            raise self._corrupt(raw, f"holds {values.size} values, and its shape {said} needs another number")
+            raise self._corrupt(raw, f"has {values.size} values, which does not match its shape {said}")
         return Record(values.reshape(shape), (datum.label,), _Key(raw[0], self.database))
 
     def _datum(self, raw: tuple[bytes, bytes]) -> Any:

@@ -1,4 +1,4 @@
-"""DummyData: tops that fill themselves."""
+"""DummyData: tops filled by fillers."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class DummyShape(Block):
 
 
 class DummyData(Layer, type="DummyData", block="dummy_data_param"):
-    """Tops made by fillers: constants, or fresh random numbers in each forward pass.  Nothing is fed from outside.
+    """Tops filled by fillers: constants, or new random numbers in each forward pass.  No input is required.
 
-    Bottoms: none.  Tops: any number, each of its own shape and filler, or all of the one that is given.
+    Bottoms: none.  Tops: any number, each with its own shape and filler, or all with the same.
     Source: BVLC/caffe src/caffe/layers/dummy_data_layer.cpp.  Differs: nothing.
     """
 
@@ -54,7 +54,8 @@ class DummyData(Layer, type="DummyData", block="dummy_data_param"):
             return [self._of(self.shape, i).dim for i in range(tops)]
         if self.shape:
             raise ShapeError(
-                "`shape` and the old fields `num`, `channels`, `height`, `width` are both given.", field="shape"
+                "`shape` and the old fields `num`, `channels`, `height`, `width` are both given; use `shape`.",
+                field="shape",
             )
         for name, values in old.items():
             self._count(name, len(values), (1, tops))

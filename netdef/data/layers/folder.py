@@ -1,4 +1,4 @@
-"""ImageFolder: a folder with a folder of images for each class.  An addition of netdef's."""
+"""ImageFolder: a folder with one subfolder of images per class.  An addition of netdef's."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", "
 
 
 class ImageFolder(ImageFiles, type="ImageFolder", block="image_folder_param"):
-    """Images of a folder: the names of the folders in it, sorted, are the classes 0, 1, 2, ...
+    """Images of a folder: its subfolders, sorted by name, are the classes 0, 1, 2, ...
 
     Bottoms: none.  Tops: data (batch_size, c, h, w), label (batch_size).
-    Images may lie deeper in a class's folder.  In phase TRAIN their order is drawn anew for each epoch.  One folder
-    serves both phases with `sample_param { split: 0.8 }`.
+    Images may be in nested folders of a class.  In phase TRAIN they are shuffled in each epoch.  One folder can be used
+    for both phases with `sample_param { split: 0.8 }`.
     Source: netdef's own.  Differs: Caffe has no such layer.
     """
 
     source: str = param("The folder.", default="")
-    batch_size: int = param("Images of a batch.", default=32, at_least=1)
-    shuffle: bool = param("Draw the order anew for each epoch, in phase TRAIN.", default=True)
+    batch_size: int = param("Number of images in a batch.", default=32, at_least=1)
+    shuffle: bool = param("Shuffle the images in each epoch, in phase TRAIN.", default=True)
 
     @classmethod
     def reads(cls, path: Path) -> Fit:
@@ -39,10 +39,10 @@ class ImageFolder(ImageFiles, type="ImageFolder", block="image_folder_param"):
     def class_names(self, locate: Locate) -> list[str]:
         folder = self.source_path(locate, self.source, "the folder of images")
         if not folder.is_dir():
-            raise self.fault(f"{folder} is a file; `source` names a folder that holds a folder for each class.")
+            raise self.fault(f"{folder} is a file; `source` must be a folder with one subfolder per class.")
         names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
         if not names:
-            raise self.fault(f"{folder} holds no folders; put the images of each class into a folder of its name.")
+            raise self.fault(f"{folder} has no subfolders; put the images of each class into a subfolder of its name.")
         return names
 
     def records(self, locate: Locate, first_only: bool = False) -> Records:
@@ -55,14 +55,14 @@ class ImageFolder(ImageFiles, type="ImageFolder", block="image_folder_param"):
             if first_only and found:
                 return FileRecords(self, 1, lambda _, path=found[0]: path, [np.array([label])])
             if not found:
-                raise self.fault(f"the class folder {folder / name} holds no images; remove it or put images into it.")
+                raise self.fault(f"the class folder {folder / name} contains no images; remove it or add some.")
             paths += found
             labels += [label] * len(found)
         return FileRecords(self, len(paths), paths.__getitem__, [np.array(labels, np.int64)])
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Every image file below a folder."""
+    """Returns every image file in a folder and its subfolders."""
     found = []
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]

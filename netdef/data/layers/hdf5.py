@@ -16,24 +16,24 @@ from ..records import Order
 
 
 class HDF5Data(DataLayer, type="HDF5Data", block="hdf5_data_param"):
-    """Rows of HDF5 datasets: each top is the dataset of its name, one file after the other.
+    """Rows of HDF5 datasets: each top is read from the dataset of the same name, one file after the other.
 
     Bottoms: none.  Tops: any number, (batch_size, rest of the dataset's shape...).
-    A batch goes on over the end of a file into the next, and from the last into the first.  With `shuffle` the order of
-    files and of the rows within each file is drawn anew for each epoch; rows of different files are never mixed.
+    A batch continues from the end of a file into the next, and from the last into the first.  With `shuffle`, the files
+    and the rows within each file are shuffled in each epoch; rows of different files are never mixed.
     Source: BVLC/caffe src/caffe/layers/hdf5_data_layer.cpp.
-    Differs: the random order is ours; names in the list are also looked for beside the list.
+    Differs: the random order is netdef's own; names in the list may also be relative to the list.
     """
 
-    source: str = param("Text file with the name of one HDF5 file on each line.", default="")
-    batch_size: int = param("Rows of a batch.", default=0, at_least=0)
-    shuffle: bool = param("Draw the order of files and rows anew for each epoch.", default=False)
+    source: str = param("Text file with the name of one HDF5 file per line.", default="")
+    batch_size: int = param("Number of rows in a batch.", default=0, at_least=0)
+    shuffle: bool = param("Shuffle the files, and the rows within each file, in each epoch.", default=False)
 
     def files(self, locate: Locate) -> list[Path]:
-        """The files of the list.  NetdefError if it is empty or one is missing."""
+        """Returns the files of the list.  Raises NetdefError if it is empty or a file is missing."""
         path = self.source_path(locate, self.source, "the list of HDF5 files")
         if path.read_bytes()[:8] == b"\x89HDF\r\n\x1a\n":
-            raise self.fault(f"{path} is itself an HDF5 file; `source` names a text file with the names of HDF5 files.")
+            raise self.fault(f"{path} is itself an HDF5 file; `source` must be a text file with names of HDF5 files.")
         names = path.read_text().split()
         if not names:
             raise self.fault(f"{path} lists no files; write the name of one HDF5 file on each line.")
@@ -47,7 +47,7 @@ class HDF5Data(DataLayer, type="HDF5Data", block="hdf5_data_param"):
         return found
 
     def read_header(self, path: Path) -> dict[str, Shape]:
-        """Shape of each top's dataset in one file.  NetdefError if one is missing or their rows differ."""
+        """Returns the shape of each top's dataset in one file.  Raises NetdefError if one is missing or differs."""
         import h5py
 
         try:
@@ -58,7 +58,7 @@ class HDF5Data(DataLayer, type="HDF5Data", block="hdf5_data_param"):
         rows = {shape[0] if shape else 0 for shape in shapes.values()}
         if len(rows) > 1 or rows == {0}:
             listed = ", ".join(f"`{top}` {shape[0] if shape else 'none'}" for top, shape in shapes.items())
-            raise self.fault(f"{path}: all datasets must have the same number of rows, at least one; here: {listed}.")
+            raise self.fault(f"{path}: all datasets must have the same number of rows, at least 1, not {listed}.")
         return shapes
 
     def shapes(self, locate: Locate) -> list[Shape]:
@@ -70,7 +70,7 @@ class HDF5Data(DataLayer, type="HDF5Data", block="hdf5_data_param"):
 
 
 class HDF5Reader(Reader):
-    """Batches of rows; two files at most are in memory."""
+    """Batches of rows; at most two files are in memory."""
 
     steady = True
 
@@ -83,10 +83,10 @@ class HDF5Reader(Reader):
             for top in layer.top:
                 if header[top][1:] != headers[0][top][1:]:
                     raise layer.fault(
-                        f"rows of `{top}` are {header[top][1:]} in {path} and {headers[0][top][1:]} in {files[0]}."
+                        f"rows of `{top}` are {header[top][1:]} in {path}, but {headers[0][top][1:]} in {files[0]}."
                     )
         rows = [header[layer.top[0]][0] for header in headers]
-        self.starts = np.cumsum([0, *rows])  # number of the first record of each file
+        self.starts = np.cumsum([0, *rows])  # index of the first record of each file
         self.size: int = int(self.starts[-1])
         self.order = Order(self.size, self._permute if layer.shuffle else None)
         self._lock = threading.Lock()
@@ -121,7 +121,7 @@ class HDF5Reader(Reader):
         return {top: np.concatenate([file[top] for file in files]).astype(np.float32) for top in self.layer.top}
 
     def _load(self, file: int) -> dict[str, Any]:
-        """A whole file in memory, as Caffe holds it: random rows of an HDF5 dataset are slow to read one by one."""
+        """Loads a whole file, as Caffe does, because random rows of an HDF5 dataset are slow to read one by one."""
         with self._lock:
             if file not in self._loaded:
                 while len(self._loaded) > 1:
@@ -141,9 +141,9 @@ class HDF5Reader(Reader):
 
 def _dataset(layer: HDF5Data, file: Any, path: Path, top: str) -> Any:
     if top not in file:
-        there = ", ".join(f"`{name}`" for name in file) or "nothing"
+        there = ", ".join(f"`{name}`" for name in file) or "no dataset"
         raise layer.fault(
-            f"{path} has no dataset `{top}`; each top is the dataset of its name, and the file has {there}."
+            f"{path} has no dataset `{top}`; a top is read from the dataset of the same name, and the file has {there}."
         )
     return file[top]
 

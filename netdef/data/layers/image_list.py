@@ -1,4 +1,4 @@
-"""ImageData: images named in a list, with a label each."""
+"""ImageData: images of a list file, with one label each."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ._image_layer import Corrupt, ImageLayer, Record, Records
 
 
 class ImageFiles(ImageLayer):
-    """Layers that read image files and may resize them."""
+    """A layer that reads image files and may resize them."""
 
     of_files = True
 
     new_height: int = param("Resize to this height; 0 keeps the size.", default=0, at_least=0)
     new_width: int = param("Resize to this width; 0 keeps the size.", default=0, at_least=0)
     short_side: int = param("Resize so that the shorter side has this length (NVIDIA).", default=0, at_least=0)
-    is_color: bool = param("Three channels, else one.", default=True)
+    is_color: bool = param("Decode to three channels, else to one.", default=True)
 
     @property
     def color(self) -> bool | None:
@@ -39,7 +39,7 @@ class ImageFiles(ImageLayer):
     def shapes(self, locate: Locate) -> list[Shape]:
         if (self.new_height > 0) != (self.new_width > 0):
             raise ShapeError(
-                f"`new_height` is {self.new_height} and `new_width` {self.new_width}; give both, or none.",
+                f"`new_height` is {self.new_height} and `new_width` is {self.new_width}; give both or neither.",
                 field="new_height" if self.new_height else "new_width",
             )
         return super().shapes(locate)
@@ -52,25 +52,25 @@ class ImageFiles(ImageLayer):
 
 
 class ImageData(ImageFiles, type="ImageData", block="image_data_param"):
-    """Images of a list file, one `path label` on each line, read and decoded as they are needed.
+    """Images of a list file with `path label` on each line, read and decoded when they are needed.
 
     Bottoms: none.  Tops: data (batch_size, c, h, w), label (batch_size).
     Source: BVLC/caffe src/caffe/layers/image_data_layer.cpp.
-    Differs: a line without a label, and an image that does not decode, end the run with the line or file named; random
+    Differs: a line without a label, or an image that cannot be decoded, is an error that names the line or file; random
     numbers come from the net's seed.
     """
 
     source: str = param("Text file with `path label` on each line.", default="")
-    batch_size: int = param("Images of a batch.", default=1, at_least=0)
-    rand_skip: int = param("Skip a random number of images below this at the start.", default=0, at_least=0)
-    shuffle: bool = param("Draw the order of images anew for each epoch.", default=False)
-    root_folder: str = param("Put in front of each path in the list.", default="")
-    scale: float = param("Belongs into transform_param.", default=1.0, inert=True)
-    mean_file: str = param("Belongs into transform_param.", default="", inert=True)
-    crop_size: int = param("Belongs into transform_param.", default=0, at_least=0, inert=True)
-    mirror: bool = param("Belongs into transform_param.", default=False, inert=True)
-    threads: int = param("Threads of the NVIDIA fork.", default=4, at_least=0, inert=True)
-    cache: bool = param("Keep files in memory (NVIDIA); the system does.", default=False, inert=True)
+    batch_size: int = param("Number of images in a batch.", default=1, at_least=0)
+    rand_skip: int = param("Skip a random number of images, less than this, at the start.", default=0, at_least=0)
+    shuffle: bool = param("Shuffle the images in each epoch.", default=False)
+    root_folder: str = param("Prefix of each path in the list.", default="")
+    scale: float = param("Belongs in transform_param.", default=1.0, inert=True)
+    mean_file: str = param("Belongs in transform_param.", default="", inert=True)
+    crop_size: int = param("Belongs in transform_param.", default=0, at_least=0, inert=True)
+    mirror: bool = param("Belongs in transform_param.", default=False, inert=True)
+    threads: int = param("Number of threads in the NVIDIA fork.", default=4, at_least=0, inert=True)
+    cache: bool = param("Keep files in memory (NVIDIA); the operating system caches them.", default=False, inert=True)
     precache: bool = param("Read all files first (NVIDIA).", default=False, inert=True)
 
     @classmethod
@@ -89,7 +89,7 @@ class ImageData(ImageFiles, type="ImageData", block="image_data_param"):
 
 
 def read_list(layer: ImageLayer, path: Path, first_only: bool = False) -> list[tuple[str, int]]:
-    """(path, label) of each line of a list; names may hold blanks.  NetdefError naming the line that has no label."""
+    """Returns (path, label) of each line; paths may contain spaces.  Raises NetdefError for a line without a label."""
     found = []
     try:
         with path.open(encoding="utf-8", errors="surrogateescape") as lines:
@@ -111,12 +111,12 @@ def _entry(layer: ImageLayer, path: Path, number: int, line: str) -> tuple[str, 
         return name.strip(), int(label)
     except ValueError:
         raise layer.fault(
-            f"{path}:{number}: a line is `path label` with a whole number at its end, not `{line[:80]}`."
+            f"{path}:{number}: expected `path label`, with an integer as the label, not `{line[:80]}`."
         ) from None
 
 
 class FileRecords(Records):
-    """Image files and their labels: `find(i)` is the path of record i, `columns` one array of labels for each top."""
+    """Image files and labels: `find(i)` returns the path of record i; `columns` has one array of labels per top."""
 
     def __init__(self, layer: ImageFiles, size: int, find: Any, columns: Sequence[Any]):
         self.layer, self.size, self.find, self.columns = layer, size, find, columns
@@ -130,11 +130,11 @@ class FileRecords(Records):
             image = images.decode(path.read_bytes(), self.layer.color)
         except OSError as error:
             raise self._corrupt(
-                f"the image {path} cannot be read ({error.strerror}); see the list and `root_folder`."
+                f"the image {path} cannot be read ({error.strerror}); check the list and `root_folder`."
             ) from None
         except images.Undecodable as error:
             raise self._corrupt(
-                f"{path} does not decode as an image ({error}); repair it, or set `skip_corrupt`."
+                f"{path} cannot be decoded as an image ({error}); replace it, or set `skip_corrupt`."
             ) from None
         image = images.resize(image, *self.layer.size_of(*image.shape[:2]))
         return Record(image.transpose(2, 0, 1), tuple(column[number] for column in self.columns), str(path))

@@ -1,4 +1,4 @@
-"""ImageTable: images with many labels each, from a CSV file.  An addition of netdef's."""
+"""ImageTable: images with several labels each, from a CSV file.  An addition of netdef's."""
 
 from __future__ import annotations
 
@@ -16,28 +16,30 @@ from .image_list import FileRecords, ImageFiles
 
 
 class Columns(Block):
-    """`column { top: "attributes" name: "smiling" name: "glasses" }`: what a top holds."""
+    """`column { top: "attributes" name: "smiling" name: "glasses" }`: the columns of a top."""
 
-    top: str = param("The top.")
-    name: tuple[str, ...] = param("Columns of the table; several make a row of numbers.", default=())
+    top: str = param("Name of the top.")
+    name: tuple[str, ...] = param("Columns of the table; several form a row.", default=())
 
 
 class ImageTable(ImageFiles, type="ImageTable", block="image_table_param"):
-    """Images named in a CSV file with a header, and any number of labels for each from its other columns.
+    """Images listed in a CSV file with a header, with labels from its other columns.
 
     Bottoms: none.  Tops: data (batch_size, c, h, w), then one for each label: (batch_size), or (batch_size, k) for a
-    `column` of k names.  A top without a `column` is the column of its name.  Columns of words become classes 0, 1,
-    2, ... in sorted order.
+    `column` of k names.  A top without a `column` is read from the column of the same name.  The strings of a column
+    become classes 0, 1, 2, ... in sorted order.
     Source: netdef's own.  Differs: Caffe has no such layer.
     """
 
     n_tops = (1, None)
 
-    source: str = param("CSV file (.tsv: separated by tabs), whose first line names the columns.", default="")
-    batch_size: int = param("Images of a batch.", default=32, at_least=1)
-    shuffle: bool = param("Draw the order anew for each epoch, in phase TRAIN.", default=True)
-    root_folder: str = param("Put in front of each path in the table.", default="")
-    image_column: str = param("Column of the paths; the first if none is given.", default="")
+    source: str = param(
+        "CSV file (.tsv: separated by tabs) with the names of the columns on its first line.", default=""
+    )
+    batch_size: int = param("Number of images in a batch.", default=32, at_least=1)
+    shuffle: bool = param("Shuffle the images in each epoch, in phase TRAIN.", default=True)
+    root_folder: str = param("Prefix of each path in the table.", default="")
+    image_column: str = param("Column of the paths; default: the first.", default="")
     column: tuple[Columns, ...] = param("Columns of a top.", default=())
 
     @classmethod
@@ -66,27 +68,27 @@ class ImageTable(ImageFiles, type="ImageTable", block="image_table_param"):
             rows = []
             for row in reader:
                 if row and len(row) != len(header):
-                    raise self.fault(f"{path}:{reader.line_num}: {len(row)} columns, and the header has {len(header)}.")
+                    raise self.fault(f"{path}:{reader.line_num}: {len(row)} columns, but the header has {len(header)}.")
                 if row:
                     rows.append(row)
         if not rows:
             raise self.fault(
-                f"the table {path} is empty; its first line names the columns, each further one is an image."
+                f"the table {path} is empty; write the column names on the first line, then one image per line."
             )
         return header, rows
 
     def _column(self, path: Path, header: list[str], name: str) -> int:
         if name not in header:
             there = ", ".join(header)
-            raise self.fault(f"{path} has no column `{name}`; it has {there}.  Give `column {{ top: ... name: ... }}`.")
+            raise self.fault(f"{path} has no column `{name}`; it has {there}.  Use `column {{ top: ... name: ... }}`.")
         return header.index(name)
 
     def _numbers(self, path: Path, header: list[str], rows: list[list[str]], name: str) -> Any:
-        """A column as numbers; words become classes.  NetdefError for an empty cell."""
+        """Returns a column as numbers; strings become classes.  Raises NetdefError for an empty cell."""
         at = self._column(path, header, name)
         cells = [row[at].strip() for row in rows]
         if "" in cells:
-            raise self.fault(f"{path}: record {cells.index('') + 1} has nothing in column `{name}`.")
+            raise self.fault(f"{path}: record {cells.index('') + 1} has no value in column `{name}`.")
         try:
             return np.array([float(cell) for cell in cells], np.float32)
         except ValueError:

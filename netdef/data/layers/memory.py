@@ -1,4 +1,4 @@
-"""MemoryData: arrays that a program hands over."""
+"""MemoryData: arrays passed in Python."""
 
 from __future__ import annotations
 
@@ -14,22 +14,20 @@ from ..transform import Transform
 
 
 class MemoryData(DataLayer, type="MemoryData", block="memory_data_param"):
-    """Batches of arrays that are held in memory and handed over in Python: `Feed(net, arrays={layer: (data, label)})`.
+    """Batches of arrays in memory, passed in Python: `Feed(net, arrays={layer: (data, label)})`.
 
     Bottoms: none.  Tops: data (batch_size, channels, height, width), label (batch_size).
     Source: BVLC/caffe src/caffe/layers/memory_data_layer.cpp.  Differs: the number of rows need not be a multiple of
-    the batch; batches go on over the end.
+    the batch size; a batch continues from the last row to the first.
     """
 
     n_tops = (1, 2)
 
-    batch_size: int = param("Rows of a batch.", default=0, at_least=0)
+    batch_size: int = param("Number of rows in a batch.", default=0, at_least=0)
     channels: int = param("Channels of a row.", default=0, at_least=0)
     height: int = param("Height of a row.", default=0, at_least=0)
     width: int = param("Width of a row.", default=0, at_least=0)
-    transform_param: Transform = param(
-        "Caffe does not transform arrays, and neither do we.", default=Transform(), beside=True
-    )
+    transform_param: Transform = param("Not applied to arrays, as in Caffe.", default=Transform(), beside=True)
 
     def shapes(self, locate: Locate) -> list[Shape]:
         dims = [d or UNKNOWN for d in (self.batch_size, self.channels, self.height, self.width)]
@@ -37,11 +35,11 @@ class MemoryData(DataLayer, type="MemoryData", block="memory_data_param"):
 
     def open(self, locate: Locate, *, phase: Phase, seed: int = 0, process: Process = (0, 1)) -> Reader:
         raise self.fault(
-            "MemoryData has no file to read; hand its arrays over with `Feed(net, arrays={layer: (data, label)})`."
+            "MemoryData has no file to read; pass its arrays with `Feed(net, arrays={layer: (data, label)})`."
         )
 
     def open_arrays(self, arrays: tuple[Any, ...], seed: int = 0, process: Process = (0, 1)) -> Reader:
-        """A reader of these arrays, one for each top."""
+        """Returns a reader of these arrays, one per top."""
         return MemoryReader(self, arrays, seed, process)
 
 
@@ -57,12 +55,12 @@ class MemoryReader(Reader):
         rows = {len(array) for array in made}
         if len(made) != len(layer.top) or len(rows) != 1 or rows == {0}:
             raise layer.fault(
-                f"{len(layer.top)} arrays with the same number of rows are needed; given: {[a.shape for a in made]}."
+                f"expected {len(layer.top)} arrays with the same number of rows, not {[a.shape for a in made]}."
             )
         for top, array, shape in zip(layer.top, made, wanted, strict=True):
             if array.shape[1:] != shape:
                 raise layer.fault(
-                    f"rows of `{top}` must have the shape {tuple(shape)}, and those handed over have {array.shape[1:]}."
+                    f"rows of `{top}` must have the shape {tuple(shape)}, but the array has {array.shape[1:]}."
                 )
         self.arrays = dict(zip(layer.top, made, strict=True))
         self.size: int = rows.pop()

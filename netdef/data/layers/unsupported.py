@@ -1,7 +1,7 @@
-"""Data layers of other forks whose nets are understood, and whose files netdef does not read.
+"""Data layers of other forks.  netdef understands their nets, but does not read their files.
 
-They have tops and fields, so that a net with them can be checked, summarised and given its inputs in Python; opening
-one ends with an error that says so.
+They have tops and fields, so that a net with them can be checked, summarized, and given its inputs in Python; opening
+one is an error.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from .database import Backend
 
 class _Unsupported(DataLayer):
     batch_size: int
-    instead = "give its tops as inputs in Python, or convert the data for another data layer"
-    transform_param: Transform = param("What is made of each image.", default=Transform(), beside=True)
+    instead = "pass its tops as inputs in Python, or convert the data for another data layer"
+    transform_param: Transform = param("How each image is transformed.", default=Transform(), beside=True)
 
     def shapes(self, locate: Locate) -> list[Shape]:
         raise self.fault(f"netdef does not read the files of {self.type} yet; {self.instead}.")
@@ -30,46 +30,46 @@ class _Unsupported(DataLayer):
 
 
 class _Listed(_Unsupported):
-    """What the layers that read a list of images and labels share."""
+    """The common fields of layers that read a list of images and labels."""
 
     source: str = param("Text file with `image labels` on each line.", default="")
-    batch_size: int = param("Images of a batch.", default=1, at_least=0)
+    batch_size: int = param("Number of images in a batch.", default=1, at_least=0)
     rand_skip: int = param("Skip a random number of images at the start.", default=0, at_least=0)
-    shuffle: bool = param("Draw the order anew for each epoch.", default=False)
+    shuffle: bool = param("Shuffle in each epoch.", default=False)
     new_height: int = param("Resize to this height.", default=0, at_least=0)
     new_width: int = param("Resize to this width.", default=0, at_least=0)
-    is_color: bool = param("Three channels, else one.", default=True)
-    root_folder: str = param("Put in front of each path.", default="")
+    is_color: bool = param("Decode to three channels, else to one.", default=True)
+    root_folder: str = param("Prefix of each path.", default="")
 
 
 class Sampler(Block):
     """`sampler { }`: sizes of random boxes."""
 
-    min_scale: float = param("Least area, as a part of the image.", default=1.0)
-    max_scale: float = param("Largest area.", default=1.0)
-    min_aspect_ratio: float = param("Least ratio of width to height.", default=1.0)
-    max_aspect_ratio: float = param("Largest ratio.", default=1.0)
+    min_scale: float = param("Smallest area, as a fraction of the image.", default=1.0)
+    max_scale: float = param("Largest area, as a fraction of the image.", default=1.0)
+    min_aspect_ratio: float = param("Smallest ratio of width to height.", default=1.0)
+    max_aspect_ratio: float = param("Largest ratio of width to height.", default=1.0)
 
 
 class SampleConstraint(Block):
-    """`sample_constraint { }`: which random boxes are taken."""
+    """`sample_constraint { }`: which random boxes are used."""
 
-    min_jaccard_overlap: float | None = param("Least intersection over union.", default=None)
+    min_jaccard_overlap: float | None = param("Smallest intersection over union.", default=None)
     max_jaccard_overlap: float | None = param("Largest intersection over union.", default=None)
-    min_sample_coverage: float | None = param("Least part of the sample that objects cover.", default=None)
-    max_sample_coverage: float | None = param("Largest part of the sample that objects cover.", default=None)
-    min_object_coverage: float | None = param("Least part of the object that is covered.", default=None)
-    max_object_coverage: float | None = param("Largest part of the object that is covered.", default=None)
+    min_sample_coverage: float | None = param("Smallest fraction of the sample that objects cover.", default=None)
+    max_sample_coverage: float | None = param("Largest fraction of the sample that objects cover.", default=None)
+    min_object_coverage: float | None = param("Smallest fraction of the object that is covered.", default=None)
+    max_object_coverage: float | None = param("Largest fraction of the object that is covered.", default=None)
 
 
 class BatchSampler(Block):
-    """`batch_sampler { }`: random parts of an image that hold objects."""
+    """`batch_sampler { }`: random crops of an image that contain objects."""
 
-    use_original_image: bool = param("Draw from the whole image.", default=True)
+    use_original_image: bool = param("Draw from the original image.", default=True)
     sampler: Sampler | None = param("Sizes of the boxes.", default=None)
-    sample_constraint: SampleConstraint | None = param("Which are taken.", default=None)
-    max_sample: int | None = param("How many are wanted.", default=None)
-    max_trials: int = param("How many are tried.", default=100)
+    sample_constraint: SampleConstraint | None = param("Which boxes are used.", default=None)
+    max_sample: int | None = param("Largest number of samples.", default=None)
+    max_trials: int = param("Largest number of trials.", default=100)
 
 
 class AnnotationType(enum.Enum):
@@ -81,8 +81,8 @@ class AnnotationType(enum.Enum):
 class AnnotatedDataBlock(Block):
     """`annotated_data_param { }`."""
 
-    batch_sampler: tuple[BatchSampler, ...] = param("Parts of images that are drawn.", default=())
-    label_map_file: str = param("Names of the classes.", default="")
+    batch_sampler: tuple[BatchSampler, ...] = param("Random crops of the images.", default=())
+    label_map_file: str = param("File with the names of the classes.", default="")
     anno_type: AnnotationType | None = param("Kind of annotation.", default=None)
 
 
@@ -96,13 +96,13 @@ class AnnotatedData(_Unsupported, type="AnnotatedData", block="data_param"):
     n_tops = (1, 2)
 
     source: str = param("Folder of the database.", default="")
-    batch_size: int = param("Images of a batch.", default=0, at_least=0)
+    batch_size: int = param("Number of images in a batch.", default=0, at_least=0)
     backend: Backend = param("Kind of the database.", default=Backend.LEVELDB)
     rand_skip: int = param("Skip a random number of records at the start.", default=0, at_least=0)
-    prefetch: int = param("Batches made ahead.", default=4, at_least=0, inert=True)
-    shuffle: bool = param("Draw the order anew for each epoch.", default=False)
-    threads: int = param("Threads of the NVIDIA fork.", default=0, at_least=0, inert=True)
-    parser_threads: int = param("Threads of the NVIDIA fork.", default=0, at_least=0, inert=True)
+    prefetch: int = param("Number of prefetched batches.", default=4, at_least=0, inert=True)
+    shuffle: bool = param("Shuffle in each epoch.", default=False)
+    threads: int = param("Number of threads in the NVIDIA fork.", default=0, at_least=0, inert=True)
+    parser_threads: int = param("Number of threads in the NVIDIA fork.", default=0, at_least=0, inert=True)
     cache: bool = param("Keep records in memory (NVIDIA).", default=False, inert=True)
     annotated_data_param: AnnotatedDataBlock = param("Boxes.", default=AnnotatedDataBlock(), beside=True)
 
@@ -112,7 +112,7 @@ class AnnotatedData(_Unsupported, type="AnnotatedData", block="data_param"):
 
 
 class LabelType(enum.Enum):
-    """What stands beside each image."""
+    """Kind of label of each image."""
 
     NONE = 0
     IMAGE = 1
@@ -120,13 +120,13 @@ class LabelType(enum.Enum):
 
 
 class SegTransform(Transform):
-    """`transform_param { }` of images with an image of labels."""
+    """`transform_param { }` for images with label images."""
 
-    scale_factors: tuple[float, ...] = param("Sizes of which one is drawn for each image.", default=())
+    scale_factors: tuple[float, ...] = param("Scale factors, one of which is drawn for each image.", default=())
 
 
 class ImageSegData(_Listed, type="ImageSegData", block="image_data_param"):
-    """Images with a class for each image or each pixel.
+    """Images with one class per image or per pixel.
 
     Bottoms: none.
     Tops: data (batch_size, 3, h, w), label (batch_size, 1, h, w), height and width (batch_size, 1, 1, 2).
@@ -135,9 +135,9 @@ class ImageSegData(_Listed, type="ImageSegData", block="image_data_param"):
 
     n_tops = (1, 3)
 
-    label_type: LabelType = param("None, one for each image, or one for each pixel.", default=LabelType.PIXEL)
-    ignore_label: int = param("Label of the pixels around an image that is smaller than the cut.", default=255)
-    transform_param: SegTransform = param("What is made of each image.", default=SegTransform(), beside=True)
+    label_type: LabelType = param("No label, one per image, or one per pixel.", default=LabelType.PIXEL)
+    ignore_label: int = param("Label of the padding of an image that is smaller than the crop.", default=255)
+    transform_param: SegTransform = param("How each image is transformed.", default=SegTransform(), beside=True)
 
     def declared_shapes(self) -> list[Shape]:
         batch = self.batch_size or UNKNOWN
@@ -147,32 +147,32 @@ class ImageSegData(_Listed, type="ImageSegData", block="image_data_param"):
 
 
 class VideoType(enum.Enum):
-    """Where a video comes from."""
+    """Source of a video."""
 
     WEBCAM = 0
     VIDEO = 1
 
 
 class Modality(enum.Enum):
-    """Frames, or the motion between them."""
+    """Frames, or the optical flow between them."""
 
     RGB = 0
     FLOW = 1
 
 
 class VideoTransform(Transform):
-    """`transform_param { }` of yjxiong's videos."""
+    """`transform_param { }` of yjxiong's fork, for videos."""
 
-    multi_scale: bool = param("Whether cuts of several sizes are resized to `crop_size`.", default=False)
-    scale_ratios: tuple[float, ...] = param("Sides of the cuts, as parts of the image's shorter side.", default=())
-    max_distort: int = param("How many places in `scale_ratios` height and width may differ.", default=1, at_least=0)
-    fix_crop: bool = param("Whether cuts are made at the corners and the centre alone.", default=False)
-    more_fix_crop: bool = param("Whether eight more places are cut.", default=False)
-    is_flow: bool = param("Whether a mirrored frame shows motion the other way.", default=False)
+    multi_scale: bool = param("Whether crops of several sizes are resized to `crop_size`.", default=False)
+    scale_ratios: tuple[float, ...] = param("Sides of the crops, as fractions of the image's shorter side.", default=())
+    max_distort: int = param("Largest distance of height and width in `scale_ratios`.", default=1, at_least=0)
+    fix_crop: bool = param("Whether crops are only taken at the corners and the center.", default=False)
+    more_fix_crop: bool = param("Whether crops are taken at eight more places.", default=False)
+    is_flow: bool = param("Whether frames are optical flow, which mirroring reverses.", default=False)
 
 
 class VideoData(_Unsupported, type="VideoData", block="video_data_param"):
-    """Frames of a camera or a video file.
+    """Frames from a camera or a video file.
 
     Bottoms: none.  Tops: data (batch_size, 3, h, w), label (batch_size).
     Source: weiliu89/caffe branch ssd, src/caffe/layers/video_data_layer.cpp; `modality` and others are yjxiong/caffe's.
@@ -182,22 +182,22 @@ class VideoData(_Unsupported, type="VideoData", block="video_data_param"):
     n_tops = (1, 2)
 
     video_type: VideoType = param("Camera or file.", default=VideoType.WEBCAM)
-    device_id: int = param("Number of the camera.", default=0)
-    video_file: str = param("The file.", default="")
-    skip_frames: int = param("Frames skipped after each.", default=0, at_least=0)
+    device_id: int = param("Index of the camera.", default=0)
+    video_file: str = param("The video file.", default="")
+    skip_frames: int = param("Number of frames skipped after each.", default=0, at_least=0)
     source: str = param("List of videos.", default="")
-    batch_size: int = param("Videos of a batch.", default=1, at_least=0)
-    new_length: int = param("Frames of a sample.", default=1)
-    num_segments: int = param("Samples of a video.", default=1)
-    modality: Modality | None = param("What the frames show.", default=None)
+    batch_size: int = param("Number of videos in a batch.", default=1, at_least=0)
+    new_length: int = param("Number of frames in a sample.", default=1)
+    num_segments: int = param("Number of samples per video.", default=1)
+    modality: Modality | None = param("Content of the frames.", default=None)
     new_height: int = param("Resize to this height.", default=0, at_least=0)
     new_width: int = param("Resize to this width.", default=0, at_least=0)
-    length_first: bool = param("Time before channels.", default=False)
-    shuffle: bool = param("Draw the order anew for each epoch.", default=False)
-    root_folder: str = param("Put in front of each path.", default="")
-    name_pattern: str = param("Pattern of the names of frames.", default="")
-    encoded: bool = param("Frames are encoded.", default=False)
-    transform_param: VideoTransform = param("What is made of each frame.", default=VideoTransform(), beside=True)
+    length_first: bool = param("Whether time precedes channels.", default=False)
+    shuffle: bool = param("Shuffle in each epoch.", default=False)
+    root_folder: str = param("Prefix of each path.", default="")
+    name_pattern: str = param("Pattern of the file names of frames.", default="")
+    encoded: bool = param("Whether frames are encoded.", default=False)
+    transform_param: VideoTransform = param("How each frame is transformed.", default=VideoTransform(), beside=True)
 
     def declared_shapes(self) -> list[Shape] | None:
         if self.new_length != 1 or self.modality is not None:
@@ -208,7 +208,7 @@ class VideoData(_Unsupported, type="VideoData", block="video_data_param"):
 
 
 class DenseImageData(_Listed, type="DenseImageData", block="dense_image_data_param"):
-    """Images with an image of labels each.
+    """Images with one label image each.
 
     Bottoms: none.  Tops: data (batch_size, 3, h, w), label (batch_size, 1, h, w).
     Source: alexgkendall/caffe-segnet, src/caffe/layers/dense_image_data_layer.cpp.  Differs: not read yet.
@@ -216,8 +216,8 @@ class DenseImageData(_Listed, type="DenseImageData", block="dense_image_data_par
 
     n_tops = 2
 
-    crop_height: int = param("Height of the cut.", default=0, at_least=0)
-    crop_width: int = param("Width of the cut.", default=0, at_least=0)
+    crop_height: int = param("Height of the crop.", default=0, at_least=0)
+    crop_width: int = param("Width of the crop.", default=0, at_least=0)
     label_divider: int = param("Labels are divided by this.", default=1)
 
     def declared_shapes(self) -> list[Shape]:

@@ -1,4 +1,4 @@
-"""WindowData: windows of images for detection, foreground and background in a fixed proportion."""
+"""WindowData: windows of images for detection, foreground and background in a fixed ratio."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..transform import Transform, Transformer
 
 @dataclass(frozen=True)
 class Window:
-    """One window of the file; edges are pixels, the last ones included."""
+    """One window of the file; its corners are pixels, both inclusive."""
 
     image: str
     label: int
@@ -27,41 +27,45 @@ class Window:
 
 
 class WindowData(DataLayer, type="WindowData", block="window_data_param"):
-    """Random windows of images, warped to crop_size x crop_size; a fixed part of each batch are objects.
+    """Random windows of images, warped to crop_size x crop_size; a fixed fraction of each batch are objects.
 
-    A window is an object from `fg_threshold` overlap on, and background below `bg_threshold` (label 0).  The file
-    repeats `# index`, path, channels, height, width, number of windows, and `label overlap x1 y1 x2 y2` for each.
+    A window is an object if its overlap is at least `fg_threshold`, and background (label 0) if it is less than
+    `bg_threshold`.  For each image, the file has `# index`, path, channels, height, width, number of windows, and
+    `label overlap x1 y1 x2 y2` for each window.
     Bottoms: none.  Tops: data (batch_size, 3, crop_size, crop_size), label (batch_size).  Background comes first.
-    Source: BVLC/caffe src/caffe/layers/window_data_layer.cpp.  Differs: windows are drawn from the net's seed; a label
-    of 0 on an object is named with its image.
+    Source: BVLC/caffe src/caffe/layers/window_data_layer.cpp.  Differs: windows are drawn with the net's seed; an
+    object with label 0 is an error that names its image.
     """
 
     n_tops = (1, 2)
 
     source: str = param("The window file.", default="")
-    batch_size: int = param("Windows of a batch.", default=0, at_least=0)
-    scale: float = param("Multiplies each value after the mean is subtracted.", default=1.0)
-    mean_file: str = param("Belongs into transform_param.", default="", inert=True)
-    crop_size: int = param("Belongs into transform_param.", default=0, at_least=0, inert=True)
-    mirror: bool = param("Belongs into transform_param.", default=False, inert=True)
-    fg_threshold: float = param("Least overlap of an object.", default=0.5)
+    batch_size: int = param("Number of windows in a batch.", default=0, at_least=0)
+    scale: float = param("Factor applied after the mean is subtracted.", default=1.0)
+    mean_file: str = param("Belongs in transform_param.", default="", inert=True)
+    crop_size: int = param("Belongs in transform_param.", default=0, at_least=0, inert=True)
+    mirror: bool = param("Belongs in transform_param.", default=False, inert=True)
+    fg_threshold: float = param("Smallest overlap of an object.", default=0.5)
     bg_threshold: float = param("Overlap below which a window is background.", default=0.5)
-    fg_fraction: float = param("Part of a batch that are objects.", default=0.25, at_least=0, at_most=1)
-    context_pad: int = param("Pixels around the object, after warping.", default=0, at_least=0)
-    crop_mode: str = param('"warp" to the square, or "square": the tightest square around the window.', default="warp")
-    cache_images: bool = param("Keep image files in memory; the system's page cache does.", default=False, inert=True)
-    root_folder: str = param("Put in front of each path in the file.", default="")
+    fg_fraction: float = param("Fraction of objects in a batch.", default=0.25, at_least=0, at_most=1)
+    context_pad: int = param("Pixels of context around the object, after warping.", default=0, at_least=0)
+    crop_mode: str = param('"warp": warp the window; "square": use the tightest square around it.', default="warp")
+    cache_images: bool = param(
+        "Keep image files in memory; the operating system caches them.", default=False, inert=True
+    )
+    root_folder: str = param("Prefix of each path in the file.", default="")
     transform_param: Transform = param("Crop size, mirroring and mean.", default=Transform(), beside=True)
 
     def shapes(self, locate: Locate) -> list[Shape]:
         side = self.transform_param.crop_size
         if side == 0:
             raise ShapeError(
-                "`transform_param { crop_size }` must be given: windows are warped to it.", field="transform_param"
+                "`transform_param { crop_size }` is required, because windows are warped to it.",
+                field="transform_param",
             )
         if 2 * self.context_pad >= side:
             raise ShapeError(
-                f"`context_pad` is {self.context_pad} and `crop_size` {side}; twice the pad must be less.",
+                f"`context_pad` is {self.context_pad}; it must be less than half of `crop_size`, which is {side}.",
                 field="context_pad",
             )
         batch = self.batch_size or UNKNOWN
@@ -71,7 +75,7 @@ class WindowData(DataLayer, type="WindowData", block="window_data_param"):
         return _WindowReader(self, locate, phase, seed, process)
 
     def windows(self, locate: Locate) -> tuple[list[Window], list[Window]]:
-        """(objects, background) of the file.  NetdefError naming the line that does not fit."""
+        """Returns (objects, background) of the file.  Raises NetdefError, with the image, for an invalid line."""
         path = self.source_path(locate, self.source, "the window file")
         words = iter(path.read_text().split())
         objects: list[Window] = []
@@ -80,7 +84,7 @@ class WindowData(DataLayer, type="WindowData", block="window_data_param"):
         try:
             for mark in words:
                 if mark != "#":
-                    raise ValueError(f"`{mark}` where an image begins with `#`")
+                    raise ValueError(f"expected `#` at the start of an image, not `{mark}`")
                 next(words)
                 image = next(words)
                 _, _, _, count = (int(next(words)) for _ in range(4))
@@ -89,12 +93,12 @@ class WindowData(DataLayer, type="WindowData", block="window_data_param"):
                     x1, y1, x2, y2 = (int(next(words)) for _ in range(4))
                     if overlap >= self.fg_threshold:
                         if label <= 0:
-                            raise ValueError(f"an object with label {label}; labels of objects begin at 1")
+                            raise ValueError(f"an object has label {label}, but labels of objects start at 1")
                         objects.append(Window(image, label, overlap, (x1, y1, x2, y2)))
                     elif overlap < self.bg_threshold:
                         background.append(Window(image, 0, 0.0, (x1, y1, x2, y2)))
         except (ValueError, StopIteration, RuntimeError) as error:
-            raise self.fault(f"{path}: after image `{image}`: {str(error) or 'the file ends too soon'}.") from None
+            raise self.fault(f"{path}: after image `{image}`: {str(error) or 'unexpected end of file'}.") from None
         return objects, background
 
 
@@ -114,7 +118,7 @@ class _WindowReader(Reader):
         ):
             if number and not windows:
                 raise layer.fault(
-                    f"{layer.source} has no {what} windows, and each batch takes {number}; see the thresholds."
+                    f"{layer.source} has no {what} windows, but each batch needs {number}; check the thresholds."
                 )
 
     def batch(self, position: int) -> Batch:
@@ -130,7 +134,7 @@ class _WindowReader(Reader):
         return dict(zip(self.layer.top, (data, labels), strict=False))
 
     def _fill(self, out: Any, window: Window, mirror: bool) -> None:
-        """Warp a window into `out` (3, side, side); what lies outside of the image stays 0."""
+        """Warps a window into `out` (3, side, side); pixels outside of the image stay 0."""
         path = self.locate(self.layer.root_folder + window.image)
         try:
             image = images.decode(path.read_bytes(), True)  # (h, w, 3)
@@ -141,7 +145,7 @@ class _WindowReader(Reader):
         part = image[y1 : y2 + 1, x1 : x2 + 1]
         if part.size == 0:
             raise self.layer.fault(
-                f"window {window.box} lies outside of the image {path}, {image.shape[1]}x{image.shape[0]}."
+                f"window {window.box} is outside of the image {path}, which is {image.shape[1]}x{image.shape[0]}."
             )
         warped = images.resize(part, place.height, place.width)
         warped = (warped[:, ::-1] if mirror else warped).transpose(2, 0, 1).astype(np.float32)
@@ -156,7 +160,7 @@ class _WindowReader(Reader):
 
 @dataclass(frozen=True)
 class _Place:
-    """The part of the image that is cut, the size to warp it to, and the margins around it in the crop."""
+    """The part of the image that is used, the size to warp it to, and the margins around it in the crop."""
 
     box: tuple[int, int, int, int]
     height: int
@@ -167,7 +171,7 @@ class _Place:
 
 
 def _place(box: tuple[int, int, int, int], size: tuple[int, int], side: int, pad: int, square: bool) -> _Place:
-    """Widen a window so that after warping `pad` pixels of context surround it, and clip it to the image."""
+    """Widens a window so that `pad` pixels of context surround it after warping, and clips it to the image."""
     x1, y1, x2, y2 = box
     if pad == 0 and not square:
         return _Place(box, side, side)
@@ -187,5 +191,5 @@ def _place(box: tuple[int, int, int, int], size: tuple[int, int], side: int, pad
 
 
 def _round(x: float) -> int:
-    """C's round: halves go away from zero."""
+    """Rounds as C does: halves away from zero."""
     return int(math.copysign(math.floor(abs(x) + 0.5), x))
