@@ -1,4 +1,4 @@
-"""For tests of weight files: a small net with shared parameters, batch normalization and a layer name with a slash."""
+"""A net for tests of weight files, with shared parameters, batch normalization and a layer name with a slash."""
 
 from __future__ import annotations
 

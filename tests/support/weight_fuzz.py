@@ -55,10 +55,10 @@ def files_of(model: netdef.Model, folder: Path) -> dict[str, Path]:
 
 
 def mutated(data: bytes, rng: random.Random) -> bytes:
-    """Returns the data after up to four random changes: replaced, deleted, inserted or copied bytes, flipped bits, or a cut."""
+    """Returns the data with up to four random changes of bytes, bits or lengths, or truncated."""
     changed = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 4))):
-        at = min(int(len(changed) * rng.random() ** 2), max(len(changed) - 1, 0))  # preferably near the beginning, because headers are there
+        at = min(int(len(changed) * rng.random() ** 2), max(len(changed) - 1, 0))  # often in the header
         kind = rng.randrange(7)
         if kind == 0:
             changed[at : at + 1] = bytes([rng.randrange(256)])
@@ -79,8 +79,8 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
 
 
 def verdict(kind: str, path: Path, wanted: Arrays, net: Any = None) -> str:
-    """Reads a damaged file and returns the result: "refused", "equal", "numbers" (other values of the same names and
-    shapes), or "places" (other names or shapes, which a net does not load silently).  AssertionError for a result that
+    """Reads a damaged file and returns the result: "refused", "equal", "values" (other values of the same names and
+    shapes), or "shapes" (other names or shapes, which a net does not load silently).  AssertionError for a result that
     is not permitted."""
     try:
         arrays = READERS[kind](path)
@@ -92,10 +92,10 @@ def verdict(kind: str, path: Path, wanted: Arrays, net: Any = None) -> str:
     assert sum(blob.size for blob in every) <= path.stat().st_size, "more values than the file can contain"
     if _shapes(arrays) != _shapes(wanted):
         _not_in_silence(kind, path, net)
-        return "places"
+        return "shapes"
     same = all(_bytes(a) == _bytes(b) for name in wanted for a, b in zip(arrays[name], wanted[name], strict=True))
     assert same or kind != "npz", "the checksums of an .npz were not verified"
-    return "equal" if same else "numbers"
+    return "equal" if same else "values"
 
 
 def _bytes(array: np.ndarray) -> memoryview:
