@@ -244,9 +244,9 @@ def _folded(drawn: Picture, fold: Sequence[str]) -> Picture:
             containers[box.key] = whole[box.key] = box
             continue
         old = whole.get(frame.key)
-        layers, numbers = box.layers + (old.layers if old else 0), box.parameters + (old.parameters if old else 0)
-        lines = (f"{layers} layers", *([f"{numbers:,} parameters"] if numbers else []))
-        whole[frame.key] = Box(frame.key, frame.title, lines, "template", frame.inside, layers, numbers)
+        layers, parameters = box.layers + (old.layers if old else 0), box.parameters + (old.parameters if old else 0)
+        lines = (f"{layers} layers", *([f"{parameters:,} parameters"] if parameters else []))
+        whole[frame.key] = Box(frame.key, frame.title, lines, "template", frame.inside, layers, parameters)
         containers[box.key] = whole[frame.key]
     ends = {key: box.key for key, box in containers.items()}
     moved = [replace(a, start=ends.get(a.start, a.start), end=ends.get(a.end, a.end)) for a in drawn.arrows]

@@ -155,7 +155,7 @@ def _compare(
     gap = min((at(b) - at(a) for a, b in zip(xs, xs[1:], strict=False)), default=1.0)
     never = 0
     for i, (name, group) in enumerate(groups.items()):
-        shift = gap * 0.09 * (i - (len(groups) - 1) / 2) / max(1, len(groups) / 5)  # beside each other
+        shift = gap * 0.09 * (i - (len(groups) - 1) / 2) / max(1, len(groups) / 5)  # side by side
         spot = lambda row, shift=shift: place(row) * math.exp(shift) if log else place(row) + shift
         look = {"color": palette[name], "marker": MARKERS[i % len(MARKERS)]}
         dots = [(spot(row), value) for row in group if math.isfinite(value := _value(row, score))]

@@ -18,7 +18,7 @@ text_format = pytest.importorskip("google.protobuf.text_format")
 from caffe_schema import message  # noqa: E402
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.net"))
-# The others have fields that BVLC's Caffe does not have, such as `scale_bias` (NVIDIA's) and `array_data_param` (netdef's own).
+# The others have fields that BVLC's Caffe lacks, such as `scale_bias` (NVIDIA's) and `array_data_param` (netdef's own).
 FOR_CAFFE = {"lenet", "face", "googlenet", "mobilenet", "resnet18", "resnet50", "resnet152", "squeezenet", "vgg16"}
 
 
