@@ -1,4 +1,4 @@
-"""The benchmarks are run by hand: what they import is there, inside their functions and scripts too."""
+"""The benchmarks are run manually: everything that they import exists, also in their functions and scripts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OWN = {"netdef", *(path.stem for path in (Path(__file__).parent / "support").glo
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[str, str | None]]:
-    """(module, name or None) of every import of the package or of tests/support."""
+    """Yields (module, name or None) of every import of the package or of tests/support."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, None) for alias in node.names if alias.name.split(".")[0] in OWN)
@@ -26,7 +26,7 @@ def imports(tree: ast.AST) -> Iterator[tuple[str, str | None]]:
 
 
 def script(text: str) -> ast.AST:
-    """The program in a string, or an empty one."""
+    """Parses the program in a string; an empty program if it is none."""
     try:
         return ast.parse(text)
     except SyntaxError:
@@ -34,14 +34,14 @@ def script(text: str) -> ast.AST:
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
-def test_what_a_benchmark_imports_is_there(path: Path):
+def test_the_imports_of_a_benchmark_exist(path: Path):
     for module, name in imports(ast.parse(path.read_text(encoding="utf-8"))):
         there = importlib.import_module(module)
         if name is not None and not hasattr(there, name):
             assert importlib.util.find_spec(f"{module}.{name}"), f"{path.name}: {module} has no {name}"
 
 
-def test_every_benchmark_says_how_it_is_run():
+def test_every_benchmark_documents_its_command():
     for path in FOLDER.glob("*.py"):
         doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         assert f"python tests/benchmarks/{path.name}" in doc, path.name

@@ -138,7 +138,7 @@ def normalise() -> Callable[..., Any]:
 class BatchNormalisation(Layer):
     """What the types share; a subclass says how it reads its fields."""
 
-    family = "normalisation"
+    family = "normalization"
 
     engine: Engine = engine()
 

@@ -30,7 +30,7 @@ class LRN(Layer, type="LRN", block="lrn_param"):
     Differs: any number of spatial axes.  As in Caffe, WITHIN_CHANNEL has 1 in place of `k`.
     """
 
-    family = "normalisation"
+    family = "normalization"
 
     local_size: int = param("Number of channels, or side of the square; odd.", default=5, at_least=1)
     alpha: float = param("Weight of the sum of squares.", default=1.0)

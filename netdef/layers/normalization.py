@@ -49,7 +49,7 @@ class MVN(Layer, type="MVN", block="mvn_param"):
     Differs: nothing.
     """
 
-    family = "normalisation"
+    family = "normalization"
 
     normalize_variance: bool = param("Whether x - mean is divided by its deviation.", default=True)
     across_channels: bool = param("Whether all channels of an item share mean and deviation.", default=False)
@@ -93,7 +93,7 @@ class Normalize(Layer, type="Normalize", block="normalize_param"):
     Differs: the gradient of x with SSD's `channel_shared: false`, which that fork computes wrongly, is right here.
     """
 
-    family = "normalisation"
+    family = "normalization"
     n_tops = (1, 2)
 
     normalize_type: str = param("Which norm: L2 or L1 (happynear).", default="L2")
@@ -145,7 +145,7 @@ class Normalize(Layer, type="Normalize", block="normalize_param"):
 class _ByItem(Layer):
     """What LayerNorm and GroupNorm share: eps, and a learned scale and shift."""
 
-    family = "normalisation"
+    family = "normalization"
 
     eps: float = param("Added to the variance.", default=1e-5, at_least=0)
     scale_term: bool = param("Whether y is multiplied by a learned scale.", default=True)

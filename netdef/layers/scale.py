@@ -12,7 +12,7 @@ from .base import Context, Example, Layer, Weight
 class _Broadcast(Layer):
     """What Scale and Bias share: axes `axis` to `axis + num_axes` of x are those of the smaller blob."""
 
-    family = "normalisation"
+    family = "normalization"
     n_bottoms = (1, 2)
 
     axis: int = param("First axis of x that the smaller blob has; negative ones count from the back.", default=1)
@@ -123,7 +123,7 @@ class Axpy(Layer, type="Axpy"):
     Source: Hu et al. 2018 (squeeze and excitation), src/caffe/layers/axpy_layer.cpp of their fork.  Differs: nothing.
     """
 
-    family = "normalisation"
+    family = "normalization"
     n_bottoms = 3
 
     examples = (
@@ -159,7 +159,7 @@ class ChannelScale(Layer, type="ChannelScale", block="channel_scale_param"):
     Differs: `global_scale` is that of the fork's GPU code, whose CPU code never measures.
     """
 
-    family = "normalisation"
+    family = "normalization"
     n_bottoms = 2
     n_tops = (1, 2)
 

@@ -1,11 +1,11 @@
-"""Random texts against the parser, the expander, the decoder and the formatter, for as long as one likes.
+"""Fuzzing of the parser, the expander, the decoder and the formatter.
 
 usage: nice python tests/benchmarks/fuzz_language.py [SECONDS]      (default 60)
 
-Every stage must end in a value or in diagnostics, in under a second of CPU time and 300 MB of memory, and agree with the
-others (see `fuzzing`).  Seeds are the examples, the library and the faulty texts of the tests.  With the package atheris
-installed the choice of texts follows what code they reach; without it they are damaged blindly.  A text that fails is
-printed and kept in the file fuzz-failure.net.
+Every stage must return a value or report diagnostics, within a second of CPU time and 300 MB of memory, and agree with
+the other stages (see `fuzzing`).  Seeds are the examples, the template library and the invalid programs of the tests.
+With the package atheris installed, fuzzing is guided by coverage; without it, mutations are random.  A text that fails
+is saved as fuzz-failure.net.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ try:
 except ImportError:
     atheris = None
 
-# What is fuzzed has to be imported under atheris' eyes.
+# The fuzzed modules must be imported while atheris instruments imports.
 with (
     atheris.instrument_imports(include=["netdef"], enable_loader_override=False)
     if atheris
@@ -51,7 +51,7 @@ with (
 
 
 def seeds() -> list[str]:
-    """Texts to begin with: whole files, and the chunks of the tests' corpus of errors."""
+    """Returns the initial texts: whole files, and the chunks of the tests' corpus of errors."""
     files = [*TESTS.parent.glob("examples/*.net"), *TESTS.parent.glob("netdef/std/*.net")]
     texts = [path.read_text(encoding="utf-8") for path in files]
     for path in TESTS.glob("corpus/**/*.txt"):
@@ -64,7 +64,7 @@ TOKENS = sorted({token for text in TEXTS for token in TOKEN.findall(text)})
 
 
 def damaged(text: str, chance: random.Random) -> str:
-    """A text with some of its tokens left out, doubled, moved or replaced by others."""
+    """Returns a text with some of its tokens removed, duplicated, inserted or replaced."""
     tokens = TOKEN.findall(text)
     for _ in range(chance.randint(1, 6)):
         at = chance.randrange(len(tokens) + 1)
@@ -90,13 +90,13 @@ def damaged(text: str, chance: random.Random) -> str:
 
 
 def attempt(text: str) -> None:
-    """Hold one text against everything.  AssertionError, or whatever a stage lets through."""
+    """Runs all checks on a text.  AssertionError, or any exception of a stage, if it fails."""
     try:
         for check in (check_all, check_net):
             start = time.process_time()
             check(text)
             took = time.process_time() - start
-            # check_all runs each stage twice and more
+            # check_all runs each stage at least twice
             assert took < (2 if check is check_net else 4) * SLOWEST, f"{check.__name__} took {took:.2f} s"
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         assert memory < LARGEST, f"{memory:.0f} MB"
@@ -106,7 +106,7 @@ def attempt(text: str) -> None:
 
 
 def guided(seconds: float) -> None:
-    """With atheris: texts that reach new code are kept and damaged further."""
+    """Fuzzes with atheris: texts that reach new code are kept and mutated again."""
     count = 0
 
     def one(data: bytes) -> None:
@@ -132,12 +132,12 @@ def guided(seconds: float) -> None:
 
 
 def blind(seconds: float) -> None:
-    """Without atheris: one damaged seed after the other."""
+    """Fuzzes without atheris: random mutations of the seeds."""
     chance, end, count = random.Random(), time.monotonic() + seconds, 0
     while time.monotonic() < end:
         attempt(damaged(chance.choice(TEXTS), chance))
         count += 1
-    print(f"{count} texts, no failure")
+    print(f"{count} texts, no failures")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def test_plot_tells_of_damaged_lines(netdef, run):
     ("words", "code", "said"),
     [
         (["missing"], 2, "there is no run missing"),
-        (["."], 1, "is no run: it has no metrics.jsonl. It holds runs, though: run"),
+        (["."], 1, "is not a run: it has no metrics.jsonl. It contains runs: run"),
         (["run", "-o", "x.gif"], 2, "ends in .png, .svg or .pdf"),
         (["run", "-o", "no/x.png"], 2, "there is no folder no"),
         (["run", "--smooth", "1"], 2, "from 0 to below 1"),

@@ -60,8 +60,8 @@ def test_a_finished_run(netdef, finished):
     done = netdef("report", finished)
     assert (done.code, done.out, done.err) == (0, f"{finished / 'report.html'}\n", "")
     words = text_of(finished / "report.html")
-    assert "Run run: 20 iterations in" in words and ", done" in words
-    assert "6 of 6 records right, 100.00%, with the weights of iter_000020" in words
+    assert "Run run: 20 iterations in" in words and ", finished" in words
+    assert "6 of 6 records (100.00%) are classified correctly with the weights of iter_000020" in words
     assert "test accuracy 1 1" in words and "seed 7" in words
     assert "ip InnerProduct ip 6x2 4" in words  # one input, two outputs and their biases
     assert not [p.name for p in finished.iterdir() if p.name.startswith(".report")]
@@ -71,20 +71,20 @@ def test_no_test_leaves_the_confusion_out_and_the_folder_as_it_is(netdef, finish
     before = sorted(p.name for p in finished.iterdir())
     done = netdef("report", finished, "--no-test", "--output", tmp_path / "signs.html")
     assert (done.code, done.out) == (0, f"{tmp_path / 'signs.html'}\n")
-    assert "records right" not in text_of(tmp_path / "signs.html")
+    assert "classified correctly" not in text_of(tmp_path / "signs.html")
     assert sorted(p.name for p in finished.iterdir()) == before
 
 
 def test_a_report_is_written_over_the_last_one(netdef, run):
     (run / "report.html").write_text("old")
     assert netdef("report", run).code == 0
-    assert text_of(run / "report.html").startswith("run: report of a run")
+    assert text_of(run / "report.html").startswith("run: run report")
 
 
 def test_without_its_net_the_page_says_so(netdef, run):
     assert netdef("report", run).code == 0
     words = text_of(run / "report.html")
-    assert "the text of the net is not in" in words and "test accuracy 0.5 0.5 5" in words
+    assert "there is no copy of the net in" in words and "test accuracy 0.5 0.5 5" in words
 
 
 def test_a_damaged_run(netdef, finished, tmp_path):
@@ -98,7 +98,7 @@ def test_a_damaged_run(netdef, finished, tmp_path):
     done = netdef("report", broken)
     assert (done.code, done.err) == (0, "")
     words = text_of(broken / "report.html")
-    assert "1 damaged lines of metrics.jsonl are left out" in words and "Not recorded." in words
+    assert "damaged lines of metrics.jsonl that were skipped: 1" in words and "Not recorded." in words
     assert "layer { &lt;b&gt;" in words and "test accuracy 1 1" in words
 
 
@@ -114,10 +114,10 @@ def test_a_loss_that_is_not_finite_is_said_to_be_so(netdef, run):
     [
         (["missing"], 2, "there is no run missing; name the folder that `netdef train` wrote"),
         (["run/metrics.jsonl"], 2, "there is no run run/metrics.jsonl"),
-        (["."], 1, "is no run: it has no metrics.jsonl. It holds runs, though: begun, noise, run"),
-        (["empty"], 1, "is no run: it has no metrics.jsonl"),
-        (["begun"], 1, "shows nothing yet: it is empty"),
-        (["noise"], 1, "shows nothing yet: none of its 2 lines is a record"),
+        (["."], 1, "is not a run: it has no metrics.jsonl. It contains runs: begun, noise, run"),
+        (["empty"], 1, "is not a run: it has no metrics.jsonl"),
+        (["begun"], 1, "has no records yet: it is empty"),
+        (["noise"], 1, "has no records yet: none of its 2 lines is a record"),
         (["run", "-o", "no/x.html"], 2, "there is no folder no"),
         (["run", "--plugin", "not_there"], 2, "not_there"),
     ],

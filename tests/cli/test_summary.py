@@ -14,7 +14,7 @@ def test_table(netdef, good):
     rows = {line.split()[0]: line.split() for line in done.out.splitlines() if line.strip()}
     # 3 inputs to 2 outputs, 4 examples: 3 x 2 + 2 parameters, 4 x 3 x 2 multiply-adds, 4 x 2 floats
     assert rows["ip"] == ["ip", "InnerProduct", "4x2", "8", "24", "32", "bytes"]
-    assert "24 multiply-adds in a forward pass, 6 for each of 4" in done.out
+    assert "24 multiply-adds per forward pass, 6 for each of 4 items" in done.out
     assert "8 parameters (32 bytes)" in done.out
     assert done.out.endswith("phase TEST is the same\n")
 

@@ -85,8 +85,8 @@ def test_the_table(timed):
     assert lines[0].startswith("net Timed, phase TRAIN, batch 4, on ")
     assert lines[2].split()[:3] == ["median", "fastest", "slowest"]
     assert [line.split()[0] for line in lines[3:6]] == ["forward", "forward+backward", "step"]
-    assert "each after 1 to warm up" in lines[7]
-    assert [line.split()[0] for line in lines[-6:]] == ["d", "conv", "again", "ip", "loss", "in"]
+    assert "warm-up: 1 each" in lines[7]
+    assert [line.split()[0] for line in lines[-6:]] == ["d", "conv", "again", "ip", "loss", "total"]
     assert table(("a", "bb"), [("xyz", "1")]) == ["a    bb", "xyz   1"]
 
 
@@ -106,7 +106,7 @@ def test_the_command(netdef, tmp_path):
     done = netdef("time", path, "--iterations", 1, "--layers")
     assert done.code == 0 and "phase TEST, batch 5" in done.out and "GFLOP/s" in done.out
     head, data, ip, prob, total = (line.split() for line in done.out.splitlines()[-5:])
-    assert head[-4:] == ["ms", "alone", "forward", "backward"] and total[:2] == ["in", "all"]
+    assert head[-3:] == ["backward", "ms", "(alone)"] and total[0] == "total"
     assert float(ip[-2]) > 0 and data == ["x", "Input", "5x7"]
 
 

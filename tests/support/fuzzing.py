@@ -1,6 +1,6 @@
-"""What holds for any text whatever: every stage ends in a value or in diagnostics, and formatting changes nothing.
+"""Properties of any source text: every stage returns a value or reports diagnostics, and formatting keeps the meaning.
 
-`test_fuzz` tries it on random programs, `benchmarks/fuzz_language.py` for as long as one likes.
+`test_fuzz` checks them on random programs, `benchmarks/fuzz_language.py` for any length of time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from netdef.language.syntax import ListValue, Message
 
 
 def check_all(text: str) -> None:
-    """Parser, expander, formatter and printer agree on a text, and each span lies in its text."""
+    """Parser, expander, formatter and printer agree on a text, and each span is within the text."""
     report = Report()
     document = parse(Source("t.net", text), report)
     assert (document is None) == bool(report.diagnostics)
@@ -33,7 +33,7 @@ def check_all(text: str) -> None:
 
 
 def check_net(text: str) -> None:
-    """The text has a net in either phase, or diagnostics."""
+    """Loading the text results in a net or in diagnostics, in both phases."""
     for phase in ("TRAIN", "TEST"):
         try:
             net = netdef.load(text + "\n", phase=phase)
@@ -55,7 +55,7 @@ def check_places(diagnostics: tuple[Diagnostic, ...]) -> None:
 
 
 def check_plain(message: Message) -> None:
-    """Only plain fields, which print as a text that reads back as the same."""
+    """There are only plain fields, and printing and parsing them results in the same fields."""
     for field in message.fields:
         values = field.value.items if isinstance(field.value, ListValue) else (field.value,)
         for value in values:
@@ -69,7 +69,7 @@ def check_plain(message: Message) -> None:
 
 
 def meaning(node: object) -> object:
-    """A tree without its places."""
+    """Returns a tree without source positions."""
     if isinstance(node, tuple) and hasattr(node, "_fields"):
         parts = [getattr(node, name) for name in node._fields if not name.endswith("span") and name != "head"]
         return type(node).__name__, [meaning(part) for part in parts]

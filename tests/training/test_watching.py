@@ -93,15 +93,15 @@ def test_a_report_of_what_is_left_of_a_run(trained, tmp_path):
     (tmp_path / "run.json").write_text('{"seed": [], "batch": "many", "sittings": [3, {"to": "x"}]}')
     (tmp_path / "net.prototxt").write_text("layer { <b>")
     facts = facts_of(tmp_path)
-    assert len(facts.notes) == 2 and "damaged" in facts.notes[0] and "could not be read again" in facts.notes[1]
+    assert len(facts.notes) == 2 and "damaged" in facts.notes[0] and "could not be compiled" in facts.notes[1]
     html = page(facts)
     assert "layer { &lt;b&gt;" in html and "Not recorded." in html
 
 
-def test_a_run_that_was_killed_is_said_to_be_broken_off(trained, tmp_path):
+def test_the_report_of_a_run_that_was_killed(trained, tmp_path):
     told = json.loads((trained.folder / "run.json").read_text())
     del told["sittings"][1]["to"]
     (tmp_path / "run.json").write_text(json.dumps(told))
     (tmp_path / "metrics.jsonl").write_text((trained.folder / "metrics.jsonl").read_text())
     pytest.importorskip("matplotlib")
-    assert "broken off" in page(facts_of(tmp_path, test=False))
+    assert "or killed" in page(facts_of(tmp_path, test=False))
