@@ -1,4 +1,4 @@
-"""The codes of what is allowed and probably not meant: warnings about a whole net, and about its solver."""
+"""The codes of warnings about a whole net and its solver: what is allowed but probably not intended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The codes of decoding: fields and their values, and the types of layers, fillers, solvers and policies."""
+"""The codes of the decoder: fields and their values, and the types of layers, fillers, solvers and policies."""
 
 from __future__ import annotations
 

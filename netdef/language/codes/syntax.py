@@ -1,4 +1,4 @@
-"""The codes of the parser: texts that are not of the language."""
+"""The codes of the parser: syntax errors."""
 
 from __future__ import annotations
 
