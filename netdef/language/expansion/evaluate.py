@@ -149,7 +149,7 @@ def combined(node: Binary, left: Any, right: Any, budget: Budget) -> Any:
         return checked((*left, *right), node.span, budget)
     if sign == "*" and isinstance(left, (str, tuple)) and is_whole(right):
         if size(left) * max(right, 1) > LONGEST:
-            raise Fault(codes.TOO_MUCH, node.span, f"A string or list can have at most {LONGEST} elements.")
+            raise Fault(codes.TOO_MUCH, node.span, f"The length of a string or list is limited to {LONGEST}.")
         return checked(left * right, node.span, budget)
     detail = f"`{sign}` does not work on {describe(left)} and {describe(right)}."
     hint = (
@@ -185,7 +185,7 @@ def checked(value: Any, span: Span, budget: Budget) -> Any:
     if isinstance(value, float):
         return value
     if (length := size(value)) > LONGEST:
-        raise Fault(codes.TOO_MUCH, span, f"This string or list has {length} elements; the limit is {LONGEST}.")
+        raise Fault(codes.TOO_MUCH, span, f"The length of this string or list is {length}; the limit is {LONGEST}.")
     budget.step(span, length // 20)
     return value
 

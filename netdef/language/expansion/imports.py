@@ -61,7 +61,7 @@ class Importer:
             circle = " -> ".join(p.name for p in [*self.open[self.open.index(resolved) :], resolved])
             raise Fault(codes.BAD_IMPORT, statement.path_span, f"Circular import: {circle}.")
         if len(self.done) + len(self.open) > MOST_FILES:
-            raise Fault(codes.BAD_IMPORT, statement.path_span, f"Too many files are imported; the limit is {MOST_FILES}.")
+            raise Fault(codes.BAD_IMPORT, statement.path_span, f"This imports more than {MOST_FILES} files.")
         try:
             source = self.load(path)
         except NetdefError as error:

@@ -100,5 +100,5 @@ def node(value: Any, span: Span) -> Any:
     raise Fault(
         codes.WRONG_PLACE_FOR_VALUE,
         span,
-        f"This list contains {describe(value)}; the value of a field cannot be a list of lists.",
+        f"There is {describe(value)} inside a list, but the value of a field cannot be a list of lists.",
     )
