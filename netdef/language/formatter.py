@@ -1,8 +1,8 @@
 """The canonical form of prototxt and .net files, for `netdef fmt`.
 
 Formats a parsed document. The meaning of the file never changes; every comment is kept, and one of several consecutive
-blank lines. Formatting the output again does not change it. The fields may have been moved or changed since parsing (see
-`interop.modernize`): comments stay before what followed them. The rules:
+blank lines. Formatting the output again does not change it. The fields may have been moved or changed since parsing
+(see `interop.modernize`): comments stay before what followed them. The rules:
 
 - an indentation of two spaces, one field per line, `name: value`, `name {`, double quotes where they need no escapes;
 - a block of values is on one line if it fits into 80 columns, but never a layer;
@@ -82,8 +82,8 @@ class Formatting:
             self.lines.append("")
 
     def comments_before(self, offset: int, depth: int, start: int | None = None) -> None:
-        """Writes the comments up to an offset: at the end of the last line if they were there, else on their own lines.
-        """
+        """Writes the comments up to an offset: at the end of the last line if they were there, else on lines of their
+        own."""
         while self.comments and self.comments[0].span.start < offset:
             comment = self.comments.popleft()
             begin = comment.span.start

@@ -48,7 +48,7 @@ class Source:
             )
         if b"\0" in raw[:4096]:
             raise NetdefError(
-                f"{path}: this is a binary file, not a network definition; weights are given with --weights"
+                f"{path}: this is a binary file, not a network definition; pass a file of weights with --weights"
             )
         try:
             text = raw.decode("utf-8-sig")
