@@ -1,7 +1,7 @@
 """The typed net: layers in order, connected by values that are each written once.
 
-Caffe's blobs can be written in place; here every write creates a new `Value` of the same blob, so a layer that reads the
-blob refers to one version. `netdef.load` returns a `Net`: frozen, with shapes, and with a readable `str`.
+Caffe's blobs can be written in place; here every write creates a new `Value` of the same blob, so a layer that reads
+the blob refers to one version. `netdef.load` returns a `Net`: frozen, with shapes, and with a readable `str`.
 """
 
 from __future__ import annotations

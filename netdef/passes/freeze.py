@@ -14,8 +14,8 @@ from .gradients import mark_gradients
 
 def frozen(net: Net, patterns: Sequence[str]) -> Net:
     """The net with the layers frozen whose whole name matches a pattern: their parameters are not trained, they compute
-    as in phase TEST, and no gradient is computed for layers that only they depend on. Raises NetdefError for a pattern
-    that matches no layer."""
+    as in phase TEST, and no gradient is computed below a blob if all layers below it are frozen. Raises NetdefError for
+    a pattern that matches no layer."""
     if not patterns:
         return net
     names = matching(net, patterns)

@@ -1,7 +1,7 @@
 """Infers the shapes and parameters of every node, in order.
 
-Each layer's `infer` and `weights` are called once. A mismatch becomes a diagnostic at the wrong field or bottom, and the
-tops stay unknown, so that one run finds all errors. Parameters with the same name are shared.
+Each layer's `infer` and `weights` are called once. A mismatch becomes a diagnostic at the wrong field or bottom, and
+the tops stay unknown, so that one run finds all errors. Parameters with the same name are shared.
 """
 
 from __future__ import annotations
