@@ -143,8 +143,7 @@ def read_phases(
 
 
 def read_named(nets: Iterable[Named], solver: Tree, report: Report) -> list[Parsed]:
-    """The nets that a solver file names, each read once. Raises as `read_file` does, and NetdefError for a missing file.
-    """
+    """The nets that a solver file names, each read once. Raises as `read_file` does; NetdefError for a missing file."""
     folder = solver.source.path.parent if solver.source.path else None
     found: dict[str | int, Parsed] = {}
 

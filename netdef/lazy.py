@@ -31,8 +31,7 @@ OPTIONAL = {
 
 
 def need(module: str, what: str) -> Any:
-    """Imports an optional module that `what` requires. If it is missing, raises NetdefError with the extra to install.
-    """
+    """Imports an optional module that `what` requires. If it is missing, raises NetdefError and names the extra."""
     try:
         return importlib.import_module(module)
     except ImportError:

@@ -276,7 +276,7 @@ def unknown_field(field: Field, known: Iterable[str], tolerated: Iterable[str], 
 
 def _given_twice(field: Field, before: Field | None, report: Report) -> None:
     related = (Related("first given here", before.span),) if before else ()
-    report.add(codes.GIVEN_TWICE, field.span, f"`{field.name}` accepts one value, but has more.", *related)
+    report.add(codes.GIVEN_TWICE, field.span, f"`{field.name}` must have exactly one value.", *related)
 
 
 def _lower_first(text: str) -> str:

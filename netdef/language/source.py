@@ -43,9 +43,7 @@ class Source:
             raise NetdefError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
         if len(raw) > LARGEST:
             size = f"{len(raw) / 2**20:.1f} MB"
-            raise NetdefError(
-                f"{path}: a file of {size} is not a network definition; the limit is {LARGEST >> 20} MB"
-            )
+            raise NetdefError(f"{path}: a file of {size} is not a network definition; the limit is {LARGEST >> 20} MB")
         if b"\0" in raw[:4096]:
             raise NetdefError(
                 f"{path}: this is a binary file, not a network definition; pass a file of weights with --weights"

@@ -34,9 +34,7 @@ def matching(net: Net, patterns: Sequence[str]) -> set[str]:
         names = {node.name for node in net.layers if expression.fullmatch(node.name)}
         if not names:
             meant = suggestion(pattern, [node.name for node in net.layers])
-            raise NetdefError(
-                f'no layer of the net matches "{pattern}".{meant} A pattern must match the whole name.'
-            )
+            raise NetdefError(f'no layer of the net matches "{pattern}".{meant} A pattern must match the whole name.')
         found |= names
     return found
 

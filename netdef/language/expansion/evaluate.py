@@ -153,7 +153,9 @@ def combined(node: Binary, left: Any, right: Any, budget: Budget) -> Any:
         return checked(left * right, node.span, budget)
     detail = f"`{sign}` does not work on {describe(left)} and {describe(right)}."
     hint = (
-        "write str(...) around the number" if sign == "+" and isinstance(left, str) != isinstance(right, str) else None
+        "convert the other value with str(...)"
+        if sign == "+" and isinstance(left, str) != isinstance(right, str)
+        else None
     )
     raise Fault(codes.BAD_OPERATION, node.span, detail, hint=hint)
 
@@ -165,11 +167,11 @@ def arithmetic(node: Binary, left: Any, right: Any, budget: Budget) -> Any:
     try:
         value = ARITHMETIC[node.operator](left, right)
     except ZeroDivisionError:
-        raise Fault(codes.BAD_OPERATION, node.right.span, "Division by zero: this is 0.") from None
+        raise Fault(codes.BAD_OPERATION, node.right.span, "Division by zero.") from None
     except OverflowError:
         raise Fault(codes.TOO_MUCH, node.span, "The result is too large for a float64.") from None
     if isinstance(value, complex):
-        raise Fault(codes.BAD_OPERATION, node.span, f"{left} ** {right} is not a real number.")
+        raise Fault(codes.BAD_OPERATION, node.span, f"({left}) ** {right} is not a real number.")
     if isinstance(value, float) and math.isinf(value) and math.isfinite(left) and math.isfinite(right):
         raise Fault(codes.TOO_MUCH, node.span, "The result is too large for a float64.")
     return checked(value, node.span, budget)
@@ -207,7 +209,7 @@ def condition(value: Any, span: Span) -> bool:
     if isinstance(value, bool) or isinstance(value, int) and value in (0, 1):
         return bool(value)
     hint = "write a comparison, such as x > 0" if is_number(value) else None
-    raise Fault(codes.BAD_CONDITION, span, f"This is {describe(value)}, not true or false.", hint=hint)
+    raise Fault(codes.BAD_CONDITION, span, f"A condition must be true or false, not {describe(value)}.", hint=hint)
 
 
 def index(node: Index, scope: Scope, budget: Budget) -> Any:
@@ -218,13 +220,15 @@ def index(node: Index, scope: Scope, budget: Budget) -> Any:
     for part in reversed(chain):
         at = evaluate(part.index, scope, budget)
         if not isinstance(value, str) and not is_list(value):
-            raise Fault(codes.BAD_INDEX, part.value.span, f"This is {describe(value)}, which has no elements.")
+            raise Fault(codes.BAD_INDEX, part.value.span, f"An index does not work on {describe(value)}.")
         if not is_whole(at):
             raise Fault(codes.BAD_INDEX, part.index.span, f"An index must be an integer, not {describe(at)}.")
         if not -len(value) <= at < len(value):
             what, elements = ("string", "characters") if isinstance(value, str) else ("list", "elements")
-            allowed = f"has {len(value)} {elements}, at 0 to {len(value) - 1}" if value else "is empty"
-            raise Fault(codes.BAD_INDEX, part.index.span, f"The index is {at}, but the {what} {allowed}.")
+            detail = f"The index is {at}, but the {what} is empty."
+            if n := len(value):
+                detail = f"The index is {at}, but the {what} has {n} {elements}; it must be from {-n} to {n - 1}."
+            raise Fault(codes.BAD_INDEX, part.index.span, detail)
         value = value[at]
     return value
 

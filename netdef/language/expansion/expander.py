@@ -163,7 +163,7 @@ class Expander:
         values = evaluate(loop.values, scope, self.budget)
         if not is_list(values):
             hint = f"write range({values})" if isinstance(values, int) else None
-            raise Fault(codes.NOT_A_LIST, loop.values.span, f"This is {describe(values)}, not a list.", hint=hint)
+            raise Fault(codes.NOT_A_LIST, loop.values.span, f"`for` expects a list, not {describe(values)}.", hint=hint)
         here = with_via(loop.head, via)
         for value in values:
             self.budget.step(here, 3)
@@ -222,7 +222,7 @@ class Expander:
     ) -> None:
         """Appends the fields of a template where it is used."""
         if any(active is template for active in self.active):
-            detail = f"The template `{template.name}` uses itself."
+            detail = f"The template `{template.name}` uses itself, directly or through another template."
             raise Fault(codes.RECURSIVE_TEMPLATE, field.name_span, detail, Related("defined here", template.name_span))
         if not isinstance(field.value, Message):
             names = " ".join(f"{parameter.name}: ..." for parameter in template.parameters)
@@ -251,8 +251,8 @@ class Expander:
         for argument in given:
             name = argument.name
             if name not in known:
-                accepts = ", ".join(f"`{one}`" for one in list(known)[:20]) or "no arguments"
-                detail = f"The template `{template.name}` accepts {accepts}, but not `{name}`."
+                has = ", ".join(f"`{one}`" for one in list(known)[:20]) or "none"
+                detail = f"The template `{template.name}` has no parameter `{name}`; it has {has}."
                 hint = did_you_mean(name, known)
                 raise Fault(codes.UNKNOWN_ARGUMENT, argument.name_span, detail, place, hint=hint)
             if name in arguments:

@@ -24,8 +24,7 @@ def range_of(node: Call, arguments: list[Any]) -> tuple[int, ...]:
     """range(stop), range(start, stop) or range(start, stop, step): the integers from start up to, but not including,
     stop."""
     if not 1 <= len(arguments) <= 3 or not all(map(is_whole, arguments)) or len(arguments) == 3 and not arguments[2]:
-        expected = "integers, (stop), (start, stop) or (start, stop, step) with a step other than 0"
-        raise fault(node, expected, arguments)
+        raise fault(node, "one to three integers and a step other than 0", arguments)
     numbers = range(*arguments)
     if numbers and max(abs(numbers[0] - numbers[-1]) // abs(numbers.step), 0) >= LONGEST:
         detail = f"This list has more than {LONGEST} elements."

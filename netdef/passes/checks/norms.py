@@ -46,7 +46,7 @@ def bias_before(net: Net, report: Report) -> None:
 
 
 def trained_statistics(net: Net, report: Report) -> None:
-    """The stored mean and variance are averages over batches; with a learning rate, the solver would change them too."""
+    """The stored mean and variance are averages over batches; the solver should not train them as well."""
     for node in normalisations(net):
         for i, weight in enumerate(node.weights or ()):
             if weight.kind != "stat" or i >= len(node.layer.param) or not node.layer.param[i].lr_mult:
