@@ -97,8 +97,8 @@ def _top(layer: Layer, k: int, latest: dict[str, Value], report: Report) -> Valu
             span,
             f"layer `{layer.name}` has two tops `{name}`; give one of them another name."
             if name in layer.top[:k]
-            else f"layer `{layer.name}` outputs blob `{name}`, but an earlier layer already does; give this top another "
-            "name, or, to work in place, use the blob as a bottom too.",
+            else f"layer `{layer.name}` outputs blob `{name}`, but an earlier layer already does; rename this top, or, "
+            "to work in place, use the blob as a bottom too.",
             *([Related("first output here", before.span)] if before.span else []),
         )
     return Value(name, before.version + 1, span)

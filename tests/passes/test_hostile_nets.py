@@ -61,5 +61,5 @@ def test_a_file_that_no_net_is_as_long_as(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(source, "LARGEST", 1 << 20)
     path = tmp_path / "large.net"
     path.write_text("#" * (1 << 20) + "\n")
-    with pytest.raises(netdef.NetdefError, match=r"large.net: this file of 1.0 MB is no network definition"):
+    with pytest.raises(netdef.NetdefError, match=r"large.net: a file of 1.0 MB is not a network definition"):
         netdef.load(path)

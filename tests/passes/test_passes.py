@@ -164,7 +164,7 @@ def test_v0_is_today_and_its_padding_is_folded() -> None:
 
 def test_today_type_in_an_old_block_is_explained() -> None:
     text = 'layers { name: "r" type: "ReLU" bottom: "x" top: "x" }'
-    with pytest.raises(netdef.CompileError, match="write `layer` in place of `layers`"):
+    with pytest.raises(netdef.CompileError, match="write `layer` instead of `layers`"):
         netdef.load(text)
 
 
