@@ -44,12 +44,12 @@ def test_rendered(name, golden):
     golden(f"render_{name}.txt", render(diagnostics))
 
 
-def test_rendered_in_colour(golden):
+def test_rendered_in_color(golden):
     text = render(report_of(EXAMPLES["argument"]).in_order(), color=True)
-    golden("render_colour.txt", text.replace("\x1b", "<ESC>"))
+    golden("render_color.txt", text.replace("\x1b", "<ESC>"))
 
 
-def test_colour_changes_nothing_else():
+def test_color_changes_nothing_else():
     diagnostics = report_of(EXAMPLES["used"]).in_order()
     colored = render(diagnostics, color=True)
     for code in ("0", "1", "1;31", "1;34", "34", "36"):
