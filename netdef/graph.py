@@ -38,7 +38,7 @@ class Blob:
 
 
 class Owner(NamedTuple):
-    """Where a parameter is stored: blob `index` of layer `layer`.  Layers that share a parameter have one owner."""
+    """Where a parameter is stored: blob `index` of layer `layer`. Layers that share a parameter have one owner."""
 
     layer: str
     index: int

@@ -177,9 +177,9 @@ def _divided(cls: type[Layer]) -> tuple[dict[str, Param], dict[str, Param]]:
 def _class_of(field: Field, message: Message, report: Report) -> type[Layer]:
     given = message.get("type")
     if given is None:
-        misspelt = [other for other in message.fields if nearest(other.name, ["type"]) and not _known(other.name)]
-        if misspelt:
-            unknown_field(misspelt[0], ["type"], (), report)
+        misspelled = [other for other in message.fields if nearest(other.name, ["type"]) and not _known(other.name)]
+        if misspelled:
+            unknown_field(misspelled[0], ["type"], (), report)
             return UnknownLayer
         report.add(
             codes.MISSING_FIELD,

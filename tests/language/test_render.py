@@ -1,4 +1,4 @@
-"""Diagnostics as people and programs see them: goldens of whole renderings, and where exactly the mark stands."""
+"""Diagnostics as people and programs see them: goldens of complete outputs, and the exact position of the mark."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_color_changes_nothing_else():
 
 
 def lines_under(text: str, start: int, end: int) -> tuple[str, str]:
-    """The shown line and the characters of it that stand over the mark."""
+    """The displayed line, and its characters above the mark."""
     shown = render([Diagnostic(FAULT, "", Span(Source("x.net", text), start, end))]).splitlines()
     line, mark = shown[-2], shown[-1]
     at = [width(line[:i]) for i in range(len(line) + 1)]

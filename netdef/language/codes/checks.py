@@ -25,7 +25,7 @@ _IMAGES = (
     "batch_size: 10 } }\n"
     + _IP % "x"
     + _LOSS % "ip"
-    + 'layer { name: "right" type: "Accuracy" bottom: "ip" bottom: "y" top: "right" include { phase: TEST } }\n'
+    + 'layer { name: "accuracy" type: "Accuracy" bottom: "ip" bottom: "y" top: "accuracy" include { phase: TEST } }\n'
 )
 
 UNUSED_TOP = Code(
@@ -36,13 +36,13 @@ UNUSED_TOP = Code(
     "in a later layer. If it is intended, add a Silence layer that uses the blob.",
     _NET + 'layer { name: "prob" type: "Softmax" bottom: "ip" top: "prob" }\n',
     _NET + 'layer { name: "prob" type: "Softmax" bottom: "ip" top: "prob" include { phase: TEST } }\n'
-    'layer { name: "seen" type: "Silence" bottom: "prob" include { phase: TEST } }\n',
+    'layer { name: "silence" type: "Silence" bottom: "prob" include { phase: TEST } }\n',
 )
 ALIKE_NAMES = Code(
     "alike-names",
     "warning",
     "Possibly misspelled blob name",
-    "No layer uses this blob, and its name differs from that of another blob by one typing error. Most often a "
+    "No layer uses this blob, and its name is one typing error away from the name of another blob. Most often a "
     "layer was meant to work in place, but outputs a new blob that no layer uses.",
     _DATA + _LABEL + _CONV % "true" + 'layer { name: "relu" type: "ReLU" bottom: "conv" top: "Conv" }\n' + _END,
     _DATA + _LABEL + _CONV % "true" + _RELU + _END,
@@ -80,7 +80,7 @@ ACTIVATION_TWICE = Code(
     "activation-twice",
     "warning",
     "Activation applied twice",
-    "SoftmaxWithLoss includes the Softmax, and SigmoidCrossEntropyLoss the Sigmoid. With another one before the "
+    "SoftmaxWithLoss includes the Softmax, and SigmoidCrossEntropyLoss the Sigmoid. If another one precedes the "
     "loss, the activation is applied twice: the loss stays high, and its gradient is almost zero.",
     _DATA + _LABEL + _IP % "x" + 'layer { name: "prob" type: "Softmax" bottom: "ip" top: "prob" }\n' + _LOSS % "prob",
     _NET,
@@ -143,6 +143,6 @@ NO_ACCURACY = Code(
     "The solver tests a classifier, but no layer in phase TEST measures how often it is correct.",
     _NET + 'solver { base_lr: 0.1 lr_policy: "fixed" max_iter: 10 test_iter: 2 test_interval: 5 }\n',
     _NET
-    + 'layer { name: "right" type: "Accuracy" bottom: "ip" bottom: "y" top: "right" include { phase: TEST } }\n'
+    + 'layer { name: "accuracy" type: "Accuracy" bottom: "ip" bottom: "y" top: "accuracy" include { phase: TEST } }\n'
     + 'solver { base_lr: 0.1 lr_policy: "fixed" max_iter: 10 test_iter: 2 test_interval: 5 }\n',
 )

@@ -9,8 +9,8 @@ UNKNOWN_NAME = Code(
     "error",
     "Unknown name",
     "A name in an expression is defined by an earlier `let`, by the enclosing loop, or by the parameters of the "
-    "enclosing template. true, false and words of capital letters such as MAX are values themselves. Strings need "
-    "quotes.",
+    "enclosing template. Words of capital letters such as MAX, and true and false, are values themselves. Strings "
+    "need quotes.",
     "let width: 32\nbase_lr: ${widht}\n",
     "let width: 32\nbase_lr: ${width}\n",
 )

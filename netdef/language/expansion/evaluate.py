@@ -220,7 +220,7 @@ def index(node: Index, scope: Scope, budget: Budget) -> Any:
     for part in reversed(chain):
         at = evaluate(part.index, scope, budget)
         if not isinstance(value, str) and not is_list(value):
-            raise Fault(codes.BAD_INDEX, part.value.span, f"An index does not work on {describe(value)}.")
+            raise Fault(codes.BAD_INDEX, part.value.span, f"Indexing does not work on {describe(value)}.")
         if not is_whole(at):
             raise Fault(codes.BAD_INDEX, part.index.span, f"An index must be an integer, not {describe(at)}.")
         if not -len(value) <= at < len(value):

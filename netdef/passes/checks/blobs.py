@@ -14,12 +14,12 @@ def unused_tops(net: Net, report: Report) -> None:
     """In training, a blob that no layer uses and that is neither a loss nor a metric is computed for nothing."""
     if not any(any(node.loss_weights) for node in net.layers):
         return
-    outputs, misspelt = set(net.outputs), _misspelt(net)
+    outputs, misspelled = set(net.outputs), _misspelled(net)
     for node in net.layers:
         if node.layer.is_loss or node.layer.is_metric or node.layer.is_input:
             continue
         for top, weight in zip(node.tops, node.loss_weights, strict=True):
-            if top.name in outputs and not weight and top not in misspelt:
+            if top.name in outputs and not weight and top not in misspelled:
                 report.add(
                     codes.UNUSED_TOP,
                     top.span,
@@ -29,7 +29,7 @@ def unused_tops(net: Net, report: Report) -> None:
 
 def alike_names(net: Net, report: Report) -> None:
     """A blob that no layer uses, with almost the name of another: one of the names is misspelled."""
-    for top, other in _misspelt(net).items():
+    for top, other in _misspelled(net).items():
         report.add(
             codes.ALIKE_NAMES,
             top.span,
@@ -39,7 +39,7 @@ def alike_names(net: Net, report: Report) -> None:
         )
 
 
-def _misspelt(net: Net) -> dict[Value, Value]:
+def _misspelled(net: Net) -> dict[Value, Value]:
     """Maps each unused blob with almost the name of another blob to that other blob."""
     outputs = set(net.outputs)
     unused = [top for node in net.layers for top in node.tops if top.name in outputs]
