@@ -163,7 +163,11 @@ def _v1_type(field: Field, report: Report) -> Field:
         )
         return field
     meant = suggestion(written, V1_TYPES, "{}")
-    report.add(codes.WRONG_ENUM, value.span, f"the `type` of an old `layers` block must be one of Caffe's.{meant}")
+    report.add(
+        codes.WRONG_ENUM,
+        value.span,
+        f"the `type` of an old `layers` block must be one of Caffe's V1 types, not {written}.{meant}",
+    )
     return _text(field, written)
 
 

@@ -12,7 +12,7 @@ def without_scale(net: Net, report: Report) -> None:
     """Caffe's BatchNorm only normalizes, so it should be followed by a Scale layer with the learned scale and shift."""
     if not trained(net):
         return
-    for node in normalisations(net):
+    for node in normalizations(net):
         own = [w for w in node.weights or () if w.kind == "param"]
         takers = net.takers.get(node.tops[0], [])
         first = node.bottoms[0] in net.makers and not net.makers[node.bottoms[0]].bottoms
@@ -31,7 +31,7 @@ def bias_before(net: Net, report: Report) -> None:
     """A bias before batch normalization is removed again with the mean."""
     if not trained(net):
         return
-    for node in normalisations(net):
+    for node in normalizations(net):
         if not node.layer.uses_stored(True) and (maker := net.makers.get(node.bottoms[0])):  # type: ignore[attr-defined]
             if not _adds_a_bias(maker) or net.takers[node.bottoms[0]] != [node]:
                 continue
@@ -47,7 +47,7 @@ def bias_before(net: Net, report: Report) -> None:
 
 def trained_statistics(net: Net, report: Report) -> None:
     """The stored mean and variance are averages over batches; the solver should not train them as well."""
-    for node in normalisations(net):
+    for node in normalizations(net):
         for i, weight in enumerate(node.weights or ()):
             if weight.kind != "stat" or i >= len(node.layer.param) or not node.layer.param[i].lr_mult:
                 continue
@@ -59,7 +59,7 @@ def trained_statistics(net: Net, report: Report) -> None:
             )
 
 
-def normalisations(net: Net) -> list[Node]:
+def normalizations(net: Net) -> list[Node]:
     return [node for node in net.layers if isinstance(node.layer, BatchNormalisation) and node.bottoms and node.tops]
 
 
