@@ -110,7 +110,7 @@ def test_other_batch_sizes(net) -> None:
     [
         ({"x": X}, "input `label` is missing; the net takes `x` 4x3, `label` 4"),
         ({"x": X, "label": LABEL, "y": X}, "the net has no input `y`"),
-        ({"x": np.zeros((4, 5)), "label": LABEL}, "the inputs `x` 4x5, `label` 4: parameter `w` is 3x3 here and 3x5"),
+        ({"x": np.zeros((4, 5)), "label": LABEL}, "the inputs `x` 4x5, `label` 4: parameter `w` is 3x3 here, but 3x5"),
         ({"x": np.zeros((4, 3)), "label": np.zeros(5)}, "layer `loss`: the inputs are 4x3 and 5"),
     ],
 )

@@ -256,7 +256,7 @@ def test_a_missing_extra_is_named(tmp_path, monkeypatch, fails, module, package,
     import importlib
 
     monkeypatch.setattr(importlib, "import_module", lambda name, *a: without(name))
-    fails(text, rf"needs the package {package}, which is not installed; `pip install 'netdef\[{extra}\]'`")
+    fails(text, rf"requires the package {package}, which is not installed; run `pip install 'netdef\[{extra}\]'`")
 
 
 @pytest.mark.parametrize("kind", ["AnnotatedData", "VideoData", "DenseImageData"])

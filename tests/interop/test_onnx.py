@@ -103,6 +103,6 @@ def test_without_jax2onnx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     assert main(["convert", str(tmp_path / "net.net"), "-o", str(tmp_path / "net.onnx")]) == 1
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.endswith(
-        "net.onnx: writing ONNX needs the package jax2onnx, which is not installed; `pip install 'netdef[onnx]'`."
+        "net.onnx: writing ONNX requires the package jax2onnx, which is not installed; run `pip install 'netdef[onnx]'`."
     )
     assert not (tmp_path / "net.onnx").exists()

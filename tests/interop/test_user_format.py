@@ -127,7 +127,7 @@ def test_what_belongs_to_the_weights_goes_by_its_ending_too():
 
 
 def test_two_formats_of_one_name_are_a_mistake():
-    with pytest.raises(TypeError, match="two weight formats are called 'npz'"):
+    with pytest.raises(TypeError, match="two weight formats have the name 'npz'"):
 
         class Again(Format, name="npz"):
             pass

@@ -134,7 +134,7 @@ def test_unknown_dimensions_stay_unknown():
         (dict(kernel_size=(3,), dilation=(1, 2, 3)), "dilation", "3 times.* 2 spatial axes"),
         (dict(kernel_size=(3,), group=4), "group", "4, which does not divide the 6 of channels"),
         (dict(kernel_size=(3,), group=3), "group", "3, which does not divide the 4 of `num_output`"),
-        (dict(kernel_size=(3,), axis=4), "axis", "4, but the input 2x6x8x7 has only 4 axes"),
+        (dict(kernel_size=(3,), axis=4), "axis", "4, but the input 2x6x8x7 has 4 axes"),
     ],
 )
 def test_faults_name_the_field_and_both_numbers(fields, field, words):

@@ -127,7 +127,7 @@ def test_shuffled_channels_come_from_each_group_in_turn():
         (Crop(offset=(3,)), [(1, 2, 6, 6), (1, 2, 4, 3)], "axis 2 of 1x2x6x6 has 6 elements, and 4 from 3 on"),
         (Crop(offset=(1, 2, 3)), [(1, 2, 6, 6), (1, 2, 4, 3)], "3 times, and 2 axes are cropped"),
         (Crop(), [(1, 2, 6, 6), (1, 2, 4)], "bottom 1 is 1x2x4 and bottom 0 is 1x2x6x6"),
-        (Crop(axis=4), [(1, 2, 6, 6), (1, 2, 4, 4)], "`axis` is 4, but the input 1x2x6x6 has only 4 axes"),
+        (Crop(axis=4), [(1, 2, 6, 6), (1, 2, 4, 4)], "`axis` is 4, but the input 1x2x6x6 has 4 axes"),
         (Reorg(stride=2), [(1, 4, 6, 5)], "the width is 5, which is no multiple of `stride` 2"),
         (Reorg(stride=3), [(1, 4, 6, 6)], "the 4 channels are no multiple of 9"),
         (ShuffleChannel(group=4), [(1, 6, 2, 2)], "`group` is 4, which does not divide the 6 channels"),

@@ -89,7 +89,7 @@ def test_a_word_that_is_not_among_the_choices_leaves_the_default(field):
     solver, found = decoded(f'base_lr: 0.1 {field}: "neither"')
     choices = solver.params()[field].choices
     words = " or ".join(f'"{word}"' for word in choices)
-    assert [(d.code, d.detail) for d in found] == [("wrong-enum", f'`{field}` is {words}, not "neither".')]
+    assert [(d.code, d.detail) for d in found] == [("wrong-enum", f'`{field}` must be {words}, not "neither".')]
     assert getattr(solver, field) == choices[0]
     for word in choices:
         solver, found = decoded(f'base_lr: 0.1 {field}: "{word}"')

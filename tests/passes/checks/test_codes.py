@@ -1,4 +1,4 @@
-"""Each code's own examples: `wrong` gives it, `right` gives nothing, as `netdef check` sees them."""
+"""The examples of each code: `netdef check` reports the code for `wrong` and nothing for `right`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_every_code_is_of_one_stage():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working directory with the data that examples speak of: 20 images."""
+    """A working directory with the data that the examples name: 20 images."""
     images = pytest.importorskip("PIL.Image")
     folder = tmp_path_factory.mktemp("faces")
     images.new("RGB", (8, 8)).save(folder / "face.png")
