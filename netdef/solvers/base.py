@@ -86,8 +86,8 @@ class Solver(Block):
 
     An iteration: the gradients of `iter_size` batches are summed, clipped and divided by `iter_size`, weight decay is
     added, and the update rule of the type computes the step.  Source: BVLC/caffe src/caffe/solver.cpp,
-    solvers/sgd_solver.cpp.  Differs: the default of `random_seed` is 0, so that runs are reproducible; the default of
-    `lr_policy` is "fixed".
+    solvers/sgd_solver.cpp.  Differs: a negative `random_seed`, the default, means 0, so that runs are reproducible; the
+    default of `lr_policy` is "fixed".
     """
 
     type: ClassVar[str] = ""
@@ -118,18 +118,14 @@ class Solver(Block):
     test_offset: int = param("Iteration of the first test; the interval counts from it.", default=0, at_least=0)
     test_initialization: bool = param("Test before the first iteration.", default=True)
     test_compute_loss: bool = param("Also report the total loss of a test.", default=False)
-    test_after_train: bool = param(
-        "Test after the last iteration; the runs of a sweep always do.", default=False
-    )
+    test_after_train: bool = param("Test after the last iteration; the runs of a sweep always do.", default=False)
     snapshot: int = param("Iterations between two snapshots; 0 for none during training.", default=0, at_least=0)
     snapshot_prefix: str = param("Folder of the run, unless one is given when it is started.", default="")
     snapshot_after_train: bool = param("Save a snapshot after the last iteration.", default=True)
 
     snapshot_keep: int = param("Number of most recent snapshots to keep; 0 keeps all.", default=0, at_least=0)
     snapshot_best: Monitor | None = param("Also keep a snapshot `best`, of the best test.", default=None)
-    early_stopping: Monitor | None = param(
-        "Stop when the tests no longer improve, or reach a target.", default=None
-    )
+    early_stopping: Monitor | None = param("Stop when the tests no longer improve, or reach a target.", default=None)
 
     # Frozen layers, initial weights, precision
     freeze: tuple[str, ...] = param("Names of frozen layers: regular expressions for the whole name.", default=())
@@ -167,7 +163,7 @@ class Solver(Block):
         "Clip the gradient of each unit to this factor times the norm of its weights.", default=None, above=0
     )
     weight_decay: float = param(
-        "Regularization: added to the gradient, times `decay_mult` of the parameter and the weight.", default=0.0
+        "Regularization: this times `decay_mult` times the weight is added to the gradient.", default=0.0
     )
     regularization_type: str = param(
         '"L2" adds `weight_decay` times the weight, "L1" times its sign.', default="L2", choices=("L2", "L1")

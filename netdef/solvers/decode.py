@@ -86,7 +86,7 @@ def _solver_class(message: Message, report: Report) -> type[Solver] | None:
 
 
 def _stray(field: Field, cls: type[Solver], policy: type[Policy], report: Report) -> None:
-    """Reports a field that is not one of this solver: without effect if another solver or policy has it, else unknown."""
+    """Reports a field that this solver does not have: without effect if another solver or policy has it, or unknown."""
     solvers = _users(SOLVERS, field.name)
     policies = _users(POLICIES, field.name) if field.name not in ("base_lr", "until") else []
     if field.name == "until":

@@ -111,7 +111,9 @@ def resume_snapshot(setup: RunSetup, read: snapshot.Snapshot) -> Start:
         iteration=read.state["iteration"],
         position=_go_on(setup, read),
         monitors=_monitors(setup, read),
-        notes=tuple(f"the snapshot {read.path} has no {what}; using the initial value" for what in _absent(names, found)),
+        notes=tuple(
+            f"the snapshot {read.path} has no {what}; using the initial value" for what in _absent(names, found)
+        ),
     )
 
 
