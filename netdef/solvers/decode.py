@@ -18,7 +18,7 @@ from ..schema import Param, build, take, unknown_field
 from .base import SOLVERS, Solver
 
 _INLINE_NETS = ("net_param", "train_net_param", "test_net_param")  # blocks that the compiler reads itself
-_OLD_TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")  # V1 `solver_type`, by number
+_OLD_TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")  # the old `solver_type`, by enum value
 
 
 def decode_solver(message: Message, report: Report) -> Solver | None:

@@ -118,7 +118,7 @@ class Data(NamedTuple):
 
 
 def make_work(setup: RunSetup, start: Start, end: int, max_steps: int = MOST_STEPS) -> tuple[Work, str]:
-    """Returns the steps of a run of `end` updates, at most `max_steps` per dispatch, and a notice, which may be empty."""
+    """Returns the steps of a run of `end` updates, at most `max_steps` per dispatch, and a notice (may be empty)."""
     solver, data = setup.solver, _data(setup, start)
     steps = min(max_steps, _steps_per_dispatch(data.net, solver))
     if steps > 1:

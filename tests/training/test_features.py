@@ -52,7 +52,7 @@ def test_training_from_features_is_the_same_training(tiny, tmp_path):
     one, other = with_cache.model.get_weights(), without.model.get_weights()
     for layer in one:
         for a, b in zip(one[layer], other[layer], strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)  # dropout draws the same numbers too
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)  # dropout uses the same random numbers
     losses = [[row["loss"] for row in run.history] for run in (with_cache, without)]
     np.testing.assert_allclose(*losses, rtol=1e-4)
 

@@ -1,4 +1,4 @@
-"""Options of a solver: early stopping, best snapshots, moving averages, stages, frozen layers, plateaus, precision."""
+"""Options of a solver: early stopping, best snapshots, moving averages, stages, frozen layers, precision, `reuse`."""
 
 from __future__ import annotations
 
