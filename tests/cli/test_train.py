@@ -28,7 +28,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, good_text: str) -> tuple[P
 def test_training_tells_what_it_does(trained):
     _, run, shown = trained
     lines = [line for line in shown.splitlines() if "warning:" not in line]
-    assert lines[0] == f"Good: 8 parameters, 2 iterations of 4, on cpu, into {run}"
+    assert lines[0] == f"Good: 8 parameters, 2 iterations, batch size 4, on cpu, output in {run}"
     assert lines[1].startswith("iteration      0  test: loss ")
     assert lines[2].startswith("iteration      0  loss 0.6931  lr 0.1  ")  # two classes, and weights of 0
     assert lines[-1].startswith("done: 2 iterations in ")
