@@ -10,7 +10,7 @@ from .base import Policy, Setting
 
 
 class Step(Policy, name="step"):
-    """base_lr gamma^floor(t / stepsize): the rate falls by the same factor after equal stretches.
+    """base_lr gamma^floor(t / stepsize): the learning rate is multiplied by gamma every stepsize iterations.
 
     Source: GetLearningRate.  Differs: nothing."""
 

@@ -28,7 +28,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, good_text: str) -> tuple[P
 def test_training_tells_what_it_does(trained):
     _, run, shown = trained
     lines = [line for line in shown.splitlines() if "warning:" not in line]
-    assert lines[0] == f"Good: 8 parameters, 2 iterations of 4, on cpu, into {run}"
+    assert lines[0] == f"Good: 8 parameters, 2 iterations, batch size 4, on cpu, output in {run}"
     assert lines[1].startswith("iteration      0  test: loss ")
     assert lines[2].startswith("iteration      0  loss 0.6931  lr 0.1  ")  # two classes, and weights of 0
     assert lines[-1].startswith("done: 2 iterations in ")
@@ -82,7 +82,7 @@ def test_resuming_goes_on(trained, netdef):
     path, run, _ = trained
     done = netdef("train", path, "--output", run, "--resume", "--max-iter", 3)
     assert done.code == 0
-    assert f"goes on at iteration 2, from {run / 'iter_000002'}" in done.out
+    assert f"resuming at iteration 2 from {run / 'iter_000002'}" in done.out
     assert (run / "iter_000003").is_dir()
 
 
@@ -104,10 +104,10 @@ def test_learning_by_heart(netdef, good, tmp_path):
     words = ["train", good, "--overfit", 1, "--output", tmp_path / "run"]
     done = netdef(*words, "--max-iter", 5)
     assert done.code == 1
-    assert "NOT learnt" in done.out
+    assert "did NOT overfit one batch" in done.out
     done = netdef(*words, "--max-iter", 500, "--set", "solver.base_lr=2")
     assert done.code == 0
-    assert "by heart" in done.out
+    assert "overfit one batch in" in done.out
 
 
 def test_stages_choose_the_net_that_is_trained(netdef, good, tmp_path):
@@ -179,5 +179,5 @@ def test_ctrl_c_saves_and_says_how_to_go_on(good, tmp_path):
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    assert "everything is saved in run/iter_" in out
-    assert out.splitlines()[-1] == f"go on with: netdef train {good} --max-iter 100000000 --output run --resume"
+    assert "; saved run/iter_" in out
+    assert out.splitlines()[-1] == f"resume with: netdef train {good} --max-iter 100000000 --output run --resume"
