@@ -23,7 +23,7 @@ from .entries import used
 
 
 def export_onnx(model: Any, path: str | Path, any_batch: bool = True) -> None:
-    """Writes a model of phase TEST as ONNX, including its weights. Inputs and outputs have the names they have in the net.
+    """Writes a model of phase TEST as ONNX, including its weights. Inputs and outputs are named as in the net.
 
     With `any_batch`, the first axis of all inputs may have any size. Raises NetdefError if jax2onnx is not installed or
     cannot convert an operation of the net."""
