@@ -71,8 +71,8 @@ def compile(
         model.set_weights(weights)
     if net.phase is Phase.TRAIN and net.params and not any(any(node.trained) for node in net.layers):
         warnings.warn(
-            f"net {net.name or '(no name)'} of phase TRAIN has no loss that depends on its parameters, so no gradient "
-            "is computed for them, as in Caffe; add a loss, or write `force_backward: true`",
+            f"net {net.name or '(no name)'} of phase TRAIN has no loss above its parameters, so no gradient is "
+            "computed for them, as in Caffe; add a loss, or write `force_backward: true`",
             stacklevel=2,
         )
     return model

@@ -78,7 +78,7 @@ def existing_file(path: Path, what: str = "weight file") -> Path:
         with open(path, "rb"):
             return path
     except FileNotFoundError:
-        raise NetdefError(f"{path}: no such {what}") from None
+        raise NetdefError(f"{path}: {what} not found") from None
     except (OSError, ValueError) as error:
         raise NetdefError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 

@@ -72,9 +72,7 @@ def save(
     except Exception as error:  # orbax raises several types for a full disk
         shutil.rmtree(aside, ignore_errors=True)
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise NetdefError(
-            f"the snapshot of iteration {iteration} cannot be written to {path}: {why[:200]}"
-        ) from error
+        raise NetdefError(f"the snapshot of iteration {iteration} cannot be written to {path}: {why[:200]}") from error
     return path
 
 
@@ -143,7 +141,7 @@ def damage(path: Path) -> str | None:
         if not file.is_file():
             return f"{name} is missing"
         if hashlib.sha256(file.read_bytes()).hexdigest() != digest:
-            return f"the checksum of {name} does not match"
+            return f"{name} does not match its checksum"
     return None if _STATE in wanted else f"{_STATE} is missing"
 
 

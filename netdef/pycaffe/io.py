@@ -51,7 +51,7 @@ def resize_image(im: np.ndarray, new_dims: Sequence[int], interp_order: int = 1)
 
 
 def oversample(images: Sequence[np.ndarray], crop_dims: Sequence[int]) -> np.ndarray:
-    """Returns ten crops of each image (h, w, k) as (10 n, *crop_dims, k): four corners, the center, all also mirrored."""
+    """Returns ten crops of each image (h, w, k) as (10 n, *crop_dims, k): corners and center, and these mirrored."""
     ch, cw = (int(d) for d in crop_dims[:2])
     cuts = []
     for image in images:
