@@ -1,4 +1,4 @@
-"""A compiled net as a Flax module: calls, state, weights, and errors for wrong input."""
+"""A compiled net as a Flax module: calls, state, weights, and errors for wrong inputs."""
 
 from __future__ import annotations
 
