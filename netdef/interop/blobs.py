@@ -40,7 +40,7 @@ class Chunk(NamedTuple):
 def located(path: Path, data, start: int, end: int) -> Stored:
     """Returns the blob at bytes `start` to `end` of a file with the contents `data`. Raises Damaged if the number of
     values does not match the shape."""
-    small, chunks = _taken_apart(data, start, end)
+    small, chunks = _separated(data, start, end)
     blob = messages().BlobProto.FromString(small)
     found = [chunk for number, chunk in chunks if number in (DATA, DOUBLES, RAW)]
     if RAW in {number for number, _ in chunks}:
@@ -57,7 +57,7 @@ def located(path: Path, data, start: int, end: int) -> Stored:
     return Stored(shape, lambda: _read(path, shape, found))
 
 
-def _taken_apart(data, start: int, end: int) -> tuple[bytes, list[tuple[int, Chunk]]]:
+def _separated(data, start: int, end: int) -> tuple[bytes, list[tuple[int, Chunk]]]:
     """Returns the message without its values, and the positions of the values."""
     small, chunks, at = [], [], start
     types = {DATA: "<f4", DOUBLES: "<f8"}

@@ -61,7 +61,7 @@ def _storage(node: Node) -> Storage:
     return node.layer.storage()
 
 
-def recognised(shapes: list[Shape]) -> tuple[str, ...] | None:
+def recognized(shapes: list[Shape]) -> tuple[str, ...] | None:
     """Returns the names of the blobs with these shapes, in order; None if no fork stores such blobs."""
     counts = [prod(shape) for shape in shapes]
     match len(shapes):
@@ -84,7 +84,7 @@ def _converted(
     net: Net, node: Node, blobs: list[Stored], found: dict[str, Entry], spoken: BNDialect | None, notes: list[str]
 ) -> dict[str, Entry]:
     """Returns the new entry of the layer, and that of the following Scale if scale and shift move to it."""
-    names = recognised([b.shape for b in blobs])
+    names = recognized([b.shape for b in blobs])
     storage = _storage(node)
     if names is None or ("mean" in storage.blobs) != ("mean" in names):
         return {}  # the comparison of shapes reports it later
@@ -93,9 +93,9 @@ def _converted(
     channels = len(true["scale" if "scale" in true else "mean"])
     made: dict[str, Entry] = {}
     if "scale" in true and "scale" not in storage.blobs:
-        made |= _handed_on(net, node, true, found)
+        made |= _to_scale_layer(net, node, true, found)
     elif "scale" not in true and "scale" in storage.blobs:
-        true |= _taken_over(net, found[node.name], channels, found)
+        true |= _from_scale_layer(net, found[node.name], channels, found)
     if storage.inverse:
         true["var"] = 1 / np.sqrt(true["var"] + eps)
     true["factor"] = np.ones(1, np.float32)
@@ -133,16 +133,16 @@ def _stores_inverse(node: Node, spoken: BNDialect | None) -> bool:
     return BN_STORAGE[spoken].inverse
 
 
-def _handed_on(net: Net, node: Node, true: Blobs, found: dict[str, Entry]) -> dict[str, Entry]:
+def _to_scale_layer(net: Net, node: Node, true: Blobs, found: dict[str, Entry]) -> dict[str, Entry]:
     """Moves scale and shift, which the layer does not store, to the Scale layer that follows it."""
     scale, shift = true.pop("scale"), true.pop("shift")
-    taker = next((n for n in net.layers if isinstance(n.layer, Scale) and n.bottoms[:1] == node.tops[:1]), None)
-    if taker is not None and taker.name not in found and len(taker.bottoms) == 1:
-        assert isinstance(taker.layer, Scale)
-        if taker.layer.bias_term:
-            return {taker.name: Entry(taker.name, (in_memory(scale), in_memory(shift)), "Scale")}
+    follower = next((n for n in net.layers if isinstance(n.layer, Scale) and n.bottoms[:1] == node.tops[:1]), None)
+    if follower is not None and follower.name not in found and len(follower.bottoms) == 1:
+        assert isinstance(follower.layer, Scale)
+        if follower.layer.bias_term:
+            return {follower.name: Entry(follower.name, (in_memory(scale), in_memory(shift)), "Scale")}
         if not shift.any():
-            return {taker.name: Entry(taker.name, (in_memory(scale),), "Scale")}
+            return {follower.name: Entry(follower.name, (in_memory(scale),), "Scale")}
     if (scale == 1).all() and not shift.any():
         return {}
     raise NetdefError(
@@ -151,7 +151,7 @@ def _handed_on(net: Net, node: Node, true: Blobs, found: dict[str, Entry]) -> di
     )
 
 
-def _taken_over(net: Net, entry: Entry, channels: int, found: dict[str, Entry]) -> Blobs:
+def _from_scale_layer(net: Net, entry: Entry, channels: int, found: dict[str, Entry]) -> Blobs:
     """Returns scale and shift of the Scale layer that follows this layer in the file; 1 and 0 without one."""
     own = {node.name for node in net.layers}
     for other in found.values():
