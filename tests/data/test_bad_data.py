@@ -143,7 +143,7 @@ def test_mean_files(tmp_path, fails):
         db('transform_param { mean_file: "m" }'), r"the mean file .*/m does not exist; `netdef data mean` creates one"
     )
     (tmp_path / "m").write_bytes(b"\xff" * 9)
-    fails(db('transform_param { mean_file: "m" }'), r"/m: this is not a .binaryproto \(a BlobProto\)")
+    fails(db('transform_param { mean_file: "m" }'), r"/m: not a .binaryproto \(a BlobProto\)")
     (tmp_path / "m").write_bytes(
         messages().BlobProto(data=[1, 2, 3], num=1, channels=3, height=1, width=1).SerializeToString()
     )

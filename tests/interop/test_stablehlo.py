@@ -1,4 +1,4 @@
-"""Nets as StableHLO: jax.export's file gives what netdef gives, for any number of items."""
+"""Export to StableHLO: the file of jax.export returns the same results as netdef, for any batch size."""
 
 from __future__ import annotations
 
@@ -109,14 +109,14 @@ def test_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture):
             2,
             "net.onx: a net becomes .prototxt or .net or .pt, or with its weights .onnx or",
         ),
-        ([str(fixed), "-o", to], 1, "cannot be exported for batches of any size"),
+        ([str(fixed), "-o", to], 1, "cannot be exported for any batch size"),
         ([str(tmp_path / "none.net"), "-o", to], 2, "there is no file or folder"),
     ]:
         assert main(["convert", *words]) == code, words
         assert why in capsys.readouterr().err
     assert not Path(to).exists()
     assert main(["convert", str(fixed), "--batch", "2", "-o", to]) == 0
-    with pytest.raises(netdef.NetdefError, match="of phase TRAIN; what is exported is of phase TEST"):
+    with pytest.raises(netdef.NetdefError, match="of phase TRAIN, but only a net of phase TEST can be exported"):
         export_stablehlo(netdef.compile("force_backward: true " + TEXT, phase="TRAIN"), to)
 
 

@@ -1,9 +1,9 @@
-"""small net, written by `netdef eject`: a Flax model that needs jax, flax and numpy alone.
+"""small net: a Flax model written by `netdef eject`. It requires only jax, flax and numpy.
 
-    model = load()  # weights of small_net.npz, beside this file
-    model(data=...)  # {name: array}; images are (n, c, h, w)
+    model = load()  # the weights are in small_net.npz, next to this file
+    model(data=...)  # returns {name: array}; images are (n, c, h, w)
 
-Takes data (n, 4, 9, 8), for any n.
+Input shapes: data (n, 4, 9, 8), for any n.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from jax import lax
 
 
 class SmallNet(nnx.Module):
-    """small net: a line for each layer."""
+    """small net: one line per layer."""
 
     def __init__(self):
         self.conv_1_3x3 = Convolution(4, 6, kernel_size=(3, 3), strides=(2, 2), padding=(1, 1), use_bias=False)
@@ -34,7 +34,7 @@ class SmallNet(nnx.Module):
         self.ip = InnerProduct(48, 3)
 
     def __call__(self, data: jax.Array) -> dict[str, jax.Array]:
-        """`forward` as one compiled program."""
+        """Runs `forward` as one compiled program."""
         return run(*nnx.split(self), data)
 
     def forward(self, data: jax.Array) -> dict[str, jax.Array]:
@@ -54,7 +54,7 @@ class SmallNet(nnx.Module):
 
 
 def load(path: str | Path | None = None) -> SmallNet:
-    """The model with its weights, an array `module/field` for each; without a path, of the .npz beside this file."""
+    """Returns the model with the weights of an .npz file, by default the one next to this file."""
     model = SmallNet()
     with np.load(path or Path(__file__).with_suffix(".npz")) as arrays:
         for key in arrays.files:
@@ -68,7 +68,7 @@ Array = jax.Array
 
 @partial(jax.jit, static_argnums=0)
 def run(graph: Any, state: Any, *inputs: Array) -> dict[str, Array]:
-    """`forward` of a model, taken apart by nnx.split, as one compiled program."""
+    """Runs `forward` of a model, given as the result of nnx.split, as one compiled program."""
     return nnx.merge(graph, state).forward(*inputs)
 
 
@@ -95,7 +95,7 @@ def slide(
     kernel_dilation: Sequence[int],
     groups: int,
 ) -> Slide:
-    """How filters slide; what is not given is 1 for strides and dilation, and 0 for padding."""
+    """The geometry of a convolution; strides and dilation are 1 by default, padding is 0."""
     axes = len(kernel_size)
     pads = tuple((p, p) if isinstance(p, int) else p for p in padding or (0,) * axes)
     return Slide(tuple(strides) or (1,) * axes, pads, tuple(kernel_dilation) or (1,) * axes, groups)
@@ -210,15 +210,15 @@ def _on_cpu(x: Array, w: Array, slide: Slide) -> Array:
 
 
 def convolve(x: Array, w: Array, slide: Slide) -> Array:
-    """y[n, o] = sum over c and the window of w[o, c] x[n, c]: XLA's own, or the form that is fastest on a CPU."""
+    """y[n, o] = sum over c and the window of w[o, c] x[n, c], by XLA's convolution or the fastest form for a CPU."""
     choose = lambda form: lambda x, w: form(x, w, slide)
     return lax.platform_dependent(x, w, cpu=choose(_on_cpu), default=choose(reference))
 
 
 class Convolution(nnx.Module):
-    """Filters (out, in / groups, kernel...) slide over images (n, in, ...), with zeros round them.
+    """A convolution of images (n, in, ...) with filters (out, in / groups, kernel...).
 
-    `padding` is the number of zeros at both ends of each axis, or a pair of numbers."""
+    `padding` is the number of zeros at both ends of each axis, or a pair of numbers (before, after)."""
 
     def __init__(
         self,
@@ -243,8 +243,8 @@ class Convolution(nnx.Module):
 class BatchNorm(nnx.Module):
     """y = scale (x - mean) / sqrt(var + eps) + shift for each channel, with stored statistics.
 
-    `stored`: "averages" of mean and var; "sums", beside them `factor`, by which both are divided; or "inverse", where
-    `var` holds 1 / sqrt(var + eps)."""
+    `stored`: "averages" if mean and var are stored; "sums" if both are stored multiplied by `factor`; "inverse" if the
+    field `var` is 1 / sqrt(var + eps)."""
 
     def __init__(self, channels: int, eps: float, stored: str = "averages", use_scale: bool = False):
         self.mean = nnx.BatchStat(jnp.zeros(channels))
@@ -268,7 +268,7 @@ class BatchNorm(nnx.Module):
 
 
 class Scale(nnx.Module):
-    """y = s x + b, s and b being broadcast along the axes of x from `axis` on that they do not have."""
+    """y = s x + b, where the first axis of s and b is axis `axis` of x, and missing axes are broadcast."""
 
     def __init__(self, shape: Sequence[int], axis: int = 1, use_bias: bool = True):
         self.scale = nnx.Param(jnp.ones(shape))
@@ -326,7 +326,7 @@ def window_elements(x: Array, windows: Windows, outside: Any) -> list[Array]:
 
 
 def total(x: Array, windows: Windows) -> Array:
-    """Sum of each window along one axis; what lies outside the data is 0."""
+    """The sum of each window along one axis; elements outside the data are 0."""
     if windows.size > UNROLLED and not windows.whole(x):
         return _plain(x, windows, 0.0, lax.add)
     if windows.whole(x):
@@ -335,7 +335,7 @@ def total(x: Array, windows: Windows) -> Array:
 
 
 def lrn(x: Array, size: int, alpha: float, beta: float, k: float = 1.0, axes: Sequence[int] = (1,)) -> Array:
-    """x / (k + alpha times the mean of squares of the `size` neighbours along each axis) ^ beta."""
+    """x / (k + alpha times the mean of the squares of `size` neighbors along each axis) ^ beta."""
     windows = [Windows(axis, size, 1, size // 2, x.shape[axis]) for axis in axes]
     base = k + (alpha / size ** len(axes)) * reduce(total, windows, x * x)
     if beta == 0.75:
@@ -359,7 +359,7 @@ def window_argmax(x: Array, windows: Windows) -> tuple[Array, Array]:
 
 
 def largest(x: Array, windows: Windows) -> Array:
-    """Largest element of each window along one axis."""
+    """The largest element of each window along one axis."""
     if windows.size > UNROLLED and not windows.whole(x):
         return _plain(x, windows, -jnp.inf, lax.max)
     return window_argmax(x, windows)[0]
@@ -377,15 +377,15 @@ def windows_of(
 def max_pool(
     x: Array, kernel: Sequence[int], strides: Sequence[int] = (), padding: Sequence[int] = (), *, steps: Sequence[int]
 ) -> Array:
-    """The largest value of each window: `steps` windows along each axis, the last of which may reach out of the
-    image."""
+    """The largest value of each window. `steps` is the number of windows along each axis; the last window may extend
+    beyond the image."""
     return reduce(largest, windows_of(kernel, strides, padding, steps), x)
 
 
 def mean_pool(
     x: Array, kernel: Sequence[int], strides: Sequence[int] = (), padding: Sequence[int] = (), *, steps: Sequence[int]
 ) -> Array:
-    """The sum of each window over its area, of which only what lies in the padded image counts."""
+    """The sum of each window divided by its area within the padded image."""
     windows = windows_of(kernel, strides, padding, steps)
     area: Any = np.ones((1,) * (x.ndim - 2), np.float32)
     for v in windows:
