@@ -79,7 +79,7 @@ def pictures(names: list[str], option: str = "--plot") -> list[str]:
     """Returns the file names of plots. UsageError if one of them cannot be written."""
     for name in names:
         if Path(name).suffix.lower() not in (".png", ".svg", ".pdf"):
-            raise UsageError(f"{option} {name}: the file name of a plot ends in .png, .svg or .pdf")
+            raise UsageError(f"{option} {name}: the name of a plot must end in .png, .svg or .pdf")
         if not Path(name).parent.is_dir():
             raise UsageError(f"{option} {name}: the folder {Path(name).parent} does not exist")
     return names

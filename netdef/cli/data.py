@@ -96,7 +96,7 @@ def _convert(args: argparse.Namespace) -> int:
     order = generator(args.seed, "convert").permutation(records.size) if args.shuffle else np.arange(records.size)
     with open_sink(target, args.to, resume=not args.force) as sink, bar(records.size, "written") as show:
         if sink.done:
-            say(f"resumes at record {sink.done} of {records.size}")
+            say(f"resuming at record {sink.done} of {records.size}")
         skip = {"encoded": args.encoded, "skip_corrupt": args.skip_corrupt}
         broken = convert(records, order, sink, progress=show, **skip)
     for text in broken:

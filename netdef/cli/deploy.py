@@ -87,7 +87,7 @@ def _check_ending(path: str) -> None:
     from ..interop.formats.base import ending_of, endings
 
     if not ending_of(path):
-        raise UsageError(f"{path}: the extension of a weight file is one of {', '.join(endings())}")
+        raise UsageError(f"{path}: the name of a weight file must end in one of {', '.join(endings())}")
 
 
 def _with_weights(path: str, net: Net, args: argparse.Namespace) -> Net:

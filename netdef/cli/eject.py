@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from ..interop import eject
 
     if not args.to.endswith(".py"):
-        raise UsageError(f"{args.to}: the name of a source file ends in .py")
+        raise UsageError(f"{args.to}: the name of a source file must end in .py")
     path = net_file(args)
     weights = eject(deployed_model(path, args), args.to)
     print(f"the source is in {args.to}, the weights are in {weights}")

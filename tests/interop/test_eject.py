@@ -307,10 +307,10 @@ def test_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture):
         tmp_path / "w.npz"
     )
     for words, code, said in [
-        (["-o", "model.txt"], 2, "the source of a model ends in .py"),
+        (["-o", "model.txt"], 2, "the name of a source file must end in .py"),
         ([], 2, "the following arguments are required: -o"),
-        (["-o", "model.py", "--weights", "none.caffemodel"], 2, "there is no weight file none.caffemodel"),
-        (["-o", "model.py", "--run", "none"], 2, "there is no run none"),
+        (["-o", "model.py", "--weights", "none.caffemodel"], 2, "the weight file none.caffemodel does not exist"),
+        (["-o", "model.py", "--run", "none"], 2, "the run none does not exist"),
         (["-o", "model.py", "--output", "none"], 2, "there is no blob `none`"),
         (["-o", str(tmp_path / "model.py"), "--weights", str(tmp_path / "w.npz")], 1, "no layer of this file is in the net"),
         (["-o", str(tmp_path / "mine.py")], 1, "mine.npz: this file is there already"),
