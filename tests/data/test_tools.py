@@ -170,7 +170,7 @@ def test_several_sizes_need_resizing(run, tmp_path):
     write_images(tmp_path / "f" / "b", numbered(1, 3, 6, 5))
     code, _, err = run("convert", "f", "out.npz")
     assert code == 1 and "is 3x6x5, but" in err and "--resize HxW" in err
-    assert "images have 2 shapes" in run("check", "f")[1]
+    assert "the images have 2 different shapes" in run("check", "f")[1]
     assert run("mean", "f", "-o", "m")[0] == 1
     assert run("convert", "f", "out.npz", "--resize", "4x4")[0] == 0
     assert run("convert", "f", "x.npz", "--resize", "4")[0] == 2

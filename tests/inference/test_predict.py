@@ -118,7 +118,7 @@ def test_what_cannot_be_predicted(run, trained):
         (
             ("features", "stripes.net", "--run", "run", "--blobs", "accuracy", "-o", "f.npz"),
             1,
-            "with a row for each record",
+            "with one row for each record",
         ),
         (("features", "stripes.net", "--run", "run", "--blobs", "ip", "-o", "f.txt"), 2, "expects a .h5 or .npz file"),
     ):

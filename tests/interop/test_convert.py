@@ -177,7 +177,7 @@ def test_what_cannot_be(written, tmp_path, capsys):
         (["convert", str(written["npz"])], 2, "-o FILE is missing"),
         (["convert", str(written["npz"]), "-o", str(tmp_path / "x.bin")], 1, "the ending of a weight file"),
         (["convert", str(written["caffemodel.h5"]), "-o", str(tmp_path / "x.npz")], 1, "name the net with --net"),
-        (["convert", str(written["npz"]), "-o", str(tmp_path / "x.solverstate")], 2, "made from a snapshot"),
+        (["convert", str(written["npz"]), "-o", str(tmp_path / "x.solverstate")], 2, "converted from a snapshot"),
     ]
     for words, code, told in refused:
         assert main(words) == code

@@ -245,7 +245,7 @@ def test_the_weights_of_the_last_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
     solver = 'solver { base_lr: 0.1 lr_policy: "fixed" max_iter: 2 }\n'
     Path("few.net").write_text('name: "Few"\n' + data.replace('"y"', '"t"') + ip + loss + solver)
     assert main(["eject", "few.net", "-o", "before.py"]) == 0
-    assert "its fillers' numbers are written" in capsys.readouterr().err
+    assert "the weights are those of its fillers" in capsys.readouterr().err
     before = dict(np.load("before.npz"))
     assert before["y/weight"].std() > 0  # what the filler draws, not the zeros of a net without one
     result = netdef.train("few.net")

@@ -107,7 +107,7 @@ def test_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture):
         (
             [str(net), "-o", "net.onx"],
             2,
-            "net.onx: a net becomes .prototxt or .net or .pt, or with its weights .onnx or",
+            "net.onx: a net is converted to .prototxt or .net or .pt, or with its weights to",
         ),
         ([str(fixed), "-o", to], 1, "cannot be exported for batches of any size"),
         ([str(tmp_path / "none.net"), "-o", to], 2, "the file or folder"),
