@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from netdef import NetdefError
-from netdef.interop.formats import Format
+from netdef.interop.formats import Contents, Entry, Format, Stored
 
 MARK = b'{"mine": '
 
