@@ -139,7 +139,7 @@ def unknown_command(name: str) -> str:
     if os.path.exists(name):
         return f"a command is required before the file: netdef check {name}, or netdef train {name}"
     meant = suggestion(name, (*COMMANDS, *ALIASES), "`netdef {}`")
-    return f"unknown command `{name}`; the commands are {', '.join(COMMANDS)}.{meant}"
+    return f"unknown command `{name}`.{meant} The commands are {', '.join(COMMANDS)}."
 
 
 def show_faults(error: CompileError) -> None:

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     files = [*args.files, *([args.model] if args.model else [])]
     if not files:
-        raise UsageError("FILE is missing, as in netdef check model.net")
+        raise UsageError("FILE is missing; for example, netdef check model.net")
     load_plugins(args.plugin)
     found: list[Diagnostic] = []
     broken: list[str] = []  # messages about files that cannot be read

@@ -147,7 +147,7 @@ def _as_they_are(args: argparse.Namespace, names: list[str]) -> list[str]:
 
     merged = {entry.name: entry for name in names for entry in read_entries(name)}
     write_weights(args.output, list(merged.values()), dtype=args.dtype)
-    return [f"the weights of {sum(bool(e.arrays) for e in merged.values())} layers were written"]
+    return [f"layers with weights: {sum(bool(e.arrays) for e in merged.values())}"]
 
 
 def _for_the_net(args: argparse.Namespace, names: list[str]) -> list[str]:

@@ -79,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     load_plugins(args.plugin)
-    existing(args.source, "data set or net")
+    existing(args.source, "source")
     return {"convert": _convert, "mean": _mean, "stats": _stats, "check": _check}[args.action](args)
 
 

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     known = {frame.template for box in draw.picture(net).boxes for frame in draw.around(box.frame)}
     for name in args.fold:
         if name != "all" and name not in known:
-            there = f"templates in this net: {', '.join(sorted(known))}" if known else "this net uses no such templates"
+            there = f"templates in this net: {', '.join(sorted(known))}" if known else "this net has no such templates"
             raise UsageError(f"--fold {name}: no template of this name expands to several layers; {there}")
     if args.output is None:
         sys.stdout.write(draw.dot(draw.picture(net, args.fold), args.sideways))

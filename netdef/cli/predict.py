@@ -93,7 +93,7 @@ def _array(path: Path) -> Any:
             return found if isinstance(found, np.ndarray) else found[found.files[0]]
     except Exception as error:  # of many types, all of which mean an invalid file
         why = " ".join(str(error).split())[:200] or type(error).__name__
-        raise NetdefError(f"{path} is not a NumPy file, or it is damaged: {why}") from None
+        raise NetdefError(f"{path} cannot be read as a NumPy file: {why}") from None
 
 
 def _names(path: str | None) -> list[str]:

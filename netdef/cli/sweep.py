@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
     def tell(row: dict[str, Any], done: int, total: int) -> None:
         if not args.json:
-            print(f"{done}/{total}  {row['run']}  {_shown(row.get('loss'))}", file=sys.stderr, flush=True)
+            print(f"{done}/{total}  {row['run']}  loss {_shown(row.get('loss'))}", file=sys.stderr, flush=True)
 
     found = sweep(path, vary, args.seeds, args.output, args.max_iter, args.until, on_run=tell)
     told = {"folder": str(found.folder), "until": args.until, "rows": found.rows}

@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     for name, value in measured["outputs"].items():
         print(f"{name}: {value}")
-    print(f"{measured['images']:,} images in {measured['seconds']:.1f} s, with {measured['weights']}")
+    print(f"{measured['images']:,} images in {measured['seconds']:.1f} s, weights: {measured['weights']}")
     return 0
 
 

@@ -123,7 +123,7 @@ def find_rate(path: str, args: argparse.Namespace, changes: dict[str, Any], weig
     if found.suggestion is None:
         print("the loss never decreased; check the labels and the scale of the input, or try --overfit 1")
         return 1
-    print(f"suggested: base_lr: {found.suggestion:.2g}")
+    print(f"suggested base_lr: {found.suggestion:.2g}")
     return 0
 
 

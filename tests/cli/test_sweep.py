@@ -46,4 +46,4 @@ def test_lr_find_suggests_a_learning_rate_or_none(netdef, good, tmp_path):
     done = netdef("train", good, "--lr-find", "--max-iter", 12, "--output", tmp_path / "run")
     lines = done.out.splitlines()
     assert lines[0].startswith("lr 1e-06") and len(lines) >= 12
-    assert lines[-1].startswith(("suggested: base_lr: ", "the loss never decreased"))
+    assert lines[-1].startswith(("suggested base_lr: ", "the loss never decreased"))
