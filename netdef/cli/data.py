@@ -56,7 +56,7 @@ Read every record and list the corrupt ones. The exit code is 1 if there are any
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="convert|mean|stats|check", title="actions")
-    raw = {"formatter_class": argparse.RawDescriptionHelpFormatter}
+    raw: Any = {"formatter_class": argparse.RawDescriptionHelpFormatter}
     one = actions.add_parser("convert", help="write a data set as LMDB, HDF5 or .npz", description=CONVERT, **raw)
     add_source(one)
     one.add_argument("target", metavar="TARGET", help="data set to write: NAME.lmdb, NAME.h5 or NAME.npz")
