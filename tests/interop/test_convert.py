@@ -97,7 +97,7 @@ def test_old_text_today(tmp_path, capsys):
     assert "layers in an old format (2 of V0 and 1 of V1) converted to" in said and "BatchNorm (1 times)" in said
     assert main(["convert", str(tmp_path / "new.net")]) == 0
     done = capsys.readouterr()
-    assert done.out == NEW and "of today's form already" in done.err
+    assert done.out == NEW and "the file is in the current format already" in done.err
 
 
 def test_the_new_text_means_the_same():
@@ -173,11 +173,11 @@ def test_means(tmp_path):
 
 def test_what_cannot_be(written, tmp_path, capsys):
     refused = [
-        (["convert", str(tmp_path / "none.npz"), "-o", "x.npz"], 2, "there is no file or folder"),
-        (["convert", str(written["npz"])], 2, "say where to"),
+        (["convert", str(tmp_path / "none.npz"), "-o", "x.npz"], 2, "the file or folder"),
+        (["convert", str(written["npz"])], 2, "-o FILE is missing"),
         (["convert", str(written["npz"]), "-o", str(tmp_path / "x.bin")], 1, "the name of a weight file must end in"),
         (["convert", str(written["caffemodel.h5"]), "-o", str(tmp_path / "x.npz")], 1, "specify the net with --net"),
-        (["convert", str(written["npz"]), "-o", str(tmp_path / "x.solverstate")], 2, "made from a snapshot"),
+        (["convert", str(written["npz"]), "-o", str(tmp_path / "x.solverstate")], 2, "converted from a snapshot"),
     ]
     for words, code, told in refused:
         assert main(words) == code

@@ -245,7 +245,7 @@ def test_the_weights_of_the_last_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
     solver = 'solver { base_lr: 0.1 lr_policy: "fixed" max_iter: 2 }\n'
     Path("few.net").write_text('name: "Few"\n' + data.replace('"y"', '"t"') + ip + loss + solver)
     assert main(["eject", "few.net", "-o", "before.py"]) == 0
-    assert "its fillers' numbers are written" in capsys.readouterr().err
+    assert "the weights are those of its fillers" in capsys.readouterr().err
     before = dict(np.load("before.npz"))
     assert before["y/weight"].std() > 0  # values of the filler, not the zeros of a net without one
     result = netdef.train("few.net")
@@ -307,10 +307,10 @@ def test_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture):
         tmp_path / "w.npz"
     )
     for words, code, said in [
-        (["-o", "model.txt"], 2, "the source of a model ends in .py"),
+        (["-o", "model.txt"], 2, "the name of a source file must end in .py"),
         ([], 2, "the following arguments are required: -o"),
-        (["-o", "model.py", "--weights", "none.caffemodel"], 2, "there is no weight file none.caffemodel"),
-        (["-o", "model.py", "--run", "none"], 2, "there is no run none"),
+        (["-o", "model.py", "--weights", "none.caffemodel"], 2, "the weight file none.caffemodel does not exist"),
+        (["-o", "model.py", "--run", "none"], 2, "the run none does not exist"),
         (["-o", "model.py", "--output", "none"], 2, "there is no blob `none`"),
         (["-o", str(tmp_path / "model.py"), "--weights", str(tmp_path / "w.npz")], 1, "no layer of this file is in the net"),
         (["-o", str(tmp_path / "mine.py")], 1, "mine.npz: the file exists already"),

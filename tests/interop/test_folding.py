@@ -206,7 +206,7 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture):
     assert 0 < np.abs(halved - exact).max() <= 2**-8 * np.abs(exact).max()
     for more, code, why in [
         ([], 2, "--save-weights FILE"),
-        (["--save-weights", "f.txt"], 2, "f.txt: the ending of a weight file is one of"),
+        (["--save-weights", "f.txt"], 2, "f.txt: the name of a weight file must end in one of"),
         (["--save-weights", str(tmp_path / "f.npz"), "--dtype", "bf16"], 1, "not bfloat16"),
         (["--save-weights", str(tmp_path / "w.caffemodel" / "f.npz")], 1, "cannot be written"),
     ]:
@@ -214,4 +214,4 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture):
         assert why in capsys.readouterr().err
     assert not (tmp_path / "none.net").exists()
     assert main(["deploy", str(tmp_path / "net.prototxt"), "--fold", "--save-weights", "f.npz"]) == 2
-    assert "there is no run of this net" in capsys.readouterr().err
+    assert "this net has no runs" in capsys.readouterr().err
