@@ -61,9 +61,7 @@ class ArgMax(Layer, type="ArgMax", block="argmax_param"):
         x = lax.stop_gradient(x)
         searched = x.reshape(x.shape[0], -1) if self.axis is None else jnp.moveaxis(x, self.axis, -1)
         last = searched.shape[-1] - 1
-        values, places = lax.top_k(
-            searched[..., ::-1], self.top_k
-        )  # in case of ties lax.top_k returns the first, Caffe the last
+        values, places = lax.top_k(searched[..., ::-1], self.top_k)  # reversed, because top_k prefers the first of ties
         places = (last - places).astype(jnp.float32)
         if self.axis is not None:
             return jnp.moveaxis(values if self.out_max_val else places, -1, self.axis)
