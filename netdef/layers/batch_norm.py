@@ -209,7 +209,7 @@ class BatchNormalisation(Layer):
 
 
 class BatchNorm(BatchNormalisation, type="BatchNorm", block="batch_norm_param"):
-    """y = (x - mean) / sqrt(var + eps) for each channel; with `scale_bias`, y scale + shift, both learned.
+    """y = (x - mean) / sqrt(var + eps) for each channel; with `scale_bias`, followed by a learned scale and shift.
 
     In phase TRAIN mean and var are those of the batch, and the stored statistics are updated; in phase TEST the stored
     ones are used.  `use_global_stats` overrides this in both phases.  Without its own scale and shift, the layer is

@@ -26,9 +26,9 @@ def standardise() -> Callable[[Array, float], Array]:
         return forward(x, eps)[0]
 
     def forward(x: Array, eps: float) -> tuple[Array, tuple[Array, Array]]:
-        centred = x - x.mean(axis=-1, keepdims=True)
-        std = jnp.sqrt((centred * centred).mean(axis=-1, keepdims=True)) + eps
-        y = centred / std
+        centered = x - x.mean(axis=-1, keepdims=True)
+        std = jnp.sqrt((centered * centered).mean(axis=-1, keepdims=True)) + eps
+        y = centered / std
         return y, (y, std)
 
     def backward(eps: float, saved: tuple[Array, Array], dy: Array) -> tuple[Array]:
@@ -162,8 +162,8 @@ class _ByItem(Layer):
 
     def normal(self, rows: Array) -> Array:
         """Returns (x - mean) / sqrt(var + eps) along the last axis."""
-        centred = rows - rows.mean(axis=-1, keepdims=True)
-        return centred * jax.lax.rsqrt((centred * centred).mean(axis=-1, keepdims=True) + self.eps)
+        centered = rows - rows.mean(axis=-1, keepdims=True)
+        return centered * jax.lax.rsqrt((centered * centered).mean(axis=-1, keepdims=True) + self.eps)
 
     def spread(self, y: Array, w: tuple[Array, ...], ones: int) -> Array:
         """Returns y scale + shift, where scale and shift get `ones` trailing axes of length 1."""
@@ -202,7 +202,7 @@ class GroupNorm(_ByItem, type="GroupNorm", block="group_norm_param"):
     """y = scale (x - mean) / sqrt(var + eps) + shift, with mean and var over each group of channels of an item.
 
     Bottoms: x (n, c, ...).  Tops: y, same shape as x.  Weights: scale (c) and shift (c).
-    Source: Wu and He 2018; `num_groups` equal to the channels is instance normalisation.
+    Source: Wu and He 2018; `num_groups` equal to the channels is instance normalization.
     Differs: Caffe has no such layer.
     """
 
