@@ -185,8 +185,8 @@ class Filter(Layer, type="Filter"):
         *blobs, selector = bottoms
         if len(self.top) != len(blobs):
             raise ShapeError(
-                f"there are {len(blobs)} bottoms before the selector, but {len(self.top)} tops; "
-                "give one top for each bottom except the selector."
+                f"the number of bottoms before the selector is {len(blobs)}, but the number of tops is "
+                f"{len(self.top)}; give one top for each of these bottoms."
             )
         if not selector or any(size != 1 for size in selector[1:]):
             raise ShapeError(

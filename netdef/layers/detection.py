@@ -78,8 +78,8 @@ class PriorBox(Layer, type="PriorBox", block="prior_box_param"):
             raise ShapeError("`min_size` is missing; give at least one.", field="min_size")
         if self.max_size and len(self.max_size) != len(self.min_size):
             raise ShapeError(
-                f"`max_size` has {len(self.max_size)} values, but `min_size` has {len(self.min_size)}; "
-                "give one for each, or none.",
+                f"the number of `max_size` is {len(self.max_size)}, but the number of `min_size` is "
+                f"{len(self.min_size)}; give one for each, or none.",
                 field="max_size",
             )
         for small, large in zip(self.min_size, self.max_size, strict=False):

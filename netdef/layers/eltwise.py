@@ -64,7 +64,8 @@ class Eltwise(Layer, type="Eltwise", block="eltwise_param"):
             )
         if self.coeff and len(self.coeff) != len(bottoms):
             raise ShapeError(
-                f"`coeff` has {len(self.coeff)} values, but there are {len(bottoms)} bottoms; give one for each.",
+                f"the number of `coeff` is {len(self.coeff)}, but the number of bottoms is {len(bottoms)}; "
+                "give one for each.",
                 field="coeff",
             )
         for i, shape in enumerate(bottoms):

@@ -112,7 +112,9 @@ class Normalize(Layer, type="Normalize", block="normalize_param"):
 
     def infer(self, x: Shape) -> list[Shape]:
         if len(x) < 2:
-            raise ShapeError(f"the norm is along axis 1, but the input {show(x)} has only {len(x)}.", bottom=0)
+            raise ShapeError(
+                f"the norm is along axis 1, but the input {show(x)} has no axis 1; give at least 2 axes.", bottom=0
+            )
         if self.normalize_type not in ("L1", "L2"):
             raise ShapeError(
                 f'`normalize_type` is "{self.normalize_type}"; it must be "L1" or "L2".', field="normalize_type"
@@ -217,7 +219,9 @@ class GroupNorm(_ByItem, type="GroupNorm", block="group_norm_param"):
 
     def infer(self, x: Shape) -> Shape:
         if len(x) < 2:
-            raise ShapeError(f"the channels are axis 1, but the input {show(x)} has only {len(x)}.", bottom=0)
+            raise ShapeError(
+                f"the channels are axis 1, but the input {show(x)} has no axis 1; give at least 2 axes.", bottom=0
+            )
         if x[1] % self.num_groups:
             raise ShapeError(
                 f"`num_groups` is {self.num_groups}, which does not divide the {x[1]} channels of the input; "

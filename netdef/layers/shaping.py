@@ -120,7 +120,7 @@ class Slice(Layer, type="Slice", block="slice_param"):
             return [i * (size // parts) for i in range(parts + 1)]
         if len(self.slice_point) != parts - 1:
             raise ShapeError(
-                f"there are {len(self.slice_point)} slice points for {parts} tops; give {parts - 1}.",
+                f"the number of slice points is {len(self.slice_point)}; {parts} tops require {parts - 1}.",
                 field="slice_point",
             )
         for before, point in zip((0, *self.slice_point), self.slice_point, strict=False):

@@ -1,4 +1,4 @@
-"""Accuracy of items, pixels (counted by hand) and pairs: ties, labels that are no class, thresholds."""
+"""Accuracy of items, pixels (counted by hand) and pairs: ties, labels out of range, thresholds."""
 
 from __future__ import annotations
 

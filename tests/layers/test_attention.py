@@ -1,4 +1,4 @@
-"""MultiHeadAttention against its formula written out, its masks, and its faults."""
+"""MultiHeadAttention compared with its formula, masks, and errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def weights(layer, *shapes):
 
 
 def plain(w, query, key, value, heads, allowed):
-    """The formula, head by head and place by place; `allowed[n][t]` are the places that t may look at."""
+    """The formula, for each head and position; `allowed[n][t]` are the positions that t may attend to."""
     q, k, v = (x @ w[i].T + w[i + 1] for i, x in zip((0, 2, 4), (query, key, value), strict=True))
     d = q.shape[-1] // heads
     seen = np.zeros_like(q)
@@ -76,7 +76,7 @@ class Alone:
 @pytest.mark.parametrize(
     ("layer", "bottoms", "field", "bottom", "words"),
     [
-        (MultiHeadAttention(num_heads=3), [(2, 3, 4)], "num_heads", None, ["3 heads", "4 channels"]),
+        (MultiHeadAttention(num_heads=3), [(2, 3, 4)], "num_heads", None, ["`num_heads` is 3", "4 channels"]),
         (MultiHeadAttention(num_heads=2), [(2, 3)], None, 0, ["2x3", "2 axes"]),
         (MultiHeadAttention(num_heads=2), [(2, 3, 4), (3, 5, 4)], None, 1, ["3x5x4", "2x3x4"]),
         (MultiHeadAttention(num_heads=2), [(2, 3, 4), (2, 5, 4), (2, 6, 4)], None, 2, ["2x5x4", "2x6x4"]),

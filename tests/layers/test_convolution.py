@@ -1,4 +1,4 @@
-"""Convolutions beyond their recorded cases: identities between the layers, fields of forks, faults."""
+"""Convolutions beyond their recorded cases: identities between the layers, fields of forks, errors."""
 
 from __future__ import annotations
 
@@ -123,17 +123,17 @@ def test_unknown_dimensions_stay_unknown():
 @pytest.mark.parametrize(
     ("fields", "field", "words"),
     [
-        (dict(), "kernel_size", "once for each of the 2 spatial axes"),
-        (dict(kernel_size=(3, 3, 3)), "kernel_size", "3 times.* 2 spatial axes"),
-        (dict(kernel_size=(9,)), "kernel_size", "9 long .* only 8 in its height.* pad by 1 more"),
-        (dict(kernel_size=(3,), dilation=(4,), pad=(0, 1)), "kernel_size", "9 long .* only 8 in its height"),
+        (dict(), "kernel_size", "one for each of 2 spatial axes"),
+        (dict(kernel_size=(3, 3, 3)), "kernel_size", "3 values.* 2 spatial axes"),
+        (dict(kernel_size=(9,)), "kernel_size", "height of the window is 9, .* only 8.* the padding by 1"),
+        (dict(kernel_size=(3,), dilation=(4,), pad=(0, 1)), "kernel_size", "height of the window is 9, .* only 8"),
         (dict(kernel_size=(3,), kernel_h=3), "kernel_h", "`kernel_h` and `kernel_size` are both given"),
         (dict(kernel_h=3), "kernel_h", "without `kernel_w`"),
         (dict(kernel_size=(3,), stride_w=2), "stride_w", "without `stride_h`"),
         (dict(kernel_size=(3,), pad_l=2, pad=(1,)), "pad_l", "`pad_l` and `pad` are both given"),
-        (dict(kernel_size=(3,), dilation=(1, 2, 3)), "dilation", "3 times.* 2 spatial axes"),
-        (dict(kernel_size=(3,), group=4), "group", "4, which does not divide the 6 of channels"),
-        (dict(kernel_size=(3,), group=3), "group", "3, which does not divide the 4 of `num_output`"),
+        (dict(kernel_size=(3,), dilation=(1, 2, 3)), "dilation", "3 values.* 2 spatial axes"),
+        (dict(kernel_size=(3,), group=4), "group", "4, which does not divide the 6 channels"),
+        (dict(kernel_size=(3,), group=3), "group", "3, which does not divide `num_output` 4"),
         (dict(kernel_size=(3,), axis=4), "axis", "4, but the input 2x6x8x7 has only 4 axes"),
     ],
 )
@@ -144,14 +144,14 @@ def test_faults_name_the_field_and_both_numbers(fields, field, words):
 
 
 def test_faults_of_the_others():
-    with pytest.raises(ShapeError, match="bottom 1 is 2x3x8x9 and bottom 0 is 2x3x8x8") as caught:
+    with pytest.raises(ShapeError, match="bottom 1 is 2x3x8x9, but bottom 0 is 2x3x8x8") as caught:
         Convolution(num_output=4, kernel_size=(3,)).infer((2, 3, 8, 8), (2, 3, 8, 9))
     assert caught.value.bottom == 1
-    with pytest.raises(ShapeError, match="`num_output` is 4, which is no multiple of the 3 channels"):
+    with pytest.raises(ShapeError, match="`num_output` is 4, which is not a multiple of the 3 channels"):
         ConvolutionDepthwise(num_output=4, kernel_size=(3,)).infer((2, 3, 8, 8))
-    with pytest.raises(ShapeError, match="nothing is left of the height: 3 numbers, of which padding takes away 4"):
+    with pytest.raises(ShapeError, match="height of the output would be -1: 3 without padding, less 4"):
         Deconvolution(num_output=4, kernel_size=(3,), pad=(2,)).infer((2, 3, 1, 8))
-    with pytest.raises(ShapeError, match="`kernel_h` is for 2 spatial axes, and the input has 1"):
+    with pytest.raises(ShapeError, match="`kernel_h` requires 2 spatial axes, but the input has 1"):
         Im2col(kernel_h=2, kernel_w=2).infer((2, 3, 8))
 
 
@@ -160,7 +160,7 @@ def test_a_fault_is_shown_at_the_field():
     place, message = fault(conv.format("kernel_size: 3 group: 3"), x=(2, 6, 8, 8))
     assert place == "3" and "`group` is 3" in message
     place, message = fault(conv.format("kernel_size: 9"), x=(2, 6, 8, 7))
-    assert place == "9" and "9 long and the input only 8 in its height" in message
+    assert place == "9" and "height of the window is 9, but the height of the input is only 8" in message
 
 
 def test_fields_of_forks_are_read():

@@ -1,4 +1,4 @@
-"""Dropout: how much is dropped, how kept values grow, what the fields of the forks change."""
+"""Dropout: the fraction that is dropped, the scale of the other values, and fields of the forks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Embed and PositionEmbed: numbers out of range, sequences shorter than the table, faults."""
+"""Embed and PositionEmbed: indices out of range, sequences shorter than the table, errors."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def test_positions_are_added_along_their_axis(axis):
 @pytest.mark.parametrize(
     ("layer", "x", "field", "words"),
     [
-        (PositionEmbed(input_dim=3), (2, 4, 5), "input_dim", ["4 places", "`input_dim` is 3"]),
-        (PositionEmbed(), (2, 4), "axis", ["last of 2x4"]),
+        (PositionEmbed(input_dim=3), (2, 4, 5), "input_dim", ["4 positions", "`input_dim` is 3"]),
+        (PositionEmbed(), (2, 4), "axis", ["last axis of 2x4"]),
         (PositionEmbed(axis=3), (2, 4, 5), "axis", ["`axis` is 3"]),
     ],
 )

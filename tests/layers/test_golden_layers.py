@@ -1,4 +1,4 @@
-"""Every layer against what real Caffe and its forks computed: outputs, gradients and statistics of every recorded case."""
+"""Layers compared with Caffe and its forks: outputs, gradients and statistics of all recorded cases."""
 
 from __future__ import annotations
 

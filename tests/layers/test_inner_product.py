@@ -1,4 +1,4 @@
-"""InnerProduct beyond its recorded cases: rows of length 1, and weights that come as blobs."""
+"""InnerProduct beyond its recorded cases: normalized rows, and weights that are bottoms."""
 
 from __future__ import annotations
 

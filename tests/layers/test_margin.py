@@ -1,4 +1,4 @@
-"""Margin layers of face recognition against loops written from the forks' formulas."""
+"""Margin layers of face recognition compared with loops written from the forks' formulas."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_psi_is_the_definition_of_the_papers(m):
 
 
 def gradients(layer: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(W, gradient on W, gradient on x) of sum(G y)."""
+    """Returns (W, gradient of W, gradient of x) of sum(G y)."""
     net = model(layer, x=X, label=LABEL)
     w = net.get_weights()["l"][0]
     graph, params, rest = nnx.split(net, nnx.Param, ...)

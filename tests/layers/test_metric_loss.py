@@ -61,7 +61,7 @@ def test_the_l1_center_loss_and_its_rule(weight):
     assert loss == pytest.approx(weight * np.abs(A - centers[label]).sum() / 4, rel=1e-5)
     np.testing.assert_allclose(on_x, weight * step / 4, rtol=1e-5)
     want = np.zeros_like(centers)
-    want[1] = -0.75 * step[[0, 2, 3]].sum(0)  # three items: 3 / 4 of their sum, whatever the loss weight
+    want[1] = -0.75 * step[[0, 2, 3]].sum(0)  # three items: 3 / 4 of their sum, for any loss weight
     want[3] = -0.5 * step[1]
     np.testing.assert_allclose(net.get_weights(on_centers)["l"][0], want, rtol=1e-5)
 
@@ -90,4 +90,4 @@ def test_faults():
     assert '"L1" or "L2"' in message
     where, message = fault(center("axis: 2"), x=(4, 3, 2), label=(4,))
     assert where == "2"
-    assert "12 features" in message
+    assert "12 rows of features" in message

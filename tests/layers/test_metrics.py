@@ -1,4 +1,4 @@
-"""Precision, recall, errors, similarity and ArgMax: values worked out by hand."""
+"""Precision, recall, errors, similarity and ArgMax, compared with values computed by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LSTM, RNN and LSTMUnit beyond their recorded cases: state between batches, own forms, faults."""
+"""LSTM, RNN and LSTMUnit beyond their recorded cases: state between batches, additions to Caffe, errors."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_no_gradient_enters_or_leaves_by_exposed_states():
 @pytest.mark.parametrize(
     ("layer", "bottoms", "bottom", "words"),
     [
-        (LSTM(num_output=4), [(6, 2)], 0, ["at least 3 axes", "6x2", "has 2"]),
+        (LSTM(num_output=4), [(6, 2)], 0, ["at least 3", "6x2", "has 2"]),
         (LSTM(num_output=4), [(6, 2, 3), (6, 3)], 1, ["6x3", "6x2"]),
         (LSTM(num_output=4), [(6, 2, 3), (6, 2), (3, 5)], 2, ["3x5", "n = 2"]),
         (
@@ -111,7 +111,7 @@ def test_no_gradient_enters_or_leaves_by_exposed_states():
             ["`c`", "1x2x5", "1x2x4"],
         ),
         (RNN(num_output=4, expose_hidden=True), [(6, 2, 3), (6, 2)], None, ["2 bottoms", "3 to 4"]),
-        (RNN(num_output=4, top=("y", "h")), [(6, 2, 3), (6, 2)], None, ["2 tops", "makes 1"]),
+        (RNN(num_output=4, top=("y", "h")), [(6, 2, 3), (6, 2)], None, ["2 tops", "outputs 1"]),
         (LSTMUnit(), [(1, 2, 3), (1, 2, 9), (1, 2)], 1, ["1x2x12", "1x2x9"]),
     ],
 )

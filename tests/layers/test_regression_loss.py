@@ -1,4 +1,4 @@
-"""Losses between values: weights, sigma, gradients of ties."""
+"""Regression losses: weights, sigma, gradients of ties."""
 
 from __future__ import annotations
 

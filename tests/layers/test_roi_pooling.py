@@ -1,4 +1,4 @@
-"""Pooling of regions beyond the recorded cases: ties, empty bins, means of position-sensitive bins, faults."""
+"""Pooling of regions beyond the recorded cases: ties, empty bins, means of position-sensitive bins, errors."""
 
 from __future__ import annotations
 

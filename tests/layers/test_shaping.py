@@ -1,4 +1,4 @@
-"""What recorded cases leave out of Concat, Slice, Split, Flatten, Reshape and Silence: unknown sizes, faults."""
+"""Concat, Slice, Split, Flatten, Reshape and Silence beyond their recorded cases: unknown sizes, errors."""
 
 from __future__ import annotations
 
@@ -47,22 +47,28 @@ def test_shapes(layer, bottoms, tops):
     ("layer", "bottoms", "field", "bottom", "words"),
     [
         (Concat(axis=2), [(2, 3)], "axis", None, ["`axis` is 2", "2x3", "-2 to 1"]),
-        (Concat(), [(2, 3), (2, 3, 1)], None, 1, ["2 and 3 axes"]),
-        (Concat(), [(2, 3), (4, 3)], None, 1, ["axis 0 is 2", "and 4 in the other"]),
-        (Slice(top=("a", "b", "c", "d")), [(2, 6)], None, None, ["6 elements", "4 tops", "3 of `slice_point`"]),
+        (Concat(), [(2, 3), (2, 3, 1)], None, 1, ["2x3 has 2 axes", "2x3x1 has 3"]),
+        (Concat(), [(2, 3), (4, 3)], None, 1, ["axis 0 is 2 in bottom 0", "4 in bottom 1"]),
+        (
+            Slice(top=("a", "b", "c", "d")),
+            [(2, 6)],
+            None,
+            None,
+            ["6 elements", "4 equal tops", "`slice_point` 3 times"],
+        ),
         (
             Slice(top=("a", "b"), slice_point=[1, 2]),
             [(2, 6)],
             "slice_point",
             None,
-            ["2 slice points", "2 tops", "give 1"],
+            ["slice points is 2", "2 tops require 1"],
         ),
         (Slice(top=("a", "b", "c"), slice_point=[3, 3]), [(2, 6)], "slice_point", None, ["3 comes after 3"]),
         (Slice(top=("a", "b"), slice_point=[6]), [(2, 6)], "slice_point", None, ["point 6", "from 1 to 5"]),
-        (Flatten(axis=2, end_axis=1), [(2, 3, 4)], "end_axis", None, ["axis 1", "which is 2"]),
+        (Flatten(axis=2, end_axis=1), [(2, 3, 4)], "end_axis", None, ["`end_axis` is 1", "which is 2"]),
         (reshape(-1, -1), [(2, 3)], "shape", None, ["2 dimensions of -1"]),
-        (reshape(5, -1), [(2, 3)], "shape", None, ["6 numbers", "the 5"]),
-        (reshape(4, 2), [(2, 3)], "shape", None, ["6 numbers", "takes 8"]),
+        (reshape(5, -1), [(2, 3)], "shape", None, ["6 values", "of 5"]),
+        (reshape(4, 2), [(2, 3)], "shape", None, ["6 values", "has 8"]),
         (reshape(0, 0, 0), [(2, 3)], "shape", None, ["axis 2", "2 axes"]),
         (reshape(6, axis=3), [(2, 3)], "axis", None, ["`axis` is 3", "-3 to 2"]),
         (reshape(6, axis=1, num_axes=2), [(2, 3)], "num_axes", None, ["`num_axes` is 2", "give 1 or less"]),

@@ -1,4 +1,4 @@
-"""SoftmaxWithLoss beyond recorded cases: fields of forks, weights, ignored and wrong labels, hopeless scores."""
+"""SoftmaxWithLoss beyond recorded cases: fields of forks, weights, ignored and wrong labels, very low scores."""
 
 from __future__ import annotations
 
