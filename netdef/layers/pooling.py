@@ -90,7 +90,7 @@ class Pooling(Layer, type="Pooling", block="pooling_param"):
     )
 
     def details(self) -> list[str]:
-        return [self.pool.name.lower(), *(["of all"] if self.global_pooling else []), *window_words(self)]
+        return [*(["global"] if self.global_pooling else []), self.pool.name.lower(), *window_words(self)]
 
     def infer(self, x: Shape) -> list[Shape]:
         if len(x) < 3:
