@@ -85,7 +85,7 @@ class Loss(Layer):
         return getattr(self, "loss_param", LossParam()).ignore_label
 
 
-class Labelled(NamedTuple):
+class Labeled(NamedTuple):
     """Labels compared with the classes along an axis of scores; arrays have the scores' shape with 1 at that axis."""
 
     label: Array  # int32
@@ -94,13 +94,13 @@ class Labelled(NamedTuple):
     right: Array  # bool: the label is in range
 
 
-def look_up(scores: Array, label: Array, axis: int, ignore: int | None) -> Labelled:
+def look_up(scores: Array, label: Array, axis: int, ignore: int | None) -> Labeled:
     """Compares labels, truncated to integers, with the classes of scores (outer..., classes, inner...)."""
     at = (*scores.shape[:axis], 1, *scores.shape[axis + 1 :])
     label = label.astype(jnp.int32).reshape(at)
     classes = jnp.arange(scores.shape[axis], dtype=jnp.int32).reshape(-1, *[1] * (scores.ndim - axis - 1))
     counted = jnp.ones(at, bool) if ignore is None else label != ignore
-    return Labelled(label, classes == label, counted, (label >= 0) & (label < scores.shape[axis]))
+    return Labeled(label, classes == label, counted, (label >= 0) & (label < scores.shape[axis]))
 
 
 def floored(x: Array, floor: float) -> Array:

@@ -66,7 +66,7 @@ def steps(size: Dim, extent: int, stride: int, pad: tuple[int, int], axis: str) 
         padded = f" ({room} with padding)" if any(pad) else ""
         raise ShapeError(
             f"the {axis} of the window is {extent}, but the {axis} of the input is only {size}{padded}; "
-            f"use a smaller window, or increase the padding by {extent - room}.",
+            f"use a smaller window, or increase the total padding by {extent - room}.",
             field="kernel_size",
         )
     return (room - extent) // stride + 1

@@ -22,7 +22,7 @@ class InnerProduct(Layer, type="InnerProduct", block="inner_product_param"):
     Source: BVLC/caffe src/caffe/layers/inner_product_layer.cpp; `normalize` and W, b as bottoms: the same file in
     happynear/caffe-windows.
     Differs: with `normalize` the fork overwrites W with its normalized rows at each pass and ignores the normalization
-    in the gradient; here W is unchanged and the gradient is exact, which rotates the rows in the same way.
+    in the gradient; here W is unchanged and the gradient is exact, which changes their directions in the same way.
     """
 
     family = "product"

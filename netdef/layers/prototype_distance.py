@@ -156,7 +156,7 @@ class GeneralContrastiveLoss(_DistanceLoss, type="GeneralContrastiveLoss", block
     Tops: loss (); optional mean distance to the true and to the other classes (2) or, with `add_intra_mae`, followed by
     the running mean of the first (3).
     Source: happynear/caffe-windows src/caffe/layers/general_contrastive_loss_layer.cpp after Wang et al. 2017.
-    Differs: with `max_negative_only` the fork compares the first class with the own one where that is class 0.
+    Differs: with `max_negative_only` the fork compares class 0 with the true class if the label is 0.
     """
 
     positive_margin: float = param("Distance to the true class up to which the loss is 0.", default=0.0)

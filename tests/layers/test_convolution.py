@@ -125,7 +125,7 @@ def test_unknown_dimensions_stay_unknown():
     [
         (dict(), "kernel_size", "one for each of 2 spatial axes"),
         (dict(kernel_size=(3, 3, 3)), "kernel_size", "3 values.* 2 spatial axes"),
-        (dict(kernel_size=(9,)), "kernel_size", "height of the window is 9, .* only 8.* the padding by 1"),
+        (dict(kernel_size=(9,)), "kernel_size", "height of the window is 9, .* only 8.* the total padding by 1"),
         (dict(kernel_size=(3,), dilation=(4,), pad=(0, 1)), "kernel_size", "height of the window is 9, .* only 8"),
         (dict(kernel_size=(3,), kernel_h=3), "kernel_h", "`kernel_h` and `kernel_size` are both given"),
         (dict(kernel_h=3), "kernel_h", "without `kernel_w`"),
