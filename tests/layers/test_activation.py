@@ -29,7 +29,7 @@ def test_derivatives_at_kinks_are_those_of_caffe(layer, at, slopes):
     assert slope(layer, at) == slopes
 
 
-def test_a_relu_hands_on_what_is_not_a_number():
+def test_a_relu_propagates_nan():
     y = ReLU().apply((), jnp.array([jnp.nan, -1.0]), ctx=None)
     assert np.isnan(y[0]) and y[1] == 0
 

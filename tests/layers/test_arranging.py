@@ -21,7 +21,7 @@ def test_filter_moves_chosen_rows_to_the_front_and_fills_with_zeros():
     assert b.tolist() == [2, 4, 0, 0]
 
 
-def test_gradient_of_filter_reaches_chosen_rows_alone():
+def test_gradient_of_filter_reaches_only_chosen_rows():
     weight = jnp.array([[1.0, 2], [3, 4], [5, 6], [7, 8]])
     chosen = jnp.array([0.0, 1, 0, 1])
     grad = jax.grad(lambda x: jnp.sum(weight * Filter(top=("y",)).apply((), x, chosen, ctx=None)[0]))(ROWS)
@@ -61,7 +61,7 @@ def test_permute_appends_the_axes_that_are_left_out():
         (Filter(top=("y", "z")), [(4, 2), (4,)], None, None, ["selector is 1", "tops is 2"]),
     ],
 )
-def test_faults_name_field_and_numbers(layer, bottoms, field, bottom, words):
+def test_errors_name_field_and_values(layer, bottoms, field, bottom, words):
     with pytest.raises(ShapeError) as caught:
         layer.infer(*bottoms)
     assert (caught.value.field, caught.value.bottom) == (field, bottom)

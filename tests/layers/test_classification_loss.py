@@ -80,7 +80,7 @@ LOSS = 'layer {{ name: "l" type: "{}" bottom: "a" bottom: "b" top: "loss" {} }}'
         ("FocalLoss", "focal_loss_param { gamma: -1 }", (4, 5), (4,), "-1", "at least 0"),
     ],
 )
-def test_what_does_not_fit_is_told_with_both_numbers(kind, fields, a, b, place, words):
+def test_errors_contain_both_values(kind, fields, a, b, place, words):
     where, message = fault(LOSS.format(kind, fields), a=a, b=b)
     assert where == place
     assert words in message

@@ -54,11 +54,11 @@ def test_a_deconvolution_is_the_transpose_of_a_convolution(form, group):
     (weight,) = back.weights(x.shape)
     assert [weight.shape] == [other.shape for other in forth.weights(shape)] == [(6, 4 // group, *weight.shape[2:])]
     w, other = normal(*weight.shape, seed=1), normal(*shape, seed=2)
-    # The convolution of a result of this size gives x's size back, so <deconv(x), z> = <x, conv(z)>.
+    # The convolution of an output of this size has the size of x, so <deconv(x), z> = <x, conv(z)>.
     np.testing.assert_allclose(np.vdot(one(back, (w,), x), other), np.vdot(x, one(forth, (w,), other)), rtol=1e-4)
 
 
-def test_a_depthwise_convolution_is_one_of_as_many_groups_as_channels():
+def test_a_depthwise_convolution_has_one_group_per_channel():
     x, w, b = normal(2, 3, 6, 5), normal(6, 1, 3, 3, seed=1), normal(6, seed=2)
     depthwise = ConvolutionDepthwise(num_output=6, kernel_size=(3,), pad=(1,))
     grouped = Convolution(num_output=6, kernel_size=(3,), pad=(1,), group=3)
@@ -137,13 +137,13 @@ def test_unknown_dimensions_stay_unknown():
         (dict(kernel_size=(3,), axis=4), "axis", "4, but the input 2x6x8x7 has only 4 axes"),
     ],
 )
-def test_faults_name_the_field_and_both_numbers(fields, field, words):
+def test_errors_name_the_field_and_both_values(fields, field, words):
     with pytest.raises(ShapeError, match=words) as caught:
         Convolution(num_output=4, **fields).infer((2, 6, 8, 7))
     assert caught.value.field == field
 
 
-def test_faults_of_the_others():
+def test_errors_of_the_others():
     with pytest.raises(ShapeError, match="bottom 1 is 2x3x8x9, but bottom 0 is 2x3x8x8") as caught:
         Convolution(num_output=4, kernel_size=(3,)).infer((2, 3, 8, 8), (2, 3, 8, 9))
     assert caught.value.bottom == 1
@@ -155,7 +155,7 @@ def test_faults_of_the_others():
         Im2col(kernel_h=2, kernel_w=2).infer((2, 3, 8))
 
 
-def test_a_fault_is_shown_at_the_field():
+def test_an_error_is_reported_at_the_field():
     conv = 'layer {{ name: "c" type: "Convolution" bottom: "x" top: "y" convolution_param {{ num_output: 4 {} }} }}'
     place, message = fault(conv.format("kernel_size: 3 group: 3"), x=(2, 6, 8, 8))
     assert place == "3" and "`group` is 3" in message

@@ -42,7 +42,7 @@ def test_boxes_are_clipped_placed_by_steps_and_counted_once():
         ("min_size: 3 step_h: 3", "only `step_h` is given"),
     ],
 )
-def test_faults_of_default_boxes(fields, words):
+def test_errors_of_default_boxes(fields, words):
     assert words in fault(PRIOR.format(fields), x=(2, 8, 2, 3), image=(2, 3, 40, 90))[1]
 
 

@@ -37,12 +37,12 @@ def test_positions_are_added_along_their_axis(axis):
         (PositionEmbed(axis=3), (2, 4, 5), "axis", ["`axis` is 3"]),
     ],
 )
-def test_faults(layer, x, field, words):
+def test_errors(layer, x, field, words):
     with pytest.raises(ShapeError) as caught:
         layer.infer(x)
     assert caught.value.field == field
     assert [w for w in words if w not in caught.value.detail] == []
 
 
-def test_a_sequence_of_unknown_length_is_no_fault():
+def test_a_sequence_of_unknown_length_is_no_error():
     assert PositionEmbed(input_dim=3).infer((2, UNKNOWN, 5))[2] == 5

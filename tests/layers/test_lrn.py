@@ -45,7 +45,7 @@ def test_the_formula_and_its_derivative(beta, region):
         (dict(norm_region=NormRegion.WITHIN_CHANNEL), (2, 3), None, "WITHIN_CHANNEL requires at least 3"),
     ],
 )
-def test_faults(fields, shape, field, words):
+def test_errors(fields, shape, field, words):
     with pytest.raises(ShapeError, match=words) as caught:
         LRN(**fields).infer(shape)
     assert caught.value.field == field

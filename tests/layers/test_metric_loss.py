@@ -66,7 +66,7 @@ def test_the_l1_center_loss_and_its_rule(weight):
     np.testing.assert_allclose(net.get_weights(on_centers)["l"][0], want, rtol=1e-5)
 
 
-def test_centers_rest_where_their_loss_has_no_part_in_the_objective():
+def test_centers_do_not_change_where_their_loss_is_not_in_the_objective():
     label = np.array([1, 3, 1, 1])
     net = model(
         center(weight=0.0) + 'layer { name: "e" type: "EuclideanLoss" bottom: "x" bottom: "x" }', x=A, label=label
@@ -76,11 +76,11 @@ def test_centers_rest_where_their_loss_has_no_part_in_the_objective():
     assert not net.get_weights(gradient)["l"][0].any()
 
 
-def test_a_label_that_has_no_center_shows():
+def test_a_label_out_of_range_is_nan():
     assert np.isnan(outputs(center(), x=A, label=np.array([0, 1, 2, 5]))["loss"])
 
 
-def test_faults():
+def test_errors():
     assert fault(CONTRASTIVE, a=(4, 3), b=(4, 2), like=(4,))[0] == '"b"'
     assert "4x3 and 4x2" in fault(CONTRASTIVE, a=(4, 3), b=(4, 2), like=(4,))[1]
     assert "4x3x2x2" in fault(CONTRASTIVE, a=(4, 3, 2, 2), b=(4, 3, 2, 2), like=(4,))[1]

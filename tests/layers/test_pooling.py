@@ -60,7 +60,7 @@ def by_loop(form, layer, x, dy):
                 y[n, c, i, j] = window.sum() / area
                 dx[n, c, rows, columns] += dy[n, c, i, j] / area
                 continue
-            row, column = np.unravel_index(window.argmax(), window.shape)  # the first of equal ones
+            row, column = np.unravel_index(window.argmax(), window.shape)  # the first in case of ties
             row, column = row + rows.start, column + columns.start
             y[n, c, i, j], mask[n, c, i, j] = x[n, c, row, column], row * x.shape[3] + column
             dx[n, c, row, column] += dy[n, c, i, j]
@@ -185,13 +185,13 @@ def test_global_pooling_drops_the_axes():
         (dict(kernel_size=(3,), pool=AVE, top=("y", "mask")), "top", "2 tops .* AVE; only MAX"),
     ],
 )
-def test_faults_name_the_field_and_both_numbers(fields, field, words):
+def test_errors_name_the_field_and_both_values(fields, field, words):
     with pytest.raises(ShapeError, match=words) as caught:
         Pooling(**fields).infer((2, 3, 6, 7))
     assert caught.value.field == field
 
 
-def test_faults_in_a_file():
+def test_errors_in_a_file():
     pool = 'layer {{ name: "p" type: "Pooling" bottom: "x" top: "y" pooling_param {{ {} }} }}'
     place, message = fault(pool.format("kernel_size: 2 ceil_mode: true round_mode: FLOOR"), x=(2, 3, 6, 6))
     assert place == "true" and "`ceil_mode: true` contradicts `round_mode: FLOOR`" in message

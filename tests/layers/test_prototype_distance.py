@@ -34,7 +34,7 @@ def test_own_vectors_of_length_1() -> None:
 
 
 @pytest.mark.parametrize("kind", ["L1", "L2"])
-def test_a_center_learns_from_its_own_items_alone(kind: str) -> None:
+def test_a_center_learns_only_from_its_own_items(kind: str) -> None:
     text = (
         'layer { name: "d" type: "InnerDistance" bottom: "x" bottom: "w" bottom: "label" top: "d" loss_weight: 1\n'
         f'        inner_distance_param {{ distance_type: "{kind}" update_center_only: true }} }}'
@@ -47,7 +47,7 @@ def test_a_center_learns_from_its_own_items_alone(kind: str) -> None:
     np.testing.assert_allclose(slopes["x"], push, atol=1e-5)
 
 
-def test_faults_of_distances() -> None:
+def test_errors_of_distances() -> None:
     layer = 'layer { name: "d" type: "InnerDistance" bottom: "x" top: "d" inner_distance_param { FIELDS } }'
     assert "`num_output` is missing" in fault(layer.replace("FIELDS", ""), x=(2, 3))[1]
     assert '"L3"' in fault(layer.replace("FIELDS", 'num_output: 2 distance_type: "L3"'), x=(2, 3))[1]

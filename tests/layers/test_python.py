@@ -185,7 +185,7 @@ def test_errors_of_a_running_class_name_layer_and_step(compiled):
         (layer("Plus", "x t"), '"x"', "2 bottoms, but Plus requires 1"),
     ],
 )
-def test_faults_of_the_users_code_are_diagnostics(compiled, text, at, words):
+def test_errors_of_the_users_code_are_diagnostics(compiled, text, at, words):
     with pytest.raises(netdef.CompileError) as caught:
         compiled(text)
     (fault,) = caught.value.diagnostics

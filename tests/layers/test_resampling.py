@@ -57,7 +57,7 @@ def test_upsample_undoes_a_pooling_and_hands_the_gradient_back():
     np.testing.assert_array_equal(back(x)[0], y)
 
 
-def test_a_place_that_is_named_twice_gives_its_gradient_twice_and_one_outside_none():
+def test_a_repeated_position_has_its_gradient_twice_and_one_outside_none():
     mask = jnp.array([[[[1.0, 1.0], [0.0, 99.0]]]])
     gradient = jax.grad(lambda x: (Upsample().apply((), x, mask, ctx=None) * numbers(1, 1, 4, 4)).sum())
     assert gradient(jnp.ones((1, 1, 2, 2)))[0, 0].tolist() == [[1, 1], [0, 0]]
@@ -78,7 +78,7 @@ def test_upsample_without_a_mask_repeats():
     assert y[0, 0].tolist() == [[0, 0, 0, 1, 1, 1]] * 2
 
 
-def test_crop_takes_one_offset_for_all_axes_or_one_for_each():
+def test_crop_with_one_offset_for_all_axes_or_one_for_each():
     x = numbers(2, 5, 6, 7)
     like = jnp.zeros((9, 3, 4, 4))
     np.testing.assert_array_equal(run(Crop(axis=1, offset=(2, 0, 3)), x, like), x[:, 2:5, :4, 3:])
@@ -141,6 +141,6 @@ def test_shuffled_channels_come_from_each_group_in_turn():
         (ShuffleChannel(group=4), [(1, 6, 2, 2)], "`group` is 4, which does not divide the 6 channels"),
     ],
 )
-def test_faults_say_both_numbers(layer, shapes, words):
+def test_errors_contain_both_values(layer, shapes, words):
     with pytest.raises(ShapeError, match=words):
         layer.infer(*shapes)

@@ -35,7 +35,7 @@ def test_the_older_names_of_axis():
         (reshape(-1, 4), [(UNKNOWN, 3, 4)], ["?x4"]),
         (reshape(2, 3, axis=1, num_axes=1), [(5, 6, 7)], ["5x2x3x7"]),
         (reshape(1, axis=-1, num_axes=0), [(5, 6)], ["5x6x1"]),
-        (reshape(-1, 0, num_axes=1), [(4, 2)], ["2x2x2"]),  # the 0 copies an axis that stays as well
+        (reshape(-1, 0, num_axes=1), [(4, 2)], ["2x2x2"]),  # the 0 copies an axis that is not replaced
     ],
 )
 def test_shapes(layer, bottoms, tops):
@@ -74,14 +74,14 @@ def test_shapes(layer, bottoms, tops):
         (reshape(6, axis=1, num_axes=2), [(2, 3)], "num_axes", None, ["`num_axes` is 2", "give 1 or less"]),
     ],
 )
-def test_faults_name_field_and_numbers(layer, bottoms, field, bottom, words):
+def test_errors_name_field_and_values(layer, bottoms, field, bottom, words):
     with pytest.raises(ShapeError) as caught:
         layer.infer(*bottoms)
     assert (caught.value.field, caught.value.bottom) == (field, bottom)
     assert [w for w in words if w not in caught.value.detail] == []
 
 
-def test_axis_and_its_older_name_together_are_a_fault_at_the_older_one():
+def test_axis_and_its_older_name_together_are_an_error_at_the_older_one():
     text = """layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }
 layer { name: "l" type: "Concat" bottom: "x" top: "y" concat_param { axis: 1 concat_dim: 1 } }"""
     with pytest.raises(netdef.CompileError) as caught:
@@ -91,7 +91,7 @@ layer { name: "l" type: "Concat" bottom: "x" top: "y" concat_param { axis: 1 con
     assert text.splitlines()[1][fault.column - 1 :].startswith("1 } }")  # the value of concat_dim
 
 
-def test_silence_takes_blobs_from_the_outputs_and_split_adds_gradients():
+def test_silence_removes_blobs_from_the_outputs_and_split_adds_gradients():
     net = netdef.load("""layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 } } }
 layer { name: "two" type: "Split" bottom: "x" top: "a" top: "b" }
 layer { name: "quiet" type: "Silence" bottom: "a" }""")

@@ -113,7 +113,7 @@ def test_a_plugin_is_trained(folder: Path) -> None:
     assert losses[0] == pytest.approx(np.log(2)) and losses[-1] < losses[0]
 
 
-def test_a_module_that_is_not_there_is_named(folder: Path) -> None:
+def test_the_error_names_a_missing_module(folder: Path) -> None:
     done = command(folder, "explain", "--plugin", "gate")
     assert done.returncode == 2 and "--plugin gate" in done.stderr and "Traceback" not in done.stderr
 
