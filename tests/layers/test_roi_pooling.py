@@ -74,11 +74,11 @@ def test_errors_and_unknown_dimensions():
     assert repr(layer.infer((UNKNOWN, 8, UNKNOWN, 9), (UNKNOWN, 5))) == "(?, 8, 7, 6)"
     assert layer.infer((1, 8, 9, 9), (300, 5, 1, 1)) == (300, 8, 7, 6)
     for shapes, words, bottom in (
-        (((1, 8, 9), (3, 5)), "bottom 0 is 1x8x9; it must have 4 axes", 0),
-        (((1, 8, 9, 9), (3, 4)), "bottom 1 is 3x4; a region has 5 numbers", 1),
+        (((1, 8, 9), (3, 5)), "bottom 0 1x8x9 has 3 axes; it must have 4", 0),
+        (((1, 8, 9, 9), (3, 4)), "bottom 1 is 3x4; it must have 5 values", 1),
     ):
         with pytest.raises(ShapeError, match=words) as caught:
             layer.infer(*shapes)
         assert caught.value.bottom == bottom
-    with pytest.raises(ShapeError, match="x has 8 channels; 3 outputs in 2 x 2 bins need 12"):
+    with pytest.raises(ShapeError, match="x has 8 channels, but 3 outputs in 2 x 2 bins require 12"):
         PSROIPooling(output_dim=3, group_size=2).infer((1, 8, 9, 9), (3, 5))
