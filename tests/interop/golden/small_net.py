@@ -74,8 +74,8 @@ def run(graph: Any, state: Any, *inputs: Array) -> dict[str, Array]:
 
 @dataclass(frozen=True)
 class Slide:
-    """How filters slide: for each spatial axis the step, the zeros before and after, and the distance of a filter's
-    elements; and the number of groups."""
+    """How filters slide: the stride, the zero padding before and after, and the dilation of each spatial axis, and the
+    number of groups."""
 
     strides: tuple[int, ...]
     pads: tuple[tuple[int, int], ...]
@@ -83,7 +83,7 @@ class Slide:
     groups: int = 1
 
     def windows(self, offsets: Sequence[int], steps: Sequence[int]) -> tuple[slice, ...]:
-        """Slices of a padded image: the element `offsets` of every window."""
+        """Returns the slices of a padded image that select the element at `offsets` of every window."""
         rows = zip(offsets, steps, self.strides, self.dilations, strict=True)
         return tuple(slice(o * d, o * d + s * (n - 1) + 1, s) for o, n, s, d in rows)
 
@@ -109,7 +109,7 @@ WASTE = 1.3
 
 
 def _folds(filters: tuple[int, ...], slide: Slide) -> bool:
-    """Whether steps of more than a pixel are better taken as blocks of pixels."""
+    """Returns whether a strided convolution is faster on blocks of pixels."""
     sides = [-(-k // s) * s for k, s in zip(filters[2:], slide.strides, strict=True)]
     strided = max(slide.strides, default=1) > 1 and set(slide.dilations) == {1} and not _pointwise(filters)
     return strided and math.prod(sides) <= WASTE * math.prod(filters[2:])
@@ -134,20 +134,20 @@ def _in_parts(filters: tuple[int, ...], slide: Slide) -> bool:
 
 
 def reference(x: Array, w: Array, slide: Slide) -> Array:
-    """`convolve` by XLA's own operation."""
+    """`convolve` with XLA's own operation."""
     return lax.conv_general_dilated(
         x, w, slide.strides, slide.pads, rhs_dilation=slide.dilations, feature_group_count=slide.groups
     )
 
 
 def _steps(size: Sequence[int], kernel: Sequence[int], slide: Slide) -> tuple[int, ...]:
-    """Size of the result."""
+    """Returns the spatial size of the result."""
     rows = zip(size, kernel, slide.strides, slide.pads, slide.dilations, strict=True)
     return tuple((n + sum(pad) - d * (k - 1) - 1) // s + 1 for n, k, s, pad, d in rows)
 
 
 def _by_product(x: Array, w: Array, slide: Slide) -> Array:
-    """Filters of one element: a matrix product for each group."""
+    """1x1 filters: one matrix product per group."""
     n, groups, steps = x.shape[0], slide.groups, _steps(x.shape[2:], w.shape[2:], slide)
     x = jnp.pad(x, [(0, 0), (0, 0), *slide.pads])[(..., *slide.windows((0,) * len(steps), steps))]
     x = x.reshape(n, groups, w.shape[1], math.prod(steps))
@@ -164,17 +164,17 @@ def _fold(x: Array, slide: Slide) -> Array:
 
 
 def _fold_image(x: Array, filters: tuple[int, ...], slide: Slide, steps: Sequence[int]) -> tuple[Array, Slide]:
-    """Blocks of pixels as channels, (n, c * strides..., blocks...), and how filters of blocks slide over them."""
+    """Folds blocks of pixels into channels: (n, c * strides..., blocks...), and how folded filters slide over them."""
     blocks = [n - 1 - (-k // s) for n, k, s in zip(steps, filters[2:], slide.strides, strict=True)]
     rows = zip(blocks, slide.strides, slide.pads, x.shape[2:], strict=True)
-    edges = [(low, b * s - low - size, 0) for b, s, (low, _), size in rows]  # what no window meets is cut off
+    edges = [(low, b * s - low - size, 0) for b, s, (low, _), size in rows]  # pixels outside all windows are cut off
     x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), (0, 0, 0), *edges])
     axes = len(blocks)
     return _fold(x, slide), Slide((1,) * axes, ((0, 0),) * axes, (1,) * axes, slide.groups)
 
 
 def _by_elements(x: Array, w: Array, slide: Slide) -> Array:
-    """A sum over the filter's elements, each times the image where it meets it: one loop for the CPU."""
+    """A sum over the filter's elements, each times the shifted image: XLA fuses it into one loop on a CPU."""
     n, groups, per_group, kernel = x.shape[0], slide.groups, w.shape[1], w.shape[2:]
     padded = jnp.pad(x, [(0, 0), (0, 0), *slide.pads])
     padded = padded.reshape(n, groups, 1, per_group, *padded.shape[2:])
@@ -189,7 +189,7 @@ def _by_elements(x: Array, w: Array, slide: Slide) -> Array:
 
 
 def _fold_filters(w: Array, slide: Slide) -> Array:
-    """Filters of blocks, (o, c / groups * strides..., blocks...)."""
+    """Folds filters like images: (o, c / groups * strides..., blocks...)."""
     edges = [(0, -k % s) for k, s in zip(w.shape[2:], slide.strides, strict=True)]
     return _fold(jnp.pad(w, [(0, 0), (0, 0), *edges]), slide)
 
@@ -283,8 +283,8 @@ class Scale(nnx.Module):
 
 @dataclass(frozen=True)
 class Windows:
-    """`steps` windows of `size` elements along `axis`, `stride` apart; the first starts `before` elements ahead of the
-    data, and every one reaches into it."""
+    """`steps` windows of `size` elements along `axis`, `stride` apart; the first starts `before` elements before the
+    data, and each overlaps the data."""
 
     axis: int
     size: int
@@ -293,11 +293,11 @@ class Windows:
     steps: int
 
     def whole(self, x: Array) -> bool:
-        """Whether there is one window and it holds everything."""
+        """Returns whether there is only one window and it covers all of the data."""
         return self.steps == 1 and self.before == 0 and self.size >= x.shape[self.axis]
 
     def after(self, x: Array) -> int:
-        """How far the last window goes beyond the data."""
+        """Returns how far the last window extends beyond the data."""
         return max(0, self.stride * (self.steps - 1) + self.size - x.shape[self.axis] - self.before)
 
 
@@ -305,7 +305,7 @@ UNROLLED = 32
 
 
 def _plain(x: Array, windows: Windows, start: float, reducer: Callable[[Array, Array], Array]) -> Array:
-    """The same by XLA's own operation, with XLA's gradient."""
+    """The same reduction with XLA's own operation and gradient."""
     at = lambda value, other: tuple(value if i == windows.axis else other for i in range(x.ndim))
     pads = at((windows.before, windows.after(x)), (0, 0))
     return lax.reduce_window(x, start, reducer, at(windows.size, 1), at(windows.stride, 1), pads)
@@ -319,7 +319,8 @@ def _pad(x: Array, axis: int, before: int, after: int, value: Any) -> Array:
 
 
 def window_elements(x: Array, windows: Windows, outside: Any) -> list[Array]:
-    """The first element of every window, the second of every window, and so on; `outside` stands where no data is."""
+    """Returns the first element of every window, the second of every window, and so on; `outside` fills in for
+    elements outside the data."""
     axis, last = windows.axis, windows.stride * (windows.steps - 1)
     padded = _pad(x, axis, windows.before, windows.after(x), outside)
     return [lax.slice_in_dim(padded, i, i + last + 1, windows.stride, axis) for i in range(windows.size)]
@@ -345,7 +346,7 @@ def lrn(x: Array, size: int, alpha: float, beta: float, k: float = 1.0, axes: Se
 
 
 def window_argmax(x: Array, windows: Windows) -> tuple[Array, Array]:
-    """(largest element of each window, its offset from the start of the window): the first of equal ones."""
+    """Returns (largest element of each window, its offset from the start of the window), the first in case of ties."""
     if windows.whole(x):
         axis = windows.axis
         return jnp.max(x, axis, keepdims=True), jnp.argmax(x, axis, keepdims=True).astype(jnp.int32)
