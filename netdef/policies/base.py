@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from ..language import codes
 from ..language.diagnostics import Report
+from ..language.source import Span
 from ..language.spelling import closest
 from ..language.syntax import Message, Scalar
 from ..lazy import Array
@@ -64,6 +65,7 @@ class Policy(Block):
     """A learning-rate schedule: `rate` is traced, with Caffe's formula in float32."""
 
     name: ClassVar[str] = ""
+    needs_base_lr: ClassVar[bool] = True  # whether the solver must give `base_lr`
     selector = "lr_policy"
     base_lr: float | None = param(
         "In a `piece`: its initial learning rate; not set: the last one of the preceding piece.", default=None
@@ -113,6 +115,10 @@ class Policy(Block):
     def change(self, before: Mapping[str, Array], after: Mapping[str, Array]) -> str:
         """Returns a message about the change of the state by a test; empty for no message."""
         return ""
+
+    def steps(self) -> list[tuple[int, Span | None]]:
+        """Returns the planned iterations of its steps, each with its place in the file; empty for most policies."""
+        return []
 
     def steps_taken(self, iteration: int) -> int:
         """The number of learning-rate steps before an iteration, for policies with a list of steps.  Caffe saves it as

@@ -16,6 +16,8 @@ class MultiFixed(Policy, name="multifixed"):
     Source: intel/caffe sgd_solver.cpp.  Differs: if the lists differ in length, the longer one is truncated.
     """
 
+    needs_base_lr = False
+
     stagelr: tuple[float, ...] = param("Learning rate of each stage.", at_least=0)
     stageiter: tuple[int, ...] = param("Last iteration of each stage.", at_least=0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Mapping
 
+from ..language.source import Span
 from ..lazy import Array, jnp
 from ..schema import param
 from .base import Policy, Setting
@@ -26,6 +27,9 @@ class MultiStep(Policy, name="multistep"):
         for value in self.stepvalue:
             found.append(max(value, found[-1] + 1 if found else 0))
         return found
+
+    def steps(self) -> list[tuple[int, Span | None]]:
+        return [(value, self.span_of("stepvalue", i)) for i, value in enumerate(self.stepvalue)]
 
     def steps_taken(self, iteration: int) -> int:
         return bisect.bisect_left(sorted(self.stepvalue), iteration)

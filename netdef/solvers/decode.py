@@ -34,7 +34,7 @@ def decode_solver(message: Message, report: Report) -> Solver | None:
     for field in rest:
         if field.name not in ("type", "solver_type", "lr_policy", *_INLINE_NETS):
             _stray(field, cls, policy_cls, report)
-    if message.get("base_lr") is None and policy_cls.name != "multifixed":
+    if message.get("base_lr") is None and policy_cls.needs_base_lr:
         report.add(codes.MISSING_FIELD, place, "`base_lr` is required here: initial learning rate.")
     policy = build(policy_cls, policy_values, policy_spans, place)
     return build(cls, values, spans, message.span, policy=policy)
