@@ -20,11 +20,19 @@ def locator(folder: Path | str | None) -> Locate:
     base = Path(folder) if folder is not None else Path()
 
     def locate(name: str) -> Path:
-        given = Path(os.path.expanduser(name))
+        given = Path(name if "\0" in name else os.path.expanduser(name))
         beside = given if given.is_absolute() else base / given
-        return given if not beside.exists() and given.exists() else beside
+        return given if not exists(beside) and exists(given) else beside
 
     return locate
+
+
+def exists(path: Path) -> bool:
+    """Whether a path exists; False also if that cannot be known, because its name is too long or has a NUL."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def written_aside(path: Path, write: Callable[[Path], Any]) -> None:

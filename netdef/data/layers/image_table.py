@@ -62,7 +62,7 @@ class ImageTable(ImageFiles, type="ImageTable", block="image_table_param"):
         return FileRecords(self, len(rows), find, labels)
 
     def _read(self, path: Path) -> tuple[list[str], list[list[str]]]:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with self.reading(path, "table"), path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, delimiter="\t" if path.suffix == ".tsv" else ",", skipinitialspace=True)
             header = next(reader, [])
             rows = []

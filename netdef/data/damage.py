@@ -1,0 +1,53 @@
+"""What libraries raise for damaged files becomes one line of error that names the file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..language.errors import NetdefError
+from ..shape import ShapeError, Unavailable
+
+LONGEST_NAME = 160  # characters of a path in a message
+MOST_DEFLATED = 1032  # times its size in the file: the most that the compression of an array can save
+
+
+@contextmanager
+def reading(path: Path, kind: str, fault: Callable[[str], NetdefError] = NetdefError) -> Iterator[None]:
+    """Replaces every exception that is not netdef's own: libraries raise many kinds for a damaged file of `kind`."""
+    try:
+        yield
+    except (NetdefError, ShapeError, Unavailable):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise fault(f"{shown(path)} cannot be read ({reason(error)}).") from error
+        raise fault(f"{shown(path)} is not a readable {kind} ({reason(error)}).") from error
+
+
+def check_size(path: Path, kind: str, name: str, size: int, fault: Callable[[str], NetdefError] = NetdefError) -> None:
+    """Raises if an array says that it has more bytes than its file can hold, before memory is requested for it."""
+    if size > MOST_DEFLATED * path.stat().st_size:
+        raise fault(f"{shown(path)} is not a readable {kind} (`{shown(name)}` says that it has {size} bytes).")
+
+
+def shown(name: Path | str) -> str:
+    """Returns a path as one line that can be printed, abbreviated in the middle if it is very long."""
+    text = str(name)
+    if len(text) > LONGEST_NAME:
+        text = f"{text[: LONGEST_NAME // 2]}...{text[-LONGEST_NAME // 4 :]} ({len(text)} characters)"
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    """Returns a text as one line; what a terminal cannot show is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+def reason(error: Exception) -> str:
+    """Returns the beginning of an error's message, or its class if it has none."""
+    if isinstance(error, OSError) and error.errno is not None:  # because libraries add their own words to these
+        return os.strerror(error.errno)
+    return printable(str(error).strip().split("\n")[0][:LONGEST_NAME]) or type(error).__name__
