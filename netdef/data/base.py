@@ -19,7 +19,7 @@ from ..language.errors import NetdefError
 from ..layers.base import Context, Layer, Phase
 from ..lazy import Array, jnp, np
 from ..shape import Shape, Unavailable
-from .damage import printable, reading, reason, shown
+from .damage import is_missing, obstacle, printable, reading, shown
 
 Batch = dict[str, Any]  # top -> float32 array, batch first
 Table = dict[str, Any]  # top -> all records of a layer, an array with one row per record
@@ -87,19 +87,17 @@ class DataLayer(Layer):
         """Replaces what a library raises for a damaged file by an error that names this layer and the file."""
         return reading(path, kind, self.fault)
 
-    def source_path(self, locate: Locate, name: str, what: str) -> Path:
+    def source_path(self, locate: Locate, name: str, what: str, *, is_file: bool = False) -> Path:
         """Returns the path of a file.  Raises NetdefError if it does not exist or cannot be reached."""
         if not name:
             raise self.fault(f"`source` is not given; set it to the path of {what}.")
         path = locate(name)
-        try:
-            path.stat()
-        except (FileNotFoundError, NotADirectoryError):
+        if is_missing(path):
             raise self.fault(
                 f"{what} {shown(path)} does not exist; paths are relative to the net's file or the working directory."
-            ) from None
-        except (OSError, ValueError) as error:
-            raise self.fault(f"`source`: {what} {shown(path)} cannot be read ({reason(error)}).") from None
+            )
+        if why := obstacle(path, is_file):
+            raise self.fault(f"`source`: {what} {shown(path)} cannot be read ({why}).")
         return path
 
 

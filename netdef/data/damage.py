@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -51,3 +52,25 @@ def reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno is not None:  # because libraries add their own words to these
         return os.strerror(error.errno)
     return printable(str(error).strip().split("\n")[0][:LONGEST_NAME]) or type(error).__name__
+
+
+def is_missing(path: Path) -> bool:
+    """Whether it is known that a path does not exist."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        pass
+    return False
+
+
+def obstacle(path: Path, is_file: bool = False) -> str:
+    """Returns why a path cannot be read; an empty string if it can.  `is_file`: whether it must not be a folder."""
+    try:
+        path.stat()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        return reason(error)
+    if not os.access(path, os.R_OK):
+        return os.strerror(errno.EACCES)
+    return os.strerror(errno.EISDIR) if is_file and path.is_dir() else ""

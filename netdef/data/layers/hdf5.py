@@ -34,7 +34,7 @@ class HDF5Data(DataLayer, type="HDF5Data", block="hdf5_data_param"):
 
     def files(self, locate: Locate) -> list[Path]:
         """Returns the files of the list.  Raises NetdefError if it is empty or a file is missing."""
-        path = self.source_path(locate, self.source, "the list of HDF5 files")
+        path = self.source_path(locate, self.source, "the list of HDF5 files", is_file=True)
         with self.reading(path, "list of HDF5 files"):
             content = path.read_bytes()
         if content[:8] == b"\x89HDF\r\n\x1a\n":

@@ -84,7 +84,7 @@ class ImageData(ImageFiles, type="ImageData", block="image_data_param"):
         return self.shuffle
 
     def records(self, locate: Locate, first_only: bool = False) -> Records:
-        path = self.source_path(locate, self.source, "the list of images")
+        path = self.source_path(locate, self.source, "the list of images", is_file=True)
         lines = read_list(self, path, first_only)
 
         find = lambda i: locate(self.root_folder + lines[i][0])

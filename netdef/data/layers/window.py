@@ -77,7 +77,7 @@ class WindowData(DataLayer, type="WindowData", block="window_data_param"):
 
     def windows(self, locate: Locate) -> tuple[list[Window], list[Window]]:
         """Returns (objects, background) of the file.  Raises NetdefError, with the image, for an invalid line."""
-        path = self.source_path(locate, self.source, "the window file")
+        path = self.source_path(locate, self.source, "the window file", is_file=True)
         with self.reading(path, "window file"):
             words = iter(path.read_text(encoding="utf-8", errors="surrogateescape").split())
         objects: list[Window] = []
