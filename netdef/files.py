@@ -11,6 +11,7 @@ from typing import Any
 
 from .language.errors import NetdefError
 
+LONGEST_NAME = 160  # characters of a path in a message
 Locate = Callable[[str], Path]  # a path in the file -> where it is
 
 
@@ -33,6 +34,19 @@ def exists(path: Path) -> bool:
         return path.exists()
     except (OSError, ValueError):
         return False
+
+
+def shown(name: Path | str) -> str:
+    """Returns a path as one line that can be printed, abbreviated in the middle if it is very long."""
+    text = str(name)
+    if len(text) > LONGEST_NAME:
+        text = f"{text[: LONGEST_NAME // 2]}...{text[-LONGEST_NAME // 4 :]} ({len(text)} characters)"
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    """Returns a text as one line; what a terminal cannot show is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 def written_aside(path: Path, write: Callable[[Path], Any]) -> None:

@@ -14,12 +14,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from ..files import Locate
+from ..files import Locate, printable, shown
 from ..language.errors import NetdefError
 from ..layers.base import Context, Layer, Phase
 from ..lazy import Array, jnp, np
 from ..shape import Shape, Unavailable
-from .damage import is_missing, obstacle, printable, reading, shown
+from .damage import is_missing, obstacle, reading
 
 Batch = dict[str, Any]  # top -> float32 array, batch first
 Table = dict[str, Any]  # top -> all records of a layer, an array with one row per record

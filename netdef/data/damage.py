@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..files import LONGEST_NAME, printable, shown
 from ..language.errors import NetdefError
 from ..shape import ShapeError, Unavailable
 
-LONGEST_NAME = 160  # characters of a path in a message
 MOST_DEFLATED = 1032  # times its size in the file: the most that the compression of an array can save
 
 
@@ -32,19 +32,6 @@ def check_size(path: Path, kind: str, name: str, size: int, fault: Callable[[str
     """Raises if an array says that it has more bytes than its file can hold, before memory is requested for it."""
     if size > MOST_DEFLATED * path.stat().st_size:
         raise fault(f"{shown(path)} is not a readable {kind} (`{shown(name)}` says that it has {size} bytes).")
-
-
-def shown(name: Path | str) -> str:
-    """Returns a path as one line that can be printed, abbreviated in the middle if it is very long."""
-    text = str(name)
-    if len(text) > LONGEST_NAME:
-        text = f"{text[: LONGEST_NAME // 2]}...{text[-LONGEST_NAME // 4 :]} ({len(text)} characters)"
-    return printable(text)
-
-
-def printable(text: str) -> str:
-    """Returns a text as one line; what a terminal cannot show is escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 def reason(error: Exception) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..files import shown
 from ..language.errors import NetdefError
-from .damage import check_size, shown
+from .damage import check_size
 
 KIND = "HDF5 file"
 

@@ -86,8 +86,8 @@ class LmdbFile:
         magic, version, _, _ = META.unpack_from(data)
         if magic != MAGIC or version != VERSION:
             raise self._damage("it does not begin as such a file does")
-        trees = [TREE.unpack_from(data, META.size + i * TREE.size) for i in range(2)]
-        return END.unpack_from(data, META.size + 2 * TREE.size), *trees
+        free, main = (TREE.unpack_from(data, META.size + i * TREE.size) for i in range(2))
+        return END.unpack_from(data, META.size + 2 * TREE.size), free, main
 
     def leaves(self) -> Iterator[int]:
         """Yields the pages with records, in order."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..files import Locate
+from ..files import Locate, shown
 from ..language.errors import NetdefError
 from ..layers.base import Phase
 from ..lazy import np
@@ -19,7 +19,7 @@ from ..shape import UNKNOWN, Dim, Shape, ShapeError
 from . import augment
 from .augment import Augment
 from .base import DataLayer
-from .damage import is_missing, obstacle, shown
+from .damage import is_missing, obstacle
 from .fork_transforms import ForkTransform
 
 # Columns of the table of random numbers, all in [0, 1).

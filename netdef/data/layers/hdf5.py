@@ -7,13 +7,12 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from ...files import Locate, exists
+from ...files import Locate, exists, shown
 from ...layers.base import Phase
 from ...lazy import np
 from ...schema import param
 from ...shape import UNKNOWN, Shape
 from ..base import Batch, DataLayer, Process, Reader, Table
-from ..damage import shown
 from ..hdf5_file import KIND, dataset
 from ..records import Order
 

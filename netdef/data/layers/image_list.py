@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...files import Locate
+from ...files import Locate, shown
 from ...layers.base import Phase
 from ...lazy import np
 from ...schema import param
 from ...shape import UNKNOWN, Shape, ShapeError
 from .. import images
 from ..base import Fit
-from ..damage import reason, shown
+from ..damage import reason
 from ._image_layer import Corrupt, ImageLayer, Record, Records
 
 MOST_LABEL = 1 << 31  # labels are integers of 32 bits in Caffe

@@ -6,14 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from ...files import Locate
+from ...files import Locate, shown
 from ...layers.base import Phase
 from ...lazy import np
 from ...schema import param
 from ...shape import UNKNOWN, Shape, ShapeError
 from .. import images
 from ..base import Batch, DataLayer, Process, Reader
-from ..damage import reason, shown
+from ..damage import reason
 from ..transform import Transform, Transformer
 
 
