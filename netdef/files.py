@@ -23,17 +23,10 @@ def locator(folder: Path | str | None) -> Locate:
     def locate(name: str) -> Path:
         given = Path(name if "\0" in name else os.path.expanduser(name))
         beside = given if given.is_absolute() else base / given
-        return given if not exists(beside) and exists(given) else beside
+        # os.path: a name that is too long, or has a NUL, is not there; `Path.exists` raises what no caller expects.
+        return given if not os.path.exists(beside) and os.path.exists(given) else beside
 
     return locate
-
-
-def exists(path: Path) -> bool:
-    """Whether a path exists; False also if that cannot be known, because its name is too long or has a NUL."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
 
 
 def shown(name: Path | str) -> str:

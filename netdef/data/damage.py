@@ -38,7 +38,9 @@ def reason(error: Exception) -> str:
     """Returns the beginning of an error's message, or its class if it has none."""
     if isinstance(error, OSError) and error.errno is not None:  # because libraries add their own words to these
         return os.strerror(error.errno)
-    return printable(str(error).strip().split("\n")[0][:LONGEST_NAME]) or type(error).__name__
+    text = error.args[0] if error.args else ""
+    text = text.decode(errors="replace") if isinstance(text, bytes) else str(error)  # bytes: plyvel's errors
+    return printable(text.strip().split("\n")[0][:LONGEST_NAME]) or type(error).__name__
 
 
 def is_missing(path: Path) -> bool:

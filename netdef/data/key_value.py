@@ -12,7 +12,7 @@ import tempfile
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -136,9 +136,20 @@ class LevelDb(Database):
         self._copy: Any = None
         self._db: Any = None
         self._opened = _stamps(path)
-        with self._reading():
+        with self._reading(), self._closing_on_errors():
             # Checksums are compared, because LevelDB otherwise leaves out what it cannot read.
             self._db = plyvel.DB(str(_writable(self, path)), create_if_missing=False, paranoid_checks=True)
+            # Other iterators do not look at errors before their first record, and would find none.
+            with self._db.raw_iterator(verify_checksums=True) as first:
+                first.seek_to_first()
+
+    @contextmanager
+    def _closing_on_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
 
     def _reading(self) -> AbstractContextManager[None]:
         return reading(self.path, "LevelDB database")

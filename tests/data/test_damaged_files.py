@@ -237,3 +237,27 @@ except netdef.NetdefError as error:
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode != -signal.SIGBUS and "data.mdb has changed while it was in use" in done.stdout
+
+
+def test_a_leveldb_that_changes_while_it_is_used(tmp_path):
+    plyvel = pytest.importorskip("plyvel")
+    db = plyvel.DB(str(tmp_path / "db"), create_if_missing=True)
+    for i, image in enumerate(numbered(9)):
+        db.put(b"%08d" % i, datum(image, i))
+    db.compact_range()
+    db.close()
+    database = open_database(tmp_path / "db")
+    first = database.read(range(9))
+    assert database.read([5, 2]) == [first[5], first[2]]
+    table = next((tmp_path / "db").glob("*.ldb"))
+    table.write_bytes(table.read_bytes()[:20])
+    with pytest.raises(netdef.NetdefError, match="/db has changed while it was in use; run again when it is complete"):
+        database.read([0])
+    database.close()
+    with pytest.raises(netdef.NetdefError, match="/db is not a readable LevelDB database"):
+        open_database(tmp_path / "db").read([0])
+
+
+def test_a_name_that_no_file_can_have():
+    with pytest.raises(netdef.NetdefError, match="there is no such file"):
+        netdef.load("a" * 300)

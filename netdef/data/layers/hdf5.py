@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from ...files import Locate, exists, shown
+from ...files import Locate, shown
 from ...layers.base import Phase
 from ...lazy import np
 from ...schema import param
@@ -44,7 +44,7 @@ class HDF5Data(DataLayer, type="HDF5Data", block="hdf5_data_param"):
         found = []
         for name in names:
             places = (locate(name), path.parent / name)
-            there = next((p for p in places if exists(p)), None)
+            there = next((p for p in places if os.path.exists(p)), None)
             if there is None:
                 raise self.fault(f"{shown(places[0])}, listed in {path}, does not exist.")
             found.append(there)
