@@ -14,7 +14,6 @@ import threading
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from ..language.errors import NetdefError
 
@@ -23,6 +22,7 @@ HEADER = struct.Struct("<QHHHH")  # of a page: its number, padding, flags, and w
 META = struct.Struct("<IIQQ")  # magic, version, address and size of the map
 TREE = struct.Struct("<IHHQQQQQ")  # page size or padding, flags, depth, pages of three kinds, entries, root page
 END = struct.Struct("<QQ")  # last page and number of the transaction
+PLACE = struct.Struct("<H")  # of a node in its page
 NODE = struct.Struct("<HHHH")  # two halves of a size or page number, flags, length of the key
 BRANCH, LEAF, OVERFLOW = 1, 2, 4  # flags of pages
 DUPLICATES = 4  # flag of a tree
@@ -31,14 +31,6 @@ EMPTY = (1 << 64) - 1  # root page of an empty tree
 PAGE_SIZES = (1 << 9, 1 << 16)  # least and greatest
 MOST_DEPTH = 32  # CURSOR_STACK
 LEAST_NODE = NODE.size + 2  # bytes of a node and its entry in the page
-
-
-class _Node(NamedTuple):
-    low: int
-    high: int
-    flags: int
-    key: bytes
-    value: bytes  # or the bytes up to the end of the page, of a branch
 
 
 class LmdbFile:
@@ -105,8 +97,7 @@ class LmdbFile:
                 continue
             page = self._page(number, BRANCH)
             nodes = [self._node(page, i, number) for i in range(count_of(page))]
-            children = [(node.low | node.high << 16 | node.flags << 32, depth + 1) for node in nodes]
-            waiting += reversed(children)
+            waiting += [(low | high << 16 | flags << 32, depth + 1) for low, high, flags, _, _ in reversed(nodes)]
 
     def page(self, number: int) -> bytes:
         """Returns a page of records."""
@@ -115,17 +106,15 @@ class LmdbFile:
     def record(self, page: bytes, i: int) -> tuple[bytes, bytes]:
         """Returns (key, value) of record `i` of a page."""
         number = HEADER.unpack_from(page)[0]
-        low, high, flags, key, rest = self._node(page, i, number)
+        low, high, flags, begin, end = self._node(page, i, number)
         size = low | high << 16
         if flags & ~ELSEWHERE:
             raise self._damage(f"record {i} of page {number} is a database of its own")
-        if not flags:
-            if size > len(rest):
-                raise self._damage(f"record {i} of page {number} ends outside of it")
-            return key, rest[:size]
-        if len(rest) < 8:
+        here = 8 if flags else size  # bytes in this page: the number of another one, or the value
+        if end + here > len(page):
             raise self._damage(f"record {i} of page {number} ends outside of it")
-        return key, self._overflow(int.from_bytes(rest[:8], "little"), size)
+        found = page[end : end + here]
+        return page[begin:end], self._overflow(int.from_bytes(found, "little"), size) if flags else found
 
     def pairs(self) -> Iterator[tuple[bytes, bytes]]:
         """Yields all (key, value) in order.  Raises NetdefError also if their number is not `size`."""
@@ -167,15 +156,16 @@ class LmdbFile:
             raise self._damage(f"page {number} is not a page of {'records' if kind == LEAF else 'keys'}")
         return page
 
-    def _node(self, page: bytes, i: int, number: int) -> _Node:
-        at = int.from_bytes(page[HEADER.size + 2 * i : HEADER.size + 2 * i + 2], "little")
+    def _node(self, page: bytes, i: int, number: int) -> tuple[int, int, int, int, int]:
+        """Returns both halves of a size or page number, flags, and where the key begins and ends."""
+        (at,) = PLACE.unpack_from(page, HEADER.size + PLACE.size * i)
         if not HEADER.size <= at <= len(page) - NODE.size:
             raise self._damage(f"record {i} of page {number} is outside of it")
         low, high, flags, length = NODE.unpack_from(page, at)
-        key = page[at + NODE.size : at + NODE.size + length]
-        if len(key) < length:
+        begin = at + NODE.size
+        if begin + length > len(page):
             raise self._damage(f"the key of record {i} of page {number} ends outside of it")
-        return _Node(low, high, flags, key, page[at + NODE.size + length :])
+        return low, high, flags, begin, begin + length
 
     def _at(self, number: int) -> int:
         """Returns the offset of a page."""
