@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .files import locator
+from .files import locator, shown
 from .graph import Net
 from .language.diagnostics import CompileError, Diagnostic, Report
+from .language.errors import NetdefError
 from .language.expansion.expand import expand
 from .language.parsing.parser import parse
 from .language.source import Source
@@ -151,7 +152,7 @@ def read_named(nets: Iterable[Named], solver: Tree, report: Report) -> list[Pars
         if named.inline is not None:
             tree = Tree(upgrade(named.inline, report), solver.source, {})
         else:
-            tree = plain_tree(Source.read(locator(folder)(named.path)), report, solver.others)
+            tree = plain_tree(_source_of(named, locator(folder)(named.path), solver), report, solver.others)
         return Parsed(decode_program(tree.body, report), tree.source, report)
 
     keyed = [(named.path or id(named.inline), named) for named in nets]
@@ -159,6 +160,15 @@ def read_named(nets: Iterable[Named], solver: Tree, report: Report) -> list[Pars
         if key not in found:
             found[key] = read(named)
     return [found[key] for key, _ in keyed]
+
+
+def _source_of(named: Named, path: Path, solver: Tree) -> Source:
+    """The text of a file that a solver names.  NetdefError that names its field if it cannot be read."""
+    try:
+        return Source.read(path)
+    except NetdefError as error:
+        why = str(error).removeprefix(f"{path}: ")
+        raise NetdefError(f"{solver.source.name}: `{named.field}`: {shown(path)}: {why}") from error
 
 
 def plain_tree(source: Source, report: Report, set: Settings | None = None) -> Tree:

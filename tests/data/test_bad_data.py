@@ -239,13 +239,13 @@ def test_windows(tmp_path, fails):
 
 @pytest.mark.parametrize(
     ("module", "package", "extra", "text"),
-    [("lmdb", "lmdb", "caffe", db()), ("plyvel", "plyvel", "caffe", db()), ("PIL.Image", "pillow", "images", LIST)],
+    [("plyvel", "plyvel", "caffe", db()), ("PIL.Image", "pillow", "images", LIST)],
 )
 def test_a_missing_extra_is_named(tmp_path, monkeypatch, fails, module, package, extra, text):
     write_images(tmp_path, numbered(1, 3))
     (tmp_path / "list.txt").write_text("00.png 1\n")
     (tmp_path / "db").mkdir()
-    (tmp_path / "db" / ("CURRENT" if module == "plyvel" else "data.mdb")).write_bytes(b"")
+    (tmp_path / "db" / "CURRENT").write_bytes(b"")
     real = builtins.__import__
 
     def without(name, *args, **kwargs):

@@ -6,6 +6,7 @@ import errno
 import gzip
 import json
 import os
+import shutil
 import struct
 from pathlib import Path
 
@@ -147,6 +148,65 @@ def test_a_full_disk_is_named_and_the_conversion_goes_on(run, faces, target, tmp
     assert (code, out) == (0, f"{target}: 5 records\n") and "resuming at record 2 of 5" in err
     assert calls == [0, 2, 2, 4]  # the first two were not written again
     np.testing.assert_array_equal(all_records(tmp_path / target)[0], faces)
+
+
+@pytest.mark.parametrize("target", ["out.lmdb", "out.h5", "out.npz"])
+def test_only_a_full_disk_asks_for_space(run, faces, target, tmp_path, monkeypatch):
+    def broken(self, records):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    sink = conversion.SINKS[conversion.kind_of(Path(target))]
+    put = sink.put
+    monkeypatch.setattr(sink, "put", broken)
+    code, _, err = run("convert", "faces", target)
+    assert code == 1 and err.count("\n") == 1
+    assert f"{target}: writing record 0 failed: Input/output error." in err and "space" not in err
+    monkeypatch.setattr(sink, "put", put)
+    assert run("convert", "faces", target)[0] == 0
+    assert sorted(p.name for p in tmp_path.glob("out*")) == sorted(
+        {target, *([f"{target}.txt"] * (target == "out.h5"))}
+    )
+
+
+@pytest.mark.parametrize("target", ["out.lmdb", "out.h5"])
+def test_space_is_looked_for_before_writing(run, faces, target, monkeypatch):
+    """Because lmdb and HDF5 leave half-written files on a full disk, or die of a file that is mapped into memory."""
+    Usage = type(shutil.disk_usage("."))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10_000, 9_000, 1_000))
+    code, _, err = run("convert", "faces", target)
+    assert code == 1 and f"{target}: writing record 0 failed: the disk is full." in err and "free some space" in err
+    monkeypatch.undo()
+
+
+def test_an_archive_that_fails_leaves_nothing(run, faces, tmp_path, monkeypatch):
+    def full(file, **arrays):
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(conversion.np, "savez", full)
+    code, _, err = run("convert", "faces", "out.npz")
+    assert code == 1 and "the disk is full.  Nothing is kept; free some space and run the same command again." in err
+    assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize("target", ["out.lmdb", "out.h5"])
+@pytest.mark.parametrize("content", [b"", b"damaged" * 2000])
+def test_a_damaged_partial_file_is_started_again(run, faces, target, content, tmp_path):
+    partial = tmp_path / f"{target}.partial"
+    if target == "out.lmdb":
+        partial.mkdir()
+        partial = partial / "data.mdb"
+    partial.write_bytes(content)
+    assert run("convert", "faces", target)[:2] == (0, f"{target}: 5 records\n")
+    np.testing.assert_array_equal(all_records(tmp_path / target)[0], faces)
+
+
+@pytest.mark.parametrize("target", ["out.lmdb", "out.h5", "out.npz"])
+def test_a_target_that_cannot_be_written(run, faces, target, tmp_path):
+    (tmp_path / "file").touch()
+    code, _, err = run("convert", "faces", f"file/{target}")
+    assert code == 1 and err.count("\n") == 1
+    assert f"file/{target}: cannot be written (" in err and "write it elsewhere" in err
 
 
 def test_a_target_that_is_there_is_kept(run, faces, tmp_path):
