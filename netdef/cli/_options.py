@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..language.source import printable
 from . import UsageError
 
 
@@ -101,9 +102,9 @@ def net_file(args: argparse.Namespace) -> str:
 def existing(path: str, what: str = "file") -> str:
     """`path`, if it is a file that can be read."""
     if not Path(path).exists():
-        raise UsageError(f"there is no {what} {path}")
+        raise UsageError(f"there is no {what} {printable(path)}")
     if what == "file" and Path(path).is_dir():
-        raise UsageError(f"{path} is a folder; name a file in it")
+        raise UsageError(f"{printable(path)} is a folder; name a file in it")
     return path
 
 

@@ -23,6 +23,7 @@ from ..shape import Shape
 from ..solvers.base import NetState, Solver
 from ..solvers.decode import decode_solver
 
+MOST_LAYERS = 10_000  # of a file; the deepest known nets have a third of that
 # Fields of forks, in a layer or a net, that determine how to compute and not what; they cause a warning: `engine`,
 # `multinode`, `quantization_param` (Intel: the library, the cluster, scales for integers), `can_clobber` (2013).
 IDLE = ("engine", "multinode", "quantization_param", "can_clobber")
@@ -79,6 +80,10 @@ def decode_program(body: Message, report: Report) -> Program:
             own.append(field)
         else:
             (layer_fields if field.name == "layer" else solver_fields).append(field)
+    if len(layer_fields) > MOST_LAYERS:
+        detail = f"The file has {len(layer_fields)} layers; the limit is {MOST_LAYERS}."
+        report.add(codes.TOO_MUCH, layer_fields[MOST_LAYERS].name_span, detail)
+        report.stop_on_errors()
     net = _net(Message(tuple(own), body.span), report)
     # Without shapes Caffe ignores `input`: the net has an Input layer or data layers of its own.
     layers: list[Layer] = [_input_layer(net)] if net.input and (net.input_shape or net.input_dim) else []
@@ -159,8 +164,9 @@ def report_unknown(layers: Iterable[Layer], chosen: Iterable[Layer], report: Rep
 
     Caffe creates only the layers of the net, and does not check the types of other layers."""
     here = {id(layer) for layer in chosen}
+    known = {d.span for d in report.diagnostics if d.severity == "error"}  # such as the type of an old layer
     for layer in layers:
-        if isinstance(layer, UnknownLayer) and layer.fault is not None:
+        if isinstance(layer, UnknownLayer) and layer.fault is not None and layer.fault.place not in known:
             code = codes.UNKNOWN_LAYER_TYPE if id(layer) in here else codes.UNKNOWN_TYPE_ELSEWHERE
             report.add(code, layer.fault.place, layer.fault.detail, hint=layer.fault.hint)
 
