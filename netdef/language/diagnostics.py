@@ -90,7 +90,7 @@ class CompileError(NetdefError):
 
 
 MOST_ERRORS = 100  # reported for one file; more would not help
-MOST_WARNINGS = 1000  # reported for one file
+MOST_WARNINGS = 200  # reported for one file
 
 
 @dataclass
@@ -120,6 +120,11 @@ class Report:
             self._errors += code.severity == "error"
             if self._errors >= MOST_ERRORS:
                 raise CompileError(self.in_order())
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more warnings are kept."""
+        return self._warnings >= MOST_WARNINGS
 
     @property
     def has_errors(self) -> bool:

@@ -59,7 +59,7 @@ def test_limits_are_those_of_the_code():
         assert f" {number} " in limits.replace("\n", " ")
     assert evaluate.LARGEST == 2**64 and "2 ** 64" in limits
     assert f"A file may have {source.LARGEST >> 20} MB, {parser.MOST_TOKENS} tokens" in limits
-    assert f" and {decode.MOST_LAYERS} layers" in limits
+    assert f" and {decode.MOST_LAYERS} layers with {decode.MOST_BLOBS} bottoms and tops" in limits
     assert f" {diagnostics.MOST_WARNINGS} of its warnings" in limits
     told = codes.TOO_MUCH.why.replace(",", "")
     assert f"{source.LARGEST >> 20} MB {parser.MOST_TOKENS} tokens and {decode.MOST_LAYERS} layers" in told
