@@ -85,9 +85,7 @@ def _named_first(body: Message) -> Message:
     """Layers begin with name, type, bottoms and tops, which V0 wrote last."""
     place = lambda field: _HEAD.index(field.name) if field.name in _HEAD else len(_HEAD)
     layers = {id(f): f.value for f in body.all("layer") if isinstance(f.value, Message)}
-    plain = {
-        at: m for at, m in layers.items() if all(isinstance(f, Field) for f in m.fields)
-    }  # order matters to others
+    plain = {at: m for at, m in layers.items() if all(isinstance(f, Field) for f in m.fields)}
     ordered = {at: m._replace(fields=tuple(sorted(m.fields, key=place))) for at, m in plain.items()}
     fields = (f._replace(value=ordered[id(f)]) if id(f) in ordered else f for f in body.fields)
     return body._replace(fields=tuple(fields))

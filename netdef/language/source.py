@@ -49,7 +49,7 @@ class Source:
             return Source.read(path_or_text)
         text = path_or_text
         one_line = "\n" not in text and "{" not in text and len(text) < 4096
-        if one_line and (text.endswith((".net", ".prototxt", ".pt")) or (text.strip() and Path(text).exists())):
+        if one_line and text.endswith((".net", ".prototxt", ".pt")) or exists(text):
             return Source.read(text)
         if one_line and ":" not in text and text.strip():
             raise NetdefError(f"{text}: file not found (and this is not the text of a net)")
@@ -81,6 +81,14 @@ class Source:
         start = self.line_starts[number - 1]
         end = self.line_starts[number] if number < len(self.line_starts) else len(self.text)
         return self.text[start:end].rstrip("\r\n")
+
+
+def exists(path: str) -> bool:
+    """Whether a string, which may also be the text of a net, is the path of a file; its name may have any character."""
+    try:
+        return bool(path.strip()) and len(path) < 4096 and Path(path).exists()
+    except (OSError, ValueError):
+        return False
 
 
 def content(path: Path, shown: str) -> bytes:

@@ -1,8 +1,8 @@
 """The protocol: requests of an editor to `answers` and `names`, over stdin and stdout by pygls.
 
 One page is kept for each open text, and beside it the last one that could be read, so that names are known while a line
-is half written. A short text is read at once; a long one is read by a thread, and until it has been read, questions about
-it are refused, so that an editor never waits. A text that is too long to be a net is refused with one diagnostic.
+is half written. A short text is read at once; a long one is read by a thread, and until it has been read, questions
+about it are refused, so that an editor never waits. A text that is too long to be a net is refused with one diagnostic.
 """
 
 from __future__ import annotations

@@ -63,3 +63,9 @@ def test_a_file_that_is_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     path.write_text("#" * (1 << 20) + "\n")
     with pytest.raises(netdef.NetdefError, match=r"large.net: a file of 1.0 MB is not a network definition"):
         netdef.load(path)
+
+
+def test_an_unknown_type_of_an_old_layer_is_reported_once():
+    with pytest.raises(netdef.CompileError) as caught:
+        netdef.load(DATA + 'layers { name: "a" type: NOPE bottom: "d" top: "a" }')
+    assert [d.code for d in caught.value.diagnostics] == ["wrong-enum"]

@@ -11,6 +11,8 @@ become nodes immediately. Each `${...}` inside a string is parsed by a separate 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from .. import codes
@@ -59,6 +61,12 @@ def resumption(parser: Parser, fault: SyntaxFault) -> int | None:
     return mistakes.resumption(parser.source.text, parser.values, fault)
 
 
+@cache
+def makers() -> list[Callable[..., Any] | None]:
+    """The function of each rule, or None for a rule of one symbol."""
+    return [rules.ACTIONS[rule.action] if rule.action else None for rule in tables.load().rules]
+
+
 class Parser:
     """One run of the tables over one source: the stacks, and the comments found so far."""
 
@@ -77,7 +85,7 @@ class Parser:
         text, states, values = self.source.text, self.states, self.values
         scan, modes = self.tables.scan, self.tables.modes
         actions, made_by = self.tables.actions, self.tables.rules
-        make = [rules.ACTIONS[rule.action] if rule.action else None for rule in made_by]
+        make = makers()
         while True:
             match = scan[modes[states[-1]]](text, at, end_of_text)
             if match is None:
