@@ -37,7 +37,7 @@ def modernised(source: Source) -> tuple[str, list[str]]:
 
 
 def _refuse_old_in_statements(document: Document) -> None:
-    """NetdefError for old layers in statements, or statements in old layers: only what these expand to can be upgraded."""
+    """NetdefError for old layers in statements, or statements in old layers: only their expansion can be upgraded."""
     if document.plain:
         return
     at_top = {id(field) for field in document.body.all("layers")}

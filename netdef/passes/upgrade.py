@@ -266,7 +266,7 @@ def _fold_padding(fields: Iterable[Field]) -> list[Field]:
     kept = []
     for field in fields:
         message = field.value if isinstance(field, Field) else None  # a statement, in a file that is not expanded
-        layer = message.get("layer") if field.name == "layers" and isinstance(message, Message) else None
+        layer = message.get("layer") if isinstance(message, Message) and field.name == "layers" else None
         if layer is None or not isinstance(layer.value, Message) or not isinstance(message, Message):
             kept.append(field)
             continue

@@ -15,6 +15,7 @@ from netdef.interop import read_weights
 from netdef.interop.modernize import modernised
 from netdef.interop.solver_state import read_state
 from netdef.language.diagnostics import Report
+from netdef.language.errors import NetdefError
 from netdef.language.parsing.parser import parse
 from netdef.language.printer import print_message
 from netdef.language.source import Source

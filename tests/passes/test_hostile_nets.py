@@ -60,7 +60,7 @@ def test_a_misspelled_blob_is_found_among_a_few_unused_ones():
 def test_a_file_that_is_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(source, "LARGEST", 1 << 20)
     path = tmp_path / "large.net"
-    path.write_text("#" * (1 << 20) + "\n")
+    path.write_text("#" * (1 << 20) + "#" * 9)
     with pytest.raises(netdef.NetdefError, match=r"large.net: a file of 1.0 MB is not a network definition"):
         netdef.load(path)
 

@@ -79,7 +79,7 @@ ESCAPE = re.compile(
     r"|u(?P<high>[dD][89abAB][0-9a-fA-F]{2})\\u(?P<low>[dD][c-fC-F][0-9a-fA-F]{2})"
     r"|[uU](?P<point>(?<=u)[0-9a-fA-F]{4}|(?<=U)[0-9a-fA-F]{8})|(?P<simple>[abfnrtv\\?'\"]))"
 )
-# Possessive, as are all repetitions over whole strings: otherwise each character takes memory until the end of the match.
+# The repetitions are possessive: otherwise each character takes memory until the end of the match.
 PIECE = re.compile(r"\"[^\"\\]*+(?:\\.[^\"\\]*+)*+\"|'[^'\\]*+(?:\\.[^'\\]*+)*+'")
 
 
