@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import gc
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from typing import NoReturn
 from .._version import __version__
 from ..language.diagnostics import CompileError
 from ..language.errors import NetdefError
+from ..language.source import printable
 from ..language.spelling import did_you_mean, suggestion
 
 COMMANDS = (
@@ -70,6 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if argv is None:  # in our own process: trees are large and acyclic, and collecting cycles takes 10 % of the time
         gc.set_threshold(100_000, 20, 50)
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # a terminal may know less than a file
     try:
         code = dispatch(words)
         sys.stdout.flush()
@@ -86,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
+        where = f"{printable(str(error.filename))}: " if error.filename else ""
         return complain(f"{where}{error.strerror or error}", 1)
     except KeyboardInterrupt:
         return complain("interrupted", 130)
@@ -151,7 +156,8 @@ def show_faults(error: CompileError) -> None:
 
 
 def complain(message: str, code: int) -> int:
-    print(f"netdef: {'error: ' if code != 130 else ''}{message}", file=sys.stderr)
+    shown = "\n".join(map(printable, message.split("\n")))
+    print(f"netdef: {'error: ' if code != 130 else ''}{shown}", file=sys.stderr)
     return code
 
 

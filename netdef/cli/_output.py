@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 from ..files import written_aside
+from ..language.source import printable
 
 
 def say(line: str) -> None:
     """Prints a line on stderr."""
-    print(f"netdef: {line}", file=sys.stderr)
+    print(f"netdef: {printable(line)}", file=sys.stderr)
 
 
 def written_text(path: str | Path, text: str) -> None:

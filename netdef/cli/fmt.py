@@ -23,7 +23,7 @@ from ..language.diagnostics import CompileError, Report
 from ..language.errors import NetdefError
 from ..language.formatter import format
 from ..language.parsing.parser import parse
-from ..language.source import Source
+from ..language.source import Source, printable
 from . import UsageError, complain, show_faults
 from ._options import existing
 
@@ -76,7 +76,7 @@ def formatted(source: Source) -> str:
 
 
 def _stdin(args: argparse.Namespace) -> int:
-    source = Source("<stdin>", sys.stdin.read())
+    source = Source.from_stream(sys.stdin.buffer, "<stdin>")
     text = formatted(source)
     if not (args.check or args.diff):
         sys.stdout.write(text)
@@ -109,7 +109,7 @@ def _report(args: argparse.Namespace, name: str, before: str, after: str) -> Non
             line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
         )
     else:
-        print(name)
+        print(printable(name))
 
 
 def _replace(path: Path, text: str) -> None:

@@ -9,6 +9,8 @@ An editor starts it and communicates with it over stdin and stdout. It requires 
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 
 from ..lazy import need
 from ._options import load_plugins
@@ -32,5 +34,6 @@ def run(args: argparse.Namespace) -> int:
     need("pygls.lsp.server", "netdef lsp")
     from ..lsp.server import serve
 
-    serve().start_io()
+    with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as out:  # the server closes its stream, and stdout must stay open
+        serve().start_io(stdout=out)
     return 0

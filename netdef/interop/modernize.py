@@ -7,14 +7,15 @@ Source: BVLC/caffe src/caffe/util/upgrade_proto.cpp.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeGuard
 
 from ..language.diagnostics import Report
+from ..language.errors import NetdefError
 from ..language.formatter import format
 from ..language.parsing.parser import parse
 from ..language.source import Source, Span
-from ..language.syntax import Field, ListValue, Message, Scalar, Value
+from ..language.syntax import Document, Field, If, ListValue, Message, Scalar, Value
 from ..passes.upgrade import upgrade
 
 _SOLVERS = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
@@ -27,11 +28,40 @@ def modernised(source: Source) -> tuple[str, list[str]]:
     document = parse(source, report)
     report.stop_on_errors()
     assert document is not None  # otherwise there was an error
+    _refuse_old_in_statements(document)
     body, notes = _upgraded(document.body, report)
     report.stop_on_errors()
     if not notes:
         return format(document), []
     return format(document._replace(body=body)), notes
+
+
+def _refuse_old_in_statements(document: Document) -> None:
+    """NetdefError for old layers in statements, or statements in old layers: only their expansion can be upgraded."""
+    if document.plain:
+        return
+    at_top = {id(field) for field in document.body.all("layers")}
+    for item, around in _all_items(document.body.fields, ()):
+        statement = next((one for one in (item, *around) if not isinstance(one, Field)), None)
+        old = next((one for one in (item, *around) if isinstance(one, Field) and one.name == "layers"), None)
+        if statement and old and (id(old) not in at_top or not isinstance(item, Field)):
+            word = statement.span.text.split(None, 1)[0]
+            raise NetdefError(
+                f"{old.span}: an old `layers` block together with `{word}` cannot be converted; "
+                "write the file out with `netdef expand FILE -o NEW`, and convert NEW"
+            )
+
+
+def _all_items(items: Iterable[Any], around: tuple[Any, ...]) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+    """Each field and statement of a file, with the fields and statements around it."""
+    for item in items:
+        yield item, around
+        blocks = (getattr(item, name, None) for name in ("value", "body", "then", "otherwise"))
+        for block in blocks:
+            if isinstance(block, Message):
+                yield from _all_items(block.fields, (item, *around))
+            elif isinstance(block, If):
+                yield from _all_items([block], around)
 
 
 def _upgraded(body: Message, report: Report) -> tuple[Message, list[str]]:
@@ -54,11 +84,10 @@ _HEAD = ("name", "type", "bottom", "top")
 def _named_first(body: Message) -> Message:
     """Moves name, type, bottoms and tops to the front of each layer, because V0 has them at the end."""
     place = lambda field: _HEAD.index(field.name) if field.name in _HEAD else len(_HEAD)
-    ordered = lambda message: message._replace(fields=tuple(sorted(message.fields, key=place)))
-    fields = (
-        f._replace(value=ordered(f.value)) if f.name == "layer" and isinstance(f.value, Message) else f
-        for f in body.fields
-    )
+    layers = {id(f): f.value for f in body.all("layer") if isinstance(f.value, Message)}
+    plain = {at: m for at, m in layers.items() if all(isinstance(f, Field) for f in m.fields)}
+    ordered = {at: m._replace(fields=tuple(sorted(m.fields, key=place))) for at, m in plain.items()}
+    fields = (f._replace(value=ordered[id(f)]) if id(f) in ordered else f for f in body.fields)
     return body._replace(fields=tuple(fields))
 
 
@@ -73,7 +102,8 @@ def _input_layer(body: Message) -> tuple[Message, str]:
         shapes = [_message("dim", dims[i : i + 4]) for i in range(0, len(dims), 4)]
     first = body.get("input")
     assert first is not None
-    at = next(f for f in body.fields if f.name in _INPUT).span
+    given = {id(f) for name in _INPUT for f in body.all(name)}
+    at = next(f for f in body.fields if id(f) in given).span
     inner = Message(tuple(Field("shape", shape, at, at) for shape in shapes), at)
     layer = Message(
         (
@@ -86,7 +116,7 @@ def _input_layer(body: Message) -> tuple[Message, str]:
     )
     fields: list[Any] = []
     for field in body.fields:
-        if field.name in _INPUT:
+        if id(field) in given:
             fields += [Field("layer", layer, at, at)] if field.span == at else []
         else:
             fields.append(field)
@@ -123,9 +153,10 @@ def _bare_statistics(body: Message) -> tuple[Message, str]:
     """Removes the three `param`s of each BatchNorm, because they are the default."""
     count, fields = 0, []
     for field in body.fields:
-        if field.name == "layer" and isinstance(field.value, Message) and _frozen_params(field.value):
+        if isinstance(field, Field) and field.name == "layer" and _frozen_params(field.value):
             count += 1
-            kept = tuple(f for f in field.value.fields if f.name != "param")
+            params = {id(f) for f in field.value.all("param")}
+            kept = tuple(f for f in field.value.fields if id(f) not in params)
             field = field._replace(value=field.value._replace(fields=kept))
         fields.append(field)
     if not count:
@@ -133,14 +164,15 @@ def _bare_statistics(body: Message) -> tuple[Message, str]:
     return body._replace(fields=tuple(fields)), f"`param {{ lr_mult: 0 }}` removed from BatchNorm ({count} times)"
 
 
-def _frozen_params(layer: Message) -> bool:
+def _frozen_params(layer: Value) -> TypeGuard[Message]:
+    if not isinstance(layer, Message):
+        return False
     kind, params = layer.get("type"), layer.all("param")
     if kind is None or not isinstance(kind.value, Scalar) or kind.value.value != "BatchNorm" or len(params) != 3:
         return False
     zero = lambda f: isinstance(f.value, Scalar) and f.value.value == 0
     return all(
         isinstance(p.value, Message)
-        and {f.name for f in p.value.fields} <= {"lr_mult", "decay_mult"}
-        and all(map(zero, p.value.fields))
+        and all(isinstance(f, Field) and f.name in ("lr_mult", "decay_mult") and zero(f) for f in p.value.fields)
         for p in params
     )

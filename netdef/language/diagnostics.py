@@ -90,6 +90,7 @@ class CompileError(NetdefError):
 
 
 MOST_ERRORS = 100  # reported for one file; more would not help
+MOST_WARNINGS = 200  # reported for one file
 
 
 @dataclass
@@ -103,11 +104,16 @@ class Report:
     def __post_init__(self) -> None:
         self._known = set(self.diagnostics)  # a loop may report the same diagnostic a hundred thousand times
         self._errors = sum(d.severity == "error" for d in self.diagnostics)
+        self._warnings = len(self.diagnostics) - self._errors
         self.errors_met = 0  # all calls, also for errors that were already known
 
     def add(self, code: Code, span: Span | None, detail: str = "", *related: Related, hint: str | None = None) -> None:
         diagnostic = Diagnostic(code, detail, span, related, hint)
         self.errors_met += code.severity == "error"
+        if code.severity == "warning":
+            self._warnings += diagnostic not in self._known
+            if self._warnings > MOST_WARNINGS:
+                return
         if diagnostic not in self._known:
             self._known.add(diagnostic)
             self.diagnostics.append(diagnostic)
@@ -116,8 +122,13 @@ class Report:
                 raise CompileError(self.in_order())
 
     @property
+    def is_full(self) -> bool:
+        """Whether no more warnings are kept."""
+        return self._warnings >= MOST_WARNINGS
+
+    @property
     def has_errors(self) -> bool:
-        return any(d.severity == "error" for d in self.diagnostics)
+        return self._errors > 0
 
     def stop_on_errors(self) -> None:
         """Raises CompileError if any diagnostic is an error."""

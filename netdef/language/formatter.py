@@ -12,6 +12,7 @@ blank lines. Formatting the output again does not change it. The fields may have
 
 from __future__ import annotations
 
+import bisect
 import re
 from collections import deque
 from typing import Any
@@ -45,6 +46,7 @@ class Formatting:
         self.text = text
         self.lines: list[str] = []
         self.comments: deque[Comment] = deque(comments)
+        self.starts = [comment.span.start for comment in comments]  # of all comments, for binary search
         self.at = 0  # offset in the source after what was written; it never decreases, even where fields were moved
         self.behind_comment = False
         self.behind_if = False
@@ -125,7 +127,9 @@ class Formatting:
         self.reached(end)
 
     def has_comment(self, span: Span) -> bool:
-        return any(span.start <= comment.span.start < span.end for comment in self.comments)
+        written = len(self.starts) - len(self.comments)
+        following = bisect.bisect_left(self.starts, span.start, written)
+        return following < len(self.starts) and self.starts[following] < span.end
 
     def in_one_line(self, name: str, message: Message, depth: int) -> str | None:
         """`name { a: 1 b: 2 }` for a block of values without comments that fits on a line, else None; a layer is never

@@ -7,15 +7,15 @@ diagnostic has a span, so later stages can show the place of an error in the sou
 from __future__ import annotations
 
 import bisect
-import os
+import stat
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from .errors import NetdefError
 
-LARGEST = 8 << 20  # bytes of a file; the longest known nets have a tenth of that
+LARGEST = 4 << 20  # bytes of a file; the longest known nets have a fifth of that
 
 
 @dataclass(frozen=True)
@@ -34,26 +34,8 @@ class Source:
         NetdefError with a message of one line.
         """
         path = Path(path)
-        try:
-            raw = path.read_bytes()
-        except FileNotFoundError:
-            raise NetdefError(f"{path}: file not found") from None
-        except IsADirectoryError:
-            raise NetdefError(f"{path}: this is a folder; give the path of a file") from None
-        except (OSError, ValueError) as error:
-            raise NetdefError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-        if len(raw) > LARGEST:
-            size = f"{len(raw) / 2**20:.1f} MB"
-            raise NetdefError(f"{path}: a file of {size} is not a network definition; the limit is {LARGEST >> 20} MB")
-        if b"\0" in raw[:4096]:
-            raise NetdefError(
-                f"{path}: this is a binary file, not a network definition; pass a file of weights with --weights"
-            )
-        try:
-            text = raw.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            text = raw.decode("latin-1")
-        return Source(name or str(path), text, path)
+        shown = printable(str(path))
+        return Source(name or shown, decoded(content(path, shown), shown), path)
 
     @staticmethod
     def of(path_or_text: str | Path | Source) -> Source:
@@ -61,19 +43,22 @@ class Source:
         file exists; any other string is a text.
 
         Raises NetdefError as `read` does, and for a string that is neither an existing file nor a net."""
-        from .errors import NetdefError
-
         if isinstance(path_or_text, Source):
             return path_or_text
         if isinstance(path_or_text, Path):
             return Source.read(path_or_text)
         text = path_or_text
         one_line = "\n" not in text and "{" not in text and len(text) < 4096
-        if one_line and (text.endswith((".net", ".prototxt", ".pt")) or (text.strip() and os.path.exists(text))):
+        if (one_line and text.endswith((".net", ".prototxt", ".pt"))) or exists(text):
             return Source.read(text)
         if one_line and ":" not in text and text.strip():
             raise NetdefError(f"{text}: file not found (and this is not the text of a net)")
         return Source("<text>", text)
+
+    @staticmethod
+    def from_stream(stream: BinaryIO, name: str) -> Source:
+        """Reads a pipe, such as stdin, to its end. Raises NetdefError if it contains more than a file may."""
+        return Source(name, decoded(stream.read(LARGEST + 1), name))
 
     @cached_property
     def line_starts(self) -> list[int]:
@@ -96,6 +81,60 @@ class Source:
         start = self.line_starts[number - 1]
         end = self.line_starts[number] if number < len(self.line_starts) else len(self.text)
         return self.text[start:end].rstrip("\r\n")
+
+
+def exists(path: str) -> bool:
+    """Whether a string, which may also be the text of a net, is the path of a file; its name may have any character."""
+    try:
+        return bool(path.strip()) and len(path) < 4096 and Path(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def content(path: Path, shown: str) -> bytes:
+    """The bytes of a regular file, at most one more than `LARGEST`; a pipe might never end, nor a device. Raises
+    NetdefError; `shown` is the path in its message."""
+    try:
+        found = path.stat()
+        if stat.S_ISDIR(found.st_mode):
+            raise NetdefError(f"{shown}: this is a folder; give the path of a file")
+        if not stat.S_ISREG(found.st_mode):
+            raise NetdefError(f"{shown}: this is a pipe or a device; give the path of a regular file")
+        if found.st_size > LARGEST:
+            raise too_large(shown, found.st_size)
+        with path.open("rb") as file:
+            return file.read(LARGEST + 1)  # not all of it: it may have grown
+    except FileNotFoundError:
+        raise NetdefError(f"{shown}: file not found") from None
+    except (OSError, ValueError) as error:
+        raise NetdefError(f"{shown}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def decoded(raw: bytes, shown: str) -> str:
+    """The text of a file, in UTF-8 or else Latin-1. Raises NetdefError if it is too large, or not a text."""
+    if len(raw) > LARGEST:
+        raise too_large(shown, len(raw))
+    if b"\0" in raw[:4096]:
+        raise NetdefError(
+            f"{shown}: this is a binary file, not a network definition; pass a file of weights with --weights"
+        )
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def too_large(shown: str, size: int) -> NetdefError:
+    """The error of a file that has, as far as it was read, `size` bytes."""
+    limit = f"the limit is {LARGEST >> 20} MB"
+    if size == LARGEST + 1:
+        return NetdefError(f"{shown}: a text of more than {LARGEST >> 20} MB is not a network definition; {limit}")
+    return NetdefError(f"{shown}: a file of {size / 2**20:.1f} MB is not a network definition; {limit}")
+
+
+def printable(text: str) -> str:
+    """A path as it can be shown on one line: line ends, control characters and undecodable bytes become escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class Span(NamedTuple):

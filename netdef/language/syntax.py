@@ -33,8 +33,8 @@ class Message(NamedTuple):
     span: Span
 
     def all(self, name: str) -> list[Field]:
-        """The fields with this name, in order."""
-        return [f for f in self.fields if f.name == name]
+        """The fields with this name, in order; the statements of a message that is not expanded are not fields."""
+        return [f for f in self.fields if type(f) is Field and f.name == name]
 
     def get(self, name: str) -> Field | None:
         """The last field with this name, or None."""

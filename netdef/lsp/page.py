@@ -8,6 +8,7 @@ from functools import cached_property
 
 from ..compiler import Parsed, build_phases, plain_tree
 from ..graph import Net
+from ..language import codes
 from ..language.diagnostics import CompileError, Diagnostic, Report
 from ..language.errors import NetdefError
 from ..language.parsing.parser import parse
@@ -56,6 +57,13 @@ def read(source: Source) -> Page:
         told = error.diagnostics if isinstance(error, CompileError) else report.in_order()
         return Page(source, document, diagnostics=told)
     return Page(source, document, parsed.program.layers, built.nets, built.diagnostics)
+
+
+def refused(source: Source) -> Page:
+    """The page of a text that is too long to be read while it is edited."""
+    detail = f"This text has {len(source.text)} characters; the language server does not read so many."
+    hint = "check it with `netdef check`"
+    return Page(source, diagnostics=(Diagnostic(codes.TOO_MUCH, detail, Span(source, 0, 0), hint=hint),))
 
 
 def blob_places(page: Page) -> Iterator[tuple[str, bool, Span]]:

@@ -1,19 +1,21 @@
 """The protocol: passes the requests of an editor to `answers` and `names`, over stdin and stdout with pygls.
 
 For each open document the server keeps its page, and the last page that has a net, so that names are known while a line
-is incomplete.
+is incomplete. A short document is compiled immediately, a long one in a thread; until that has finished, requests about
+it are refused, so that an editor never waits. A document that is too long to be a net gets one diagnostic.
 """
 
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
 from lsprotocol import types as lsp
-from pygls.exceptions import JsonRpcInvalidParams
+from pygls.exceptions import JsonRpcContentModified, JsonRpcInvalidParams
 from pygls.lsp.server import LanguageServer
 
 from .._version import __version__
@@ -23,8 +25,10 @@ from ..language.formatter import format
 from ..language.parsing.parser import parse
 from ..language.source import Source, Span
 from . import answers, names
-from .page import Page, read
+from .page import Page, read, refused
 
+QUICK = 64 << 10  # characters of a document that is compiled immediately; they are about 3,000 lines
+LONGEST = 1 << 20  # characters of a document that is compiled at all
 PAUSE = 0.15  # seconds without a change before a document is compiled; a net of 700 layers takes twice that
 KINDS = {
     "field": lsp.CompletionItemKind.Field,
@@ -63,6 +67,8 @@ class Server(LanguageServer):
         super().__init__("netdef", __version__, text_document_sync_kind=lsp.TextDocumentSyncKind.Full)
         self.pages: dict[str, Open] = {}
         self.waiting: dict[str, asyncio.TimerHandle] = {}
+        self.reading: dict[str, asyncio.Future[Page]] = {}  # long texts
+        self.reader = ThreadPoolExecutor(max_workers=1)
 
     def change(self, uri: str) -> None:
         """Compiles a document after a pause in typing. A request about it does not wait."""
@@ -73,21 +79,47 @@ class Server(LanguageServer):
     def forget(self, uri: str) -> None:
         if timer := self.waiting.pop(uri, None):
             timer.cancel()
+        if reading := self.reading.pop(uri, None):
+            reading.cancel()
 
     def update(self, uri: str) -> None:
-        """Compiles a document and publishes its diagnostics."""
+        """Compiles a document and publishes its diagnostics: immediately, or when a thread has compiled it."""
         self.forget(uri)
         text = self.workspace.get_text_document(uri).source
-        page = read(Source(uri, text, _path(uri)))
+        source = Source(uri, text, _path(uri))
+        if len(text) > LONGEST:
+            self.show(uri, refused(source))
+        elif len(text) <= QUICK:
+            self.show(uri, read(source))
+        else:
+            reading = asyncio.get_running_loop().run_in_executor(self.reader, read, source)
+            self.reading[uri] = reading
+            reading.add_done_callback(lambda done: done.cancelled() or self.finished(uri, done))
+
+    def finished(self, uri: str, reading: asyncio.Future[Page]) -> None:
+        """A thread has read a text."""
+        if self.reading.get(uri) is reading:
+            del self.reading[uri]
+            self.show(uri, reading.result())
+
+    def show(self, uri: str, page: Page) -> None:
+        """Keep a page and tell what is wrong with it."""
         before = self.pages.get(uri)
         self.pages[uri] = Open(page, page if page.nets or before is None else before.good)
         told = [diagnostic(page, d) for d in page.diagnostics]
         self.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(uri, told))
 
     def open(self, uri: str) -> Open:
-        if uri not in self.pages or uri in self.waiting:
+        """The pages of a text. JsonRpcContentModified while it is read, or if it was refused: editors do not show this
+        error, and do not wait."""
+        if uri in self.waiting or uri not in self.pages and uri not in self.reading:
             self.update(uri)
-        return self.pages[uri]
+        if uri in self.reading:
+            raise JsonRpcContentModified("this text is still being read")
+        pages = self.pages[uri]
+        if len(pages.now.source.text) > LONGEST:
+            raise JsonRpcContentModified("this text is too long")
+        return pages
 
 
 def _path(uri: str) -> Path | None:

@@ -39,9 +39,10 @@ def connect(layers: Sequence[Layer], report: Report) -> Connected:
         bottoms = [_bottom(layer, k, latest, (layers, i), report) for k in range(len(layer.bottom))]
         for name in layer.bottom:
             untaken.pop(name, None)
-        tops = []
+        tops, taken, own = [], set(layer.bottom), set[str]()
         for k in range(len(layer.top)):
-            top = _top(layer, k, latest, report)
+            top = _top(layer, k, latest, taken, own, report)
+            own.add(top.name)
             tops.append(top)
             latest[top.name] = top
             untaken[top.name] = None
@@ -85,18 +86,19 @@ def _bottom(
     return Value(name, -1, span)  # no layer outputs this value: its shape stays unknown
 
 
-def _top(layer: Layer, k: int, latest: dict[str, Value], report: Report) -> Value:
+def _top(layer: Layer, k: int, latest: dict[str, Value], bottoms: set[str], earlier: set[str], report: Report) -> Value:
+    """The value that top `k` outputs; `bottoms` are those of the layer, `earlier` its tops before this one."""
     name, span = layer.top[k], layer.span_of("top", k)
     before = latest.get(name)
     if before is None:
         return Value(name, 0, span)
     in_place = k < len(layer.bottom) and layer.bottom[k] == name
-    if name in layer.top[:k] or not in_place and name not in layer.bottom:
+    if name in earlier or not in_place and name not in bottoms:
         report.add(
             codes.DOUBLE_TOP,
             span,
             f"layer `{layer.name}` has two tops `{name}`; give one of them another name."
-            if name in layer.top[:k]
+            if name in earlier
             else f"layer `{layer.name}` outputs blob `{name}`, but an earlier layer already does; rename this top, or, "
             "to work in place, use the blob as a bottom too.",
             *([Related("first output here", before.span)] if before.span else []),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from ..language import codes
@@ -23,6 +23,8 @@ from ..shape import Shape
 from ..solvers.base import NetState, Solver
 from ..solvers.decode import decode_solver
 
+MOST_BLOBS = 50_000  # bottoms and tops of the layers of a file
+MOST_LAYERS = 10_000  # of a file; the deepest known nets have a third of that
 # Fields of forks, in a layer or a net, that determine how to compute and not what; they cause a warning: `engine`,
 # `multinode`, `quantization_param` (Intel: the library, the cluster, scales for integers), `can_clobber` (2013).
 IDLE = ("engine", "multinode", "quantization_param", "can_clobber")
@@ -42,21 +44,12 @@ class NetParameter(Block):
     default_forward_type: str | None = param("Precision of the NVIDIA fork.", default=None, inert=True)
 
 
-@dataclass(frozen=True)
-class Fault:
-    """The diagnostic for an unknown layer type."""
-
-    place: Span
-    detail: str
-    hint: str | None
-
-
 class UnknownLayer(Layer):
     """Takes the place of a layer of an unknown type; its tops have unknown shapes."""
 
     n_bottoms = (0, None)
     n_tops = (0, None)
-    fault: Fault | None = None  # of an instance: what `report_unknown` reports
+    place: Span | None = None  # of an instance: its type, if that is a string, for `report_unknown`
 
     def infer(self, *bottoms: Shape) -> Any:
         return [None for _ in self.top]
@@ -79,10 +72,19 @@ def decode_program(body: Message, report: Report) -> Program:
             own.append(field)
         else:
             (layer_fields if field.name == "layer" else solver_fields).append(field)
+    if len(layer_fields) > MOST_LAYERS:
+        detail = f"The file has {len(layer_fields)} layers; the limit is {MOST_LAYERS}."
+        report.add(codes.TOO_MUCH, layer_fields[MOST_LAYERS].name_span, detail)
+        report.stop_on_errors()
     net = _net(Message(tuple(own), body.span), report)
     # Without shapes Caffe ignores `input`: the net has an Input layer or data layers of its own.
     layers: list[Layer] = [_input_layer(net)] if net.input and (net.input_shape or net.input_dim) else []
     layers += [decode_layer(field, report) for field in layer_fields]
+    blobs = sum(len(layer.bottom) + len(layer.top) for layer in layers)
+    if blobs > MOST_BLOBS:
+        detail = f"The layers have {blobs} bottoms and tops; the limit is {MOST_BLOBS}."
+        report.add(codes.TOO_MUCH, body.span._replace(end=body.span.start), detail)
+        report.stop_on_errors()
     if net.bn_stats_batch_size:
         layers = [one.replace(nets_batch=net.bn_stats_batch_size) if one.type == "BatchNorm" else one for one in layers]
     solvers = [decode_solver(field.value, report) for field in solver_fields]
@@ -144,14 +146,10 @@ def decode_layer(field: Field, report: Report) -> Layer:
 
 
 def _of_unknown_type(field: Field | None) -> dict[str, Any]:
-    """The attributes of an UnknownLayer: the name of its type and the diagnostic, or none if `type` is not a string."""
+    """The attributes of an UnknownLayer: the name of its type and its place, or none if `type` is not a string."""
     if field is None or not isinstance(field.value, Scalar) or field.value.kind != "string":
         return {}
-    name = str(field.value.value)
-    known = LAYERS.names()
-    meant = suggestion(name, known, "{}", 3) or " `netdef explain` lists all types."
-    fault = Fault(field.value.span, f'there is no layer type "{name}".{meant}', closest(name, known, '"{}"'))
-    return {"type": name, "fault": fault}
+    return {"type": str(field.value.value), "place": field.value.span}
 
 
 def report_unknown(layers: Iterable[Layer], chosen: Iterable[Layer], report: Report) -> None:
@@ -159,10 +157,20 @@ def report_unknown(layers: Iterable[Layer], chosen: Iterable[Layer], report: Rep
 
     Caffe creates only the layers of the net, and does not check the types of other layers."""
     here = {id(layer) for layer in chosen}
+    known = {d.span for d in report.diagnostics if d.severity == "error"}  # such as the type of an old layer
     for layer in layers:
-        if isinstance(layer, UnknownLayer) and layer.fault is not None:
+        if isinstance(layer, UnknownLayer) and layer.place is not None and layer.place not in known:
             code = codes.UNKNOWN_LAYER_TYPE if id(layer) in here else codes.UNKNOWN_TYPE_ELSEWHERE
-            report.add(code, layer.fault.place, layer.fault.detail, hint=layer.fault.hint)
+            if code.severity == "error" or not report.is_full:
+                detail, hint = _no_type(layer.type, tuple(LAYERS.names()))
+                report.add(code, layer.place, detail, hint=hint)
+
+
+@lru_cache(1000)
+def _no_type(name: str, known: tuple[str, ...]) -> tuple[str, str | None]:
+    """The message and the hint for an unknown layer type; both phases report it."""
+    meant = suggestion(name, known, "{}", 3) or " `netdef explain` lists all types."
+    return f'there is no layer type "{name}".{meant}', closest(name, known, '"{}"')
 
 
 @cache

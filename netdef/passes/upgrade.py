@@ -119,11 +119,11 @@ _COMMON = ("name", "bottom", "top", "include", "exclude", "loss_weight", "hdf5_o
 
 def upgrade(body: Message, report: Report) -> Message:
     """The same net with current `layer` messages; a file without old layers is returned unchanged."""
-    if not any(field.name == "layers" for field in body.fields):
+    if not body.all("layers"):
         return body
     fields: list[Field] = []
     for field in _fold_padding(body.fields):
-        if field.name == "layers" and isinstance(field.value, Message):
+        if isinstance(field, Field) and field.name == "layers" and isinstance(field.value, Message):
             layer = _from_v0(field) if field.value.get("layer") else _from_v1(field, report)
             fields.append(field._replace(name="layer", value=layer))
         else:
@@ -152,7 +152,7 @@ def _v1_type(field: Field, report: Report) -> Field:
         for number, today in V1_TYPES.values():
             if number == value.value:
                 return _text(field, today)
-    written = str(value.value) if isinstance(value, Scalar) else ""
+    written = str(value.value) if isinstance(value, Scalar) else value.span.text
     if isinstance(value, Scalar) and value.kind == "string":
         report.add(
             codes.WRONG_TYPE,
@@ -265,8 +265,8 @@ def _fold_padding(fields: Iterable[Field]) -> list[Field]:
     pads: dict[str, tuple[Value, Value]] = {}  # top of a padding layer: (its bottom, its pad)
     kept = []
     for field in fields:
-        message = field.value
-        layer = message.get("layer") if field.name == "layers" and isinstance(message, Message) else None
+        message = field.value if isinstance(field, Field) else None  # a statement, in a file that is not expanded
+        layer = message.get("layer") if isinstance(message, Message) and field.name == "layers" else None
         if layer is None or not isinstance(layer.value, Message) or not isinstance(message, Message):
             kept.append(field)
             continue

@@ -5,6 +5,7 @@ A solver block is flat: it contains the fields that all solvers share, those of 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from ..language import codes
@@ -103,4 +104,14 @@ def _stray(field: Field, cls: type[Solver], policy: type[Policy], report: Report
 
 
 def _users(registry: Registry[Any], field: str) -> list[str]:
-    return [name for name, cls in registry if field in cls.params()]
+    return _users_by_field(registry, tuple(registry.names())).get(field, [])
+
+
+@lru_cache(8)
+def _users_by_field(registry: Registry[Any], names: tuple[str, ...]) -> dict[str, list[str]]:
+    """The classes that have each field; `names` are all classes, so that those of a plugin are not missed."""
+    found: dict[str, list[str]] = {}
+    for name, cls in registry:
+        for field in cls.params():
+            found.setdefault(field, []).append(name)
+    return found

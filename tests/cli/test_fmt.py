@@ -77,13 +77,17 @@ def test_an_invalid_file_is_left_alone_and_the_others_are_formatted(netdef, ugly
     assert netdef("fmt", tmp_path / "none.net").code == 2
 
 
+def piped(text: str) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(text.encode()))
+
+
 @pytest.mark.parametrize("words", [(), ("-",)])
 def test_stdin(netdef, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]):
-    monkeypatch.setattr("sys.stdin", io.StringIO(UGLY))
+    monkeypatch.setattr("sys.stdin", piped(UGLY))
     assert netdef("fmt", *words) == (0, NEAT, "")
-    monkeypatch.setattr("sys.stdin", io.StringIO(UGLY))
+    monkeypatch.setattr("sys.stdin", piped(UGLY))
     assert netdef("fmt", "--check", *words) == (1, "<stdin>\n", "")
-    monkeypatch.setattr("sys.stdin", io.StringIO("layer {"))
+    monkeypatch.setattr("sys.stdin", piped("layer {"))
     assert netdef("fmt", *words).code == 2
 
 

@@ -15,6 +15,7 @@ from netdef.interop import read_weights
 from netdef.interop.modernize import modernised
 from netdef.interop.solver_state import read_state
 from netdef.language.diagnostics import Report
+from netdef.language.errors import NetdefError
 from netdef.language.parsing.parser import parse
 from netdef.language.printer import print_message
 from netdef.language.source import Source
@@ -184,3 +185,35 @@ def test_what_cannot_be(written, tmp_path, capsys):
         said = capsys.readouterr().err
         assert told in said and "Traceback" not in said
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["if x { }", "for i in [1] { }", 'import "std/conv.net"', "template t() { }"],
+    ids=lambda t: t.split()[0],
+)
+def test_old_layers_beside_statements(statement: str):
+    old = 'layers { name: "r" type: RELU bottom: "a" top: "a" }\n'
+    text, notes = modernised(Source("old.net", f"let x: true\n{statement}\n{old}"))
+    assert notes == ["layers (1 of V1) are of today's form now"]
+    assert 'type: "ReLU"' in text and statement.split()[0] in text and "let x: true" in text
+    assert modernised(Source("new.net", f"let x: true\n{statement}\n"))[1] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("if true { layers { type: RELU } }", "if"),
+        ("if true { } else if true { layers { type: RELU } }", "if"),
+        ("for i in [1] { layers { type: RELU } }", "for"),
+        ("template t() { layers { type: RELU } }", "template"),
+        ("layers { type: RELU if true { } }", "if"),
+        ('layers { layer { for i in [1] { name: "a" } } }', "for"),
+    ],
+)
+def test_old_layers_with_statements_are_refused(text: str, word: str):
+    with pytest.raises(
+        NetdefError, match=f"`layers` block together with `{word}` cannot be converted; write"
+    ) as caught:
+        modernised(Source("old.net", text))
+    assert "\n" not in str(caught.value) and str(caught.value).startswith("old.net:1:")

@@ -13,6 +13,7 @@ from netdef.language.expansion import evaluate, expand, expander, imports, scope
 from netdef.language.parsing import parser
 from netdef.language.parsing.parser import parse
 from netdef.language.source import Source
+from netdef.passes import decode
 
 SPEC = (Path(__file__).parents[2] / "grammar" / "SPEC.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+) ?([\w-]*)\n(.*?)^```$", SPEC, flags=re.M | re.S)
@@ -57,6 +58,11 @@ def test_limits_are_those_of_the_code():
     for number in (scope.MOST_FIELDS, scope.MOST_STEPS, values.LONGEST, imports.MOST_FILES, expander.DEEPEST):
         assert f" {number} " in limits.replace("\n", " ")
     assert evaluate.LARGEST == 2**64 and "2 ** 64" in limits
-    assert f"a file {source.LARGEST >> 20} MB" in limits
+    assert f"A file may have {source.LARGEST >> 20} MB {parser.MOST_TOKENS} tokens" in limits
+    assert f" and {decode.MOST_LAYERS} layers with {decode.MOST_BLOBS} bottoms and tops" in limits
+    assert f" {diagnostics.MOST_WARNINGS} of its warnings" in limits.replace("\n", " ")
+    told = codes.TOO_MUCH.why.replace(",", "")
+    assert f"{source.LARGEST >> 20} MB {parser.MOST_TOKENS} tokens and {decode.MOST_LAYERS} layers" in told
+    assert f"{scope.MOST_FIELDS} fields" in told
     for number in (parser.MOST_FAULTS, expander.MOST_FAULTS, diagnostics.MOST_ERRORS):
         assert f" {number} of its " in limits.replace("\n", " ")

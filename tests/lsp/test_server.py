@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -195,3 +197,48 @@ def test_places_and_changes(tmp_path: Path):
         assert not await ask.text_document_formatting_async(lsp.DocumentFormattingParams(identifier, options))
 
     session(work, tmp_path)
+
+
+def test_questions_about_a_large_text_do_not_wait(tmp_path: Path):
+    layer = 'layer {{ name: "l{}" type: "ReLU" bottom: "p" top: "p" }}\n'
+    long = NET + "".join(layer.format(i) for i in range(8000))
+
+    async def work(editor: Editor) -> None:
+        async def ask_soon(back: str) -> lsp.Hover | None:
+            params = lsp.HoverParams(**editor.at(back, 1))
+            try:
+                return await asyncio.wait_for(editor.client.text_document_hover_async(params), 2)
+            except JsonRpcException as error:
+                assert error.code == lsp.LSPErrorCodes.ContentModified
+                return None
+
+        async def first(text: str) -> asyncio.Task[list[lsp.Diagnostic]]:
+            told = asyncio.create_task(editor.write(text))
+            await asyncio.sleep(0.05)
+            return told
+
+        told = await first(long)
+        assert await ask_soon("let width") is None and not told.done()  # it is still being read
+        assert await told == []
+        assert await ask_soon("let width") is not None
+        (fault,) = await editor.write("#" * (5 << 20))
+        assert fault.code == "too-much" and "language server" in fault.message
+        assert await ask_soon("####") is None
+        assert await editor.write(NET) == []
+        assert await ask_soon("let width") is not None
+
+    session(work, tmp_path)
+
+
+def test_a_polite_end_is_silent():
+    def framed(message: dict[str, Any]) -> bytes:
+        body = json.dumps({"jsonrpc": "2.0", **message}).encode()
+        return b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+
+    start = {"id": 1, "method": "initialize", "params": {"processId": None, "rootUri": None, "capabilities": {}}}
+    words = [framed(start), framed({"id": 2, "method": "shutdown"}), framed({"method": "exit"})]
+    done = subprocess.run(
+        [sys.executable, "-m", "netdef", "lsp"], input=b"".join(words), capture_output=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b'"id":2' in done.stdout.replace(b" ", b"")

@@ -8,7 +8,7 @@ import pytest
 
 import netdef
 from netdef.language import source
-from netdef.language.diagnostics import MOST_ERRORS
+from netdef.language.diagnostics import MOST_ERRORS, MOST_WARNINGS
 from netdef.language.render import render
 
 DATA = 'layer { name: "d" type: "Input" top: "d" input_param { shape { dim: [1, 3, 8, 8] } } }\n'
@@ -34,7 +34,7 @@ def test_bottoms_that_no_earlier_layer_outputs():
 def test_a_long_chain_in_place_of_layers_with_one_name():
     net = netdef.load(DATA + 'layer { name: "a" type: "ReLU" bottom: "d" top: "d" }\n' * 1000)
     assert [node.name for node in net.layers[-2:]] == ["a#999", "a#1000"]
-    assert [d.code for d in net.diagnostics] == ["same-name"] * 999
+    assert [d.code for d in net.diagnostics] == ["same-name"] * MOST_WARNINGS
 
 
 def test_many_tops_and_bottoms():
@@ -60,6 +60,12 @@ def test_a_misspelled_blob_is_found_among_a_few_unused_ones():
 def test_a_file_that_is_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(source, "LARGEST", 1 << 20)
     path = tmp_path / "large.net"
-    path.write_text("#" * (1 << 20) + "\n")
+    path.write_text("#" * (1 << 20) + "#" * 9)
     with pytest.raises(netdef.NetdefError, match=r"large.net: a file of 1.0 MB is not a network definition"):
         netdef.load(path)
+
+
+def test_an_unknown_type_of_an_old_layer_is_reported_once():
+    with pytest.raises(netdef.CompileError) as caught:
+        netdef.load(DATA + 'layers { name: "a" type: NOPE bottom: "d" top: "a" }')
+    assert [d.code for d in caught.value.diagnostics] == ["wrong-enum"]

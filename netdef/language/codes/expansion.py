@@ -154,10 +154,10 @@ UNKNOWN_SETTING = Code(
 TOO_MUCH = Code(
     "too-much",
     "error",
-    "The file expands to too much",
-    "A file may expand to 100,000 fields; the steps of the expansion and the size of a number, string or list are "
-    "limited as well. The largest published nets are far below these limits, so exceeding them is most often a "
-    "mistake in a loop.",
+    "The file is too large, or expands to too much",
+    "A file may have 4 MB, 250,000 tokens and 10,000 layers, and expand to 100,000 fields; the steps of the expansion "
+    "and the size of a number, string or list are limited as well. The largest published nets are far below these "
+    "limits, so exceeding them is most often a mistake in a loop, or another kind of file.",
     "for i in range(1000000) {\n  stepvalue: ${i}\n}\n",
     "for i in range(10) {\n  stepvalue: ${i}\n}\n",
 )

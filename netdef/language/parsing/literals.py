@@ -79,7 +79,8 @@ ESCAPE = re.compile(
     r"|u(?P<high>[dD][89abAB][0-9a-fA-F]{2})\\u(?P<low>[dD][c-fC-F][0-9a-fA-F]{2})"
     r"|[uU](?P<point>(?<=u)[0-9a-fA-F]{4}|(?<=U)[0-9a-fA-F]{8})|(?P<simple>[abfnrtv\\?'\"]))"
 )
-PIECE = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'")
+# The repetitions are possessive: otherwise each character takes memory until the end of the match.
+PIECE = re.compile(r"\"[^\"\\]*+(?:\\.[^\"\\]*+)*+\"|'[^'\\]*+(?:\\.[^'\\]*+)*+'")
 
 
 def string(text: str, at: int) -> str:
@@ -93,30 +94,30 @@ def unescape(text: str, at: int) -> str:
     """The contents of a string with escapes resolved; octal and hexadecimal escapes are bytes, as in protobuf."""
     if "\\" not in text:
         return text
-    parts: list[bytes] = []
+    parts = bytearray()  # not a list: a text may have millions of escapes
     done = 0
     while (slash := text.find("\\", done)) >= 0:
-        parts.append(text[done:slash].encode())
+        parts += text[done:slash].encode()
         match = ESCAPE.match(text, slash)
         if match is None:
             raise bad_escape(text, slash, at)
         if match["octal"]:
-            parts.append(bytes([int(match["octal"], 8) & 255]))
+            parts.append(int(match["octal"], 8) & 255)
         elif match["hex"]:
-            parts.append(bytes([int(match["hex"], 16)]))
+            parts.append(int(match["hex"], 16))
         elif match["simple"]:
-            parts.append(SIMPLE[match["simple"]].encode())
+            parts += SIMPLE[match["simple"]].encode()
         elif match["high"]:  # a surrogate pair: a character beyond U+FFFF
             high, low = int(match["high"], 16), int(match["low"], 16)
-            parts.append(chr(0x10000 + (high - 0xD800 << 10) + (low - 0xDC00)).encode())
+            parts += chr(0x10000 + (high - 0xD800 << 10) + (low - 0xDC00)).encode()
         else:
             point = int(match["point"], 16)
             if point > 0x10FFFF or 0xD800 <= point < 0xE000:
                 raise bad_escape(text, slash, at)
-            parts.append(chr(point).encode())
+            parts += chr(point).encode()
         done = match.end()
-    parts.append(text[done:].encode())
-    return decoded(b"".join(parts))
+    parts += text[done:].encode()
+    return decoded(bytes(parts))
 
 
 def outside_code(text: str, at: int) -> str:

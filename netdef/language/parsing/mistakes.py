@@ -44,7 +44,7 @@ def explain(stuck: Stuck) -> SyntaxFault:
 def resumption(text: str, values: Iterable[Any], fault: SyntaxFault) -> int | None:
     """Where to resume parsing after an error: at the next field that begins at column 1, unless inner fields begin
     there too. `values` is the parser's stack."""
-    if fault.code in (codes.UNCLOSED_BLOCK, codes.TOO_DEEP):
+    if fault.code in (codes.UNCLOSED_BLOCK, codes.TOO_DEEP, codes.TOO_MUCH):
         return None
     blocks = [value.start for value in values if getattr(value, "kind", "") in OPENERS]
     begins = re.compile(r"^[A-Za-z_]", re.M)

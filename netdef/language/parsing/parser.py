@@ -11,31 +11,40 @@ become nodes immediately. Each `${...}` inside a string is parsed by a separate 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from .. import codes
 from ..diagnostics import Report
-from ..source import Source, Span
+from ..source import LARGEST, Source, Span
 from ..syntax import Comment, Document, Message
 from . import rules, tables
 from .faults import SyntaxFault
 from .tokens import Stuck, Token, look
 
 MOST_FAULTS = 20  # syntax errors that are reported for one file; more would not help
+MOST_TOKENS = 250_000  # of one file, comments included; the largest known nets have a third of that
 DEEPEST = 100  # levels of blocks and lists; each uses at least two states on the stack
 
 
 def parse(source: Source, report: Report) -> Document | None:
     """The tree of a source, or None if it has syntax errors, which are added to the report."""
     at: int | None = 0
+    if len(source.text) > LARGEST:
+        detail = f"This text has {len(source.text)} characters; the limit is {LARGEST}."
+        report.add(codes.TOO_MUCH, Span(source, 0, 0), detail)
+        return None
+    used = 0
     while at is not None:
-        parser = Parser(source)
+        parser = Parser(source, used=used)
         try:
             fields = parser.run(at)
         except SyntaxFault as fault:
             if at and fault.code is codes.UNMATCHED_CLOSE:
                 return None  # it closes the block that was skipped after an error
             report.add(fault.code, Span(source, fault.start, fault.end), fault.detail, *fault.related, hint=fault.hint)
+            used = parser.used
             at = resumption(parser, fault) if len(report.diagnostics) < MOST_FAULTS else None
         else:
             if at:
@@ -52,11 +61,18 @@ def resumption(parser: Parser, fault: SyntaxFault) -> int | None:
     return mistakes.resumption(parser.source.text, parser.values, fault)
 
 
+@cache
+def makers() -> list[Callable[..., Any] | None]:
+    """The function of each rule, or None for a rule of one symbol."""
+    return [rules.ACTIONS[rule.action] if rule.action else None for rule in tables.load().rules]
+
+
 class Parser:
     """One run of the tables over one source: the stacks, and the comments found so far."""
 
-    def __init__(self, source: Source, goal: str = "start") -> None:
+    def __init__(self, source: Source, goal: str = "start", used: int = 0) -> None:
         self.source = source
+        self.used = used  # tokens of this source so far, those of other runs included
         self.goal = goal
         self.comments: list[Comment] = []
         self.plain = True  # nothing but fields so far
@@ -69,13 +85,16 @@ class Parser:
         text, states, values = self.source.text, self.states, self.values
         scan, modes = self.tables.scan, self.tables.modes
         actions, made_by = self.tables.actions, self.tables.rules
-        make = [rules.ACTIONS[rule.action] if rule.action else None for rule in made_by]
+        make = makers()
         while True:
             match = scan[modes[states[-1]]](text, at, end_of_text)
             if match is None:
                 raise self.stuck(at)
             kind = match.lastgroup or ""
             start, end = match.span(kind)
+            self.used += 1
+            if self.used > MOST_TOKENS:
+                raise self.too_many(start, end)
             if kind == "COMMENT":
                 self.comments.append(Comment(match[kind].rstrip("\r"), Span(self.source, start, end)))
                 at = end
@@ -124,4 +143,11 @@ class Parser:
 
     def inner(self, start: int, end: int) -> Any:
         """The expression between two offsets."""
-        return Parser(self.source, "interpolation").run(start, end)
+        parser = Parser(self.source, "interpolation", self.used)
+        found = parser.run(start, end)
+        self.used = parser.used
+        return found
+
+    def too_many(self, start: int, end: int) -> SyntaxFault:
+        detail = f"The file has more than {MOST_TOKENS} tokens (values, names, signs and comments), which is the limit."
+        return SyntaxFault(codes.TOO_MUCH, start, end, detail)
