@@ -46,6 +46,7 @@ def put_in_place(whole: Path, path: Path) -> None:
     """Rename a file or folder to `path`, in place of what is there.  OSError; then what was there is there again."""
     old = path.with_name(f"{path.name}~")
     if path.is_dir():  # which nothing can replace in one step
+        shutil.rmtree(old, ignore_errors=True)  # of a process that was killed
         path.rename(old)
     try:
         os.replace(whole, path)

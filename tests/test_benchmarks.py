@@ -1,4 +1,4 @@
-"""The benchmarks are run by hand: what they import is there, inside their functions and scripts too."""
+"""Benchmarks and fuzzing programs are run by hand: what they import exists, inside functions and scripts too."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parent / "benchmarks"
-OWN = {"netdef", *(path.stem for path in (Path(__file__).parent / "support").glob("*.py"))}
+TESTS = Path(__file__).parent
+PROGRAMS = sorted(p for f in ("benchmarks", "fuzzing") for p in (TESTS / f).glob("*.py") if not p.stem.startswith("test_"))
+OWN = {"netdef", *(path.stem for path in (TESTS / "support").glob("*.py"))}
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[str, str | None]]:
@@ -33,15 +34,15 @@ def script(text: str) -> ast.AST:
         return ast.Module([], [])
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
-def test_what_a_benchmark_imports_is_there(path: Path):
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
+def test_what_a_program_imports_is_there(path: Path):
     for module, name in imports(ast.parse(path.read_text(encoding="utf-8"))):
         there = importlib.import_module(module)
         if name is not None and not hasattr(there, name):
             assert importlib.util.find_spec(f"{module}.{name}"), f"{path.name}: {module} has no {name}"
 
 
-def test_every_benchmark_says_how_it_is_run():
-    for path in FOLDER.glob("*.py"):
+def test_every_program_says_how_it_is_run():
+    for path in PROGRAMS:
         doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-        assert f"python tests/benchmarks/{path.name}" in doc, path.name
+        assert f"python {path.relative_to(TESTS.parent).as_posix()}" in doc, path.name

@@ -118,8 +118,19 @@ class Hdf5Sink(Sink):
             self.discard()
         import h5py
 
-        self._file: Any = h5py.File(self.partial, "a")
-        self.done = int(self._file.attrs.get("netdef_done", 0))
+        try:
+            self._file: Any = h5py.File(self.partial, "a")
+            self.done = self._rows_done()
+        except (OSError, KeyError, RuntimeError):  # because a process that is killed while it writes breaks the file
+            self.discard()
+            self._file = h5py.File(self.partial, "w")
+
+    def _rows_done(self) -> int:
+        """The records processed by an earlier conversion.  OSError, KeyError or RuntimeError if the file is broken."""
+        rows = int(self._file.attrs.get("netdef_rows", 0))
+        if any(len(self._file[name]) < rows for name in self._file) or (rows and "data" not in self._file):
+            raise OSError("fewer rows than were counted")
+        return int(self._file.attrs.get("netdef_done", 0))
 
     def put(self, records: Sequence[Numbered]) -> None:
         images = _stack(records)
@@ -140,9 +151,10 @@ class Hdf5Sink(Sink):
         self._file.close()
 
     def finish(self) -> None:
-        super().finish()
+        # The list first: a conversion that is interrupted between the two can then be continued.
         listed = self.target.with_name(self.target.name + ".txt")
         written_aside(listed, lambda temporary: temporary.write_text(f"{self.target.resolve()}\n"))
+        super().finish()
 
 
 class NpzSink(Sink):

@@ -1,6 +1,6 @@
 """Damaged files of every kind: one line of error or weights of sound shapes, whatever bytes stand there.
 
-NETDEF_FUZZ=1000 runs so many mutations of each kind in place of 150; `benchmarks/fuzz_weights.py` runs many, each
+NETDEF_FUZZ=1000 runs so many mutations of each kind in place of 150; `fuzzing/fuzz_weights.py` runs many, each
 kind in a process of its own.
 """
 

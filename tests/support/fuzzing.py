@@ -1,6 +1,6 @@
 """What holds for any text whatever: every stage ends in a value or in diagnostics, and formatting changes nothing.
 
-`test_fuzz` tries it on random programs, `benchmarks/fuzz_language.py` for as long as one likes.
+`test_fuzz` tries it on random programs, `fuzzing/fuzz_language.py` for as long as one likes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Damaged weight, state and mean files: files of each kind, random changes of their bytes, and what a reader may do.
 
 A reader gives a NetdefError of one line that names the file, or arrays that the file's bytes can hold; `verdict` says
-which it was.  The test in `interop/test_fuzz.py` runs a few of them, `benchmarks/fuzz_weights.py` many.
+which it was.  The test in `interop/test_fuzz.py` runs a few of them, `fuzzing/fuzz_weights.py` many.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Random texts against the parser, the expander, the decoder and the formatter, for as long as one likes.
 
-usage: nice python tests/benchmarks/fuzz_language.py [SECONDS]      (default 60)
+usage: nice python tests/fuzzing/fuzz_language.py [SECONDS]      (default 60)
 
 Every stage must end in a value or in diagnostics, in under a second of CPU time and 300 MB of memory, and agree with the
 others (see `fuzzing`).  Seeds are the examples, the library and the faulty texts of the tests.  With the package atheris

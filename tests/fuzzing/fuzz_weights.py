@@ -1,7 +1,7 @@
 """Damaged weight files in great number: what the readers make of them, and how much time and memory they take.
 
-    python tests/benchmarks/fuzz_weights.py                    10,000 mutations of each kind of file
-    python tests/benchmarks/fuzz_weights.py 500 npz            so many of these kinds
+    python tests/fuzzing/fuzz_weights.py                    10,000 mutations of each kind of file
+    python tests/fuzzing/fuzz_weights.py 500 npz            so many of these kinds
 
 Each kind runs in a process of its own, so that a crash is seen as one.  `numbers`: other numbers in the right places,
 which no format but .npz can know; `places`: other names or shapes, which a net does not take.  Memory is the largest
