@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
-PROGRAMS = sorted(p for f in ("benchmarks", "fuzzing") for p in (TESTS / f).glob("*.py") if not p.stem.startswith("test_"))
+PROGRAMS = sorted(
+    p for f in ("benchmarks", "fuzzing") for p in (TESTS / f).glob("*.py") if not p.stem.startswith("test_")
+)
 OWN = {"netdef", *(path.stem for path in (TESTS / "support").glob("*.py"))}
 
 

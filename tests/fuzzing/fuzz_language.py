@@ -1,29 +1,39 @@
-"""Random texts against the parser, the expander, the decoder and the formatter, for as long as one likes.
+"""Random texts against the parser, the expander, the decoder, every later stage up to the net, and the formatter.
 
-usage: nice python tests/fuzzing/fuzz_language.py [SECONDS]      (default 60)
+    nice python tests/fuzzing/fuzz_language.py                        3,000 texts
+    nice python tests/fuzzing/fuzz_language.py --count 100000 --seed 7
+    nice python tests/fuzzing/fuzz_language.py --only 1234 --seed 7   text 1234 of seed 7 again
+    nice python tests/fuzzing/fuzz_language.py --guided 600           for 600 seconds, with the package atheris
 
-Every stage must end in a value or in diagnostics, in under a second of CPU time and 300 MB of memory, and agree with the
-others (see `fuzzing`).  Seeds are the examples, the library and the faulty texts of the tests.  With the package atheris
-installed the choice of texts follows what code they reach; without it they are damaged blindly.  A text that fails is
-printed and kept in the file fuzz-failure.net.
+Every stage must end in a value or in diagnostics, in under two seconds of CPU time and 300 MB of memory, and agree with
+the others (see `fuzzing`).  A fifth of the texts are files with random damage: the examples, the library, the faulty
+texts of the tests, and the corpus of real files if it is beside the checkout.  The others are nets that are drawn from
+the registries of layers, fillers and solvers (see `random_nets`), of which some are damaged too.  With --guided the
+choice of texts follows what code they reach.
+A text that fails is printed with its number and kept in the file fuzz-failure-NUMBER.net.  At the end the rate is
+printed, and which stage refused how many texts.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import logging
 import random
 import re
 import resource
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
 sys.path.insert(0, str(TESTS / "support"))
 sys.dont_write_bytecode = True
+CORPUS = TESTS.parents[1] / "shared" / "corpus"
 LONGEST = 20_000  # characters of a text
-SLOWEST = 1.0  # seconds of CPU
+SLOWEST = 2.0  # seconds of CPU
 LARGEST = 300  # MB of the whole process
 TOKEN = re.compile(r"[\w.]+|\"[^\"\n]*\"|\$\{|\s+|.", re.S)
 
@@ -38,7 +48,8 @@ with (
     if atheris
     else contextlib.nullcontext()
 ):
-    from fuzzing import check_all, check_net
+    from fuzzing import STAGES, check_all, check_net, stage_of
+    from random_nets import random_net
 
     import netdef.compiler
     import netdef.language.expansion.expander
@@ -56,7 +67,8 @@ def seeds() -> list[str]:
     texts = [path.read_text(encoding="utf-8") for path in files]
     for path in TESTS.glob("corpus/**/*.txt"):
         texts += re.split(r"^---.*\n", path.read_text(encoding="utf-8"), flags=re.M)
-    return [text for text in texts if len(text) < LONGEST]
+    texts += [path.read_text(encoding="utf-8", errors="replace") for path in sorted(CORPUS.rglob("*.prototxt"))]
+    return [text for text in texts if 0 < len(text) < LONGEST]
 
 
 TEXTS = seeds()
@@ -89,20 +101,33 @@ def damaged(text: str, chance: random.Random) -> str:
     return "".join(tokens)[:LONGEST]
 
 
-def attempt(text: str) -> None:
-    """Hold one text against everything.  AssertionError, or whatever a stage lets through."""
-    try:
-        for check in (check_all, check_net):
-            start = time.process_time()
-            check(text)
-            took = time.process_time() - start
-            # check_all runs each stage twice and more
-            assert took < (2 if check is check_net else 4) * SLOWEST, f"{check.__name__} took {took:.2f} s"
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        assert memory < LARGEST, f"{memory:.0f} MB"
-    except BaseException:
-        Path("fuzz-failure.net").write_text(text, encoding="utf-8", errors="surrogateescape")
-        raise
+def drawn(chance: random.Random) -> str:
+    """A text: a damaged file, or a random net that is damaged or not."""
+    if chance.random() < 0.2:
+        return damaged(chance.choice(TEXTS), chance)
+    text = random_net(chance)
+    return damaged(text, chance) if chance.random() < 0.1 else text
+
+
+def attempt(text: str) -> str:
+    """Hold one text against everything; the stage that refuses it.  AssertionError, or whatever a stage lets through."""
+    start = time.process_time()
+    check_all(text)
+    parsed = time.process_time()
+    stage = stage_of(check_net(text))
+    # check_all runs each stage twice and more, check_net once for each phase
+    for what, took in (("parsing", (parsed - start) / 2), ("compiling", (time.process_time() - parsed) / 2)):
+        assert took < SLOWEST, f"{what} took {took:.2f} s"
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    assert memory < LARGEST, f"{memory:.0f} MB"
+    return stage
+
+
+def kept(text: str, number: int | str) -> Path:
+    """The file that a failing text is kept in."""
+    path = Path(f"fuzz-failure-{number}.net")
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
+    return path
 
 
 def guided(seconds: float) -> None:
@@ -114,13 +139,18 @@ def guided(seconds: float) -> None:
         count += 1
         if count % 1000 == 0:
             print(f"{count} texts", file=sys.stderr)
-        attempt(data.decode("utf-8", "replace"))
+        text = data.decode("utf-8", "replace")
+        try:
+            attempt(text)
+        except BaseException:
+            kept(text, count)
+            raise
 
     def mutate(data: bytes, size: int, seed: int) -> bytes:
         chance = random.Random(seed)
         if chance.random() < 0.2:
             return atheris.Mutate(data, size)
-        text = data.decode("utf-8", "replace") if len(data) > 2 else chance.choice(TEXTS)
+        text = data.decode("utf-8", "replace") if len(data) > 2 else drawn(chance)
         return damaged(text, chance).encode()[:size]
 
     options = [f"-max_total_time={seconds:.0f}", f"-max_len={LONGEST}", "-rss_limit_mb=0", "-timeout=60"]
@@ -131,17 +161,47 @@ def guided(seconds: float) -> None:
         atheris.Fuzz()
 
 
-def blind(seconds: float) -> None:
-    """Without atheris: one damaged seed after the other."""
-    chance, end, count = random.Random(), time.monotonic() + seconds, 0
-    while time.monotonic() < end:
-        attempt(damaged(chance.choice(TEXTS), chance))
-        count += 1
-    print(f"{count} texts, no failure")
+def blind(numbers: range, seed: int) -> int:
+    """One random text after the other; the number of failures."""
+    stages, failures, slowest, begun = Counter(), 0, (0.0, -1), time.monotonic()
+    for number in numbers:
+        text, start = drawn(random.Random(f"{seed} {number}")), time.process_time()
+        try:
+            stages[attempt(text)] += 1
+        except Exception as error:
+            failures += 1
+            path = kept(text, number)
+            print(f"--only {number} --seed {seed}: {type(error).__name__}: {error} (kept as {path})", flush=True)
+            if len(numbers) == 1:
+                raise
+        slowest = max(slowest, (time.process_time() - start, number))
+    count, seconds = len(numbers), time.monotonic() - begun
+    print(f"{count} texts in {seconds:.0f} s ({count / seconds:.1f} a second), {failures} failures")
+    print(f"slowest: {slowest[0]:.2f} s of CPU for all stages, text {slowest[1]}")
+    reached = sum(stages.values())
+    for stage in STAGES:
+        refused = f", refused there {stages[stage] / count:6.1%}" if stage != "net" else ""
+        print(f"  reached {stage:<8} {reached / count:6.1%}{refused}")
+        reached -= stages[stage]
+    return failures
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=3000, metavar="N", help="number of texts (default 3000)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the texts (default 0)")
+    parser.add_argument("--only", type=int, metavar="N", help="run text N alone, and show where it fails")
+    parser.add_argument("--guided", type=float, metavar="SECONDS", help="follow what is reached; needs atheris")
+    given = parser.parse_args()
+    logging.disable()
+    if given.guided is not None:
+        if atheris is None:
+            parser.error("--guided needs the package atheris, which is not installed")
+        guided(given.guided)
+        return 0
+    numbers = range(given.count) if given.only is None else range(given.only, given.only + 1)
+    return 1 if blind(numbers, given.seed) else 0
 
 
 if __name__ == "__main__":
-    import logging
-
-    logging.disable()
-    (guided if atheris else blind)(float((sys.argv[1:] or ["60"])[0]))
+    sys.exit(main())
