@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,29 @@ def test_a_run_without_output_takes_the_next_free_name(field, first, second):
     assert new_folder(nets, None) == (Path(second), [])
     newest = run_in(Path(second), 3)
     assert resumed(nets, None, True) == (Path(second), newest, [])
+
+
+def test_the_last_run_is_the_one_begun_last_whatever_the_clock_said():
+    nets = nets_of(TEXT % "")
+    for n, name in enumerate(["runs/N", "runs/N-2", "runs/N-10", "runs/N-x"]):
+        saved = run_in(Path(name), 3)
+        for path in (saved, saved.parent):
+            os.utime(path, (1e9 - 1e6 * n, 1e9 - 1e6 * n))
+    assert resumed(nets, None, True)[0] == Path("runs/N-10")
+    assert new_folder(nets, None)[0] == Path("runs/N-11")
+
+
+def test_a_run_that_was_deleted_leaves_its_number_unused():
+    nets = nets_of(TEXT % "")
+    run_in(Path("runs/N-2"))
+    assert new_folder(nets, None) == (Path("runs/N-3"), [])
+
+
+def test_a_name_with_the_signs_of_patterns_is_a_name():
+    nets = nets_of(TEXT.replace('"N"', '"N[a]*"') % "")
+    for name in ("runs/N[a]*", "runs/N[a]*-2", "runs/Na-9"):
+        run_in(Path(name))
+    assert new_folder(nets, None)[0] == Path("runs/N[a]*-3")
 
 
 def test_a_run_in_a_named_output_is_moved_aside():
