@@ -94,7 +94,7 @@ class Model(nnx.Module):
         made: dict[str, dict[str, nnx.Variable]] = {}
         for owner, weight in net.owned:
             first = start(owner) if start else None
-            value = _filled(weight, seed, owner) if first is None else jax.numpy.asarray(first, jax.numpy.float32)
+            value = _filled(weight, seed, owner) if first is None else _on_device(np.asarray(first, np.float32))
             variable = KINDS[weight.kind](value)
             made.setdefault(owner.layer, {})[str(owner.index)] = variable
         self.weights = nnx.Dict({layer: nnx.Dict(variables) for layer, variables in made.items()})
@@ -178,7 +178,7 @@ class Model(nnx.Module):
                         f"and the array given is {show(given.shape)}"
                     )
                 variable = self.variable(owner)
-                variable[...] = jax.numpy.asarray(given, variable.dtype).reshape(variable.shape)
+                variable[...] = _on_device(given.astype(variable.dtype).reshape(variable.shape))
 
     def load_weights(self, path: str | Path | Sequence[str | Path]) -> Loaded:
         """Set parameters from one or several weight files, by layer name as Caffe does; gives what became of them."""
@@ -203,7 +203,7 @@ def _keep(variable: nnx.Variable, value: Any) -> None:
 def _filled(weight: Weight, seed: int, owner: Owner) -> jax.Array:
     """The first value of an array: drawn from the seed and the layer's name, whatever else the net holds."""
     draw = NumpyRandom(seed, zlib.crc32(owner.layer.encode()), owner.index)
-    return jax.numpy.asarray(weight.filler.fill(draw, weight.shape))
+    return _on_device(weight.filler.fill(draw, weight.shape))
 
 
 def _refuse_unknown(net: Net) -> None:
@@ -233,6 +233,12 @@ def _refuse_huge(net: Net) -> None:
                 )
 
 
+def _on_device(value: Any) -> jax.Array:
+    """A copy of a value as an array of jax.  Not by `jax.numpy.asarray`, which compiles a program for each new shape
+    and keeps it for the rest of the process.  Copied first: on a CPU jax would go on reading the memory of the caller."""
+    return value if isinstance(value, jax.Array) else jax.device_put(np.array(value))
+
+
 def _checked_inputs(net: Net, inputs: Mapping[str, Any]) -> dict[str, jax.Array]:
     """Inputs as arrays; a missing, unknown or misshapen one is named."""
     for name in inputs:
@@ -241,7 +247,7 @@ def _checked_inputs(net: Net, inputs: Mapping[str, Any]) -> dict[str, jax.Array]
     for name in net.inputs:
         if name not in inputs:
             raise NetdefError(f"input `{name}` is missing; the net takes {_listed(net)}")
-    arrays = {name: jax.numpy.asarray(value) for name, value in inputs.items()}
+    arrays = {name: _on_device(value) for name, value in inputs.items()}
     shapes = {name: array.shape for name, array in arrays.items()}
     if any(shape != net.blobs[name].shape for name, shape in shapes.items()):
         _check_shapes(net, tuple(shapes.items()))
