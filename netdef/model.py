@@ -235,7 +235,7 @@ def _refuse_huge(net: Net) -> None:
 
 def _on_device(value: Any) -> jax.Array:
     """A copy of a value as an array of jax.  Not by `jax.numpy.asarray`, which compiles a program for each new shape
-    and keeps it for the rest of the process.  Copied first: on a CPU jax would go on reading the memory of the caller."""
+    and keeps it for the rest of the process.  Copied first: on a CPU jax would go on reading the caller's memory."""
     return value if isinstance(value, jax.Array) else jax.device_put(np.array(value))
 
 

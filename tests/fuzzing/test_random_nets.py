@@ -25,3 +25,17 @@ def test_random_nets_reach_every_stage_and_end_in_a_net_or_in_diagnostics():
 )
 def test_the_earliest_stage_that_refuses_counts(errors, stage):
     assert stage_of(errors) == stage
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (
+            'layer { name: "x" type: "Input" top: "x" input_param { shape { } } }'
+            'layer { name: "c" type: "Concat" bottom: "x" top: "c" concat_param { per_fla_fuse: true } }',
+            {"shape-mismatch"},
+        )
+    ],
+)
+def test_what_the_fuzzing_found_stays_a_diagnostic(text, found):
+    assert check_net(text) == found
