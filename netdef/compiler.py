@@ -1,9 +1,9 @@
-"""The compiler, top to bottom: text to tree to typed blocks to a net with shapes.
+"""The compiler: from source text to a tree, to typed blocks, to a net with shapes.
 
-    text -parse-> tree -expand-> plain tree -upgrade-> today's layers -decode-> typed blocks       (once for a file)
+    text -parse-> tree -expand-> plain tree -upgrade-> current layers -decode-> typed blocks       (once for a file)
     typed blocks -select(phase)-> layers -connect-> nodes -infer-> shapes -gradients-> -check-> Net  (once for a phase)
 
-Every stage adds to one Report and goes on, so that one run shows every fault.  Nothing here imports jax.
+Every stage adds to one Report and continues, so that one run shows all errors. Nothing here imports jax.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .files import locator
+from .files import locator, shown
 from .graph import Net
 from .language.diagnostics import CompileError, Diagnostic, Report
+from .language.errors import NetdefError
 from .language.expansion.expand import expand
 from .language.parsing.parser import parse
 from .language.source import Source
@@ -36,16 +37,16 @@ Settings = Mapping[str, Any]
 
 
 class Tree(NamedTuple):
-    """What every later stage reads of a file: plain fields, of today's layers."""
+    """A file after expansion and upgrade: plain fields, with current layers."""
 
     body: Message
     source: Source
-    others: Settings  # of a solver file: the settings that are for the nets that it names
+    others: Settings  # for a solver file: the settings of the nets that it names
 
 
 @dataclass(frozen=True)
 class Parsed:
-    """A file that went through the front end: its program, and where it came from."""
+    """A decoded file: its program, its source and the report."""
 
     program: Program
     source: Source
@@ -58,13 +59,13 @@ class Parsed:
 
 @dataclass(frozen=True)
 class Phases:
-    """The nets of a file, one for each phase that it is made for, and its diagnostics in order, each once."""
+    """The nets of a file, one for each phase for which it is meant, and its diagnostics in order, each once."""
 
     nets: tuple[Net, ...]
     diagnostics: tuple[Diagnostic, ...]
 
     def stop_on_errors(self) -> None:
-        """CompileError if there is an error."""
+        """Raises CompileError if there is an error."""
         Report(list(self.diagnostics)).stop_on_errors()
 
 
@@ -75,11 +76,11 @@ def load(
     level: int = 0,
     set: Settings | None = None,
 ) -> Net:
-    """The net of one phase, with every shape that can be known; jax is not imported.
+    """Returns the net of one phase, with all shapes that can be inferred; jax is not imported.
 
-    `path_or_text` is a path (it ends in .net or .prototxt, or exists) or the text itself; a solver file stands for the
-    net that it names.  `set` overrides constants and solver fields: `{"width": 32, "solver.base_lr": 0.1}`.
-    Errors: CompileError with every diagnostic; NetdefError for a file that is not there.
+    `path_or_text` is a path (it ends in .net or .prototxt, or exists) or the text itself; for a solver file, the net
+    that it names is loaded. `set` overrides constants and solver fields: `{"width": 32, "solver.base_lr": 0.1}`.
+    Raises CompileError with all diagnostics, or NetdefError if a file does not exist.
     """
     state = State(phase_of(phase), level, tuple(stages))
     parsed = read_file(path_or_text, phase=state.phase, set=set)
@@ -89,14 +90,14 @@ def load(
 
 
 def read_file(path_or_text: str | Path | Source, *, phase: Phase = Phase.TRAIN, set: Settings | None = None) -> Parsed:
-    """Parse, expand, upgrade and decode; of a solver file, the net that it names for this phase.
+    """Parses, expands, upgrades and decodes a file, or for a solver file, the net that it names for this phase.
 
-    Errors: CompileError if the text cannot be parsed; everything else goes to the report."""
+    Raises CompileError if the text cannot be parsed; all other errors go to the report."""
     return read_phases(path_or_text, [phase], set)[phase]
 
 
 def build_net(parsed: Parsed, state: State, shapes: Mapping[str, Shape] | None = None) -> Net:
-    """Build the net of one phase; faults go to the report of `parsed`.  `shapes` overrides those of fed blobs."""
+    """Builds the net of one phase; errors go to the report of `parsed`. `shapes` overrides the shapes of inputs."""
     program, report = parsed.program, parsed.report
     state = state.joined(program.net.state)
     check_rules(program.layers, report)
@@ -117,7 +118,7 @@ def build_net(parsed: Parsed, state: State, shapes: Mapping[str, Shape] | None =
         folder=parsed.folder,
         text=parsed.source.text,
     )
-    if not report.has_errors:  # warnings about a net that is half understood would be noise
+    if not report.has_errors:  # warnings about a net with errors would be noise
         check(net, report)
     return net
 
@@ -128,7 +129,7 @@ def build_net(parsed: Parsed, state: State, shapes: Mapping[str, Shape] | None =
 def read_phases(
     path_or_text: str | Path | Source, phases: Iterable[Phase] = Phase, set: Settings | None = None
 ) -> dict[Phase, Parsed]:
-    """As `read_file`, for several phases, which share what they have in common."""
+    """Like `read_file`, for several phases; each file is read once."""
     report = Report()
     tree = plain_tree(Source.of(path_or_text), report, set)
     if not is_solver(tree.body):
@@ -143,7 +144,7 @@ def read_phases(
 
 
 def read_named(nets: Iterable[Named], solver: Tree, report: Report) -> list[Parsed]:
-    """The nets that a solver file names, each read once.  Errors: as `read_file`; NetdefError for a missing file."""
+    """The nets that a solver file names, each read once. Raises as `read_file` does; NetdefError for a missing file."""
     folder = solver.source.path.parent if solver.source.path else None
     found: dict[str | int, Parsed] = {}
 
@@ -151,7 +152,7 @@ def read_named(nets: Iterable[Named], solver: Tree, report: Report) -> list[Pars
         if named.inline is not None:
             tree = Tree(upgrade(named.inline, report), solver.source, {})
         else:
-            tree = plain_tree(Source.read(locator(folder)(named.path)), report, solver.others)
+            tree = plain_tree(_source_of(named, locator(folder)(named.path), solver), report, solver.others)
         return Parsed(decode_program(tree.body, report), tree.source, report)
 
     keyed = [(named.path or id(named.inline), named) for named in nets]
@@ -161,15 +162,24 @@ def read_named(nets: Iterable[Named], solver: Tree, report: Report) -> list[Pars
     return [found[key] for key, _ in keyed]
 
 
+def _source_of(named: Named, path: Path, solver: Tree) -> Source:
+    """The text of a file that a solver names.  NetdefError that names its field if it cannot be read."""
+    try:
+        return Source.read(path)
+    except NetdefError as error:
+        why = str(error).removeprefix(f"{path}: ")
+        raise NetdefError(f"{solver.source.name}: `{named.field}`: {shown(path)}: {why}") from error
+
+
 def plain_tree(source: Source, report: Report, set: Settings | None = None) -> Tree:
-    """Parse, expand and upgrade.  CompileError if the text cannot be parsed or expanded."""
+    """Parses, expands and upgrades a source. Raises CompileError if it cannot be parsed or expanded."""
     document = parse(source, report)
     if document is None:
         report.stop_on_errors()
-        raise AssertionError("the parser gave nothing and no error")
+        raise AssertionError("the parser returned neither a document nor an error")
     own, others = divided(set or {}, document)
     expanded = expand(document, report, settings=own)
-    report.stop_on_errors()  # fields that could not be expanded would only be missed again by every later stage
+    report.stop_on_errors()  # every later stage would report the fields that could not be expanded as missing
     return Tree(upgrade(expanded.body, report), source, others)
 
 
@@ -183,7 +193,7 @@ def load_phases(
     level: int = 0,
     set: Settings | None = None,
 ) -> Phases:
-    """The nets of a file, and everything that is wrong with it.  NetdefError for a file that is not there."""
+    """The nets of a file and all its diagnostics. Raises NetdefError if the file does not exist."""
     try:
         return build_phases(read_phases(path_or_text, phases, set), stages, level)
     except CompileError as error:  # the text cannot be parsed
@@ -191,14 +201,14 @@ def load_phases(
 
 
 def build_phases(read: Mapping[Phase, Parsed], stages: Sequence[str] = (), level: int = 0) -> Phases:
-    """The nets of a file that was read.  A net into which no data comes counts only where none of them has any: a file
-    for training alone has none in phase TEST, and is no worse for it."""
+    """The nets of a file that was read. Nets without any input are ignored if another phase has inputs, because a file
+    that is meant only for training may have no data in phase TEST."""
     made: list[tuple[Net, Report]] = []
     for phase, parsed in read.items():
         alone = Report(list(parsed.report.diagnostics))
         made.append((build_net(replace(parsed, report=alone), State(phase, level, tuple(stages))), alone))
     meant = [(net, report) for net, report in made if any(not n.bottoms and not n.weights for n in net.layers)] or made
-    found = dict.fromkeys(d for _, report in meant for d in report.diagnostics)  # what several say is said once
+    found = dict.fromkeys(d for _, report in meant for d in report.diagnostics)  # each diagnostic once
     errors = {d.span for d in found if d.severity == "error"}  # an error in one phase may be a warning in the other
     kept = [d for d in found if d.code != "unknown-type-elsewhere" or d.span not in errors]
     return Phases(tuple(net for net, _ in meant), Report(kept).in_order())

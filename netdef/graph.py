@@ -1,7 +1,7 @@
-"""The typed net: layers in order, joined by values that are each made once.
+"""The typed net: layers in order, connected by values that are each written once.
 
-Caffe's blobs can be written in place; here every write makes a new `Value` of the same blob, so that whoever reads
-knows which version is meant.  `Net` is what `netdef.load` gives: frozen, with shapes, and printing itself.
+Caffe's blobs can be written in place; here every write creates a new `Value` of the same blob, so a layer that reads
+the blob refers to one version. `netdef.load` returns a `Net`: frozen, with shapes, and with a readable `str`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .shape import Shape, show
 
 @dataclass(frozen=True)
 class Value:
-    """One version of a blob: `version` 0 where it is first made, 1 after the first layer that writes it in place."""
+    """One version of a blob: `version` is 0 where it is first output, 1 after the first layer that works in place."""
 
     name: str
     version: int = 0
@@ -31,14 +31,14 @@ class Value:
 
 @dataclass(frozen=True)
 class Blob:
-    """What the outside knows of a named blob; `shape` is None where even the rank is unknown."""
+    """A named blob; `shape` is None if even the rank is unknown."""
 
     name: str
     shape: Shape | None
 
 
 class Owner(NamedTuple):
-    """Where a parameter is stored: blob `index` of layer `layer`.  Layers that share a parameter have one owner."""
+    """Where a parameter is stored: blob `index` of layer `layer`. Layers that share a parameter have one owner."""
 
     layer: str
     index: int
@@ -46,7 +46,7 @@ class Owner(NamedTuple):
 
 @dataclass(frozen=True)
 class Node:
-    """One layer in its place.  `name` is unique in the net; `tops` includes those that a loss without a top makes."""
+    """One layer of a net. `name` is unique in the net; `tops` includes the automatic top of a loss that names none."""
 
     name: str
     layer: Layer
@@ -55,14 +55,14 @@ class Node:
     weights: tuple[Weight, ...] | None = None  # None until shapes are known
     owners: tuple[Owner, ...] = ()  # where each weight is stored
     loss_weights: tuple[float, ...] = ()  # one for each top; 0 for a top that is not a loss
-    trained: tuple[bool, ...] = ()  # of each weight: whether its gradient is computed
-    reached: tuple[bool, ...] = ()  # of each bottom: whether a gradient goes on to it
-    overwritten: Value | None = None  # what Caffe's backward pass finds in the top, if that is not what the layer made
-    frozen: bool = False  # computed as in phase TEST even while the net is trained: stored statistics, no dropout
-    precision: str = ""  # floating type that it computes in; none: that of its bottoms
+    trained: tuple[bool, ...] = ()  # for each weight: whether its gradient is computed
+    reached: tuple[bool, ...] = ()  # for each bottom: whether the gradient is propagated to it
+    overwritten: Value | None = None  # what Caffe's backward pass reads in the top, if it is not the layer's output
+    frozen: bool = False  # computes as in phase TEST even in training: stored statistics, no dropout
+    precision: str = ""  # the dtype in which it computes; if empty, the dtype of its bottoms
 
     def but(self, **changes: Any) -> Node:
-        """The same node with other values in some fields: what `dataclasses.replace` gives, in a third of its time."""
+        """The same node with other values in some fields: like `dataclasses.replace`, but three times as fast."""
         made = object.__new__(Node)
         made.__dict__.update(self.__dict__, **changes)
         return made
@@ -73,8 +73,8 @@ class Node:
 
     @property
     def stored(self) -> list[tuple[Weight, Owner]]:
-        """The parameters that Caffe's files hold, in blob order, each with the place of its array; all but the state
-        that is carried from batch to batch."""
+        """The parameters that Caffe's files contain, in blob order, each with the owner of its array: all except the
+        state that is carried from batch to batch."""
         return [(w, o) for w, o in zip(self.weights or (), self.owners, strict=True) if w.kind != "carry"]
 
     @property
@@ -84,13 +84,13 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class Net:
-    """A net of one phase: `layers` in order, `shapes` of every value, the solver if the file has one."""
+    """The net of one phase: `layers` in order, `shapes` of every value, and the solver if the file has one."""
 
     name: str
     phase: Phase
     layers: tuple[Node, ...]
     shapes: dict[Value, Shape | None]
-    outputs: tuple[str, ...]  # blobs that nobody takes, in order
+    outputs: tuple[str, ...]  # blobs that no layer uses, in order
     solver: Any = None
     diagnostics: tuple[Diagnostic, ...] = ()
     folder: Path | None = None  # of the file; paths in it are relative to this
@@ -98,18 +98,18 @@ class Net:
 
     @cached_property
     def blobs(self) -> dict[str, Blob]:
-        """Every named blob with the shape of its last version, in the order in which they are made."""
+        """Every named blob with the shape of its last version, in order of computation."""
         return {v.name: Blob(v.name, self.shapes.get(v)) for node in self.layers for v in node.tops if v.name}
 
     @cached_property
     def params(self) -> dict[str, list[Shape]]:
-        """Shapes of each layer's parameters in Caffe's blob order; only layers that have any."""
+        """The shapes of each layer's parameters in Caffe's blob order, for layers with parameters."""
         shapes = {node.name: [weight.shape for weight, _ in node.stored] for node in self.layers}
         return {name: found for name, found in shapes.items() if found}
 
     @cached_property
     def owned(self) -> tuple[tuple[Owner, Weight], ...]:
-        """Every array of the net once, in the order of the layers."""
+        """Every parameter array of the net once, in the order of the layers."""
         return tuple(
             (owner, weight)
             for node in self.layers
@@ -119,17 +119,17 @@ class Net:
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:
-        """Blobs to be fed from outside: tops of Input and data layers."""
+        """The inputs of the net: the tops of Input and data layers."""
         return tuple(v.name for node in self.layers if node.layer.is_input for v in node.tops)
 
     @cached_property
     def makers(self) -> dict[Value, Node]:
-        """The layer that makes each value."""
+        """The layer that outputs each value."""
         return {top: node for node in self.layers for top in node.tops}
 
     @cached_property
     def takers(self) -> dict[Value, list[Node]]:
-        """The layers that take each value, in order."""
+        """The layers that use each value, in order."""
         found: dict[Value, list[Node]] = {top: [] for node in self.layers for top in node.tops}
         for node in self.layers:
             for value in node.bottoms:
@@ -138,8 +138,8 @@ class Net:
 
     @cached_property
     def copies(self) -> dict[str, str]:
-        """Names that Caffe gives the copies of a blob that several layers take (`data_input_0_split_1`), and the
-        blob."""
+        """Maps the names of the copies that Caffe creates of a blob that several layers use (`data_input_0_split_1`) to
+        the name of the blob."""
         takers: dict[Value, int] = {}
         for node in self.layers:
             explicit = node.layer.loss_weight

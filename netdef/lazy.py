@@ -1,8 +1,8 @@
-"""jax, numpy and optax, imported when first used; and packages that not every installation has.
+"""Lazy imports of jax, numpy and optax, which are imported when first used, and imports of optional packages.
 
-A layer's class holds its schema beside its arithmetic, and `netdef check` needs only the schema; importing jax would
-cost it most of a second.  `lazy_loader` finds no submodules (`jax.numpy`) without importing their parent, hence these
-lines.
+The class of a layer contains its schema as well as its computation, and `netdef check` needs only the schema; importing
+jax would take most of a second. The package `lazy_loader` is not used because it cannot load a submodule (`jax.numpy`)
+without importing its parent.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .language.errors import NetdefError
 
 Array = Any  # a jax array, for annotations
 
-# Of an optional module: the package that has it, and the extra of netdef that installs it.
+# Optional module -> (the package that contains it, the extra of netdef that installs it).
 OPTIONAL = {
     "PIL": ("pillow", "images"),
     "cv2": ("opencv-python-headless", "opencv"),
@@ -31,13 +31,13 @@ OPTIONAL = {
 
 
 def need(module: str, what: str) -> Any:
-    """Import an optional module, which `what` needs.  NetdefError that names the extra to install if it is missing."""
+    """Imports an optional module that `what` requires. If it is missing, raises NetdefError and names the extra."""
     try:
         return importlib.import_module(module)
     except ImportError:
         package, extra = OPTIONAL[module.partition(".")[0]]
         raise NetdefError(
-            f"{what} needs the package {package}, which is not installed; `pip install 'netdef[{extra}]'`."
+            f"{what} requires the package {package}, which is not installed; run `pip install 'netdef[{extra}]'`."
         ) from None
 
 

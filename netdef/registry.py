@@ -1,9 +1,8 @@
-"""Named classes that find themselves: every class of a package's modules that declares a name is in its registry.
+"""Registries of named classes: each class in the modules of a package that declares a name is found automatically.
 
-Layers, data layers, fillers, solvers, policies, formats of data sets and weight formats share this one mechanism.
-Nothing is imported until a name is asked for, and then the module alone whose class statement has that name: a net uses
-a few of a hundred modules.  Entry points of other distributions are looked up only when the package itself lacks a
-name.
+Layers, data layers, fillers, solvers, policies, formats of data sets and weight formats all use this mechanism. A
+module is imported only when a name in one of its class statements is looked up, because a net uses a few of a hundred
+modules. Entry points of other distributions are loaded only if the package itself does not have the name.
 """
 
 from __future__ import annotations
@@ -23,8 +22,7 @@ QUOTED = re.compile(r"\"([^\"\n]+)\"")
 
 
 class Registry(Generic[T]):
-    """Classes by name.  `packages` are searched for modules; `group` is the entry-point group of other
-    distributions."""
+    """Classes by name. `packages` are searched for modules; `group` is the entry point group of other distributions."""
 
     def __init__(self, what: str, *packages: str, group: str | None = None):
         self.what, self._packages, self._group = what, packages, group
@@ -32,10 +30,10 @@ class Registry(Generic[T]):
         self._loaded = self._asked_outside = False
 
     def add(self, name: str, cls: type[T]) -> None:
-        """Register a class; two classes of one name are a mistake, unless a module is loaded again."""
+        """Registers a class. Raises TypeError if another class has the same name, unless its module was reloaded."""
         before = self._classes.get(name)
         if before is not None and (before.__module__, before.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise TypeError(f"two {self.what}s are called {name!r}: {before.__module__} and {cls.__module__}")
+            raise TypeError(f"two {self.what}s have the name {name!r}: {before.__module__} and {cls.__module__}")
         self._classes[name] = cls
 
     def get(self, name: str) -> type[T] | None:
@@ -49,7 +47,7 @@ class Registry(Generic[T]):
         return self._classes.get(name)
 
     def names(self) -> list[str]:
-        """Every name, those of other distributions included."""
+        """All names, including those of other distributions."""
         self._load()
         self._load_outside()
         return sorted(self._classes)
@@ -58,13 +56,13 @@ class Registry(Generic[T]):
         return iter([(name, self._classes[name]) for name in self.names()])
 
     def known(self) -> dict[str, type[T]]:
-        """The classes that need no look outside the package."""
+        """The classes of the package itself, without entry points."""
         self._load()
         return self._classes
 
     @contextmanager
     def apart(self) -> Iterator[None]:
-        """Forget afterwards what is registered inside; entry points are looked up anew there."""
+        """A context in which entry points are loaded again; classes registered in it are removed at its end."""
         before = dict(self.known()), self._asked_outside
         self._asked_outside = False
         try:
@@ -80,7 +78,7 @@ class Registry(Generic[T]):
         self._loaded = True
 
     def _modules(self) -> Iterator[tuple[str, Path]]:
-        """Every module of the packages and its file."""
+        """Each module of the packages and its file."""
         for package in self._packages:
             for folder in getattr(importlib.import_module(package), "__path__", ()):
                 for module in pkgutil.iter_modules([folder]):
@@ -88,7 +86,7 @@ class Registry(Generic[T]):
 
     @cached_property
     def _homes(self) -> dict[str, list[str]]:
-        """Name -> modules with a class statement that has it in quotes, as far as sources are there to be read."""
+        """Maps each quoted name in a class statement to its modules, if their source files are available."""
         found: dict[str, list[str]] = {}
         for module, path in self._modules():
             text = path.read_text(encoding="utf-8") if path.is_file() else ""
@@ -100,7 +98,7 @@ class Registry(Generic[T]):
         if self._asked_outside or self._group is None:
             return
         self._asked_outside = True
-        from importlib import metadata  # slow to import, and most files name only what is here
+        from importlib import metadata  # imported here because it is slow, and most files use only netdef's own names
 
         for point in metadata.entry_points(group=self._group):
             point.load()

@@ -1,14 +1,14 @@
-"""What may stand in a message: fields declared once, with type, default, bounds and meaning.
+"""Declarations of the fields of a block: type, default, bounds and meaning of each.
 
     class PoolingBlock(Block):
         kernel_size: int = param("Side of the window.", at_least=1)
         stride: int = param("Step of the window.", default=1, at_least=1)
-        pool: PoolMethod = param("What is taken from a window.", default=PoolMethod.MAX)
+        pool: PoolMethod = param("The reduction of each window.", default=PoolMethod.MAX)
 
-`decode(PoolingBlock, message, report)` makes an instance of a parsed message; whatever is wrong goes to the report and
-the field keeps its default, so that later stages can go on.  The same declarations feed `netdef explain` and the
-reference.
-A field whose name Python or a base class has taken is declared with `_` behind it: `type_` is `type` in the file.
+`decode(PoolingBlock, message, report)` returns an instance for a parsed message. Errors go to the report, and the field
+keeps its default, so later stages can continue. `netdef explain` and the reference use the same declarations.
+If the name of a field is used by Python or a base class, it is declared with a trailing `_`: `type_` is `type` in the
+file.
 Types: int, float, bool, str, an Enum (by name or number), a Block (a message), `tuple[T, ...]` (repeated), `T | None`.
 """
 
@@ -33,8 +33,8 @@ REQUIRED: Any = type("Required", (), {"__repr__": lambda self: "required"})()
 
 @dataclass(frozen=True)
 class Param:
-    """One declared field.  `type` is the type of an element; `beside` marks a message that stands beside a layer's own
-    block (`loss_param`), `inert` a field that is read for compatibility and changes nothing (`engine`)."""
+    """One declared field. `type` is the type of an element. `beside` marks a field that is in the layer itself and not
+    in its own block (`loss_param`); `inert` marks a field that is accepted for compatibility and ignored (`engine`)."""
 
     doc: str
     default: Any = REQUIRED
@@ -42,7 +42,7 @@ class Param:
     at_most: float | None = None
     above: float | None = None
     below: float | None = None
-    choices: tuple[str, ...] = ()  # the strings that are allowed; none: any
+    choices: tuple[str, ...] = ()  # the allowed strings; if empty, any string
     unit: str = ""
     beside: bool = False
     inert: bool = False
@@ -56,11 +56,11 @@ class Param:
 
     @property
     def kind(self) -> str:
-        """What a user calls the type of an element: `int`, `MAX | AVE`, `"L2" | "L1"`, `{ ... }`."""
+        """The type of an element as it is shown to users: `int`, `MAX | AVE`, `"L2" | "L1"`, `{ ... }`."""
         return " | ".join(f'"{word}"' for word in self.choices) or type_name(self.type)
 
     def bounds(self) -> str:
-        """The allowed range in words, empty where anything goes."""
+        """The allowed range in words; empty if there is no limit."""
         words = [
             ("at least", self.at_least),
             ("above", self.above),
@@ -79,12 +79,12 @@ class Param:
 
 
 def param(doc: str, *, default: Any = REQUIRED, **facts: Any) -> Any:
-    """Declare a field: its meaning, its default (none: it must be given), its bounds or choices (see `Param`)."""
+    """Declares a field: its meaning, its default (required if there is none), its bounds or choices (see `Param`)."""
     return Param(doc, default, **facts)
 
 
 def type_name(of: Any) -> str:
-    """What a user calls a type: `int`, `string`, `MAX | AVE`, `filler { ... }`."""
+    """A type as it is shown to users: `int`, `string`, `MAX | AVE`, `{ ... }`."""
     if isinstance(of, type) and issubclass(of, enum.Enum):
         return " | ".join(of.__members__)
     if isinstance(of, type) and issubclass(of, Block):
@@ -96,7 +96,7 @@ def type_name(of: Any) -> str:
 class Block:
     """A message with declared fields; instances are frozen.
 
-    `span` is where it was written (None if made in Python), `spans[field]` where each given field was.
+    `span` is its place in the source (None if created in Python), `spans[field]` the places of each given field.
     """
 
     selector: ClassVar[str | None] = None  # the field that `select` reads; not a declared field itself
@@ -111,7 +111,7 @@ class Block:
         for name, spec in declared.items():
             value = values.get(name, () if spec.repeated and spec.required else spec.default)
             if value is REQUIRED:
-                raise TypeError(f"{type(self).__name__} needs {name!r}")
+                raise TypeError(f"{type(self).__name__} requires {name!r}")
             self.__dict__[name] = tuple(value) if spec.repeated and isinstance(value, list) else value
         self.__dict__["spans"] = {}
 
@@ -132,12 +132,12 @@ class Block:
         return name in self.spans
 
     def span_of(self, name: str, i: int = 0) -> Span | None:
-        """Where value `i` of a field stands; the whole message where it was not given."""
+        """The place of value `i` of a field, or of the whole message if the field was not given."""
         places = self.spans.get(name, ())
         return places[min(i, len(places) - 1)] if places else self.span
 
     def replace(self, **values: Any) -> Self:
-        """A copy with other values; what is replaced counts as not given."""
+        """A copy with other values; replaced fields count as not given."""
         made = object.__new__(type(self))
         made.__dict__.update(self.__dict__, **values)
         made.__dict__["spans"] = {name: places for name, places in self.spans.items() if name not in values}
@@ -145,17 +145,17 @@ class Block:
 
     @classmethod
     def params(cls) -> dict[str, Param]:
-        """The declared fields by name, those of base classes first."""
+        """The declared fields by name, the fields of base classes first."""
         return _params(cls)
 
     @classmethod
     def select(cls, message: Message, report: Report) -> type[Self] | None:
-        """The class that decodes this message: `cls`, or the one that its `type` field names; None if there is none."""
+        """The class that decodes this message: `cls`, or the class named by its `type` field; None if there is none."""
         return cls
 
     @classmethod
     def tolerated(cls) -> Iterable[str]:
-        """Names that are valid in this kind of message without having an effect on this class: a warning."""
+        """Names that are valid in this kind of message but have no effect on this class; they cause a warning."""
         return ()
 
 
@@ -164,15 +164,15 @@ def _params(cls: type[Block]) -> dict[str, Param]:
     found: dict[str, Param] = {}
     for base in reversed(cls.__mro__):
         for name in vars(base):
-            found.pop(name, None)  # a subclass may give a field up for a constant
+            found.pop(name, None)  # a subclass may replace a field by a constant
         found.update(_own_params(base))
     return found
 
 
 @cache
 def _own_params(cls: type) -> dict[str, Param]:
-    """The fields that a class itself declares.  Annotations are text until they are asked for, and reading them is
-    slow: so only those of fields, and once for each class."""
+    """The fields that a class itself declares. Annotations are stored as strings and slow to evaluate, so only the
+    annotations of fields are evaluated, and only once for each class."""
     declared = {name: value for name, value in vars(cls).items() if isinstance(value, Param)}
     texts = {name: cls.__annotations__[name] for name in declared}
     hints = typing.get_type_hints(type("", (), {"__annotations__": texts, "__module__": cls.__module__}))
@@ -184,7 +184,7 @@ def _own_params(cls: type) -> dict[str, Param]:
 
 
 def _element(hint: Any) -> tuple[Any, bool]:
-    """(type of one element, repeated?) of an annotation."""
+    """(type of one element, whether repeated) of an annotation."""
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
         return _element(next(a for a in typing.get_args(hint) if a is not type(None)))
     if typing.get_origin(hint) is tuple:
@@ -196,7 +196,7 @@ B = TypeVar("B", bound=Block)
 
 
 def decode(cls: type[B], message: Message, report: Report) -> B | None:
-    """An instance of `cls` (or of the class it selects) from a parsed message; faults go to the report."""
+    """An instance of `cls` (or of the class it selects) from a parsed message; errors go to the report."""
     chosen = cls.select(message, report)
     if chosen is None:
         return None
@@ -210,8 +210,8 @@ def decode(cls: type[B], message: Message, report: Report) -> B | None:
 def build(
     cls: type[B], values: dict[str, Any], spans: dict[str, tuple[Span, ...]], span: Span | None, **facts: Any
 ) -> B:
-    """An instance from decoded values; required fields that are missing were reported by `take` and are None here.
-    `facts` are attributes of the class that are no fields of the file."""
+    """An instance from decoded values; missing required fields, which `take` has reported, are None.
+    `facts` are attributes of the class that are not fields of the file."""
     made = object.__new__(cls)
     for name, spec in cls.params().items():
         default = (() if spec.repeated else None) if spec.required else spec.default
@@ -223,7 +223,7 @@ def build(
 def take(
     params: Mapping[str, Param], message: Message, report: Report, owner: Span | None = None
 ) -> tuple[dict[str, Any], dict[str, tuple[Span, ...]], list[Field]]:
-    """Decode the fields of `message` that `params` declares: (values, spans, fields that are not declared)."""
+    """Decodes the fields of `message` that `params` declares: (values, spans, fields that are not declared)."""
     values: dict[str, Any] = {}
     spans: dict[str, tuple[Span, ...]] = {}
     repeated: dict[str, tuple[list[Any], list[Span]]] = {}
@@ -255,13 +255,13 @@ def take(
             report.add(
                 codes.MISSING_FIELD,
                 owner or message.span,
-                f"`{spec.name}` must be given here: {_lower_first(spec.doc)}",
+                f"`{spec.name}` is required here: {_lower_first(spec.doc)}",
             )
     return values, spans, rest
 
 
 def unknown_field(field: Field, known: Iterable[str], tolerated: Iterable[str], report: Report) -> None:
-    """Report a field that is not declared: without effect if it is tolerated here, else an error with near names."""
+    """Reports an undeclared field: a warning if it is tolerated here, else an error that suggests similar names."""
     if field.name in tolerated:
         report.add(codes.NO_EFFECT, field.name_span, f"`{field.name}` has no effect here.")
         return
@@ -276,7 +276,7 @@ def unknown_field(field: Field, known: Iterable[str], tolerated: Iterable[str], 
 
 def _given_twice(field: Field, before: Field | None, report: Report) -> None:
     related = (Related("first given here", before.span),) if before else ()
-    report.add(codes.GIVEN_TWICE, field.span, f"`{field.name}` takes one value, and it is given again.", *related)
+    report.add(codes.GIVEN_TWICE, field.span, f"`{field.name}` must have exactly one value.", *related)
 
 
 def _lower_first(text: str) -> str:
@@ -284,12 +284,12 @@ def _lower_first(text: str) -> str:
 
 
 def _value(spec: Param, value: Value, field: Field, report: Report) -> Any:
-    """One element as its declared type, or None after a report."""
+    """One element converted to its declared type, or None after an error was reported."""
     of = spec.type
     if isinstance(of, type) and issubclass(of, Block):
         if isinstance(value, Message):
             return decode(of, value, report)
-        return _wrong_type(spec, value, "a message in braces", report)
+        return _wrong_type(spec, value, "a block, `{ ... }`", report)
     if not isinstance(value, Scalar):
         return _wrong_type(spec, value, _words(of), report)
     if isinstance(of, type) and issubclass(of, enum.Enum):
@@ -298,14 +298,14 @@ def _value(spec: Param, value: Value, field: Field, report: Report) -> Any:
     if made is None:
         return _wrong_type(spec, value, _words(of), report)
     if of is int and not -(2**63) <= made < 2**64:
-        report.add(codes.OUT_OF_RANGE, value.span, f"`{spec.name}` is {made:g}; no whole number takes over 64 bits.")
+        report.add(codes.OUT_OF_RANGE, value.span, f"`{spec.name}` is {made:g}; it must fit into 64 bits.")
         return None
     if of in (int, float) and not spec.allows(made):
         report.add(codes.OUT_OF_RANGE, value.span, f"`{spec.name}` is {made:g}; it must be {spec.bounds()}.")
         return None
     if spec.choices and made not in spec.choices:
         words = " or ".join(f'"{word}"' for word in spec.choices)
-        report.add(codes.WRONG_ENUM, value.span, f'`{spec.name}` is {words}, not "{made}".')
+        report.add(codes.WRONG_ENUM, value.span, f'`{spec.name}` must be {words}, not "{made}".')
         return None
     return made
 
@@ -319,13 +319,13 @@ def _enum(spec: Param, value: Scalar, report: Report) -> Any:
         if found:
             return found[0]
     if value.kind == "string" and value.value in members:
-        return _wrong_type(spec, value, f"one of the bare words {', '.join(members)}", report, f"{value.value}")
+        return _wrong_type(spec, value, f"one of the unquoted words {', '.join(members)}", report, f"{value.value}")
     written = str(value.value)
     meant = suggestion(written, members, "{}")
     report.add(
         codes.WRONG_ENUM,
         value.span,
-        f"`{spec.name}` is one of {', '.join(members)}, not {written}.{meant}",
+        f"`{spec.name}` must be one of {', '.join(members)}, not {written}.{meant}",
         hint=closest(written, members),
     )
     return None
@@ -333,16 +333,16 @@ def _enum(spec: Param, value: Scalar, report: Report) -> Any:
 
 def _wrong_type(spec: Param, value: Value, wanted: str, report: Report, hint: str | None = None) -> None:
     if isinstance(value, Scalar):
-        said = {"int": "a whole number", "float": "a number", "string": "a string", "name": "a bare word"}[value.kind]
-        found = f"{value.span.text} is {said}"
+        kind = {"int": "an integer", "float": "a number", "string": "a string", "name": "a word"}[value.kind]
+        found = value.span.text + (f" ({kind})" if "${" in value.span.text else "")
     else:
-        found = "a message in braces stands here" if isinstance(value, Message) else "a list stands here"
+        found = "a block" if isinstance(value, Message) else "a list"
     if hint is None and isinstance(value, Scalar) and value.kind == "string" and spec.type in (int, float, bool):
         unquoted = str(value.value)
         hint = unquoted if _SCALARS[spec.type](_bare(unquoted, value.span)) is not None else None
     if hint is None and isinstance(value, Scalar) and value.kind == "name" and spec.type is str:
         hint = f'"{value.value}"'
-    report.add(codes.WRONG_TYPE, value.span, f"`{spec.name}` takes {wanted}, and {found}.", hint=hint)
+    report.add(codes.WRONG_TYPE, value.span, f"`{spec.name}` expects {wanted}, not {found}.", hint=hint)
 
 
 def _bare(text: str, span: Span) -> Scalar:
@@ -377,8 +377,8 @@ def _str(value: Scalar) -> str | None:
 
 
 def is_text(value: Value) -> bool:
-    """A string, or a bare word that came from outside the file (`--set solver.type=Adam`), where quotes are the
-    shell's."""
+    """Whether a value is a string, or an unquoted word of a setting (`--set solver.type=Adam`), because there the shell
+    removes quotes."""
     return isinstance(value, Scalar) and (
         value.kind == "string" or (value.kind == "name" and value.span.source.name == "--set")
     )
@@ -388,6 +388,6 @@ _SCALARS = {int: _int, float: _float, bool: _bool, str: _str}
 
 
 def _words(of: Any) -> str:
-    return {int: "a whole number", float: "a number", bool: "true or false", str: "a string in quotes"}.get(
+    return {int: "an integer", float: "a number", bool: "true or false", str: "a quoted string"}.get(
         of, f"one of {type_name(of)}"
     )

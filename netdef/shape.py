@@ -1,9 +1,9 @@
-"""Shapes of arrays, with room for what is not known yet.
+"""Shapes of arrays, possibly with unknown dimensions.
 
-A shape is a tuple of dimensions, batch first as in Caffe: `(n, c, h, w)`.  A dimension that cannot be known (the
-images of a database that is not there) is `UNKNOWN`: arithmetic with it gives UNKNOWN, and no comparison with it ever
-finds a fault, so `infer` is written as if every number were known.  Write faults as `if wrong: raise`, never `if not
-right: raise`.
+A shape is a tuple of dimensions, batch first as in Caffe: `(n, c, h, w)`. A dimension that is not known (the size of
+images in a missing database) is `UNKNOWN`: arithmetic with it returns UNKNOWN, and no comparison with it ever leads to
+an error, so `infer` is written as if every dimension were known. Write checks as `if wrong: raise`, never as
+`if not right: raise`.
 A blob of unknown rank has the shape None; `infer` is not called with it.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 
 class _Unknown:
-    """The dimension nobody knows; absorbs arithmetic, equals everything, differs from nothing."""
+    """The unknown dimension: arithmetic with it returns it, it equals everything, and `!=` and `<` are always False."""
 
     def _same(self, *_: Any) -> _Unknown:
         return self
@@ -31,7 +31,7 @@ class _Unknown:
     __ne__ = __lt__ = __gt__ = __le__ = __ge__ = _never  # type: ignore[assignment]
 
     def __bool__(self) -> bool:
-        return False  # `if a % b: raise` finds no fault
+        return False  # so `if a % b: raise` does not raise
 
     def __hash__(self) -> int:
         return 0
@@ -47,9 +47,9 @@ Shape = tuple[Dim, ...]
 
 
 class ShapeError(Exception):
-    """Shapes or fields that do not fit.  `detail` says what is wrong with both numbers in it and what to do; `field`
-    names the field of the layer that is to blame, `bottom` the number of the input; without either it is the whole
-    layer."""
+    """A mismatch of shapes or fields. `detail` contains what is wrong, both values and what to do. `field` is the name
+    of the wrong field of the layer, or `bottom` the index of the wrong input; without them, the error is at the layer.
+    """
 
     def __init__(self, detail: str, *, field: str | None = None, bottom: int | None = None):
         super().__init__(detail)
@@ -57,8 +57,8 @@ class ShapeError(Exception):
 
 
 class Unavailable(Exception):
-    """A shape cannot be known here because a file or module is missing; the text says which.  A warning, not an error.
-    `shapes` is what is known of the tops all the same."""
+    """A shape is unknown because a file or module is missing; the message says which. Reported as a warning, not an
+    error. `shapes` is what is known about the tops nevertheless."""
 
     def __init__(self, detail: str, shapes: list[Shape] | None = None):
         super().__init__(detail)
@@ -66,7 +66,7 @@ class Unavailable(Exception):
 
 
 def known(shape: Shape | None) -> bool:
-    """Whether every dimension is a number."""
+    """Whether every dimension is known."""
     return shape is not None and all(d is not UNKNOWN for d in shape)
 
 
@@ -79,29 +79,29 @@ def count(dims: Iterable[Dim]) -> Dim:
 
 
 def without_leading_ones(shape: Shape) -> Shape:
-    """`64x3`, of 1x1x64x3: Caffe's old blobs always had four axes."""
+    """`64x3` for 1x1x64x3, because Caffe's old blobs always had four axes."""
     return shape[next((i for i, d in enumerate(shape) if d != 1), len(shape)) :]
 
 
 def same_shape(given: Shape, wanted: Shape) -> bool:
-    """Equal, or equal but for leading ones."""
+    """Whether two shapes are equal except for leading ones."""
     return without_leading_ones(given) == without_leading_ones(wanted)
 
 
 def show(shape: Shape | None) -> str:
-    """`64x3x32x32`, as diagnostics and summaries write a shape; `?` for an unknown one, `scalar` for ()."""
+    """A shape as in diagnostics and summaries: `64x3x32x32`, `?` for an unknown one, `scalar` for ()."""
     if shape is None:
         return "?"
     return "x".join(map(str, shape)) or "scalar"
 
 
 def axis_of(shape: Shape, axis: int, field: str = "axis") -> int:
-    """`axis` counted from the front; negative ones count from the back as in Caffe.  ShapeError if there is no such
-    axis."""
+    """`axis` as an index from 0; a negative axis counts from the end, as in Caffe. Raises ShapeError if it does not
+    exist."""
     if not -len(shape) <= axis < len(shape):
         raise ShapeError(
-            f"`{field}` is {axis}, but the input {show(shape)} has only {len(shape)} axes; "
-            f"give a number from {-len(shape)} to {len(shape) - 1}.",
+            f"`{field}` is {axis}, but the input {show(shape)} has {len(shape)} axes; "
+            f"it must be from {-len(shape)} to {len(shape) - 1}.",
             field=field,
         )
     return axis % len(shape)

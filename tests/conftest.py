@@ -1,9 +1,10 @@
-"""Options, markers and fixtures that every test may use.
+"""Options, markers and fixtures for all tests.
 
---update-goldens        write the goldens anew instead of comparing; look at the diff afterwards
-@pytest.mark.chunks(F)  runs a test once for each chunk of tests/corpus/F, as its argument `chunk`
-golden(name, text)      compares a text with the file `golden/<name>` beside the test
-corpus                  the folder of real Caffe files, ../shared/corpus; skipped where it is not there
+--update-goldens        write the golden files instead of comparing; review the diff afterwards
+--whole-corpus          read all real Caffe files, not a sample
+@pytest.mark.chunks(F)  runs a test once for each chunk of tests/corpus/F, with the argument `chunk`
+golden(name, text)      compares `text` with the file `golden/<name>` next to the test
+corpus                  the folder of real Caffe files, ../shared/corpus; the test is skipped if it does not exist
     corpus_rows             its index: one dict for each file
 """
 
@@ -21,12 +22,14 @@ CORPUS = TESTS.parents[1] / "shared" / "corpus"
 
 
 def pytest_addoption(parser):
-    parser.addoption("--update-goldens", action="store_true", help="write the goldens anew instead of comparing")
-    parser.addoption("--whole-corpus", action="store_true", help="read all real files, the many large ones too")
+    parser.addoption("--update-goldens", action="store_true", help="write the golden files instead of comparing")
+    parser.addoption("--whole-corpus", action="store_true", help="read all real Caffe files, not a sample")
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "chunks(file): run for each chunk of tests/corpus/file, as the argument `chunk`")
+    config.addinivalue_line(
+        "markers", "chunks(file): run once for each chunk of tests/corpus/file, with the argument `chunk`"
+    )
 
 
 def pytest_generate_tests(metafunc):
@@ -45,7 +48,7 @@ def golden(request):
         if request.config.getoption("--update-goldens"):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-        assert path.is_file(), f"there is no golden {path.name}; run pytest with --update-goldens and look at it"
+        assert path.is_file(), f"there is no golden file {path.name}; run pytest with --update-goldens and review it"
         assert text == path.read_text(encoding="utf-8")
 
     return compare
@@ -54,7 +57,7 @@ def golden(request):
 @pytest.fixture(scope="session")
 def corpus() -> Path:
     if not CORPUS.is_dir():
-        pytest.skip("the corpus of real Caffe files is not beside the checkout")
+        pytest.skip("the corpus of real Caffe files is not next to the checkout")
     return CORPUS
 
 
@@ -70,7 +73,7 @@ def corpus_rows(corpus, request) -> list[dict[str, str]]:
 
 
 class Expected(NamedTuple):
-    """A diagnostic that a chunk calls for: from (line, column) up to (line, column), and words that its text holds."""
+    """A diagnostic that a chunk expects: from (line, column) to (line, column), and a part of its text."""
 
     code: str
     start: tuple[int, int]
@@ -79,7 +82,7 @@ class Expected(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """One case of a corpus file: the text without its marks, and what is expected of it."""
+    """One case of a corpus file: the text without marks, and the diagnostics expected for it."""
 
     title: str
     text: str
@@ -90,11 +93,11 @@ MARK = re.compile(r"^( *)(\^+)(?: (\d+):(\d+))? ([a-z-]+)(?:: (.*))?$")
 
 
 def read_chunks(path: Path) -> list[Chunk]:
-    """The chunks of a file.
+    """Reads the chunks of a file.
 
-    A chunk begins with `--- title`.  Under a line with a fault stands a mark, which is taken out of the text:
-        ^^^^ unknown-field: words of the message or hint
-    A range that ends on another line gives its end, `^ 5:2 unclosed-block`.
+    A chunk begins with `--- title`.  A line with an error is followed by a mark, which is removed from the text:
+        ^^^^ unknown-field: part of the message or hint
+    If the range ends on another line, the mark has its end: `^ 5:2 unclosed-block`.
     """
     chunks = []
     for part in re.split(r"^--- ", path.read_text(encoding="utf-8"), flags=re.M)[1:]:

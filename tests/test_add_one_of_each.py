@@ -1,5 +1,5 @@
-"""To add a thing is to add a class: a layer, a filler, a policy and a solver from outside work wherever the package's
-own do, as a plugin and as the entry points of a distribution."""
+"""A new layer, filler, policy or solver is a new class: it works wherever the package's own do, as a plugin and as an
+entry point of a distribution."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 import netdef
 
 MINE = '''
-"""Things of my own: one of each."""
+"""My own types: one of each."""
 
 import math
 
@@ -27,10 +27,10 @@ from netdef.solvers import Solver
 
 
 class Ramp(Filler, type="ramp"):
-    """Values that rise evenly.  Source: the user's own."""
+    """Linearly increasing values.  Source: the user's own."""
 
     first: float = param("The first value.", default=0.0)
-    by: float = param("From one value to the next.", default=1.0)
+    by: float = param("The step from one value to the next.", default=1.0)
 
     def fill(self, draw, shape):
         return (self.first + self.by * draw.np.arange(math.prod(shape), dtype=draw.np.float32)).reshape(shape)
@@ -67,9 +67,9 @@ class Gain(Layer, type="Gain", block="gain_param"):
 
 
 class Sawtooth(Policy, name="sawtooth"):
-    """base_lr (1 - (t mod period) / period): falls to 0 and begins again.  Source: the user's own."""
+    """base_lr (1 - (t mod period) / period): falls to 0 in each period.  Source: the user's own."""
 
-    period: int = param("Iterations of one tooth.", at_least=1)
+    period: int = param("Iterations per period.", at_least=1)
 
     def rate(self, iteration, at, state):
         return at.base_lr * (1 - (iteration % self.period) / self.period)
@@ -113,7 +113,7 @@ Tally = mine:Tally
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A user's folder: the classes in a file, and a net that names them all."""
+    """A user's folder with a file of the classes and a net that uses all of them."""
     made = tmp_path_factory.mktemp("mine")
     (made / "mine.py").write_text(MINE)
     (made / "mine.net").write_text(NET)
@@ -129,7 +129,7 @@ def trained(folder: Path) -> Path:
 
 
 def command(folder: Path, *words: str, installed: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """`netdef words...` in the folder, as a user types it; `installed` is a folder with a distribution."""
+    """Runs `netdef words...` in the folder; `installed` is a folder with a distribution."""
     here = [str(Path(netdef.__file__).parents[1]), *([str(installed)] if installed else [])]
     path = os.pathsep.join([*here, os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
@@ -142,12 +142,12 @@ def command(folder: Path, *words: str, installed: Path | None = None) -> subproc
 
 
 def losses(run: Path) -> dict[int, float]:
-    """The loss of each iteration."""
+    """Returns the loss of each iteration."""
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return {row["iteration"]: row["loss"] for row in rows if row["phase"] == "train"}
 
 
-def test_fields_of_all_of_them_are_checked(folder: Path) -> None:
+def test_all_fields_are_checked(folder: Path) -> None:
     checked = command(folder, "check", "mine.net", "--plugin", "mine")
     assert checked.returncode == 0, checked.stdout + checked.stderr
     wrong = NET.replace("sharpness", "sharpnes").replace("first", "frist").replace("calm: 0.5", "calm: -1")
@@ -162,26 +162,26 @@ def test_fields_of_all_of_them_are_checked(folder: Path) -> None:
         assert words in told
 
 
-def test_without_the_plugin_each_of_them_is_unknown(folder: Path) -> None:
+def test_without_the_plugin_all_types_are_unknown(folder: Path) -> None:
     told = command(folder, "check", "mine.net")
     assert told.returncode == 2
     for words in ('"Gain"', 'no filler "ramp"', 'no policy "sawtooth"', 'no solver "Tally"'):
         assert words in told.stdout
 
 
-def test_each_of_them_is_explained(folder: Path) -> None:
+def test_all_types_are_explained(folder: Path) -> None:
     listed = command(folder, "explain", "--plugin", "mine").stdout.split("\n\n")
     heads = {part.splitlines()[0]: part for part in listed if part}
-    assert "Gain y = sharpness g x" in " ".join(heads["Things of my own"].split())
+    assert "Gain y = sharpness g x" in " ".join(heads["My own types"].split())
     for head, name in (("Fillers", "ramp"), ("Learning-rate policies", "sawtooth"), ("Solver types", "Tally")):
         assert f"\n  {name} " in heads[head]
     gain = command(folder, "explain", "Gain", "--plugin", "mine").stdout
     assert "ramp first 1 by 0" in gain and "Multiplies g. Above 0." in gain and 'type: "Gain"' in gain
     tally = command(folder, "explain", "Tally", "--plugin", "mine").stdout
-    assert "calm" in tally and "base_lr" not in tally  # which every solver has
+    assert "calm" in tally and "base_lr" not in tally  # because every solver has it
 
 
-def test_the_layer_is_drawn_and_summed_up(folder: Path) -> None:
+def test_the_layer_is_drawn_and_summarized(folder: Path) -> None:
     drawn = command(folder, "draw", "mine.net", "--plugin", "mine", "-o", "mine.mmd")
     assert drawn.returncode == 0, drawn.stderr
     assert '["<b>gain</b><br/>Gain by 2"]:::other' in (folder / "mine.mmd").read_text()
@@ -192,14 +192,14 @@ def test_the_layer_is_drawn_and_summed_up(folder: Path) -> None:
     assert (row["parameters"], row["multiply_adds"], row["family"]) == (3, 24, "other")
 
 
-def test_the_policy_and_the_solver_train_what_the_filler_filled(trained: Path) -> None:
+def test_the_policy_and_the_solver_train_the_weights_of_the_filler(trained: Path) -> None:
     rows = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     np.testing.assert_allclose([row["lr"] for row in rows], RATES, rtol=1e-6)
     np.testing.assert_allclose([row["loss"] for row in rows], reference(), rtol=1e-4)
 
 
 def reference() -> list[float]:
-    """The losses of the run, worked out in numpy."""
+    """The losses of the run, computed with numpy."""
     x = 0.05 * np.arange(24.0).reshape(8, 3)
     g, w, b = 0.5 + 0.25 * np.arange(3), np.zeros((2, 3)), np.zeros(2)
     found = []
@@ -214,7 +214,7 @@ def reference() -> list[float]:
     return found
 
 
-def test_a_run_is_continued_from_its_snapshot(folder: Path, trained: Path) -> None:
+def test_a_run_is_resumed_from_its_snapshot(folder: Path, trained: Path) -> None:
     again = command(
         folder, "train", "mine.net", "--plugin", "mine", "--output", "again", "--resume", str(trained / "iter_000003")
     )

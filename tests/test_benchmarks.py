@@ -1,4 +1,4 @@
-"""Benchmarks and fuzzing programs are run by hand: what they import exists, inside functions and scripts too."""
+"""Benchmarks and fuzzers are run manually: everything that they import exists, also in their functions and scripts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OWN = {"netdef", *(path.stem for path in (TESTS / "support").glob("*.py"))}
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[str, str | None]]:
-    """(module, name or None) of every import of the package or of tests/support."""
+    """Yields (module, name or None) of every import of the package or of tests/support."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, None) for alias in node.names if alias.name.split(".")[0] in OWN)
@@ -29,7 +29,7 @@ def imports(tree: ast.AST) -> Iterator[tuple[str, str | None]]:
 
 
 def script(text: str) -> ast.AST:
-    """The program in a string, or an empty one."""
+    """Parses the program in a string; an empty program if it is none."""
     try:
         return ast.parse(text)
     except SyntaxError:
@@ -37,14 +37,14 @@ def script(text: str) -> ast.AST:
 
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
-def test_what_a_program_imports_is_there(path: Path):
+def test_the_imports_of_a_program_exist(path: Path):
     for module, name in imports(ast.parse(path.read_text(encoding="utf-8"))):
         there = importlib.import_module(module)
         if name is not None and not hasattr(there, name):
             assert importlib.util.find_spec(f"{module}.{name}"), f"{path.name}: {module} has no {name}"
 
 
-def test_every_program_says_how_it_is_run():
+def test_every_program_documents_its_command():
     for path in PROGRAMS:
         doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         assert f"python {path.relative_to(TESTS.parent).as_posix()}" in doc, path.name

@@ -1,8 +1,8 @@
-"""Real nets of Caffe and its forks: what loads, and that what does not is refused for a reason that is named.
+"""Real nets of Caffe and its forks load, or an error names the reason and the place.
 
-A sample is read; --whole-corpus reads all 644.  The index of the corpus says what real Caffe makes of each file:
-`bvlc_ok` that its parser takes it, `nonbvlc_types` which layer types it does not know, `dangling_TRAIN` and
-`dangling_TEST` how many bottoms have no maker in that phase.
+A sample is read; --whole-corpus reads all 644.  The index of the corpus has the results of real Caffe for each file:
+`bvlc_ok`, whether its parser accepts the file; `nonbvlc_types`, the layer types that it does not know; `dangling_TRAIN`
+and `dangling_TEST`, the number of bottoms that no layer outputs in that phase.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import pytest
 
 import netdef
 
-SYNTAX = {"unquoted-text", "bad-escape", "stray-character"}  # faults of the text; Caffe's parser refuses each
-UNKNOWN = {"unknown-layer-type", "unknown-field", "unknown-filler", "wrong-enum"}  # what netdef has no notion of
+SYNTAX = {"unquoted-text", "bad-escape", "stray-character"}  # syntax errors; Caffe's parser rejects each
+UNKNOWN = {"unknown-layer-type", "unknown-field", "unknown-filler", "wrong-enum"}  # unknown to netdef
 PHASES = ("TRAIN", "TEST")
 
 
@@ -38,7 +38,7 @@ def verdicts(corpus: Path, corpus_rows: list[dict[str, str]], request: pytest.Fi
 
 
 def verdict(corpus: Path, row: dict[str, str], phase: str) -> Verdict:
-    """Anything but a net or a CompileError is a crash, and fails the test."""
+    """Loads a file; anything but a net or a CompileError fails the test."""
     try:
         netdef.load(corpus / row["file"], phase=phase)
     except netdef.CompileError as error:
@@ -46,7 +46,7 @@ def verdict(corpus: Path, row: dict[str, str], phase: str) -> Verdict:
     return Verdict(row, phase, [])
 
 
-def test_what_caffe_accepts_loads(verdicts: list[Verdict]) -> None:
+def test_nets_that_caffe_accepts_load(verdicts: list[Verdict]) -> None:
     for v in verdicts:
         if v.row["bvlc_ok"] != "1":
             continue
@@ -56,34 +56,34 @@ def test_what_caffe_accepts_loads(verdicts: list[Verdict]) -> None:
                 "unknown-bottom": int(v.row[f"dangling_{v.phase}"] or 0) > 0,
                 "unknown-filler": "gabor" in error.message,  # of intel/caffe
             }
-            assert refused.get(error.code), f"{v.name}: real Caffe takes what is called {error.message}"
+            assert refused.get(error.code), f"{v.name}: real Caffe accepts this net, netdef reports: {error.message}"
 
 
-def test_what_is_refused_is_named_where_it_stands(verdicts: list[Verdict]) -> None:
+def test_errors_have_a_place_and_name_the_unknown_word(verdicts: list[Verdict]) -> None:
     for v in verdicts:
         for error in v.errors:
-            assert error.line, f"{v.name}: no place is given for {error.message}"
+            assert error.line, f"{v.name}: no line for: {error.message}"
             if error.code in UNKNOWN:
                 assert error.span is not None
                 said = error.span.text.strip("\"'")
                 assert said in error.message or "`type` of an old" in error.message, f"{v.name}: {error.message}"
 
 
-def test_only_what_is_unknown_stops_a_net(verdicts: list[Verdict]) -> None:
-    """A net fails for a layer, field or word that is unknown, for a fault of its text, or for a bottom that nobody
-    makes in this phase; anything else must be a fault that was looked at."""
-    looked_at = {"rpn_cls_prob_reshape"}  # reshapes 30 channels of 15 anchors to 18
+def test_nets_fail_only_for_known_reasons(verdicts: list[Verdict]) -> None:
+    """A net fails because of an unknown layer type, field or enum value, a syntax error, or a bottom that no layer
+    outputs in this phase; any other error must be one of those that were reviewed."""
+    reviewed = {"rpn_cls_prob_reshape"}  # reshapes 30 channels of 15 anchors to 18
     for v in verdicts:
         codes = {error.code for error in v.errors}
         if not codes or codes & UNKNOWN or codes <= SYNTAX:
             continue
         if codes == {"unknown-bottom"} and int(v.row[f"dangling_{v.phase}"] or 0):
             continue
-        assert all(any(name in e.message for name in looked_at) for e in v.errors), f"{v.name}: {v.errors[0].message}"
+        assert all(any(name in e.message for name in reviewed) for e in v.errors), f"{v.name}: {v.errors[0].message}"
 
 
 def test_enough_nets_load(verdicts: list[Verdict]) -> None:
     loads = Counter(v.row["bvlc_ok"] == "1" for v in verdicts if not v.errors)
     total = Counter(v.row["bvlc_ok"] == "1" for v in verdicts)
-    assert loads[True] >= 0.95 * total[True], f"{loads[True]} of {total[True]} nets that Caffe reads"
+    assert loads[True] >= 0.95 * total[True], f"{loads[True]} of {total[True]} nets that Caffe accepts"
     assert loads.total() >= 0.75 * total.total(), f"{loads.total()} of {total.total()}"

@@ -1,6 +1,6 @@
-"""Whole nets of the corpus as real Caffe built and ran them: shapes, outputs, and the norms of gradients.
+"""Whole nets of the corpus compared with recordings of real Caffe: shapes, outputs, and norms of gradients.
 
-The small ones run here; `--whole-corpus` takes every net whose results were recorded.
+Only small nets are run; `--whole-corpus` runs every recorded net.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ROWS: list[dict[str, Any]] = (
     [json.loads(line) for line in (NETS / "index.jsonl").read_text().splitlines()] if NETS.is_dir() else []
 )
 pytestmark = [
-    pytest.mark.skipif(not ROWS, reason="the recorded nets are not beside the checkout"),
+    pytest.mark.skipif(not ROWS, reason="the recorded nets are not next to the checkout"),
     pytest.mark.filterwarnings("ignore:net .* no loss above its parameters"),
 ]
 
@@ -32,7 +32,7 @@ def stream(text: str) -> np.random.RandomState:
 
 
 def weight(kind: str, layer: str, i: int, shape: list[int]) -> np.ndarray:
-    """The numbers that the recordings were made with."""
+    """Returns the weights that were used for the recordings."""
     rs = stream(f"{layer}/{i}")
     if kind == "BatchNorm":
         return [0.1 * rs.standard_normal(shape), 0.5 + rs.random_sample(shape), np.ones(shape)][i]
@@ -52,7 +52,7 @@ def given(blob: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def model_of(row: dict[str, Any]) -> tuple[netdef.Model, dict[str, np.ndarray]]:
-    """The net with the recorded weights, and its inputs."""
+    """Returns the net with the weights of the recording, and its inputs."""
     model = netdef.compile(row["net"], phase=row["phase"])
     kinds = dict(map(tuple, row["layers"]))
     model.set_weights(
@@ -62,7 +62,7 @@ def model_of(row: dict[str, Any]) -> tuple[netdef.Model, dict[str, np.ndarray]]:
 
 
 def some(request: pytest.FixtureRequest, what: str, size: int) -> list[dict[str, Any]]:
-    """Rows that have a recording of `what`; without --whole-corpus only the small ones."""
+    """Returns the rows with a recording of `what`; without --whole-corpus only small nets."""
     every = [row for row in ROWS if what in row]
     if request.config.getoption("--whole-corpus"):
         return every
@@ -90,9 +90,7 @@ def test_outputs(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.mark.parametrize("ending", ["caffemodel", "caffemodel.h5"])
-def test_outputs_of_weights_that_went_through_a_file(
-    ending: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
+def test_outputs_with_weights_saved_and_loaded(ending: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     recorded = np.load(NETS / "outputs.npz")
     for row in some(request, "stats", 2):
         model, inputs = model_of(row)
@@ -114,10 +112,10 @@ def test_gradient_norms(request: pytest.FixtureRequest) -> None:
         graph, params, rest = nnx.split(model, nnx.Param, ...)
         loss = lambda p, graph=graph, rest=rest, inputs=inputs: nnx.merge(graph, p, rest, copy=True).loss(**inputs)
         shown = model.get_weights(jax.grad(loss)(params))
-        # A bias below a batch normalisation has no gradient: what is recorded there is the rounding of both.
+        # A bias before batch normalization has no gradient, so only rounding errors are recorded for it.
         noise = 1e-5 * max((norm for norms in row["grad_l2"].values() for norm in norms), default=0.0)
-        # In single precision the recording itself is off by 2 % at normalisations of a batch of 2 so deep: of resnet110's
-        # norms 10 differ by more than 1 % from those that netdef computes in double precision.
+        # In single precision, the recordings of deep nets with batch normalization and a batch of 2 are themselves off
+        # by 2 %: 10 of resnet110's norms differ by more than 1 % from those that netdef computes in double precision.
         close = 5e-2 if len(row["layers"]) > 200 else 1e-2
         for layer, norms in row["grad_l2"].items():
             for i, want in enumerate(norms):

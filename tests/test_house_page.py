@@ -1,4 +1,4 @@
-"""The page on the layout of the code, `netdef/README.md`: what it names exists, and its picture agrees with the imports."""
+"""`netdef/README.md`, the layout of the code: its paths exist, and its diagram agrees with the imports."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from test_imports import FILES, FLOORS, RANKS, home_of, imports, room_of
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "netdef"
 PAGE = (PACKAGE / "README.md").read_text(encoding="utf-8")
-(PICTURE,) = re.findall(r"^```mermaid\n(.*?)^```", PAGE, re.S | re.M)
+(DIAGRAM,) = re.findall(r"^```mermaid\n(.*?)^```", PAGE, re.S | re.M)
 
 
 LABEL = re.compile(r'(\w+)\["(\w+)[^"]*"\]')  # `id["room: words"]`; an id alone is the room
-ROOM_OF_ID = dict(LABEL.findall(PICTURE))
+ROOM_OF_ID = dict(LABEL.findall(DIAGRAM))
 
 
 def nodes(line: str) -> list[str]:
-    """The rooms that a line names."""
+    """Returns the rooms in a line."""
     return [ROOM_OF_ID.get(name, name) for name in re.findall(r"\w+", LABEL.sub(r"\1", line))]
 
 
 def rooms() -> set[str]:
-    """The nodes of the picture, without its frames."""
-    lines = [line.strip() for line in PICTURE.splitlines()[1:]]
+    """Returns the nodes of the diagram, without its frames."""
+    lines = [line.strip() for line in DIAGRAM.splitlines()[1:]]
     return {room for line in lines if line != "end" and not line.startswith("subgraph ") for room in nodes(line)}
 
 
 def arrows() -> list[tuple[str, str]]:
-    """(room, room it imports) of every arrow; `a & b --> c & d` is four."""
-    sides = [line.split("-->") for line in PICTURE.splitlines() if "-->" in line]
+    """Returns (room, imported room) for every arrow; `a & b --> c & d` is four arrows."""
+    sides = [line.split("-->") for line in DIAGRAM.splitlines() if "-->" in line]
     return [(a, b) for left, right in sides for a in nodes(left) for b in nodes(right)]
 
 
 def paths() -> list[str]:
-    """What the page names between backquotes and looks like a file or a folder."""
-    code = re.findall(r"`([^`\n]+)`", PAGE.replace(PICTURE, ""))
+    """Returns the words in backquotes that look like files or folders."""
+    code = re.findall(r"`([^`\n]+)`", PAGE.replace(DIAGRAM, ""))
     return [word for word in code if re.fullmatch(r"[\w./]+", word) and ("/" in word or word.endswith((".py", ".md")))]
 
 
 def imported(room: str) -> set[str]:
-    """The rooms that the files of a room import."""
+    """Returns the rooms that the files of a room import."""
     found = {
         home for name in FILES if room_of(name) == room for module, _ in imports(name) if (home := home_of(module))
     }
@@ -56,7 +56,7 @@ def test_every_path_exists():
     assert not missing
 
 
-def test_every_room_is_in_the_picture():
+def test_every_room_is_in_the_diagram():
     assert rooms() == {room for floor in FLOORS for room in floor}
 
 
@@ -69,7 +69,7 @@ def test_every_arrow_points_down_and_is_an_import():
 
 @pytest.mark.parametrize("room", RANKS)
 def test_every_import_follows_from_the_arrows(room: str):
-    """What a room imports is below it in the picture too."""
+    """The rooms that a room imports are below it in the diagram."""
     below, todo = set(), [room]
     while todo:
         new = {b for a, b in arrows() if a == todo[-1]} - below

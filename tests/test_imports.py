@@ -1,7 +1,7 @@
-"""One direction of flow: no circle of imports between files, and every room imports only rooms below it.
+"""Imports have one direction: there are no import cycles between files, and every room imports only rooms below it.
 
-A room is a file or a folder directly in the package.  Imports inside functions count; those for type checkers do not.
-Nothing below the model imports jax or numpy when it is imported.
+A room is a file or a folder at the top level of the package.  Imports in functions count, imports for type checkers do
+not.  Nothing below the model imports jax or numpy at import time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "netdef"
 
-# The rooms from the ground up: each may import those of the lines above its own, and none beside it in its line.
+# The rooms from bottom to top: each may import the rooms of the lines above its own, but none of its own line.
 FLOORS = [
     ["_version", "language", "shape"],
     ["files", "lazy", "registry", "schema"],
@@ -45,25 +45,25 @@ HEAVY = {"jax", "jaxlib", "flax", "optax", "orbax", "numpy", "h5py", "lmdb", "pl
 LIGHT = {
     *(room for floor in FLOORS[: RANKS["compiler"] + 1] for room in floor),
     *("__init__", "cli", "data/layers", "inference/deploy", "inspect/draw", "inspect/explain", "inspect/summary"),
-}  # rooms and files that are imported where jax is not wanted
+}  # rooms and files that must not import jax
 
 FILES = {path.relative_to(PACKAGE).with_suffix("").as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 def room_of(name: str) -> str:
-    """The room of `layers/base` is `layers`."""
+    """Returns the room of a file: `layers` for `layers/base`."""
     return name.split("/")[0]
 
 
 def home_of(module: str) -> str | None:
-    """The file of a module: `netdef.layers.base` is `layers/base`; None outside the package."""
+    """Returns the file of a module, `layers/base` for `netdef.layers.base`; None outside the package."""
     first, *parts = module.split(".")
     name = "/".join(parts)
     return None if first != "netdef" else next((n for n in (name, f"{name}/__init__".lstrip("/")) if n in FILES), None)
 
 
 def imports(name: str) -> Iterator[tuple[str, bool]]:
-    """(module, whether at import time) of every import of a file but those for type checkers alone."""
+    """Yields (module, whether at import time) for every import of a file except those for type checkers."""
 
     def visit(node: ast.AST, at_import: bool) -> Iterator[tuple[str, bool]]:
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
@@ -85,7 +85,7 @@ def imports(name: str) -> Iterator[tuple[str, bool]]:
 
 
 def absolute(name: str, node: ast.ImportFrom) -> str:
-    """The module that an import takes names from."""
+    """Returns the absolute name of the module in a `from` import."""
     if not node.level:
         return node.module or ""
     here = ["netdef", *name.split("/")]
@@ -94,11 +94,11 @@ def absolute(name: str, node: ast.ImportFrom) -> str:
 
 @pytest.fixture(scope="module")
 def graph() -> dict[str, set[str]]:
-    """The files of the package that each file imports."""
+    """Maps each file to the files of the package that it imports."""
     return {name: {home for module, _ in imports(name) if (home := home_of(module))} - {name} for name in FILES}
 
 
-def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
+def cycles(graph: Mapping[str, set[str]]) -> list[list[str]]:
     """The strongly connected components of more than one file (Tarjan's algorithm)."""
     index: dict[str, int] = {}
     low: dict[str, int] = {}
@@ -126,21 +126,19 @@ def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
     return found
 
 
-def test_circles_are_found():
+def test_cycles_are_found():
     graph = {"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set(), "e": {"f"}, "f": {"e"}}
-    assert circles(graph) == [["a", "b", "c"], ["e", "f"]]
+    assert cycles(graph) == [["a", "b", "c"], ["e", "f"]]
 
 
 def test_no_files_import_each_other(graph: dict[str, set[str]]):
-    ties = [
-        f"{a} imports {b}" for circle in circles(graph) for a in circle for b in sorted(graph[a]) if b in set(circle)
-    ]
-    assert not ties, "circles of imports:\n" + "\n".join(ties)
+    ties = [f"{a} imports {b}" for cycle in cycles(graph) for a in cycle for b in sorted(graph[a]) if b in set(cycle)]
+    assert not ties, "import cycles:\n" + "\n".join(ties)
 
 
 def test_every_room_has_a_floor():
-    assert {room_of(name) for name in FILES} == set(RANKS), "give a new room its place in FLOORS"
-    assert len([name for name in FILES if "/" not in name]) <= 12, "too many files loose at the top of the package"
+    assert {room_of(name) for name in FILES} == set(RANKS), "add the new room to FLOORS"
+    assert len([name for name in FILES if "/" not in name]) <= 12, "too many files at the top level of the package"
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -156,7 +154,7 @@ def test_rooms_import_rooms_below(name: str, graph: dict[str, set[str]]):
 
 def test_exceptions_are_used(graph: dict[str, set[str]]):
     used = {(room_of(a), room_of(b)) for a in graph for b in graph[a] if RANKS[room_of(b)] >= RANKS[room_of(a)]}
-    assert used >= set(EXCEPTIONS), "an exception that nobody needs"
+    assert used >= set(EXCEPTIONS), "an exception is not used"
 
 
 def light(name: str) -> bool:
@@ -190,7 +188,7 @@ solver { base_lr: 0.1 lr_policy: "fixed" max_iter: 1 }
     ],
     ids=["load", "check", "summary", "explain", "explain one", "help"],
 )
-def test_jax_and_numpy_stay_out(work: str, tmp_path: Path):
+def test_jax_and_numpy_are_not_loaded(work: str, tmp_path: Path):
     file = tmp_path / "n.net"
     file.write_text(NET)
     code = f"FILE = {str(file)!r}\n{work}\nimport sys\nprint([m for m in ('jax', 'numpy', 'flax') if m in sys.modules])"

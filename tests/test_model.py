@@ -1,4 +1,4 @@
-"""A compiled net as a Flax module: its calls, its state, its weights, and what it says of wrong input."""
+"""A compiled net as a Flax module: calls, state, weights, and errors for wrong inputs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def net() -> netdef.graph.Net:
     return netdef.load(NET)
 
 
-def test_outputs_blobs_and_loss_belong_together(net) -> None:
+def test_outputs_blobs_and_loss_agree(net) -> None:
     model = netdef.compile(netdef.load(NET, phase="TEST"))
     blobs, outputs = model.blobs(x=X, label=LABEL), model(x=X, label=LABEL)
     assert set(outputs) == {"loss"} and set(blobs) >= {"x", "hidden", "dropped", "again"}
@@ -40,7 +40,7 @@ def test_outputs_blobs_and_loss_belong_together(net) -> None:
     assert float(outputs["loss"]) == pytest.approx(float(model.loss(x=X, label=LABEL)), rel=1e-5)
 
 
-def test_train_updates_statistics_and_draws(net) -> None:
+def test_phase_train_updates_statistics_and_random_state(net) -> None:
     model = netdef.compile(net, seed=3)
     before = model.get_weights()["bn"]
     first, second = model.blobs(x=X, label=LABEL), model.blobs(x=X, label=LABEL)
@@ -50,7 +50,7 @@ def test_train_updates_statistics_and_draws(net) -> None:
     np.testing.assert_allclose(first["dropped"], again["dropped"], rtol=1e-5, atol=1e-6)
 
 
-def test_test_phase_changes_nothing() -> None:
+def test_phase_test_changes_nothing() -> None:
     model = netdef.compile(NET, phase="TEST")
     before = jax.tree.leaves(model.get_weights())
     first, second = model(x=X, label=LABEL), model(x=X, label=LABEL)
@@ -58,7 +58,7 @@ def test_test_phase_changes_nothing() -> None:
     assert all(map(np.array_equal, before, jax.tree.leaves(model.get_weights())))
 
 
-def test_the_seed_decides_the_weights(net) -> None:
+def test_the_seed_determines_the_weights(net) -> None:
     one, same, other = (netdef.compile(net, seed=s).get_weights()["hidden"][0] for s in (1, 1, 2))
     assert np.array_equal(one, same) and not np.array_equal(one, other)
 
@@ -74,7 +74,7 @@ def test_shared_parameters_are_stored_once(net) -> None:
     assert np.array_equal(shown["hidden"][0], shown["again"][0]) and not shown["bn"][0].any()
 
 
-def test_a_training_loop_of_ones_own_learns(net) -> None:
+def test_a_custom_training_loop_learns(net) -> None:
     model = netdef.compile(net)
     optimizer = nnx.Optimizer(model, optax.adam(0.05), wrt=nnx.Param)
 
@@ -86,7 +86,7 @@ def test_a_training_loop_of_ones_own_learns(net) -> None:
 
     losses = [float(step(model, optimizer)) for _ in range(30)]
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
-    assert float(model.get_weights()["bn"][2][0]) > 20  # statistics were kept through jit and grad
+    assert float(model.get_weights()["bn"][2][0]) > 20  # statistics are updated through jit and grad
 
 
 def test_vmap_over_seeds(net) -> None:
@@ -100,7 +100,7 @@ def test_vmap_over_seeds(net) -> None:
     assert losses.shape == (2,) and float(losses[0]) == pytest.approx(float(losses[1]), rel=1e-5)
 
 
-def test_other_batch_sizes_are_fine(net) -> None:
+def test_other_batch_sizes(net) -> None:
     model = netdef.compile(netdef.load(NET, phase="TEST"))
     assert model.blobs(x=np.zeros((9, 3)), label=np.zeros(9))["again"].shape == (9, 3)
 
@@ -108,13 +108,13 @@ def test_other_batch_sizes_are_fine(net) -> None:
 @pytest.mark.parametrize(
     ("inputs", "words"),
     [
-        ({"x": X}, "input `label` is missing; the net takes `x` 4x3, `label` 4"),
+        ({"x": X}, "input `label` is missing; the net expects `x` 4x3, `label` 4"),
         ({"x": X, "label": LABEL, "y": X}, "the net has no input `y`"),
-        ({"x": np.zeros((4, 5)), "label": LABEL}, "the inputs `x` 4x5, `label` 4: parameter `w` is 3x3 here and 3x5"),
+        ({"x": np.zeros((4, 5)), "label": LABEL}, "the inputs `x` 4x5, `label` 4: parameter `w` is 3x3 here, but 3x5"),
         ({"x": np.zeros((4, 3)), "label": np.zeros(5)}, "layer `loss`: the inputs are 4x3 and 5"),
     ],
 )
-def test_wrong_inputs_are_named(net, inputs, words) -> None:
+def test_errors_for_wrong_inputs(net, inputs, words) -> None:
     with pytest.raises(netdef.NetdefError, match=words):
         netdef.compile(net)(**inputs)
 
@@ -123,19 +123,19 @@ def test_wrong_inputs_are_named(net, inputs, words) -> None:
     ("weights", "words"),
     [
         ({"hiden": []}, "no layer `hiden` with parameters. Did you mean `hidden`"),
-        ({"hidden": [np.zeros((3, 3))]}, "has 2 parameters, and 1 arrays are given"),
+        ({"hidden": [np.zeros((3, 3))]}, "has 2 parameters, but the number of arrays is 1"),
         (
             {"hidden": [np.zeros((3, 4)), np.zeros(3)]},
-            "parameter 0 of layer `hidden` is 3x3, and the array given is 3x4",
+            "parameter 0 of layer `hidden` is 3x3, but the new array is 3x4",
         ),
     ],
 )
-def test_wrong_weights_are_named(net, weights, words) -> None:
+def test_errors_for_wrong_weights(net, weights, words) -> None:
     with pytest.raises(netdef.NetdefError, match=words):
         netdef.compile(net).set_weights(weights)
 
 
-def test_weights_come_back_as_they_were_set(net) -> None:
+def test_get_weights_returns_the_weights_that_were_set(net) -> None:
     model = netdef.compile(net)
     mine = {
         name: [np.full_like(a, i + 1) for i, a in enumerate(arrays)] for name, arrays in model.get_weights().items()
@@ -146,34 +146,34 @@ def test_weights_come_back_as_they_were_set(net) -> None:
     )
 
 
-def test_old_four_dimensional_blobs_are_taken(net) -> None:
+def test_old_four_dimensional_blobs_are_accepted(net) -> None:
     model = netdef.compile(net)
     model.set_weights({"hidden": [np.ones((1, 1, 3, 3)), np.ones((1, 1, 1, 3))]})
     assert model.get_weights()["hidden"][1].shape == (3,)
 
 
-def test_a_net_without_a_loss_says_that_it_has_no_gradient() -> None:
+def test_a_net_without_a_loss_warns_that_it_has_no_gradient() -> None:
     text = NET[: NET.index('layer { name: "loss"')]
     with pytest.warns(UserWarning, match="no loss above its parameters"):
         netdef.compile(text, phase="TRAIN")
     netdef.compile("force_backward: true" + text, phase="TRAIN")
 
 
-def test_arrays_that_no_machine_holds_are_refused():
+def test_arrays_that_exceed_any_memory_are_an_error():
     layer = 'layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: %d } }'
     text = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 30000 } } } '
-    with pytest.raises(netdef.NetdefError, match=r"layer `ip`: parameter 0 of 4000000000x30000 would take 437 TiB"):
+    with pytest.raises(netdef.NetdefError, match=r"layer `ip`: parameter 0 of 4000000000x30000 would need 437 TiB"):
         netdef.compile(text + layer % 4_000_000_000)
     with pytest.raises(netdef.NetdefError, match="layer `ip`: top `y`"):
         netdef.compile(text + layer % 10**15)
 
 
-def test_arrays_by_their_places(net) -> None:
+def test_arrays_by_owner(net) -> None:
     model = netdef.compile(net, seed=3)
     arrays = model.arrays()
     assert set(arrays) == {owner for owner, _ in net.owned}
     (hidden, again) = (next(n for n in net.layers if n.name == name) for name in ("hidden", "again"))
-    assert hidden.stored[0][1] == again.stored[0][1]  # they share it
+    assert hidden.stored[0][1] == again.stored[0][1]  # shared
     owner = hidden.stored[0][1]
     model.variable(owner)[...] = jnp.full((3, 3), 2.0)
     assert (np.asarray(model.array(owner)) == 2).all()
@@ -195,7 +195,7 @@ def test_carried_state_is_not_stored() -> None:
 
 
 @pytest.mark.parametrize(("given", "fits"), [((1, 1, 3, 3), True), ((3, 3), True), ((3, 1, 3), False), ((9,), False)])
-def test_shapes_of_old_files_fit_but_for_leading_ones(net, given, fits) -> None:
+def test_shapes_of_old_files_may_have_leading_ones(net, given, fits) -> None:
     assert same_shape(given, (3, 3)) is fits
     model = netdef.compile(net)
     arrays = [np.ones(given, np.float32), np.zeros(3, np.float32)]

@@ -1,6 +1,6 @@
-"""Tests use what the package offers: no module, name or attribute that begins with one underscore.
+"""Tests use the public interface of the package: no module, name or attribute that begins with one underscore.
 
-What is private may change whenever its public behavior stays; a test of it would stand in the way.
+Private names may change as long as the public behavior does not, and tests of them would prevent that.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import pytest
 
 TESTS = Path(__file__).parent
 FILES = {path.relative_to(TESTS).as_posix(): path for path in sorted(TESTS.rglob("*.py")) if "golden" not in path.parts}
-NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}  # Python's, and public
-CAFFE = "a name that Caffe's own users write"
+NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}  # public names of Python
+CAFFE = "a name that Caffe's users write"
 EXCEPTIONS = {
     ("pycaffe/test_net.py", "_blob_names"): CAFFE,
     ("pycaffe/test_net.py", "_layer_names"): CAFFE,
-    ("benchmarks/kernels.py", "_convolve"): "times one kernel beside XLA's own, which no layer lets one choose",
+    ("benchmarks/kernels.py", "_convolve"): "compares one kernel with XLA's, which cannot be selected in a layer",
+    ("support/killing.py", "_exit"): "a public function of Python, for the end of a forked process",
 }
-SETTERS = {"delattr", "getattr", "hasattr", "setattr"}  # of Python, and of monkeypatch
+SETTERS = {"delattr", "getattr", "hasattr", "setattr"}  # of Python and of monkeypatch
 
 
 def is_private(name: str) -> bool:
@@ -29,7 +30,7 @@ def is_private(name: str) -> bool:
 
 
 def private_names(text: str) -> Iterator[tuple[int, str]]:
-    """(line, name) of each private name of others that Python source reaches for; its own `self._x` is its own."""
+    """Yields (line, name) for each private name that Python source uses, except `self._x`."""
     for node in ast.walk(ast.parse(text)):
         names: list[str] = []
         if isinstance(node, ast.Import):
@@ -47,7 +48,7 @@ def private_names(text: str) -> Iterator[tuple[int, str]]:
         yield from ((node.lineno, name) for name in names if is_private(name))
 
 
-def test_every_way_to_a_private_name_is_seen():
+def test_every_use_of_a_private_name_is_found():
     for text in (
         "from netdef.layers._loss import x",
         "from netdef.layers import _loss",
@@ -67,7 +68,7 @@ def test_every_way_to_a_private_name_is_seen():
 @pytest.mark.parametrize("file", FILES)
 def test_no_private_names(file: str):
     found = [
-        f"tests/{file}:{line} reaches for `{name}`"
+        f"tests/{file}:{line} uses `{name}`"
         for line, name in private_names(FILES[file].read_text(encoding="utf-8"))
         if (file, name) not in EXCEPTIONS and file != Path(__file__).name
     ]

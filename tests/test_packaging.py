@@ -1,4 +1,4 @@
-"""The wheel holds what it needs, and works where there is no checkout."""
+"""The wheel is complete and works without a checkout."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from netdef.lazy import OPTIONAL
 
 ROOT = Path(__file__).parents[1]
 if not (ROOT / "pyproject.toml").is_file():
-    pytest.skip("the tests of packaging need the checkout", allow_module_level=True)
+    pytest.skip("the tests of packaging require the checkout", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel of this checkout, built as any installer does."""
+    """A wheel of this checkout, built as an installer does."""
     pytest.importorskip("hatchling")
     folder = tmp_path_factory.mktemp("wheel")
     code = f"from hatchling.build import build_wheel; print(build_wheel({str(folder)!r}))"
@@ -30,7 +30,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / done.stdout.split()[-1]
 
 
-def test_the_wheel_holds_the_package_and_its_data(wheel: Path):
+def test_the_wheel_contains_the_package_and_its_data(wheel: Path):
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {"netdef/py.typed", "netdef/grammar/netdef.lark", "netdef/language/parsing/tables.json"}
     wanted |= {str(path.relative_to(ROOT)) for path in (ROOT / "netdef").rglob("*.py")}
@@ -64,7 +64,7 @@ def test_an_installed_wheel_finds_its_grammar(wheel: Path, tmp_path: Path):
     assert (grammar, inputs) == ("True", "('x',)")
 
 
-def test_extras_say_what_they_are_for():
+def test_extras():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     assert set(extras) == {
@@ -75,7 +75,7 @@ def test_extras_say_what_they_are_for():
     pinned = [
         line for lines in (project["dependencies"], *extras.values()) for line in lines if "<" in line or "==" in line
     ]
-    assert not pinned, f"an upper bound keeps users from newer versions: {pinned}"
+    assert not pinned, f"an upper bound excludes newer versions: {pinned}"
 
 
 def test_every_extra_that_a_message_names_can_be_installed():
@@ -87,7 +87,7 @@ def test_every_extra_that_a_message_names_can_be_installed():
 
 
 def test_every_optional_module_comes_with_its_extra():
-    """`need` installs what it names: the package of each module is in the extra of the table."""
+    """The package of each module that `need` knows is in the extra that its message names."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     for module, (package, extra) in OPTIONAL.items():
         assert package in {re.split(r"[<>=;\[ ]", line)[0] for line in extras[extra]}, module
@@ -95,4 +95,4 @@ def test_every_optional_module_comes_with_its_extra():
     needed = {name for text in texts.values() for name in re.findall(r"\bneed\(\s*\"(\w+)", text)}
     assert needed == set(OPTIONAL)
     own = [path.name for path, text in texts.items() if "except ImportError" in text]
-    assert own == ["lazy.py"], "one function composes the message of a missing package"
+    assert own == ["lazy.py"], "messages about missing packages are composed in one function"

@@ -1,4 +1,4 @@
-"""Every block of the README is run, word by word, and every promise in it that can be measured is."""
+"""Every code block of the README is run, and its claims are checked where they can be measured."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COMMANDS = [line[2:].partition("#")[0].strip() for body in blocks("console") for
 
 
 def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """A command of the README, with the Python that runs the tests."""
+    """Runs a command of the README, with the Python that runs the tests."""
     name, *words = shlex.split(command)
     program = {"netdef": [sys.executable, "-m", "netdef"], "python": [sys.executable]}[name]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
@@ -40,7 +40,7 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder like a fresh checkout, to type the README's commands in."""
+    """A folder like a fresh checkout, in which the README's commands are run."""
     place = tmp_path_factory.mktemp("readme")
     shutil.copytree(ROOT / "examples", place / "examples")
     return place
@@ -48,17 +48,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(folder: Path) -> str:
-    """What the first command of the README shows."""
+    """The output of the README's first training command."""
     assert "netdef train examples/digits.net" in COMMANDS
     return run("netdef train examples/digits.net", folder).stdout
 
 
-def test_every_block_is_of_a_kind_that_is_tested():
+def test_all_languages_of_blocks_are_tested():
     assert {name for name, _ in BLOCKS} == {"console", "protobuf", "text", "python"}
     assert len(BLOCKS) == README.count("```") / 2
 
 
-def test_installing_is_what_the_checks_of_the_project_do():
+def test_install_commands_are_those_of_the_project_checks():
     steps = (ROOT / ".ci" / "run").read_text().splitlines()
     installs = [command for command in COMMANDS if command.startswith(("pip", "python -m pytest"))]
     assert installs[:3] == ["pip install .", 'pip install ".[test]"', "python -m pytest -n 2"]
@@ -83,16 +83,16 @@ def test_commands(command: str, trained: str, folder: Path):
     assert run(command, folder).stdout.strip()
 
 
-def test_a_sweep_of_depths_is_drawn(folder: Path):
+def test_a_sweep_of_depths_is_plotted(folder: Path):
     command = next(command for command in COMMANDS if command.startswith("netdef sweep"))
     short = command.replace("depth=1..7", "depth=1..2").replace("--seeds 3", "--max-iter 10 --set act=ReLU")
     assert short != command
     done = run(f"{short} --output depths", folder)
-    assert len(done.stdout.splitlines()) == 1 + 2 * 2  # one activation, with and without normalisation
+    assert len(done.stdout.splitlines()) == 1 + 2 * 2  # one activation, with and without normalization
     assert (folder / "depths/sweep.svg").exists() and (folder / "depths/sweep.png").exists()
 
 
-def test_pictures_are_small_and_there():
+def test_figures_exist_and_are_small():
     shown = [ROOT / path for path in re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)]
     assert shown and all(path.stat().st_size < 150_000 for path in shown)
     assert all("</svg>" in path.read_text() for path in shown)
@@ -102,21 +102,21 @@ def test_python(trained: str, folder: Path):
     script = folder / "readme.py"
     script.write_text("\n".join(blocks("python")))
     done = run("python readme.py", folder)
-    logged = ("Iteration ", "    Train net output", "    Test net output")  # by the solver of pycaffe, as Caffe does
+    logged = ("Iteration ", "    Train net output", "    Test net output")  # by the solver of pycaffe, as in Caffe
     assert [line for line in done.stderr.splitlines() if not line.startswith(logged)] == []
     loss = float(next(line for line in done.stdout.splitlines() if line.startswith("loss ")).split()[1])
     assert loss < 0.5
     assert (folder / "runs/short/metrics.jsonl").exists()
 
 
-def test_the_net_in_the_text_trains(folder: Path):
+def test_the_net_in_the_readme_trains(folder: Path):
     (folder / "small.net").write_text(blocks("protobuf")[0])
     run("netdef check small.net --strict", folder)
     losses = [row["loss"] for row in netdef.train(folder / "small.net", output=folder / "small").history]
     assert losses[-1] < losses[0] / 3
 
 
-def test_the_fault_is_shown_as_it_is_printed_here(folder: Path):
+def test_the_error_in_the_readme_is_the_output(folder: Path):
     (folder / "small.net").write_text(blocks("protobuf")[0].replace("num_output: 50", "num_outputs: 50"))
     command = [sys.executable, "-m", "netdef", "check", "small.net"]
     done = subprocess.run(
@@ -139,29 +139,29 @@ def test_a_folder_of_faces(folder: Path):
     assert {row["phase"] for row in rows} == {"train", "test"}
 
 
-def test_links_lead_somewhere():
+def test_paths_in_the_readme_exist():
     for path in re.findall(r"`((?:examples|runs|lists)/[\w./]+)`", README):
         assert path.startswith(("runs", "lists")) or (ROOT / path).exists(), path
 
 
-def test_the_templates_in_the_text_make_a_net(folder: Path):
+def test_the_templates_in_the_readme_compile(folder: Path):
     (folder / "stages.net").write_text(blocks("protobuf")[1])
     run("netdef check stages.net --strict", folder)
     assert netdef.load(folder / "stages.net").blobs["b_3"].shape == (8, 32, 8, 8)
     assert netdef.load(folder / "stages.net", set={"width": 32}).blobs["b_3"].shape == (8, 64, 8, 8)
 
 
-def test_resnet_152_is_as_short_as_it_says():
+def test_resnet_152_has_the_stated_number_of_lines():
     lines = int(re.search(r"ResNet-152 is (\d+) lines", README)[1])
     assert len((ROOT / "examples" / "resnet152.net").read_text().splitlines()) == lines
 
 
-def test_lines_for_neovim_are_those_for_editors():
+def test_lines_for_neovim_are_those_of_the_editors_page():
     (lines,) = [body for body in blocks("text") if body.startswith("vim.")]
     assert lines in (ROOT / "grammar" / "editors" / "README.md").read_text()
 
 
-def test_hooks_are_those_of_the_file_for_pre_commit():
+def test_hooks_are_those_of_pre_commit_hooks_yaml():
     offered = re.findall(r"^- id: (\S+)$", (ROOT / ".pre-commit-hooks.yaml").read_text(), re.M)
     (lines,) = [body for body in blocks("text") if body.startswith("repos:")]
     assert re.findall(r"id: ([\w-]+)", lines) == offered

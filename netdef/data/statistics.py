@@ -88,7 +88,7 @@ def _measured(images: Iterator[Any]) -> tuple[Any, Any]:
 
 
 def cache_folder() -> Path:
-    """Returns the folder of cached values.  RuntimeError if none is named and the user has no home folder."""
+    """Returns the folder of cached values.  RuntimeError if none is given and the user has no home folder."""
     own = os.environ.get("NETDEF_CACHE")
     return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "netdef"
 

@@ -1,1 +1,1 @@
-"""Looking at a net: its table, its picture, what its parts are and what they cost."""
+"""Inspection of a net: summary table, diagram, explanations of its parts, and cost."""

@@ -1,8 +1,9 @@
-"""Pictures of a net: text for Graphviz (`dot`) and for Mermaid, and SVG, PNG or PDF where Graphviz is installed.
+"""Diagrams of a net: Graphviz (`dot`) and Mermaid source, and SVG, PNG or PDF if Graphviz is installed.
 
-A box is a layer with all that works in place on its top; its colour is the family of the layer.  An arrow is a blob
-with its shape.  What a template has made stands in a frame, or in one box if it is folded.  `picture(net)` is the
-drawing as values, which `dot` and `mermaid` write down.
+A box is a layer together with the layers that work in place on its output; its color shows the family of the layer.
+An arrow is a blob, labeled with its shape.  The layers of one use of a template are surrounded by a frame, or shown as
+one box if the template is folded.  `picture(net)` returns the diagram as values, and `dot` and `mermaid` return its
+source.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ FAMILIES = {  # `Layer.family` -> color
     "product": "#b2df8a",
     "pooling": "#fdd49e",
     "activation": "#fff3b0",
-    "normalisation": "#d4c8ea",
+    "normalization": "#d4c8ea",
     "joining": "#d9f0e3",
     "loss": "#f7b6b2",
     "metric": "#f9d5e5",
@@ -41,7 +42,7 @@ TEXT, IMAGES = (".dot", ".gv", ".mmd"), (".svg", ".png", ".pdf")
 
 @dataclass(frozen=True)
 class Frame:
-    """What one use of a template made; `inside` is the frame around it."""
+    """The layers of one use of a template; `inside` is the frame that surrounds this one."""
 
     key: str
     template: str
@@ -51,7 +52,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Box:
-    """A layer and those that work in place on its top: a title, and a line for each."""
+    """A layer and those that work in place on its output: a title and lines of description."""
 
     key: str
     title: str
@@ -64,7 +65,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Arrow:
-    """A blob on its way; `text` is its shape.  `start` or `end` may be a loose name rather than a box."""
+    """A blob between two layers; `text` is its shape.  `start` or `end` may be the key of a loose name, not a box."""
 
     start: str
     end: str
@@ -73,7 +74,7 @@ class Arrow:
 
 @dataclass(frozen=True)
 class Picture:
-    """Boxes in the order of the net, arrows between them, and loose names: labels that come in, outputs."""
+    """Boxes in the order of the net, arrows between them, and loose names: labels and outputs of the net."""
 
     name: str
     boxes: tuple[Box, ...]
@@ -82,13 +83,14 @@ class Picture:
 
 
 def save(net: Net, path: str | Path, *, fold: Sequence[str] = (), sideways: bool = False) -> None:
-    """Write a picture; the end of its name says what kind: .dot, .gv, .mmd, .svg, .png or .pdf.
+    """Writes a diagram; the extension selects the format: .dot, .gv, .mmd, .svg, .png or .pdf.
 
-    Errors: NetdefError for another end, and where Graphviz is needed and not there."""
+    Errors: NetdefError for any other extension, and if the format requires Graphviz and it is not installed."""
     path = Path(path)
     kind = path.suffix.lower()
-    if kind not in TEXT + IMAGES:
-        raise NetdefError(f"{path}: the name of a picture ends in {', '.join(TEXT + IMAGES)}")
+    kinds = TEXT + IMAGES
+    if kind not in kinds:
+        raise NetdefError(f"{path}: the file name of a diagram must end in {', '.join(kinds[:-1])} or {kinds[-1]}")
     drawn = picture(net, fold)
     text = mermaid(drawn, sideways) if kind == ".mmd" else dot(drawn, sideways)
     data = text.encode() if kind in TEXT else _rendered(text, kind[1:], path)
@@ -99,8 +101,8 @@ def _rendered(text: str, kind: str, path: Path) -> bytes:
     program = shutil.which("dot")
     if program is None:
         raise NetdefError(
-            f"{path}: this picture needs Graphviz (its program `dot`), which is not installed; "
-            f"{path.with_suffix('.mmd').name} (Mermaid) and {path.with_suffix('.dot').name} need nothing"
+            f"{path}: SVG, PNG and PDF require Graphviz (the program `dot`), which is not installed; "
+            f"{path.with_suffix('.mmd').name} (Mermaid) and {path.with_suffix('.dot').name} do not need it"
         )
     done = subprocess.run([program, f"-T{kind}"], input=text.encode(), capture_output=True)
     if done.returncode:
@@ -109,11 +111,11 @@ def _rendered(text: str, kind: str, path: Path) -> bytes:
     return done.stdout
 
 
-# The drawing
+# The diagram
 
 
 def picture(net: Net, fold: Sequence[str] = ()) -> Picture:
-    """The drawing of a net.  `fold` names templates whose uses become one box each; "all" folds the outermost."""
+    """Returns the diagram of a net.  Each use of a template in `fold` becomes one box; "all" folds the outermost."""
     homes = _homes(net)
     members: dict[str, list[Node]] = {}
     for node in net.layers:
@@ -126,7 +128,7 @@ def picture(net: Net, fold: Sequence[str] = ()) -> Picture:
 
 
 def _homes(net: Net) -> dict[str, str]:
-    """The layer in whose box each layer stands: its own, or of one that works in place, that of the blob's maker."""
+    """Maps each layer to the owner of its box: itself, or for an in-place layer the layer that outputs the blob."""
     homes: dict[str, str] = {}
     for node in net.layers:
         homes[node.name] = node.name
@@ -146,12 +148,12 @@ def _box(key: str, nodes: list[Node], frame: Frame | None) -> Box:
 
 
 def family(layer: Layer) -> str:
-    """The family of a layer, "other" where its own has no color here."""
+    """Returns the family of a layer, or "other" if no color is defined for its family."""
     return layer.family if layer.family in FAMILIES else "other"
 
 
 def _arrows(net: Net, keys: dict[str, str]) -> tuple[list[Arrow], dict[str, str]]:
-    """The blobs on their way.  A label has its name beside each loss, rather than an arrow through the whole net."""
+    """Returns the arrows and loose names.  A label is a name next to each loss, not an arrow across the whole net."""
     arrows: list[Arrow] = []
     loose: dict[str, str] = {}
     for value, takers in net.takers.items():
@@ -178,13 +180,13 @@ def _arrows(net: Net, keys: dict[str, str]) -> tuple[list[Arrow], dict[str, str]
 
 
 def _is_label(net: Net, value: Value) -> bool:
-    """Whether a blob comes from outside and goes to losses and metrics alone, of which there are two or more layers."""
+    """Whether only losses and metrics use a blob, and it is one of several outputs of a layer without inputs."""
     judges = [taker.layer.is_loss or taker.layer.is_metric for taker in net.takers[value]]
     return not net.makers[value].bottoms and len(net.makers[value].tops) > 1 and all(judges)
 
 
 def _frames(net: Net, members: dict[str, list[Node]]) -> dict[str, Frame | None]:
-    """The innermost frame of each box: the uses of templates that made it, or parts of names before a `/`."""
+    """Returns the innermost frame of each box: from uses of templates, or else from the part of its name before `/`."""
     made: dict[int, Frame] = {}
     titles: dict[int, list[str]] = {}
     chains = {name: _uses(nodes[0].layer.span) for name, nodes in members.items()}
@@ -205,7 +207,7 @@ def _frames(net: Net, members: dict[str, list[Node]]) -> dict[str, Frame | None]
 
 
 def _uses(span: Span | None) -> list[Span]:
-    """The uses of templates that a place came through, outermost first; loops are left out."""
+    """Returns the uses of templates that lead to a place in the source, outermost first, without loops."""
     chain: list[Span] = []
     while span is not None and span.via is not None:
         span = span.via
@@ -215,7 +217,7 @@ def _uses(span: Span | None) -> list[Span]:
 
 
 def _named_frames(members: Iterable[str]) -> dict[str, Frame | None]:
-    """Without templates: layers `inception_3a/...` one after the other are framed."""
+    """For a net without templates: consecutive layers named `inception_3a/...` share a frame."""
     frames: dict[str, Frame | None] = {}
     before: Frame | None = None
     for i, name in enumerate(members):
@@ -229,41 +231,41 @@ def _named_frames(members: Iterable[str]) -> dict[str, Frame | None]:
 
 
 def _folded(drawn: Picture, fold: Sequence[str]) -> Picture:
-    """The picture with each frame of these templates as one box; one that holds a single box stays as it is."""
+    """Returns the diagram with each frame of these templates as one box; a frame with a single box is unchanged."""
     if not fold:
         return drawn
     held = Counter(frame.key for box in drawn.boxes for frame in around(box.frame))
     wanted = lambda frame: ("all" in fold or frame.template in fold) and held[frame.key] > 1
-    stands: dict[str, Box] = {}  # box -> the box that it has become a part of
+    containers: dict[str, Box] = {}  # box -> the box that now contains it
     whole: dict[str, Box] = {}
     for box in drawn.boxes:
         frame = next(filter(wanted, around(box.frame)), None)
         if frame is None:
-            stands[box.key] = whole[box.key] = box
+            containers[box.key] = whole[box.key] = box
             continue
         old = whole.get(frame.key)
-        layers, numbers = box.layers + (old.layers if old else 0), box.parameters + (old.parameters if old else 0)
-        lines = (f"{layers} layers", *([f"{numbers:,} parameters"] if numbers else []))
-        whole[frame.key] = Box(frame.key, frame.title, lines, "template", frame.inside, layers, numbers)
-        stands[box.key] = whole[frame.key]
-    ends = {key: box.key for key, box in stands.items()}
+        layers, parameters = box.layers + (old.layers if old else 0), box.parameters + (old.parameters if old else 0)
+        lines = (f"{layers} layers", *([f"{parameters:,} parameters"] if parameters else []))
+        whole[frame.key] = Box(frame.key, frame.title, lines, "template", frame.inside, layers, parameters)
+        containers[box.key] = whole[frame.key]
+    ends = {key: box.key for key, box in containers.items()}
     moved = [replace(a, start=ends.get(a.start, a.start), end=ends.get(a.end, a.end)) for a in drawn.arrows]
     kept = dict.fromkeys(arrow for arrow in moved if arrow.start != arrow.end)
     return replace(drawn, boxes=tuple(whole.values()), arrows=tuple(kept))
 
 
 def around(frame: Frame | None) -> list[Frame]:
-    """The frames around, outermost first, itself last."""
+    """Returns the enclosing frames, outermost first, and the frame itself last."""
     return [] if frame is None else [*around(frame.inside), frame]
 
 
 def _without_lone_frames(drawn: Picture) -> Picture:
-    """A frame round a single box, or round all that another frame holds, says nothing more."""
+    """Removes frames that add no information: around a single box, or around the same boxes as the frame outside."""
     held: dict[Frame, set[str]] = {}
     for box in drawn.boxes:
         for frame in around(box.frame):
             held.setdefault(frame, set()).add(box.key)
-    kept: dict[Frame, Frame] = {}  # frame -> the same one inside of another
+    kept: dict[Frame, Frame] = {}  # frame -> the same frame, with its new enclosing frame
 
     def slim(frame: Frame | None) -> Frame | None:
         if frame is None:
@@ -277,11 +279,11 @@ def _without_lone_frames(drawn: Picture) -> Picture:
     return replace(drawn, boxes=tuple(replace(box, frame=slim(box.frame)) for box in drawn.boxes))
 
 
-# As text
+# Source for Graphviz and Mermaid
 
 
 def dot(drawn: Picture, sideways: bool = False) -> str:
-    """The picture in Graphviz's language."""
+    """Returns the diagram as Graphviz source."""
     lines = [
         f"digraph {_quoted(drawn.name)} {{",
         f"  rankdir={'LR' if sideways else 'TB'}; nodesep=0.25; ranksep=0.3;",
@@ -300,8 +302,8 @@ def dot(drawn: Picture, sideways: bool = False) -> str:
 def _dot_boxes(boxes: Iterable[Box], lines: list[str]) -> None:
     def write(box: Box, margin: str) -> None:
         small = "".join(f'<br/><font point-size="9">{html.escape(line)}</font>' for line in box.lines)
-        colour = FAMILIES[box.family]
-        lines.append(f'{margin}{box.key} [label=<<b>{html.escape(box.title)}</b>{small}> fillcolor="{colour}"];')
+        color = FAMILIES[box.family]
+        lines.append(f'{margin}{box.key} [label=<<b>{html.escape(box.title)}</b>{small}> fillcolor="{color}"];')
 
     def opened(frame: Frame, margin: str) -> None:
         lines.append(f"{margin}subgraph cluster_{frame.key} {{")
@@ -312,7 +314,7 @@ def _dot_boxes(boxes: Iterable[Box], lines: list[str]) -> None:
 
 
 def mermaid(drawn: Picture, sideways: bool = False) -> str:
-    """The picture in Mermaid's language, as GitHub and many editors draw it."""
+    """Returns the diagram as Mermaid source, which GitHub and many editors render."""
     lines = [f"flowchart {'LR' if sideways else 'TD'}"]
     said = lambda text: text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")
 
@@ -325,12 +327,12 @@ def mermaid(drawn: Picture, sideways: bool = False) -> str:
     lines += [f'  {key}(["{said(name)}"])' for key, name in drawn.loose.items()]
     lines += [f'  {arrow.start} -->|"{said(arrow.text)}"| {arrow.end}' for arrow in drawn.arrows]
     used = {box.family for box in drawn.boxes}
-    lines += [f"  classDef {name} fill:{colour},stroke:#999" for name, colour in FAMILIES.items() if name in used]
+    lines += [f"  classDef {name} fill:{color},stroke:#999" for name, color in FAMILIES.items() if name in used]
     return "\n".join([*lines, ""])
 
 
 def _nested(boxes: Iterable[Box], write, opened, closed) -> None:
-    """Write each box inside of its frames; boxes of one frame stand together."""
+    """Writes each box inside its frames; the boxes of a frame are consecutive."""
     inside: dict[Frame | None, list[Box | Frame]] = {None: []}
     for box in boxes:
         for frame in around(box.frame):

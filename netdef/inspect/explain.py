@@ -1,8 +1,8 @@
-"""What netdef knows, for reading: layer types, fields, fillers, solvers, policies and diagnostics.
+"""Explanations of layer types, fields, fillers, solvers, policies and diagnostics.
 
-Nothing is told twice: a layer's text is its class's docstring, its fields are the declarations that decode them, and a
-diagnostic's story is its `Code`.  `find(name)` gives the entries of a name, `index()` all of them by family, and
-`text(entry)` an entry in plain words.  jax is never imported.
+They are generated from the code: the docstring of a layer's class, the declarations that decode its fields, and the
+`Code` of a diagnostic.  `find(name)` returns the entries with this name, `index()` all entries by family, and
+`text(entry)` an entry as text.  jax is never imported.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ WIDTH = 110  # columns of running text
 
 @dataclass(frozen=True)
 class Family:
-    """One registry: what an entry of it is called, its heading in the list, and the class whose fields all share."""
+    """One registry: the kind of its entries, their heading in the list, and the base class with their common fields."""
 
     kind: str
     heading: str
@@ -41,7 +41,7 @@ class Family:
 
 
 FAMILIES = (
-    Family("layer type", "", LAYERS, Layer),  # layers are listed by files
+    Family("layer type", "", LAYERS, Layer),  # layers are listed by file
     Family("filler", "Fillers", FILLERS, Filler),
     Family("learning-rate policy", "Learning-rate policies", POLICIES, Policy),
     Family("solver type", "Solver types", SOLVERS, Solver),
@@ -50,19 +50,19 @@ FAMILIES = (
 
 @dataclass(frozen=True)
 class FieldText:
-    """One field of a message as a user sees it; `fields` are those of the message that it holds."""
+    """One field as it is shown to users; `fields` are the fields of its block, if it is one."""
 
     name: str
     type: str
-    default: str  # "required" where it must be given
+    default: str  # "required" if there is no default
     doc: str
-    inert: bool = False  # read for compatibility; changes nothing
+    inert: bool = False  # accepted for compatibility; has no effect
     fields: tuple[FieldText, ...] = ()
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing that can be explained.  `block` is the message that holds `fields`; `beside` stand next to it."""
+    """One thing that can be explained.  `fields` are in the block `block`, the fields `beside` in the layer itself."""
 
     name: str
     kind: str
@@ -76,20 +76,20 @@ class Entry:
 
 
 def find(name: str) -> list[Entry]:
-    """Everything of this name: exactly, else but for case; a field's name gives every message that has it."""
+    """Returns the entries with this name, ignoring case if none matches exactly, or else the fields with this name."""
     found = [e for e in entries() if e.name == name] or [e for e in entries() if e.name.lower() == name.lower()]
     found += [e for e in entries() if e.block == name and e not in found]
     return found + ([] if found else list(_field_entries(name)))
 
 
 def suggested(name: str) -> str:
-    """The sentence that names what a misspelt name may mean, or nothing."""
+    """Returns a sentence that suggests the correct spelling of a name, or an empty string."""
     names = [e.name for e in entries()] + sorted({field.name for _, field in _all_fields()})
     return suggestion(name, names, "{}", 3)
 
 
 def index() -> dict[str, list[Entry]]:
-    """All entries by family, in the order in which they are listed."""
+    """Returns all entries by family, in the order of the list."""
     families: dict[str, list[Entry]] = {}
     for entry in entries():
         families.setdefault(entry.family, []).append(entry)
@@ -98,7 +98,7 @@ def index() -> dict[str, list[Entry]]:
 
 @cache
 def entries() -> tuple[Entry, ...]:
-    """Every entry but those of single fields."""
+    """Returns all entries except those of single fields."""
     return tuple(_entries())
 
 
@@ -107,14 +107,14 @@ def _entries() -> Iterator[Entry]:
         found = [(family.heading or _heading(cls), name, cls) for name, cls in family.registry]
         for heading, name, cls in sorted(found, key=lambda row: row[:2]):
             yield _class_entry(family, heading, name, cls)
-    yield _message_entry("layer", Layer, "Fields that every layer has")
-    yield _message_entry("solver", Solver, _summary(Solver))
+    yield _block_entry("layer", Layer, _summary(Layer).partition(";")[0])
+    yield _block_entry("solver", Solver, _summary(Solver))
     for name, code in sorted(codes.catalogue().items()):
         yield _code_entry(name, code)
 
 
 def _heading(cls: type[Layer]) -> str:
-    """Where a layer is listed: the first words of the docstring of its file."""
+    """Returns the heading under which a layer is listed: the start of the docstring of its file."""
     if cls.is_data:
         return "Layers that read data"
     module = importlib.import_module(cls.__module__)
@@ -126,7 +126,7 @@ def _class_entry(family: Family, heading: str, name: str, cls: type[Block]) -> E
     declared, common = cls.params(), family.base.params()
     doc = inspect.cleandoc(cls.__doc__ or "")
     if name != getattr(cls, "type", name):
-        doc += f"\n\n{name} is another name of {cls.type}."  # type: ignore[attr-defined]
+        doc += f"\n\n{name} is another name for {cls.type}."  # type: ignore[attr-defined]
     return Entry(
         name,
         family.kind,
@@ -140,9 +140,9 @@ def _class_entry(family: Family, heading: str, name: str, cls: type[Block]) -> E
     )
 
 
-def _message_entry(name: str, cls: type[Block], summary: str) -> Entry:
+def _block_entry(name: str, cls: type[Block], summary: str) -> Entry:
     fields = tuple(_field(spec) for spec in cls.params().values())
-    return Entry(name, "message", summary, inspect.cleandoc(cls.__doc__ or ""), "Messages", name, fields)
+    return Entry(name, "block", summary, inspect.cleandoc(cls.__doc__ or ""), "Blocks", name, fields)
 
 
 def _code_entry(name: str, code: Code) -> Entry:
@@ -151,7 +151,7 @@ def _code_entry(name: str, code: Code) -> Entry:
 
 
 def _summary(cls: type) -> str:
-    """The first sentence of a docstring."""
+    """Returns the first sentence of a docstring."""
     first = inspect.cleandoc(cls.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
     return first.partition(".  ")[0].rstrip(".")
 
@@ -166,14 +166,14 @@ def _field(spec: Param) -> FieldText:
     elif spec.unit:
         words.append(f"In {spec.unit}.")
     if spec.inert:
-        words.append("Read for compatibility; changes nothing.")
+        words.append("Accepted for compatibility; has no effect.")
     kind = "filler { ... }" if isinstance(of, type) and issubclass(of, Filler) else spec.kind
     kind += ", repeated" if spec.repeated else ""
     return FieldText(spec.name, kind, show_default(spec), " ".join(words), spec.inert, inner)
 
 
 def show_default(spec: Param) -> str:
-    """A default as it would stand in the file; `required` and `not set` for what has none."""
+    """Returns a default as it would be written in a file, or `required` or `not set` if there is none."""
     if spec.required:
         return "required"
     return _show(spec.default)
@@ -212,7 +212,7 @@ def _all_fields() -> Iterator[tuple[Entry, FieldText]]:
 
 
 def _field_entries(name: str) -> Iterator[Entry]:
-    """One entry for each different field of this name, with the places that have it."""
+    """Yields an entry for each distinct field with this name, with the types and blocks that have it."""
     users: dict[FieldText, list[str]] = {}
     for entry, field in _all_fields():
         if field.name == name and entry.name not in users.setdefault(field, []):
@@ -221,11 +221,11 @@ def _field_entries(name: str) -> Iterator[Entry]:
         yield Entry(name, "field", field.doc, f"A field of {', '.join(names)}.", fields=(field,))
 
 
-# As text
+# Text
 
 
 def text(entry: Entry) -> str:
-    """An entry in full: its documentation, a table of its fields, and its examples."""
+    """Returns an entry as text: documentation, a table of fields, and examples."""
     parts = [f"{entry.name}  ({entry.kind})"]
     if entry.kind in ("error", "warning"):
         parts.append(textwrap.indent(entry.summary, "  "))
@@ -235,7 +235,7 @@ def text(entry: Entry) -> str:
         heading = f"fields of {entry.block} {{ }}" if entry.block else "fields" if entry.kind != "field" else ""
         parts.append("\n".join([*([heading] if heading else []), *_table(entry.fields)]))
     if entry.beside:
-        parts.append("\n".join(["fields beside it" if entry.fields else "fields", *_table(entry.beside)]))
+        parts.append("\n".join(["other fields of the layer" if entry.fields else "fields", *_table(entry.beside)]))
     if entry.examples:
         word = "example" if len(entry.examples) == 1 else "examples"
         parts.append("\n".join([word, *(textwrap.indent(example, "  ") + "\n" for example in entry.examples)]).rstrip())
@@ -243,7 +243,7 @@ def text(entry: Entry) -> str:
 
 
 def listing() -> str:
-    """The name and the first sentence of everything, by family."""
+    """Returns the names and first sentences of all entries, by family."""
     lines = []
     for family, found in index().items():
         width = max(len(e.name) for e in found) + 2
@@ -258,7 +258,7 @@ def _wrapped(text: str) -> str:
 
 
 def _table(fields: tuple[FieldText, ...], indent: str = "  ") -> list[str]:
-    """Name, type, default and meaning in columns: what must be given first, what changes nothing last."""
+    """Columns for name, type, default and meaning; required fields come first, fields without effect last."""
     width = lambda most, texts: min(max(map(len, texts)), most)
     names = width(24, [f.name for f in fields])
     types = width(16, [f.type for f in fields])
@@ -268,7 +268,7 @@ def _table(fields: tuple[FieldText, ...], indent: str = "  ") -> list[str]:
     for f in sorted(fields, key=lambda f: (f.default != "required", f.inert)):
         head = f"{indent}{f.name:<{names}}  {f.type:<{types}}  {f.default:<{defaults}}  "
         words = textwrap.wrap(f.doc, max(WIDTH - column, 30), break_long_words=False) or [""]
-        # Where a cell is wider than its column (a long enum), the meaning starts on the next line.
+        # If a cell is wider than its column (a long enum), the meaning starts on the next line.
         lines.append((head + words.pop(0)).rstrip() if len(head) == column else head.rstrip())
         lines += [" " * column + line for line in words]
         if f.fields:

@@ -1,10 +1,10 @@
-"""What each layer takes: XLA's count of its floating-point operations and bytes, and its time alone.
+"""The cost of each layer: floating-point operations and bytes as counted by XLA, and the time of the layer alone.
 
-FLOP and bytes of a layer are XLA's cost analysis of the layer lowered alone, under the name of its scope; backward is
-what forward and backward take together, less forward.  Bytes are those before fusion, an upper bound.  XLA counts the
-body of a loop once: a layer that is a loop on the CPU alone is counted in its other form, and one that is a loop
-everywhere (LSTM, RNN) by its own multiply-adds.  A layer's time alone is longer than its share of the whole, where XLA
-joins layers; it says where to look.
+FLOP and bytes are XLA's cost analysis of each layer, lowered on its own under the name of its scope; backward is the
+difference between forward plus backward and forward.  Bytes are counted before fusion, so they are an upper bound.  XLA
+counts the body of a loop once.  A layer that contains a loop only on CPUs is therefore analyzed as lowered for another
+platform, and for a layer that always contains one (LSTM, RNN) its own multiply-adds are used.  The time of a layer
+alone is more than its share of the whole wherever XLA fuses layers, but it shows where time is spent.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from ..graph import Net, Node
 from ..language.errors import NetdefError
 from ..shape import Shape, show
 
-OTHER = ("cuda",)  # a platform whose programs have no loops of the CPU's
+OTHER = ("cuda",)  # a platform without the loops that are specific to CPUs
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one layer takes by XLA's analysis, forward and backward (`own_count` where that cannot see it), and its time
-    alone, if that was measured."""
+    """The cost of one layer by XLA's analysis, forward and backward, and its time alone, if measured.
+
+    `own_count`: computed from the layer's own multiply-adds, because of a loop."""
 
     forward_flop: float = 0.0
     backward_flop: float = 0.0
@@ -51,8 +52,9 @@ class LayerCost:
 
 
 def layer_costs(net: Net, iterations: int = 0) -> list[LayerCost]:
-    """What each layer takes forward and backward, and if there are iterations its time alone; layers that are alike are
-    looked at once."""
+    """Returns the cost of each layer, and its time alone if `iterations` is not 0.
+
+    Layers with equal programs are analyzed once.  NetdefError if a shape is not known."""
     known: dict[str, Cost] = {}
     found = []
     for i, node in enumerate(net.layers):
@@ -69,11 +71,11 @@ def _refuse_unknown(net: Net, node: Node) -> None:
     for value in (*node.bottoms, *node.tops):
         shape = net.shapes.get(value)
         if shape is None or not all(isinstance(d, int) for d in shape):
-            raise NetdefError(f"the shape of `{value.name}` is {show(shape)}; the data of the net must be there")
+            raise NetdefError(f"the shape of `{value.name}` is {show(shape)}; the data files of the net must exist")
 
 
 def _likeness(net: Net, node: Node) -> str:
-    """Equal for layers whose programs are equal."""
+    """A key that is equal for layers with equal programs."""
     names = ("name", "top", "bottom", "param", "include", "exclude", "phase")
     fields = {name: getattr(node.layer, name) for name in node.layer.params() if name not in names}
     shapes = [net.shapes.get(v) for v in (*node.bottoms, *node.tops)]
@@ -82,12 +84,12 @@ def _likeness(net: Net, node: Node) -> str:
 
 
 class Alone(NamedTuple):
-    """The programs of one layer, and the shapes of their arguments; `both` is None where nothing is to be learned."""
+    """The programs of one layer and the shapes of their arguments; `both` is None if no gradient is computed."""
 
     run: Callable[..., Any]
     both: Callable[..., Any] | None
     given: tuple[Any, ...]
-    passes: int  # forward, and backward to its weights and to its bottoms
+    passes: int  # forward, and backward with respect to weights and inputs
 
 
 def _cost(net: Net, i: int, iterations: int) -> Cost:
@@ -114,7 +116,7 @@ def _cost(net: Net, i: int, iterations: int) -> Cost:
 
 
 def _layer_alone(net: Net, i: int) -> Alone:
-    """Layer `i` as a program of its trained weights, the bottoms that a gradient reaches, and all else."""
+    """Layer `i` as a function of its trained weights, the inputs that a gradient reaches, and everything else."""
     node, part = net.layers[i], range(i, i + 1)
     struct = lambda shape: jax.ShapeDtypeStruct(shape, jnp.float32)
     shapes = {owner: weight.shape for owner, weight in net.owned}
@@ -137,7 +139,7 @@ def _layer_alone(net: Net, i: int) -> Alone:
 
 
 def _median(function: Callable[..., Any], given: tuple[Any, ...], iterations: int) -> float | None:
-    """The median of a program's time on random arrays, in seconds; None without iterations."""
+    """Returns the median time of a program on random arrays, in seconds; None if `iterations` is 0."""
     if not iterations:
         return None
     rng = np.random.default_rng(0)
@@ -153,7 +155,7 @@ def _median(function: Callable[..., Any], given: tuple[Any, ...], iterations: in
 
 
 class Count(NamedTuple):
-    """XLA's cost analysis of a program, and whether there is a loop in it, whose body XLA counts once."""
+    """XLA's cost analysis of a program, and whether it contains a loop, because XLA counts the body once."""
 
     flop: float
     bytes: float
@@ -167,7 +169,7 @@ def _count(function: Callable[..., Any], given: tuple[Any, ...]) -> Count:
     if loops and jax.default_backend() == "cpu":
         try:
             other = traced.lower(lowering_platforms=OTHER)
-        except Exception:  # of many kinds; what only a CPU can do stays as it is
+        except Exception:  # of many types, for programs that only a CPU supports; they are left as they are
             other = lowered
         if "stablehlo.while" not in other.as_text():
             lowered, loops = other, False
@@ -176,7 +178,7 @@ def _count(function: Callable[..., Any], given: tuple[Any, ...]) -> Count:
 
 
 def analysis(program: Any) -> Mapping[str, float]:
-    """XLA's cost analysis of a lowered or compiled program; nothing where it gives none."""
+    """Returns XLA's cost analysis of a lowered or compiled program; empty if there is none."""
     try:
         found = program.cost_analysis()
     except (RuntimeError, NotImplementedError):

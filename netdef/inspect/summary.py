@@ -1,8 +1,8 @@
-"""What a net is made of and what it costs: shapes, parameters, multiply-adds and memory, layer by layer.
+"""Summary of a net: shapes, parameters, multiply-adds and memory of each layer.
 
-Takes a `Net` as `netdef.load` gives it; `summarize` gives a `Summary`, which writes itself as a table (`str`) or as
-JSON values (`as_dict`).  Numbers are for one batch and one forward pass.  What is not known (the images of a database
-that is not there) is None, `?` in the table, and is left out of the totals.  jax is never imported.
+`summarize` accepts a `Net` from `netdef.load` and returns a `Summary`, which converts to a table (`str`) or to JSON
+values (`as_dict`).  All values are for one forward pass of one batch.  Unknown values, such as image shapes if the
+database does not exist, are None, `?` in the table, and are not included in the totals.  jax is never imported.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BYTES = 4  # of a float32
 
 @dataclass(frozen=True)
 class Row:
-    """One layer.  `parameters` are those that it owns: shared ones count with the layer that names them first."""
+    """One layer.  Shared parameters are counted in the first layer that uses them."""
 
     name: str
     type: str
@@ -28,13 +28,13 @@ class Row:
     weights: tuple[Shape, ...]
     parameters: int | None
     multiply_adds: int | None
-    activations: int | None  # bytes of the blobs that it makes; 0 in place
+    activations: int | None  # bytes of its output blobs; 0 if it works in place
     family: str = "other"  # one of draw.FAMILIES
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A net of one phase.  `batch` is the first axis of its first input, None if there is none or it is unknown."""
+    """The net of one phase.  `batch` is the first dimension of its first input, None if missing or unknown."""
 
     net: str
     phase: str
@@ -51,7 +51,7 @@ class Summary:
 
     @property
     def activations(self) -> int:
-        """Bytes of every blob, one that is changed in place counted once."""
+        """Bytes of all blobs; a blob that is changed in place is counted once."""
         return sum(row.activations or 0 for row in self.rows)
 
     @property
@@ -59,7 +59,7 @@ class Summary:
         return all(None not in (row.parameters, row.multiply_adds, row.activations) for row in self.rows)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON values: everything that the table shows; unknown dimensions and numbers are None."""
+        """Returns the contents of the table as JSON values; unknown dimensions and counts are None."""
         return {
             "net": self.net,
             "phase": self.phase,
@@ -75,7 +75,7 @@ class Summary:
         return self.table()
 
     def table(self, color: bool = False) -> str:
-        """The table as text; with colour, types stand on that of their family, as `netdef draw` has it."""
+        """Returns the table as text; with `color`, types have the color of their family in `netdef draw`."""
         head = ("layer", "type", "output", "parameters", "multiply-adds", "memory")
         body = [_cells(row) for row in self.rows]
         widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
@@ -87,17 +87,17 @@ class Summary:
 
     def _totals(self) -> list[str]:
         least = "" if self.complete else "at least "
-        each = f", {self.multiply_adds // self.batch:,} for each of {self.batch}" if self.batch else ""
+        each = f", {self.multiply_adds // self.batch:,} for each of {self.batch} items" if self.batch else ""
         return [
             f"{len(self.rows)} layers",
             f"{least}{self.parameters:,} parameters ({size(BYTES * self.parameters)})",
-            f"{least}{self.multiply_adds:,} multiply-adds in a forward pass{each}",
+            f"{least}{self.multiply_adds:,} multiply-adds per forward pass{each}",
             f"{least}{size(self.activations)} of activations",
         ]
 
 
 def summarize(net: Net) -> Summary:
-    """The summary of a net, every layer in order."""
+    """Returns the summary of a net, with its layers in order."""
     made: set[str] = set()
     rows = []
     for node in net.layers:
@@ -110,7 +110,7 @@ def summarize(net: Net) -> Summary:
 
 
 def size(count: int) -> str:
-    """Bytes as people read them: `1.9 MiB`."""
+    """Formats a number of bytes: `1.9 MiB`."""
     amount = float(count)
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if amount < 1024 or unit == "GiB":
@@ -142,7 +142,7 @@ def _row(net: Net, node: Node, made: set[str]) -> Row:
 
 
 def _total(shapes: list[Shape | None]) -> int | None:
-    """Numbers in all of these together; None if any shape is not known."""
+    """Returns the total number of elements; None if any shape is unknown."""
     if not all(known(shape) for shape in shapes):
         return None
     return sum(count(shape) for shape in shapes if shape is not None)
@@ -178,7 +178,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _line(cells: tuple[str, ...], widths: list[int], of: str | None = None) -> str:
-    """Words to the left, numbers to the right; the type in the colour of its family, if that is given."""
+    """Aligns strings to the left and numbers to the right; colors the type if its family `of` is given."""
     placed = [f"{c:<{w}}" if i < 3 else f"{c:>{w}}" for i, (c, w) in enumerate(zip(cells, widths, strict=True))]
     if of is not None:
         red, green, blue = bytes.fromhex(FAMILIES[of].lstrip("#"))

@@ -1,8 +1,8 @@
-"""How fast a net is: its passes and its training step measured whole, beside the cost of each layer (`layer_cost`).
+"""Speed of a net: the time of its passes and of its training step, and the cost of each layer (`layer_cost`).
 
-Takes a `Net`; `measure` gives a `Timing`, which writes itself as a table (`str`) or as JSON values (`as_dict`).  Inputs
-are random arrays, so that reading data is not measured.  Each pass is compiled for itself and waited for, iteration by
-iteration.
+`measure` accepts a `Net` and returns a `Timing`, which converts to a table (`str`) or to JSON values (`as_dict`).  The
+inputs are random arrays, so reading data is not measured.  Each pass is a compiled program of its own, and each
+iteration is blocked on.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from .summary import size, summarize
 MOST = 50  # iterations of a pass, as in Caffe
 LEAST = 5
 ALONE = 10  # iterations of a layer alone
-SECONDS = 10.0  # that a pass may take, if nobody says how many iterations
+SECONDS = 10.0  # for the iterations of a pass, if their number is not given
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One compiled program: seconds, `flop` of one iteration, and bytes by XLA's plan."""
+    """One compiled program: times in seconds, `flop` of one iteration, and bytes as planned by XLA."""
 
     name: str
     compile_s: float
@@ -47,10 +47,10 @@ class Pass:
     median_s: float
     fastest_s: float
     slowest_s: float
-    middle_s: tuple[float, float]  # half of the iterations took between these
-    images: int  # of one iteration
+    middle_s: tuple[float, float]  # first and third quartile
+    images: int  # per iteration
     flop: float
-    memory: int | None  # arguments, results and what stands between them
+    memory: int | None  # arguments, results and temporary buffers
     traffic: float | None  # bytes read and written, after fusion
 
     @property
@@ -64,7 +64,7 @@ class Pass:
 
 @dataclass(frozen=True)
 class Timing:
-    """Everything that was measured of a net."""
+    """All measurements of a net."""
 
     net: str
     phase: str
@@ -74,10 +74,10 @@ class Timing:
     warm_up: int
     passes: tuple[Pass, ...]
     layers: tuple[LayerCost, ...]
-    device_peak: int | None  # bytes in use at most, where the device tells
+    device_peak: int | None  # peak bytes in use, if the device reports them
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON values."""
+        """Returns the measurements as JSON values."""
         passes = [asdict(p) | {"images_per_s": p.images_per_s, "flop_per_s": p.flop_per_s} for p in self.passes]
         layers = [
             {"name": x.name, "type": x.type, "output": list(x.output or ())} | asdict(x.cost) for x in self.layers
@@ -87,23 +87,23 @@ class Timing:
     def __str__(self) -> str:
         name = self.net or "(no name)"
         counts = ", ".join(f"{p.name} {p.iterations}" for p in self.passes)
-        peak = f"; in use at most: {size(self.device_peak)}" if self.device_peak else ""
+        peak = f"; peak in use: {size(self.device_peak)}" if self.device_peak else ""
         lines = [
             f"net {name}, phase {self.phase}, batch {self.batch}, on {self.device}, jax {self.jax}",
             "",
             *table(_PASS_HEAD, map(_pass_cells, self.passes)),
             "",
-            f"iterations: {counts}, each after {self.warm_up} to warm up; middle: half of them lie there",
-            f"memory: by XLA's plan{peak}",
+            f"iterations: {counts}; warm-up: {self.warm_up} each",
+            f"memory: as planned by XLA{peak}",
             "",
             *self._layer_table(),
         ]
         if any(x.cost.own_count for x in self.layers):
-            lines += ["", "* a loop, whose body XLA counts once: by the layer's own multiply-adds"]
+            lines += ["", "* contains a loop, which XLA counts once; computed from the layer's multiply-adds"]
         return "\n".join(lines)
 
     def _layer_table(self) -> list[str]:
-        """The layers and their sum; the last columns only where layers were timed alone."""
+        """The layers and their sum; the last two columns only if layers were timed alone."""
         timed = any(x.cost.forward_s is not None for x in self.layers)
         width = len(_LAYER_HEAD) if timed else _UNTIMED
         rows = [*map(_layer_cells, self.layers), self._total()]
@@ -112,14 +112,14 @@ class Timing:
     def _total(self) -> tuple[str, ...]:
         sums = [sum(getattr(x.cost, name) for x in self.layers) for name in _NUMBERS]
         alone = [sum(getattr(x.cost, name) or 0.0 for x in self.layers) for name in ("forward_s", "backward_s")]
-        return ("in all", "", "", *_numbers(sums[:2]), *(size(int(n)) for n in sums[2:]), *map(_ms, alone))
+        return ("total", "", "", *_numbers(sums[:2]), *(size(int(n)) for n in sums[2:]), *map(_ms, alone))
 
 
 def measure(net: Net, iterations: int | None = None, warm_up: int = 3, layers: bool = False) -> Timing:
-    """Time a net's forward pass; forward and backward where it has a loss; and a whole step where it has a solver.
+    """Times a net's forward pass, forward and backward if it has a loss, and a training step if it has a solver.
 
-    `iterations` of each pass (None: 50, or what ten seconds allow, at least 5); `layers`: time each layer alone too, in
-    at most as many.  NetdefError for a net whose shapes are not known.  Seconds are those of the device, waited for."""
+    `iterations` of each pass (None: up to 50 in about ten seconds, at least 5); `layers`: also time each layer alone.
+    Each time includes waiting for the device.  NetdefError for a net with unknown shapes."""
     net = _as_trained(net)
     costs = layer_costs(net, (iterations or ALONE) if layers else 0)
     programs = _programs(net, Model(net), costs)
@@ -138,7 +138,7 @@ def measure(net: Net, iterations: int | None = None, warm_up: int = 3, layers: b
 
 
 def _as_trained(net: Net) -> Net:
-    """The net with the frozen layers and in the precision of its solver."""
+    """Returns the net with the frozen layers and the precision that its solver sets."""
     if net.solver is None:
         return net
     net = frozen(net, net.solver.freeze)
@@ -149,18 +149,18 @@ def _as_trained(net: Net) -> Net:
 
 
 class Program(NamedTuple):
-    """What is timed: a jitted function, its arguments, and how the arguments and a result become the next arguments."""
+    """A program to time: a jitted function and its arguments; `after` maps arguments and result to new arguments."""
 
     name: str
     run: Any
     given: tuple[Any, ...]
-    images: int  # of one iteration
+    images: int  # per iteration
     flop: float
     after: Callable[[tuple[Any, ...], Any], tuple[Any, ...]] = lambda given, _: given
 
 
 def _programs(net: Net, model: Model, costs: list[LayerCost]) -> list[Program]:
-    """The forward pass; forward and backward where there is a loss; the step where there is a solver."""
+    """The forward pass, forward and backward if there is a loss, and the training step if there is a solver."""
     flops = [sum(getattr(c.cost, name) for c in costs) for name in _NUMBERS[:2]]
     batch = summarize(net).batch or 1
     programs = [_forward(net, model, batch, flops[0])]
@@ -205,7 +205,7 @@ def _step(net: Net, model: Model, images: int, flop: float) -> Program:
 
 
 def inputs_of(net: Net) -> dict[str, Any]:
-    """Random arrays for a net: labels in their range, all else normal."""
+    """Returns random inputs for a net: labels within their range, other values normally distributed."""
     rng, bounds, found = np.random.default_rng(0), limits(net), {}
     for name in net.inputs:
         shape: Any = net.blobs[name].shape
@@ -217,7 +217,7 @@ def inputs_of(net: Net) -> dict[str, Any]:
 
 
 def _timed(program: Program, wanted: int | None, warm_up: int) -> Pass:
-    """A program compiled and run, `wanted` times after `warm_up` (None: as often as there is time for)."""
+    """Compiles a program and runs it `wanted` times after `warm_up` runs (None: as often as time allows)."""
     begin = time.perf_counter()
     compiled = program.run.lower(*program.given).compile()
     compiling = time.perf_counter() - begin
@@ -247,7 +247,7 @@ def _timed(program: Program, wanted: int | None, warm_up: int) -> Pass:
 
 
 def _affordable(seconds: list[float]) -> int:
-    """Iterations for which there is time, by those that were made."""
+    """Returns the number of iterations that time allows, estimated from the times so far."""
     return int(min(MOST, max(LEAST, SECONDS / float(np.median(seconds))))) if seconds else MOST
 
 
@@ -259,15 +259,15 @@ def _memory(compiled: Any) -> int | None:
     return int(sum(parts) - plan.alias_size_in_bytes)
 
 
-# How it is shown
+# The tables
 
 _NUMBERS = ("forward_flop", "backward_flop", "forward_bytes", "backward_bytes")
-_PASS_HEAD = ("", "median", "fastest", "slowest", "middle", "images/s", "GFLOP", "GFLOP/s", "compiled in", "memory")
+_PASS_HEAD = ("", "median", "fastest", "slowest", "quartiles", "images/s", "GFLOP", "GFLOP/s", "compile time", "memory")
 _LAYER_HEAD = (
-    *("layer", "type", "output", "MFLOP forward", "backward", "bytes forward", "backward"),
-    *("ms alone forward", "backward"),
+    *("layer", "type", "output", "forward MFLOP", "backward MFLOP", "forward bytes", "backward bytes"),
+    *("forward ms (alone)", "backward ms (alone)"),
 )
-_UNTIMED = 7  # columns of it that need no measuring
+_UNTIMED = 7  # number of columns if layers were not timed alone
 
 
 def _pass_cells(p: Pass) -> tuple[str, ...]:
@@ -301,7 +301,7 @@ def _numbers(flops: Iterable[float]) -> list[str]:
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]], words: int = 1) -> list[str]:
-    """Lines of a table: the first `words` columns to the left, numbers to the right."""
+    """Returns the lines of a table: the first `words` columns aligned to the left, the others to the right."""
     cells = [head, *rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     place = lambda i, c: f"{c:<{widths[i]}}" if i < words else f"{c:>{widths[i]}}"

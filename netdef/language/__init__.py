@@ -1,1 +1,2 @@
-"""The language: text in, tree and diagnostics out.  Needs the standard library and Lark, nothing else of netdef."""
+"""The language: from source text to a tree and diagnostics. Depends on the standard library and Lark, not on the rest
+of netdef."""

@@ -1,8 +1,8 @@
-"""What a stage has to say about the user's file, as values: collected, never printed here (see `render`).
+"""Errors and warnings about the user's file, as values: collected here, printed by `render`.
 
-A `Code` is one kind of fault with a fixed summary; a `Diagnostic` is one occurrence with its place, both numbers and
-what to do.  Every stage takes a `Report`, adds to it and goes on; `Report.stop` ends the run where going on is
-impossible.
+A `Code` is one kind of error or warning with a fixed summary; a `Diagnostic` is one occurrence, with its place, the
+values involved and what to do. Every stage adds to a `Report` and continues; `Report.stop_on_errors` ends the run where
+the next stage cannot continue.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Severity = Literal["error", "warning"]
 
 @dataclass(frozen=True)
 class Code:
-    """A kind of fault.  `why` explains it at leisure; `wrong` and `right` are small files for `netdef explain CODE`."""
+    """One kind of error or warning. `netdef explain CODE` prints `why` and two small files, `wrong` and `right`."""
 
     name: str  # kebab-case, as users see it: "unknown-field"
     severity: Severity
@@ -29,7 +29,7 @@ class Code:
 
 
 class Related(NamedTuple):
-    """Another place that belongs to the story: `first defined here`."""
+    """Another place that is relevant: `first defined here`."""
 
     message: str
     span: Span
@@ -37,7 +37,7 @@ class Related(NamedTuple):
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """One fault at one place.  `detail` is full sentences with names and numbers; `hint` is what to type instead."""
+    """One error or warning at one place. `detail` is full sentences with names and values, `hint` what to type."""
 
     kind: Code
     detail: str
@@ -71,7 +71,7 @@ class Diagnostic:
 
     @property
     def end(self) -> tuple[int, int] | None:
-        """(line, column) just past the last character."""
+        """(line, column) just after the last character."""
         return self.span.source.position(self.span.end) if self.span else None
 
     def __str__(self) -> str:
@@ -80,30 +80,30 @@ class Diagnostic:
 
 
 class CompileError(NetdefError):
-    """The net has faults; `diagnostics` holds all of them, warnings included."""
+    """The net has errors; `diagnostics` contains all of them, and the warnings."""
 
     def __init__(self, diagnostics: tuple[Diagnostic, ...]):
         self.diagnostics = tuple(diagnostics)
         errors = [d for d in self.diagnostics if d.severity == "error"]
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        super().__init__(f"{errors[0]}{more}" if errors else "the net has faults")
+        super().__init__(f"{errors[0]}{more}" if errors else "the net has errors")
 
 
-MOST_ERRORS = 100  # that are told of one file; more help nobody
+MOST_ERRORS = 100  # reported for one file; more would not help
 
 
 @dataclass
 class Report:
     """Collects the diagnostics of a run, each once, in the order in which they were found.
 
-    Errors: CompileError once there are `MOST_ERRORS`."""
+    Raises CompileError when there are `MOST_ERRORS` errors."""
 
     diagnostics: list[Diagnostic] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._known = set(self.diagnostics)  # a loop may meet one fault a hundred thousand times
+        self._known = set(self.diagnostics)  # a loop may report the same diagnostic a hundred thousand times
         self._errors = sum(d.severity == "error" for d in self.diagnostics)
-        self.errors_met = 0  # each time, also those that were known
+        self.errors_met = 0  # all calls, also for errors that were already known
 
     def add(self, code: Code, span: Span | None, detail: str = "", *related: Related, hint: str | None = None) -> None:
         diagnostic = Diagnostic(code, detail, span, related, hint)
@@ -120,12 +120,12 @@ class Report:
         return any(d.severity == "error" for d in self.diagnostics)
 
     def stop_on_errors(self) -> None:
-        """Raise CompileError if anything that was added is an error."""
+        """Raises CompileError if any diagnostic is an error."""
         if self.has_errors:
             raise CompileError(self.in_order())
 
     def in_order(self) -> tuple[Diagnostic, ...]:
-        """Sorted by place; what has no place comes last."""
+        """The diagnostics sorted by place; those without a place come last."""
         far = (1, "", 0)
         key = lambda d: (0, d.span.source.name, d.span.start) if d.span else far
         return tuple(sorted(self.diagnostics, key=key))

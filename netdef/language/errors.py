@@ -1,7 +1,7 @@
-"""The error that every part of netdef raises for what a user can put right."""
+"""The base class of the errors that a user can fix."""
 
 from __future__ import annotations
 
 
 class NetdefError(Exception):
-    """Anything that a user can put right: one line that names the file, layer or step, and what to do."""
+    """An error that a user can fix: a message of one line with the file, layer or step, and what to do."""

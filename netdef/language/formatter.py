@@ -1,13 +1,13 @@
-"""One canonical look for prototxt and .net files, for `netdef fmt`.
+"""The canonical form of prototxt and .net files, for `netdef fmt`.
 
-Takes a parsed document; gives its text anew.  It never changes what the file means, keeps every comment and at most one
-of several blank lines, and gives its own output back unchanged.  The fields may have been moved or changed since (see
-`interop.modernize`): comments stay before what stood behind them.  The rules:
+Formats a parsed document. The meaning of the file never changes; every comment is kept, and one of several consecutive
+blank lines. Formatting the output again does not change it. The fields may have been moved or changed since parsing
+(see `interop.modernize`): comments stay before what followed them. The rules:
 
-- two blanks of indentation, one field per line, `name: value`, `name {`, double quotes where they need no escapes;
-- a block of values that fits into 80 columns is one line, but never a layer;
-- no separators between fields, `{ }` for `< >`, one blank round operators, lists filled up to 100 columns;
-- a comment behind a line stays behind it, every other one gets a line of its own, before what follows it.
+- an indentation of two spaces, one field per line, `name: value`, `name {`, double quotes where they need no escapes;
+- a block of values is on one line if it fits into 80 columns, but never a layer;
+- no separators between fields, `{ }` instead of `< >`, one space around operators, lists wrapped at 100 columns;
+- a comment at the end of a line stays there; every other comment gets its own line, before what follows it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .printer import INDENT, WIDTH, scalar
 from .source import Span
 from .syntax import Comment, Document, Field, For, If, Import, Let, ListValue, Message, Scalar, Template, Text
 
-WIDEST = 100  # columns of a list before it is broken
+WIDEST = 100  # columns of a list before it is wrapped
 
 STRINGS = re.compile(PIECE.pattern + r"|#[^\n]*")
 TOKENS = re.compile(
@@ -31,7 +31,7 @@ KEYWORDS = {"and", "or", "not", "if", "else", "in"}
 
 
 def format(document: Document) -> str:
-    """The text of a document in its canonical look."""
+    """The text of a document in its canonical form."""
     formatting = Formatting(document.source.text, document.comments)
     formatting.items(document.body.fields, 0)
     formatting.comments_before(len(document.source.text) + 1, 0)
@@ -39,13 +39,13 @@ def format(document: Document) -> str:
 
 
 class Formatting:
-    """The lines so far; the comments that are still to come; and how far in the source both have got."""
+    """The lines so far, the remaining comments, and the current position in the source."""
 
     def __init__(self, text: str, comments: tuple[Comment, ...]) -> None:
         self.text = text
         self.lines: list[str] = []
         self.comments: deque[Comment] = deque(comments)
-        self.at = 0  # offset in the source behind all that the lines say; it only grows, also where fields were moved
+        self.at = 0  # offset in the source after what was written; it never decreases, even where fields were moved
         self.behind_comment = False
         self.behind_if = False
 
@@ -57,8 +57,8 @@ class Formatting:
             before = item
 
     def line(self, text: str, depth: int, start: int, end: int, comments_until: int | None = None) -> None:
-        """One line for what stands from `start` to `end`; comments in between go before it."""
-        moved = start < self.at  # the comments around its old place are written where that is reached
+        """Adds one line for the source from `start` to `end`; comments in between are written before it."""
+        moved = start < self.at  # the comments around its old place are written when that place is reached
         if not moved:
             self.comments_before(end if comments_until is None else comments_until, depth, start)
             self.blank_line(start)
@@ -66,12 +66,12 @@ class Formatting:
         self.reached(self.at if moved else end)
 
     def reached(self, end: int) -> None:
-        """A line was added; it says what stands up to `end`."""
+        """Records that the source up to `end` has been written."""
         self.at = max(self.at, end)
         self.behind_comment = False
 
     def blank_line(self, start: int) -> None:
-        """Keeps one blank line, but none at the beginning of the file or a block."""
+        """Keeps one blank line, except at the beginning of the file or of a block."""
         between = self.text[self.at : start]
         if (
             self.lines
@@ -82,7 +82,8 @@ class Formatting:
             self.lines.append("")
 
     def comments_before(self, offset: int, depth: int, start: int | None = None) -> None:
-        """Writes the comments up to an offset: behind the last line if they stood there, else on lines of their own."""
+        """Writes the comments up to an offset: at the end of the last line if they were there, else on lines of their
+        own."""
         while self.comments and self.comments[0].span.start < offset:
             comment = self.comments.popleft()
             begin = comment.span.start
@@ -103,13 +104,13 @@ class Formatting:
         if not isinstance(value, Message):
             return self.line(f"{name}: {self.value(value, depth, len(name) + 2)}", depth, start, end)
         if name == "else" and self.behind_if:
-            name = "else:"  # a field of that name, which is no part of the `if`
+            name = "else:"  # a field with this name, which is not part of the `if`
         if (text := self.in_one_line(name, value, depth)) is not None:
             return self.line(text, depth, start, end)
         self.block(name, value, depth, start)
 
     def block(self, head: str, body: Message, depth: int, start: int, close: str = "}") -> None:
-        """`head {`, the items of the block, and what closes it."""
+        """Writes `head {`, the items of the block, and `close`."""
         opener = body.span.start
         if not body.fields and not self.has_comment(body.span):
             return self.line(f"{head} {{{close}", depth, start, body.span.end)
@@ -127,7 +128,8 @@ class Formatting:
         return any(span.start <= comment.span.start < span.end for comment in self.comments)
 
     def in_one_line(self, name: str, message: Message, depth: int) -> str | None:
-        """`name { a: 1 b: 2 }`, for a block of values without comments that fits; layers are never so."""
+        """`name { a: 1 b: 2 }` for a block of values without comments that fits on a line, else None; a layer is never
+        on one line."""
         if name in ("layer", "layers") and message.fields or self.has_comment(message.span):
             return None
         inner = []
@@ -141,7 +143,7 @@ class Formatting:
         return text if len(INDENT * depth + text) <= WIDTH else None
 
     def value(self, value: Any, depth: int, column: int) -> str:
-        """A value in its canonical form; `column` is where it begins in its line, behind the indentation."""
+        """A value in its canonical form; `column` is where it begins in its line, after the indentation."""
         if isinstance(value, ListValue):
             return self.list(value, depth, column)
         if isinstance(value, Scalar) and value.kind in ("int", "float"):
@@ -172,7 +174,7 @@ class Formatting:
         return "[\n" + "\n".join(rows) + f"\n{INDENT * depth}]"
 
     def item(self, item: Any, depth: int) -> str:
-        """An element of a list; blocks stand in one line there, whatever they hold."""
+        """An element of a list; a block in a list is always on one line."""
         if not isinstance(item, Message):
             return self.value(item, depth + 1, -10_000)
         inner = Formatting(self.text, ())
@@ -225,7 +227,7 @@ WRITERS: dict[type, Any] = {
 
 
 def as_written(value: Scalar) -> bool:
-    """Whether a string is what its place in the source says, and was not put there since."""
+    """Whether a string still has the value in the source, that is, it was not changed after parsing."""
     text = value.span.text
     if text == f'"{value.value}"':
         return True
@@ -237,7 +239,7 @@ def as_written(value: Scalar) -> bool:
 
 
 def piece(text: str) -> str:
-    """One quoted text, in double quotes if none stand inside, its expressions in canonical form."""
+    """One quoted string in canonical form: in double quotes unless it contains some."""
     inner = text[1:-1]
     if "${" in inner:
         cuts = cut(inner, 0, len(inner))
@@ -247,9 +249,9 @@ def piece(text: str) -> str:
 
 
 def expression(text: str, inside: bool = False) -> str:
-    """An expression with one blank round each operator and behind each comma, and no others.
+    """An expression with one space around each operator and after each comma, and no others.
 
-    `inside` a text, the texts of the expression keep their quotes, which are not those around it.
+    If the expression is `inside` a string, its strings keep their quotes, which must differ from those around it.
     """
     out = ""
     before = ""  # the token before

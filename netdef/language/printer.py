@@ -1,6 +1,6 @@
-"""A plain tree as prototxt that real Caffe reads: for `netdef expand`, and for the nets that are written beside a run.
+"""Prints a plain tree as prototxt that Caffe reads: for `netdef expand`, and for the nets that are saved with a run.
 
-Takes a message of plain fields; gives its text.  Lists become repeated fields, which every protobuf understands.
+Lists become repeated fields, which every version of protobuf reads.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from typing import Any
 
 from .syntax import Field, ListValue, Message
 
-WIDTH = 80  # columns; a block of values that fits is one line
+WIDTH = 80  # columns; a block of values that fits is printed on one line
 INDENT = "  "
 
 
 def print_message(message: Message) -> str:
-    """All fields of a message, one after the other."""
+    """The fields of a message as text."""
     lines: list[str] = []
     add_fields(message, 0, lines)
     return "".join(f"{line}\n" for line in lines)
@@ -35,7 +35,7 @@ def add_fields(message: Message, depth: int, lines: list[str]) -> None:
 
 
 def flat(message: Message) -> list[Field]:
-    """The fields, each list as so many fields."""
+    """The fields, with each list replaced by one field per element."""
     fields = []
     for field in message.fields:
         values = field.value.items if isinstance(field.value, ListValue) else (field.value,)
@@ -44,7 +44,7 @@ def flat(message: Message) -> list[Field]:
 
 
 def in_one_line(field: Field, margin: str) -> str | None:
-    """`name { a: 1 b: 2 }`, for a block of values that fits; layers are never so."""
+    """`name { a: 1 b: 2 }` for a block of values that fits on a line, else None; a layer is never on one line."""
     assert isinstance(field.value, Message)
     fields = flat(field.value)
     if not fields:
@@ -56,7 +56,7 @@ def in_one_line(field: Field, margin: str) -> str | None:
 
 
 def scalar(node: Any) -> str:
-    """A value as it is written."""
+    """A value as text."""
     if node.kind == "string":
         return quoted(node.value)
     if node.kind != "float":
@@ -68,8 +68,8 @@ ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def quoted(text: str) -> str:
-    """A text in double quotes, control characters as octal escapes; so is the `$` of `${`, which netdef would
-    expand."""
+    """A string in double quotes. Control characters become octal escapes, and so does the `$` of `${`, which netdef
+    would expand."""
     if text.isprintable() and not any(sign in text for sign in ("\\", '"', "${")):
         return f'"{text}"'
     escaped = "".join(ESCAPES.get(c) or (f"\\{ord(c):03o}" if ord(c) < 32 or ord(c) == 127 else c) for c in text)

@@ -1,6 +1,6 @@
-"""Diagnostics for people and for programs: the text with the line and a mark under it, and plain dicts.
+"""Formats diagnostics for people and for programs: as text with the source line and a mark under it, or as plain dicts.
 
-Takes diagnostics; gives one string, with or without colour, or JSON values.  It prints nothing itself.
+Returns one string, with or without color, or JSON values, and prints nothing.
 
     lenet.net:3:20: error: Unknown field [unknown-field]
       convolution_param has no field `num_outputs`.
@@ -22,13 +22,13 @@ from .source import Span
 
 TAB = 4  # cells
 WIDEST = 100  # cells of a source line that are shown
-NEAR = 4 * WIDEST  # characters on each side of the mark that are looked at
+NEAR = 4 * WIDEST  # characters on each side of the mark that are considered
 MOST_USES = 4  # places of a `via` chain that are shown
 COLORS = {"error": "1;31", "warning": "1;33", "bold": "1", "gutter": "34", "hint": "36", "related": "1;34"}
 
 
 def render(diagnostics: Iterable[Diagnostic], color: bool = False) -> str:
-    """All of them, a blank line between two."""
+    """All diagnostics as text, separated by blank lines."""
     return "\n".join(render_one(diagnostic, color) for diagnostic in diagnostics)
 
 
@@ -40,7 +40,7 @@ def count(diagnostics: Iterable[Diagnostic]) -> str:
 
 
 def to_json(diagnostics: Iterable[Diagnostic]) -> list[dict[str, Any]]:
-    """One dict for each: code, severity, message, file, line, column, end, hint, related, and its uses (via)."""
+    """One dict per diagnostic: code, severity, message, file, line, column, end, hint, related, and its uses (via)."""
     return [
         {"code": d.code, "severity": d.severity, "message": d.message}
         | place(d.span)
@@ -65,7 +65,7 @@ def place(span: Span | None) -> dict[str, Any]:
 
 
 def uses(span: Span | None) -> list[Span]:
-    """Where the expansions stand that put this here, the innermost first."""
+    """The places of the expansions that produced this span, the innermost first."""
     found = []
     while span is not None and span.via is not None:
         span = span.via
@@ -74,7 +74,7 @@ def uses(span: Span | None) -> list[Span]:
 
 
 def how(use: Span) -> str:
-    """What put something into its place: a loop, an import or the use of a template."""
+    """The kind of an expansion: a loop, an import or the use of a template."""
     keyword = use.source.text[use.start : use.end].split(None, 1)[:1]
     return {"for": "repeated", "import": "imported"}.get("".join(keyword), "used")
 
@@ -111,12 +111,12 @@ def render_one(diagnostic: Diagnostic, color: bool) -> str:
 
 
 def painter(color: bool):
-    """Text in a named colour, or as it is."""
+    """A function that colors a string, or returns it unchanged."""
     return lambda name, text: f"\x1b[{COLORS[name]}m{text}\x1b[0m" if color else text
 
 
 def snippet(span: Span, paint: Any, color: str) -> list[str]:
-    """The line of a span with a mark under it; of a span over several lines, the first and the last."""
+    """The source line of a span with a mark under it; if the span has several lines, the first and the last of them."""
     source = span.source
     first, last = source.position(span.start)[0], source.position(max(span.start, span.end - 1))[0]
     numbers = [first] if last == first else [first, last]
@@ -136,7 +136,7 @@ def snippet(span: Span, paint: Any, color: str) -> list[str]:
 
 
 class Marked(NamedTuple):
-    """A line as it is shown: cells `before` the mark and `under` it."""
+    """A source line as displayed, the number of cells `before` the mark, and the width of the mark (`under`)."""
 
     text: str
     before: int
@@ -144,7 +144,7 @@ class Marked(NamedTuple):
 
 
 def marked(text: str, start: int, end: int) -> Marked:
-    """Tabs as blanks, odd characters made harmless, a long line cut round the mark."""
+    """A line with tabs and unprintable characters replaced, and shortened around the mark if it is long."""
     cut, near = max(0, start - NEAR), text[max(0, start - NEAR) : start + NEAR]
     more, text = cut + len(near) < len(text), near
     start, end = start - cut, end - cut
@@ -155,7 +155,7 @@ def marked(text: str, start: int, end: int) -> Marked:
     start, end = min(start, len(text)), min(end, len(text))
     first, last = 0, len(text)
     if at[-1] > WIDEST:
-        # Keep the mark's beginning a third from the left, and whole characters only.
+        # Keep the start of the mark at a third of the width, and cut only between characters.
         while first < start and at[start] - at[first] > WIDEST // 3 and at[-1] - at[first] > WIDEST:
             first += 1
         while last > first and at[last] - at[first] > WIDEST:
@@ -175,7 +175,7 @@ def cell(character: str) -> str:
 
 
 def width_of(text: str) -> int:
-    """Cells that a terminal gives to these characters."""
+    """The number of terminal cells that these characters occupy."""
     if text.isascii():
         return len(text)
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)

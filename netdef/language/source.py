@@ -1,12 +1,13 @@
-"""Texts and places in them.
+"""Source texts and places in them.
 
-A `Source` is one text with a name; a `Span` is a range of characters in it.  Every tree node, decoded value and
-diagnostic carries a span, so that whatever goes wrong later can be shown where it was written.
+A `Source` is one text with a name; a `Span` is a range of characters in it. Every tree node, decoded value and
+diagnostic has a span, so later stages can show the place of an error in the source.
 """
 
 from __future__ import annotations
 
 import bisect
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,12 +15,12 @@ from typing import NamedTuple
 
 from .errors import NetdefError
 
-LARGEST = 8 << 20  # bytes of a file; the longest nets that are known have a tenth of that
+LARGEST = 8 << 20  # bytes of a file; the longest known nets have a tenth of that
 
 
 @dataclass(frozen=True)
 class Source:
-    """One text: `name` is what diagnostics call it (a path, or `<text>`), `path` is set if it came from a file."""
+    """One source text. `name` is its name in diagnostics (a path, or `<text>`); `path` is set if it is a file."""
 
     name: str
     text: str
@@ -27,27 +28,26 @@ class Source:
 
     @staticmethod
     def read(path: str | Path, name: str | None = None) -> Source:
-        """The text of a file; `name` is what to call it if not its path.
+        """Reads a file; `name` is its name in diagnostics, by default its path.
 
-        UTF-8 with or without a byte order mark, Latin-1 where it is not UTF-8.  Errors: NetdefError in one line.
+        The file is UTF-8 with or without a byte order mark; if it is not valid UTF-8, it is read as Latin-1. Raises
+        NetdefError with a message of one line.
         """
         path = Path(path)
         try:
             raw = path.read_bytes()
         except FileNotFoundError:
-            raise NetdefError(f"{path}: there is no such file") from None
+            raise NetdefError(f"{path}: file not found") from None
         except IsADirectoryError:
-            raise NetdefError(f"{path}: this is a folder; give a file in it") from None
+            raise NetdefError(f"{path}: this is a folder; give the path of a file") from None
         except (OSError, ValueError) as error:
             raise NetdefError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
         if len(raw) > LARGEST:
             size = f"{len(raw) / 2**20:.1f} MB"
-            raise NetdefError(
-                f"{path}: this file of {size} is no network definition; at most {LARGEST >> 20} MB are read"
-            )
+            raise NetdefError(f"{path}: a file of {size} is not a network definition; the limit is {LARGEST >> 20} MB")
         if b"\0" in raw[:4096]:
             raise NetdefError(
-                f"{path}: this is a binary file, not a network definition; weights are given with --weights"
+                f"{path}: this is a binary file, not a network definition; pass a file of weights with --weights"
             )
         try:
             text = raw.decode("utf-8-sig")
@@ -57,9 +57,10 @@ class Source:
 
     @staticmethod
     def of(path_or_text: str | Path | Source) -> Source:
-        """The text of a file, or a text itself: a path ends in .net, .prototxt or .pt or exists, anything else is text.
+        """The source of a path, or of a text itself. A string is a path if it ends in .net, .prototxt or .pt, or if the
+        file exists; any other string is a text.
 
-        Errors: NetdefError as `read`, and for a name of no file."""
+        Raises NetdefError as `read` does, and for a string that is neither an existing file nor a net."""
         from .errors import NetdefError
 
         if isinstance(path_or_text, Source):
@@ -68,15 +69,15 @@ class Source:
             return Source.read(path_or_text)
         text = path_or_text
         one_line = "\n" not in text and "{" not in text and len(text) < 4096
-        if one_line and (text.endswith((".net", ".prototxt", ".pt")) or (text.strip() and Path(text).exists())):
+        if one_line and (text.endswith((".net", ".prototxt", ".pt")) or (text.strip() and os.path.exists(text))):
             return Source.read(text)
         if one_line and ":" not in text and text.strip():
-            raise NetdefError(f"{text}: there is no such file (and it is not the text of a net)")
+            raise NetdefError(f"{text}: file not found (and this is not the text of a net)")
         return Source("<text>", text)
 
     @cached_property
     def line_starts(self) -> list[int]:
-        """Offset of the first character of each line."""
+        """The offset of the first character of each line."""
         starts = [0]
         find = self.text.find
         at = find("\n")
@@ -86,20 +87,20 @@ class Source:
         return starts
 
     def position(self, offset: int) -> tuple[int, int]:
-        """(line, column) of a character, both counted from 1."""
+        """(line, column) of a character, both from 1."""
         line = bisect.bisect_right(self.line_starts, offset)
         return line, offset - self.line_starts[line - 1] + 1
 
     def line(self, number: int) -> str:
-        """The text of line `number` (from 1) without its end."""
+        """The contents of line `number` (from 1), without the line end."""
         start = self.line_starts[number - 1]
         end = self.line_starts[number] if number < len(self.line_starts) else len(self.text)
         return self.text[start:end].rstrip("\r\n")
 
 
 class Span(NamedTuple):
-    """Characters `start` up to `end` of a source; `via` is the place whose expansion (template, loop, import) put it
-    here."""
+    """The characters from `start` up to `end` of a source; `via` is the place of the expansion (template, loop, import)
+    that produced this."""
 
     source: Source
     start: int
@@ -122,4 +123,4 @@ class Span(NamedTuple):
         return f"{self.source.name}:{self.line}:{self.column}"
 
 
-NOWHERE = Span(Source("<made>", ""), 0, 0)  # of a tree that a program made
+NOWHERE = Span(Source("<made>", ""), 0, 0)  # for trees that were not parsed from a source

@@ -1,7 +1,7 @@
-"""Did you mean: the names that a misspelt one was most likely meant to be.
+"""Did you mean: suggests existing names for a misspelled one.
 
-Takes a name and the names that exist; returns the nearest few, best first, or none where nothing is near.  All forms in
-which they are suggested are composed here: a sentence at the end of a message, a hint that asks, and a hint to copy.
+Given a name and the names that exist, returns the few nearest, best first, or none if nothing is near. All forms of
+suggestions are composed here: a sentence at the end of a message, a hint that asks, and a hint to copy.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Iterable
 
 
 def nearest(name: str, candidates: Iterable[str], n: int = 3) -> list[str]:
-    """At most `n` candidates that are `name` but for case, underscores, word order, an abbreviation or a few typos."""
+    """At most `n` candidates that differ from `name` only in case, underscores, word order, an abbreviation or a few
+    typos."""
     wanted = plain(name)
     scored = []
     for candidate in dict.fromkeys(candidates):
@@ -20,19 +21,19 @@ def nearest(name: str, candidates: Iterable[str], n: int = 3) -> list[str]:
     scored.sort()
     if not scored:
         return []
-    # What is much further off than the best only distracts.
+    # Candidates that are much farther away than the best would only distract.
     limit = max(scored[0][0] * 2, 1.0)
     return [candidate for score, candidate in scored[:n] if score <= limit]
 
 
 def suggestion(name: str, candidates: Iterable[str], form: str = "`{}`", most: int = 1) -> str:
-    """` Did you mean a or b?`, each name in a form, for the end of a message; empty where nothing is near."""
+    """` Did you mean a or b?`, with each name in `form`, for the end of a message; empty if nothing is near."""
     names = [form.format(candidate) for candidate in nearest(name, candidates, most)]
     return f" Did you mean {' or '.join(names)}?" if names else ""
 
 
 def closest(name: str, candidates: Iterable[str], form: str = "{}") -> str | None:
-    """The nearest candidate in a form, for a hint that says what to write; None where nothing is near."""
+    """The nearest candidate in `form`, for a hint that says what to write; None if nothing is near."""
     names = nearest(name, candidates, 1)
     return form.format(names[0]) if names else None
 
@@ -50,7 +51,7 @@ def plain(name: str) -> str:
 
 
 def distance_between(wanted: str, have: str, name: str, candidate: str) -> float | None:
-    """How far off a candidate is, 0 for the same but for case, or None if too far to mention."""
+    """The distance of a candidate, 0 if only case or punctuation differs, or None if it is too far to suggest."""
     if wanted == have:
         return 0.0
     if sorted(name.lower().split("_")) == sorted(candidate.lower().split("_")):
@@ -67,7 +68,7 @@ def distance_between(wanted: str, have: str, name: str, candidate: str) -> float
 
 
 def typos(a: str, b: str) -> int:
-    """Insertions, deletions, substitutions and swaps of neighbours that turn `a` into `b`."""
+    """The number of insertions, deletions, substitutions and swaps of adjacent characters that turn `a` into `b`."""
     before: list[int] = []
     row = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):

@@ -1,7 +1,7 @@
-"""The syntax tree: what was written, with the place of everything, and no opinion about what it means.
+"""The syntax tree: what was written, with the place of everything, independent of its meaning.
 
-Messages hold fields in the order of the file.  NamedTuples rather than dataclasses: a ResNet has tens of thousands of
-these nodes, and they are made three times as fast.
+Messages contain fields in the order of the file. The nodes are NamedTuples because a ResNet has tens of thousands of
+them, and creating dataclasses takes three times as long.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from .source import Source, Span
 
 
 class Scalar(NamedTuple):
-    """One value: `num_output: 20`.  `kind` is int, float, string or name (a bare word: true, MAX, inf)."""
+    """One value: `num_output: 20`. `kind` is int, float, string or name (an unquoted word: true, MAX, inf)."""
 
     kind: str
     value: int | float | str
@@ -27,17 +27,17 @@ class ListValue(NamedTuple):
 
 
 class Message(NamedTuple):
-    """`{ ... }`; for a whole file, everything in it."""
+    """`{ ... }`, or the contents of a whole file."""
 
     fields: tuple[Field, ...]
     span: Span
 
     def all(self, name: str) -> list[Field]:
-        """The fields of this name, in order."""
+        """The fields with this name, in order."""
         return [f for f in self.fields if f.name == name]
 
     def get(self, name: str) -> Field | None:
-        """The last field of this name."""
+        """The last field with this name, or None."""
         found = self.all(name)
         return found[-1] if found else None
 
@@ -55,17 +55,17 @@ Value = Scalar | ListValue | Message
 
 
 class Comment(NamedTuple):
-    """`# text`, with its mark and without the end of line."""
+    """`# text`, including the `#` but not the line end."""
 
     text: str
     span: Span
 
 
 class Document(NamedTuple):
-    """A parsed file: its message, its comments in order (the formatter puts them back), and its text.
+    """A parsed file: its message, its comments in order (for the formatter), and its source.
 
-    `plain` says that there are fields only.  Without it, messages also hold the statements below among their fields,
-    and values may be an `Interpolation` or a `Text`; the expander makes plain fields of all of these.
+    If `plain`, there are only fields. Otherwise the fields of messages may also be the statements defined below, and
+    values may be an `Interpolation` or a `Text`; the expander turns all of these into plain fields.
     """
 
     body: Message
@@ -74,7 +74,7 @@ class Document(NamedTuple):
     plain: bool = True
 
 
-# Expressions: what stands in `${...}`, after `let`, `if` and `in`, and as a default.  A ListValue may hold them too.
+# Expressions: in `${...}`, after `let`, `if` and `in`, and as a default. They may also be elements of a ListValue.
 
 
 class Reference(NamedTuple):
@@ -128,7 +128,7 @@ class Call(NamedTuple):
 
 
 class Text(NamedTuple):
-    """`"conv${i}"`: pieces of text and expressions by turns."""
+    """`"conv${i}"`: a string as alternating literal parts and expressions."""
 
     parts: tuple[str | Expression, ...]
     span: Span
@@ -144,7 +144,7 @@ class Interpolation(NamedTuple):
 Expression = Scalar | ListValue | Reference | Unary | Binary | Conditional | Index | Call | Text | Interpolation
 
 
-# Statements: what may stand among fields.
+# Statements: what may occur among fields.
 
 
 class Import(NamedTuple):
@@ -165,7 +165,7 @@ class Let(NamedTuple):
 
 
 class Parameter(NamedTuple):
-    """`kernel: 3` in the head of a template; without a default it has to be given."""
+    """`kernel: 3` in the head of a template; it is required if it has no default."""
 
     name: str
     default: Expression | None
@@ -195,7 +195,7 @@ class For(NamedTuple):
 
 
 class If(NamedTuple):
-    """`if test { ... } else { ... }`; `otherwise` is the other block, another If, or nothing."""
+    """`if test { ... } else { ... }`; `otherwise` is the other block, another If, or None."""
 
     test: Expression
     then: Message

@@ -1,7 +1,7 @@
-"""The protocol: requests of an editor to `answers` and `names`, over stdin and stdout by pygls.
+"""The protocol: passes the requests of an editor to `answers` and `names`, over stdin and stdout with pygls.
 
-One page is kept for each open text, and beside it the last one that could be read, so that names are known while a line
-is half written.
+For each open document the server keeps its page, and the last page that has a net, so that names are known while a line
+is incomplete.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..language.source import Source, Span
 from . import answers, names
 from .page import Page, read
 
-PAUSE = 0.15  # seconds without a change before a text is read; a net of 700 layers takes twice that
+PAUSE = 0.15  # seconds without a change before a document is compiled; a net of 700 layers takes twice that
 KINDS = {
     "field": lsp.CompletionItemKind.Field,
     "value": lsp.CompletionItemKind.EnumMember,
@@ -50,14 +50,14 @@ SYMBOLS = {
 
 @dataclass
 class Open:
-    """One open text: how it is now, and its last state that has a net."""
+    """An open document: its current page, and the last page that has a net."""
 
     now: Page
     good: Page
 
 
 class Server(LanguageServer):
-    """The server and its open texts by URI."""
+    """The server and its open documents by URI."""
 
     def __init__(self) -> None:
         super().__init__("netdef", __version__, text_document_sync_kind=lsp.TextDocumentSyncKind.Full)
@@ -65,7 +65,7 @@ class Server(LanguageServer):
         self.waiting: dict[str, asyncio.TimerHandle] = {}
 
     def change(self, uri: str) -> None:
-        """Read a text anew when no key was pressed for a moment; a question about it does not wait."""
+        """Compiles a document after a pause in typing. A request about it does not wait."""
         if uri in self.waiting:
             self.waiting[uri].cancel()
         self.waiting[uri] = asyncio.get_running_loop().call_later(PAUSE, self.update, uri)
@@ -75,7 +75,7 @@ class Server(LanguageServer):
             timer.cancel()
 
     def update(self, uri: str) -> None:
-        """Read a text anew and tell what is wrong with it."""
+        """Compiles a document and publishes its diagnostics."""
         self.forget(uri)
         text = self.workspace.get_text_document(uri).source
         page = read(Source(uri, text, _path(uri)))
@@ -95,11 +95,11 @@ def _path(uri: str) -> Path | None:
     return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
 
-# Places: the protocol counts lines from 0 and columns in UTF-16
+# Positions: the protocol counts lines from 0 and columns in UTF-16
 
 
 def offset_of(source: Source, at: lsp.Position) -> int:
-    """The offset of a position; the end of the line where it is beyond."""
+    """Returns the offset of a position, or of the end of the line if the position is beyond it."""
     if at.line >= len(source.line_starts):
         return len(source.text)
     line = source.line(at.line + 1)
@@ -124,15 +124,15 @@ def location(span: Span) -> lsp.Location:
 
 
 def diagnostic(page: Page, d: Diagnostic) -> lsp.Diagnostic:
-    """One fault, at its place in this text; where it stands in another file, that place is told beside it."""
+    """Converts a diagnostic. If it is in an imported file, that location is related information."""
     here = page.here(d.span)
     others = [(r.message, r.span) for r in d.related]
     if d.span is not None and d.span.source is not page.source:
-        others.insert(0, ("it stands here", d.span))
+        others.insert(0, ("the source of the problem", d.span))
     nothing = lsp.Range(lsp.Position(0, 0), lsp.Position(0, 0))
     return lsp.Diagnostic(
         range=range_of(here) if here else nothing,
-        message=d.message + (f"  Perhaps: {d.hint}" if d.hint else ""),
+        message=d.message + (f"  Hint: {d.hint}" if d.hint else ""),
         severity=lsp.DiagnosticSeverity.Error if d.severity == "error" else lsp.DiagnosticSeverity.Warning,
         code=d.code,
         source="netdef",
@@ -144,7 +144,7 @@ def diagnostic(page: Page, d: Diagnostic) -> lsp.Diagnostic:
 
 
 def serve() -> Server:
-    """A server with all its answers."""
+    """Returns a server with all its features."""
     server = Server()
 
     @server.feature(lsp.TEXT_DOCUMENT_DID_OPEN)
@@ -248,7 +248,7 @@ def _writing(server: Server) -> None:
     def formatting(params: lsp.DocumentFormattingParams) -> list[lsp.TextEdit]:
         source = server.open(params.text_document.uri).now.source
         document = parse(source, Report())
-        if document is None:  # what is wrong was told already
+        if document is None:  # the errors are published already
             return []
         text = format(document)
         return [] if text == source.text else [lsp.TextEdit(range_of(Span(source, 0, len(source.text))), text)]

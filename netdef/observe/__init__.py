@@ -1,11 +1,11 @@
-"""Looking at runs: curves of one or several, sweeps, learning rates, and a report of one page.
+"""Figures and reports of runs: curves of one or several runs, sweeps, learning-rate range tests, and HTML reports.
 
     from netdef.observe import curves, read_runs, save
     save(curves(read_runs(["runs/a", "runs/b"])), "both.svg")
     html = page(facts_of("runs/a"))
 
-Nothing here trains or changes a run.  Pictures need matplotlib (`pip install 'netdef[plot]'`); jax is loaded only where
-a report tests a net.
+Nothing here trains a net or modifies a run.  Figures require matplotlib (`pip install 'netdef[plot]'`); jax is loaded
+only if a report tests a net.
 """
 
 from __future__ import annotations

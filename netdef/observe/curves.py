@@ -1,7 +1,8 @@
-"""Curves of runs: loss, accuracies and learning rate, over iterations and over time; every value thin, smoothed bold.
+"""Curves of runs: loss, accuracies and learning rate by iteration and by time; a thin line for every value, a bold one
+for the running mean.
 
-A row of axes for each number, a column for iterations and one for time.  One run shows training and test in two
-colours; several have a colour each, training drawn through and tests dashed.
+There is a row of axes for each metric, with one column by iteration and one by time.  A single run has one color for
+training and one for tests; several runs have a color each, with solid lines for training and dashed lines for tests.
 """
 
 from __future__ import annotations
@@ -13,32 +14,33 @@ from typing import Any
 
 from ..language.errors import NetdefError
 from ..language.spelling import suggestion
-from .figure import GREY, colours, drawing, legend_below, new_figure, percents, plain_ticks, say_nothing_to_draw
+from .figure import GRAY, colors, drawing, legend_below, new_figure, percents, plain_ticks, say_nothing_to_draw
 from .runs import Curve, History, kind, number, smoothed
 
-MOST = 30  # runs that are named
+MOST = 30  # runs named in the legend
 CROSS = "not-finite"
 BY = ("iteration", "time")
-UNITS = ((2 * 3600, 3600.0, "hours"), (600, 60.0, "minutes"), (0, 1.0, "seconds"))  # from so many seconds on
+UNITS = ((2 * 3600, 3600.0, "hours"), (600, 60.0, "minutes"), (0, 1.0, "seconds"))  # (least seconds, factor, name)
+LABELS = {"loss": "Loss", "accuracy": "Accuracy", "lr": "Learning rate"}  # other metrics are labeled with their names
 
 
 @dataclass(frozen=True)
 class Look:
     """How one curve is drawn."""
 
-    colour: Any
+    color: Any
     test: bool = False
     smooth: float = 0.0
 
 
 @dataclass(frozen=True)
 class Chart:
-    """One axes: what it shows over what, and the unit of its time."""
+    """One set of axes: its metric, its horizontal axis, and the unit of time."""
 
     axes: Any
     name: str
     by: str
-    per: float = 1.0  # seconds of one unit
+    per: float = 1.0  # seconds per unit
 
     def xs(self, curve: Curve) -> list[float]:
         if self.by == "iteration":
@@ -54,20 +56,20 @@ def curves(
     log: bool = False,
     title: str = "",
 ) -> Any:
-    """A figure of `metrics` (default: loss, every accuracy, learning rate) of runs.
+    """Returns a figure of `metrics` (default: loss, accuracies and learning rate) of runs.
 
-    `by`: "iteration", "time" or both.  `smooth`: the share of a run that a smoothed value is the mean of, about; 0 for
+    `by`: "iteration", "time" or both.  `smooth`: the fraction of a run that a running mean covers, approximately; 0 for
     none.  `log`: the loss on a logarithmic axis.
-    Errors: NetdefError for a number that no run has, for runs without times, and where matplotlib is missing."""
+    Errors: NetdefError for a metric that no run has, for runs without times, and if matplotlib is not installed."""
     if not 0 <= smooth < 1:
-        raise NetdefError(f"smoothing is the share of a run, from 0 to below 1, not {smooth:g}.")
+        raise NetdefError(f"`smooth` is {smooth:g}; it must be a fraction of a run, at least 0 and below 1.")
     names = _asked(runs, metrics) if metrics else chosen(runs)
     if not names:
-        there = ", ".join(dict.fromkeys(name for run in runs for name in run.names())) or "none at all"
-        raise NetdefError(f"{runs[0].folder}: no record has a loss, an accuracy or a rate to draw; numbers: {there}.")
+        there = ", ".join(dict.fromkeys(name for run in runs for name in run.names())) or "none"
+        raise NetdefError(f"{runs[0].folder}: there is no loss, accuracy or learning rate to plot; metrics: {there}.")
     columns = [how for how in by if how == "iteration" or any(_timed(run) for run in runs)]
     if not columns:
-        raise NetdefError(f"{runs[0].folder}: its records have no `seconds`, so it can only be drawn by iteration.")
+        raise NetdefError(f"{runs[0].folder}: its records have no `seconds`, so it can only be plotted by iteration.")
     per, unit = _unit(runs)
     figure = new_figure(5.2 * len(columns) + 0.6, 2.1 * len(names) + 0.6)
     with drawing():
@@ -78,14 +80,14 @@ def curves(
                 _draw(chart, runs, smooth)
             _finish_row(charts, log)
         for axes, how in zip(grid[-1], columns, strict=True):
-            axes.set_xlabel("iteration" if how == "iteration" else f"time ({unit})")
+            axes.set_xlabel("Iteration" if how == "iteration" else f"Time ({unit})")
         figure.suptitle(title or (runs[0].name if len(runs) == 1 else ""), fontsize=11)
         legend_below(figure, _legend(runs, names, smooth))
     return figure
 
 
 def chosen(runs: Sequence[History]) -> list[str]:
-    """What is drawn where nothing is named: loss, accuracies, rate, as far as the runs have them."""
+    """Returns the default metrics: loss, accuracies and learning rate, if the runs have them."""
     names = list(dict.fromkeys(name for run in runs for name in run.names() if any(_of(run, name))))
     return [
         *(n for n in names if n == "loss"),
@@ -99,12 +101,12 @@ def _asked(runs: Sequence[History], metrics: Sequence[str]) -> list[str]:
     for name in metrics:
         if name not in there:
             meant = suggestion(name, there)
-            raise NetdefError(f"no run has a number `{name}`; there are {', '.join(there)}.{meant}")
+            raise NetdefError(f"no run has a metric `{name}`; the metrics are {', '.join(there)}.{meant}")
     return list(metrics)
 
 
 def _of(run: History, name: str) -> list[Curve]:
-    """The curves of a number: of training, then of each test net; for the rate that of training is enough."""
+    """Returns the curves of a metric: training, then each test net; for the learning rate, training only."""
     found = [run.curve(name, "train")]
     if name == "lr" and found[0]:
         return found
@@ -122,30 +124,30 @@ def _draw(chart: Chart, runs: Sequence[History], smooth: float) -> None:
 
 
 def _palette(runs: Sequence[History]) -> list[Any]:
-    """A color for each run; of a single run one for training and one for tests."""
-    return colours(max(len(runs), 2))
+    """Returns a color for each run, or for a single run one for training and one for tests."""
+    return colors(max(len(runs), 2))
 
 
 def _line(chart: Chart, curve: Curve, look: Look) -> None:
-    """One curve, and a cross at the foot of the axes wherever its value is not finite."""
+    """Draws one curve, and a cross at the bottom of the axes wherever its value is not finite."""
     if not curve.values:
         return
     xs, axes = chart.xs(curve), chart.axes
     if look.test:
         many = len(xs) > 40
-        axes.plot(xs, curve.values, color=look.colour, lw=1.3, ls=(0, (4, 2)), marker="" if many else "o", ms=3)
+        axes.plot(xs, curve.values, color=look.color, lw=1.3, ls=(0, (4, 2)), marker="" if many else "o", ms=3)
     elif look.smooth * len(xs) > 1:
-        axes.plot(xs, curve.values, color=look.colour, lw=0.7, alpha=0.45)
-        axes.plot(xs, smoothed(curve.values, 1 - 1 / (look.smooth * len(xs))), color=look.colour, lw=2)
+        axes.plot(xs, curve.values, color=look.color, lw=0.7, alpha=0.45)
+        axes.plot(xs, smoothed(curve.values, 1 - 1 / (look.smooth * len(xs))), color=look.color, lw=2)
     else:
-        axes.plot(xs, curve.values, color=look.colour, lw=1.6, marker="o" if len(xs) == 1 else "", ms=4)
+        axes.plot(xs, curve.values, color=look.color, lw=1.6, marker="o" if len(xs) == 1 else "", ms=4)
     bad = [x for x, value in zip(xs, curve.values, strict=True) if not math.isfinite(value) and math.isfinite(x)]
     if bad:
         axes.plot(
             bad,
             [0.03] * len(bad),
             "x",
-            color=look.colour,
+            color=look.color,
             transform=axes.get_xaxis_transform(),
             ms=6,
             mew=1.6,
@@ -154,14 +156,14 @@ def _line(chart: Chart, curve: Curve, look: Look) -> None:
 
 
 def _finish_row(charts: Sequence[Chart], log: bool) -> None:
-    """Scales and labels, alike in a row."""
+    """Sets scales and labels, which are the same for all axes of a row."""
     from matplotlib.ticker import MaxNLocator
 
     first, name = charts[0].axes, charts[0].name
     values = [v for line in _drawn(first) for v in line if math.isfinite(v)]
     positive = bool(values) and min(values) > 0
     what = kind(name)
-    first.set_ylabel({"lr": "learning rate"}.get(name, name))
+    first.set_ylabel(LABELS.get(name, name))
     for chart in charts:
         axes = chart.axes
         if (what == "rate" and positive and max(values) > 20 * min(values)) or (what == "loss" and log and positive):
@@ -176,16 +178,16 @@ def _finish_row(charts: Sequence[Chart], log: bool) -> None:
         if chart.by == "iteration":
             axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         if not values:
-            say_nothing_to_draw(axes, "no finite value")
+            say_nothing_to_draw(axes, "No finite values")
 
 
 def _drawn(axes: Any) -> list[list[float]]:
-    """The values of every line but those of crosses."""
+    """Returns the values of all lines except the crosses."""
     return [list(line.get_ydata()) for line in axes.lines if line.get_gid() != CROSS]
 
 
 def _without_outliers(axes: Any) -> None:
-    """End the axis where the losses after the first few do, if those tower over all others."""
+    """Limits the axis to the later losses if the first few are much larger than all others."""
     later = [v for line in _drawn(axes) if len(line) > 3 for v in line[1:] if math.isfinite(v)]
     values = [v for line in _drawn(axes) for v in line if math.isfinite(v)]
     if not later or not values:
@@ -197,7 +199,7 @@ def _without_outliers(axes: Any) -> None:
 
 
 def _legend(runs: Sequence[History], names: Sequence[str], smooth: float) -> list[tuple[Any, str]]:
-    """Entries for what is there: training, tests, runs, values that are not finite."""
+    """Returns entries for the curves that exist: runs, training, tests, values that are not finite."""
     from matplotlib.lines import Line2D
 
     all_curves = [(name, _of(run, name)) for run in runs for name in names]
@@ -213,15 +215,15 @@ def _legend(runs: Sequence[History], names: Sequence[str], smooth: float) -> lis
         entries += [(Line2D([], [], color=c, lw=2.5), run.name) for c, run in zip(palette, runs, strict=True)][:MOST]
         if len(runs) > MOST:
             entries.append((Line2D([], [], ls=""), f"and {len(runs) - MOST} more"))
-    ink = palette[0] if one else GREY
+    ink = palette[0] if one else GRAY
     if trains:
-        entries.append((Line2D([], [], color=ink, lw=2), "training, smoothed" if is_smoothed else "training"))
+        entries.append((Line2D([], [], color=ink, lw=2), "Training (smoothed)" if is_smoothed else "Training"))
         if is_smoothed:
-            entries.append((Line2D([], [], color=ink, lw=0.7, alpha=0.6), "training, each display"))
+            entries.append((Line2D([], [], color=ink, lw=0.7, alpha=0.6), "Training (each display)"))
     if tests:
-        entries.append((Line2D([], [], color=palette[1] if one else GREY, ls=(0, (4, 2)), marker="o", ms=3), "test"))
+        entries.append((Line2D([], [], color=palette[1] if one else GRAY, ls=(0, (4, 2)), marker="o", ms=3), "Test"))
     if bad:
-        entries.append((Line2D([], [], color=GREY, ls="", marker="x", mew=1.6), "not finite"))
+        entries.append((Line2D([], [], color=GRAY, ls="", marker="x", mew=1.6), "Not finite"))
     return entries
 
 

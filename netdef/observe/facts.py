@@ -1,7 +1,8 @@
-"""What a report says of a run: what was written while it was trained, the net that its file describes, and how the
-weights of its last snapshot do on the test data.
+"""The contents of a report: the records of a run, its net, and how the weights of its last snapshot classify the test
+data.
 
-Whatever cannot be had, since a file has gone or a net has no classes, is a line in `notes` and no error.
+If something is not available, because a file is missing or the net has no classes, `notes` has a line about it, and
+there is no error.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ SITTING = {
     **{"began": str, "device": str, "ended": str, "from": int, "to": int, "devices": int},
     **{"seconds": (int, float), "machine": dict, "versions": dict},
 }
-MANY_LAYERS = 60  # above this, what a template made is drawn as one box
+MANY_LAYERS = 60  # above this, each use of a template is drawn as one box
 
 
 @dataclass(frozen=True)
 class Best:
-    """A number of a run: its last value, its best, and the iteration of the best."""
+    """A metric of a run: its last value, its best value, and the iteration of the best."""
 
     name: str
     last: float
@@ -45,7 +46,7 @@ class Best:
 
 @dataclass(frozen=True)
 class Confusion:
-    """How often each class (row) was taken for each (column), by the weights of a snapshot."""
+    """The confusion matrix of a snapshot: rows are the true classes, columns the predicted ones."""
 
     names: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
@@ -60,7 +61,7 @@ class Confusion:
         return sum(map(sum, self.counts))
 
     def mistakes(self, most: int) -> list[tuple[str, str, int]]:
-        """(class, what it was taken for, how often), the most frequent first."""
+        """Returns (true class, predicted class, count), the most frequent first."""
         found = [
             (self.names[i], self.names[j], n)
             for i, row in enumerate(self.counts)
@@ -72,24 +73,24 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything in a report."""
+    """All contents of a report."""
 
     history: History
     told: Mapping[str, Any]  # run.json
     scores: tuple[Best, ...]
-    text: str  # the net's file
+    text: str  # of the net's file
     net: Net | None = None
-    picture: bytes | None = None  # of the net, SVG
+    picture: bytes | None = None  # diagram of the net, SVG
     confusion: Confusion | None = None
     notes: tuple[str, ...] = field(default=())
 
 
 def facts_of(folder: str | Path, test: bool = True) -> Facts:
-    """The facts of a run.  `test`: whether to go through its test data.  NetdefError if the folder is no run."""
+    """Collects the facts of a run.  `test`: evaluate its test data.  NetdefError if the folder is not a run."""
     history = read_run(folder)
     told = _proper(_json(history.folder / RUN))
     text = _text(history.folder / NET)
-    notes = [f"{history.damaged} damaged lines of metrics.jsonl are left out"] if history.damaged else []
+    notes = [f"damaged lines of metrics.jsonl that were skipped: {history.damaged}"] if history.damaged else []
     nets = _nets(told, text, history.folder, notes)
     return Facts(
         history=history,
@@ -129,7 +130,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _proper(told: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a `run.json` is as it should be; somebody may have written in it."""
+    """Returns the valid items of a `run.json`, because somebody may have edited it."""
 
     def chosen(found: Any, shape: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(found, dict):
@@ -149,8 +150,8 @@ def _text(path: Path) -> str:
 
 
 def _nets(told: Mapping[str, Any], text: str, folder: Path, notes: list[str]) -> Nets | None:
-    """The nets of the run: from their file if it is as it was, so that paths in it lead to the data, else from the
-    text that the run kept."""
+    """Compiles the nets of the run, from their file if it is unchanged, because its relative paths lead to the data, or
+    else from the copy in the run's folder."""
     from ..training.solver_nets import nets_of
 
     file = Path(told["file"]) if isinstance(told.get("file"), str) else None
@@ -158,18 +159,18 @@ def _nets(told: Mapping[str, Any], text: str, folder: Path, notes: list[str]) ->
     if file is not None and (there := _text(file)):
         changed = bool(re.search(r"\bsolver\s*:?\s*{", text)) and text.strip() != there.strip()
         if changed:
-            notes.append(f"{file.name} has changed since this run, which kept its text")
+            notes.append(f"{file.name} has changed since this run; the report uses the run's copy")
         kept = text if changed else file
     if not kept:
-        notes.append(f"the text of the net is not in {folder}")
+        notes.append(f"there is no copy of the net in {folder}")
         return None
     settings = told.get("settings")
     try:
         return nets_of(kept, settings if isinstance(settings, dict) else None)
     except CompileError as error:
-        notes.append(f"the net could not be read again: {error.diagnostics[0].message}")
+        notes.append(f"the net could not be compiled: {error.diagnostics[0].message}")
     except NetdefError as error:
-        notes.append(f"the net could not be read again: {error}")
+        notes.append(f"the net could not be compiled: {error}")
     return None
 
 
@@ -181,7 +182,7 @@ def _picture(net: Net, notes: list[str]) -> bytes | None:
         try:
             draw.save(net, path, fold=("all",) if len(net.layers) > MANY_LAYERS else ())
         except NetdefError as error:
-            notes.append("the net is not drawn: " + str(error).partition(": ")[2].partition(";")[0])
+            notes.append("no diagram of the net: " + str(error).partition(": ")[2].partition(";")[0])
             return None
         return path.read_bytes()
 
@@ -195,7 +196,7 @@ def _confusion(nets: Nets, folder: Path, notes: list[str]) -> Confusion | None:
         notes.append("no confusion matrix: the run has no snapshot")
         return None
     if not nets.tests:
-        notes.append("no confusion matrix: the solver tests no net")
+        notes.append("no confusion matrix: the solver has no test net")
         return None
     try:
         counts, names = _counted(nets.tests[0], path)
@@ -213,6 +214,6 @@ def _counted(net: Net, path: Path) -> tuple[tuple[tuple[int, ...], ...], Sequenc
     counts = confusion(predictor)
     names = predictor.class_names() or [str(k) for k in range(len(counts))]
     there = [k for k in range(len(counts)) if counts[k].any() or counts[:, k].any()]
-    if len(there) < len(counts) // 2:  # a net for 14,700 people that was shown 40
+    if len(there) < len(counts) // 2:  # for example, a net for 14,700 people and test data of 40
         counts, names = counts[there][:, there], [names[k] if k < len(names) else str(k) for k in there]
     return tuple(tuple(int(n) for n in row) for row in counts), names

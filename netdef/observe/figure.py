@@ -1,7 +1,7 @@
-"""How every picture looks, and how it is written: PNG, SVG or PDF by the end of its name.
+"""The style of all figures, and writing them as PNG, SVG or PDF, selected by the extension.
 
-matplotlib is used without its `pyplot`, so nothing is global and no display is needed.  Colours are those of M. Okabe
-and K. Ito, Color Universal Design, 2008, which people with any kind of colour vision can tell apart.
+matplotlib is used without `pyplot`, so there is no global state and no display is needed.  The colors are from M. Okabe
+and K. Ito, Color Universal Design, 2008, which people with any kind of color vision can distinguish.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from ..files import written_aside
 from ..language.errors import NetdefError
 from ..lazy import need
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8C6D31")
-GREY = "#666666"
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8C6D31")
+GRAY = "#666666"
 ENDS = (".png", ".svg", ".pdf")
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -37,17 +37,17 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 8.5,
     "lines.solid_capstyle": "round",
-    "text.parse_math": False,  # a name with dollar signs is a name
+    "text.parse_math": False,  # names may contain dollar signs
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
-    "svg.hashsalt": "netdef",  # the same picture is the same file
+    "svg.hashsalt": "netdef",  # equal figures are equal files
     "path.simplify_threshold": 0.5,
 }
 
 
 @contextlib.contextmanager
 def drawing() -> Iterator[Any]:
-    """matplotlib with the style of all pictures.  NetdefError if it is not installed."""
+    """matplotlib with the style of all figures.  NetdefError if it is not installed."""
     need("matplotlib.figure", "drawing figures")
     import matplotlib.figure
 
@@ -56,13 +56,13 @@ def drawing() -> Iterator[Any]:
 
 
 def new_figure(width: float, height: float) -> Any:
-    """An empty figure, in inches, that keeps its parts from covering each other."""
+    """Returns an empty figure of this size in inches, with a layout that prevents overlaps."""
     with drawing() as matplotlib:
         return matplotlib.figure.Figure(figsize=(width, height), layout="constrained")
 
 
 def written(figure: Any, kind: str) -> bytes:
-    """A figure as the bytes of a file: kind "png", "svg" or "pdf"."""
+    """Returns a figure as the bytes of a file; `kind` is "png", "svg" or "pdf"."""
     made = io.BytesIO()
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
     with drawing():
@@ -71,35 +71,35 @@ def written(figure: Any, kind: str) -> bytes:
 
 
 def save(figure: Any, path: str | Path) -> Path:
-    """Write a figure whole or not at all.  NetdefError for a name that ends in something else."""
+    """Writes a figure, completely or not at all.  NetdefError for any other extension."""
     path = Path(path)
     kind = path.suffix.lower()
     if kind not in ENDS:
-        raise NetdefError(f"{path}: the name of a picture ends in {', '.join(ENDS[:-1])} or {ENDS[-1]}.")
+        raise NetdefError(f"{path}: the file name of a figure must end in {', '.join(ENDS[:-1])} or {ENDS[-1]}.")
     if not path.parent.exists():
-        raise NetdefError(f"{path}: there is no folder {path.parent}.")
+        raise NetdefError(f"{path}: the folder {path.parent} does not exist.")
     data = written(figure, kind[1:])
     written_aside(path, lambda aside: aside.write_bytes(data))
     return path
 
 
 def save_all(figure: Any, base: Path, given: Sequence[str] = ()) -> list[Path]:
-    """Write a figure to the paths that are given, or as PNG and SVG to `base` with their ends."""
+    """Writes a figure to the given paths, or to `base` plus .png and `base` plus .svg."""
     paths = [Path(name) for name in given] or [base.with_name(base.name + end) for end in (".png", ".svg")]
     return [save(figure, path) for path in paths]
 
 
-def colours(count: int) -> list[Any]:
-    """Colours that can be told apart; where there are many runs, shades from dark to light in their order."""
-    if count <= len(COLOURS):
-        return list(COLOURS[:count])
+def colors(count: int) -> list[Any]:
+    """Returns colors that are easy to distinguish, or for a large number shades from dark to light, in order."""
+    if count <= len(COLORS):
+        return list(COLORS[:count])
     with drawing() as matplotlib:
         shades = matplotlib.colormaps["viridis"]
         return [shades(0.95 * i / (count - 1)) for i in range(count)]
 
 
 def plain_ticks(axis: Any) -> None:
-    """Plain numbers, 0.001 and 100, on a logarithmic axis."""
+    """Labels a logarithmic axis with plain numbers such as 0.001 and 100."""
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
     axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
@@ -107,7 +107,7 @@ def plain_ticks(axis: Any) -> None:
 
 
 def percents(axis: Any, values: Sequence[float]) -> None:
-    """Shares of 1 as per cents, on an axis that does not go on where no share can be."""
+    """Labels fractions as percentages, on an axis that ends shortly beyond 0 and 1."""
     from matplotlib.ticker import PercentFormatter
 
     least, most = min(values), max(values)
@@ -117,12 +117,12 @@ def percents(axis: Any, values: Sequence[float]) -> None:
 
 
 def say_nothing_to_draw(axes: Any, why: str) -> None:
-    """Words in the middle of axes without a curve."""
-    axes.text(0.5, 0.5, why, transform=axes.transAxes, ha="center", color=GREY)
+    """Writes a text in the middle of axes without a curve."""
+    axes.text(0.5, 0.5, why, transform=axes.transAxes, ha="center", color=GRAY)
 
 
 def legend_below(figure: Any, entries: Sequence[tuple[Any, str]]) -> None:
-    """A legend of (handle, label) under all axes, where it covers no curve; the figure grows by its rows."""
+    """Adds a legend of (handle, label) below all axes, where it covers no curve, and makes the figure taller."""
     handles, labels = [handle for handle, _ in entries], [label for _, label in entries]
     longest = max((len(label) for label in labels), default=1)
     width, height = figure.get_size_inches()

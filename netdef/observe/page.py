@@ -1,5 +1,5 @@
-"""A report as one page of HTML that needs nothing beside it: styles inline, pictures as data, no address of any other
-place.  It can be sent, kept, printed and opened without a network.
+"""A report as a single HTML file: styles and images are inline, and there are no links, so that it can be sent, stored,
+printed and opened without a network connection.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import Any
 
 from ..inspect.summary import size, summarize
 from ..shape import show
+from ..training.progress import duration
 from .curves import curves
 from .facts import Confusion, Facts
 from .figure import written
 
-MOST_CLASSES = 40  # a larger matrix is told as its most frequent mistakes
+MOST_CLASSES = 40  # with more classes, only the most frequent errors are listed
 CSS = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: #1c1c1c; background: #fff;
@@ -44,7 +45,7 @@ pre { background: #f6f6f6; padding: .8rem; overflow: auto;
 
 
 def page(facts: Facts) -> str:
-    """The whole page.  NetdefError where matplotlib is missing."""
+    """Returns the whole page.  NetdefError if matplotlib is missing."""
     name = str(facts.told.get("name") or facts.history.name)
     parts = [
         f"<h1>{escape(name)}</h1>",
@@ -55,43 +56,44 @@ def page(facts: Facts) -> str:
         _section(
             "Curves", _image(written(curves([facts.history], title=" "), "svg"), "loss, accuracy and learning rate")
         ),
-        _section("Confusion", _confusion(facts.confusion)) if facts.confusion else "",
+        _section("Confusion matrix", _confusion(facts.confusion)) if facts.confusion else "",
         _section("Net", _net(facts)),
-        _section("Machine and versions", _sittings(facts.told)),
+        _section("Hardware and versions", _sittings(facts.told)),
     ]
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(name)}: report of a run</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
+        f"<title>{escape(name)}: run report</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
         + "\n".join(part for part in parts if part)
         + "\n</body>\n</html>\n"
     )
 
 
 def _state(facts: Facts) -> str:
-    """How far the run came and how it ended, in a line."""
+    """Returns one line about how far the run came and how it ended."""
     last = max(int(row["iteration"]) for row in facts.history.rows)
     sittings = _dicts(facts.told.get("sittings"))
     if not sittings:
         return f"Run {facts.history.name}, {last:,} iterations"
     end = sittings[-1]
     if "to" not in end:
-        return f"Run {facts.history.name}: at iteration {last:,} or later; still running, or broken off"
-    why = {"max_iter": "done", "interrupted": "interrupted"}.get(str(end.get("ended")), f"ended: {end.get('ended')}")
+        return f"Run {facts.history.name}: at iteration {last:,} or later; still running or killed"
+    ended = str(end.get("ended"))
+    why = {"max_iter": "finished", "interrupted": "interrupted"}.get(ended, f"ended: {ended}")
     spent = sum(float(s.get("seconds") or 0) for s in sittings)
-    return f"Run {facts.history.name}: {int(end['to']):,} iterations in {_duration(spent)}, {why}"
+    return f"Run {facts.history.name}: {int(end['to']):,} iterations in {duration(spent)}, {why}"
 
 
 def _cards(facts: Facts) -> str:
-    """The numbers that are looked for first."""
+    """Returns the most important values."""
     tests = [s for s in facts.scores if s.name.startswith("test")]
     shown = [(s.name, _number(s.last)) for s in (tests or facts.scores)[:3]]
     told = facts.told
     shown += [(label, f"{int(told[key]):,}") for key, label in (("parameters", "parameters"),) if key in told]
-    shown += [("images an iteration", f"{int(told['batch']):,}")] if "batch" in told else []
+    shown += [("images per iteration", f"{int(told['batch']):,}")] if "batch" in told else []
     shown += [("seed", str(told["seed"]))] if "seed" in told else []
     speed = [v for row in facts.history.of("train") if isinstance(v := row.get("images_per_s"), (int, float))]
-    shown += [("images/s", f"{statistics.median(speed):,.0f}")] if speed else []
+    shown += [("images per second", f"{statistics.median(speed):,.0f}")] if speed else []
     return (
         '<div class="cards">'
         + "".join(f"<div><b>{escape(v)}</b><span>{escape(k)}</span></div>" for k, v in shown)
@@ -105,40 +107,39 @@ def _notes(notes: Sequence[str]) -> str:
 
 def _scores(facts: Facts) -> str:
     rows = [(s.name, _number(s.last), _number(s.best), f"{s.at:,}") for s in facts.scores]
-    return _table(("", "last", "best", "at iteration"), rows)
+    return _table(("Metric", "Last", "Best", "Iteration of best"), rows)
 
 
 def _confusion(found: Confusion) -> str:
-    share = f"{found.right:,} of {found.records:,} records right, {found.right / max(found.records, 1):.2%}"
-    head = f"<p>{share}, with the weights of {escape(found.snapshot)}.</p>"
-    mistakes = _table(("class", "taken for", "times"), [(a, b, f"{n:,}") for a, b, n in found.mistakes(12)])
+    share = f"{found.right:,} of {found.records:,} records ({found.right / max(found.records, 1):.2%})"
+    head = f"<p>{share} are classified correctly with the weights of {escape(found.snapshot)}.</p>"
+    mistakes = _table(("True class", "Predicted class", "Count"), [(a, b, f"{n:,}") for a, b, n in found.mistakes(12)])
     if len(found.names) > MOST_CLASSES:
-        return f"{head}<p>The most frequent mistakes of {len(found.names):,} classes:</p>{mistakes}"
+        return f"{head}<p>The most frequent errors among {len(found.names):,} classes:</p>{mistakes}"
     columns = "".join(f"<th>{escape(n)}</th>" for n in found.names)
     rows = "".join(
         f"<tr><th>{escape(name)}</th>{''.join(_cell(n, sum(row), i == j) for j, n in enumerate(row))}</tr>"
         for i, (name, row) in enumerate(zip(found.names, found.counts, strict=True))
     )
-    table = (
-        f'<table class="matrix"><thead><tr><th>true, taken for</th>{columns}</tr></thead><tbody>{rows}</tbody></table>'
-    )
+    top = f"<tr><th>true \\ predicted</th>{columns}</tr>"
+    table = f'<table class="matrix"><thead>{top}</thead><tbody>{rows}</tbody></table>'
     return f'{head}<div class="scroll">{table}</div>'
 
 
 def _cell(count: int, of: int, right: bool) -> str:
-    """A count, darker the larger its share of the class: blue where right, orange where wrong."""
+    """Returns a count, darker for a larger fraction of the class: blue if correct, orange if wrong."""
     share = count / of if of else 0.0
-    colour = "0, 114, 178" if right else "213, 94, 0"
+    color = "0, 114, 178" if right else "213, 94, 0"
     strength = 0.12 + 0.78 * (share if right else min(1.0, 3 * share)) if count else 0.0
     ink = "#fff" if strength > 0.6 else "#1c1c1c"
-    style = f' style="background: rgba({colour}, {strength:.2f}); color: {ink}"' if count else ""
+    style = f' style="background: rgba({color}, {strength:.2f}); color: {ink}"' if count else ""
     return f"<td{style}>{count or ''}</td>"
 
 
 def _net(facts: Facts) -> str:
     parts = []
     if facts.picture:
-        parts.append(f'<div class="scroll net">{_image(facts.picture, "the layers of the net")}</div>')
+        parts.append(f'<div class="scroll net">{_image(facts.picture, "diagram of the net")}</div>')
     if facts.net is not None:
         found = summarize(facts.net)
         rows = [
@@ -151,20 +152,21 @@ def _net(facts: Facts) -> str:
             )
             for row in found.rows
         ]
-        table = _table(("layer", "type", "output", "parameters", "multiply-adds"), rows)
+        table = _table(("Layer", "Type", "Output", "Parameters", "Multiply-adds"), rows)
         work = f"{found.multiply_adds:,} multiply-adds, {size(found.activations)} of activations"
         total = f"{len(found.rows)} layers, {found.parameters:,} parameters, {work}"
         parts.append(f"<details><summary>{total}</summary>{table}</details>")
     settings = facts.told.get("settings")
     if isinstance(settings, dict) and settings:
-        parts.append("<p>Changed by --set: " + ", ".join(escape(f"{k}={v}") for k, v in settings.items()) + "</p>")
+        given = ", ".join(escape(f"{k}={v}") for k, v in settings.items())
+        parts.append(f"<p>Settings overridden with --set: {given}</p>")
     if facts.text:
-        parts.append(f"<details><summary>The file</summary><pre>{escape(facts.text)}</pre></details>")
+        parts.append(f"<details><summary>Net file</summary><pre>{escape(facts.text)}</pre></details>")
     return "".join(parts)
 
 
 def _sittings(told: Mapping[str, Any]) -> str:
-    """On what the run was trained: a column for each start of the program."""
+    """Returns a table of hardware and versions, with a column for each session (start of the program)."""
     sittings = _dicts(told.get("sittings"))
     if not sittings:
         return "<p>Not recorded.</p>"
@@ -172,7 +174,7 @@ def _sittings(told: Mapping[str, Any]) -> str:
     facts = [_sitting(sitting, told) for sitting in sittings]
     for key in dict.fromkeys(key for fact in facts for key in fact):
         rows.append((key, *(fact.get(key, "") for fact in facts)))
-    heads = ("", *(f"sitting {i + 1}" for i in range(len(facts)))) if len(facts) > 1 else ()
+    heads = ("", *(f"Session {i + 1}" for i in range(len(facts)))) if len(facts) > 1 else ()
     return _table(heads, rows, numbers=False)
 
 
@@ -181,21 +183,21 @@ def _sitting(sitting: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, s
     memory = machine.get("memory_bytes") if isinstance(machine.get("memory_bytes"), int) else None
     found = {
         "seed": str(told.get("seed", "")),
-        "began": str(sitting.get("began", "")),
+        "started": str(sitting.get("began", "")),
         "iterations": f"{int(sitting.get('from', 0)):,} to {int(sitting['to']):,}" if "to" in sitting else "",
-        "time": _duration(float(sitting["seconds"])) if "seconds" in sitting else "",
+        "duration": duration(float(sitting["seconds"])) if "seconds" in sitting else "",
         "device": f"{sitting.get('devices', 1)} x {sitting.get('device', '')}",
         "processor": str(machine.get("processor", "")),
         "cores": str(machine.get("cores", "")),
         "memory": size(int(memory)) if memory else "",
-        "system": str(machine.get("system", "")),
+        "operating system": str(machine.get("system", "")),
         **{str(name): str(version) for name, version in versions.items()},
     }
     return {key: value for key, value in found.items() if value}
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = True) -> str:
-    """A table; cells that are numbers stand to the right."""
+    """Returns a table; numbers are aligned to the right."""
 
     def cell(text: str, first: bool) -> str:
         kind = ' class="number"' if numbers and text[:1].isdigit() and not first else ""
@@ -220,11 +222,3 @@ def _number(value: float) -> str:
 
 def _dicts(value: Any) -> list[dict[str, Any]]:
     return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
-
-
-def _duration(seconds: float) -> str:
-    """`12.3 s`, `4 min 5 s`, `2 h 3 min`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,7 +1,7 @@
-"""The records of a run, read for looking at: curves of numbers over iterations or seconds.
+"""Reading the records of a run as curves of metrics by iteration or by time.
 
-A file that is written to at this moment, or was when the power failed, is read as far as it can be: lines that are no
-records are left out and counted.
+A file that is being written, or was incomplete after a power failure, is read as far as possible: lines that are not
+records are skipped and counted.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from ..language.errors import NetdefError
 from ..policies.base import Monitor
 from ..training.run_folder import METRICS
 
-LARGEST = 1e30  # of the numbers that are drawn
+LARGEST = 1e30  # of the values that are plotted
 NO_CURVES = ("iteration", "phase", "net", "seconds")
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A number over a run: iterations, seconds since the start (nan: unknown) and values (nan: not finite)."""
+    """A metric over a run: iterations, seconds since the start (nan: unknown) and values (nan: not finite)."""
 
     iterations: tuple[float, ...]
     seconds: tuple[float, ...]
@@ -35,7 +35,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class History:
-    """All records of a run, in their order, and how many lines of its file were none."""
+    """All records of a run, in order, and the number of lines that are not records."""
 
     name: str
     folder: Path
@@ -43,16 +43,16 @@ class History:
     damaged: int = 0
 
     def of(self, phase: str, net: int = 0) -> list[dict[str, Any]]:
-        """The records of the displays ("train") or of the tests of one net ("test")."""
+        """Returns the records of displays ("train") or of the tests of one net ("test")."""
         return [row for row in self.rows if row.get("phase") == phase and (row.get("net") or 0) == net]
 
     @property
     def test_nets(self) -> list[int]:
-        """Numbers of the nets that were tested."""
+        """The indices of the nets that were tested."""
         return sorted({row.get("net") or 0 for row in self.rows if row.get("phase") == "test"})
 
     def curve(self, name: str, phase: str, net: int = 0) -> Curve:
-        """One number over the run; empty if no record has it."""
+        """Returns one metric over the run; empty if no record has it."""
         rows = [row for row in self.of(phase, net) if _is_number(row.get(name))]
         took = [row.get("seconds") for row in rows]
         return Curve(
@@ -62,53 +62,53 @@ class History:
         )
 
     def names(self) -> list[str]:
-        """Every number that can be drawn, in the order of its first record."""
+        """Returns the names of all metrics, in the order of their first records."""
         found = {name: None for row in self.rows for name, value in row.items() if _is_number(value)}
         return [name for name in found if name not in NO_CURVES]
 
 
 def read_run(path: str | Path) -> History:
-    """The records of a run: of its folder, or of its `metrics.jsonl`.
+    """Reads the records of a run, from its folder or its `metrics.jsonl`.
 
-    Errors: NetdefError if there is nothing, no run, or no record yet."""
+    Errors: NetdefError if the path does not exist, is not a run, or has no records yet."""
     given = Path(path)
     folder = given.parent if given.is_file() else given
     file = given if given.is_file() else given / METRICS
     if not given.exists():
-        raise NetdefError(f"there is no run {given}; name the folder that `netdef train` wrote.")
+        raise NetdefError(f"there is no run {given}; pass the folder that `netdef train` wrote.")
     if not file.exists():
         inside = sorted(p.parent.name for p in given.glob(f"*/{METRICS}"))
-        meant = f" It holds runs, though: {', '.join(inside[:3])}{' ...' if len(inside) > 3 else ''}." if inside else ""
-        raise NetdefError(f"{given} is no run: it has no {METRICS}.{meant}")
+        meant = f" It contains runs: {', '.join(inside[:3])}{' ...' if len(inside) > 3 else ''}." if inside else ""
+        raise NetdefError(f"{given} is not a run: it has no {METRICS}.{meant}")
     rows, damaged = _records(file.read_text(encoding="utf-8", errors="replace").splitlines())
     if not rows:
         why = f"none of its {damaged} lines is a record" if damaged else "it is empty"
         raise NetdefError(
-            f"{file} shows nothing yet: {why}; a record is written at each display and each test of the solver."
+            f"{file} has no records yet: {why}; a record is written at each display and each test of the solver."
         )
     return History(_name(folder), folder, tuple(rows), damaged)
 
 
 def read_runs(paths: Sequence[str | Path]) -> list[History]:
-    """Several runs, under names that tell them apart."""
+    """Reads several runs, with a unique name for each."""
     runs = [read_run(path) for path in paths]
     names = [run.name for run in runs]
-    if len(set(names)) < len(names):  # two folders of one name: as much of their paths as differs
+    if len(set(names)) < len(names):  # folders with equal names: enough of their paths to be unique
         names = _apart([run.folder.absolute().parts for run in runs])
     return [History(name, run.folder, run.rows, run.damaged) for name, run in zip(names, runs, strict=True)]
 
 
 def kind(name: str) -> str:
-    """What a number is, by its name: "accuracy" (more is better, 0 to 1), "rate" or "loss"."""
+    """Returns the kind of a metric, by its name: "accuracy" (more is better, 0 to 1), "rate" or "loss"."""
     if name == "lr":
         return "rate"
     return "accuracy" if Monitor(monitor=name).upwards else "loss"
 
 
 def smoothed(values: Sequence[float], weight: float) -> list[float]:
-    """Running means: m = w m + (1 - w) x, divided by 1 - w^n so that the first value counts in full.
+    """Returns running means: m = w m + (1 - w) x, divided by 1 - w^n, so that they are not biased at the start.
 
-    Values that are not finite stay as they are and leave the mean alone."""
+    Values that are not finite become nan and do not change the mean."""
     mean, count, found = 0.0, 0, []
     for value in values:
         if not math.isfinite(value):
@@ -120,7 +120,7 @@ def smoothed(values: Sequence[float], weight: float) -> list[float]:
 
 
 def number(value: Any) -> float:
-    """A number as it stands in a record, where nan and infinity are text; what cannot be drawn is nan."""
+    """Converts a value of a record, where nan and infinity are strings; values that cannot be plotted become nan."""
     try:
         found = float(value)
     except OverflowError:
@@ -146,7 +146,7 @@ def _records(lines: Iterable[str]) -> tuple[list[dict[str, Any]], int]:
 
 
 def _counts(value: Any) -> bool:
-    """Whether a value counts something: a whole number from 0 on, of a size that a float holds exactly."""
+    """Whether a value is a valid count: an integer from 0 on that a float represents exactly."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
 
 
@@ -162,6 +162,6 @@ def _name(folder: Path) -> str:
 
 def _apart(paths: list[tuple[str, ...]]) -> list[str]:
     depth = next((d for d in range(1, max(map(len, paths)) + 1) if len({p[-d:] for p in paths}) == len(paths)), None)
-    if depth is None:  # one run that was named twice
+    if depth is None:  # the same run, given twice
         return [f"{'/'.join(p[-1:])} ({i + 1})" for i, p in enumerate(paths)]
     return ["/".join(p[-depth:]) for p in paths]

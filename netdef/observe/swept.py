@@ -1,7 +1,7 @@
-"""The picture of a sweep: what came of every run, over the setting that was varied most, and the curves of all.
+"""Figure of a sweep: the result of each run against the setting with the most values, and the curves of all runs.
 
-A dot is a run, a line joins the medians of the seeds, its colour is what else was varied.  Runs that never met the goal
-of the sweep (`--until`) stand as crosses on top.
+A dot is a run, a line connects the medians over seeds, and colors show the other settings.  Runs that did not reach the
+goal of the sweep (`--until`) are crosses at the top.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from ..language.errors import NetdefError
 from ..training.run_folder import METRICS
-from .figure import GREY, colours, drawing, legend_below, new_figure, percents, plain_ticks
+from .figure import GRAY, colors, drawing, legend_below, new_figure, percents, plain_ticks
 from .runs import History, kind, number, read_run, smoothed
 
 SWEEP, RESULT = "sweep.json", "result.json"
@@ -25,18 +25,18 @@ MARKERS = "osD^vP*X"
 
 @dataclass(frozen=True)
 class Swept:
-    """The rows of a sweep, the names of its settings, its goal, and the histories of the runs that have one."""
+    """The rows of a sweep, the varied settings, the goal, and the histories of the runs that have one."""
 
     name: str
     rows: tuple[Mapping[str, Any], ...]
-    settings: tuple[str, ...]  # that were varied; a name with one value is no variation
+    settings: tuple[str, ...]  # with more than one value
     goal: str
     histories: Mapping[str, History]
 
 
 @dataclass(frozen=True)
 class Score:
-    """What is compared: a column of the rows, its name on the axis, and whether "never" is an answer."""
+    """The value to compare: a column of the rows, its label, and whether it is the iteration that reached the goal."""
 
     column: str
     label: str
@@ -44,15 +44,15 @@ class Score:
 
 
 def read_sweep(folder: str | Path) -> Swept:
-    """A sweep from its folder.  NetdefError if its table is damaged or empty."""
+    """Reads a sweep from its folder.  NetdefError if its table is damaged or empty."""
     folder = Path(folder)
     try:
         told = json.loads((folder / SWEEP).read_text(encoding="utf-8"))
         rows = tuple({k: _simple(v) for k, v in row.items()} for row in told["rows"] if isinstance(row, dict))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise NetdefError(f"{folder / SWEEP} is not the table of a sweep ({error}); run the sweep again.") from None
+        raise NetdefError(f"{folder / SWEEP} is not a valid table of a sweep ({error}); run the sweep again.") from None
     if not rows:
-        raise NetdefError(f"{folder / SWEEP} has no run.")
+        raise NetdefError(f"{folder / SWEEP} has no runs.")
     names = list(rows[0])
     settings = names[names.index("run") + 1 : names.index("seed")] if {"run", "seed"} <= set(names) else []
     varied = tuple(s for s in settings if len({str(row.get(s)) for row in rows}) > 1)
@@ -60,20 +60,20 @@ def read_sweep(folder: str | Path) -> Swept:
 
 
 def _simple(value: Any) -> Any:
-    """A value that can stand on an axis: a number of usual size, a truth, or else its text."""
+    """Returns a value that an axis can show: a number that is not extreme, a boolean, or else a string."""
     if value is None or isinstance(value, (bool, str)):
         return value
     return value if isinstance(value, (int, float)) and (value == 0 or 1e-15 < abs(value) < 1e15) else str(value)
 
 
 def swept(sweep: Swept, title: str = "") -> Any:
-    """The figure.  NetdefError where no run has a number, and where matplotlib is missing."""
+    """Returns the figure.  NetdefError if no run has a value to compare, and if matplotlib is missing."""
     score = _score(sweep)
     across, others = _axes_of(sweep)
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for row in sweep.rows:
         groups.setdefault(", ".join(_words(row, others)) or "all runs", []).append(row)
-    palette = dict(zip(groups, colours(len(groups)), strict=True))
+    palette = dict(zip(groups, colors(len(groups)), strict=True))
     curves = bool(sweep.histories) and not score.is_reached
     figure = new_figure(10.8 if curves else 7.2, 4.0)
     with drawing():
@@ -92,23 +92,27 @@ def _histories(folder: Path) -> Iterable[tuple[str, History]]:
             name = json.loads(result.read_text(encoding="utf-8"))["row"]["run"]
             yield name, read_run(result.with_name(METRICS))
         except (OSError, ValueError, KeyError, TypeError, NetdefError):
-            continue  # its row stands in the table all the same
+            continue  # its row is in the table anyway
 
 
 def _score(sweep: Swept) -> Score:
-    """The goal if there is one, else the accuracy in tests, else a loss."""
+    """Chooses the goal if there is one, else the test accuracy, else a loss."""
     columns = list(dict.fromkeys(name for row in sweep.rows for name in row))
     if "reached" in columns:
         return Score("reached", f"iterations to {_goal(sweep.goal)}", is_reached=True)
     tests = [name for name in columns if name.startswith("test ") and kind(name) == "accuracy"]
     found = next((name for name in (*tests, "test loss", "loss") if name in columns), None)
     if found is None:
-        raise NetdefError(f"{sweep.name}: its runs have neither a loss nor a score to compare.")
-    return Score(found, f"{found}, at the end")
+        raise NetdefError(f"{sweep.name}: its runs have neither a loss nor an accuracy to compare.")
+    return Score(found, f"final {found}")
 
 
 def _goal(goal: str) -> str:
     return goal.replace(">=", " ≥ ").replace("<=", " ≤ ") or "the goal"
+
+
+def _capitalized(label: str) -> str:
+    return label[:1].upper() + label[1:]
 
 
 def _title(sweep: Swept, score: Score) -> str:
@@ -118,7 +122,7 @@ def _title(sweep: Swept, score: Score) -> str:
 
 
 def _axes_of(sweep: Swept) -> tuple[str, tuple[str, ...]]:
-    """The setting below the picture, the one with most values, numbers first; and the others."""
+    """Returns the setting of the horizontal axis (numeric if possible, with the most values) and the others."""
     if not sweep.settings:
         return "seed", ()
     values = {s: {str(row.get(s)) for row in sweep.rows} for s in sweep.settings}
@@ -138,7 +142,7 @@ def _words(row: Mapping[str, Any], settings: Sequence[str]) -> list[str]:
 def _compare(
     axes: Any, groups: Mapping[str, list[Mapping[str, Any]]], across: str, score: Score, palette: Mapping[str, Any]
 ) -> int:
-    """A run as a dot, medians joined; gives how long those were that never got there."""
+    """Draws runs as dots and connects medians; returns the length of the longest run without a value, or 0."""
     from matplotlib.ticker import NullLocator
 
     rows = [row for group in groups.values() for row in group]
@@ -151,7 +155,7 @@ def _compare(
     gap = min((at(b) - at(a) for a, b in zip(xs, xs[1:], strict=False)), default=1.0)
     never = 0
     for i, (name, group) in enumerate(groups.items()):
-        shift = gap * 0.09 * (i - (len(groups) - 1) / 2) / max(1, len(groups) / 5)  # beside each other
+        shift = gap * 0.09 * (i - (len(groups) - 1) / 2) / max(1, len(groups) / 5)  # side by side
         spot = lambda row, shift=shift: place(row) * math.exp(shift) if log else place(row) + shift
         look = {"color": palette[name], "marker": MARKERS[i % len(MARKERS)]}
         dots = [(spot(row), value) for row in group if math.isfinite(value := _value(row, score))]
@@ -168,7 +172,7 @@ def _compare(
     if never:
         _set_apart(axes)
     axes.set_xlabel(across.removeprefix("solver."))
-    axes.set_ylabel(score.label)
+    axes.set_ylabel(_capitalized(score.label))
     if log:
         axes.set_xscale("log")
         plain_ticks(axes.xaxis)
@@ -179,7 +183,7 @@ def _compare(
 
 
 def _set_apart(axes: Any) -> None:
-    """A band on top for crosses, which stand at no value."""
+    """Draws a band at the top for the crosses, which have no value."""
     from matplotlib.patches import Rectangle
 
     axes.add_patch(Rectangle((0, 0.93), 1, 0.07, transform=axes.transAxes, color="#f1f1f1", zorder=0.5))
@@ -188,7 +192,7 @@ def _set_apart(axes: Any) -> None:
 
 
 def _medians(group: Iterable[Mapping[str, Any]], place: Any, score: Score) -> Iterable[tuple[float, float]]:
-    """The median of the seeds at each place; runs that never got there count as later than all others."""
+    """Yields the median over seeds at each position; runs that did not reach the goal count as infinite."""
     at: dict[float, list[float]] = {}
     for row in group:
         value = _value(row, score)
@@ -206,7 +210,7 @@ def _value(row: Mapping[str, Any], score: Score) -> float:
 
 
 def _scales(axes: Any, rows: Sequence[Mapping[str, Any]], score: Score, never: int) -> None:
-    """The scale of the scores, with room for the crosses."""
+    """Sets the scale of the scores, with room for the crosses."""
     values = [v for row in rows if math.isfinite(v := _value(row, score))]
     if not values:
         return
@@ -227,7 +231,7 @@ def _all_curves(
     palette: Mapping[str, Any],
     score: Score,
 ) -> None:
-    """Every run over its iterations: the score in tests, or the loss of training."""
+    """Draws every run by iteration: the test score, or the training loss."""
     test = score.column.startswith("test ")
     name = score.column.removeprefix("test ")
     shown: list[float] = []
@@ -242,19 +246,19 @@ def _all_curves(
             shown += [v for v in values if math.isfinite(v)]
     if kind(name) == "accuracy" and shown and max(shown) <= 1:
         percents(axes.yaxis, shown)
-    axes.set_xlabel("iteration")
-    axes.set_ylabel(score.column if test else f"training {name}")
+    axes.set_xlabel("Iteration")
+    axes.set_ylabel(_capitalized(score.column) if test else f"Training {name}")
 
 
 def _legend(figure: Any, palette: Mapping[str, Any], never: int, score: Score) -> None:
     from matplotlib.lines import Line2D
 
     entries = [
-        (Line2D([], [], color=colour, lw=2, marker=MARKERS[i % len(MARKERS)], ms=6), name)
-        for i, (name, colour) in enumerate(palette.items())
+        (Line2D([], [], color=color, lw=2, marker=MARKERS[i % len(MARKERS)], ms=6), name)
+        for i, (name, color) in enumerate(palette.items())
     ]
     if never:
-        what = f"not within {never:,} iterations" if score.is_reached else "not finite"
-        entries.append((Line2D([], [], color=GREY, ls="", marker="x", mew=2), what))
+        what = f"Not within {never:,} iterations" if score.is_reached else "Not finite"
+        entries.append((Line2D([], [], color=GRAY, ls="", marker="x", mew=2), what))
     if len(entries) > 1:
         legend_below(figure, entries)

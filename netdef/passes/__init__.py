@@ -1,1 +1,1 @@
-"""The middle of the compiler, a file per stage; `compiler.py` strings them together."""
+"""The middle of the compiler, one module per stage; `compiler.py` runs them in order."""

@@ -1,7 +1,7 @@
-"""Names to values: which layer makes the blob that another takes.
+"""Connects layers: from names of blobs to values, each the output of one layer.
 
-Gives nodes without shapes.  In-place tops (a top named like a bottom of the same layer) make a new version of their
-blob; a top that another layer has made already is an error, as is a bottom that nobody has made yet.
+Returns nodes without shapes. An in-place top (with the name of a bottom of the same layer) creates a new version of its
+blob. A top that another layer has already output is an error, and so is a bottom that no earlier layer outputs.
 Source: BVLC/caffe src/caffe/net.cpp, AppendTop and AppendBottom.
 """
 
@@ -17,23 +17,23 @@ from ..language.source import Span
 from ..language.spelling import closest, suggestion
 from ..layers.base import Arity, Layer
 
-AUTOMATIC = "(automatic)"  # Caffe's name for the top of a loss that names none; no output of the net
+AUTOMATIC = "(automatic)"  # Caffe's name for the top of a loss that names none; not an output of the net
 
 
 @dataclass(frozen=True)
 class Connected:
-    """Nodes in order and the blobs that nobody takes."""
+    """Nodes in order, and the blobs that no layer uses."""
 
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...]
 
 
 def connect(layers: Sequence[Layer], report: Report) -> Connected:
-    """Join layers by the names of their blobs."""
-    latest: dict[str, Value] = {}  # blob -> the version that the next reader gets
-    untaken: dict[str, None] = {}  # blobs whose last version nobody has taken yet, in order
+    """Connects layers by the names of their blobs."""
+    latest: dict[str, Value] = {}  # blob -> the version that the next layer reads
+    untaken: dict[str, None] = {}  # blobs whose last version no layer has used so far, in order
     names: dict[str, Layer] = {}
-    times: dict[str, int] = {}  # how often each name was met
+    times: dict[str, int] = {}  # number of layers with each name so far
     nodes = []
     for i, layer in enumerate(layers):
         bottoms = [_bottom(layer, k, latest, (layers, i), report) for k in range(len(layer.bottom))]
@@ -57,7 +57,7 @@ def connect(layers: Sequence[Layer], report: Report) -> Connected:
 def _bottom(
     layer: Layer, k: int, latest: dict[str, Value], place: tuple[Sequence[Layer], int], report: Report
 ) -> Value:
-    """`place`: all layers, and which of them this one is."""
+    """The value that bottom `k` reads; `place` is all layers and the index of this one."""
     name = layer.bottom[k]
     if name in latest:
         return latest[name]
@@ -70,19 +70,19 @@ def _bottom(
         report.add(
             codes.UNKNOWN_BOTTOM,
             span,
-            f"layer `{layer.name}` takes `{name}`, which is made only later, by layer `{other.name}`; "
+            f"layer `{layer.name}` uses blob `{name}`, but only a later layer, `{other.name}`, outputs it; "
             "layers run in the order of the file, so move that layer up.",
-            *([Related("made here", made)] if made else []),
+            *([Related("output here", made)] if made else []),
         )
     else:
         meant = suggestion(name, latest)
         report.add(
             codes.UNKNOWN_BOTTOM,
             span,
-            f"layer `{layer.name}` takes `{name}`, and no layer above makes it in this phase.{meant}",
+            f"layer `{layer.name}` uses blob `{name}`, but no earlier layer outputs it in this phase.{meant}",
             hint=closest(name, latest, '"{}"'),
         )
-    return Value(name, -1, span)  # a value nobody makes: its shape stays unknown
+    return Value(name, -1, span)  # no layer outputs this value: its shape stays unknown
 
 
 def _top(layer: Layer, k: int, latest: dict[str, Value], report: Report) -> Value:
@@ -95,20 +95,22 @@ def _top(layer: Layer, k: int, latest: dict[str, Value], report: Report) -> Valu
         report.add(
             codes.DOUBLE_TOP,
             span,
-            f"layer `{layer.name}` makes `{name}`, which {'it' if name in layer.top[:k] else 'another layer'} has made "
-            "already; give this top another name, or take the blob as a bottom to work in place.",
-            *([Related("first made here", before.span)] if before.span else []),
+            f"layer `{layer.name}` has two tops `{name}`; give one of them another name."
+            if name in layer.top[:k]
+            else f"layer `{layer.name}` outputs blob `{name}`, but an earlier layer already does; rename this top, or, "
+            "to work in place, use the blob as a bottom too.",
+            *([Related("first output here", before.span)] if before.span else []),
         )
     return Value(name, before.version + 1, span)
 
 
 def counts_fit(layer: Layer) -> bool:
-    """Whether a layer has as many bottoms and tops as its type takes; if not, `connect` has reported it."""
+    """Whether a layer has an allowed number of bottoms and tops; if not, `connect` has reported it."""
     return all(least <= given and (most is None or given <= most) for _, given, least, most, _ in _counts(layer))
 
 
 def _counts(layer: Layer) -> list[tuple[str, int, int, int | None, Arity]]:
-    """(what, how many are given, at least, at most, as declared) of bottoms and tops."""
+    """(what, given number, minimum, maximum, as declared) for bottoms and tops."""
     both = lambda allowed: allowed if isinstance(allowed, tuple) else (allowed, allowed)
     tops = layer.n_tops
     if layer.is_loss:
@@ -130,7 +132,7 @@ def _check_counts(layer: Layer, report: Report) -> None:
                 codes.WRONG_COUNT,
                 place,
                 f"layer `{layer.name}` of type {layer.type} has {given} {what}{'s' * (given != 1)}; "
-                f"it takes {_allowed(allowed)}.",
+                f"it must have {_allowed(allowed)}.",
             )
 
 
@@ -144,7 +146,7 @@ def _allowed(arity: Arity) -> str:
 
 
 def _unique_name(layer: Layer, names: dict[str, Layer], times: dict[str, int], report: Report) -> str:
-    """The layer's name; where two layers of a phase have one name the second is `name#2`, with a warning."""
+    """The layer's name; if two layers of a phase have the same name, the second becomes `name#2`, with a warning."""
     name = layer.name or layer.type
     if name not in names:
         names[name] = layer
@@ -154,8 +156,9 @@ def _unique_name(layer: Layer, names: dict[str, Layer], times: dict[str, int], r
         report.add(
             codes.SAME_NAME,
             layer.span_of("name"),
-            f"two layers of this phase are called `{name}`; parameters are saved by name, so give each its own.",
-            *([Related("the first stands here", first)] if first else []),
+            f"two layers of this phase have the name `{name}`; parameters are saved by layer name, so give each layer "
+            "its own name.",
+            *([Related("first used here", first)] if first else []),
         )
     n = times.get(name, 1) + 1
     while f"{name}#{n}" in names:

@@ -1,7 +1,7 @@
-"""Tree to typed blocks: every layer of every phase, the net's own fields, and the solver.
+"""Decodes a tree to typed blocks: every layer of every phase, the net's own fields, and the solver.
 
-Takes a plain tree (after `expand` and `upgrade`); gives a `Program` whose layers are instances of their classes.  A
-layer whose type nobody knows becomes an `UnknownLayer`, so that the rest of the file is still looked at.
+Given a plain tree (after `expand` and `upgrade`), returns a `Program` whose layers are instances of their classes. A
+layer of an unknown type becomes an `UnknownLayer`, so the rest of the file is still checked.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from ..shape import Shape
 from ..solvers.base import NetState, Solver
 from ..solvers.decode import decode_solver
 
-# Fields of forks that stand in a layer or a net and say how to compute, not what: a warning.  `engine`, `multinode`,
-# `quantization_param` (Intel: library, cluster, the scales of whole numbers for real ones), `can_clobber` (2013).
+# Fields of forks, in a layer or a net, that determine how to compute and not what; they cause a warning: `engine`,
+# `multinode`, `quantization_param` (Intel: the library, the cluster, scales for integers), `can_clobber` (2013).
 IDLE = ("engine", "multinode", "quantization_param", "can_clobber")
 
 
 class NetParameter(Block):
-    """The fields of a net beside its layers."""
+    """The fields of a net, apart from its layers."""
 
     name: str = param("Name of the net.", default="")
-    input: tuple[str, ...] = param("Blobs that are fed from outside (today: an Input layer).", default=())
+    input: tuple[str, ...] = param("Inputs of the net (newer files use an Input layer).", default=())
     input_shape: tuple[BlobShape, ...] = param("Shape of each input.", default=())
     input_dim: tuple[int, ...] = param("Four dimensions of each input.", default=(), at_least=0)
-    force_backward: bool = param("Gradients are computed everywhere, down to the inputs.", default=False)
+    force_backward: bool = param("Compute all gradients, including those of the inputs.", default=False)
     state: NetState | None = param("Phase, level and stages.", default=None)
     debug_info: bool = param("Print means of blobs and gradients while training.", default=False)
     bn_stats_batch_size: int = param("`stats_batch_size` of every BatchNorm (Intel).", default=0, at_least=0)
@@ -44,7 +44,7 @@ class NetParameter(Block):
 
 @dataclass(frozen=True)
 class Fault:
-    """What is to be said of a layer type that nobody knows."""
+    """The diagnostic for an unknown layer type."""
 
     place: Span
     detail: str
@@ -52,11 +52,11 @@ class Fault:
 
 
 class UnknownLayer(Layer):
-    """Stands in for a layer whose type nobody knows; its tops have unknown shapes."""
+    """Takes the place of a layer of an unknown type; its tops have unknown shapes."""
 
     n_bottoms = (0, None)
     n_tops = (0, None)
-    fault: Fault | None = None  # of an instance: what `report_unknown` says of its type
+    fault: Fault | None = None  # of an instance: what `report_unknown` reports
 
     def infer(self, *bottoms: Shape) -> Any:
         return [None for _ in self.top]
@@ -64,7 +64,7 @@ class UnknownLayer(Layer):
 
 @dataclass(frozen=True)
 class Program:
-    """A decoded file: the net's fields, every layer of every phase in order, and the solver if there is one."""
+    """A decoded file: the net's fields, the layers of all phases in order, and the solver if there is one."""
 
     net: NetParameter
     layers: tuple[Layer, ...]
@@ -72,7 +72,7 @@ class Program:
 
 
 def decode_program(body: Message, report: Report) -> Program:
-    """Decode a whole file; a file that is a solver has no layers."""
+    """Decodes a whole file; a file that is a solver has no layers."""
     layer_fields, solver_fields, own = [], [], []
     for field in body.fields:
         if not isinstance(field.value, Message) or field.name not in ("layer", "solver"):
@@ -87,7 +87,7 @@ def decode_program(body: Message, report: Report) -> Program:
         layers = [one.replace(nets_batch=net.bn_stats_batch_size) if one.type == "BatchNorm" else one for one in layers]
     solvers = [decode_solver(field.value, report) for field in solver_fields]
     for again in solver_fields[1:]:
-        report.add(codes.GIVEN_TWICE, again.name_span, "a file has one solver, and this is another.")
+        report.add(codes.GIVEN_TWICE, again.name_span, "a file can have only one `solver`.")
     return Program(net, tuple(layers), solvers[0] if solvers else None)
 
 
@@ -95,14 +95,14 @@ def _net(message: Message, report: Report) -> NetParameter:
     values, spans, rest = take(NetParameter.params(), message, report)
     for field in rest:
         if field.name in ("layer", "layers", "solver"):
-            report.add(codes.WRONG_TYPE, field.span, f"`{field.name}` takes a message in braces.")
+            report.add(codes.WRONG_TYPE, field.span, f"`{field.name}` expects a block, `{{ ... }}`.")
         else:
             unknown_field(field, [*NetParameter.params(), "layer", "solver"], IDLE, report)
     return build(NetParameter, values, spans, message.span)
 
 
 def _input_layer(net: NetParameter) -> Input:
-    """The Input layer that the old `input` fields mean."""
+    """The Input layer that is equivalent to the old `input` fields."""
     shapes = net.input_shape
     if not shapes and net.input_dim:
         dims = net.input_dim
@@ -113,7 +113,7 @@ def _input_layer(net: NetParameter) -> Input:
 
 
 def decode_layer(field: Field, report: Report) -> Layer:
-    """One `layer { }`: its class by its type, the fields of every layer, and those of its own block."""
+    """Decodes one `layer { }`: its class by its type, the fields of every layer, and the fields of its own block."""
     message: Message = field.value  # type: ignore[assignment]
     errors = report.errors_met
     cls = _class_of(field, message, report)
@@ -128,7 +128,7 @@ def decode_layer(field: Field, report: Report) -> Layer:
             continue
         if extra.name == cls.block and isinstance(extra.value, Message):
             if blocks:
-                report.add(codes.GIVEN_TWICE, extra.span, f"`{extra.name}` takes one message, and it is given again.")
+                report.add(codes.GIVEN_TWICE, extra.span, f"`{extra.name}` is given more than once; a layer has one.")
             blocks.append(extra.value)
         elif not unknown:
             _stray(extra, cls, own, beside, report)
@@ -144,20 +144,20 @@ def decode_layer(field: Field, report: Report) -> Layer:
 
 
 def _of_unknown_type(field: Field | None) -> dict[str, Any]:
-    """What an UnknownLayer keeps of its `type`: the name and what is to be said of it; nothing if it is no name."""
+    """The attributes of an UnknownLayer: the name of its type and the diagnostic, or none if `type` is not a string."""
     if field is None or not isinstance(field.value, Scalar) or field.value.kind != "string":
         return {}
     name = str(field.value.value)
     known = LAYERS.names()
-    meant = suggestion(name, known, "{}", 3) or " `netdef explain` lists all that there are."
+    meant = suggestion(name, known, "{}", 3) or " `netdef explain` lists all types."
     fault = Fault(field.value.span, f'there is no layer type "{name}".{meant}', closest(name, known, '"{}"'))
     return {"type": name, "fault": fault}
 
 
 def report_unknown(layers: Iterable[Layer], chosen: Iterable[Layer], report: Report) -> None:
-    """Layer types that nobody knows: an error in the net that is built, a warning elsewhere in the file.
+    """Reports unknown layer types: an error in the net that is built, a warning elsewhere in the file.
 
-    Caffe makes the layers of the net alone, and never looks at the type of another."""
+    Caffe creates only the layers of the net, and does not check the types of other layers."""
     here = {id(layer) for layer in chosen}
     for layer in layers:
         if isinstance(layer, UnknownLayer) and layer.fault is not None:
@@ -167,7 +167,7 @@ def report_unknown(layers: Iterable[Layer], chosen: Iterable[Layer], report: Rep
 
 @cache
 def _divided(cls: type[Layer]) -> tuple[dict[str, Param], dict[str, Param]]:
-    """The fields of a layer's block, and those beside it."""
+    """The fields of a layer's own block, and the fields of the layer itself."""
     divided: tuple[dict[str, Param], dict[str, Param]] = {}, {}
     for name, spec in cls.params().items():
         divided[spec.beside][name] = spec
@@ -177,19 +177,19 @@ def _divided(cls: type[Layer]) -> tuple[dict[str, Param], dict[str, Param]]:
 def _class_of(field: Field, message: Message, report: Report) -> type[Layer]:
     given = message.get("type")
     if given is None:
-        misspelt = [other for other in message.fields if nearest(other.name, ["type"]) and not _known(other.name)]
-        if misspelt:
-            unknown_field(misspelt[0], ["type"], (), report)
+        misspelled = [other for other in message.fields if nearest(other.name, ["type"]) and not _known(other.name)]
+        if misspelled:
+            unknown_field(misspelled[0], ["type"], (), report)
             return UnknownLayer
         report.add(
             codes.MISSING_FIELD,
             field.name_span,
-            '`type` must be given here: what kind of layer this is, such as "ReLU".',
+            '`type` is required here: the type of the layer, such as "ReLU".',
         )
         return UnknownLayer
     if not isinstance(given.value, Scalar) or given.value.kind != "string":
         written = given.value.span.text
-        detail = f"`type` takes a string in quotes, and {written} is none."
+        detail = f"`type` expects a quoted string, not {written}."
         report.add(codes.WRONG_TYPE, given.value.span, detail, hint=f'"{written}"')
         return UnknownLayer
     return LAYERS.get(str(given.value.value)) or UnknownLayer
@@ -201,14 +201,14 @@ def _known(name: str) -> bool:
 
 
 def _stray(field: Field, cls: type[Layer], own: dict[str, Param], beside: dict[str, Param], report: Report) -> None:
-    """A field that is not one of this layer type: of another type (no effect), of its block, or of none."""
+    """Reports a field that this layer type does not have: one of another type (no effect), of its block, or of none."""
     others = _blocks()
     if field.name in others:
         users = others[field.name]
         report.add(
             codes.NO_EFFECT,
             field.name_span,
-            f"`{field.name}` belongs to {_some(users)}; a layer of type {cls.type} does not read it.",
+            f"`{field.name}` is a field of {_some(users)}; a layer of type {cls.type} does not use it.",
         )
     elif field.name in own and field.name not in IDLE and cls.block:
         report.add(
@@ -228,7 +228,7 @@ def _some(users: Iterable[str]) -> str:
 
 @cache
 def _blocks() -> dict[str, set[str]]:
-    """Every message that stands in some layer, and the layer types that read it."""
+    """Every block that a layer can have, and the layer types that use it."""
     found: dict[str, set[str]] = {}
     for name, cls in LAYERS.known().items():
         if cls.block:

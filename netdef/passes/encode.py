@@ -1,6 +1,7 @@
-"""Typed blocks back to a tree: the inverse of `decode`.
+"""Encodes typed blocks to a tree: the inverse of `decode`.
 
-Gives plain fields that `print_message` writes as prototxt; what stands at its default and was not given is left out.
+Returns plain fields that `print_message` prints as prototxt. A field is left out if it has its default and was not
+given.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from ..schema import Block, Param
 
 
 def encode_layer(layer: Layer) -> Field:
-    """`layer { ... }` as a user would write it: the fields of every layer, then those of its own block."""
+    """`layer { ... }` as a user would write it: the fields of every layer, then its own block."""
     beside = {name: spec for name, spec in layer.params().items() if spec.beside}
     own = {name: spec for name, spec in layer.params().items() if not spec.beside}
     common = _fields(layer, {name: beside[name] for name in ("name",)})
@@ -26,7 +27,7 @@ def encode_layer(layer: Layer) -> Field:
 
 
 def encode(block: Block) -> Message:
-    """The message of a block that stands alone: a filler, a param."""
+    """The message of a block: a filler, a param."""
     kind = [_field(block.selector, _scalar(getattr(block, block.selector)))] if block.selector else []
     return Message((*kind, *_fields(block, block.params())), NOWHERE)
 

@@ -1,4 +1,4 @@
-"""Layers frozen by name: their parameters stay as they are."""
+"""Freezes layers by name: their parameters are not trained."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .gradients import mark_gradients
 
 
 def frozen(net: Net, patterns: Sequence[str]) -> Net:
-    """The net with the layers whose whole name matches a pattern frozen: their parameters stay, they compute as in
-    phase TEST, and no gradient is computed for what lies below them alone.  NetdefError for a pattern that matches
-    nothing."""
+    """The net with the layers frozen whose whole name matches a pattern: their parameters are not trained, they compute
+    as in phase TEST, and no gradient is computed below a blob if all layers below it are frozen. Raises NetdefError for
+    a pattern that matches no layer."""
     if not patterns:
         return net
     names = matching(net, patterns)
@@ -24,7 +24,7 @@ def frozen(net: Net, patterns: Sequence[str]) -> Net:
 
 
 def matching(net: Net, patterns: Sequence[str]) -> set[str]:
-    """The layers that some pattern matches in full."""
+    """The names of the layers that match a pattern as a whole."""
     found: set[str] = set()
     for pattern in patterns:
         try:
@@ -34,9 +34,7 @@ def matching(net: Net, patterns: Sequence[str]) -> set[str]:
         names = {node.name for node in net.layers if expression.fullmatch(node.name)}
         if not names:
             meant = suggestion(pattern, [node.name for node in net.layers])
-            raise NetdefError(
-                f'no layer of the net is called "{pattern}".{meant} A pattern has to match the whole name.'
-            )
+            raise NetdefError(f'no layer of the net matches "{pattern}".{meant} A pattern must match the whole name.')
         found |= names
     return found
 

@@ -1,9 +1,9 @@
-"""Where gradients go: which parameters are trained, and which bottoms a gradient reaches.
+"""Determines which parameters are trained and which bottoms a gradient is propagated to.
 
-Caffe computes a gradient only where somebody needs it: below a loss, and above a parameter that is trained (lr_mult
-not 0).  So inputs get none, and in a net without a loss nothing does, unless the file says `force_backward: true`.
-What is not needed costs nothing, which is what makes frozen layers next to the data cheap.  A net for testing has no
-losses as a rule; there its outputs stand for them, so that a loss of one's own can be put on top.
+Caffe computes a gradient only where it is needed: below a loss, and above a parameter that is trained (lr_mult not 0).
+Inputs have no gradient, and neither has anything in a net without a loss, unless the file has `force_backward: true`.
+Gradients that are not needed cost nothing, so frozen layers next to the data are cheap. A net for testing usually has
+no loss; its outputs then count as losses, so a custom loss can be computed from them.
 Source: BVLC/caffe src/caffe/net.cpp, Net::Init.
 """
 
@@ -20,7 +20,7 @@ from ..layers.base import Phase
 def mark_gradients(nodes: Sequence[Node], phase: Phase, outputs: Sequence[str], force: bool) -> tuple[Node, ...]:
     """The nodes with `trained` (per weight) and `reached` (per bottom) set."""
     under_loss = _under_loss(nodes, phase, outputs)
-    needing: set[Value] = set()  # values whose maker wants their gradient
+    needing: set[Value] = set()  # values whose gradient is needed by the layer that outputs them
     marked = []
     for node, contributes in zip(nodes, under_loss, strict=True):
         trained = tuple(force or (contributes and rate != 0) for rate in _rates(node))
@@ -33,7 +33,7 @@ def mark_gradients(nodes: Sequence[Node], phase: Phase, outputs: Sequence[str], 
 
 
 def _under_loss(nodes: Sequence[Node], phase: Phase, outputs: Sequence[str]) -> list[bool]:
-    """For each node, whether a loss depends on it."""
+    """Whether a loss depends on each node."""
     lossless = not any(any(node.loss_weights) for node in nodes)
     stand_in = set(outputs) if lossless and phase is Phase.TEST else set()
     needed: set[Value] = set()
@@ -48,7 +48,7 @@ def _under_loss(nodes: Sequence[Node], phase: Phase, outputs: Sequence[str]) -> 
 
 
 def _rates(node: Node) -> list[float]:
-    """lr_mult of each weight: what the file says, else what the layer says."""
+    """lr_mult of each weight: from the file, else from the layer."""
     specs = node.layer.param
     weights = node.weights or ()
     return [
@@ -58,15 +58,15 @@ def _rates(node: Node) -> list[float]:
 
 
 def _wanted(node: Node, needing: set[Value]) -> list[bool]:
-    """Whether each bottom wants a gradient: `propagate_down` decides where it is given."""
+    """Whether each bottom needs a gradient: as `propagate_down` says if it is given."""
     said = node.layer.propagate_down
     return [said[i] if i < len(said) else value in needing for i, value in enumerate(node.bottoms)]
 
 
 def mark_overwritten(nodes: Sequence[Node], report: Report) -> tuple[Node, ...]:
-    """The nodes with `overwritten` set, where Caffe's gradient is computed from numbers that a later layer put there.
+    """The nodes with `overwritten` set where Caffe computes the gradient from values that a later layer has written.
 
-    It is Caffe's gradient and hardly what was meant, so each is a warning."""
+    This is Caffe's gradient but probably not intended, so each causes a warning."""
     writers: dict[str, list[tuple[Value, Node]]] = {}
     for node in nodes:
         for top in node.tops:
@@ -79,7 +79,7 @@ def mark_overwritten(nodes: Sequence[Node], report: Report) -> tuple[Node, ...]:
 
 
 def _next_harm(writers: dict[str, list[tuple[Value, Node]]], kind: str) -> dict[Value, Node]:
-    """For each value, the first later layer that leaves something else of this kind in its place."""
+    """For each value, the first later layer that overwrites it and changes its value or sign, as `kind` says."""
     found: dict[Value, Node] = {}
     for row in writers.values():
         following: Node | None = None
@@ -102,8 +102,8 @@ def _overwritten(
     report.add(
         codes.OVERWRITTEN,
         node.layer.span_of("top"),
-        f"layer `{other.name}` works in place on `{top.name}`, and the gradient of `{node.name}` is computed, "
-        f"as in Caffe, from the {node.layer.reads_back} that it leaves there; give `{other.name}` its own top.",
+        f"layer `{other.name}` works in place on `{top.name}`, and as in Caffe, the gradient of `{node.name}` is "
+        f"computed from the {node.layer.reads_back}s that it writes there; give `{other.name}` its own top.",
         *([Related("overwritten here", place)] if place else []),
     )
     return node.but(overwritten=writers[top.name][-1][0])

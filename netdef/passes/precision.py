@@ -1,4 +1,4 @@
-"""Which layers compute in half precision."""
+"""Determines which layers compute in half precision."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ..shape import Shape
 
 
 def in_half(net: Net, precision: str) -> Net:
-    """The net with its heavy layers in `precision` (bfloat16): those that multiply by trained weights.  Losses, metrics
-    and layers with running statistics compute in float32; all others in the type of what they are given."""
+    """The net with its expensive layers, which multiply by trained weights, in `precision` (bfloat16). Losses, metrics
+    and layers with running statistics compute in float32, all other layers in the dtype of their inputs."""
     return replace(net, layers=tuple(replace(node, precision=_precision(net, node, precision)) for node in net.layers))
 
 

@@ -1,4 +1,4 @@
-"""Which layers are there: the rules of include and exclude against phase, level and stages.
+"""Selects the layers of a net by the include and exclude rules for phase, level and stages.
 
 Source: BVLC/caffe src/caffe/net.cpp, FilterNet and StateMeetsRule.
 """
@@ -20,40 +20,40 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class State:
-    """What a net is built for."""
+    """The phase, level and stages for which a net is built."""
 
     phase: Phase
     level: int = 0
     stages: tuple[str, ...] = ()
 
     def joined(self, own: NetState | None) -> State:
-        """With the level and the stages that the file itself sets."""
+        """This state combined with the level and stages that the file itself sets."""
         return self if own is None else State(self.phase, max(self.level, own.level), (*self.stages, *own.stage))
 
 
 def phase_of(phase: str | Phase) -> Phase:
-    """`"train"` and `"TRAIN"` are Phase.TRAIN.  NetdefError for any other word."""
+    """The phase of a name: `"train"` and `"TRAIN"` are Phase.TRAIN. Raises NetdefError for an unknown name."""
     if isinstance(phase, Phase):
         return phase
     if str(phase).upper() not in Phase.__members__:
-        raise NetdefError(f"phase is TRAIN or TEST, not {phase!r}")
+        raise NetdefError(f"phase must be TRAIN or TEST, not {phase!r}")
     return Phase[str(phase).upper()]
 
 
 def check_rules(layers: Iterable[Layer], report: Report) -> None:
-    """A layer may have include rules or exclude rules, not both: of every phase, once."""
+    """Reports layers with both include and exclude rules; called once for the layers of all phases."""
     for layer in layers:
         if layer.include and layer.exclude:
             report.add(
                 codes.INCLUDE_AND_EXCLUDE,
                 layer.span_of("exclude"),
-                f"layer `{layer.name}` has include and exclude rules; give one kind.",
-                *([Related("an include rule stands here", place)] if (place := layer.span_of("include")) else []),
+                f"layer `{layer.name}` has both include and exclude rules; use only one kind.",
+                *([Related("an include rule is here", place)] if (place := layer.span_of("include")) else []),
             )
 
 
 def select(layers: Iterable[Layer], state: State) -> list[Layer]:
-    """The layers that are there in this state, in order."""
+    """The layers that are included in this state, in order."""
     return [layer for layer in layers if _included(layer, state)]
 
 
@@ -64,7 +64,7 @@ def _included(layer: Layer, state: State) -> bool:
 
 
 def _meets(state: State, rule: NetStateRule) -> bool:
-    """Whether every field that the rule gives is met."""
+    """Whether a state meets every condition of a rule."""
     return (
         (rule.phase is None or rule.phase == state.phase)
         and (rule.min_level is None or state.level >= rule.min_level)

@@ -1,7 +1,7 @@
-"""Shapes and parameters of every node, front to back.
+"""Infers the shapes and parameters of every node, in order.
 
-Each layer's `infer` and `weights` are asked once; what does not fit becomes a diagnostic at the field or bottom that is
-to blame, and the tops stay unknown, so that one run finds every fault.  Also joins parameters that share a name.
+Each layer's `infer` and `weights` are called once. A mismatch becomes a diagnostic at the wrong field or bottom, and
+the tops stay unknown, so that one run finds all errors. Parameters with the same name are shared.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Shapes = dict[Value, Shape | None]
 def infer(
     nodes: tuple[Node, ...], locate: Locate, report: Report, given: Mapping[str, Shape] | None = None
 ) -> tuple[tuple[Node, ...], Shapes]:
-    """Nodes with weights and owners, and the shape of every value.  `given` overrides the shapes of fed blobs."""
+    """Nodes with weights and owners, and the shape of every value. `given` overrides the shapes of inputs."""
     shapes: Shapes = {}
     makers: dict[Value, Node] = {}
     sharing = _Sharing(report)
@@ -44,7 +44,7 @@ def _types(
     report: Report,
     given: Mapping[str, Shape],
 ) -> tuple[list[Shape | None], tuple[Weight, ...] | None]:
-    """Shapes of the tops and the weights of one node; unknown ones after a report."""
+    """The shapes of the tops and the weights of one node, unknown if an error was reported."""
     layer = node.layer
     unknown: list[Shape | None] = [None] * len(node.tops)
     if layer.is_input and all(v.name in given for v in node.tops):
@@ -63,7 +63,7 @@ def _types(
         told = missing.shapes
         return (list(told), ()) if told is not None and len(told) == len(unknown) else (unknown, None)
     if len(tops) != len(node.tops):
-        return unknown, weights  # a wrong number of tops was reported by `connect`
+        return unknown, weights  # `connect` has reported the wrong number of tops
     for top, shape in zip(node.tops, tops, strict=True):
         if shape is not None and any(d < 0 for d in shape):
             report.add(codes.SHAPE_MISMATCH, layer.span, f"`{top.name}` would have the shape {show(shape)}.")
@@ -82,7 +82,7 @@ def _misfit(
     related = []
     for i, value in enumerate(node.bottoms):
         if value.span is not None and value in makers and (error.bottom in (None, i) or len(bottoms) > 1):
-            related.append(Related(f"`{value.name}` {show(bottoms[i])} is made here", value.span))
+            related.append(Related(f"`{value.name}` {show(bottoms[i])} is output here", value.span))
     report.add(
         codes.SHAPE_MISMATCH, span or layer.span_of("name"), f"layer `{node.name}`: {error.detail}", *related[:3]
     )
@@ -95,7 +95,7 @@ def _check_specs(node: Node, weights: tuple[Weight, ...], report: Report) -> Non
         report.add(
             codes.TOO_MANY_PARAMS,
             node.layer.span_of("param", len(weights)),
-            f"layer `{node.name}` has {len(weights)} parameter{plural}, and {len(specs)} `param` messages are given.",
+            f"layer `{node.name}` has {len(weights)} parameter{plural}, but {len(specs)} `param` blocks are given.",
         )
 
 
@@ -111,7 +111,7 @@ def _check_fillers(node: Node, weights: tuple[Weight, ...], report: Report) -> N
 
 
 class _Sharing:
-    """Parameters by name: the first layer that uses a name owns the array."""
+    """Shared parameters by name: the first layer that uses a name owns the array."""
 
     def __init__(self, report: Report):
         self.report = report
@@ -135,8 +135,8 @@ class _Sharing:
             self.report.add(
                 codes.SHAPE_MISMATCH,
                 spec.span_of("name"),
-                f"parameter `{spec.name}` is {show(weight.shape)} here and {show(shape)} in layer `{first.name}`; "
-                "layers can share a parameter of one shape only.",
+                f"parameter `{spec.name}` is {show(weight.shape)} here, but {show(shape)} in layer `{first.name}`; "
+                "layers that share a parameter must give it the same shape.",
                 *([Related("first used here", place)] if place else []),
             )
         return owner

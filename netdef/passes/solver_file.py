@@ -1,8 +1,8 @@
-"""A file that is a solver by itself: whether it is one, which settings are its own, and which nets it names.
+"""Solver files: whether a file is one, which settings are its own, and which nets it names.
 
-Takes trees; reads no other file.  Source: BVLC/caffe src/caffe/solver.cpp, InitTrainNet and InitTestNets: one net is
-trained; test nets are the inline ones, then the files of `test_net`, then the net itself as often as `test_iter` has
-further values.
+Works on trees and reads no other file. Source: BVLC/caffe src/caffe/solver.cpp, InitTrainNet and InitTestNets: one net
+is trained; the test nets are the inline ones, then the files of `test_net`, then the net itself once for each remaining
+value of `test_iter`.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ from ..layers.base import Phase
 from ..solvers.base import Solver
 from .decode import NetParameter
 
-SOLVER = "solver."  # what the settings of a solver's fields begin with
+SOLVER = "solver."  # the prefix of settings for fields of the solver
 TRAINED = "net, net_param, train_net or train_net_param"
 
 
 class Named(NamedTuple):
-    """A net that a solver names: its message, or the path of its file."""
+    """A net that a solver names: its inline message or the path of its file, and the field that names it."""
 
     inline: Message | None = None
     path: str = ""
+    field: str = ""
 
 
 class NamedNets(NamedTuple):
-    """What a solver names: nets for training alone, for testing alone, and for both."""
+    """The nets that a solver names: only for training, only for testing, and for both."""
 
     train: tuple[Named, ...]
     test: tuple[Named, ...]
@@ -37,7 +38,7 @@ class NamedNets(NamedTuple):
 
 
 def is_solver(body: Message) -> bool:
-    """Whether a file is a solver: it has fields that only solvers have, and no layers.  It may be expanded or not."""
+    """Whether a file, expanded or not, is a solver: it has fields that only solvers have, and no layers."""
     names = {field.name for field in _fields(body.fields)}
     if names & {"layer", "layers", "input", "solver"}:
         return False
@@ -45,7 +46,7 @@ def is_solver(body: Message) -> bool:
 
 
 def _fields(items: Iterable[Any]) -> Iterator[Field]:
-    """The fields of a file, and those in its loops and choices."""
+    """The fields of a file, including those in its loops and conditions."""
     for item in items:
         if isinstance(item, Field):
             yield item
@@ -57,9 +58,9 @@ def _fields(items: Iterable[Any]) -> Iterator[Field]:
 
 
 def divided(settings: Mapping[str, Any], document: Document) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(the settings of this file, those that it leaves to the nets that it names).
+    """(the settings of this file, the settings of the nets that it names).
 
-    A solver file takes the fields of the solver and the constants that it has itself; any other file takes all."""
+    A solver file uses the fields of the solver and its own constants; any other file uses all settings."""
     if not settings or not is_solver(document.body):
         return dict(settings), {}
     constants = {item.name for item in document.body.fields if isinstance(item, Let)}
@@ -73,35 +74,35 @@ def named_nets(body: Message) -> NamedNets:
     def found(field: str) -> tuple[Named, ...]:
         inline = [Named(inline=f.value) for f in body.all(f"{field}_param") if isinstance(f.value, Message)]
         values = [v for f in body.all(field) for v in (f.value.items if isinstance(f.value, ListValue) else [f.value])]
-        return (*inline, *(Named(path=str(value.value)) for value in values if isinstance(value, Scalar)))
+        return (*inline, *(Named(path=str(value.value), field=field) for value in values if isinstance(value, Scalar)))
 
     return NamedNets(found("train_net"), found("test_net"), found("net"))
 
 
 def net_of(body: Message, phase: Phase, report: Report) -> Named | None:
-    """The net of one phase: the one that is trained, or the first that is tested; without any, the one that is trained.
-    None after a report."""
+    """The net of one phase: the trained net, or the first test net (the trained net if there is none). None if an error
+    was reported."""
     named = named_nets(body)
     trained = (*named.train, *named.both)
     if len(trained) > 1:
-        detail = "this solver names several nets to train; give one of net, net_param, train_net and train_net_param."
+        detail = "this solver names several nets to train; give only one of net, net_param, train_net, train_net_param."
         report.add(codes.GIVEN_TWICE, body.fields[0].span, detail)
         return None
     of_phase = trained if phase is Phase.TRAIN else (*named.test, *named.both, *named.train)
     if not of_phase:
-        what = "to train" if named.test else "at all"
-        report.add(codes.MISSING_FIELD, body.span, f"this solver names no net {what}; give {TRAINED}.")
+        what = " to train" if named.test else ""
+        report.add(codes.MISSING_FIELD, body.span, f"this solver names no net{what}; give {TRAINED}.")
         return None
     return of_phase[0]
 
 
 def tests_of(solver: Solver, named: int = 0) -> int:
-    """How many nets a solver tests: as many as `test_iter` has values, without any those that are named, or one."""
+    """The number of nets that a solver tests: one per value of `test_iter`; without values, the named nets, or one."""
     return len(solver.test_iter) or (max(named, 1) if solver.test_interval else 0)
 
 
 def tested_nets(body: Message, solver: Solver, report: Report) -> tuple[Named, ...]:
-    """The nets that a solver tests, as often as `test_iter` has values."""
+    """The nets that a solver tests, one for each value of `test_iter`."""
     named = named_nets(body)
     wanted = tests_of(solver, len(named.test))
     found = (*named.test, *named.both * max(wanted - len(named.test), 0))[:wanted]
@@ -109,7 +110,7 @@ def tested_nets(body: Message, solver: Solver, report: Report) -> tuple[Named, .
         report.add(
             codes.WRONG_COUNT,
             solver.span_of("test_iter"),
-            f"`test_iter` is given {len(solver.test_iter)} times for {len(named.test) + len(named.both)} test nets; "
-            "give the number of batches of each.",
+            f"`test_iter` has {len(solver.test_iter)} values for {len(named.test) + len(named.both)} test nets; "
+            "give the number of batches for each net.",
         )
     return found

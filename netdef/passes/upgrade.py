@@ -1,8 +1,8 @@
-"""Old nets to today's form: V0 and V1 layers, rewritten in the tree so that later stages see one kind of file.
+"""Upgrades old nets: rewrites V0 and V1 layers in the tree, so later stages see only the current form.
 
-V1 (2013): `layers { type: CONVOLUTION blobs_lr: 1 weight_decay: 1 ... }`.  V0 (earlier): `layers { layer { type: "conv"
-kernelsize: 3 ... } bottom: ... }` with every field flat, and padding as a layer of its own.  Rewritten fields keep the
-spans of what was written.  Source: BVLC/caffe src/caffe/util/upgrade_proto.cpp.
+V1 (2013): `layers { type: CONVOLUTION blobs_lr: 1 weight_decay: 1 ... }`. V0 (earlier): `layers { layer { type: "conv"
+kernelsize: 3 ... } bottom: ... }` with all fields flat, and padding as a separate layer. Rewritten fields keep the
+spans of the original ones. Source: BVLC/caffe src/caffe/util/upgrade_proto.cpp.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ..language.source import Span
 from ..language.spelling import suggestion
 from ..language.syntax import Field, ListValue, Message, Scalar, Value
 
-V1_TYPES = {  # name of the enum: (its number, today's type)
+V1_TYPES = {  # enum value: (its number, the current type)
     "NONE": (0, ""),
     "ACCURACY": (1, "Accuracy"),
     "BNLL": (2, "BNLL"),
@@ -85,7 +85,7 @@ V0_TYPES = {
     "window_data": "WindowData",
 }
 
-_V0_BLOCKS = {  # the message that a V0 type's own fields move to
+_V0_BLOCKS = {  # V0 type: the block to which its own fields are moved
     "conv": "convolution_param",
     "im2col": "convolution_param",
     "pool": "pooling_param",
@@ -99,7 +99,7 @@ _V0_BLOCKS = {  # the message that a V0 type's own fields move to
     "window_data": "window_data_param",
     "infogain_loss": "infogain_loss_param",
 }
-_V0_NAMES = {  # fields that changed their name
+_V0_NAMES = {  # renamed fields
     "biasterm": "bias_term",
     "kernelsize": "kernel_size",
     "batchsize": "batch_size",
@@ -118,7 +118,7 @@ _COMMON = ("name", "bottom", "top", "include", "exclude", "loss_weight", "hdf5_o
 
 
 def upgrade(body: Message, report: Report) -> Message:
-    """The same net with today's `layer` messages; a file that has no old layers comes back as it is."""
+    """The same net with current `layer` messages; a file without old layers is returned unchanged."""
     if not any(field.name == "layers" for field in body.fields):
         return body
     fields: list[Field] = []
@@ -157,13 +157,17 @@ def _v1_type(field: Field, report: Report) -> Field:
         report.add(
             codes.WRONG_TYPE,
             value.span,
-            "in an old `layers` block the type is a bare word such as CONVOLUTION; "
-            f'with "{written}" write `layer` in place of `layers`.',
+            "in an old `layers` block, `type` expects an unquoted word such as CONVOLUTION; "
+            f'with "{written}", write `layer` instead of `layers`.',
             hint="layer",
         )
         return field
     meant = suggestion(written, V1_TYPES, "{}")
-    report.add(codes.WRONG_ENUM, value.span, f"`type` of an old `layers` block is none of Caffe's.{meant}")
+    report.add(
+        codes.WRONG_ENUM,
+        value.span,
+        f"the `type` of an old `layers` block must be one of Caffe's V1 types, not {written}.{meant}",
+    )
     return _text(field, written)
 
 
@@ -176,7 +180,7 @@ def _is_param_name(field: Field) -> bool:
 
 
 def _params(message: Message) -> list[Field]:
-    """`param { name lr_mult decay_mult share_mode }` of the lists that V1 had for each."""
+    """`param { name lr_mult decay_mult share_mode }` from the separate lists of V1."""
     columns = [
         ("name", _values(message, "param")),
         ("share_mode", _values(message, "blob_share_mode")),
@@ -204,7 +208,7 @@ def _values(message: Message, name: str) -> list[Value]:
 
 
 def _without_transforms(field: Field) -> list[Field]:
-    """A data block, and a transform_param of the fields that have moved there."""
+    """A data block without transformations, and a transform_param with those fields."""
     block: Message = field.value  # type: ignore[assignment]
     moved = tuple(f for f in block.fields if f.name in _TRANSFORMS)
     if not moved:
@@ -240,7 +244,7 @@ def _from_v0(field: Field) -> Message:
     if own and block_name:
         fields.append(_block(block_name, own, inner_field.name_span))
     elif own:
-        fields.extend(own)  # decode says that the type does not have them
+        fields.extend(own)  # decode reports that the type does not have them
     if transforms:
         fields.append(_block("transform_param", transforms, inner_field.name_span))
     return outer._replace(fields=(*fields, *_params(inner)))
@@ -253,11 +257,11 @@ def _v0_kind(layer: Message) -> str:
 
 def _v0_type(field: Field) -> Field:
     written = str(field.value.value) if isinstance(field.value, Scalar) else ""
-    return _text(field, V0_TYPES[written]) if written in V0_TYPES else field  # decode says if nobody knows it
+    return _text(field, V0_TYPES[written]) if written in V0_TYPES else field  # decode reports an unknown type
 
 
 def _fold_padding(fields: Iterable[Field]) -> list[Field]:
-    """Padding layers of V0 become the `pad` of the layers that take their top."""
+    """Removes the padding layers of V0; they become the `pad` of the layers that use their top."""
     pads: dict[str, tuple[Value, Value]] = {}  # top of a padding layer: (its bottom, its pad)
     kept = []
     for field in fields:

@@ -1,9 +1,9 @@
-"""The folder of a run: where it is, and what is done with a run that is in it already.
+"""The folder of a run, and the handling of a run that is already in it.
 
-A run keeps `metrics.jsonl`, `net.prototxt` and its snapshots in one folder: `output`, or what the solver's
-`snapshot_prefix` names, or `runs/NAME` in the working directory.  Nothing that was saved is overwritten: without
-`output` a new run takes the next number (`runs/digits-2`), and the last run is the one with the highest; a run that
-stands in a named `output` is moved to `output.1`, unless it is resumed.
+A run writes `metrics.jsonl`, `net.prototxt` and its snapshots to one folder: `output`, or the solver's
+`snapshot_prefix`, or `runs/NAME` in the working directory.  Saved files are never overwritten: without `output` a new
+run uses the next number (`runs/digits-2`), and the most recent run is the one with the highest number; an existing run
+in a given `output` is moved to `output.1`, unless it is resumed.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ METRICS, NET = "metrics.jsonl", "net.prototxt"
 
 
 def new_folder(nets: Nets, output: str | Path | None) -> tuple[Path, list[str]]:
-    """An empty place for a new run, made if it is not there, and a line on the run that was moved away for it."""
+    """Returns the folder of a new run, which is created if necessary, and a note if a run in it was moved."""
     notes = []
     if output is None:
         path = _free(_base(nets))
     else:
         path = Path(output)
         if path.exists() and not path.is_dir():
-            raise NetdefError(f"{path} is a file, and the output of a run is a folder; name another.")
+            raise NetdefError(f"{path} is a file, but the output of a run is a folder; choose another path.")
         if _holds_run(path):
             moved = path.rename(_numbered(path, "."))
-            notes.append(f"{path} held another run, which is in {moved} now; --resume would have gone on with it")
+            notes.append(f"{path} contained another run, which was moved to {moved}; --resume would have continued it")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise NetdefError(f"the folder {path} cannot be made: {error.strerror}") from error
+        raise NetdefError(f"cannot create the folder {path}: {error.strerror}") from error
     return path, notes
 
 
 def resumed(nets: Nets, output: str | Path | None, resume: bool | str | Path) -> tuple[Path, Path, list[str]]:
-    """(folder, snapshot to go on from, lines on damaged ones).  NetdefError if there is none."""
+    """(folder, snapshot to resume from, notes on damaged snapshots).  NetdefError if there is no snapshot."""
     if resume is not True:
         given = Path(str(resume))
         if snapshot.is_one(given):
             wrong = snapshot.damage(given)
             if wrong:
                 raise NetdefError(
-                    f"the snapshot {given} is damaged: {wrong}; `resume` with its folder takes the one before."
+                    f"the snapshot {given} is damaged: {wrong}; resume from {given.parent} to use the one before it."
                 )
             return Path(output) if output is not None else given.parent, given, []
         folders = [given]
@@ -62,7 +62,7 @@ def resumed(nets: Nets, output: str | Path | None, resume: bool | str | Path) ->
     where = folders[0] if folders else _base(nets)
     reason = f" ({notes[0]})" if notes else ""
     raise NetdefError(
-        f"there is no snapshot to resume from in {where}{reason}; start without resume, or name the folder of the run."
+        f"there is no snapshot to resume from in {where}{reason}; train without resume, or give the folder of the run."
     )
 
 
@@ -74,20 +74,20 @@ def _base(nets: Nets) -> Path:
 
 
 def _family(base: Path) -> list[Path]:
-    """The folders of the runs of this name that have a snapshot, the one begun last first.  Their numbers tell, not
-    the times of their files: a clock may be set back, and a copy has new times."""
+    """The folders of runs with this name that have a snapshot, most recent first.  They are sorted by number, because
+    the times of files are unreliable: a clock may be set back, and a copy has new times."""
     return sorted((p for p in _taken(base) if snapshot.found(p)), key=lambda p: _number(p, base), reverse=True)
 
 
 def _taken(base: Path) -> list[Path]:
-    """The paths of runs of this name: `base`, and `base-2` and so on."""
+    """The existing paths of runs with this name: `base`, `base-2` and so on."""
     others = [p for p in base.parent.glob(f"{glob.escape(base.name)}-*") if _number(p, base)]
     empty = not base.exists() or (base.is_dir() and not any(base.iterdir()))
     return others if empty else [base, *others]
 
 
 def _number(path: Path, base: Path) -> int:
-    """1 for `base`, 2 for `base-2`, 0 for what is no run of this name."""
+    """1 for `base`, 2 for `base-2`, 0 for a path that is not a run with this name."""
     digits = path.name.removeprefix(f"{base.name}-")
     return 1 if path == base else int(digits) if digits.isdecimal() else 0
 

@@ -1,10 +1,10 @@
-"""Whole nets taken elsewhere: ejected source, ONNX, StableHLO and folding held against netdef on the same images.
+"""Exported whole nets: ejected source, ONNX, StableHLO and folding, compared with netdef on the same images.
 
-usage: python tests/benchmarks/deployment.py [NET ...]      (default: the five below; ONNX needs `netdef[onnx]`)
+usage: python tests/benchmarks/deployment.py [NET ...]      (default: the five below; ONNX requires `netdef[onnx]`)
 
-Parameters are those of the fillers, with the statistics of a batch as training leaves them.  What is compared is the
-scores before the softmax, which are of the order of 1, on 2 images and on 3.  The ejected source runs in a Python that
-cannot import netdef.
+Parameters are those of the fillers, with the statistics of one training batch.  The scores before the softmax, which
+are of the order of 1, are compared on 2 and on 3 images.  The ejected source runs in a Python process that cannot
+import netdef.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ import sys
 class Nowhere:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] == "netdef":
-            raise ImportError("netdef is not here")
+            raise ImportError("netdef is not available")
 
 sys.meta_path.insert(0, Nowhere())
 sys.path.insert(0, sys.argv[1])
@@ -45,7 +45,7 @@ assert "netdef" not in sys.modules
 
 
 def used(name: str) -> netdef.Model:
-    """The net up to its scores."""
+    """Returns the inference net up to its scores."""
     shapes = {"data": (2, *NETS[name])}
     scores = netdef.deploy(EXAMPLES / f"{name}.net", shapes=shapes).layers[-1].bottoms[0].name
     net = netdef.deploy(EXAMPLES / f"{name}.net", shapes=shapes, outputs=[scores], fillers=True)
@@ -59,7 +59,7 @@ def images(name: str, count: int, seed: int = 0) -> np.ndarray:
 
 
 def alone(model: netdef.Model, folder: Path, x: np.ndarray) -> np.ndarray:
-    """What the ejected source gives."""
+    """Returns the outputs of the ejected source."""
     eject(model, folder / "ejected.py")
     np.savez(folder / "in.npz", data=x)
     subprocess.run([sys.executable, "-I", "-c", ALONE, str(folder)], check=True)
@@ -86,7 +86,7 @@ def by_stablehlo(model: netdef.Model, folder: Path) -> Any:
 
 
 def held(name: str) -> None:
-    """One line for each form."""
+    """Compares all formats of a net and prints a line for each."""
     model, begin = used(name), time.perf_counter()
     (output,) = model.net.outputs
     short = fold(model.net, model.get_weights())
@@ -99,12 +99,15 @@ def held(name: str) -> None:
             x = images(name, count, seed=7)
             wanted = np.asarray(model(data=x)[output])
             same = np.array_equal(alone(model, folder, x), wanted)
-            print(f"{name}, {count} images, scores up to {np.abs(wanted).max():.3g}: ejected bit for bit: {same}")
+            scores = f"{name}, {count} images, scores up to {np.abs(wanted).max():.3g}"
+            print(f"{scores}: ejected source equal bit for bit: {same}")
             for form, run in forms.items():
-                far = "not here" if run is None else f"at most {np.abs(np.asarray(run(x)) - wanted).max():.2e} away"
+                far = "not installed"
+                if run is not None:
+                    far = f"largest difference {np.abs(np.asarray(run(x)) - wanted).max():.2e}"
                 print(f"  {form}: {far}")
-    layers = f"{len(model.net.layers)} layers, {len(short.net.layers)} folded"
-    print(f"  {layers}; {time.perf_counter() - begin:.0f} s in all", flush=True)
+    layers = f"{len(model.net.layers)} layers, {len(short.net.layers)} after folding"
+    print(f"  {layers}; {time.perf_counter() - begin:.0f} s in total", flush=True)
 
 
 if __name__ == "__main__":

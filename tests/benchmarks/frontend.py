@@ -1,11 +1,11 @@
-"""How long reading takes: whole processes of `netdef check` and `netdef fmt`, and each stage beside protobuf's parser.
+"""Speed of the front end: whole processes of `netdef check` and `netdef fmt`, and each stage compared with protobuf.
 
-usage: python tests/benchmarks/frontend.py [RUNS]        (default 10; the best of them counts)
+usage: python tests/benchmarks/frontend.py [RUNS]        (default: the best of 10)
 
-All times are CPU time, user and system, in milliseconds, so that other work on the machine counts little; the first line
-says how fast the machine is just now.  ResNet-152 is read as examples/resnet152.net (38 lines) and as the prototxt that it
-stands for; 1 MB is ten of these, without their indentation.  Modules are compiled beforehand, as pip leaves them.
-protobuf's text_format (Python over messages in C) parses and checks names and types of fields, no more.
+All times are CPU time (user and system) in milliseconds, which depends little on other load; the first line is a
+reference for the current speed of the CPU.  ResNet-152 is read as examples/resnet152.net (38 lines) and as the
+equivalent prototxt; 1 MB is ten copies of it without indentation.  Modules are compiled beforehand, as pip does.
+protobuf's text_format (Python, with messages in C) only parses and checks names and types of fields.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SHORT = Path(__file__).parents[2] / "examples" / "resnet152.net"
 
 
 def process(runs: int, env: dict[str, str], *words: str, stdin: Path | None = None) -> float:
-    """CPU milliseconds of the best run of a command."""
+    """Returns the CPU milliseconds of the best run of a command."""
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     best = float("inf")
     for _ in range(runs + 1):  # the first compiles the modules
@@ -54,7 +54,7 @@ def process(runs: int, env: dict[str, str], *words: str, stdin: Path | None = No
 
 
 def stage(runs: int, work: Callable[[], Any]) -> float:
-    """CPU milliseconds of the best run of a function."""
+    """Returns the CPU milliseconds of the best run of a function."""
     best = float("inf")
     for _ in range(runs):
         gc.collect()
@@ -74,7 +74,7 @@ def protobuf(text: str) -> Callable[[], Any] | None:
 
 
 def stages(name: str, source: Source, runs: int) -> None:
-    """One line for each stage of the front end."""
+    """Times each stage of the front end and prints a line for it."""
     document = parse(source, Report())
     assert document is not None
     tree = plain_tree(source, Report()).body
@@ -103,9 +103,9 @@ def main(runs: int) -> None:
         head, _, body = text.partition("\n")  # one `name` is enough
         lines = (body * (2**20 // len(body) + 3)).splitlines()
         large.write_text("\n".join([head, *map(str.strip, lines)]))
-        print(f"a sum of 1,000,000 squares           {stage(runs, lambda: sum(i * i for i in range(10**6))):9.1f}")
+        print(f"sum of 1,000,000 squares             {stage(runs, lambda: sum(i * i for i in range(10**6))):9.1f}")
         print("whole processes")
-        print(f"  python, nothing else               {process(runs, env, '-c', 'pass'):9.1f}")
+        print(f"  python -c pass                     {process(runs, env, '-c', 'pass'):9.1f}")
         for path in (SHORT, long):
             lines = path.read_text().count("\n")
             print(

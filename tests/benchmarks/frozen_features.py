@@ -1,6 +1,6 @@
-"""What caching the outputs of frozen layers saves: a net whose convolutions are frozen, with and without the cache.
+"""Speedup by caching the outputs of frozen layers: a net with frozen convolutions, with and without the cache.
 
-python tests/benchmarks/frozen_features.py
+usage: python tests/benchmarks/frozen_features.py
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FREEZE = 'solver { freeze: "conv.*|bn.*" '
 
 
 def main() -> None:
-    """The digits' net, twice as wide, with all but its last layer frozen."""
+    """Trains the net of the digits, twice as wide, with all layers but the last frozen."""
     with tempfile.TemporaryDirectory() as name:
         path = EXAMPLE.parent / "digits.net"
         wide = path.read_text().replace("num_output: 64", "num_output: 128").replace("num_output: 32", "num_output: 64")
@@ -38,7 +38,7 @@ def main() -> None:
             result = netdef.train(text, output=Path(name) / str(cached), set=settings, on_event=watch)
             per_iteration = (times[-1] - times[0]) / (20 * (len(times) - 1))
             print(
-                f"cached: {cached!s:5}  {per_iteration * 1e3:.2f} ms an iteration, last loss {result.history[-1]['loss']:.6f}"
+                f"cached: {cached!s:5}  {per_iteration * 1e3:.2f} ms per iteration, last loss {result.history[-1]['loss']:.6f}"
             )
 
 

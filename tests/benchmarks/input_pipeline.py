@@ -1,10 +1,10 @@
-"""Images per second that the data layers deliver, beside PyTorch's DataLoader on the same files and cores.
+"""Throughput of the data layers in images per second, compared with PyTorch's DataLoader on the same files and cores.
 
-usage: python tests/benchmarks/input_pipeline.py [--seconds 4] [--images 2000] [--json]
+usage: python tests/benchmarks/input_pipeline.py [--seconds 4] [--images 1000] [--json]
 
-Four kinds of data: (a) LMDB of raw 50x50 grey images, (b) LMDB of 256x256 JPEGs with random 224x224 cuts, (c) a folder of
-JPEGs, (d) records that stay on the device.  Also: how decoding scales with threads, and memory over ten epochs.  Without
-torch the first column stands alone.
+Four data sets: (a) LMDB of raw 50x50 gray images, (b) LMDB of 256x256 JPEGs with random 224x224 crops, (c) a folder of
+JPEGs, (d) records that stay on the device.  Also how decoding scales with threads, and memory over ten epochs.  Without
+torch, there is no comparison.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ BATCH = 64
 CORES = len(os.sched_getaffinity(0))
 
 
-def picture(rng: np.random.Generator, side: int, channels: int) -> np.ndarray:
-    """An image (h, w, c) with structure, so that it packs as photographs do."""
+def random_image(rng: np.random.Generator, side: int, channels: int) -> np.ndarray:
+    """Returns an image (h, w, c) with structure, which compresses like a photograph."""
     coarse = rng.integers(0, 256, (side // 8, side // 8, channels), np.uint8)
     planes = [Image.fromarray(coarse[:, :, c]).resize((side, side), Image.Resampling.BICUBIC) for c in range(channels)]
     noisy = np.stack([np.asarray(p) for p in planes], 2).astype(np.int16) + rng.integers(-8, 9, (side, side, channels))
@@ -62,12 +62,12 @@ def write_data(folder: Path, images: int) -> None:
             txn.put(b"%08d" % i, datum.SerializeToString())
     with lmdb.open(str(folder / "jpeg"), map_size=1 << 31) as env, env.begin(write=True) as txn:
         for i in range(images):
-            datum = Datum(label=i % 10, data=jpeg(picture(rng, 256, 3)), encoded=True)
+            datum = Datum(label=i % 10, data=jpeg(random_image(rng, 256, 3)), encoded=True)
             txn.put(b"%08d" % i, datum.SerializeToString())
     for i in range(images // 2):
         place = folder / "folder" / f"class{i % 10}"
         place.mkdir(parents=True, exist_ok=True)
-        (place / f"{i:05d}.jpg").write_bytes(jpeg(picture(rng, 128, 3)))
+        (place / f"{i:05d}.jpg").write_bytes(jpeg(random_image(rng, 128, 3)))
 
 
 NETS = {
@@ -85,7 +85,7 @@ NETS = {
 
 
 def rate(take, seconds: float) -> float:
-    """Images per second of `take()`, a function that delivers one batch; the first ones are not counted."""
+    """Returns the images per second of `take()`, which returns one batch; the first calls are not counted."""
     for _ in range(2 * CORES + 2):
         take()
     begin, batches = time.perf_counter(), 0
@@ -108,7 +108,7 @@ def own(kind: str, folder: Path, seconds: float, workers: int | None = None, pro
 if torch is not None:
 
     class Lmdb(torch_data.Dataset):
-        """Datums of an LMDB as tensors, as one writes it for PyTorch."""
+        """Datums of an LMDB as tensors, as typically written for PyTorch."""
 
         def __init__(self, path: Path, size: int, crop: int):
             self.path, self.size, self.crop, self.env = path, size, crop, None
@@ -145,7 +145,7 @@ if torch is not None:
             return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() - 128, int(self.files[i].parent.name[5:])
 
     class InMemory(torch_data.Dataset):
-        """Bytes in memory, cut and mirrored one by one."""
+        """Images in memory, cropped and mirrored one at a time."""
 
         def __init__(self, path: Path, size: int):
             rows = Lmdb(path, size, 0)
@@ -161,7 +161,7 @@ if torch is not None:
 
 
 def theirs(kind: str, folder: Path, images: int, seconds: float) -> float:
-    """PyTorch's DataLoader with a process for each core; in memory also without processes, and the faster counts."""
+    """PyTorch's DataLoader with a process for each core; for data in memory, the faster of that and no processes."""
     shuffle = kind in ("folder", "device")
     data = {
         "lmdb_gray": lambda: Lmdb(folder / "gray", 10 * images, 0),
@@ -186,7 +186,7 @@ def theirs(kind: str, folder: Path, images: int, seconds: float) -> float:
 
 
 def memory_over_epochs(folder: Path, epochs: int = 10) -> list[float]:
-    """MiB that the process holds after each epoch of (b)."""
+    """Returns the MiB in use by the process after each epoch of (b)."""
     held = []
     with Feed(netdef.load(NETS["lmdb_jpeg"], phase="TRAIN"), root=folder) as feed:
         for _ in range(epochs):
@@ -199,15 +199,15 @@ def memory_over_epochs(folder: Path, epochs: int = 10) -> list[float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=4.0)
-    parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--seconds", type=float, default=4.0, help="time of each measurement (default 4)")
+    parser.add_argument("--images", type=int, default=1000, help="size of the data sets (default 1000)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args()
     found = {"cores": CORES, "torch": torch and torch.__version__}
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         write_data(folder, args.images)
-        if torch is not None:  # its processes are forked, which they must be before jax has threads
+        if torch is not None:  # first, because its processes are forked, which must happen before jax starts threads
             found["torch images/s"] = {kind: round(theirs(kind, folder, args.images, args.seconds)) for kind in NETS}
         found["netdef images/s"] = {kind: round(own(kind, folder, args.seconds)) for kind in NETS}
         found["decoding threads"] = {n: round(own("lmdb_jpeg", folder, args.seconds, n)) for n in (1, CORES)}
@@ -222,7 +222,7 @@ def main() -> None:
         print(f"{kind:<12}{speed:>9,} images/s" + (f"   torch {other:>9,}   x {speed / other:.2f}" if other else ""))
     for what in ("threads", "processes"):
         speeds = (f"{n}: {speed:,} images/s" for n, speed in found[f"decoding {what}"].items())
-        print(f"decoding, by {what}: " + ", ".join(speeds))
+        print(f"decoding with {what}: " + ", ".join(speeds))
     print("MiB after each epoch: " + " ".join(map(str, found["MiB after each epoch"])))
 
 

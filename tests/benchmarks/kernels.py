@@ -1,8 +1,9 @@
-"""How much faster netdef's convolutions and poolings are than XLA's own forms, on this machine.
+"""Speed of netdef's convolutions and poolings compared with XLA's own on the current device.
 
-usage: python tests/benchmarks/kernels.py [SECONDS per line]
-Each line: a layer, what is computed, milliseconds of XLA's form and of netdef's, and their ratio.  The two run in turn
-and the best time of each counts, so that other work on the machine disturbs both alike.
+usage: python tests/benchmarks/kernels.py [SECONDS]        (per line, default 4)
+
+Each line: a layer, the values computed, milliseconds of XLA and of netdef, and their ratio.  The two alternate, and the
+best time of each is used, so that other load affects both equally.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ CONVOLUTIONS = {
         (4, 96, 27, 27),
         Convolution(num_output=256, kernel_size=(5,), pad=(2,), group=2),
     ),
-    "3x3, 64 channels alone, 56x56": (
+    "3x3, depthwise, 64 channels, 56x56": (
         (4, 64, 56, 56),
         Convolution(num_output=64, kernel_size=(3,), pad=(1,), group=64),
     ),
@@ -51,7 +52,7 @@ POOLINGS = {
 
 
 def main(seconds: float = 4.0) -> None:
-    print(f"{'':48}{'':14}{'XLA ms':>9}{'netdef ms':>11}{'ratio':>8}")
+    print(f"{'':48}{'':15}{'XLA ms':>9}{'netdef ms':>11}{'ratio':>8}")
     for name, (shape, layer) in CONVOLUTIONS.items():
         x = jax.random.normal(jax.random.key(0), shape)
         w = jax.random.normal(jax.random.key(1), layer.weights(shape)[0].shape)
@@ -93,15 +94,15 @@ def compare(name: str, mine: Callable, plain: Callable, w: jax.Array | None, x: 
     dy = jax.random.normal(jax.random.key(2), jax.eval_shape(mine, w, x).shape)
     kinds: dict[str, Callable] = {
         "value": lambda f: lambda w, x, dy: f(w, x),
-        "and gradients": lambda f: lambda w, x, dy: (f(w, x), jax.vjp(f, w, x)[1](dy)),
+        "with gradients": lambda f: lambda w, x, dy: (f(w, x), jax.vjp(f, w, x)[1](dy)),
     }
     for kind, of in kinds.items():
         xla, own = fastest([jax.jit(of(plain)), jax.jit(of(mine))], (w, x, dy), seconds)
-        print(f"{name:48}{kind:14}{xla:9.2f}{own:11.2f}{xla / own:8.1f}", flush=True)
+        print(f"{name:48}{kind:15}{xla:9.2f}{own:11.2f}{xla / own:8.1f}", flush=True)
 
 
 def fastest(functions: list[Callable], arguments: tuple, seconds: float) -> list[float]:
-    """Best time of each in milliseconds."""
+    """Returns the best time of each function in milliseconds."""
     for f in functions:
         jax.block_until_ready(f(*arguments))
     best, end = [float("inf")] * len(functions), time.perf_counter() + seconds

@@ -1,11 +1,10 @@
-"""How much the training loop costs over the bare jitted step of the same net: prints the ratio for a short and a long
-step.
+"""Overhead of the training loop relative to the jitted step of the same net, for a short and a long step.
 
-    python tests/benchmarks/loop_overhead.py [--iterations N]
+usage: python tests/benchmarks/loop_overhead.py [--iterations N] [--turns N]
 
 The bare step is the same forward pass and update in `jax.jit` with donated state, called in a Python loop with one
-batch that is on the device already; the loop is `netdef.train` with its data, its checks and its metrics.  Both are
-timed in turns, and the best of each is taken.
+batch that is already on the device; the loop is `netdef.train` with its data, its checks and its metrics.  The two
+alternate, and the best time of each is used.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ def text(layer: str, width: int, depth: int, batch: int) -> str:
 
 
 def bare(path: Path, iterations: int) -> float:
-    """Seconds a step of the jitted step alone."""
+    """Returns the seconds per iteration of the jitted step alone."""
     nets = nets_of(path)
     model = Model(nets.train, 0)
     parts = partition_of(nets.train)
@@ -65,7 +64,7 @@ def bare(path: Path, iterations: int) -> float:
 
 
 def looped(path: Path, iterations: int) -> float:
-    """Seconds an iteration of `netdef.train`, from the end of the first to the end of the last."""
+    """Returns the seconds per iteration of `netdef.train`, from the end of the first to the end of the last."""
     times: list[float] = []
 
     def watch(event: object) -> None:
@@ -80,8 +79,9 @@ def looped(path: Path, iterations: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--iterations", type=int, default=400, help="of the short net; the long one has a tenth")
-    parser.add_argument("--turns", type=int, default=3)
+    some = "iterations of the short step (default 400); a tenth for the long one"
+    parser.add_argument("--iterations", type=int, default=400, help=some)
+    parser.add_argument("--turns", type=int, default=3, help="measurements of each (default 3)")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -100,7 +100,7 @@ def main() -> None:
             alone, whole = (min(column) for column in zip(*pairs, strict=True))
             spread = statistics.median(b / a for a, b in pairs)
             print(
-                f"{what}: bare step {alone * 1e3:.2f} ms, in the loop {whole * 1e3:.2f} ms, ratio {whole / alone:.3f} (median of turns {spread:.3f})"
+                f"{what}: bare step {alone * 1e3:.2f} ms, in the loop {whole * 1e3:.2f} ms, ratio {whole / alone:.3f} (median {spread:.3f})"
             )
 
 

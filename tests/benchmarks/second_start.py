@@ -1,6 +1,6 @@
-"""How long a net takes to its first iteration, the first time and when its compiled programs are on the disk already.
+"""Time from start to the first iteration of a net, without and with compiled programs in the cache on disk.
 
-python tests/benchmarks/second_start.py [FILE]
+usage: python tests/benchmarks/second_start.py [FILE]
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""How long weight files take to load, and how much memory, against numpy's own load of the same numbers.
+"""Time and memory for loading weight files, compared with numpy on the same arrays.
 
-    python tests/benchmarks/weights.py            files of 10, 100 and 550 MB
-    python tests/benchmarks/weights.py 10 100     of these
+usage: python tests/benchmarks/weights.py            files of 10, 100 and 550 MB
+       python tests/benchmarks/weights.py 10 100     files of these sizes in MB
 
-Each load runs three times, in a process of its own; memory is what the peak rises by, as a multiple of the file
-(Linux).  Files are written to a temporary folder and stand in the page cache.  The last column loads a net of these
-layers with its weights.
+Each load runs three times, in its own process; memory is the increase of the peak, as a multiple of the file size
+(Linux).  Files are written to a temporary folder, so they are in the page cache.  The last column compiles a net of
+these layers with its weights.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-LAYERS = 16  # the largest holds three quarters of all numbers, as in VGG
+LAYERS = 16  # the largest has three quarters of all parameters, as in VGG
 
 
 def write(folder: Path, megabytes: int) -> Path:
-    """A net of inner products, and its weights in three formats."""
+    """Writes a net of InnerProduct layers and its weights in three formats."""
     import numpy as np
 
     from netdef.interop.dialects import in_memory
@@ -55,7 +55,7 @@ LOADS = {
 
 
 def measured(folder: Path, code: str) -> tuple[float, float]:
-    """(seconds, peak memory in bytes above that of the imports) of one load in a process of its own."""
+    """Returns (seconds, increase of peak memory in bytes) of one load in its own process."""
     script = (
         "import pathlib, re, time, numpy as np, h5py, jax, netdef, netdef.interop.formats.hdf5, netdef.model\n"
         "from flax import nnx; from netdef.caffe_proto import messages; messages(); jax.numpy.zeros(1)\n"

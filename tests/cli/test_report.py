@@ -1,4 +1,4 @@
-"""`netdef report`: a page about a run that has ended, and what it says of what is damaged, empty or no run."""
+"""`netdef report`: the report of a finished run, and of damaged, empty and missing ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that has ended; its net tells numbers below zero from those above."""
+    """The folder of a finished run; its net classifies numbers as negative or positive."""
     h5py = pytest.importorskip("h5py")
     folder = tmp_path_factory.mktemp("report")
     with h5py.File(folder / "d.h5", "w") as file:
@@ -44,7 +44,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A folder with records and nothing else."""
+    """A folder with metrics.jsonl and nothing else."""
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
@@ -52,7 +52,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def text_of(path: Path) -> str:
-    """The words of a page without its markup."""
+    """Returns the text of a page without markup."""
     return " ".join(re.sub(r"<style>.*?</style>|<[^>]+>", " ", path.read_text(), flags=re.S).split())
 
 
@@ -60,8 +60,8 @@ def test_a_finished_run(netdef, finished):
     done = netdef("report", finished)
     assert (done.code, done.out, done.err) == (0, f"{finished / 'report.html'}\n", "")
     words = text_of(finished / "report.html")
-    assert "Run run: 20 iterations in" in words and ", done" in words
-    assert "6 of 6 records right, 100.00%, with the weights of iter_000020" in words
+    assert "Run run: 20 iterations in" in words and ", finished" in words
+    assert "6 of 6 records (100.00%) are classified correctly with the weights of iter_000020" in words
     assert "test accuracy 1 1" in words and "seed 7" in words
     assert "ip InnerProduct ip 6x2 4" in words  # one input, two outputs and their biases
     assert not [p.name for p in finished.iterdir() if p.name.startswith(".report")]
@@ -71,24 +71,24 @@ def test_no_test_leaves_the_confusion_out_and_the_folder_as_it_is(netdef, finish
     before = sorted(p.name for p in finished.iterdir())
     done = netdef("report", finished, "--no-test", "--output", tmp_path / "signs.html")
     assert (done.code, done.out) == (0, f"{tmp_path / 'signs.html'}\n")
-    assert "records right" not in text_of(tmp_path / "signs.html")
+    assert "classified correctly" not in text_of(tmp_path / "signs.html")
     assert sorted(p.name for p in finished.iterdir()) == before
 
 
 def test_a_report_is_written_over_the_last_one(netdef, run):
     (run / "report.html").write_text("old")
     assert netdef("report", run).code == 0
-    assert text_of(run / "report.html").startswith("run: report of a run")
+    assert text_of(run / "report.html").startswith("run: run report")
 
 
 def test_without_its_net_the_page_says_so(netdef, run):
     assert netdef("report", run).code == 0
     words = text_of(run / "report.html")
-    assert "the text of the net is not in" in words and "test accuracy 0.5 0.5 5" in words
+    assert "there is no copy of the net in" in words and "test accuracy 0.5 0.5 5" in words
 
 
 def test_a_damaged_run(netdef, finished, tmp_path):
-    """Of what can be read there is a page, and it names what cannot be."""
+    """The report contains everything that can be read, and names what cannot be read."""
     broken = tmp_path / "broken"
     shutil.copytree(finished, broken, ignore=shutil.ignore_patterns("report.html"))
     with (broken / "metrics.jsonl").open("a") as file:
@@ -98,11 +98,11 @@ def test_a_damaged_run(netdef, finished, tmp_path):
     done = netdef("report", broken)
     assert (done.code, done.err) == (0, "")
     words = text_of(broken / "report.html")
-    assert "1 damaged lines of metrics.jsonl are left out" in words and "Not recorded." in words
+    assert "damaged lines of metrics.jsonl that were skipped: 1" in words and "Not recorded." in words
     assert "layer { &lt;b&gt;" in words and "test accuracy 1 1" in words
 
 
-def test_a_loss_that_is_not_finite_is_said_to_be_so(netdef, run):
+def test_a_non_finite_loss_is_reported(netdef, run):
     last = {"iteration": 10, "phase": "train", "loss": "nan", "lr": 0.1, "seconds": 3.0}
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*ROWS, last]))
     assert netdef("report", run).code == 0
@@ -112,17 +112,17 @@ def test_a_loss_that_is_not_finite_is_said_to_be_so(netdef, run):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["missing"], 2, "there is no run missing; name the folder that `netdef train` wrote"),
-        (["run/metrics.jsonl"], 2, "there is no run run/metrics.jsonl"),
-        (["."], 1, "is no run: it has no metrics.jsonl. It holds runs, though: begun, noise, run"),
-        (["empty"], 1, "is no run: it has no metrics.jsonl"),
-        (["begun"], 1, "shows nothing yet: it is empty"),
-        (["noise"], 1, "shows nothing yet: none of its 2 lines is a record"),
-        (["run", "-o", "no/x.html"], 2, "there is no folder no"),
+        (["missing"], 2, "the run missing does not exist; name a folder that `netdef train` wrote"),
+        (["run/metrics.jsonl"], 2, "the run run/metrics.jsonl does not exist"),
+        (["."], 1, "is not a run: it has no metrics.jsonl. It contains runs: begun, noise, run"),
+        (["empty"], 1, "is not a run: it has no metrics.jsonl"),
+        (["begun"], 1, "has no records yet: it is empty"),
+        (["noise"], 1, "has no records yet: none of its 2 lines is a record"),
+        (["run", "-o", "no/x.html"], 2, "the folder no does not exist"),
         (["run", "--plugin", "not_there"], 2, "not_there"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_line(netdef, run, monkeypatch, words, code, said):
+def test_errors_are_reported_in_one_line(netdef, run, monkeypatch, words, code, said):
     monkeypatch.chdir(run.parent)
     for name, records in (("empty", None), ("begun", ""), ("noise", "no\nrecords\n")):
         Path(name).mkdir()

@@ -1,4 +1,4 @@
-"""The files of examples/: what they describe, that they run, and what comes with them."""
+"""The files of examples/: nets, data and scripts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FACES = ["face", "face_bn"]
 
 @pytest.mark.parametrize("path", NETS, ids=lambda p: p.stem)
 @pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
-def test_examples_have_no_faults(path: Path, phase: str):
+def test_examples_have_no_diagnostics(path: Path, phase: str):
     net = netdef.load(path, phase=phase)
     # MNIST is not shipped, so its files may be missing.
     assert {d.code for d in net.diagnostics} <= ({"unavailable"} if path.stem == "lenet" else set())
@@ -30,12 +30,12 @@ def test_examples_have_no_faults(path: Path, phase: str):
 
 
 @pytest.mark.parametrize("name", FACES)
-def test_face_nets_as_they_are_described(name: str, golden):
+def test_summaries_of_the_face_nets(name: str, golden):
     golden(f"{name}.txt", f"{summarize(netdef.load(EXAMPLES / f'{name}.net'))}\n")
 
 
 @pytest.mark.parametrize(("name", "convolutions"), [("face", 8), ("face_bn", 7)])
-def test_face_nets_have_the_shape_of_their_origin(name: str, convolutions: int):
+def test_face_nets_have_the_layers_and_shapes_of_the_originals(name: str, convolutions: int):
     net = netdef.load(EXAMPLES / f"{name}.net")
     kinds = [node.type for node in net.layers]
     assert kinds.count("Convolution") == convolutions
@@ -51,7 +51,7 @@ def rates(solver, iterations) -> list[float]:
     return [float(solver.rate(iteration, {})) for iteration in iterations]
 
 
-def test_the_face_net_slows_down_at_150000_and_300000_of_420000():
+def test_the_learning_rate_of_the_face_net_drops_at_150000_and_300000_of_420000():
     solver = netdef.load(EXAMPLES / "face.net").solver
     assert solver.max_iter == 420000
     found = rates(solver, (0, 149999, 150001, 299999, 300001, 419999))
@@ -59,7 +59,7 @@ def test_the_face_net_slows_down_at_150000_and_300000_of_420000():
 
 
 @pytest.mark.parametrize("length", [420000, 4200])
-def test_the_rate_of_the_normalised_face_net_falls_smoothly_then_jumps(length: int):
+def test_the_learning_rate_of_face_bn_falls_smoothly_and_then_in_steps(length: int):
     solver = netdef.load(EXAMPLES / "face_bn.net", set={"iterations": length}).solver
     assert solver.max_iter == length
     smooth = rates(solver, (0, length // 4, length // 2 - 1))
@@ -82,10 +82,10 @@ def test_face_nets_train_on_random_images(name: str, tmp_path: Path):
     )
     losses = [row["loss"] for row in result.history]
     assert len(losses) == 2 and np.isfinite(losses).all()
-    assert losses[0] == pytest.approx(np.log(30), rel=0.8)  # random weights know nothing of 30 people
+    assert losses[0] == pytest.approx(np.log(30), rel=0.8)  # chance level of 30 classes
 
 
-def test_the_digits_are_what_is_said_of_them():
+def test_the_digits_are_as_documented():
     h5py = pytest.importorskip("h5py")
     count = {}
     for name in ("train", "test"):
@@ -104,7 +104,7 @@ def script(name: str, *words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, EXAMPLES / name, *map(str, words)], capture_output=True, text=True)
 
 
-def test_mnist_files_become_what_lenet_reads(tmp_path: Path):
+def test_mnist_files_are_converted_for_lenet(tmp_path: Path):
     random = np.random.RandomState(0)
     for name, count in (("train", 70), ("t10k", 5)):
         images = random.randint(0, 256, (count, 28, 28)).astype(np.uint8)
@@ -125,7 +125,7 @@ def test_mnist_files_become_what_lenet_reads(tmp_path: Path):
     np.testing.assert_array_equal(batch["label"][:5], labels)
 
 
-def test_mnist_files_that_are_missing_are_named(tmp_path: Path):
+def test_the_error_names_missing_mnist_files(tmp_path: Path):
     done = script("mnist_to_hdf5.py", tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("neither train-images-idx3-ubyte nor")

@@ -1,4 +1,4 @@
-"""The small examples learn: each is trained for a few iterations on the data that comes with it."""
+"""The small examples learn: each is trained for a few iterations on the data in examples/data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHORT = {"solver.test_interval": 0, "solver.snapshot": 0, "solver.display": 5, "
 
 
 def losses(name: str, folder: Path, iterations: int, **constants: object) -> list[float]:
-    """The losses that a short training shows."""
+    """Trains for a few iterations and returns the displayed losses."""
     result = netdef.train(EXAMPLES / f"{name}.net", output=folder, max_iter=iterations, set={**SHORT, **constants})
     return [row["loss"] for row in result.history if row["phase"] == "train"]
 
@@ -39,7 +39,7 @@ def test_the_loss_falls(name: str, iterations: int, falls_to: float, tmp_path: P
     assert shown[-1] < falls_to * shown[0]
 
 
-def test_layers_that_learnt_on_their_own_make_a_net_learn_that_does_not_from_random_weights(tmp_path: Path) -> None:
+def test_pretraining_as_autoencoders_trains_a_net_that_does_not_learn_from_random_weights(tmp_path: Path) -> None:
     auto = netdef.train(
         EXAMPLES / "digits_autoencoder.net",
         output=tmp_path / "auto",
@@ -62,8 +62,8 @@ def test_layers_that_learnt_on_their_own_make_a_net_learn_that_does_not_from_ran
     assert scores["pretrained"] > 0.85 and scores["random"] < 0.3
 
 
-def test_a_carried_state_knows_what_stood_in_the_batch_before(tmp_path: Path) -> None:
-    without = 0.75 * np.log(2)  # three of four echoes are of bits that stood in the batch before
+def test_a_carried_state_remembers_the_preceding_batch(tmp_path: Path) -> None:
+    without = 0.75 * np.log(2)  # three of four echoes are of bits of the preceding batch
     assert losses("echo_lstm", tmp_path / "with", 300)[-1] < 0.5 * without
     assert losses("echo_lstm", tmp_path / "without", 300, stateful=False)[-1] > 0.95 * without
 
@@ -79,7 +79,7 @@ def test_a_carried_state_is_in_the_snapshot(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("script", "made"), [("make_reviews", ("reviews",)), ("make_signals", ("waves", "echo"))])
-def test_the_scripts_make_the_data_that_is_shipped(script: str, made: tuple[str, ...], tmp_path: Path) -> None:
+def test_the_scripts_reproduce_the_data_in_the_repository(script: str, made: tuple[str, ...], tmp_path: Path) -> None:
     subprocess.run([sys.executable, EXAMPLES / f"{script}.py", tmp_path], check=True)
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {f"{kind}_{part}.npz" for kind in made for part in ("train", "test")}
@@ -90,14 +90,14 @@ def test_the_scripts_make_the_data_that_is_shipped(script: str, made: tuple[str,
                 np.testing.assert_array_equal(new[array], shipped[array])
 
 
-def test_an_echo_is_a_bit_of_before() -> None:
+def test_an_echo_is_an_earlier_bit() -> None:
     with np.load(EXAMPLES / "data" / "echo_train.npz") as pack:
         np.testing.assert_array_equal(pack["echo"][3:], pack["bit"][:-3])
 
 
 @pytest.fixture
 def balanced() -> Iterator[str]:
-    """A metric of one's own, forgotten after the test."""
+    """A custom metric, unregistered after the test."""
     with LAYERS.apart():
         define_balanced_accuracy()
         yield (
@@ -108,7 +108,7 @@ def balanced() -> Iterator[str]:
 
 def define_balanced_accuracy() -> None:
     class BalancedAccuracy(netdef.Layer, type="BalancedAccuracy"):
-        """The mean of the shares of yes and of no that are told right, x > 0 being yes."""
+        """The mean of the fractions of positives and of negatives classified correctly; x > 0 is positive."""
 
         is_metric = True
         n_bottoms = 2
@@ -117,12 +117,12 @@ def define_balanced_accuracy() -> None:
             return ()
 
         def apply(self, w, x, label, *, ctx):
-            yes, label = x.reshape(-1) > 0, label.reshape(-1) > 0
-            share = lambda right, of: jnp.sum(right & of) / jnp.maximum(jnp.sum(of), 1)
-            return (share(yes, label) + share(~yes, ~label)) / 2
+            positive, label = x.reshape(-1) > 0, label.reshape(-1) > 0
+            recall = lambda found, of: jnp.sum(found & of) / jnp.maximum(jnp.sum(of), 1)
+            return (recall(positive, label) + recall(~positive, ~label)) / 2
 
 
-def test_a_metric_of_ones_own_is_a_class_like_any_layer(balanced: str, tmp_path: Path) -> None:
+def test_a_custom_metric_is_a_layer_class(balanced: str, tmp_path: Path) -> None:
     text = (EXAMPLES / "reviews_lstm.net").read_text().replace("data/", f"{EXAMPLES}/data/") + balanced
     result = netdef.train(
         text, output=tmp_path / "run", max_iter=40, set={"solver.test_interval": 40, "solver.display": 40}

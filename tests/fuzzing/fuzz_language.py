@@ -1,17 +1,16 @@
-"""Random texts against the parser, the expander, the decoder, every later stage up to the net, and the formatter.
+"""Fuzzing of the parser, the expander, the decoder, every later stage up to the net, and the formatter.
 
-    nice python tests/fuzzing/fuzz_language.py                        3,000 texts
-    nice python tests/fuzzing/fuzz_language.py --count 100000 --seed 7
-    nice python tests/fuzzing/fuzz_language.py --only 1234 --seed 7   text 1234 of seed 7 again
-    nice python tests/fuzzing/fuzz_language.py --guided 600           for 600 seconds, with the package atheris
+usage: nice python tests/fuzzing/fuzz_language.py                        3,000 texts
+       nice python tests/fuzzing/fuzz_language.py --count 100000 --seed 7
+       nice python tests/fuzzing/fuzz_language.py --only 1234 --seed 7   text 1234 of seed 7 again
+       nice python tests/fuzzing/fuzz_language.py --guided 600           600 seconds, guided by coverage (needs atheris)
 
-Every stage must end in a value or in diagnostics, in under two seconds of CPU time and 300 MB of memory, and agree with
-the others (see `fuzzing`).  A fifth of the texts are files with random damage: the examples, the library, the faulty
-texts of the tests, and the corpus of real files if it is beside the checkout.  The others are nets that are drawn from
-the registries of layers, fillers and solvers (see `random_nets`), of which some are damaged too.  With --guided the
-choice of texts follows what code they reach.
-A text that fails is printed with its number and kept in the file fuzz-failure-NUMBER.net.  At the end the rate is
-printed, and which stage refused how many texts.
+Every stage must return a value or report diagnostics, within two seconds of CPU time and 300 MB of memory, and agree
+with the other stages (see `fuzzing`).  A fifth of the texts are files with random mutations: the examples, the template
+library, the invalid programs of the tests, and the corpus of real files if it is beside the checkout.  The others are
+random nets, made from the registries of layers, fillers and solvers (see `random_nets`); some of them are mutated too.
+A text that fails is printed with its number and saved as fuzz-failure-NUMBER.net.  At the end the program prints the
+rate and how many texts each stage refused.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ try:
 except ImportError:
     atheris = None
 
-# What is fuzzed has to be imported under atheris' eyes.
+# The fuzzed modules must be imported while atheris instruments imports.
 with (
     atheris.instrument_imports(include=["netdef"], enable_loader_override=False)
     if atheris
@@ -62,7 +61,7 @@ with (
 
 
 def seeds() -> list[str]:
-    """Texts to begin with: whole files, and the chunks of the tests' corpus of errors."""
+    """Returns the initial texts: whole files, and the chunks of the tests' corpus of errors."""
     files = [*TESTS.parent.glob("examples/*.net"), *TESTS.parent.glob("netdef/std/*.net")]
     texts = [path.read_text(encoding="utf-8") for path in files]
     for path in TESTS.glob("corpus/**/*.txt"):
@@ -76,7 +75,7 @@ TOKENS = sorted({token for text in TEXTS for token in TOKEN.findall(text)})
 
 
 def damaged(text: str, chance: random.Random) -> str:
-    """A text with some of its tokens left out, doubled, moved or replaced by others."""
+    """Returns a text with some of its tokens removed, duplicated, inserted or replaced."""
     tokens = TOKEN.findall(text)
     for _ in range(chance.randint(1, 6)):
         at = chance.randrange(len(tokens) + 1)
@@ -102,7 +101,7 @@ def damaged(text: str, chance: random.Random) -> str:
 
 
 def drawn(chance: random.Random) -> str:
-    """A text: a damaged file, or a random net that is damaged or not."""
+    """Returns a mutated file, or a random net that may be mutated."""
     if chance.random() < 0.2:
         return damaged(chance.choice(TEXTS), chance)
     text = random_net(chance)
@@ -110,12 +109,13 @@ def drawn(chance: random.Random) -> str:
 
 
 def attempt(text: str) -> str:
-    """Hold one text against everything; the stage that refuses it.  AssertionError, or whatever a stage lets through."""
+    """Runs all checks on a text.  Returns the stage that refuses it.  AssertionError, or any exception of a stage, if it
+    fails."""
     start = time.process_time()
     check_all(text)
     parsed = time.process_time()
     stage = stage_of(check_net(text))
-    # check_all runs each stage twice and more, check_net once for each phase
+    # check_all runs each stage at least twice, check_net once for each phase
     for what, took in (("parsing", (parsed - start) / 2), ("compiling", (time.process_time() - parsed) / 2)):
         assert took < SLOWEST, f"{what} took {took:.2f} s"
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -124,14 +124,14 @@ def attempt(text: str) -> str:
 
 
 def kept(text: str, number: int | str) -> Path:
-    """The file that a failing text is kept in."""
+    """Saves a failing text and returns its file."""
     path = Path(f"fuzz-failure-{number}.net")
     path.write_text(text, encoding="utf-8", errors="surrogateescape")
     return path
 
 
 def guided(seconds: float) -> None:
-    """With atheris: texts that reach new code are kept and damaged further."""
+    """Fuzzes with atheris: texts that reach new code are kept and mutated again."""
     count = 0
 
     def one(data: bytes) -> None:
@@ -162,7 +162,7 @@ def guided(seconds: float) -> None:
 
 
 def blind(numbers: range, seed: int) -> int:
-    """One random text after the other; the number of failures."""
+    """Fuzzes without atheris: random texts.  Returns the number of failures."""
     stages, failures, slowest, begun = Counter(), 0, (0.0, -1), time.monotonic()
     for number in numbers:
         text, start = drawn(random.Random(f"{seed} {number}")), time.process_time()
@@ -171,7 +171,7 @@ def blind(numbers: range, seed: int) -> int:
         except Exception as error:
             failures += 1
             path = kept(text, number)
-            print(f"--only {number} --seed {seed}: {type(error).__name__}: {error} (kept as {path})", flush=True)
+            print(f"--only {number} --seed {seed}: {type(error).__name__}: {error} (saved as {path})", flush=True)
             if len(numbers) == 1:
                 raise
         slowest = max(slowest, (time.process_time() - start, number))
@@ -189,9 +189,9 @@ def blind(numbers: range, seed: int) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=3000, metavar="N", help="number of texts (default 3000)")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the texts (default 0)")
-    parser.add_argument("--only", type=int, metavar="N", help="run text N alone, and show where it fails")
-    parser.add_argument("--guided", type=float, metavar="SECONDS", help="follow what is reached; needs atheris")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the texts (default 0)")
+    parser.add_argument("--only", type=int, metavar="N", help="run only text N, with a traceback if it fails")
+    parser.add_argument("--guided", type=float, metavar="SECONDS", help="fuzz guided by coverage; needs atheris")
     given = parser.parse_args()
     logging.disable()
     if given.guided is not None:

@@ -1,12 +1,12 @@
-"""Damaged weight files in great number: what the readers make of them, and how much time and memory they take.
+"""Many damaged weight files: the results of the readers, and the time and memory that they use.
 
-    python tests/fuzzing/fuzz_weights.py                    10,000 mutations of each kind of file
-    python tests/fuzzing/fuzz_weights.py 500 npz            so many of these kinds
+usage: python tests/fuzzing/fuzz_weights.py                    10,000 mutations of each file format
+       python tests/fuzzing/fuzz_weights.py 500 npz            500 mutations of this format
 
-Each kind runs in a process of its own, so that a crash is seen as one.  `numbers`: other numbers in the right places,
-which no format but .npz can know; `places`: other names or shapes, which a net does not take.  Memory is the largest
-rise of the process's peak over one read (Linux), less 4 MB that a reader may take for itself, as a multiple of the
-damaged file; of files of about 13 MB, since small ones show nothing.
+Each format runs in its own process, so that a crash is noticed.  `refused`: the reader reports an error; `values`:
+other values of the right names and shapes, which only .npz can detect; `shapes`: other names or shapes, which a net does
+not load.  Memory is the largest increase of the process's peak during one read (Linux), minus 4 MB of overhead, as a
+multiple of the size of the damaged file, measured with files of about 13 MB.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
-LARGE = 100  # mutations of a large file at least; one for 50 of the small one
+LARGE = 100  # least number of mutations of the large file; otherwise 1/50 of those of the small one
 SLACK = 4 << 20  # bytes
-AT_ONCE = {"MALLOC_MMAP_THRESHOLD_": "65536"}  # what is freed goes back, so that every read is seen to rise
+AT_ONCE = {"MALLOC_MMAP_THRESHOLD_": "65536"}  # returns freed memory to the system
 
 
 def work(kind: str, mutations: int) -> None:
-    """All mutations of one kind; prints what became of them."""
+    """Reads all mutations of one format and prints the results."""
     from weight_files import NET
 
     import netdef
@@ -37,12 +37,12 @@ def work(kind: str, mutations: int) -> None:
     seen, slowest, _ = _attack(model, kind, mutations)
     large = netdef.compile(NET.replace("num_output: 5 ", "num_output: 24000 "))
     more, _, memory = _attack(large, kind, max(mutations // 50, LARGE))
-    counts = "".join(f"{seen[what]:>9}" for what in ("refused", "equal", "numbers", "places"))
+    counts = "".join(f"{seen[what]:>9}" for what in ("refused", "equal", "values", "shapes"))
     print(f"{counts}{slowest * 1e3:>11.0f} ms{sum(more.values()):>8}{memory:>8.2f} x", flush=True)
 
 
 def _attack(model, kind: str, mutations: int) -> tuple[Counter, float, float]:
-    """(verdicts, longest read in seconds, greatest rise of memory as a multiple of the file)."""
+    """Returns (verdicts, longest read in seconds, largest increase of memory as a multiple of the file size)."""
     from weight_fuzz import READERS, files_of, mutated, verdict
 
     rng, seen, slowest, greatest = random.Random(kind), Counter(), 0.0, 0.0
@@ -60,14 +60,14 @@ def _attack(model, kind: str, mutations: int) -> tuple[Counter, float, float]:
             except Exception as error:
                 kept = Path(f"{kind}.{i}.bad")
                 kept.write_bytes(bad)
-                raise SystemExit(f"mutation {i}, kept as {kept}: {type(error).__name__}: {error}") from error
+                raise SystemExit(f"mutation {i}, saved as {kept}: {type(error).__name__}: {error}") from error
             slowest = max(slowest, time.perf_counter() - begin)
             greatest = max(greatest, (_status("VmHWM") - before - SLACK) / max(len(bad), 1))
     return seen, slowest, greatest
 
 
 def _peak_from_here() -> int:
-    """Let the peak of memory begin anew; bytes in use now."""
+    """Resets the peak of memory and returns the bytes in use."""
     Path("/proc/self/clear_refs").write_text("5")
     return _status("VmRSS")
 
@@ -85,7 +85,7 @@ def main(words: list[str]) -> int:
         return 0
     mutations = int(words[0]) if words else 10_000
     failed = 0
-    print(f"{'kind':<16}  refused    equal  numbers   places     slowest   large  memory")
+    print(f"{'format':<16}  refused    equal   values   shapes     slowest   large  memory")
     for kind in words[1:] or READERS:
         command = [sys.executable, __file__, "--kind", kind, str(mutations)]
         done = subprocess.run(command, capture_output=True, text=True, env=os.environ | AT_ONCE)

@@ -1,4 +1,4 @@
-"""Pictures of nets: what becomes a box, an arrow and a frame, and that Graphviz reads what is written for it."""
+"""Diagrams of nets: their boxes, arrows and frames, and that Graphviz accepts their source."""
 
 from __future__ import annotations
 
@@ -49,22 +49,22 @@ def arrows(drawn: draw.Picture) -> set[tuple[str, str, str]]:
     return {(names[arrow.start], names[arrow.end], arrow.text) for arrow in drawn.arrows}
 
 
-def test_layers_in_place_stand_in_the_box_of_their_blob():
+def test_in_place_layers_are_in_the_box_of_their_blob():
     drawn = pictured(NET)
     assert titles(drawn) == ["d", "c", "p", "loss", "acc", "prob"]
     assert drawn.boxes[1].lines == ("Convolution 3x3 / 2, 6", "BatchNorm · ReLU")
-    assert drawn.boxes[2].lines == ("Pooling ave of all",)
+    assert drawn.boxes[2].lines == ("Pooling global ave",)
     assert (drawn.boxes[1].layers, drawn.boxes[1].parameters) == (3, 6 * 27 + 6 + 13)
 
 
-def test_a_blob_that_others_take_before_it_is_changed_keeps_a_box_of_its_own():
+def test_a_blob_that_other_layers_use_before_it_is_changed_has_its_own_box():
     text = HEAD + 'layer { name: "a" type: "Power" bottom: "x" top: "a" }\n'
     text += 'layer { name: "b" type: "TanH" bottom: "a" top: "b" }\n'
     text += 'layer { name: "r" type: "ReLU" bottom: "a" top: "a" }\n'
     assert titles(pictured(text)) == ["d", "a", "b", "r"]
 
 
-def test_arrows_carry_shapes_and_labels_stand_beside_what_judges():
+def test_arrows_show_shapes_and_labels_are_next_to_losses_and_metrics():
     assert arrows(pictured(NET)) == {
         ("d", "c", "4x3x8x8"),
         ("c", "p", "4x6x3x3"),
@@ -88,11 +88,11 @@ def test_a_family_without_a_color_is_drawn_as_other():
     class Gate(Layer):
         family = "gates"
 
-    class Judge(Layer):
+    class Score(Layer):
         is_loss = True
 
     assert draw.family(Gate()) == "other"
-    assert draw.family(Judge()) == "loss"
+    assert draw.family(Score()) == "loss"
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_family_without_a_color_is_drawn_as_other():
             "Deconvolution 2x3 / 2, 8",
         ),
         ("Im2col convolution_param { kernel_size: 3 }", "Im2col 3x3"),
-        ("Pooling pooling_param { pool: AVE global_pooling: true }", "Pooling ave of all"),
+        ("Pooling pooling_param { pool: AVE global_pooling: true }", "Pooling global ave"),
         ("Pooling pooling_param { kernel_size: 2 stride: 2 }", "Pooling max 2x2 / 2"),
         ("InnerProduct inner_product_param { num_output: 5 }", "InnerProduct, 5"),
         ("Dropout dropout_param { dropout_ratio: 0.25 }", "Dropout 0.25"),
@@ -117,7 +117,7 @@ def test_a_family_without_a_color_is_drawn_as_other():
         ("ReLU", "ReLU"),
     ],
 )
-def test_a_layer_says_what_matters_of_it(layer: str, words: str):
+def test_the_description_of_a_layer(layer: str, words: str):
     kind, _, block = layer.partition(" ")
     head = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [2, 12, 8, 8] } } }'
     net = package.load(f'{head} layer {{ name: "a" type: "{kind}" bottom: "x" top: "a" {block} }}')
@@ -129,7 +129,7 @@ def test_templates_become_frames():
     inner = [box.frame.title if box.frame else "" for box in drawn.boxes]
     assert inner == ["", *["residual_basic res2a"] * 4, *["residual_basic res2b"] * 3]
     assert {box.frame.inside.title for box in drawn.boxes if box.frame and box.frame.inside} == {"residual_stage res2"}
-    assert "batch_norm" not in draw.dot(drawn)  # a frame round one box would say nothing
+    assert "batch_norm" not in draw.dot(drawn)  # a frame around one box would add no information
 
 
 def test_frames_fold_into_boxes():
@@ -148,7 +148,7 @@ def test_frames_fold_into_boxes():
     assert whole.boxes[1].parameters == parts
 
 
-def test_parts_of_names_are_frames_where_there_are_no_templates():
+def test_prefixes_of_names_are_frames_in_a_net_without_templates():
     text = HEAD + "".join(
         f'layer {{ name: "{name}" type: "Power" bottom: "{below}" top: "{name}" }}\n'
         for below, name in [("x", "a/1"), ("a/1", "a/2"), ("a/2", "b"), ("b", "c/1")]
@@ -156,14 +156,14 @@ def test_parts_of_names_are_frames_where_there_are_no_templates():
     assert [box.frame and box.frame.title for box in pictured(text).boxes] == [None, "a", "a", None, None]
 
 
-def test_as_text(golden):
+def test_diagrams_as_source(golden):
     drawn = draw.picture(package.load(EXAMPLES / "digits.net"))
     golden("digits.dot", draw.dot(drawn))
     golden("digits.mmd", draw.mermaid(drawn))
     golden("stage.mmd", draw.mermaid(pictured(TEMPLATES), sideways=True))
 
 
-def test_names_cannot_break_the_text(tmp_path: Path):
+def test_special_characters_in_names_are_escaped(tmp_path: Path):
     text = HEAD + r'layer { name: "a\"<b>&\\]" type: "Power" bottom: "x" top: "a\"<b>&\\]" }'
     drawn = pictured(text)
     assert "<b>a&quot;&lt;b&gt;&amp;\\]</b>" in draw.dot(drawn)
@@ -184,11 +184,11 @@ def test_graphviz_draws_the_examples(name: str, tmp_path: Path):
     assert svg.count('class="node"') == len(drawn.boxes) + len(drawn.loose)
     assert svg.count('class="edge"') == len(drawn.arrows)
     width, height = map(float, re.findall(r'<svg width="(\d+)pt" height="(\d+)pt"', svg)[0])
-    assert width < 900 and height < 6000  # narrow enough to be read on a page
+    assert width < 900 and height < 6000  # narrow enough for a page
     assert [p.name for p in tmp_path.iterdir()] == ["net.svg"]
 
 
-def test_folding_leaves_a_single_layer_as_it_is():
+def test_folding_does_not_change_a_single_layer():
     net = package.load(EXAMPLES / "googlenet.net")
     boxes = {box.title: box for box in draw.picture(net, ["all"]).boxes}
     assert boxes["pool1/3x3_s2"].lines == ("Pooling max 3x3 / 2",)

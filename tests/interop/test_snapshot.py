@@ -1,4 +1,4 @@
-"""Snapshots: whole or not at all, whatever happens while they are written."""
+"""Snapshots: complete, or not written at all, even after errors and kills during writing."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
 
 KILLED = """
 import random, sys, time
-import numpy as np, orbax.checkpoint  # before the fork: a child does nothing but save
+import numpy as np, orbax.checkpoint  # before the fork, so that a child only saves
 from pathlib import Path
 from killing import Child
 from netdef.interop import snapshot
@@ -95,7 +95,7 @@ def save_all():
 
 for turn in range(50):
     child = Child(save_all)
-    while turn == 0 and not list(folder.glob("iter_*")):  # one is whole before the first is killed, on a slow machine too
+    while turn == 0 and not list(folder.glob("iter_*")):  # one snapshot is complete before the first kill
         time.sleep(0.01)
     moment = time.monotonic() + rng.uniform(0.0, 0.25)
     assert child.kill_when(lambda: time.monotonic() > moment)

@@ -1,4 +1,4 @@
-"""What later stages say of expanded fields: each fault once, with the place of use, and nothing that follows of it."""
+"""Errors of later stages in expanded fields: each is reported once, with the place of use, without errors that follow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ INPUT = 'layer { name: "data" type: "Input" top: "data" input_param { shape { di
 FAULTY = 'layer { name: "a${n}" type: "Convolution" bottom: "data" top: "a${n}" convolution_param { num_outputs: 3 } }'
 
 
-def test_a_fault_in_a_loop_is_told_once():
+def test_an_error_in_a_loop_is_reported_once():
     with pytest.raises(netdef.CompileError) as error:
         netdef.load(f"{INPUT}for n in range(3) {{\n  {FAULTY}\n}}\n")
     (diagnostic,) = [d for d in error.value.diagnostics if d.severity == "error"]
@@ -18,7 +18,7 @@ def test_a_fault_in_a_loop_is_told_once():
     assert diagnostic.span.via.line == 2
 
 
-def test_a_fault_in_a_template_is_told_for_each_use():
+def test_an_error_in_a_template_is_reported_for_each_use():
     text = f"template t(n) {{\n  {FAULTY}\n}}\n{INPUT}t {{ n: 1 }}\nt {{ n: 2 }}\n"
     with pytest.raises(netdef.CompileError) as error:
         netdef.load(text)
@@ -26,7 +26,7 @@ def test_a_fault_in_a_template_is_told_for_each_use():
     assert found == [("unknown-field", 2, 5), ("unknown-field", 2, 6)]
 
 
-def test_a_faulty_expansion_stops_before_later_stages():
+def test_an_invalid_expansion_stops_before_later_stages():
     with pytest.raises(netdef.CompileError) as error:
         netdef.load(INPUT + 'layer { name: "r" type: "ReLU" bottom: ${dta} top: "r" }')
     assert [d.code for d in error.value.diagnostics] == ["unknown-name"]

@@ -1,4 +1,4 @@
-"""The expander: what each addition becomes, where its parts came from, each fault at its place, and budgets."""
+"""The expander: the expansion of each addition, the places of its fields, each error at its place, and limits."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_plain_documents_are_left_alone():
     assert document is not None and expand(document, Report()) is document
 
 
-def test_via_tells_every_use():
+def test_via_has_every_use():
     text = "template a(n) { x: ${n} }\ntemplate b(n) { a { n: ${n} } }\nfor i in [5] {\n  b { n: ${i} }\n}"
     field = expanded(text).body.fields[0]
     chain, span = [], field.value.span
@@ -251,7 +251,7 @@ def test_import(tmp_path):
     assert plain(main) == "x: 13\ny: 7\n"
 
 
-def test_imports_are_not_handed_on(tmp_path):
+def test_imports_are_not_transitive(tmp_path):
     report = Report()
     expanded(files(tmp_path, main='import "a.net" x: ${b}', a='import "b.net" let a: b', b="let b: 1"), report)
     assert [d.code for d in report.diagnostics] == ["unknown-name"]
@@ -288,7 +288,7 @@ def test_import_of_fields_is_a_warning(tmp_path):
     assert (diagnostic.code, diagnostic.severity, diagnostic.span.via.line) == ("not-imported", "warning", 1)
 
 
-def test_import_of_a_faulty_file(tmp_path):
+def test_import_of_an_invalid_file(tmp_path):
     report = Report()
     expanded(files(tmp_path, main='import "a.net" x: ${a}', a="let a 1"), report)
     assert [d.code for d in report.diagnostics] == ["bad-statement"]
@@ -302,7 +302,7 @@ def test_import_of_a_binary_file(tmp_path):
     assert [d.code for d in report.diagnostics] == ["bad-import"]
 
 
-def test_misspelt_import(tmp_path):
+def test_misspelled_import(tmp_path):
     report = Report()
     expanded(files(tmp_path, main='import "block.net"', blocks=""), report)
     assert report.diagnostics[0].hint == "did you mean blocks.net?"
@@ -440,7 +440,7 @@ print(json.dumps([codes, int(peak[1]) // 1024]))
 """
 
 
-def test_fifty_faults_are_enough():
+def test_at_most_fifty_errors():
     report = Report()
     expanded("".join(f"x: ${{a{i}}}\n" for i in range(200)), report)
     assert [d.line for d in report.diagnostics] == list(range(1, 51))

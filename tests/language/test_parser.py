@@ -174,7 +174,7 @@ def test_read(tmp_path):
 
 
 def test_corpus(corpus_rows, corpus):
-    """Every real file parses, or its faults are no earlier than where real Caffe's own parser stops."""
+    """Every real file parses, or its errors are not before the place where real Caffe's own parser stops."""
     faulty = 0
     for row in corpus_rows:
         report = Report()

@@ -1,4 +1,4 @@
-"""Diagnostics as people and programs see them: goldens of whole renderings, and where exactly the mark stands."""
+"""Diagnostics as people and programs see them: goldens of complete outputs, and the exact position of the mark."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def test_rendered(name, golden):
     golden(f"render_{name}.txt", render(diagnostics))
 
 
-def test_rendered_in_colour(golden):
+def test_rendered_in_color(golden):
     text = render(report_of(EXAMPLES["argument"]).in_order(), color=True)
-    golden("render_colour.txt", text.replace("\x1b", "<ESC>"))
+    golden("render_color.txt", text.replace("\x1b", "<ESC>"))
 
 
-def test_colour_changes_nothing_else():
+def test_color_changes_nothing_else():
     diagnostics = report_of(EXAMPLES["used"]).in_order()
     colored = render(diagnostics, color=True)
     for code in ("0", "1", "1;31", "1;34", "34", "36"):
@@ -58,7 +58,7 @@ def test_colour_changes_nothing_else():
 
 
 def lines_under(text: str, start: int, end: int) -> tuple[str, str]:
-    """The shown line and the characters of it that stand over the mark."""
+    """The displayed line, and its characters above the mark."""
     shown = render([Diagnostic(FAULT, "", Span(Source("x.net", text), start, end))]).splitlines()
     line, mark = shown[-2], shown[-1]
     at = [width(line[:i]) for i in range(len(line) + 1)]

@@ -1,4 +1,4 @@
-"""The language reference tells the truth: every example in grammar/SPEC.md, and its table of codes."""
+"""The language reference is correct: every example in grammar/SPEC.md, its limits and its table of codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Did-you-mean: what is near, what comes first, and what is too far."""
+"""Did-you-mean: which names are suggested, in which order, and which are too far away."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Python layer: layers, functions and pycaffe classes of the user's, found beside the net; and what goes wrong."""
+"""The Python layer: the user's layers, functions and pycaffe classes in the folder of the net, and their errors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def both(x, param_str, ctx):
 
 
 class Distance(caffe.Layer):
-    """Keeps the difference between forward and backward, and knows no gradient of its second bottom."""
+    """Stores the difference in forward for backward, and has no gradient for its second bottom."""
 
     def setup(self, bottom, top):
         if len(bottom) != 2:
@@ -108,7 +108,7 @@ T = np.random.RandomState(1).randn(2, 3).astype(np.float32)
 
 @pytest.fixture
 def compiled(tmp_path):
-    """compile(layers): a net whose inputs are x and t, with the module `their_layers` beside its file."""
+    """compile(layers): a net with the inputs x and t, and the module `their_layers` in the folder of its file."""
     (tmp_path / "their_layers.py").write_text(MODULE)
     path = tmp_path / "model.net"
 
@@ -168,7 +168,7 @@ def test_errors_of_a_running_class_name_layer_and_step(compiled):
     with pytest.raises(Exception, match="layer `l_Growing`: Growing.forward failed: ValueError: too large"):
         jax.block_until_ready(model(x=X + 100, t=T))
     jax.block_until_ready(model(x=X, t=T))
-    with pytest.raises(Exception, match="Growing made `y` 3, where the net was compiled for 2"):
+    with pytest.raises(Exception, match="Growing reshaped `y` to 3, but the net was compiled for 2"):
         jax.block_until_ready(model(x=X, t=T))
 
 
@@ -176,16 +176,16 @@ def test_errors_of_a_running_class_name_layer_and_step(compiled):
     ("text", "at", "words"),
     [
         (layer("Tims"), '"Tims"', "has no `Tims`. Did you mean `Times`?"),
-        (layer("np"), '"np"', "is no netdef layer, no function"),
+        (layer("np"), '"np"', "must be a netdef layer, a function"),
         (layer("Times", text="much"), '"Times"', "could not convert string to float: 'much'"),
-        (layer("Distance"), '"Distance"', "with 2x3: Exception: two bottoms are needed"),
-        (layer("both", tops="y", text="2"), '"both"', "makes 2 tops, and 1 are named"),
-        (layer("both", tops="y z", text="b"), '"both"', "their_layers.both of 2x3 fails: ValueError"),
+        (layer("Distance"), '"Distance"', "fails for 2x3: Exception: two bottoms are needed"),
+        (layer("both", tops="y", text="2"), '"both"', "outputs 2 tops, but the layer has 1"),
+        (layer("both", tops="y z", text="b"), '"both"', "their_layers.both fails for 2x3: ValueError"),
         (layer("Plus", text="amout: 3"), '"amout', "Did you mean `amount`?"),
-        (layer("Plus", "x t"), '"x"', "2 bottoms are given; Plus takes 1"),
+        (layer("Plus", "x t"), '"x"', "2 bottoms, but Plus requires 1"),
     ],
 )
-def test_faults_of_the_users_code_are_diagnostics(compiled, text, at, words):
+def test_errors_of_the_users_code_are_diagnostics(compiled, text, at, words):
     with pytest.raises(netdef.CompileError) as caught:
         compiled(text)
     (fault,) = caught.value.diagnostics
@@ -197,7 +197,7 @@ def test_a_module_that_is_missing_is_a_warning_until_the_net_is_compiled():
     text = layer("Any").replace("their_layers", "nobody.has.this").replace('bottom: "x"', "")
     net = netdef.load(text)
     assert [(d.code, d.severity) for d in net.diagnostics] == [("unavailable", "warning")]
-    assert "put nobody/has/this.py beside the net" in net.diagnostics[0].message
+    assert "put nobody/has/this.py in the folder of the net" in net.diagnostics[0].message
     with pytest.raises(netdef.NetdefError, match="nobody"):
         netdef.compile(text)
 
@@ -206,7 +206,7 @@ def test_a_module_that_needs_another_or_fails_says_so(tmp_path):
     net = tmp_path / "m.net"
     net.write_text('layer { name: "l" type: "Python" top: "y" python_param { module: "their_needy" layer: "A" } }')
     (tmp_path / "their_needy.py").write_text("import surely_not_installed")
-    assert "needs `surely_not_installed`" in netdef.load(net).diagnostics[0].message
+    assert "requires `surely_not_installed`" in netdef.load(net).diagnostics[0].message
     (tmp_path / "their_needy.py").write_text("1 +")
     with pytest.raises(netdef.CompileError, match="cannot be imported: SyntaxError"):
         netdef.load(net)

@@ -1,4 +1,4 @@
-"""Runs as they lie on the disk, written by hand: no net is trained to look at curves."""
+"""Folders of runs, written without training a net."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture
 def a_run(tmp_path: Path):
-    """Write a run of `displays` displays with a test at every fifth; gives its folder."""
+    """Writes a run of `displays` displays with a test at every fifth one, and returns its folder."""
 
     def write(name: str = "run", displays: int = 40, **changes: object) -> Path:
         folder = tmp_path / name

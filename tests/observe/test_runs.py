@@ -1,4 +1,4 @@
-"""Records that are read for looking at them, whole and damaged ones."""
+"""Reading the records of intact and damaged runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_a_run_becomes_curves(a_run):
     assert read_run(a_run("other") / "metrics.jsonl").name == "other"
 
 
-def test_lines_that_are_no_records_are_counted_and_left_out(a_run):
+def test_lines_that_are_not_records_are_counted_and_skipped(a_run):
     folder = a_run(displays=3)
     file = folder / "metrics.jsonl"
     file.write_text('[1]\n{"iteration": "x"}\n' + file.read_text() + '{"iteration": 30, "phase": "tra')
@@ -33,11 +33,11 @@ def test_values_that_are_not_finite_are_gaps(a_run):
     folder = a_run(displays=2, loss="nan")
     run = read_run(folder)
     assert all(math.isnan(v) for v in run.curve("loss", "train").values)
-    assert not run.curve("loss", "train")  # nothing to draw
+    assert not run.curve("loss", "train")  # nothing to plot
     assert "loss" in run.names()
 
 
-def test_values_that_no_axis_can_hold_are_gaps_or_left_out(tmp_path):
+def test_values_outside_the_range_of_an_axis_are_gaps_or_skipped(tmp_path):
     rows = [
         {"iteration": 0, "phase": "train", "loss": 1e300, "seconds": "soon", "net": "x"},
         {"iteration": 1, "phase": "train", "loss": 2**2000, "seconds": 3},
@@ -50,7 +50,7 @@ def test_values_that_no_axis_can_hold_are_gaps_or_left_out(tmp_path):
     assert math.isnan(curve.seconds[0]) and curve.seconds[1] == 3
 
 
-def test_lists_and_words_are_no_curves(tmp_path):
+def test_lists_and_strings_are_not_curves(tmp_path):
     row = {"iteration": 0, "phase": "test", "per_class": [0.5, 1.0], "why": "words", "ok": True, "loss": 1}
     (tmp_path / "metrics.jsonl").write_text(json.dumps(row))
     assert read_run(tmp_path).names() == ["loss"]
@@ -60,25 +60,25 @@ def test_lists_and_words_are_no_curves(tmp_path):
     ("make", "words"),
     [
         (lambda folder: folder / "missing", "there is no run"),
-        (lambda folder: folder, "is no run: it has no metrics.jsonl"),
+        (lambda folder: folder, "is not a run: it has no metrics.jsonl"),
         (lambda folder: (folder / "metrics.jsonl").write_text("") and None or folder, "it is empty"),
         (lambda folder: (folder / "metrics.jsonl").write_text("x\ny\n") and folder, "none of its 2 lines"),
     ],
-    ids=["missing", "no run", "empty", "damaged"],
+    ids=["missing", "not a run", "empty", "damaged"],
 )
-def test_what_is_no_run_is_said_in_one_line(make, words, tmp_path):
+def test_errors_have_one_line(make, words, tmp_path):
     with pytest.raises(NetdefError, match=words) as caught:
         read_run(make(tmp_path))
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_of_runs_names_them(a_run):
+def test_the_error_for_a_folder_of_runs_names_them(a_run):
     folder = a_run("sweep/a").parent
-    with pytest.raises(NetdefError, match="It holds runs, though: a"):
+    with pytest.raises(NetdefError, match="It contains runs: a"):
         read_run(folder)
 
 
-def test_runs_of_one_name_are_told_apart(a_run):
+def test_runs_with_equal_names_get_unique_names(a_run):
     one, two = a_run("x/run"), a_run("y/run")
     assert [run.name for run in read_runs([one, two])] == ["x/run", "y/run"]
     assert [run.name for run in read_runs([one, one])] == ["run (1)", "run (2)"]
@@ -91,7 +91,7 @@ def test_running_means():
     assert math.isnan(smoothed([math.nan], 0.9)[0])
 
 
-def test_what_a_number_is():
+def test_kinds_of_metrics():
     assert [kind(n) for n in ("lr", "accuracy", "top5", "loss", "kl")] == [
         "rate",
         "accuracy",

@@ -1,4 +1,4 @@
-"""Ten files as people break them: what netdef says, word for word as it is printed."""
+"""Ten files with typical errors: the exact output of netdef."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BROKEN = sorted((Path(__file__).parent / "broken").glob("*.net"))
 
 
 @pytest.mark.parametrize("path", BROKEN, ids=lambda path: path.stem)
-def test_says_what_is_wrong(path: Path, golden, monkeypatch) -> None:
+def test_output(path: Path, golden, monkeypatch) -> None:
     monkeypatch.chdir(path.parent)
     with pytest.raises(netdef.CompileError) as failure:
         netdef.load(path.name)

@@ -1,4 +1,4 @@
-"""Nets of very many layers, blobs or faults: each stage takes time in proportion, and says enough but not all."""
+"""Nets with very many layers, blobs or errors: each stage takes linear time and limits the number of messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from netdef.language.render import render
 DATA = 'layer { name: "d" type: "Input" top: "d" input_param { shape { dim: [1, 3, 8, 8] } } }\n'
 
 
-def test_a_hundred_faults_are_enough():
+def test_at_most_a_hundred_errors():
     with pytest.raises(netdef.CompileError) as caught:
         netdef.load("a { } " * 5000)
     assert {d.code for d in caught.value.diagnostics} == {"unknown-field"}
@@ -23,7 +23,7 @@ def test_a_hundred_faults_are_enough():
     assert shown.count("... } a { }") > 80 and max(map(len, shown.splitlines())) < 120
 
 
-def test_bottoms_that_nobody_makes():
+def test_bottoms_that_no_earlier_layer_outputs():
     layers = "".join(f'layer {{ name: "a{i}" type: "ReLU" bottom: "d{i + 1}" top: "d{i}" }}\n' for i in range(3000))
     with pytest.raises(netdef.CompileError) as caught:
         netdef.load(layers)
@@ -49,7 +49,7 @@ def test_many_tops_and_bottoms():
     assert net.layers[2].layer.span_of("bottom", 2999).text == '"s2999"'
 
 
-def test_a_misspelt_blob_is_found_among_a_few_unused_ones():
+def test_a_misspelled_blob_is_found_among_a_few_unused_ones():
     unused = "".join(f'layer {{ name: "{w}" type: "ReLU" bottom: "d" top: "{w}" }}\n' for w in ("outputt", "seven"))
     loss = 'layer { name: "output" type: "ReLU" bottom: "d" top: "output" }\n'
     loss += 'layer { name: "l" type: "EuclideanLoss" bottom: "output" bottom: "d" top: "l" }'
@@ -57,9 +57,9 @@ def test_a_misspelt_blob_is_found_among_a_few_unused_ones():
     assert found == [("alike-names", '"outputt"'), ("unused-top", '"seven"')]
 
 
-def test_a_file_that_no_net_is_as_long_as(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_file_that_is_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(source, "LARGEST", 1 << 20)
     path = tmp_path / "large.net"
     path.write_text("#" * (1 << 20) + "\n")
-    with pytest.raises(netdef.NetdefError, match=r"large.net: this file of 1.0 MB is no network definition"):
+    with pytest.raises(netdef.NetdefError, match=r"large.net: a file of 1.0 MB is not a network definition"):
         netdef.load(path)

@@ -1,4 +1,4 @@
-"""The middle of the compiler: which layers are there, how blobs are joined, where gradients go, what old files mean."""
+"""The middle of the compiler: selection of layers, connection of blobs, propagation of gradients, and old files."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_rules_select_layers(options: dict, names: list[str]) -> None:
     assert [node.name for node in netdef.load(RULES, **options).layers][1:] == names
 
 
-def test_rules_of_both_kinds_are_refused() -> None:
+def test_rules_of_both_kinds_are_rejected() -> None:
     text = given(x=(1,)) + relu("r", "x", "r", "include { phase: TRAIN } exclude { phase: TEST }")
     assert faults(text) == [("include-and-exclude", 2)]
 
@@ -72,7 +72,7 @@ def test_copies_of_a_blob_are_named_as_in_caffe() -> None:
     assert net.outputs == ("a", "b")
 
 
-def test_one_run_shows_every_fault() -> None:
+def test_one_run_shows_all_errors() -> None:
     text = given(x=(2, 3)) + relu("a", "nothing", "a") + relu("b", "x", "x2") + relu("c", "x", "x2") + "nmae: 3\n"
     assert sorted(faults(text)) == [("double-top", 4), ("unknown-bottom", 2), ("unknown-field", 5)]
 
@@ -117,7 +117,7 @@ def test_gradients_stop_at_frozen_layers_and_inputs() -> None:
     assert reached(net) == {"a": (False,), "b": (False,), "c": (True,), "loss": (True, False)}
 
 
-def test_no_gradient_where_no_loss_is() -> None:
+def test_no_gradient_without_a_loss() -> None:
     text = given(x=(2, 3), t=(2, 3)) + ip("a", "x") + ip("side", "a") + LOSS % "a"
     assert trained(netdef.load(text)) == {"a": (True, True), "side": (False, False)}
     assert trained(netdef.load(given(x=(2, 3)) + ip("a", "x"))) == {"a": (False, False)}
@@ -134,7 +134,7 @@ def test_propagate_down_false_stops_a_gradient() -> None:
     assert reached(netdef.load(text))["b"] == (False,)
 
 
-def test_v1_is_today() -> None:
+def test_v1_is_upgraded() -> None:
     old = """
     input: "x" input_dim: 2 input_dim: 3 input_dim: 4 input_dim: 4
     layers { name: "c" type: CONVOLUTION bottom: "x" top: "c" param: "w" param: "b" blobs_lr: 1 blobs_lr: 2
@@ -148,7 +148,7 @@ def test_v1_is_today() -> None:
     assert net.blobs["c"].shape == (2, 5, 2, 2)
 
 
-def test_v0_is_today_and_its_padding_is_folded() -> None:
+def test_v0_is_upgraded_and_its_padding_is_folded() -> None:
     old = """
     input: "x" input_dim: 2 input_dim: 3 input_dim: 4 input_dim: 4
     layers { layer { name: "pad" type: "padding" pad: 1 } bottom: "x" top: "padded" }
@@ -162,9 +162,9 @@ def test_v0_is_today_and_its_padding_is_folded() -> None:
     assert net.layers[1].layer.param[0].lr_mult == 3
 
 
-def test_today_type_in_an_old_block_is_explained() -> None:
+def test_a_current_type_in_an_old_block_is_explained() -> None:
     text = 'layers { name: "r" type: "ReLU" bottom: "x" top: "x" }'
-    with pytest.raises(netdef.CompileError, match="write `layer` in place of `layers`"):
+    with pytest.raises(netdef.CompileError, match="write `layer` instead of `layers`"):
         netdef.load(text)
 
 
@@ -179,7 +179,7 @@ def test_what_cannot_be_known_stays_unknown(tmp_path) -> None:
         netdef.compile(net)
 
 
-def test_a_type_that_nobody_knows_is_a_fault_of_its_own_net_alone():
+def test_an_unknown_type_is_an_error_only_in_its_own_net():
     text = """layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }
               layer { name: "y" type: "TanH" bottom: "x" top: "y" }
               layer { name: "m" type: "MemoryLoss" bottom: "y" top: "m" include { phase: TRAIN } }"""

@@ -1,4 +1,4 @@
-"""Which nets a solver names: every command goes by Caffe's rule."""
+"""The nets that a solver names: every command follows Caffe's rule."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def inline(name: str) -> str:
     return f"{{ {NET.replace('NAME', name)} }}"
 
 
-CASES = [  # what the solver says, the net that is trained, those that are tested
+CASES = [  # fields of the solver, the net that is trained, the nets that are tested
     ('net: "a.net" test_iter: [1, 1]', "a", ["a", "a"]),
     ('train_net: "a.net" test_net: "b.net" test_iter: 1', "a", ["b"]),
     ('train_net: "a.net" test_net: ["b.net", "c.net"] test_iter: [1, 1]', "a", ["b", "c"]),
@@ -58,7 +58,7 @@ def test_load_and_train_name_the_same_nets(text: str, trained: str, tested: list
     assert [net.name for net in load_phases(RULE + text).nets] == [trained, tested[0]]
 
 
-def test_a_net_that_is_only_trained_stands_for_testing_too():
+def test_a_net_that_is_only_trained_is_also_the_test_net():
     text = RULE + 'train_net: "a.net"'
     assert nets_of(text).tests == ()
     net = netdef.load(text, phase="TEST")
@@ -74,7 +74,7 @@ def test_a_net_that_is_only_trained_stands_for_testing_too():
         ("", "missing-field"),
     ],
 )
-def test_load_and_train_refuse_the_same_solvers(text: str, code: str):
+def test_load_and_train_reject_the_same_solvers(text: str, code: str):
     found = []
     for read in (netdef.load, nets_of):
         with pytest.raises(CompileError) as error:

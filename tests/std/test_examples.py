@@ -1,4 +1,4 @@
-"""The nets that the library's templates make: exactly the published ones."""
+"""The nets that use the template library are exactly the published ones."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ SMALL = {"small": True}
 VGG19 = {"convolutions": [2, 2, 4, 4, 4]}
 HE_BIAS = {"conv1_bias": True}
 
-# trained: without the statistics of batch normalisation, as papers count.  Sources: torchvision's documentation for the
-# residual nets, BVLC's and the authors' Caffe files for the others.
+# Trained parameters, without the statistics of batch normalization, as papers count them.  Sources: torchvision's
+# documentation for the residual nets, the Caffe files of BVLC and of the authors for the others.
 PUBLISHED = [
     ("resnet18", "TRAIN", {}, 11_689_512),
     ("resnet50", "TRAIN", {}, 25_557_032),
@@ -55,7 +55,7 @@ def trained(net: Net) -> int:
 
 
 @pytest.mark.parametrize(("name", "phase", "settings", "count"), PUBLISHED)
-def test_published_numbers_of_parameters(name: str, phase: str, settings: dict, count: int):
+def test_published_parameter_counts(name: str, phase: str, settings: dict, count: int):
     net = load(name, phase, settings)
     assert trained(net) == count
     assert not net.diagnostics
@@ -64,10 +64,10 @@ def test_published_numbers_of_parameters(name: str, phase: str, settings: dict, 
 
 
 @pytest.mark.parametrize(("name", "phase", "settings", "authors"), AUTHORS)
-def test_blobs_as_in_the_authors_files(name: str, phase: str, settings: dict, authors: str, corpus: Path):
+def test_parameters_are_those_of_the_authors_files(name: str, phase: str, settings: dict, authors: str, corpus: Path):
     ours = load(name, phase, settings).params
     text = (corpus / authors).read_text()
-    if "train_val" in authors:  # its database is not here
+    if "train_val" in authors:  # its database does not exist here
         start, end = text.index("layer {"), text.index('name: "conv1_1"')
         data = (
             'layer { name: "d" type: "DummyData" top: "data" dummy_data_param { shape { dim: [2, 3, 224, 224] } } }\n'
@@ -80,7 +80,7 @@ def test_blobs_as_in_the_authors_files(name: str, phase: str, settings: dict, au
 
 
 @pytest.mark.parametrize("name", sorted({row[0] for row in PUBLISHED}))
-def test_examples_are_short_and_know_their_images(name: str):
+def test_examples_are_short_and_read_images(name: str):
     path = EXAMPLES / f"{name}.net"
     lines = path.read_text().splitlines()
     assert 15 <= len(lines) <= 60

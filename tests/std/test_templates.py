@@ -1,4 +1,4 @@
-"""Every template of the library: what it makes of a blob, how many numbers it stores, and that it is used well."""
+"""Every template of the library: the shape of its output, the number of its parameters, and no diagnostics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VECTOR = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [4
 WORDS = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [7, 3] } } }\n'
 LABEL = 'layer { name: "label" type: "Input" top: "label" input_param { shape { dim: [4] } } }\n'
 
-# template, file, what stands above, arguments, blob that it ends in, its shape, numbers trained (of statistics too)
+# template, file, preceding layers, arguments, output blob, its shape, number of parameters (including statistics)
 USES = [
     ("conv", "conv", IMAGE, 'name: "y" bottom: "x" out: 32 stride: 2 group: 4', "y", (2, 32, 4, 4), 32 * 4 * 9 + 32),
     (
@@ -180,7 +180,7 @@ USES = [
 
 
 def templates() -> dict[str, set[str]]:
-    """The templates of each file."""
+    """Returns the templates of each file."""
     found = {}
     for path in sorted(LIBRARY.glob("*.net")):
         document = parse(Source.read(path), Report())
@@ -216,7 +216,7 @@ def test_templates(name: str, file: str, above: str, arguments: str, blob: str, 
     assert not net.diagnostics
 
 
-def test_a_misspelt_dialect_is_no_layer_type():
+def test_a_misspelled_dialect_is_an_unknown_layer_type():
     with pytest.raises(netdef.CompileError) as error:
         netdef.load(f'import "std/conv.net"\n{IMAGE}batch_norm {{ name: "bn" bottom: "x" dialect: "nvida" }}')
     assert error.value.diagnostics[0].code == "unknown-layer-type"
@@ -270,6 +270,6 @@ def mobilenet_v2() -> str:
 @pytest.mark.parametrize(
     ("text", "count"), [(DENSENET_121, 7_978_856), (mobilenet_v2(), 3_504_872)], ids=["dense", "mobile"]
 )
-def test_nets_of_the_other_blocks_have_the_published_sizes(text: str, count: int):
+def test_nets_of_other_templates_have_the_published_parameter_counts(text: str, count: int):
     net = netdef.load(text)
     assert sum(prod(w.shape) for node in net.layers for w in node.weights or () if w.kind == "param") == count

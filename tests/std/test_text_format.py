@@ -1,4 +1,4 @@
-"""What `netdef expand` prints is read by protobuf's own text format, with the fields that Caffe has."""
+"""protobuf's text format reads the output of `netdef expand`, with the fields of Caffe."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def expanded(path: Path, capsys: pytest.CaptureFixture[str], *options: str) -> s
 
 
 def unknown(body: Message, descriptor: Any) -> set[str]:
-    """Fields of a text that a protobuf message lacks."""
+    """Returns the fields of a block that a protobuf message does not have."""
     found = set()
     for field in body.fields:
         known = descriptor.fields_by_name.get(field.name)
@@ -56,7 +56,7 @@ def test_examples_are_read(path: Path, options: tuple[str, ...], capsys: pytest.
 
 
 @pytest.mark.parametrize("name", ["lenet", "resnet18", "mobilenet"])
-def test_what_protobuf_prints_again_is_the_same_net(name: str, capsys: pytest.CaptureFixture[str]):
+def test_the_output_of_protobuf_is_the_same_net(name: str, capsys: pytest.CaptureFixture[str]):
     path = next(path for path in EXAMPLES if path.stem == name)
     made = text_format.Parse(expanded(path, capsys), message("NetParameter")())
     for phase in ("TRAIN", "TEST"):
@@ -65,6 +65,6 @@ def test_what_protobuf_prints_again_is_the_same_net(name: str, capsys: pytest.Ca
         assert [node.layer for node in again.layers] == [node.layer for node in first.layers]
 
 
-def test_a_field_that_caffe_lacks_is_refused():
+def test_protobuf_rejects_a_field_that_caffe_does_not_have():
     with pytest.raises(text_format.ParseError, match="scale_bias"):
         text_format.Parse("layer { batch_norm_param { scale_bias: true } }", message("NetParameter")())

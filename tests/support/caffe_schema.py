@@ -1,9 +1,9 @@
-"""The fields of Caffe's nets and solvers, as protobuf's own text format reads them.
+"""The fields of Caffe's nets and solvers, for protobuf's text format.
 
-`message("NetParameter")` makes the class with the protobuf package; `text_format.Parse(text, message(...)())` is then
-what Caffe does to a prototxt.  Layers of the times before 2015 (V0, V1) and weights are left out.
-Source: names and types of BVLC/caffe src/caffe/proto/caffe.proto, 1.0.  Numbers do not matter to texts, so they are
-counted here.
+`message("NetParameter")` creates the class with the protobuf package; `text_format.Parse(text, message(...)())` then
+reads a prototxt as Caffe does.  Layers in the format before 2015 (V0, V1) and weights are not included.
+Source: names and types of BVLC/caffe src/caffe/proto/caffe.proto, 1.0.  Field numbers are arbitrary, because the text
+format does not use them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from functools import cache
 from typing import Any
 
-# A line: a message and its fields, `*` where repeated; words with | between them are an enumeration, counted from 0.
+# A line: a message and its fields, `*` if repeated; words separated by | are an enumeration, numbered from 0.
 FIELDS = """
 AccuracyParameter: top_k:uint32 axis:int32 ignore_label:int32
 ArgMaxParameter: out_max_val:bool top_k:uint32 axis:int32
@@ -118,7 +118,7 @@ WindowDataParameter: source:string scale:float mean_file:string batch_size:uint3
 
 @cache
 def message(name: str) -> type:
-    """The protobuf class of a message."""
+    """Returns the protobuf class of a message."""
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
     file = descriptor_pb2.FileDescriptorProto(name="caffe.proto", package="caffe", syntax="proto2")

@@ -1,6 +1,6 @@
-"""What every layer type owes, held by its own examples: shapes, gradients, documentation, decoding.
+"""Requirements for every layer type, checked with its own examples: shapes, gradients, documentation, decoding.
 
-`layers/test_contract.py` holds every type of the package to it, `layers/test_user_layers.py` types from outside.
+`layers/test_contract.py` checks all types of the package, `layers/test_user_layers.py` types of users.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from netdef.passes.encode import NOWHERE, encode_layer
 
 
 def net_of(example: Example, phase: str = "TRAIN") -> Net:
-    """The example with an Input layer for each of its inputs."""
+    """Returns the net of an example, with an Input layer for each of its inputs."""
     dims = {name: " ".join(f"dim: {d}" for d in shape) for name, shape in example.inputs.items()}
     inputs = [
         f'layer {{ name: "{name}" type: "Input" top: "{name}" input_param {{ shape {{ {dim} }} }} }}\n'
@@ -48,7 +48,7 @@ def arrays_of(example: Example) -> dict[str, jax.Array]:
 
 
 def filled(net: Net) -> dict[Any, jax.Array]:
-    """Weights that no default hides: what is trained is random, statistics are as filled."""
+    """Returns weights that differ from defaults: trained parameters are random, statistics are those of the fillers."""
     random = np.random.default_rng(1)
     model = netdef.compile(net)
     return {
@@ -60,17 +60,17 @@ def filled(net: Net) -> dict[Any, jax.Array]:
 
 
 def hold_documentation(cls: type[Layer]) -> None:
-    """A docstring with every part, a sentence for each field, an example."""
+    """There is a docstring with all sections, a sentence for each field, and an example."""
     text = cls.__doc__ or ""
     for word in ("Bottoms:", "Tops:", "Source:", "Differs:"):
-        assert word in text, f"the docstring of {cls.type} does not say {word}"
+        assert word in text, f"the docstring of {cls.type} has no section {word}"
     for field, spec in cls.params().items():
         assert spec.doc.endswith("."), f"{cls.type}.{field} has no sentence of documentation"
     assert cls.examples or cls.is_input, f"{cls.type} has no example"
 
 
 def hold_decoding(example: Example) -> None:
-    """Layers that are printed and read again are equal."""
+    """A layer that is printed and parsed is equal to the original."""
     for node in net_of(example).layers:
         text = print_message(Message((encode_layer(node.layer),), NOWHERE))
         report = Report()
@@ -82,7 +82,7 @@ def hold_decoding(example: Example) -> None:
 
 
 def hold_shapes(example: Example) -> None:
-    """What is inferred is what jax computes, in both phases."""
+    """Inferred shapes are those that jax computes, in both phases."""
     for phase in ("TRAIN", "TEST"):
         net = net_of(example, phase)
         inputs, weights = arrays_of(example), filled(net)
@@ -95,8 +95,8 @@ def hold_shapes(example: Example) -> None:
 
 
 def hold_gradients(example: Example) -> None:
-    """The compiled gradient is finite and, where the layer has one everywhere, agrees with finite differences along a
-    random direction through parameters and inputs."""
+    """The compiled gradient is finite and, if the layer is differentiable everywhere, agrees with finite differences
+    along a random direction of parameters and inputs."""
     net = net_of(example)
     inputs, weights = arrays_of(example), filled(net)
     trained = {owner: weights[owner] for owner, weight in net.owned if weight.kind == "param"}

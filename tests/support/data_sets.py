@@ -1,4 +1,4 @@
-"""Small data sets that tests write, and the text of a layer that reads one."""
+"""Small data sets for tests, and the source of a layer that reads one."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from netdef.interop.caffe_proto import messages
 
 
 def layer(kind: str, block: str, tops: str = "data label", beside: str = "", name: str = "") -> str:
-    """The text of one layer, called by the first letter of its type where no name is given."""
+    """Returns the source of a layer; its default name is the first letter of its type."""
     words = " ".join(f'top: "{top}"' for top in tops.split())
     return f'layer {{ name: "{name or kind[0].lower()}" type: "{kind}" {words} {beside} {block} }}\n'
 
 
 def numbered(n: int, c: int = 1, h: int = 4, w: int = 5) -> np.ndarray:
-    """Images (n, c, h, w) uint8 whose first value is their number."""
+    """Returns images (n, c, h, w) uint8; the first value of each is its index."""
     made = np.random.RandomState(7).randint(0, 256, (n, c, h, w)).astype(np.uint8)
     made[:, 0, 0, 0] = np.arange(n)
     return made
@@ -42,7 +42,7 @@ def datum(image: np.ndarray, label: int) -> bytes:
 
 
 def write_images(folder: Path, images: np.ndarray) -> list[str]:
-    """Images (n, c, h, w) as 00.png, 01.png, ...; channels B, G, R."""
+    """Writes images (n, c, h, w) with channels B, G, R as 00.png, 01.png, ... and returns the names."""
     folder.mkdir(parents=True, exist_ok=True)
     names = []
     for i, image in enumerate(images):

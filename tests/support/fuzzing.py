@@ -1,6 +1,6 @@
-"""What holds for any text whatever: every stage ends in a value or in diagnostics, and formatting changes nothing.
+"""Properties of any source text: every stage returns a value or reports diagnostics, and formatting keeps the meaning.
 
-`test_fuzz` tries it on random programs, `fuzzing/fuzz_language.py` for as long as one likes.
+`test_fuzz` checks them on random programs, `fuzzing/fuzz_language.py` for any length of time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ STAGES = ("parse", "expand", "decode", "connect", "infer", "check", "net")
 
 
 def check_all(text: str) -> None:
-    """Parser, expander, formatter and printer agree on a text, and each span lies in its text."""
+    """Parser, expander, formatter and printer agree on a text, and each span is within the text."""
     report = Report()
     document = parse(Source("t.net", text), report)
     assert (document is None) == bool(report.diagnostics)
@@ -37,7 +37,7 @@ def check_all(text: str) -> None:
 
 
 def check_net(text: str) -> set[str]:
-    """The text has a net in either phase, or diagnostics; returns the codes of the errors."""
+    """Loading the text results in a net or in diagnostics, in both phases.  Returns the codes of the errors."""
     errors = set()
     for phase in ("TRAIN", "TEST"):
         try:
@@ -71,7 +71,7 @@ def check_places(diagnostics: tuple[Diagnostic, ...]) -> None:
 
 
 def check_plain(message: Message) -> None:
-    """Only plain fields, which print as a text that reads back as the same."""
+    """There are only plain fields, and printing and parsing them results in the same fields."""
     for field in message.fields:
         values = field.value.items if isinstance(field.value, ListValue) else (field.value,)
         for value in values:
@@ -85,7 +85,7 @@ def check_plain(message: Message) -> None:
 
 
 def meaning(node: object) -> object:
-    """A tree without its places."""
+    """Returns a tree without source positions."""
     if isinstance(node, tuple) and hasattr(node, "_fields"):
         parts = [getattr(node, name) for name in node._fields if not name.endswith("span") and name != "head"]
         return type(node).__name__, [meaning(part) for part in parts]

@@ -1,4 +1,4 @@
-"""Recorded single-layer cases: reading them, and holding a model against one."""
+"""Recorded single-layer cases: reading them, and comparing a model with one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOOSE = {"LRN", "Exp", "Log", "net_in_place", "Power", "MVN", "BatchNorm", "BN"}
 
 @functools.cache
 def rows(folder: str) -> dict[str, list[dict[str, Any]]]:
-    """The cases of a folder by kind."""
+    """Returns the cases of a folder by kind."""
     found = collections.defaultdict(list)
     for line in (GOLDEN / folder / "index.jsonl").read_text().splitlines():
         row = json.loads(line)
@@ -30,7 +30,7 @@ def rows(folder: str) -> dict[str, list[dict[str, Any]]]:
 
 
 def arrays(folder: str, kind: str) -> dict[str, dict[str, np.ndarray]]:
-    """{case: {what: array}} of one kind."""
+    """Returns {case: {name: array}} of one kind."""
     found: dict[str, dict[str, np.ndarray]] = collections.defaultdict(dict)
     with np.load(GOLDEN / folder / f"{kind}.npz") as pack:
         for key in pack.files:
@@ -52,7 +52,7 @@ def by_layer(case: dict[str, np.ndarray], prefix: str) -> dict[str, list[np.ndar
 
 
 def assert_close(got: Any, want: np.ndarray, kind: str, what: str) -> None:
-    """Equal to float32 rounding."""
+    """The arrays are equal up to float32 rounding."""
     got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
     assert got.shape == want.shape, f"{what}: shape {got.shape} is not {want.shape}"
     if want.size:
@@ -64,7 +64,7 @@ def assert_close(got: Any, want: np.ndarray, kind: str, what: str) -> None:
 
 
 def hold(row: dict[str, Any], case: dict[str, np.ndarray]) -> None:
-    """Outputs, gradients and statistics of one recorded case; one compilation each."""
+    """Outputs, gradients and statistics agree with a recorded case; the model is compiled once."""
     model = netdef.compile(row["net"], phase=row["phase"])
     if given := by_layer(case, "blob"):
         model.set_weights(given)
@@ -74,7 +74,7 @@ def hold(row: dict[str, Any], case: dict[str, np.ndarray]) -> None:
     d_outputs = named(case, "dout")
 
     def objective(params: nnx.State, some: dict[str, Any], rest: nnx.State) -> tuple[Any, Any]:
-        merged = nnx.merge(graph, params, rest, copy=True)  # its own variables, which the call may update
+        merged = nnx.merge(graph, params, rest, copy=True)  # a copy, because the call may update its variables
         blobs = merged.blobs(**{**inputs, **some})
         after = nnx.state(merged)
         if row["loss"]:

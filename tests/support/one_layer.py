@@ -14,7 +14,7 @@ import netdef
 
 
 def text(layer: str, inputs: Mapping[str, tuple[int, ...]]) -> str:
-    """A net of one layer, whose bottoms are fed; gradients reach them."""
+    """Returns the source of a net of one layer with Input layers for its bottoms; gradients reach the inputs."""
     fed = "".join(
         f'layer {{ name: "{name}" type: "Input" top: "{name}" input_param {{ shape {{ {_dims(shape)} }} }} }}\n'
         for name, shape in inputs.items()
@@ -31,13 +31,13 @@ def model(layer: str, phase: str = "TRAIN", **inputs: Any) -> netdef.Model:
 
 
 def outputs(layer: str, phase: str = "TRAIN", **inputs: Any) -> dict[str, np.ndarray]:
-    """{top: array} of one pass."""
+    """Returns {top: array} of a forward pass."""
     made = model(layer, phase, **inputs)(**inputs)
     return {name: np.asarray(value) for name, value in made.items()}
 
 
 def loss_and_gradients(layer: str, phase: str = "TRAIN", **inputs: Any) -> tuple[float, dict[str, np.ndarray]]:
-    """The objective and its gradient on each input of real numbers."""
+    """Returns the loss and its gradient with respect to each floating-point input."""
     graph, state = nnx.split(model(layer, phase, **inputs))
     real = {name: np.asarray(value) for name, value in inputs.items() if np.asarray(value).dtype.kind == "f"}
     objective = lambda some: nnx.merge(graph, state).loss(**{**inputs, **some})
@@ -46,7 +46,7 @@ def loss_and_gradients(layer: str, phase: str = "TRAIN", **inputs: Any) -> tuple
 
 
 def fault(layer: str, **inputs: tuple[int, ...]) -> tuple[str, str]:
-    """(text that is underlined, message) of the one error of a net with inputs of these shapes."""
+    """Returns (underlined text, message) of the only error of a net with inputs of these shapes."""
     with pytest.raises(netdef.CompileError) as caught:
         netdef.load(text(layer, inputs))
     found = [d for d in caught.value.diagnostics if d.severity == "error"]

@@ -1,4 +1,4 @@
-"""A small net on small data, trained in a fraction of a second once it is compiled."""
+"""A small net with small data; once compiled, it is trained in a fraction of a second."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ solver { base_lr: 0.1 momentum: 0.9 weight_decay: 0.001 lr_policy: "step" gamma:
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled(tmp_path_factory: pytest.TempPathFactory):
-    """Programs are compiled once for all tests of this folder."""
+    """Compiles programs once for all tests of a folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NETDEF_CACHE", str(tmp_path_factory.mktemp("compiled")))
         yield
@@ -38,14 +38,14 @@ def compiled(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of the net, with its data beside it: three classes that can be told apart."""
+    """The file of the net, with its data in the same folder: three classes that can be separated."""
     folder = tmp_path_factory.mktemp("tiny")
     rng = np.random.default_rng(0)
-    centres = rng.normal(size=(3, 4)) * 2
+    centers = rng.normal(size=(3, 4)) * 2
     for name, n in (("train", 60), ("test", 15)):
         label = np.arange(n) % 3
         with h5py.File(folder / f"{name}.h5", "w") as file:
-            file["x"] = (centres[label] + rng.normal(size=(n, 4))).astype(np.float32)
+            file["x"] = (centers[label] + rng.normal(size=(n, 4))).astype(np.float32)
             file["label"] = label.astype(np.float32)
         (folder / f"{name}.txt").write_text(f"{name}.h5\n")
     path = folder / "tiny.net"

@@ -1,4 +1,4 @@
-"""Small nets as they are used, with numbers in every place, for tests of what they are turned into."""
+"""Small inference nets with random weights, for tests of exported and converted nets."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 import netdef
 
 IMAGE = 'name: "Net" layer { name: "data" type: "Input" top: "data" input_param { shape { dim: [2, 4, 9, 8] } } }\n'
-POSITIVE = {"BatchNorm": (1, 2), "BN": (3,)}  # blobs that are variances and factors
+POSITIVE = {"BatchNorm": (1, 2), "BN": (3,)}  # blobs that are variances or scale factors
 
 
 def layer(kind: str, fields: str = "", bottom: str = "data", top: str = "y", name: str = "") -> str:
-    """A layer of one type; several bottoms or tops have blanks between them."""
+    """Returns the source of a layer; several bottoms or tops are separated by spaces."""
     bottoms = " ".join(f'bottom: "{b}"' for b in bottom.split())
     tops = " ".join(f'top: "{t}"' for t in top.split())
     return f'layer {{ name: "{name or top}" type: "{kind}" {bottoms} {tops} {fields} }}\n'
 
 
 def random_model(net: Any, seed: int = 0) -> netdef.Model:
-    """A model of phase TEST whose every number is random; what is a variance or a factor is positive."""
+    """Returns a model of phase TEST with random weights; variances and scale factors are positive."""
     model = netdef.compile(net, phase="TEST")
     draw = np.random.default_rng(seed)
     drawn = {
@@ -36,6 +36,6 @@ def random_model(net: Any, seed: int = 0) -> netdef.Model:
 
 
 def inputs_of(net: Any, batch: int = 2) -> dict[str, np.ndarray]:
-    """Random images, `batch` of them."""
+    """Returns `batch` random images for each input."""
     draw = np.random.default_rng(5)
     return {name: draw.normal(size=(batch, *net.blobs[name].shape[1:])).astype(np.float32) for name in net.inputs}

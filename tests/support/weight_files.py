@@ -1,4 +1,4 @@
-"""For tests of weight files: a small net with shared parameters, batch normalisation and a layer name with a slash."""
+"""A net for tests of weight files, with shared parameters, batch normalization and a layer name with a slash."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FORMATS = ("caffemodel", "caffemodel.h5", "npz", "safetensors", "orbax")
 
 
 def assert_same(got: dict, wanted: dict) -> None:
-    """Bit-equal, layer by layer."""
+    """The arrays of each layer are equal bit for bit."""
     assert got.keys() == wanted.keys()
     for layer, arrays in wanted.items():
         assert len(got[layer]) == len(arrays), layer
@@ -32,7 +32,7 @@ def assert_same(got: dict, wanted: dict) -> None:
 
 
 def changed(model: netdef.Model) -> netdef.Model:
-    """The same net with other numbers."""
+    """Returns the same net with other weights."""
     other = netdef.compile(NET)
     other.set_weights({layer: [np.full_like(a, 7) for a in arrays] for layer, arrays in model.get_weights().items()})
     return other

@@ -1,7 +1,7 @@
-"""Damaged weight, state and mean files: files of each kind, random changes of their bytes, and what a reader may do.
+"""Damaged weight, state and mean files: files of each format, random changes of their bytes, and the permitted results.
 
-A reader gives a NetdefError of one line that names the file, or arrays that the file's bytes can hold; `verdict` says
-which it was.  The test in `interop/test_fuzz.py` runs a few of them, `fuzzing/fuzz_weights.py` many.
+A reader raises a NetdefError of one line with the name of the file, or returns arrays no larger than the file;
+`verdict` returns which.  The test in `interop/test_fuzz.py` runs a few mutations, `fuzzing/fuzz_weights.py` many.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ WEIGHTS = ("caffemodel", "caffemodel.h5", "npz", "safetensors")
 
 
 def files_of(model: netdef.Model, folder: Path) -> dict[str, Path]:
-    """A file of each kind, by kind."""
+    """Writes a file of each format and returns the paths by format."""
     made = {kind: folder / f"whole.{kind}" for kind in READERS}
     for kind in WEIGHTS:
         model.save_weights(made[kind])
@@ -55,10 +55,10 @@ def files_of(model: netdef.Model, folder: Path) -> dict[str, Path]:
 
 
 def mutated(data: bytes, rng: random.Random) -> bytes:
-    """Up to four random changes: of bytes, of bits, of lengths, of places; or the file cut short."""
+    """Returns the data with up to four random changes of bytes, bits or lengths, or truncated."""
     changed = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 4))):
-        at = min(int(len(changed) * rng.random() ** 2), max(len(changed) - 1, 0))  # heads are at the beginning
+        at = min(int(len(changed) * rng.random() ** 2), max(len(changed) - 1, 0))  # often in the header
         kind = rng.randrange(7)
         if kind == 0:
             changed[at : at + 1] = bytes([rng.randrange(256)])
@@ -79,27 +79,27 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
 
 
 def verdict(kind: str, path: Path, wanted: Arrays, net: Any = None) -> str:
-    """What the reader of a kind makes of a damaged file: "refused", "equal", "numbers" (other ones, in the same
-    places), or "places": other names or shapes, which a net does not take in silence.  AssertionError for what may
-    not be."""
+    """Reads a damaged file and returns the result: "refused", "equal", "values" (other values of the same names and
+    shapes), or "shapes" (other names or shapes, which a net does not load silently).  AssertionError for a result that
+    is not permitted."""
     try:
         arrays = READERS[kind](path)
     except netdef.NetdefError as error:
-        assert str(error).startswith(str(path)) and "\n" not in str(error), f"not one line on the file: {error}"
+        assert str(error).startswith(str(path)) and "\n" not in str(error), f"not one line that names the file: {error}"
         return "refused"
     every = [blob for blobs in arrays.values() for blob in blobs]
     assert all(blob.dtype == np.float32 for blob in every)
-    assert sum(blob.size for blob in every) <= path.stat().st_size, "more numbers than the file can hold"
+    assert sum(blob.size for blob in every) <= path.stat().st_size, "more values than the file can contain"
     if _shapes(arrays) != _shapes(wanted):
         _not_in_silence(kind, path, net)
-        return "places"
+        return "shapes"
     same = all(_bytes(a) == _bytes(b) for name in wanted for a, b in zip(arrays[name], wanted[name], strict=True))
-    assert same or kind != "npz", "the checksums of an .npz were not held against its numbers"
-    return "equal" if same else "numbers"
+    assert same or kind != "npz", "the checksums of an .npz were not verified"
+    return "equal" if same else "values"
 
 
 def _bytes(array: np.ndarray) -> memoryview:
-    return memoryview(array.reshape(-1).view(np.uint8))  # bit by bit, without a copy
+    return memoryview(array.reshape(-1).view(np.uint8))  # to compare bits, without a copy
 
 
 def _shapes(arrays: Arrays) -> dict[str, list[tuple[int, ...]]]:
@@ -107,7 +107,7 @@ def _shapes(arrays: Arrays) -> dict[str, list[tuple[int, ...]]]:
 
 
 def _not_in_silence(kind: str, path: Path, net: Any) -> None:
-    """A net refuses weights of other names or shapes, or says which of its layers were not filled."""
+    """A net rejects weights of other names or shapes, or reports which of its layers were not loaded."""
     if kind not in WEIGHTS or net is None:
         return
     try:

@@ -1,4 +1,4 @@
-"""Where runs are kept: nothing that was saved is ever written over."""
+"""The folders of runs: saved files are never overwritten."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run_in(path: Path, iteration: int = 1) -> Path:
     ("field", "first", "second"),
     [("", "runs/N", "runs/N-2"), ('snapshot_prefix: "a/b"', "a/b", "a/b-2"), ('snapshot_prefix: "a/"', "a/N", "a/N-2")],
 )
-def test_a_run_without_output_takes_the_next_free_name(field, first, second):
+def test_a_run_without_output_uses_the_next_free_name(field, first, second):
     nets = nets_of(TEXT % field)
     assert new_folder(nets, None) == (Path(first), [])
     run_in(Path(first))
@@ -40,7 +40,7 @@ def test_a_run_without_output_takes_the_next_free_name(field, first, second):
     assert resumed(nets, None, True) == (Path(second), newest, [])
 
 
-def test_the_last_run_is_the_one_begun_last_whatever_the_clock_said():
+def test_the_most_recent_run_is_the_one_with_the_highest_number():
     nets = nets_of(TEXT % "")
     for n, name in enumerate(["runs/N", "runs/N-2", "runs/N-10", "runs/N-x"]):
         saved = run_in(Path(name), 3)
@@ -50,30 +50,30 @@ def test_the_last_run_is_the_one_begun_last_whatever_the_clock_said():
     assert new_folder(nets, None)[0] == Path("runs/N-11")
 
 
-def test_a_run_that_was_deleted_leaves_its_number_unused():
+def test_the_number_of_a_deleted_run_is_not_used_again():
     nets = nets_of(TEXT % "")
     run_in(Path("runs/N-2"))
     assert new_folder(nets, None) == (Path("runs/N-3"), [])
 
 
-def test_a_name_with_the_signs_of_patterns_is_a_name():
+def test_a_name_may_contain_wildcard_characters():
     nets = nets_of(TEXT.replace('"N"', '"N[a]*"') % "")
     for name in ("runs/N[a]*", "runs/N[a]*-2", "runs/Na-9"):
         run_in(Path(name))
     assert new_folder(nets, None)[0] == Path("runs/N[a]*-3")
 
 
-def test_a_run_in_a_named_output_is_moved_aside():
+def test_an_existing_run_in_a_given_output_is_moved():
     nets = nets_of(TEXT % "")
     saved = run_in(Path("out"))
     path, notes = new_folder(nets, "out")
     assert path == Path("out")
-    assert notes == ["out held another run, which is in out.1 now; --resume would have gone on with it"]
+    assert notes == ["out contained another run, which was moved to out.1; --resume would have continued it"]
     assert not any(Path("out").iterdir())
     assert (Path("out.1") / saved.name).is_dir()
 
 
-def test_a_folder_that_holds_no_run_is_used_as_it_is():
+def test_a_folder_without_a_run_is_used_as_it_is():
     Path("out").mkdir()
     (Path("out") / "notes.txt").write_text("mine")
     assert new_folder(nets_of(TEXT % ""), "out") == (Path("out"), [])

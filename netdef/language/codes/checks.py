@@ -1,4 +1,4 @@
-"""The codes of what is allowed and probably not meant: warnings about a whole net, and about its solver."""
+"""The codes of warnings about a whole net and its solver: what is allowed but probably not intended."""
 
 from __future__ import annotations
 
@@ -25,26 +25,25 @@ _IMAGES = (
     "batch_size: 10 } }\n"
     + _IP % "x"
     + _LOSS % "ip"
-    + 'layer { name: "right" type: "Accuracy" bottom: "ip" bottom: "y" top: "right" include { phase: TEST } }\n'
+    + 'layer { name: "accuracy" type: "Accuracy" bottom: "ip" bottom: "y" top: "accuracy" include { phase: TEST } }\n'
 )
 
 UNUSED_TOP = Code(
     "unused-top",
     "warning",
-    "Nothing takes this blob",
-    "In a net with a loss, a blob that no layer takes is computed for nothing, and most often a name is "
-    "misspelt below. "
-    "A Silence layer takes blobs that are left over on purpose.",
+    "Unused blob",
+    "In a net with a loss, a blob that no layer uses is computed for nothing. Most often its name is misspelled "
+    "in a later layer. If it is intended, add a Silence layer that uses the blob.",
     _NET + 'layer { name: "prob" type: "Softmax" bottom: "ip" top: "prob" }\n',
     _NET + 'layer { name: "prob" type: "Softmax" bottom: "ip" top: "prob" include { phase: TEST } }\n'
-    'layer { name: "seen" type: "Silence" bottom: "prob" include { phase: TEST } }\n',
+    'layer { name: "silence" type: "Silence" bottom: "prob" include { phase: TEST } }\n',
 )
 ALIKE_NAMES = Code(
     "alike-names",
     "warning",
-    "Almost the name of another blob",
-    "Nothing takes this blob, and its name differs from that of another blob by one slip of the hand.  Most often a "
-    "layer should work in place and makes a blob of its own, which nobody reads.",
+    "Possibly misspelled blob name",
+    "No layer uses this blob, and its name is one typing error away from the name of another blob. Most often a "
+    "layer was meant to work in place, but outputs a new blob that no layer uses.",
     _DATA + _LABEL + _CONV % "true" + 'layer { name: "relu" type: "ReLU" bottom: "conv" top: "Conv" }\n' + _END,
     _DATA + _LABEL + _CONV % "true" + _RELU + _END,
 )
@@ -52,37 +51,37 @@ BATCH_NORM_WITHOUT_SCALE = Code(
     "batch-norm-without-scale",
     "warning",
     "BatchNorm without Scale",
-    "BVLC's BatchNorm only takes the mean off and divides by the deviation.  The scale and the shift that the method "
-    "learns for each channel are in a Scale layer of their own; without it a ReLU behind always cuts half of the "
-    "values.  NVIDIA's `batch_norm_param { scale_bias: true }` has both in one layer.",
+    "BVLC's BatchNorm only subtracts the mean and divides by the standard deviation. The learned scale and shift "
+    "of each channel are in a separate Scale layer; without it, a ReLU that follows always sets about half of the "
+    "values to 0. NVIDIA's `batch_norm_param { scale_bias: true }` does both in one layer.",
     _DATA + _LABEL + _CONV % "false" + _BN + _RELU + _END,
     _DATA + _LABEL + _CONV % "false" + _BN + _SCALE + _RELU + _END,
 )
 BIAS_BEFORE_NORM = Code(
     "bias-before-norm",
     "warning",
-    "A bias that is normalised away",
-    "Batch normalisation takes the mean off each channel, and with it whatever a bias has added.  The bias costs time "
-    "and memory and learns nothing; the shift of the Scale layer does its work.",
+    "Bias removed by batch normalization",
+    "Batch normalization subtracts the mean of each channel, and with it any bias that was added before. Such a "
+    "bias costs time and memory and learns nothing; the shift of the Scale layer replaces it.",
     _DATA + _LABEL + _CONV % "true" + _BN + _SCALE + _RELU + _END,
     _DATA + _LABEL + _CONV % "false" + _BN + _SCALE + _RELU + _END,
 )
 TRAINED_STATISTICS = Code(
     "trained-statistics",
     "warning",
-    "Statistics that the solver would change",
-    "The stored mean and variance of batch normalisation follow the batches.  A learning rate for them would add "
-    "weight decay and momentum to that.  netdef never trains them; BVLC's Caffe refuses such a file, and forks do as "
-    "they are told.",
+    "Learning rate for stored statistics",
+    "The stored mean and variance of batch normalization are averages over the batches. With a learning rate, the "
+    "solver would also apply weight decay and momentum to them. netdef never trains them; BVLC's Caffe rejects "
+    "such a file, and some forks apply the learning rate.",
     _DATA + _LABEL + _CONV % "false" + _BN.replace(" }", " param { lr_mult: 1 } }") + _SCALE + _RELU + _END,
     _DATA + _LABEL + _CONV % "false" + _BN.replace(" }", " param { lr_mult: 0 } }") + _SCALE + _RELU + _END,
 )
 ACTIVATION_TWICE = Code(
     "activation-twice",
     "warning",
-    "The loss applies this itself",
-    "SoftmaxWithLoss is a Softmax and its loss in one, SigmoidCrossEntropyLoss a Sigmoid and its loss.  With another "
-    "one before it, scores are bent twice: the loss stays high, and its gradient is nearly flat.",
+    "Activation applied twice",
+    "SoftmaxWithLoss includes the Softmax, and SigmoidCrossEntropyLoss the Sigmoid. If another one precedes the "
+    "loss, the activation is applied twice: the loss stays high, and its gradient is almost zero.",
     _DATA + _LABEL + _IP % "x" + 'layer { name: "prob" type: "Softmax" bottom: "ip" top: "prob" }\n' + _LOSS % "prob",
     _NET,
 )
@@ -90,17 +89,18 @@ ACTIVATION_BEFORE_LOSS = Code(
     "activation-before-loss",
     "warning",
     "An activation before the loss",
-    "The loss takes scores of any size and either sign.  A ReLU, Sigmoid or TanH on them takes away what they could "
-    "say: behind a ReLU no class can be told less likely than one of score 0, and no gradient comes from there.",
+    "The loss expects scores of any size and sign. A ReLU, Sigmoid or TanH restricts them: after a ReLU, no class "
+    "can score below 0, and a score of 0 receives no gradient.",
     _DATA + _LABEL + _IP % "x" + 'layer { name: "relu" type: "ReLU" bottom: "ip" top: "ip" }\n' + _LOSS % "ip",
     _NET,
 )
 ZERO_WEIGHTS = Code(
     "zero-weights",
     "warning",
-    "Weights that begin at 0",
-    'Without a filler weights are 0, as in Caffe (`type: "constant"`).  Where two layers or more are so, no gradient '
-    "comes through and nothing is ever learned.  It is right only if all of them are loaded from a file.",
+    "Weights initialized to 0",
+    'Without a filler, weights are 0, as in Caffe (`type: "constant"`). If two or more layers start this way, no '
+    "gradient passes through them and nothing is learned. This is correct only if all of them are loaded from a "
+    "file.",
     _DATA
     + _LABEL
     + 'layer { name: "fc1" type: "InnerProduct" bottom: "x" top: "fc1" inner_product_param { num_output: 5 } }\n'
@@ -111,9 +111,9 @@ ZERO_WEIGHTS = Code(
 DROPS_EVERYTHING = Code(
     "drops-everything",
     "warning",
-    "A dropout of everything",
-    "`dropout_ratio` is the part that is dropped, not the part that is kept: at 1 the layer gives zeros in training, "
-    "and no gradient comes through it.",
+    "Dropout of all values",
+    "`dropout_ratio` is the fraction that is dropped, not the fraction that is kept. At 1, the layer outputs "
+    "zeros in training, and no gradient passes through it.",
     _DATA + 'layer { name: "drop" type: "Dropout" bottom: "x" top: "x" dropout_param { dropout_ratio: 1 } }\n',
     _DATA + 'layer { name: "drop" type: "Dropout" bottom: "x" top: "x" dropout_param { dropout_ratio: 0.5 } }\n',
 )
@@ -121,27 +121,28 @@ STEP_AFTER_END = Code(
     "step-after-end",
     "warning",
     "A step that is never reached",
-    "The learning rate falls at this iteration, and the run ends before.  One of both numbers is not what was meant.",
+    "The learning rate would change at this iteration, but the run ends before it. One of the two numbers is "
+    "probably wrong.",
     _NET + 'solver { base_lr: 0.1 lr_policy: "multistep" gamma: 0.1 stepvalue: [400, 8000] max_iter: 1000 }\n',
     _NET + 'solver { base_lr: 0.1 lr_policy: "multistep" gamma: 0.1 stepvalue: [400, 800] max_iter: 1000 }\n',
 )
 TEST_SIZE = Code(
     "test-size",
     "warning",
-    "Tests that do not fit the test set",
-    "A test takes `test_iter` batches, whatever the size of the test set.  With too few of them some records are never "
-    "seen (and each test sees others), with too many some count twice.  `test_iter` times the batch size should be the "
-    "number of records.",
+    "Tests do not match the test set",
+    "A test runs `test_iter` batches, whatever the size of the test set. With too few batches, each test misses "
+    "some records (and not always the same ones); with too many, some records count twice. `test_iter` times the "
+    "batch size should be the number of records.",
     _IMAGES + 'solver { base_lr: 0.1 lr_policy: "fixed" max_iter: 10 test_iter: 4 test_interval: 5 }  # of 20 images\n',
     _IMAGES + 'solver { base_lr: 0.1 lr_policy: "fixed" max_iter: 10 test_iter: 2 test_interval: 5 }  # of 20 images\n',
 )
 NO_ACCURACY = Code(
     "no-accuracy",
     "warning",
-    "Tests tell the loss alone",
-    "The solver tests a net that tells classes apart, and no layer in phase TEST says how often it is right.",
+    "Tests report only the loss",
+    "The solver tests a classifier, but no layer in phase TEST measures how often it is correct.",
     _NET + 'solver { base_lr: 0.1 lr_policy: "fixed" max_iter: 10 test_iter: 2 test_interval: 5 }\n',
     _NET
-    + 'layer { name: "right" type: "Accuracy" bottom: "ip" bottom: "y" top: "right" include { phase: TEST } }\n'
+    + 'layer { name: "accuracy" type: "Accuracy" bottom: "ip" bottom: "y" top: "accuracy" include { phase: TEST } }\n'
     + 'solver { base_lr: 0.1 lr_policy: "fixed" max_iter: 10 test_iter: 2 test_interval: 5 }\n',
 )

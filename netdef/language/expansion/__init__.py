@@ -1,1 +1,1 @@
-"""Tree to plain tree: imports, constants, templates, loops, conditions and expressions."""
+"""Expansion: imports, constants, templates, loops, conditions and expressions become plain fields."""

@@ -1,8 +1,8 @@
-"""Expressions to values: arithmetic, comparisons, lists and a few functions over our own tree.
+"""Evaluates expressions: arithmetic, comparisons, lists and a few functions.
 
-Takes an expression and the names that it can see; gives an int, float, bool, str, Word, tuple (a list) or Message, or
-raises `Fault` with the place of what is wrong.  Nothing of it is Python's `eval`, and every step is paid for from a
-`Budget`, so that no expression takes long or makes much.
+Given an expression and the scope of its names, returns an int, float, bool, str, Word, tuple (a list) or Message, or
+raises `Fault` with the place of the error. It walks our own syntax tree, without Python's `eval`, and every step counts
+against a `Budget`, which limits time and memory.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .functions import FUNCTIONS
 from .scope import UNKNOWN, Budget, Scope
 from .values import BOOLEANS, LONGEST, NUMBERS, Fault, Told, Word, describe, is_list, is_number, is_whole, written
 
-LARGEST = 2**64  # whole numbers beyond are no sizes
+LARGEST = 2**64  # no size or count is larger
 
 
 def evaluate(node: Any, scope: Scope, budget: Budget) -> Any:
@@ -61,9 +61,9 @@ def reference(node: Reference, scope: Scope, budget: Budget) -> Any:
     if below := scope.later(node.name):
         place = Related("defined here", below)
         raise Fault(
-            codes.UNKNOWN_NAME, node.span, f"`{node.name}` is defined only below.", place, hint="move the `let` up"
+            codes.UNKNOWN_NAME, node.span, f"`{node.name}` is defined only later.", place, hint="move the `let` up"
         )
-    hint = did_you_mean(node.name, scope.names()[:300]) or f'for a text, write "{node.name}"'
+    hint = did_you_mean(node.name, scope.names()[:300]) or f'for a string, write "{node.name}"'
     raise Fault(codes.UNKNOWN_NAME, node.span, detail, hint=hint)
 
 
@@ -83,7 +83,7 @@ def text(node: Text, scope: Scope, budget: Budget) -> str:
             continue
         value = evaluate(part, scope, budget)
         if isinstance(value, tuple):
-            detail = f"A text cannot hold {describe(value)}."
+            detail = f"A string cannot contain {describe(value)}."
             raise Fault(codes.WRONG_PLACE_FOR_VALUE, part.span, detail)
         pieces.append(written(value))
     return checked("".join(pieces), node.span, budget)
@@ -94,12 +94,12 @@ def unary(node: Unary, scope: Scope, budget: Budget) -> Any:
     if node.operator == "not":
         return not condition(value, node.operand.span)
     if not is_number(value):
-        raise Fault(codes.BAD_OPERATION, node.span, f"`-` takes a number, not {describe(value)}.")
+        raise Fault(codes.BAD_OPERATION, node.span, f"`-` does not work on {describe(value)}.")
     return -value
 
 
 def binary(node: Binary, scope: Scope, budget: Budget) -> Any:
-    # A long sum is a deep tree on its left side: walk down there without recursion.
+    # A long sum is a tree that is deep on its left side: descend without recursion.
     spine = [node]
     while isinstance(spine[-1].left, Binary):
         spine.append(spine[-1].left)
@@ -132,7 +132,7 @@ COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def combined(node: Binary, left: Any, right: Any, budget: Budget) -> Any:
-    """`left operator right`, where the two go together."""
+    """The value of `left operator right`. Raises Fault if the operator does not work on them."""
     sign = node.operator
     if sign in ("==", "!="):
         budget.step(node.span, min(size(left), size(right)))
@@ -149,11 +149,13 @@ def combined(node: Binary, left: Any, right: Any, budget: Budget) -> Any:
         return checked((*left, *right), node.span, budget)
     if sign == "*" and isinstance(left, (str, tuple)) and is_whole(right):
         if size(left) * max(right, 1) > LONGEST:
-            raise Fault(codes.TOO_MUCH, node.span, f"A text or list can be at most {LONGEST} long.")
+            raise Fault(codes.TOO_MUCH, node.span, f"The length of a string or list is limited to {LONGEST}.")
         return checked(left * right, node.span, budget)
-    detail = f"`{sign}` cannot join {describe(left)} and {describe(right)}."
+    detail = f"`{sign}` does not work on {describe(left)} and {describe(right)}."
     hint = (
-        "write str(...) around the number" if sign == "+" and isinstance(left, str) != isinstance(right, str) else None
+        "convert the other value with str(...)"
+        if sign == "+" and isinstance(left, str) != isinstance(right, str)
+        else None
     )
     raise Fault(codes.BAD_OPERATION, node.span, detail, hint=hint)
 
@@ -161,37 +163,37 @@ def combined(node: Binary, left: Any, right: Any, budget: Budget) -> Any:
 def arithmetic(node: Binary, left: Any, right: Any, budget: Budget) -> Any:
     whole = isinstance(left, int) and isinstance(right, int)
     if node.operator == "**" and whole and abs(right) * math.log2(abs(left) + 1) > 1000:
-        raise Fault(codes.TOO_MUCH, node.span, f"{left} ** {right} is too large a number.")
+        raise Fault(codes.TOO_MUCH, node.span, f"{left} ** {right} is too large.")
     try:
         value = ARITHMETIC[node.operator](left, right)
     except ZeroDivisionError:
-        raise Fault(codes.BAD_OPERATION, node.right.span, "This is 0, and nothing can be divided by it.") from None
+        raise Fault(codes.BAD_OPERATION, node.right.span, "Division by zero.") from None
     except OverflowError:
-        raise Fault(codes.TOO_MUCH, node.span, "This is too large a number.") from None
+        raise Fault(codes.TOO_MUCH, node.span, "The result is too large for a float64.") from None
     if isinstance(value, complex):
-        raise Fault(codes.BAD_OPERATION, node.span, f"{left} ** {right} is no real number.")
+        raise Fault(codes.BAD_OPERATION, node.span, f"({left}) ** {right} is not a real number.")
     if isinstance(value, float) and math.isinf(value) and math.isfinite(left) and math.isfinite(right):
-        raise Fault(codes.TOO_MUCH, node.span, "This is too large a number.")
+        raise Fault(codes.TOO_MUCH, node.span, "The result is too large for a float64.")
     return checked(value, node.span, budget)
 
 
 def checked(value: Any, span: Span, budget: Budget) -> Any:
-    """A value, if it is not too large; large ones cost more."""
+    """Returns a value unless it is too large; large values cost more steps."""
     if isinstance(value, int):
         if abs(value) > LARGEST:
-            number = f"{value:.3g}" if abs(value) < 2**1023 else "This"
-            raise Fault(codes.TOO_MUCH, span, f"{number} is too large for a whole number; at most 2 ** 64 can be.")
+            number = f"{value:.3g}" if abs(value) < 2**1023 else "The result"
+            raise Fault(codes.TOO_MUCH, span, f"{number} is too large for an integer; the limit is 2 ** 64.")
         return value
     if isinstance(value, float):
         return value
     if (length := size(value)) > LONGEST:
-        raise Fault(codes.TOO_MUCH, span, f"This is {length} long; at most {LONGEST} can be.")
+        raise Fault(codes.TOO_MUCH, span, f"The length of this string or list is {length}; the limit is {LONGEST}.")
     budget.step(span, length // 20)
     return value
 
 
 def size(value: Any) -> int:
-    """Characters of a text; elements of a list, and of the lists in it."""
+    """The number of characters of a string, or of elements of a list and of the lists in it."""
     if is_list(value):
         return len(value) + sum(size(item) for item in value if isinstance(item, tuple))
     return len(value) if isinstance(value, str) else 1
@@ -203,11 +205,11 @@ def conditional(node: Conditional, scope: Scope, budget: Budget) -> Any:
 
 
 def condition(value: Any, span: Span) -> bool:
-    """True or false; 1 and 0 are taken for them, as in protobuf."""
+    """Converts a condition to a bool; 1 and 0 are accepted as true and false, as in protobuf."""
     if isinstance(value, bool) or isinstance(value, int) and value in (0, 1):
         return bool(value)
-    hint = "compare it with something, as in x > 0" if is_number(value) else None
-    raise Fault(codes.BAD_CONDITION, span, f"This is {describe(value)}, not true or false.", hint=hint)
+    hint = "write a comparison, such as x > 0" if is_number(value) else None
+    raise Fault(codes.BAD_CONDITION, span, f"A condition must be true or false, not {describe(value)}.", hint=hint)
 
 
 def index(node: Index, scope: Scope, budget: Budget) -> Any:
@@ -218,15 +220,15 @@ def index(node: Index, scope: Scope, budget: Budget) -> Any:
     for part in reversed(chain):
         at = evaluate(part.index, scope, budget)
         if not isinstance(value, str) and not is_list(value):
-            raise Fault(codes.BAD_INDEX, part.value.span, f"This is {describe(value)}, which has no elements.")
+            raise Fault(codes.BAD_INDEX, part.value.span, f"Indexing does not work on {describe(value)}.")
         if not is_whole(at):
-            raise Fault(codes.BAD_INDEX, part.index.span, f"An index is a whole number, not {describe(at)}.")
+            raise Fault(codes.BAD_INDEX, part.index.span, f"An index must be an integer, not {describe(at)}.")
         if not -len(value) <= at < len(value):
-            what = "text" if isinstance(value, str) else "list"
-            last = f"the last is {len(value) - 1}" if value else "it is empty"
-            raise Fault(
-                codes.BAD_INDEX, part.index.span, f"The {what} has {len(value)} elements; {last}, this is {at}."
-            )
+            what, elements = ("string", "characters") if isinstance(value, str) else ("list", "elements")
+            detail = f"The index is {at}, but the {what} is empty."
+            if n := len(value):
+                detail = f"The index is {at}, but the {what} has {n} {elements}; it must be from {-n} to {n - 1}."
+            raise Fault(codes.BAD_INDEX, part.index.span, detail)
         value = value[at]
     return value
 
@@ -234,7 +236,7 @@ def index(node: Index, scope: Scope, budget: Budget) -> Any:
 def call(node: Call, scope: Scope, budget: Budget) -> Any:
     if node.function not in FUNCTIONS:
         detail = f"There is no function `{node.function}`."
-        hint = did_you_mean(node.function, FUNCTIONS) or f"there are {', '.join(FUNCTIONS)}"
+        hint = did_you_mean(node.function, FUNCTIONS) or f"the functions are {', '.join(FUNCTIONS)}"
         raise Fault(codes.UNKNOWN_FUNCTION, node.name_span, detail, hint=hint)
     arguments = [evaluate(argument, scope, budget) for argument in node.arguments]
     return checked(FUNCTIONS[node.function](node, arguments), node.span, budget)

@@ -1,8 +1,8 @@
 """The stage between parsing and decoding: imports, constants, templates, loops and expressions become plain fields.
 
-Takes a document; gives one with plain fields only, as if they had been written by hand.  Every field that a template or
-a loop made carries in its span's `via` where that was used, so that later faults can be shown at both places.  What is
-wrong goes to the report and the rest is expanded; where the budget is used up, the expansion ends and gives no fields.
+Given a document, returns one with plain fields only, as if they had been written by hand. The span of a field from a
+template or a loop has the place of use in `via`, so later errors are shown at both places. Errors go to the report, and
+the rest is expanded; if the budget is exhausted, the expansion stops and returns no fields.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def expand(
     settings: Mapping[str, Any] | None = None,
     load: Callable[[Path], Source] = Source.read,
 ) -> Document:
-    """The document with plain fields only.
+    """Returns the document with plain fields only.
 
     `settings` overrides constants of the top level (`width`) and fields of the solver (`solver.base_lr`); `load` reads
     an imported file.

@@ -1,6 +1,6 @@
-"""How a document is expanded: `expand` calls it for the files that hold more than plain fields.
+"""Expands a document; `expand` calls it for files that contain more than plain fields.
 
-Takes the items of a block and the names that they see; appends the plain fields that they stand for.
+Given the items of a block and the scope of their names, it appends the plain fields to which they expand.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from .scope import UNKNOWN, Budget, Scope
 from .values import Fault, Told, TooMuch, describe, evaluated, is_list, node
 
 DEEPEST = 100  # levels of blocks, templates and loops inside each other
-MOST_FAULTS = 50  # that are reported of one file; more help nobody
+MOST_FAULTS = 50  # errors that are reported for one file; more would not help
 
 
 class TooManyFaults(TooMuch):
-    """Enough has been said."""
+    """Enough errors have been reported."""
 
 
 def expand_document(
     document: Document, report: Report, settings: Mapping[str, Any], load: Callable[[Path], Source]
 ) -> Document:
-    """As `expand`."""
+    """Expands a document that is not plain, or that has settings; see `expand`."""
     expander = Expander(document.source, report, settings, load)
     fields = expander.file(document)
     overrides.report_unknown(settings, expander.settable, report)
@@ -40,7 +40,7 @@ def expand_document(
 
 
 class Expander:
-    """One expansion: the budget, what is being expanded, and what was imported."""
+    """The state of one expansion: the budget, the templates being expanded, and the imported files."""
 
     def __init__(
         self, source: Source, report: Report, settings: Mapping[str, Any], load: Callable[[Path], Source]
@@ -63,13 +63,13 @@ class Expander:
         except TooMuch as fault:
             if not isinstance(fault, TooManyFaults):
                 self.fault(fault, None)
-            fields.clear()  # later stages shall not work on what is not whole
+            fields.clear()  # later stages must not work on an incomplete net
         except RecursionError:
             self.report.add(codes.TOO_DEEP, None, f"The expressions of {document.source.name} are nested too deeply.")
         return fields
 
     def definitions(self, document: Document) -> Scope:
-        """The `let` and `template` of an imported file."""
+        """The `let` and `template` statements of an imported file."""
         scope = Scope()
         body = document.body._replace(fields=tuple(f for f in document.body.fields if not isinstance(f, Field)))
         self.statements(body, scope, None, [], imported=True)
@@ -78,7 +78,7 @@ class Expander:
     def fault(self, fault: Fault, via: Span | None) -> None:
         self.faults += 1
         if isinstance(fault, Told) or fault.code is codes.UNKNOWN_NAME and self.importer.failed:
-            return  # the name may be one of those that could not be imported
+            return  # the name may be defined in a file that could not be imported
         span = fault.span if fault.span.via else with_via(fault.span, via)
         self.report.add(fault.code, span, fault.detail, *fault.related, hint=fault.hint)
         if not isinstance(fault, TooMuch) and len(self.report.diagnostics) >= MOST_FAULTS:
@@ -95,8 +95,8 @@ class Expander:
         imported: bool = False,
         inner: bool = False,
     ) -> None:
-        """Appends the plain fields of a block to `out`.  Its templates are known from its beginning, names in order;
-        those of an `inner` block are its own."""
+        """Appends the plain fields of a block to `out`. Its templates can be used before their definitions, constants
+        only after theirs. The names that an `inner` block defines are local to it."""
         self.depth += 1
         if self.depth > DEEPEST:
             detail = f"Blocks, templates and loops are nested more than {DEEPEST} levels deep here."
@@ -126,15 +126,15 @@ class Expander:
                 break
             except TooMuch:
                 raise
-            except Fault as fault:  # this item is left out, and the next follows
+            except Fault as fault:  # skip this item and continue with the next
                 self.fault(fault, via)
                 self.depth = depth
                 del self.active[active:]
         self.depth -= 1
 
     def order(self, body: Message) -> tuple[tuple[Any, ...], bool]:
-        """The items of a block, its templates first, and whether it defines names.  Blocks live as long as their
-        documents, and those of templates and loops come by often."""
+        """The items of a block, its templates first, and whether it defines names. The result is cached because the
+        blocks of templates and loops are expanded often; a block lives as long as its document, so its id is safe."""
         known = self.orders.get(id(body))
         if known is None:
             items = tuple(sorted(body.fields, key=lambda item: type(item) is not Template))
@@ -163,7 +163,7 @@ class Expander:
         values = evaluate(loop.values, scope, self.budget)
         if not is_list(values):
             hint = f"write range({values})" if isinstance(values, int) else None
-            raise Fault(codes.NOT_A_LIST, loop.values.span, f"This is {describe(values)}, not a list.", hint=hint)
+            raise Fault(codes.NOT_A_LIST, loop.values.span, f"`for` expects a list, not {describe(values)}.", hint=hint)
         here = with_via(loop.head, via)
         for value in values:
             self.budget.step(here, 3)
@@ -171,7 +171,7 @@ class Expander:
             before = self.faults
             self.statements(loop.body, inner, here, out)
             if self.faults > before:
-                break  # what is wrong once is wrong again
+                break  # the next pass would have the same errors
 
     def choice(self, choice: If, scope: Scope, via: Span | None, out: list[Field]) -> None:
         branch: If | Message | None = choice
@@ -204,7 +204,7 @@ class Expander:
             out.append(Field(name, self.value(value, scope, via), name_span, span))
 
     def value(self, value: Any, scope: Scope, via: Span | None) -> Any:
-        """A written value as a plain one."""
+        """The plain value of a written one."""
         place = with_via(value.span, via)
         if type(value) is Scalar:
             return Scalar(value.kind, value.value, place)
@@ -220,13 +220,13 @@ class Expander:
     def use(
         self, field: Field, template: Template, home: Scope, scope: Scope, via: Span | None, out: list[Field]
     ) -> None:
-        """Puts a template's fields in the place of its use."""
+        """Appends the fields of a template where it is used."""
         if any(active is template for active in self.active):
-            detail = f"`{template.name}` is used inside itself."
+            detail = f"The template `{template.name}` uses itself, directly or through another template."
             raise Fault(codes.RECURSIVE_TEMPLATE, field.name_span, detail, Related("defined here", template.name_span))
         if not isinstance(field.value, Message):
             names = " ".join(f"{parameter.name}: ..." for parameter in template.parameters)
-            detail = f"`{template.name}` is a template, and so it is used as a block."
+            detail = f"`{template.name}` is a template and must be used like a block."
             place = Related("defined here", template.name_span)
             hint = f"write {template.name} {{ {names} }}"
             raise Fault(codes.TEMPLATE_WITHOUT_BLOCK, field.span, detail, place, hint=hint)
@@ -234,7 +234,7 @@ class Expander:
         before = self.faults
         self.statements(field.value, scope, via, given, inner=True)
         if self.faults > before:
-            return  # an argument that is at fault is not missing
+            return  # do not report an invalid argument as missing
         inner = self.bound(field, template, given, home)
         here = with_via(field.name_span, via)
         self.budget.step(here, 15)
@@ -243,7 +243,7 @@ class Expander:
         self.active.pop()
 
     def bound(self, use: Field, template: Template, given: list[Field], home: Scope) -> Scope:
-        """The names that a template's body sees: its arguments, over those of the place where it was defined."""
+        """The scope of a template's body: its arguments, inside the scope of its definition."""
         scope = Scope(home)
         known = {parameter.name: parameter for parameter in template.parameters}
         arguments: dict[str, Field] = {}
@@ -251,13 +251,13 @@ class Expander:
         for argument in given:
             name = argument.name
             if name not in known:
-                takes = ", ".join(list(known)[:20]) or "no arguments"
-                detail = f"The template `{template.name}` takes {takes}; `{name}` is none of them."
+                has = ", ".join(f"`{one}`" for one in list(known)[:20]) or "none"
+                detail = f"The template `{template.name}` has no parameter `{name}`; it has {has}."
                 hint = did_you_mean(name, known)
                 raise Fault(codes.UNKNOWN_ARGUMENT, argument.name_span, detail, place, hint=hint)
             if name in arguments:
                 detail = f"`{name}` is given twice."
-                earlier = Related("the first", arguments[name].span)
+                earlier = Related("first given here", arguments[name].span)
                 raise Fault(
                     codes.DUPLICATE_ARGUMENT, argument.span, detail, earlier, hint=f"for a list, write {name}: [a, b]"
                 )
@@ -269,7 +269,7 @@ class Expander:
                 value = evaluate(parameter.default, scope, self.budget)
             else:
                 missing = [n for n, p in known.items() if p.default is None and n not in arguments]
-                detail = f"`{template.name}` needs {' and '.join(f'`{n}`' for n in missing)}."
+                detail = f"The template `{template.name}` requires {' and '.join(f'`{n}`' for n in missing)}."
                 hint = f"write {missing[0]}: VALUE in this block"
                 raise Fault(codes.MISSING_ARGUMENT, use.name_span, detail, place, hint=hint)
             scope.values[name], scope.places[name] = value, parameter.span

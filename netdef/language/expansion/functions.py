@@ -1,6 +1,6 @@
 """The functions of expressions: range, len, min, max, round, int, float and str.
 
-Each takes its Call and the values of the arguments; gives a value, or raises `Fault` at the call.
+Each accepts its Call and the values of the arguments, and returns a value or raises `Fault` at the call.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from ..syntax import Call
 from .values import LONGEST, Fault, describe, is_list, is_number, is_whole, written
 
 
-def fault(node: Call, takes: str, arguments: list[Any]) -> Fault:
-    given = " and ".join(describe(argument) for argument in arguments[:4]) or "nothing"
-    detail = f"`{node.function}` takes {takes}; it was given {given}."
+def fault(node: Call, expected: str, arguments: list[Any]) -> Fault:
+    given = ", ".join(describe(argument) for argument in arguments[:4]) or "no arguments"
+    detail = f"`{node.function}` expects {expected}, but got {given}."
     return Fault(codes.BAD_CALL, node.span, detail)
 
 
 def range_of(node: Call, arguments: list[Any]) -> tuple[int, ...]:
-    """range(stop), range(start, stop), range(start, stop, step): whole numbers from start up to, but without, stop."""
+    """range(stop), range(start, stop) or range(start, stop, step): the integers from start up to, but not including,
+    stop."""
     if not 1 <= len(arguments) <= 3 or not all(map(is_whole, arguments)) or len(arguments) == 3 and not arguments[2]:
-        raise fault(node, "one to three whole numbers, (stop), (start, stop) or (start, stop, step)", arguments)
+        raise fault(node, "one to three integers and a step other than 0", arguments)
     numbers = range(*arguments)
     if numbers and max(abs(numbers[0] - numbers[-1]) // abs(numbers.step), 0) >= LONGEST:
         detail = f"This list has more than {LONGEST} elements."
@@ -33,7 +34,7 @@ def range_of(node: Call, arguments: list[Any]) -> tuple[int, ...]:
 
 def len_of(node: Call, arguments: list[Any]) -> int:
     if len(arguments) != 1 or not (isinstance(arguments[0], str) or is_list(arguments[0])):
-        raise fault(node, "one list or text", arguments)
+        raise fault(node, "one list or string", arguments)
     return len(arguments[0])
 
 
@@ -49,28 +50,28 @@ def numbers_of(node: Call, arguments: list[Any]) -> list[Any]:
     single = arguments[0] if len(arguments) == 1 else None
     numbers = list(single) if is_list(single) else arguments
     if not numbers or not all(map(is_number, numbers)):
-        raise fault(node, "numbers, or one list of numbers", arguments)
+        raise fault(node, "numbers or one list of numbers", arguments)
     return numbers
 
 
 def round_of(node: Call, arguments: list[Any]) -> int | float:
-    """The nearest whole number, halves to the even one; or with so many decimals."""
-    takes = "a number, and perhaps how many decimals"
+    """The nearest integer, halves to even; or the number rounded to the given number of decimals."""
+    expected = "a finite number and optionally the number of decimals"
     if not 1 <= len(arguments) <= 2 or not is_number(arguments[0]) or not all(map(is_whole, arguments[1:])):
-        raise fault(node, takes, arguments)
+        raise fault(node, expected, arguments)
     if not math.isfinite(arguments[0]) or arguments[1:] and abs(arguments[1]) > 300:
-        raise fault(node, takes, arguments)
+        raise fault(node, expected, arguments)
     return round(*arguments)
 
 
 def int_of(node: Call, arguments: list[Any]) -> int:
-    """A number without its fraction, or the number that a text is."""
+    """A number without its fraction, or the integer in a string."""
     value: Any = arguments[0] if len(arguments) == 1 else None
     if is_number(value) and math.isfinite(value) or isinstance(value, bool):
         return int(value)
     if isinstance(value, str) and len(value) < 30 and value.strip().lstrip("+-").isdecimal():
         return int(value)
-    raise fault(node, "one number, or a text that is a whole one", arguments)
+    raise fault(node, "one finite number or a string that contains an integer", arguments)
 
 
 def float_of(node: Call, arguments: list[Any]) -> float:
@@ -80,12 +81,12 @@ def float_of(node: Call, arguments: list[Any]) -> float:
             return float(value)
         except ValueError:
             pass
-    raise fault(node, "one number, or a text that is one", arguments)
+    raise fault(node, "one number or a string that contains a number", arguments)
 
 
 def str_of(node: Call, arguments: list[Any]) -> str:
     if len(arguments) != 1 or isinstance(arguments[0], tuple):
-        raise fault(node, "one number, text, word, true or false", arguments)
+        raise fault(node, "one number, string, word or boolean", arguments)
     return written(arguments[0])
 
 

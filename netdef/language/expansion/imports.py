@@ -1,6 +1,6 @@
-"""`import "FILE"`: finding the file, reading it once, and taking over its names.
+"""`import "FILE"`: finds the file, reads it once, and imports its names.
 
-Takes the Import statements of one expansion; puts the constants and templates of each file into the scope that asks.
+Given the Import statements of one expansion, it adds the constants and templates of each file to the importing scope.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class Importer:
         self.report, self.load, self.definitions = report, load, definitions
         self.done: dict[Path, Scope] = {}
         self.open: list[Path] = [main.path.resolve()] if main.path else []
-        self.failed = False  # some names will be missing for that reason
+        self.failed = False  # if True, some names may be missing for this reason
 
     def take(self, statement: Import, scope: Scope, allowed: bool) -> None:
-        """Adds what the file defines to a scope."""
+        """Adds the names that the file defines to a scope."""
         if not allowed:
-            detail = "An import stands at the top level of the file, outside of all blocks."
+            detail = "An import is allowed only at the top level of the file, outside all blocks."
             raise Fault(codes.BAD_IMPORT, statement.span, detail)
         try:
             found = self.scope_of(statement)
@@ -59,9 +59,9 @@ class Importer:
             return self.done[resolved]
         if resolved in self.open:
             circle = " -> ".join(p.name for p in [*self.open[self.open.index(resolved) :], resolved])
-            raise Fault(codes.BAD_IMPORT, statement.path_span, f"The files import each other in a circle: {circle}.")
+            raise Fault(codes.BAD_IMPORT, statement.path_span, f"Circular import: {circle}.")
         if len(self.done) + len(self.open) > MOST_FILES:
-            raise Fault(codes.BAD_IMPORT, statement.path_span, f"More than {MOST_FILES} files are imported.")
+            raise Fault(codes.BAD_IMPORT, statement.path_span, f"This imports more than {MOST_FILES} files.")
         try:
             source = self.load(path)
         except NetdefError as error:
@@ -81,22 +81,23 @@ class Importer:
         fields = [field for field in document.body.fields if isinstance(field, Field)]
         if fields:
             name, first = document.source.name, fields[0].name
-            detail = f"{name} has {len(fields)} fields that are not imported; the first is `{first}`."
+            plural = "" if len(fields) == 1 else "s"
+            detail = f"{name} has {len(fields)} field{plural} that an import ignores; the first is `{first}`."
             span = fields[0].name_span
             place = Span(span.source, span.start, span.end, statement.span)
             self.report.add(codes.NOT_IMPORTED, place, detail)
 
 
 def find(statement: Import) -> Path:
-    """The file that a statement names: in the library, beside the importing file, or in the working directory."""
+    """The file of an import: in the library, in the folder of the importing file, or in the working directory."""
     name = statement.path
     if name.startswith("std/"):
         path = LIBRARY / name.removeprefix("std/")
         if path.is_file() and LIBRARY in path.resolve().parents:
             return path
         have = sorted(f"std/{p.relative_to(LIBRARY).as_posix()}" for p in LIBRARY.rglob("*.net"))
-        detail = f"The library has no `{name}`."
-        hint = did_you_mean(name, have) or (f"it has {', '.join(have)}" if have else None)
+        detail = f"The library has no file `{name}`."
+        hint = did_you_mean(name, have) or (f"the library has {', '.join(have)}" if have else None)
         raise Fault(codes.BAD_IMPORT, statement.path_span, detail, hint=hint)
     origin = statement.span.source.path
     folders = [origin.parent] if origin else []
@@ -108,5 +109,5 @@ def find(statement: Import) -> Path:
             break
     beside = folders[0] if folders else Path()
     near = [p.name for p in beside.glob("*") if p.suffix in (".net", ".prototxt")]
-    detail = f"There is no file `{name}` beside this one, nor in the working directory."
+    detail = f"`{name}` was not found, neither in the folder of this file nor in the working directory."
     raise Fault(codes.BAD_IMPORT, statement.path_span, detail, hint=did_you_mean(name, near))

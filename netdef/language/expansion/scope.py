@@ -1,4 +1,4 @@
-"""The names that an expression sees, and what a file may cost to expand."""
+"""The names that an expression can use, and the budget of an expansion."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ..source import Source, Span
 from ..syntax import Let, Message, Template
 from .values import Fault, TooMuch
 
-MOST_STEPS = 300_000  # of evaluation in one file; a net of a thousand layers takes about a tenth
-MOST_FIELDS = 100_000  # that are written anew by templates and loops
+MOST_STEPS = 300_000  # of evaluation in one file; a net of a thousand layers needs about a tenth
+MOST_FIELDS = 100_000  # produced by the expansion of one file
 
 
 class Budget:
-    """What one file may still cost; `Fault` when it is used up."""
+    """The steps and fields that one file may still use; raises `TooMuch` when they are exhausted."""
 
     def __init__(self) -> None:
         self.steps, self.fields = MOST_STEPS, MOST_FIELDS
@@ -24,20 +24,20 @@ class Budget:
     def step(self, span: Span, cost: int = 1) -> None:
         self.steps -= cost
         if self.steps < 0:
-            raise TooMuch(codes.TOO_MUCH, span, f"Loops and expressions have taken {MOST_STEPS} steps.")
+            raise TooMuch(codes.TOO_MUCH, span, f"The expansion takes more than {MOST_STEPS} steps.")
 
     def field(self, span: Span) -> None:
         self.fields -= 1
         if self.fields < 0:
-            raise TooMuch(codes.TOO_MUCH, span, f"Loops and templates have made {MOST_FIELDS} fields.")
+            raise TooMuch(codes.TOO_MUCH, span, f"The file expands to more than {MOST_FIELDS} fields.")
 
 
-UNKNOWN = object()  # the value of a name whose expression was at fault
+UNKNOWN = object()  # the value of a name if its expression had an error
 
 
 @dataclass(slots=True)
 class Scope:
-    """The names of a block, and those of the blocks around it; `places` tells where each was defined."""
+    """The names of a block and of the blocks around it; `places` maps each name to its definition."""
 
     outer: Scope | None = None
     values: dict[str, Any] = field(default_factory=dict)
@@ -47,12 +47,12 @@ class Scope:
     body: Message | None = None
 
     def define(self, name: str, place: Span, value: Any = None, template: tuple[Template, Scope] | None = None) -> None:
-        """Errors: a name that this block has already."""
+        """Defines a name. Raises Fault if this block has already defined it."""
         if name in self.places:
             earlier = self.places[name]
             if earlier == place and (template is None or self.templates.get(name, (None,))[0] is template[0]):
                 return  # the same definition, imported twice
-            detail = f"`{name}` is defined already."
+            detail = f"`{name}` is already defined."
             raise Fault(codes.DUPLICATE_NAME, place, detail, Related("first defined here", earlier))
         self.places[name] = place
         if template is None:
@@ -69,7 +69,7 @@ class Scope:
         return None
 
     def value(self, name: str) -> tuple[Any] | None:
-        """The value in a tuple of one, for it may be anything."""
+        """The value of a name in a tuple of one element, or None if the name is unknown."""
         scope: Scope | None = self
         while scope is not None:
             if name in scope.values:
@@ -78,7 +78,7 @@ class Scope:
         return None
 
     def later(self, name: str) -> Span | None:
-        """Where a name is defined further down in one of these blocks."""
+        """Where a name is defined later in one of these blocks."""
         scope: Scope | None = self
         while scope is not None:
             for item in scope.body.fields if scope.body else ():

@@ -1,7 +1,7 @@
-"""`--set NAME=VALUE`: values from outside the file, for constants of its top level and for fields of its solver.
+"""`--set NAME=VALUE`: overrides constants of the top level of a file and fields of its solver.
 
-Takes a mapping of names to Python values, or to strings as they were written on a command line, which are read here and
-nowhere else; returns values, or fields with the new ones among them.
+The settings map names to Python values, or to strings as written on a command line. Such strings are converted only in
+this module.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from ..syntax import Field, ListValue, Message, Scalar
 from .values import NUMBERS, Fault, Word, evaluated, is_list, is_number, node, written
 
 SOLVER = "solver."
-BEFORE = "value: "  # makes a field of a string, whose value is what the string says
+BEFORE = "value: "  # turns a setting into a field, so the parser can read its value
 
 
 def converted(name: str, setting: Any, old: Any) -> Any:
-    """A setting as a value of the language; a string becomes a number, word or list unless it replaces a string.
+    """Converts a setting to a value of the language; a string becomes a number, word or list unless it replaces a
+    string.
 
-    Errors: Fault for a string that replaces a number and is nearly one, such as 1_000."""
+    Raises Fault for a string that replaces a number but is an invalid number, such as 1_000."""
     if isinstance(setting, (list, tuple)):
         return tuple(converted(name, item, None) for item in setting)
     if not isinstance(setting, str):
@@ -38,7 +39,7 @@ def converted(name: str, setting: Any, old: Any) -> Any:
 
 
 def read(text: str) -> tuple[Any, tuple[Diagnostic, ...]]:
-    """The value that a string is when it is read as one, else the string itself, and what speaks against it."""
+    """The value of a string if it is a valid value, else the string itself, and the syntax errors."""
     report = Report()
     document = parse(Source("--set", BEFORE + text), report)
     if document is None or not document.plain or len(document.body.fields) != 1:
@@ -50,7 +51,7 @@ def read(text: str) -> tuple[Any, tuple[Diagnostic, ...]]:
 
 
 def place_of(name: str, setting: Any) -> Span:
-    """The value in `NAME=VALUE`."""
+    """The span of the value in `NAME=VALUE`."""
     source = Source("--set", f"{name}={written_value(setting)}")
     return Span(source, len(name) + 1, len(source.text))
 
@@ -60,17 +61,17 @@ def written_value(value: Any) -> str:
 
 
 def report_unknown(settings: Mapping[str, Any], known: list[str], report: Report) -> None:
-    """Adds a diagnostic for each setting that no `let` of the top level takes."""
+    """Reports each setting that has no `let` at the top level."""
     for name, value in settings.items():
         if name.startswith(SOLVER) or name in known:
             continue
-        detail = f"The file's top level has no `let {name}`."
+        detail = f"The file has no `let {name}` at its top level."
         hint = did_you_mean(name, [*known]) or (f"it has {', '.join(known[:8])}" if known else None)
         report.add(codes.UNKNOWN_SETTING, Span(place_of(name, value).source, 0, len(name)), detail, hint=hint)
 
 
 def override_solver(fields: Iterable[Field], settings: Mapping[str, Any], report: Report) -> list[Field]:
-    """The fields with each `solver.NAME` of the settings put into the solver block, or into a solver file itself."""
+    """The fields with each `solver.NAME` of the settings set in the solver block, or in the solver file itself."""
     out = list(fields)
     changes = {name.removeprefix(SOLVER): value for name, value in settings.items() if name.startswith(SOLVER)}
     if not changes:
@@ -90,9 +91,9 @@ def override_solver(fields: Iterable[Field], settings: Mapping[str, Any], report
 
 
 def overridden(fields: list[Field], changes: Mapping[str, Any], prefix: str, report: Report) -> list[Field]:
-    """The fields of a block with those that the changes name, `NAME` or `BLOCK.NAME`, put behind the others.
+    """The fields of a block with the changed ones, `NAME` or `BLOCK.NAME`, after the others.
 
-    `prefix` is what stands before the names on the command line."""
+    `prefix` precedes the names on the command line."""
     for path, setting in changes.items():
         name, _, rest = path.partition(".")
         old = [field for field in fields if field.name == name]
@@ -114,12 +115,12 @@ def overridden(fields: list[Field], changes: Mapping[str, Any], prefix: str, rep
 
 
 def empty_block(name: str, place: Span) -> Field:
-    """A field that holds a message, for settings inside it."""
+    """A field with an empty block, for settings inside it."""
     return Field(name, Message((), place), place, place)
 
 
 def new_field(path: str, name: str, setting: Any, old: Any) -> Field:
-    """A field whose place is the setting itself."""
+    """A field with the span of the setting."""
     value = converted(path, setting, evaluated(old) if isinstance(old, Scalar) else None)
     place = place_of(path, setting)
     made = ListValue(tuple(node(item, place) for item in value), place) if is_list(value) else node(value, place)

@@ -1,4 +1,4 @@
-"""The values of expressions: what they are, how they are described and written, and the nodes that they come from.
+"""The values of expressions: their types, how they are described and written, and their conversion to and from nodes.
 
 A value is an int, float, bool, str, Word, tuple (a list) or Message.
 """
@@ -13,13 +13,13 @@ from ..diagnostics import Code, Related
 from ..source import Span
 from ..syntax import ListValue, Message, Scalar
 
-LONGEST = 10_000  # characters of a text, elements of a list
+LONGEST = 10_000  # characters of a string, elements of a list
 BOOLEANS = {"true": True, "false": False, "True": True, "False": False}
 NUMBERS = {"inf": math.inf, "nan": math.nan}
 
 
 class Fault(Exception):
-    """An expression or statement has no value: what is wrong, and where."""
+    """An error in an expression or statement: what is wrong, and where."""
 
     def __init__(self, code: Code, span: Span, detail: str, *related: Related, hint: str | None = None) -> None:
         super().__init__(code.summary)
@@ -27,18 +27,18 @@ class Fault(Exception):
 
 
 class TooMuch(Fault):
-    """Going on would cost more; nothing catches it before the whole expansion ends."""
+    """A limit is exceeded; this ends the whole expansion."""
 
 
 class Told(Fault):
-    """There is no value because of a fault that was reported before."""
+    """There is no value because of an error that has already been reported."""
 
 
 class Word(str):
-    """A word that stands for itself, such as MAX."""
+    """A word that is its own value, such as MAX."""
 
 
-# The kind of a node by the type of its value, which is exact: a bool is no int here, nor a Word a str.
+# The kind of a node by the exact type of its value: here a bool is not an int, nor a Word a str.
 KINDS = {int: "int", float: "float", str: "string", Word: "name"}
 
 
@@ -51,29 +51,29 @@ def is_whole(value: Any) -> TypeGuard[int]:
 
 
 def is_list(value: Any) -> TypeGuard[tuple[Any, ...]]:
-    """Messages are tuples too, and no lists."""
+    """Whether a value is a list; a Message is a tuple too, but not a list."""
     return isinstance(value, tuple) and not isinstance(value, Message)
 
 
 def written(value: Any) -> str:
-    """A value as it stands in a text."""
+    """A value as it is inserted into a string."""
     if type(value) is str:
         return value
     return str(value).lower() if isinstance(value, bool) else repr(value) if isinstance(value, float) else str(value)
 
 
 def describe(value: Any) -> str:
-    """What a value is, in words."""
+    """A value in words, for messages."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Message):
         return "a block"
     if isinstance(value, tuple):
-        return f"a list of {len(value)}"
+        return f"a list of {len(value)} element{'' if len(value) == 1 else 's'}" if value else "an empty list"
     if isinstance(value, Word):
         return f"the word {value}"
     if isinstance(value, str):
-        return f'the text "{value if len(value) <= 30 else value[:27] + "..."}"'
+        return f'the string "{value if len(value) <= 30 else value[:27] + "..."}"'
     return f"the number {written(value)}"
 
 
@@ -100,5 +100,5 @@ def node(value: Any, span: Span) -> Any:
     raise Fault(
         codes.WRONG_PLACE_FOR_VALUE,
         span,
-        f"This is {describe(value)} inside a list; a field holds no lists of lists.",
+        f"There is {describe(value)} inside a list, but the value of a field cannot be a list of lists.",
     )

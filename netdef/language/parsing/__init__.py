@@ -1,1 +1,1 @@
-"""Text to tree: tokens, rules, and what to say where the text is not of the language."""
+"""Parsing: from source text to a tree, or to syntax errors."""

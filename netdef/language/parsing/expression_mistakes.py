@@ -1,6 +1,6 @@
-"""Why a statement or an expression cannot be read, in words; `mistakes` asks here when the parser is stuck in one.
+"""Explains syntax errors in statements and expressions; `mistakes` calls it when the parser is stuck in one of these.
 
-Takes the place where it is stuck; returns one `SyntaxFault`, that of the first row of MISTAKES that applies.
+Given the place where the parser is stuck, it returns one `SyntaxFault`: that of the first row of MISTAKES that applies.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ STATEMENTS = {
     "if": "if CONDITION { ... }",
 }
 BEGIN = {"IMPORT", "LET", "TEMPLATE", "FOR", "IF", "DOLLAR"}
-# After these a value has to come.
+# These must be followed by a value.
 OPERATORS = set(
     "PLUS MINUS STAR POWER SLASH FLOOR PERCENT EQUAL NOT_EQUAL AT_MOST AT_LEAST AND OR NOT LANGLE RANGLE".split()
 )
@@ -35,8 +35,8 @@ class Inside(NamedTuple):
     """The expression or head of a statement in which the parser is stuck."""
 
     stuck: Stuck
-    begin: int | None  # place on the stack of its keyword or `${`; None in an expression inside a string
-    bracket: Token | None  # the innermost one that is open in it
+    begin: int | None  # index on the stack of its keyword or `${`; None in an expression inside a string
+    bracket: Token | None  # its innermost open bracket
 
     @property
     def kind(self) -> str:
@@ -60,7 +60,7 @@ class Inside(NamedTuple):
 
     @property
     def closes(self) -> bool:
-        """Whether what is ahead can only end the expression."""
+        """Whether the next token can only end the expression."""
         return self.ahead.kind == "end" or self.ahead.text in "})]>"
 
 
@@ -70,10 +70,10 @@ def applies(stuck: Stuck) -> bool:
 
 
 def beginning(symbols: list[str]) -> int | None:
-    """The place on the stack of the keyword or `${` whose head or expression is not complete."""
+    """The index on the stack of the keyword or `${` whose head or expression is incomplete."""
     for i in reversed(range(len(symbols))):
         if symbols[i] in BEGIN:
-            # behind the complete value of a `let` a field may begin as well
+            # after the complete value of a `let`, a field may also begin
             return i
         if symbols[i] in ("body", "braces", "message", "OPEN_BRACE", "OPEN_ANGLE", "name", "ELSE"):
             return None
@@ -88,7 +88,7 @@ def explain(stuck: Stuck) -> SyntaxFault:
 
 
 def foreign_operator(at: Inside) -> bool:
-    """One of other languages, such as && or !."""
+    """Whether the next token is an operator of other languages, such as && or !."""
     return at.ahead.text in INSTEAD and not (at.ahead.text == "!" and at.text.startswith("!=", at.ahead.start))
 
 
@@ -109,7 +109,7 @@ def value_missing(at: Inside) -> SyntaxFault:
         detail = "There is no expression between `${` and `}`."
         return SyntaxFault(codes.BAD_EXPRESSION, max(ahead.start - 2, 0), ahead.start + 1, detail)
     shown = "the comma" if at.last == "COMMA" else f"`{' '.join(values[-1].text.split())}`"
-    return SyntaxFault(codes.BAD_EXPRESSION, values[-1].start, values[-1].end, f"After {shown} a value is missing.")
+    return SyntaxFault(codes.BAD_EXPRESSION, values[-1].start, values[-1].end, f"A value is missing after {shown}.")
 
 
 def unclosed_bracket(at: Inside) -> SyntaxFault:
@@ -118,7 +118,7 @@ def unclosed_bracket(at: Inside) -> SyntaxFault:
     line = at.stuck.source.position(bracket.start)[0]
     if bracket.kind == "LBRACKET":
         return unclosed_list(line, bracket)
-    detail = f"This parenthesis was opened at line {line} and never closed."
+    detail = f"This parenthesis was opened at line {line} and is never closed."
     return SyntaxFault(codes.UNCLOSED_PARENTHESIS, bracket.start, bracket.end, detail, hint="close it with )")
 
 
@@ -141,7 +141,7 @@ def second_comparison(at: Inside) -> bool:
 
 def chained(at: Inside) -> SyntaxFault:
     detail = "Comparisons cannot be chained."
-    hint = "join two with and, as in 1 < x and x < 9"
+    hint = "combine two comparisons with and, as in 1 < x and x < 9"
     return SyntaxFault(codes.BAD_EXPRESSION, at.ahead.start, at.ahead.end, detail, hint=hint)
 
 
@@ -149,12 +149,12 @@ def block_missing(at: Inside) -> SyntaxFault:
     keyword, ahead = at.keyword, at.ahead
     assert keyword is not None
     if ahead.text == "else" and at.begin and at.kind == "IF":
-        detail = "A block, `{ ... }`, follows the condition of an `if`."
+        detail = "The condition of an `if` must be followed by a block, `{ ... }`."
         hint = "for a value that depends on a condition, write ${x if condition else y}"
         return SyntaxFault(codes.EXPECTED_BLOCK, keyword.start, ahead.start, detail, hint=hint)
-    what = "the condition of an `if`" if at.kind == "IF" else "the list of a `for`"
+    what = "The condition of an `if`" if at.kind == "IF" else "The list of a `for`"
     end = len(at.text[: ahead.start].rstrip())
-    detail = f"A block, `{{ ... }}`, follows {what}."
+    detail = f"{what} must be followed by a block, `{{ ... }}`."
     return SyntaxFault(codes.EXPECTED_BLOCK, keyword.start, end, detail, hint="write { before this")
 
 
@@ -162,24 +162,24 @@ def in_head_of_template(at: Inside) -> SyntaxFault:
     keyword, ahead = at.keyword, at.ahead
     assert keyword is not None
     if at.last == "RPAREN":
-        detail = "A block, `{ ... }`, follows the head of a template."
+        detail = "The parameters of a template must be followed by a block, `{ ... }`."
         return SyntaxFault(codes.EXPECTED_BLOCK, keyword.start, at.stuck.values[-1].end, detail)
     if at.bracket is not None and (ahead.kind == "end" or ahead.text in "{}"):
         return unclosed_bracket(at)
     if at.last == "COLON" or at.last in OPERATORS:
         return value_missing(at)
-    detail = "The head of a template names its parameters, perhaps with defaults, separated by commas."
-    head = Related("in the head of this template", Span(at.stuck.source, keyword.start, keyword.end))
+    detail = "The parentheses of a template contain its parameters, optionally with defaults, separated by commas."
+    head = Related("in the parameters of this template", Span(at.stuck.source, keyword.start, keyword.end))
     hint = f"write {STATEMENTS['template']}"
     return SyntaxFault(codes.BAD_STATEMENT, ahead.start, ahead.end, detail, head, hint=hint)
 
 
 def operator_missing(at: Inside) -> SyntaxFault:
-    detail = f"`{shortened(at.ahead.text)}` follows a value with no operator between them."
+    detail = f"`{shortened(at.ahead.text)}` follows a value without an operator between them."
     return SyntaxFault(codes.BAD_EXPRESSION, at.ahead.start, at.ahead.end, detail)
 
 
-# Rows of (when, fault): whether a mistake is the one that was made, and its fault.  The first that applies is reported.
+# Rows of (when, fault): whether the row applies, and its error. The first row that applies is reported.
 MISTAKES: tuple[tuple[Callable[[Inside], bool], Callable[[Inside], SyntaxFault]], ...] = (
     (lambda at: is_bad_number(at.ahead) and at.last in BEFORE_VALUE, lambda at: bad_number(at.ahead)),
     (lambda at: at.kind == "TEMPLATE", in_head_of_template),
@@ -195,18 +195,18 @@ MISTAKES: tuple[tuple[Callable[[Inside], bool], Callable[[Inside], SyntaxFault]]
 
 
 def bad_statement(text: str, name: Token, ahead: Ahead) -> SyntaxFault | None:
-    """A field name that was meant to begin a statement, going by what follows it on the line."""
+    """The error of a field name that was meant to begin a statement, judging by the rest of its line."""
     starts = ahead.kind == "word" or ahead.text and ahead.text in "!("
     if name.text not in STATEMENTS or not starts or "\n" in text[name.end : ahead.start]:
         return None
     end = text.find("\n", ahead.start)
     line = text[name.start : end if end >= 0 else len(text)]
     end = name.start + len(line.split("{")[0].split("#")[0].rstrip())
-    detail = f"This is no field, and no `{name.text}` statement either."
+    detail = f"This is neither a field nor a valid `{name.text}` statement."
     hint = f"write {STATEMENTS[name.text]}"
     if name.text == "let" and "=" in line:
         before, _, after = line.partition("=")
         hint = f"write {before.rstrip()}: {after.strip()}"
     if ahead.text == "!":
-        hint = "write not for !"
+        hint = "write not instead of !"
     return SyntaxFault(codes.BAD_STATEMENT, name.start, end, detail, hint=hint)

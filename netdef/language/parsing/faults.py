@@ -1,4 +1,4 @@
-"""`SyntaxFault`, and the faults that are met in more places than one: in fields, in expressions and in literals."""
+"""`SyntaxFault`, and the syntax errors that fields, expressions and literals have in common."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from .. import codes
 from ..diagnostics import Code, Related
 from .tokens import Ahead, Token
 
-LONGEST = 200  # characters of the user's that are shown in a message: no path is longer, and no number
+LONGEST = 200  # characters of the user's source in a message; no path or number is longer
 GOOD_NUMBER = re.compile(r"-?\s*+(?:0[xX][0-9a-fA-F]++|(?:\d++\.?\d*+|\.\d++)(?:[eE][+-]?\d++)?[fF]?)")
 
 
 class SyntaxFault(Exception):
-    """The text cannot be read on: what is wrong, and where (offsets in the source)."""
+    """A syntax error: what is wrong, and where (offsets in the source)."""
 
     def __init__(
         self, code: Code, start: int, end: int, detail: str = "", *related: Related, hint: str | None = None
@@ -33,10 +33,10 @@ def is_bad_number(ahead: Ahead) -> bool:
 def bad_number(ahead: Ahead) -> SyntaxFault:
     start, end, shown = ahead.start, ahead.end, shortened(ahead.text, LONGEST)
     if shown[0] == "+":
-        detail = f"A plus sign does not stand before a number: `{shown}`."
+        detail = f"A number cannot begin with a plus sign: `{shown}`."
         return SyntaxFault(codes.BAD_NUMBER, start, end, detail, hint=f"write {shown[1:].lstrip()}")
     detail = f"`{shown}` is not a number."
-    return SyntaxFault(codes.BAD_NUMBER, start, end, detail, hint=f'for a text, write "{shown}"')
+    return SyntaxFault(codes.BAD_NUMBER, start, end, detail, hint=f'for a string, write "{shown}"')
 
 
 def missing_colon(name: Token, where: str, value: str = "VALUE") -> SyntaxFault:
@@ -45,12 +45,12 @@ def missing_colon(name: Token, where: str, value: str = "VALUE") -> SyntaxFault:
 
 
 def unclosed_list(line: int, bracket: Token, *related: Related) -> SyntaxFault:
-    detail = f"This list was opened at line {line} and never closed."
+    detail = f"This list was opened at line {line} and is never closed."
     return SyntaxFault(codes.UNCLOSED_LIST, bracket.start, bracket.end, detail, *related, hint="close it with ]")
 
 
 def stray(text: str, ahead: Ahead) -> SyntaxFault:
-    """A sign that has no meaning where it is."""
+    """The error of a character that has no meaning at its place."""
     if text.startswith(("//", "/*"), ahead.start):
         detail = f"`{text[ahead.start : ahead.start + 2]}` does not begin a comment; `#` does."
         return SyntaxFault(codes.STRAY_CHARACTER, ahead.start, ahead.start + 2, detail, hint="begin comments with #")

@@ -1,6 +1,6 @@
-"""Values as they are written: numbers and quoted texts into Python values.
+"""Converts literals, numbers and quoted strings, to Python values.
 
-Takes the text of one token; gives its value, or raises `SyntaxFault` with the exact place of what is wrong in it.
+Given the source of one token, returns its value, or raises `SyntaxFault` with the exact place of the error in it.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from .. import codes
 from .faults import SyntaxFault
 
 MOST_DIGITS = 320  # any float64 has fewer; int() of more takes quadratic time
-LARGEST = 2**1023  # of whole numbers: every one below is a float64 too
-SAFE = 300  # decimal digits that stay below it
+LARGEST = 2**1023  # integers below it can be converted to float64
+SAFE = 300  # an integer of so many decimal digits is below it
 
 
 def number(text: str, at: int) -> int | float:
-    """The value of a literal: decimal, hexadecimal, octal or float, perhaps with a minus before it or an `f` behind."""
+    """The value of a decimal, hexadecimal, octal or float literal, with an optional minus sign or suffix `f`."""
     if text.isdigit() and text[0] != "0" and len(text) <= SAFE:
         return int(text)
     sign, digits = (-1, text[1:].lstrip()) if text[0] == "-" else (1, text)
     if len(digits) > MOST_DIGITS:
         raise SyntaxFault(
-            codes.BAD_NUMBER, at, at + len(text), f"It has {len(digits)} digits, more than any number needs."
+            codes.BAD_NUMBER, at, at + len(text), f"This number has {len(digits)} digits; the limit is {MOST_DIGITS}."
         )
     if digits[:2] not in ("0x", "0X") and not digits.isdigit():
         return sign * float(digits.rstrip("fF"))
@@ -35,37 +35,37 @@ def number(text: str, at: int) -> int | float:
     value = int(digits, base)
     if value >= LARGEST:
         raise SyntaxFault(
-            codes.BAD_NUMBER, at, at + len(text), "It is beyond every float64, the largest of which is 1.8e308."
+            codes.BAD_NUMBER, at, at + len(text), "This number is too large for a float64; the limit is 1.8e308."
         )
     return sign * value
 
 
 def negative_word(word: str, start: int, end: int) -> float:
-    """`-inf` and `-nan`, the only words that can be negative."""
+    """The value of `-inf` or `-nan`, the only words that can be negative."""
     if word.lower() in ("inf", "infinity"):
         return -math.inf
     if word.lower() == "nan":
         return math.nan
     detail = f"`-{word}` is neither a number nor a word."
-    raise SyntaxFault(codes.UNQUOTED_TEXT, start, end, detail, hint=f'for a text, write "-{word}"')
+    raise SyntaxFault(codes.UNQUOTED_TEXT, start, end, detail, hint=f'for a string, write "-{word}"')
 
 
 INSIDE = re.compile(r"\$\$\{|\$\{(?P<code>(?:[^{}\"'\\\n]|\"[^\"\\\n]*\"|'[^'\\\n]*')*+)(?P<close>\})?")
 
 
 def cut(text: str, start: int, end: int) -> Iterator[tuple[str | None, int, int]]:
-    """Cuts the inside of a quoted text at each `${...}`: (text, start, end), with None for the text of code."""
+    """Splits the contents of a string at each `${...}`: (text, start, end), where text is None for an expression."""
     done = start
     for match in INSIDE.finditer(text, start, end):
         if match["code"] is None:
-            continue  # $${ stands for ${
+            continue  # $${ means ${
         if match["close"] is None:
             at, begins = match.end(), match.start()
-            detail = "This `${` has no `}` in its text."
+            detail = "This `${` has no closing `}` in its string."
             if at == end or text[at] in "\"'\\":
-                detail += "  Texts inside `${...}` stand in the other kind of quotes."
+                detail += " Strings inside `${...}` need the other kind of quotes."
             raise SyntaxFault(
-                codes.UNCLOSED_INTERPOLATION, begins, begins + 2, detail, hint="write $${ for the signs ${"
+                codes.UNCLOSED_INTERPOLATION, begins, begins + 2, detail, hint="write $${ for a literal ${"
             )
         yield text[done : match.start()], done, match.start()
         yield None, *match.span("code")
@@ -83,14 +83,14 @@ PIECE = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'")
 
 
 def string(text: str, at: int) -> str:
-    """The value of one or several adjacent quoted texts, escapes resolved; bytes above 127 are read as UTF-8."""
+    """The value of one or several adjacent quoted strings, with escapes resolved; bytes above 127 are UTF-8."""
     if "\\" not in text and text.count(text[0]) == 2 and text[-1] == text[0]:
         return text[1:-1]
     return "".join(unescape(piece[0][1:-1], at + piece.start() + 1) for piece in PIECE.finditer(text))
 
 
 def unescape(text: str, at: int) -> str:
-    """A quoted text without its quotes; octal and hexadecimal escapes are bytes, as in protobuf."""
+    """The contents of a string with escapes resolved; octal and hexadecimal escapes are bytes, as in protobuf."""
     if "\\" not in text:
         return text
     parts: list[bytes] = []
@@ -106,7 +106,7 @@ def unescape(text: str, at: int) -> str:
             parts.append(bytes([int(match["hex"], 16)]))
         elif match["simple"]:
             parts.append(SIMPLE[match["simple"]].encode())
-        elif match["high"]:  # the two halves of a character beyond U+FFFF
+        elif match["high"]:  # a surrogate pair: a character beyond U+FFFF
             high, low = int(match["high"], 16), int(match["low"], 16)
             parts.append(chr(0x10000 + (high - 0xD800 << 10) + (low - 0xDC00)).encode())
         else:
@@ -120,12 +120,12 @@ def unescape(text: str, at: int) -> str:
 
 
 def outside_code(text: str, at: int) -> str:
-    """A part of a string outside its `${...}`: escapes resolved, `$${` read as the signs `${`."""
+    """A part of a string outside its `${...}`, with escapes resolved and `$${` replaced by `${`."""
     return unescape(text, at).replace("$${", "${")
 
 
 def decoded(raw: bytes) -> str:
-    """UTF-8; a byte that is not becomes the character of its number."""
+    """Decodes UTF-8; an invalid byte becomes the character with this code, as in Latin-1."""
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
@@ -138,7 +138,7 @@ def bad_escape(text: str, slash: int, at: int) -> SyntaxFault:
     needs = {"x": "one or two hexadecimal digits", "u": "four hexadecimal digits", "U": "eight hexadecimal digits"}
     detail = f"`{shown}` is not an escape; a backslash itself is written `\\\\`."
     if shown[-1] in needs:
-        detail = f"After `{shown}` come {needs[shown[-1]]} that make one character."
+        detail = f"`{shown}` must be followed by {needs[shown[-1]]} of a valid character."
     hint = (
         "in paths, write / instead of \\"
         if text.count("\\") > 1 or ":" in text[:slash]

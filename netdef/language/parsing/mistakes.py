@@ -1,7 +1,7 @@
-"""Why a text cannot be read, in words: from the parser's stack and the text ahead to one `SyntaxFault`.
+"""Explains syntax errors: from the parser's stack and the source ahead to one `SyntaxFault`.
 
-Takes the place where the parser is stuck; returns what to show to the user, never a list of tokens.  It runs a few
-times per file at most, so it may look at the text again as often as it likes.
+Given the place where the parser is stuck, it returns a message for the user, never a list of expected tokens. It runs
+a few times per file at most, so it can afford to scan the source again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .tokens import OPENERS, Ahead, Stuck, Token, look
 
 
 def explain(stuck: Stuck) -> SyntaxFault:
-    """The fault at the token ahead, which no rule can take."""
+    """The error at the next token, which no rule accepts."""
     ahead, last, opener = stuck.ahead, stuck.last, stuck.opener
     if ahead.kind == "quote":
         return unterminated(stuck.source.text, ahead)
@@ -32,7 +32,7 @@ def explain(stuck: Stuck) -> SyntaxFault:
         return in_list(stuck, stuck.values[opener])
     if last == "MINUS":
         sign = stuck.values[-1]
-        detail = "After a minus sign comes a number, inf or nan."
+        detail = "A minus sign must be followed by a number, inf or nan."
         return SyntaxFault(codes.BAD_NUMBER, sign.start, sign.end, detail, hint="write the number, or remove the minus")
     if last == "COLON":
         return after_colon(stuck.source.text, stuck.values[-2], stuck.values[-1], ahead)
@@ -42,8 +42,8 @@ def explain(stuck: Stuck) -> SyntaxFault:
 
 
 def resumption(text: str, values: Iterable[Any], fault: SyntaxFault) -> int | None:
-    """Where to read on after a fault: the next field at the very beginning of a line, if no inner ones stand there.
-    `values` is the parser's stack."""
+    """Where to resume parsing after an error: at the next field that begins at column 1, unless inner fields begin
+    there too. `values` is the parser's stack."""
     if fault.code in (codes.UNCLOSED_BLOCK, codes.TOO_DEEP):
         return None
     blocks = [value.start for value in values if getattr(value, "kind", "") in OPENERS]
@@ -51,7 +51,7 @@ def resumption(text: str, values: Iterable[Any], fault: SyntaxFault) -> int | No
     if blocks and (
         text[blocks[0] - 1 : blocks[0]] not in ("", "\n") or begins.search(text, blocks[0] + 1, fault.start)
     ):
-        return None  # not indented as one would think
+        return None  # the indentation does not show the nesting
     found = begins.search(text, fault.end)
     return found.start() if found else None
 
@@ -60,9 +60,9 @@ def unterminated(text: str, ahead: Ahead) -> SyntaxFault:
     end = text.find("\n", ahead.start)
     end = len(text) if end < 0 else end
     end = ahead.start + len(text[ahead.start : end].rstrip())
-    detail = f"The text that begins here has no closing {ahead.text} on its line."
+    detail = f"The string that begins here has no closing {ahead.text} on its line."
     return SyntaxFault(
-        codes.UNTERMINATED_STRING, ahead.start, end, detail, hint=f"put a {ahead.text} where the text ends"
+        codes.UNTERMINATED_STRING, ahead.start, end, detail, hint=f"add a {ahead.text} at the end of the string"
     )
 
 
@@ -71,23 +71,23 @@ def in_list(stuck: Stuck, bracket: Token) -> SyntaxFault:
     starts_field = ahead.kind == "word" and re.compile(r"\s*[:{]").match(text, ahead.end)
     if ahead.text == ";":
         detail = "The values of a list are separated by commas, not by semicolons."
-        return SyntaxFault(codes.MISSING_COMMA, ahead.start, ahead.end, detail, hint="write , for ;")
+        return SyntaxFault(codes.MISSING_COMMA, ahead.start, ahead.end, detail, hint="write , instead of ;")
     if ahead.kind == "end" or ahead.text in "}>" or starts_field:
-        ending = Related("a ] is missing before this", Span(stuck.source, ahead.start, ahead.end))
+        ending = Related("a ] is missing before this place", Span(stuck.source, ahead.start, ahead.end))
         return unclosed_list(stuck.source.position(bracket.start)[0], bracket, ending)
     if last in ("COMMA", "LBRACKET"):
         if ahead.text in ",]":
             comma = stuck.values[-1] if last == "COMMA" else ahead
-            detail = "Nothing follows this comma." if last == "COMMA" else "Nothing stands before this comma."
+            detail = f"There is no value {'after' if last == 'COMMA' else 'before'} this comma."
             return SyntaxFault(codes.EXTRA_SEPARATOR, comma.start, comma.end, detail, hint="remove the comma")
         if ahead.text == "[":
             return SyntaxFault(
-                codes.NESTED_LIST, ahead.start, ahead.end, "A list cannot hold a list.", hint="write one list"
+                codes.NESTED_LIST, ahead.start, ahead.end, "A list cannot contain a list.", hint="write one list"
             )
         return unquoted(text, ahead)
     if ahead.kind in ("string", "number", "word") or ahead.text in "{<[":
         before = end_of_last(text, ahead.start)
-        detail = "A comma is missing between list values, before this one."
+        detail = "A comma is missing before this list value."
         return SyntaxFault(
             codes.MISSING_COMMA,
             ahead.start,
@@ -101,12 +101,12 @@ def in_list(stuck: Stuck, bracket: Token) -> SyntaxFault:
 
 
 def before_it(text: str, at: int) -> bool:
-    """Whether a value ends just here, without a blank."""
+    """Whether a value ends immediately before `at`."""
     return at > 0 and (text[at - 1].isalnum() or text[at - 1] == "_")
 
 
 def end_of_last(text: str, at: int) -> tuple[int, int]:
-    """The last run of characters before `at`."""
+    """(start, end) of the last run of characters before `at`."""
     end = len(text[:at].rstrip())
     start = end
     while start > 0 and not text[start - 1].isspace() and text[start - 1] not in "[,":
@@ -118,7 +118,7 @@ def after_colon(text: str, name: Token, colon: Token, ahead: Ahead) -> SyntaxFau
     if ahead.kind == "end" or ahead.text in "}>],;":
         return missing_value(name.text, name.start, colon.end)
     if ahead.text in ":=":
-        detail = f"`{ahead.text}` is one sign too many after `{name.text}:`."
+        detail = f"There is an extra `{ahead.text}` after `{name.text}:`."
         return SyntaxFault(codes.STRAY_CHARACTER, ahead.start, ahead.end, detail, hint=f"remove the {ahead.text}")
     return unquoted(text, ahead)
 
@@ -129,7 +129,7 @@ def missing_value(name: str, start: int, end: int) -> SyntaxFault:
 
 
 def unquoted(text: str, ahead: Ahead) -> SyntaxFault:
-    """Something that begins like no value: most often a path or another text without quotes."""
+    """The error of something that cannot begin a value: most often a path or another string without quotes."""
     match = re.compile(r"[^\s\"'{}<>\[\],;#()]+").match(text, ahead.start)
     if match is None or not re.search(r"\w", match[0]):
         return stray(text, ahead)
@@ -146,14 +146,14 @@ def after_name(text: str, name: Token, ahead: Ahead) -> SyntaxFault:
     if ahead.text == "=":
         value = look(text, ahead.end)
         return missing_colon(
-            name, "where the `=` is", value.text if value.kind in ("string", "number", "word") else "VALUE"
+            name, "in place of `=`", value.text if value.kind in ("string", "number", "word") else "VALUE"
         )
     if ahead.kind in ("string", "number") or ahead.kind == "word" and not starts_field:
         same_line = "\n" not in text[name.end : ahead.start]
         if same_line or ahead.kind != "word":
             return missing_colon(name, f"before `{shortened(ahead.text)}`", ahead.text)
     if ahead.kind == "end" or ahead.kind == "word" or ahead.text in "}>],;":
-        detail = f"After `{name.text}` neither a colon with a value nor a block follows."
+        detail = f"`{name.text}` is followed by neither a colon and a value nor a block."
         return SyntaxFault(
             codes.FIELD_WITHOUT_VALUE,
             name.start,
@@ -164,17 +164,17 @@ def after_name(text: str, name: Token, ahead: Ahead) -> SyntaxFault:
     match = re.compile(r"[^\s\"'{}<>\[\],;#():]+").match(text, name.start)
     if match and match.end() > name.end:
         shown = shortened(match[0], LONGEST)
-        detail = f"`{shown}` is not a name: names are made of letters, digits and _."
+        detail = f"`{shown}` is not a name: names consist of the letters a to z and A to Z, digits and _."
         hint = f"write {shown.replace('-', '_')}" if "-" in shown else None
         return SyntaxFault(codes.STRAY_CHARACTER, ahead.start, ahead.end, detail, hint=hint)
     return stray(text, ahead)
 
 
 def at_field(stuck: Stuck) -> SyntaxFault:
-    """Stuck where a field may begin, or behind one."""
+    """The error where a field may begin, or after a field."""
     text, ahead, values = stuck.source.text, stuck.ahead, stuck.values
     if stuck.last == "ELSE":
-        detail = "There is no `if` block just before this `else`."
+        detail = "This `else` does not directly follow the block of an `if`."
         return SyntaxFault(codes.BAD_STATEMENT, values[-1].start, values[-1].end, detail)
     previous = last_field(values[-1] if values else None)
     if ahead.text and ahead.text in "}>]":
@@ -182,7 +182,7 @@ def at_field(stuck: Stuck) -> SyntaxFault:
     if ahead.kind == "end" and stuck.opener is not None:
         return unclosed_block(stuck.source, values[stuck.opener], OPENERS[stuck.symbols[stuck.opener]])
     if previous is not None and ahead.text and ahead.text in ":{<" and previous.value.kind == "name":
-        # `a:` with nothing behind it took the next line's name for its value
+        # `a:` without a value was parsed with the name on the next line as its value
         if "\n" in previous.span.text:
             colon = text.index(":", previous.name_span.end)
             return missing_value(previous.name, previous.span.start, colon + 1)
@@ -192,12 +192,12 @@ def at_field(stuck: Stuck) -> SyntaxFault:
             codes.BLOCK_WITHOUT_NAME, ahead.start, ahead.end, detail, hint=f"write NAME {ahead.text} ..."
         )
     if ahead.text and ahead.text in ",;":
-        detail = "This separator follows no field."
+        detail = f"There is no field before this `{ahead.text}`."
         return SyntaxFault(codes.EXTRA_SEPARATOR, ahead.start, ahead.end, detail, hint=f"remove the {ahead.text}")
     if ahead.kind in ("string", "number"):
         if previous is not None and previous.span.end <= ahead.start:
             before = previous.value.span.text
-            detail = f"`{previous.name}` has its value already, `{shortened(before)}`."
+            detail = f"`{previous.name}` already has the value `{shortened(before)}`."
             hint = f"for several values, write {previous.name}: [{shortened(before)}, {shortened(ahead.text)}]"
             return SyntaxFault(codes.VALUE_WITHOUT_FIELD, ahead.start, ahead.end, detail, hint=hint)
         detail = "The name of the field is missing before this value."
@@ -210,7 +210,7 @@ def at_field(stuck: Stuck) -> SyntaxFault:
 
 
 def last_field(value: Any) -> Any:
-    """The field that was read last, if it was one with a plain value."""
+    """The field that was read last, if its value is a plain one."""
     while isinstance(value, list) and value:
         value = value[-1]
     return value if isinstance(value, Field) and isinstance(value.value, Scalar) else None
@@ -219,26 +219,27 @@ def last_field(value: Any) -> Any:
 def closing(stuck: Stuck) -> SyntaxFault:
     ahead, opener = stuck.ahead, stuck.opener
     if opener is None:
-        detail = f"No block is open here that this `{ahead.text}` could close."
+        detail = f"No block is open here, so this `{ahead.text}` closes nothing."
         return SyntaxFault(codes.UNMATCHED_CLOSE, ahead.start, ahead.end, detail, hint=f"remove the {ahead.text}")
     token, right = stuck.values[opener], OPENERS[stuck.symbols[opener]]
     place = Related("opened here", Span(stuck.source, token.start, token.end))
-    detail = f"This block was opened by `{token.text[-1]}`, so it is closed by `{right}`, not by `{ahead.text}`."
+    detail = f"This block was opened by `{token.text[-1]}`, so it must be closed by `{right}`, not by `{ahead.text}`."
     return SyntaxFault(codes.WRONG_CLOSE, ahead.start, ahead.end, detail, place, hint=f"write {right}")
 
 
 def unclosed_block(source: Source, token: Token, right: str) -> SyntaxFault:
-    """The block that is open at the end; or, where a brace closes one that is indented deeper, that deeper one."""
+    """The error of a block that is open at the end of the file; or of an inner block, if the indentation shows that
+    its brace is the missing one."""
     start, end, related = token.start, token.end, ()
     if closed := wrongly_closed(source.text, start):
         start, end, brace = closed
-        related = (Related("this closes it, but stands under an outer block", Span(source, brace, brace + 1)),)
+        related = (Related("this closes it, but is indented like an outer block", Span(source, brace, brace + 1)),)
     elif begins := re.compile(rf"^[ \t]{{0,{indent(source.text, start)}}}([A-Za-z_]\w*)", re.M).search(
         source.text, end
     ):
-        related = (Related("the missing brace belongs before this", Span(source, *begins.span(1))),)
+        related = (Related("the missing brace belongs before this place", Span(source, *begins.span(1))),)
     line = source.position(start)[0]
-    detail = f"This block was opened at line {line} and never closed."
+    detail = f"This block was opened at line {line} and is never closed."
     return SyntaxFault(codes.UNCLOSED_BLOCK, start, end, detail, *related, hint=f"close it with {right}")
 
 
@@ -246,7 +247,7 @@ PUNCTUATION = re.compile(r"\"(?:[^\"\\\n]|\\.)*+\"|'(?:[^'\\\n]|\\.)*+'|#[^\n]*+
 
 
 def wrongly_closed(text: str, at: int) -> tuple[int, int, int] | None:
-    """The first block whose closing brace begins its line and is indented less than the block: start, end, brace."""
+    """(start, end, brace) of the first block with a closing brace that begins its line and is indented less than it."""
     stack: list[re.Match[str]] = []
     for match in PUNCTUATION.finditer(text, at):
         if match[0][-1] in "{<":
@@ -260,18 +261,18 @@ def wrongly_closed(text: str, at: int) -> tuple[int, int, int] | None:
 
 
 def indent(text: str, at: int) -> int:
-    """Blanks at the beginning of the line."""
+    """The number of blanks at the beginning of the line."""
     begin = text.rfind("\n", 0, at) + 1
     return len(text[begin:at]) - len(text[begin:at].lstrip(" \t"))
 
 
 def too_deep(symbols: list[str], values: Sequence[Any], most: int) -> SyntaxFault | None:
-    """The fault of more open blocks and lists on the stack than `most`, if there are."""
+    """The error of more than `most` open blocks and lists on the stack, or None."""
     levels = sum(symbol in OPENERS for symbol in symbols)
     if levels <= most and len(symbols) < 5 * most:
         return None
     token = next(value for value in reversed(values) if getattr(value, "text", ""))
-    detail = f"{levels} blocks, lists and parentheses are open here; at most {most} can be."
+    detail = f"{levels} blocks, lists and parentheses are open here; the limit is {most}."
     if levels <= most:
-        detail = "This is nested too deeply to be read; give names to its parts."
+        detail = "This expression is nested too deeply; name parts of it with `let`."
     return SyntaxFault(codes.TOO_DEEP, token.start, token.end, detail)

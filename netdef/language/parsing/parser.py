@@ -1,11 +1,11 @@
-"""Text to tree: runs the LALR tables of `grammar/netdef.lark` over a source.
+"""Parses source text to a tree with the LALR tables of `grammar/netdef.lark`.
 
-Takes a `Source`; gives a `Document`, or None with the syntax errors in the report.  What fields mean, others know.
+Returns a `Document`, or None with the syntax errors in the report. The meaning of fields is left to later stages.
 
-The loop in `Parser.run` is the textbook's: read a token in the mode of the present state, reduce rules as long as the
-table says so, shift the token.  Each rule is one function of `rules`, found by the rule's alias in the grammar; it gets
-the values of the rule's symbols and gives that of the whole.  Fused terminals (a whole `name: value`) become nodes at
-once.  Each `${...}` inside a text is a run of its own, on the same source.
+The loop in `Parser.run` is a standard LALR parser: read a token in the mode of the current state, reduce rules while
+the table says so, shift the token. Each rule is a function in `rules`, found by the rule's alias in the grammar; it
+accepts the values of the rule's symbols and returns the value of the whole. Fused terminals (a whole `name: value`)
+become nodes immediately. Each `${...}` inside a string is parsed by a separate run on the same source.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from . import rules, tables
 from .faults import SyntaxFault
 from .tokens import Stuck, Token, look
 
-MOST_FAULTS = 20  # of syntax in one file; more help nobody
-DEEPEST = 100  # levels of blocks and lists, each of which holds at least two states on the stack
+MOST_FAULTS = 20  # syntax errors that are reported for one file; more would not help
+DEEPEST = 100  # levels of blocks and lists; each uses at least two states on the stack
 
 
 def parse(source: Source, report: Report) -> Document | None:
-    """The tree of a text, or None if it has syntax errors, which are added to the report."""
+    """The tree of a source, or None if it has syntax errors, which are added to the report."""
     at: int | None = 0
     while at is not None:
         parser = Parser(source)
@@ -34,7 +34,7 @@ def parse(source: Source, report: Report) -> Document | None:
             fields = parser.run(at)
         except SyntaxFault as fault:
             if at and fault.code is codes.UNMATCHED_CLOSE:
-                return None  # it belongs to the block whose beginning was skipped
+                return None  # it closes the block that was skipped after an error
             report.add(fault.code, Span(source, fault.start, fault.end), fault.detail, *fault.related, hint=fault.hint)
             at = resumption(parser, fault) if len(report.diagnostics) < MOST_FAULTS else None
         else:
@@ -46,14 +46,14 @@ def parse(source: Source, report: Report) -> Document | None:
 
 
 def resumption(parser: Parser, fault: SyntaxFault) -> int | None:
-    """Where to parse on after a fault, if anywhere."""
+    """Where to resume parsing after an error, or None."""
     from . import mistakes
 
     return mistakes.resumption(parser.source.text, parser.values, fault)
 
 
 class Parser:
-    """One run of the tables over one source: the stacks, and the comments met on the way."""
+    """One run of the tables over one source: the stacks, and the comments found so far."""
 
     def __init__(self, source: Source, goal: str = "start") -> None:
         self.source = source
@@ -65,7 +65,7 @@ class Parser:
         self.values: list[Any] = []
 
     def run(self, at: int = 0, end_of_text: int = sys.maxsize) -> Any:
-        """The value of what stands from offset `at` on: the list of fields of a file, or one expression."""
+        """Parses from offset `at`; returns the list of fields of a file, or one expression."""
         text, states, values = self.source.text, self.states, self.values
         scan, modes = self.tables.scan, self.tables.modes
         actions, made_by = self.tables.actions, self.tables.rules
@@ -92,7 +92,7 @@ class Parser:
                     states.append(actions[states[-1]][rule.makes])
                 elif rule.makes in self.tables.starts:
                     return values[-1]
-                else:  # a rule of one symbol, which stands for it
+                else:  # a rule of one symbol: its value is that of the symbol
                     states[-1] = actions[states[-2]][rule.makes]
             if action is None:
                 raise self.stuck(at)
@@ -107,11 +107,11 @@ class Parser:
 
     @property
     def symbols(self) -> list[str]:
-        """What is on the stack, each beside its value."""
+        """The symbols on the stack, parallel to `values`."""
         return [self.tables.symbols[state] for state in self.states[1:]]
 
     def stuck(self, at: int) -> SyntaxFault:
-        """What is wrong at an offset.  Only files with faults pay for the import."""
+        """The syntax error at an offset. `mistakes` is imported here because only files with errors need it."""
         from . import mistakes
 
         text = self.source.text

@@ -1,7 +1,7 @@
 """One function for each rule of the grammar: from the values of its symbols to a node of the tree.
 
-Each takes the Parsing `p` and the values of the rule's symbols, tokens or nodes, in order; `ACTIONS` holds them by the
-rule's alias in `grammar/netdef.lark`.
+Each accepts the Parsing `p` and the values of the rule's symbols, tokens or nodes, in order. `ACTIONS` maps the rule's
+alias in `grammar/netdef.lark` to its function.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def simple_field(p: Parsing, text: str, start: int, end: int) -> Field:
 
 
 def interpolated_text(p: Parsing, written: str, at: int) -> Any:
-    """The node of one or several quoted texts with `${...}` inside: a Text, or a Scalar if all were `$${`."""
+    """The node of one or several quoted strings that contain `${`: a Text, or a Scalar if each of these is `$${`."""
     parts: list[Any] = []
     for piece in literals.PIECE.finditer(written):
         begin, end = at + piece.start() + 1, at + piece.end() - 1
@@ -190,7 +190,7 @@ def import_file(p: Parsing, keyword: Token, tokens: list[Token]) -> Import:
     p.plain = False
     path = text(p, tokens)
     if isinstance(path, Text):
-        detail = "The name of an imported file is a plain text, without `${...}`."
+        detail = "The name of an imported file must be a plain string, without `${...}`."
         raise SyntaxFault(codes.BAD_IMPORT, path.span.start, path.span.end, detail)
     return Import(str(path.value), path.span, Span(p.source, keyword.start, path.span.end))
 
@@ -208,9 +208,9 @@ def template(
     p.plain = False
     for at, parameter in enumerate(parameters):
         if earlier := next((other for other in parameters[:at] if other.name == parameter.name), None):
-            detail = f"The template `{name.text}` has two parameters `{parameter.name}`."
-            span = parameter.span
-            raise SyntaxFault(codes.DUPLICATE_NAME, span.start, span.end, detail, Related("the first", earlier.span))
+            detail = f"The template `{name.text}` has two parameters with the name `{parameter.name}`."
+            span, first_here = parameter.span, Related("first defined here", earlier.span)
+            raise SyntaxFault(codes.DUPLICATE_NAME, span.start, span.end, detail, first_here)
     span, head = Span(p.source, keyword.start, body.span.end), Span(p.source, keyword.start, close.end)
     return Template(name.text, tuple(parameters), body, Span(p.source, name.start, name.end), head, span)
 

@@ -1,4 +1,4 @@
-"""What the parser passes on: tokens to the rules, and the place where it is stuck to the functions that explain why."""
+"""What the parser passes to other modules: tokens for the rules, and the place of a syntax error for `mistakes`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AHEAD = re.compile(
 
 
 class Token(NamedTuple):
-    """A terminal that is not a node by itself."""
+    """A terminal that is not converted to a node."""
 
     kind: str
     text: str
@@ -28,7 +28,7 @@ class Token(NamedTuple):
 
 
 class Parsing(Protocol):
-    """What a rule sees of the parser that applies it."""
+    """The part of the parser that rules use."""
 
     source: Source
     plain: bool  # nothing but fields so far
@@ -39,7 +39,7 @@ class Parsing(Protocol):
 
 
 class Ahead(NamedTuple):
-    """What follows where the parser is stuck; `kind` is a group of the pattern AHEAD."""
+    """The next token where the parser is stuck; `kind` is a group of the pattern AHEAD."""
 
     kind: str
     text: str
@@ -48,7 +48,7 @@ class Ahead(NamedTuple):
 
 
 class Stuck(NamedTuple):
-    """Where no rule can take the next token: the symbols on the stack with their values, and what is ahead."""
+    """A place where no rule accepts the next token: the symbols on the stack with their values, and what is ahead."""
 
     source: Source
     goal: str  # "start" for a file, "interpolation" for an expression inside a string
@@ -63,12 +63,12 @@ class Stuck(NamedTuple):
 
     @property
     def opener(self) -> int | None:
-        """The place on the stack of the innermost bracket that is open."""
+        """The index on the stack of the innermost open bracket."""
         return innermost(self.symbols)
 
 
 def look(text: str, at: int) -> Ahead:
-    """What follows an offset, behind blanks and comments."""
+    """The next token after an offset, blanks and comments skipped."""
     start = BLANK.match(text, at).end()  # type: ignore[union-attr]
     match = AHEAD.match(text, start)
     assert match is not None and match.lastgroup
@@ -76,13 +76,13 @@ def look(text: str, at: int) -> Ahead:
 
 
 def innermost(symbols: list[str]) -> int | None:
-    """The place on the stack of the bracket that is open."""
+    """The index on the stack of the innermost open bracket."""
     closed = 0
     for i in reversed(range(len(symbols))):
-        # `<` and `>` may also be comparisons, where they stand behind a sum
+        # `<` and `>` after a sum are comparisons
         compares = symbols[i] in ("LANGLE", "RANGLE") and i > 0 and symbols[i - 1] == "sum"
         if symbols[i] in CLOSERS and not compares:
-            closed += 1  # read, but not yet made one block with its opener
+            closed += 1  # read, but not yet reduced to a block with its opener
         elif symbols[i] in OPENERS and not compares:
             if not closed:
                 return i

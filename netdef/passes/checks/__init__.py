@@ -1,7 +1,7 @@
-"""What is allowed and probably not meant: warnings about a whole net, after its shapes are known.
+"""Warnings about a whole net whose shapes are known: what is allowed but probably not intended.
 
-One function per rule, in the file of its subject; each takes the net and reports.  Of a net without a loss nothing is
-said that matters in training alone: it is there to be used.
+One function per rule, in the module of its subject; each accepts the net and a report. Rules that matter only in
+training do not apply to a net without a loss, because such a net is used for inference.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from . import blobs, losses, norms, training
 
 
 def check(net: Net, report: Report) -> None:
-    """Hold a typed net against every rule."""
+    """Checks a typed net against every rule."""
     for rule in RULES:
         rule(net, report)
 

@@ -1,4 +1,4 @@
-"""Blobs that nobody takes, and names that are almost those of another blob."""
+"""Unused blobs, and names that are almost the name of another blob."""
 
 from __future__ import annotations
 
@@ -6,41 +6,41 @@ from ...graph import Net, Value
 from ...language import codes
 from ...language.diagnostics import Related, Report
 
-MOST_COMPARED = 50  # blobs that nobody takes are held against all others; of more, nobody can have misspelt each
-MOST_PAIRS = 200_000  # of names in all, for nets of very many blobs
+MOST_COMPARED = 50  # unused blobs that are compared with all others; if there are more, they are not typing errors
+MOST_PAIRS = 200_000  # of names that are compared, for nets with very many blobs
 
 
 def unused_tops(net: Net, report: Report) -> None:
-    """In a net that is trained, a blob that nobody takes and that is no loss or metric is work for nothing."""
+    """In training, a blob that no layer uses and that is neither a loss nor a metric is computed for nothing."""
     if not any(any(node.loss_weights) for node in net.layers):
         return
-    outputs, misspelt = set(net.outputs), _misspelt(net)
+    outputs, misspelled = set(net.outputs), _misspelled(net)
     for node in net.layers:
         if node.layer.is_loss or node.layer.is_metric or node.layer.is_input:
             continue
         for top, weight in zip(node.tops, node.loss_weights, strict=True):
-            if top.name in outputs and not weight and top not in misspelt:
+            if top.name in outputs and not weight and top not in misspelled:
                 report.add(
                     codes.UNUSED_TOP,
                     top.span,
-                    f"nothing takes `{top.name}`, and it is no loss; a Silence layer says that this is meant.",
+                    f"no layer uses `{top.name}`, and it is not a loss; if this is intended, add a Silence layer.",
                 )
 
 
 def alike_names(net: Net, report: Report) -> None:
-    """A blob that nobody takes and whose name is almost that of another: one of both is misspelt."""
-    for top, other in _misspelt(net).items():
+    """A blob that no layer uses, with almost the name of another: one of the names is misspelled."""
+    for top, other in _misspelled(net).items():
         report.add(
             codes.ALIKE_NAMES,
             top.span,
-            f"nothing takes `{top.name}`, and there is another blob, `{other.name}`.",
-            *([Related("the other is made here", other.span)] if other.span else []),
+            f"no layer uses `{top.name}`, but there is a blob with a similar name, `{other.name}`.",
+            *([Related("the other blob is output here", other.span)] if other.span else []),
             hint=f'"{other.name}"',
         )
 
 
-def _misspelt(net: Net) -> dict[Value, Value]:
-    """Blobs that nobody takes, and the other blob whose name is almost theirs."""
+def _misspelled(net: Net) -> dict[Value, Value]:
+    """Maps each unused blob with almost the name of another blob to that other blob."""
     outputs = set(net.outputs)
     unused = [top for node in net.layers for top in node.tops if top.name in outputs]
     found = ((top, almost(net, top)) for top in unused[: min(MOST_COMPARED, MOST_PAIRS // (len(net.makers) + 1))])
@@ -48,14 +48,14 @@ def _misspelt(net: Net) -> dict[Value, Value]:
 
 
 def almost(net: Net, value: Value) -> Value | None:
-    """A blob whose name is that of `value` but for one slip of the hand, if there is one."""
+    """A blob whose name differs from the name of `value` by one typing error, or None."""
     return next((other for other in net.makers if other.version == 0 and slip(value.name, other.name)), None)
 
 
 def slip(a: str, b: str) -> bool:
-    """Whether two names differ in case or signs alone, or in one letter left out, changed or moved inside a word.
+    """Whether two names differ only in case or punctuation, or in one omitted, changed or swapped letter inside a word.
 
-    Digits and letters that stand alone (`loss1` and `loss2`, `fc_a` and `fc_b`, `conv1` and `conv1a`) tell blobs apart.
+    Different digits or single letters (`loss1` and `loss2`, `fc_a` and `fc_b`, `conv1` and `conv1a`) are intended.
     """
     if a == b or [c for c in a if c.isdigit()] != [c for c in b if c.isdigit()]:
         return False

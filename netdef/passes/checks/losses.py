@@ -1,4 +1,4 @@
-"""Losses that are given something else than scores, and tests that measure nothing."""
+"""Losses with an input other than scores, and tests that measure only the loss."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ...language.diagnostics import Related, Report
 
 
 def activation_before_loss(net: Net, report: Report) -> None:
-    """A loss that takes scores bends them itself; bent twice, or cut at 0, they say less."""
+    """A loss on scores applies its own activation; another activation before it loses information."""
     for node in net.layers:
         own = node.layer.prediction
         if not own or not node.bottoms or not any(node.loss_weights):
@@ -18,22 +18,22 @@ def activation_before_loss(net: Net, report: Report) -> None:
             continue
         place = maker.layer.span_of("name")
         twice = maker.type == own
-        what = f"applies a {own} itself" if twice else f"takes scores of any size, and {maker.type} bends them"
+        what = f"applies a {own} itself" if twice else f"expects scores of any size, but {maker.type} restricts them"
         report.add(
             codes.ACTIVATION_TWICE if twice else codes.ACTIVATION_BEFORE_LOSS,
             node.layer.span_of("bottom"),
-            f"layer `{node.name}` of type {node.type} {what}; give it the bottom of `{maker.name}`"
+            f"layer `{node.name}` of type {node.type} {what}; use the bottom of `{maker.name}` instead"
             + (
                 f', `"{maker.bottoms[0].name}"`.'
                 if maker.bottoms and maker.bottoms[0].name != node.bottoms[0].name
                 else "."
             ),
-            *([Related("the scores go through here", place)] if place else []),
+            *([Related("the activation is here", place)] if place else []),
         )
 
 
 def no_accuracy(net: Net, report: Report) -> None:
-    """A solver that tests a classifier wants to know more than its loss."""
+    """Tests of a classifier should measure more than its loss."""
     solver = net.solver
     if net.phase.name != "TEST" or solver is None or not (solver.test_interval and solver.test_iter):
         return
@@ -42,12 +42,12 @@ def no_accuracy(net: Net, report: Report) -> None:
         report.add(
             codes.NO_ACCURACY,
             solver.span_of("test_iter"),
-            f"the net has no Accuracy layer in phase TEST, so that tests tell the loss of `{judged[0].name}` alone.",
+            f"the net has no Accuracy layer in phase TEST, so tests report only the loss of `{judged[0].name}`.",
         )
 
 
 def _draws_again(net: Net, loss: Node) -> bool:
-    """Whether what the loss compares with is no label but what the net itself works on, as in an autoencoder."""
+    """Whether the target of the loss is also an input of the net, as in an autoencoder, and not a label."""
     wanted = loss.bottoms[1:2]
     return any(
         top in node.bottoms
@@ -58,7 +58,7 @@ def _draws_again(net: Net, loss: Node) -> bool:
 
 
 def _measures(net: Net, node: Node) -> bool:
-    """Whether a layer's tops are for people to look at."""
+    """Whether a layer measures something: its tops are outputs for people to read."""
     return (
         node.layer.is_metric
         or node.type == "Python"

@@ -1,4 +1,4 @@
-"""Batch normalisation: what it needs around it, and what around it is lost."""
+"""Batch normalization: what it requires from the layers around it, and what has no effect beside it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ...layers.batch_norm import BatchNormalisation
 
 
 def without_scale(net: Net, report: Report) -> None:
-    """Caffe's BatchNorm only normalises: a Scale layer behind it gives back what a layer may want to say."""
+    """Caffe's BatchNorm only normalizes, so it should be followed by a Scale layer with the learned scale and shift."""
     if not trained(net):
         return
-    for node in normalisations(net):
+    for node in normalizations(net):
         own = [w for w in node.weights or () if w.kind == "param"]
         takers = net.takers.get(node.tops[0], [])
         first = node.bottoms[0] in net.makers and not net.makers[node.bottoms[0]].bottoms
@@ -22,16 +22,16 @@ def without_scale(net: Net, report: Report) -> None:
             report.add(
                 codes.BATCH_NORM_WITHOUT_SCALE,
                 node.layer.span_of("name"),
-                f"no Scale layer takes the top of `{node.name}`, so its channels all have mean 0 and variance 1; put "
-                "one behind it, with `bias_term: true`.",
+                f"no Scale layer follows `{node.name}`, so all its channels have mean 0 and variance 1; add one with "
+                "`bias_term: true`.",
             )
 
 
 def bias_before(net: Net, report: Report) -> None:
-    """What a bias adds to a channel, batch normalisation takes away with the mean."""
+    """A bias before batch normalization is removed again with the mean."""
     if not trained(net):
         return
-    for node in normalisations(net):
+    for node in normalizations(net):
         if not node.layer.uses_stored(True) and (maker := net.makers.get(node.bottoms[0])):  # type: ignore[attr-defined]
             if not _adds_a_bias(maker) or net.takers[node.bottoms[0]] != [node]:
                 continue
@@ -39,27 +39,27 @@ def bias_before(net: Net, report: Report) -> None:
             report.add(
                 codes.BIAS_BEFORE_NORM,
                 maker.layer.span_of("name"),
-                f"the bias of `{maker.name}` is taken away again by `{node.name}`, which takes the mean off each "
-                "channel; write `bias_term: false`.",
-                *([Related("normalised here", place)] if place else []),
+                f"the bias of `{maker.name}` is removed by `{node.name}`, which subtracts the mean of each channel; "
+                "write `bias_term: false`.",
+                *([Related("normalized here", place)] if place else []),
             )
 
 
 def trained_statistics(net: Net, report: Report) -> None:
-    """The stored mean and variance follow the batches; a learning rate would have the solver pull at them too."""
-    for node in normalisations(net):
+    """The stored mean and variance are averages over batches; the solver should not train them as well."""
+    for node in normalizations(net):
         for i, weight in enumerate(node.weights or ()):
             if weight.kind != "stat" or i >= len(node.layer.param) or not node.layer.param[i].lr_mult:
                 continue
             report.add(
                 codes.TRAINED_STATISTICS,
                 node.layer.span_of("param", i),
-                f"parameter {i + 1} of `{node.name}` is a stored statistic, which is never trained here; BVLC's Caffe "
-                "refuses this, and some forks spoil the statistics by weight decay.  Write `lr_mult: 0 decay_mult: 0`.",
+                f"parameter {i + 1} of `{node.name}` is a stored statistic, which netdef never trains; BVLC's Caffe "
+                "rejects this, and some forks apply weight decay to it. Write `lr_mult: 0 decay_mult: 0`.",
             )
 
 
-def normalisations(net: Net) -> list[Node]:
+def normalizations(net: Net) -> list[Node]:
     return [node for node in net.layers if isinstance(node.layer, BatchNormalisation) and node.bottoms and node.tops]
 
 
@@ -69,12 +69,12 @@ def trained(net: Net) -> bool:
 
 
 def _multiplies(node: Node) -> bool:
-    """Whether a layer has a matrix of its own, which takes in any scale."""
+    """Whether a layer multiplies by a weight matrix, which can absorb any scale."""
     return any(weight.kind == "param" and len(weight.shape) > 1 for weight in node.weights or ())
 
 
 def _adds_a_bias(node: Node) -> bool:
-    """Whether a layer ends by adding a number of its own to each channel."""
+    """Whether a layer adds a learned bias to each channel of its output."""
     weights = node.weights or ()
     return _multiplies(node) and bool(getattr(node.layer, "bias_term", False)) and len(weights) > 1
 

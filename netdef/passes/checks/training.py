@@ -1,18 +1,15 @@
-"""Solvers and fillers that make less of a run than it seems."""
+"""Fillers, dropout and solver fields that are probably not intended."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 from ...files import locator
 from ...graph import Net, Node
 from ...language import codes
 from ...language.diagnostics import Related, Report
 from ...language.errors import NetdefError
-from ...language.source import Span
 from ...shape import ShapeError, Unavailable
 
-# Field -> what has to be set for it to matter.
+# Field -> (the field on which its effect depends, the condition).
 NEEDS = {
     "weight_decay_power": ("weight_decay_policy", '`weight_decay_policy` is "poly"'),
     "max_weight_decay": ("weight_decay_policy", '`weight_decay_policy` is "poly"'),
@@ -28,12 +25,12 @@ NEEDS = {
 
 
 def zero_weights(net: Net, report: Report) -> None:
-    """Weights that are all 0 give 0, and no gradient to what is below: said once, at the first of them."""
+    """Weights that are all 0 output 0 and propagate no gradient; reported once, at the first such layer."""
     if net.phase.name != "TRAIN" or not any(any(node.loss_weights) for node in net.layers):
         return
     dead = [node for node in net.layers if _starts_at_zero(node)]
     if len(dead) < 2 or net.solver is not None and net.solver.weights:
-        return  # one layer of zeros alone does learn
+        return  # a single layer of zeros does learn
     first, others = dead[0], [node.name for node in dead[1:]]
     place = next(
         (
@@ -48,14 +45,14 @@ def zero_weights(net: Net, report: Report) -> None:
     report.add(
         codes.ZERO_WEIGHTS,
         place or first.layer.span_of("name"),
-        f"the weights of `{first.name}` begin at 0, and so do those of {named}{more}: nothing can be "
-        "learned unless weights are loaded.  Give each a filler, such as "
+        f"the weights of `{first.name}` are initialized to 0, and so are the weights of {named}{more}: nothing is "
+        "learned unless weights are loaded. Give each a filler, such as "
         '`weight_filler { type: "msra" }`.',
     )
 
 
 def _starts_at_zero(node: Node) -> bool:
-    """Whether a layer multiplies by a matrix of its own that is trained and filled with 0."""
+    """Whether a layer multiplies by a trained weight matrix that is initialized to 0."""
     weights = node.weights or ()
     if node.layer.is_loss or not weights or not (node.trained or (True,))[0]:
         return False
@@ -67,53 +64,48 @@ def _starts_at_zero(node: Node) -> bool:
 
 
 def drops_everything(net: Net, report: Report) -> None:
-    """A dropout that lets nothing through: what is above sees zeros, and what is below is not trained."""
+    """A dropout of all values: the next layers get zeros, and the layers before it are not trained."""
     for node in net.layers:
         if node.type == "Dropout" and getattr(node.layer, "dropout_ratio", 0) == 1:
             report.add(
                 codes.DROPS_EVERYTHING,
                 node.layer.span_of("dropout_ratio"),
-                f"layer `{node.name}` puts every value to 0 while it trains, and nothing is learned through it; "
-                "`dropout_ratio` is the part that is dropped, 0.5 by default.",
+                f"layer `{node.name}` sets every value to 0 in training, so no gradient passes through it; "
+                "`dropout_ratio` is the fraction that is dropped, 0.5 by default.",
             )
 
 
 def steps_after_the_end(net: Net, report: Report) -> None:
-    """A step of the learning rate that the run never comes to."""
+    """A step of the learning rate that the run never reaches."""
     solver = net.solver
     if solver is None or not solver.max_iter:
         return
-    policy, end = solver.policy, solver.max_iter
-    steps: Iterable[tuple[int, Span | None]] = ()
-    if policy.given("stepvalue"):
-        steps = [(value, policy.span_of("stepvalue", i)) for i, value in enumerate(policy.stepvalue)]
-    elif policy.given("stepsize") and policy.name == "step":
-        steps = [(policy.stepsize, policy.span_of("stepsize"))]
-    late = [(value, span) for value, span in steps if value > end]
+    end = solver.max_iter
+    late = [(value, span) for value, span in solver.policy.steps() if value > end]
     if late:
         value, span = late[0]
         limit = solver.span_of("max_iter")
         report.add(
             codes.STEP_AFTER_END,
             span,
-            f"the learning rate is to fall at iteration {value}, and the run ends at {end}.",
+            f"the learning rate would change at iteration {value}, but the run ends at iteration {end}.",
             *([Related("the run ends here", limit)] if limit else []),
         )
 
 
 def solver_fields_without_effect(net: Net, report: Report) -> None:
-    """Fields of the solver that matter only together with another."""
+    """Fields of the solver that have an effect only together with another field."""
     solver = net.solver
     if solver is None:
         return
     for field, (other, condition) in NEEDS.items():
         value = getattr(solver, other, None)
         if solver.given(field) and (not value or value == "fixed"):
-            report.add(codes.NO_EFFECT, solver.span_of(field), f"`{field}` has an effect only where {condition}.")
+            report.add(codes.NO_EFFECT, solver.span_of(field), f"`{field}` has an effect only if {condition}.")
 
 
 def bias_filler_without_bias(net: Net, report: Report) -> None:
-    """A filler for a bias that is not there."""
+    """A filler for a bias that does not exist."""
     for node in net.layers:
         if node.layer.given("bias_filler") and getattr(node.layer, "bias_term", None) is False:
             report.add(
@@ -124,7 +116,7 @@ def bias_filler_without_bias(net: Net, report: Report) -> None:
 
 
 def tests_that_miss_records(net: Net, report: Report) -> None:
-    """A test should see each record of the test set once; said where the size of the set can be told."""
+    """A test should use each record of the test set once; checked if the size of the test set is known."""
     solver = net.solver
     if net.phase.name != "TEST" or solver is None or len(solver.test_iter) != 1 or not solver.test_interval:
         return
@@ -135,18 +127,18 @@ def tests_that_miss_records(net: Net, report: Report) -> None:
         seen, whole = solver.test_iter[0] * batch, -(-size // batch)
         if size // batch <= solver.test_iter[0] <= whole:
             continue
-        much = f"{size - seen} of them are never seen" if seen < size else f"{seen - size} are counted again"
+        much = f"{size - seen} of them are not tested" if seen < size else f"{seen - size} of them count twice"
         report.add(
             codes.TEST_SIZE,
             solver.span_of("test_iter"),
-            f"a test takes {solver.test_iter[0]} batches of {batch}, and layer `{node.name}` has {size} records: "
-            f"{much}; `test_iter: {whole}` goes through them once.",
+            f"a test runs {solver.test_iter[0]} batches of {batch}, but layer `{node.name}` has {size} records: "
+            f"{much}; `test_iter: {whole}` uses each record once.",
             hint=str(whole),
         )
 
 
 def _records(net: Net, node: Node) -> int | None:
-    """How many records a data layer has, None where that cannot be told here."""
+    """The number of records of a data layer, or None if it is unknown."""
     if not node.layer.is_data or any(net.shapes.get(top) is None for top in node.tops):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Each code's own examples: `wrong` gives it, `right` gives nothing, as `netdef check` sees them."""
+"""The examples of each code: `netdef check` reports the code for `wrong` and nothing for `right`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_every_code_is_of_one_stage():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working directory with the data that examples speak of: 20 images."""
+    """A working directory with the data that the examples name: 20 images."""
     images = pytest.importorskip("PIL.Image")
     folder = tmp_path_factory.mktemp("faces")
     images.new("RGB", (8, 8)).save(folder / "face.png")
@@ -53,7 +53,7 @@ def test_examples_of_codes(code: Code, folder: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize("code", [c for c in CODES if c.severity == "warning"], ids=lambda c: c.name)
 def test_nothing_is_wrong_with_right_examples(code: Code, folder: Path, capsys: pytest.CaptureFixture[str]):
     status, out = check(code.right, folder, capsys)
-    assert (status, out) == (0, "1 file checked: no faults\n")
+    assert (status, out) == (0, "1 file checked: no problems\n")
 
 
 def test_strict_lets_warnings_fail(folder: Path, capsys: pytest.CaptureFixture[str]):

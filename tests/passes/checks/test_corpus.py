@@ -1,4 +1,4 @@
-"""Files with one fault each: its code and its exact place, in whichever phase it shows."""
+"""Files with one error each: its code and its exact place, in either phase."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ ELSEWHERE = {
     "not-imported",
     "unknown-setting",
     "test-size",
-}  # they need another file, a setting or hundreds of braces
+}  # these need another file, a setting or hundreds of braces
 
 
 def diagnose(text: str) -> dict[Diagnostic, None]:
-    """What is wrong with a text in either phase, each fault once, also where data comes in for the other alone."""
+    """The diagnostics of a file in either phase, each once, even if only the other phase has data."""
     return dict.fromkeys(d for phase in Phase for d in load_phases(text, [phase]).diagnostics)
 
 
 def compare(chunk) -> None:
-    """Hold what is wrong with a text, in whichever phase, against the marks in its case."""
+    """Compares the diagnostics of a file in either phase with the marks in its case."""
     found = diagnose(chunk.text)
     places = sorted((d.code, (d.line, d.column), d.end) for d in found)
     assert places == sorted((e.code, e.start, e.end) for e in chunk.expected)
@@ -67,7 +67,7 @@ def test_every_code_has_a_case(request: pytest.FixtureRequest):
     [("conv1", "Conv1"), ("conv1_relu", "conv1relu"), ("score", "scor"), ("score", "socre"), ("output", "outptu")]
     + [("fire/concat", "fire/cancat"), ("pool5/7x7", "pool5_7x7")],
 )
-def test_slips_of_the_hand(a: str, b: str):
+def test_typing_errors(a: str, b: str):
     assert slip(a, b) and slip(b, a)
 
 
@@ -83,7 +83,7 @@ def test_slips_of_the_hand(a: str, b: str):
         ("c1", "C2"),
     ],
 )
-def test_names_that_are_meant(a: str, b: str):
+def test_names_that_are_intended(a: str, b: str):
     assert not slip(a, b) and not slip(b, a)
 
 
@@ -97,6 +97,6 @@ SANE = [
 
 
 @pytest.mark.parametrize("name", SANE)
-def test_caffes_own_nets_are_passed_in_silence(name: str, corpus):
+def test_caffes_own_nets_have_no_warnings(name: str, corpus):
     text = (corpus / "BVLC+caffe" / name).read_text()
     assert {d.code for d in diagnose(text)} <= {"unavailable"}

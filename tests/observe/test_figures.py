@@ -1,4 +1,4 @@
-"""Pictures of runs, sweeps and learning rates: what is in them, and how they are written."""
+"""Figures of runs, sweeps and learning-rate range tests: their contents and their files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def labels(figure) -> list[str]:
 
 
 def axes_of(figure) -> dict[tuple[str, str], object]:
-    """The axes by what they show over what: labels stand at the left and at the foot."""
+    """Returns the axes by their vertical and horizontal labels, which are at the left and at the bottom."""
     rows = figure.axes[0].get_subplotspec().get_gridspec().nrows
     columns = len(figure.axes) // rows
     return {
@@ -35,27 +35,27 @@ def axes_of(figure) -> dict[tuple[str, str], object]:
 def test_one_run_shows_loss_accuracy_and_rate_over_iterations_and_time(a_run):
     figure = curves([read_run(a_run())])
     found = axes_of(figure)
-    assert {y for y, _ in found} == {"loss", "accuracy", "learning rate"}
-    assert {x for _, x in found} == {"iteration", "time (seconds)"}
-    assert labels(figure) == ["training, smoothed", "training, each display", "test"]
-    raw, bold, test = found["loss", "iteration"].lines
+    assert {y for y, _ in found} == {"Loss", "Accuracy", "Learning rate"}
+    assert {x for _, x in found} == {"Iteration", "Time (seconds)"}
+    assert labels(figure) == ["Training (smoothed)", "Training (each display)", "Test"]
+    raw, bold, test = found["Loss", "Iteration"].lines
     assert raw.get_linewidth() < 1 < bold.get_linewidth()
     assert list(raw.get_ydata()) != list(bold.get_ydata()) and len(raw.get_ydata()) == 40
     assert raw.get_color() == bold.get_color() != test.get_color()
-    assert list(found["loss", "time (seconds)"].lines[0].get_xdata())[:2] == [1, 1.5]
-    assert found["learning rate", "iteration"].get_yscale() == "log"
-    assert found["accuracy", "iteration"].get_ylim()[1] <= 1.01
+    assert list(found["Loss", "Time (seconds)"].lines[0].get_xdata())[:2] == [1, 1.5]
+    assert found["Learning rate", "Iteration"].get_yscale() == "log"
+    assert found["Accuracy", "Iteration"].get_ylim()[1] <= 1.01
 
 
-def test_several_runs_have_a_colour_each(a_run):
+def test_several_runs_have_a_color_each(a_run):
     figure = curves(read_runs([a_run("a"), a_run("b")]), by=("iteration",), smooth=0)
-    assert labels(figure) == ["a", "b", "training", "test"]
-    assert len({line.get_color() for line in axes_of(figure)["loss", "iteration"].lines}) == 2
+    assert labels(figure) == ["a", "b", "Training", "Test"]
+    assert len({line.get_color() for line in axes_of(figure)["Loss", "Iteration"].lines}) == 2
     many = curves(read_runs([a_run(f"r{i}", displays=3) for i in range(12)]), by=("iteration",))
     assert len({str(line.get_color()) for line in many.axes[0].lines}) == 12
 
 
-def test_many_runs_leave_the_curves_their_room(a_run):
+def test_many_runs_do_not_shrink_the_axes(a_run):
     runs = read_runs([a_run(f"a-run-with-a-rather-long-name-{i}", displays=2) for i in range(33)])
     one, many = curves(runs[:1]), curves(runs)
     assert labels(many)[29:31] == ["a-run-with-a-rather-long-name-29", "and 3 more"]
@@ -66,27 +66,27 @@ def test_many_runs_leave_the_curves_their_room(a_run):
     assert heights[1] > 0.8 * heights[0]
 
 
-def test_runs_with_different_numbers_share_a_picture(a_run, tmp_path):
+def test_runs_with_different_metrics_share_a_figure(a_run, tmp_path):
     (tmp_path / "other").mkdir()
     rows = [{"iteration": i, "phase": "train", "loss": 1.0, "kl": 2.0} for i in range(3)]
     (tmp_path / "other" / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     runs = read_runs([a_run(), tmp_path / "other"])
-    assert {y for y, _ in axes_of(curves(runs))} == {"loss", "accuracy", "learning rate"}
+    assert {y for y, _ in axes_of(curves(runs))} == {"Loss", "Accuracy", "Learning rate"}
     assert [y for y, _ in axes_of(curves(runs, ["kl"], by=("iteration",)))] == ["kl"]
-    with pytest.raises(NetdefError, match="no run has a number `los`.*Did you mean `loss`"):
+    with pytest.raises(NetdefError, match="no run has a metric `los`.*Did you mean `loss`"):
         curves(runs, ["los"])
-    with pytest.raises(NetdefError, match="only be drawn by iteration"):
+    with pytest.raises(NetdefError, match="only be plotted by iteration"):
         curves(runs[1:], by=("time",))
 
 
 def test_values_that_are_not_finite_are_marked(a_run):
     figure = curves([read_run(a_run(loss="nan"))], ["loss"], by=("iteration",))
-    assert "not finite" in labels(figure)
-    assert [text.get_text() for text in figure.axes[0].texts] == ["no finite value"]
+    assert "Not finite" in labels(figure)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["No finite values"]
     assert written(figure, "png")[:4] == b"\x89PNG"
 
 
-def test_a_first_loss_that_towers_over_all_others_is_cut(a_run):
+def test_a_first_loss_far_above_all_others_is_cut_off(a_run):
     folder = a_run()
     rows = (folder / "metrics.jsonl").read_text()
     (folder / "metrics.jsonl").write_text(rows.replace('"loss": 1.2,', '"loss": 900.0,', 1))
@@ -94,23 +94,23 @@ def test_a_first_loss_that_towers_over_all_others_is_cut(a_run):
 
 
 @pytest.mark.parametrize(("end", "begin"), [(".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")])
-def test_a_picture_is_written_by_its_end_and_is_the_same_each_time(a_run, tmp_path, end, begin):
+def test_the_extension_selects_the_format_and_files_are_reproducible(a_run, tmp_path, end, begin):
     run = read_run(a_run())
     made = [save(curves([run], by=("iteration",)), tmp_path / f"{i}{end}").read_bytes() for i in range(2)]
     assert made[0].startswith(begin) and made[0] == made[1]
     assert not list(tmp_path.glob(".*"))
 
 
-def test_names_are_no_formulas(a_run):
+def test_names_are_not_parsed_as_math(a_run):
     svg = written(curves(read_runs([a_run("cost_$x^2$"), a_run("$\\frac")])), "svg")
     assert b"</svg>" in svg
 
 
-def test_a_picture_of_another_kind_or_place_is_refused(a_run, tmp_path):
+def test_an_unknown_extension_or_a_missing_folder_is_an_error(a_run, tmp_path):
     figure = curves([read_run(a_run())])
-    with pytest.raises(NetdefError, match="ends in .png, .svg or .pdf"):
+    with pytest.raises(NetdefError, match="must end in .png, .svg or .pdf"):
         save(figure, tmp_path / "x.gif")
-    with pytest.raises(NetdefError, match="there is no folder"):
+    with pytest.raises(NetdefError, match="does not exist"):
         save(figure, tmp_path / "no" / "x.png")
 
 
@@ -127,11 +127,11 @@ def depth_rows():
                 yield {"run": "r", "bn": bn, "depth": depth, "seed": seed, "iterations": 100, "reached": reached}
 
 
-def test_a_sweep_with_a_goal_shows_when_each_run_got_there(tmp_path):
+def test_a_sweep_with_a_goal_shows_when_each_run_reached_it(tmp_path):
     figure = swept(sweep_in(tmp_path, list(depth_rows()), "accuracy>=0.9"))
     (axes,) = figure.axes
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("depth", "iterations to accuracy ≥ 0.9")
-    assert labels(figure) == ["bn true", "bn false", "not within 100 iterations"]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("depth", "Iterations to accuracy ≥ 0.9")
+    assert labels(figure) == ["bn true", "bn false", "Not within 100 iterations"]
     medians = [list(line.get_ydata()) for line in axes.lines if line.get_linestyle() == "-"]
     assert medians[0] == [11, 11, 11] and medians[1][:2] == [31, 51] and math.isnan(medians[1][2])
 
@@ -146,18 +146,18 @@ def test_a_sweep_without_a_goal_shows_scores_and_curves(a_run, tmp_path):
     figure = swept(sweep_in(tmp_path, rows))
     scores, all_curves = figure.axes
     assert (scores.get_xlabel(), scores.get_xscale()) == ("base_lr", "log")
-    assert scores.get_ylabel() == "test accuracy, at the end"
-    assert len(all_curves.lines) == 3 and all_curves.get_xlabel() == "iteration"
+    assert scores.get_ylabel() == "Final test accuracy"
+    assert len(all_curves.lines) == 3 and all_curves.get_xlabel() == "Iteration"
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"rows": 3}', '{"rows": []}'])
-def test_a_damaged_sweep_is_named(tmp_path, text):
+def test_the_error_names_a_damaged_sweep(tmp_path, text):
     (tmp_path / "sweep.json").write_text(text)
     with pytest.raises(NetdefError, match="sweep.json"):
         read_sweep(tmp_path)
 
 
-def test_a_sweep_over_odd_values_is_drawn(tmp_path):
+def test_a_sweep_over_unusual_values_is_plotted(tmp_path):
     rows = [
         {"run": "a", "w": [1, 2], "lr": 1e300, "seed": 0, "iterations": "inf", "reached": "nan"},
         {"run": "b", "w": {"x": 1}, "lr": 0.1, "seed": 1, "iterations": 7, "reached": 5},
@@ -166,15 +166,15 @@ def test_a_sweep_over_odd_values_is_drawn(tmp_path):
     assert written(figure, "png") and len(figure.axes) == 1
 
 
-def test_runs_without_anything_to_draw_are_told(tmp_path):
+def test_runs_without_anything_to_plot_are_an_error(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"iteration": 0, "phase": "test", "kl": 3}')
-    with pytest.raises(NetdefError, match="no record has a loss, an accuracy or a rate to draw; numbers: kl"):
+    with pytest.raises(NetdefError, match="there is no loss, accuracy or learning rate to plot; metrics: kl"):
         curves([read_run(tmp_path)])
 
 
-def test_a_range_test_shows_the_loss_over_the_rate():
+def test_a_range_test_shows_the_loss_by_learning_rate():
     points = [(10.0 ** (i / 10 - 5), 2.0 if i < 40 else math.inf if i > 55 else 2 - (i - 40) / 10) for i in range(60)]
     figure = rates(points, 0.02, 1.0)
     assert figure.axes[0].get_xscale() == "log"
-    assert labels(figure)[2:] == ["suggested: base_lr 0.02", "the loss leaves all bounds at 1"]
-    assert labels(rates([(0.1, math.nan)], None, None)) == ["loss of an iteration", "smoothed"]
+    assert labels(figure)[2:] == ["Suggested base_lr: 0.02", "Loss diverges at 1"]
+    assert labels(rates([(0.1, math.nan)], None, None)) == ["Loss of each iteration", "Running mean"]
