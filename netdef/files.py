@@ -61,6 +61,7 @@ def put_in_place(whole: Path, path: Path) -> None:
     """Renames a file or folder to `path` and replaces what exists there. Raises OSError; then the old one is kept."""
     old = path.with_name(f"{path.name}~")
     if path.is_dir():  # a folder cannot be replaced in one step
+        shutil.rmtree(old, ignore_errors=True)  # a killed process may have left it
         path.rename(old)
     try:
         os.replace(whole, path)

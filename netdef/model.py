@@ -95,7 +95,7 @@ class Model(nnx.Module):
         made: dict[str, dict[str, nnx.Variable]] = {}
         for owner, weight in net.owned:
             first = start(owner) if start else None
-            value = _filled(weight, seed, owner) if first is None else jax.numpy.asarray(first, jax.numpy.float32)
+            value = _filled(weight, seed, owner) if first is None else _on_device(np.asarray(first, np.float32))
             variable = KINDS[weight.kind](value)
             made.setdefault(owner.layer, {})[str(owner.index)] = variable
         self.weights = nnx.Dict({layer: nnx.Dict(variables) for layer, variables in made.items()})
@@ -179,7 +179,7 @@ class Model(nnx.Module):
                         f"but the new array is {show(given.shape)}"
                     )
                 variable = self.variable(owner)
-                variable[...] = jax.numpy.asarray(given, variable.dtype).reshape(variable.shape)
+                variable[...] = _on_device(given.astype(variable.dtype).reshape(variable.shape))
 
     def load_weights(self, path: str | Path | Sequence[str | Path]) -> Loaded:
         """Sets parameters from one or more weight files, matched by layer name as in Caffe. Returns a summary."""
@@ -204,7 +204,7 @@ def _keep(variable: nnx.Variable, value: Any) -> None:
 def _filled(weight: Weight, seed: int, owner: Owner) -> jax.Array:
     """Returns the initial value of an array. It depends only on the seed and the layer's name, not on other layers."""
     draw = NumpyRandom(seed, zlib.crc32(owner.layer.encode()), owner.index)
-    return jax.numpy.asarray(weight.filler.fill(draw, weight.shape))
+    return _on_device(weight.filler.fill(draw, weight.shape))
 
 
 def _refuse_unknown(net: Net) -> None:
@@ -234,6 +234,12 @@ def _refuse_huge(net: Net) -> None:
                 )
 
 
+def _on_device(value: Any) -> jax.Array:
+    """Returns a copy of a value as a jax array.  `jax.numpy.asarray` would compile a program for each new shape and
+    keep it until the process ends.  The copy is needed because on a CPU jax would use the caller's memory."""
+    return value if isinstance(value, jax.Array) else jax.device_put(np.array(value))
+
+
 def _checked_inputs(net: Net, inputs: Mapping[str, Any]) -> dict[str, jax.Array]:
     """Returns the inputs as arrays. Raises NetdefError if one is missing, unknown or of a wrong shape."""
     for name in inputs:
@@ -242,7 +248,7 @@ def _checked_inputs(net: Net, inputs: Mapping[str, Any]) -> dict[str, jax.Array]
     for name in net.inputs:
         if name not in inputs:
             raise NetdefError(f"input `{name}` is missing; the net expects {_listed(net)}")
-    arrays = {name: jax.numpy.asarray(value) for name, value in inputs.items()}
+    arrays = {name: _on_device(value) for name, value in inputs.items()}
     shapes = {name: array.shape for name, array in arrays.items()}
     if any(shape != net.blobs[name].shape for name, shape in shapes.items()):
         _check_shapes(net, tuple(shapes.items()))

@@ -1,4 +1,4 @@
-"""The benchmarks are run manually: everything that they import exists, also in their functions and scripts."""
+"""Benchmarks and fuzzers are run manually: everything that they import exists, also in their functions and scripts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parent / "benchmarks"
-OWN = {"netdef", *(path.stem for path in (Path(__file__).parent / "support").glob("*.py"))}
+TESTS = Path(__file__).parent
+PROGRAMS = sorted(
+    p for f in ("benchmarks", "fuzzing") for p in (TESTS / f).glob("*.py") if not p.stem.startswith("test_")
+)
+OWN = {"netdef", *(path.stem for path in (TESTS / "support").glob("*.py"))}
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[str, str | None]]:
@@ -33,15 +36,15 @@ def script(text: str) -> ast.AST:
         return ast.Module([], [])
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
-def test_the_imports_of_a_benchmark_exist(path: Path):
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
+def test_the_imports_of_a_program_exist(path: Path):
     for module, name in imports(ast.parse(path.read_text(encoding="utf-8"))):
         there = importlib.import_module(module)
         if name is not None and not hasattr(there, name):
             assert importlib.util.find_spec(f"{module}.{name}"), f"{path.name}: {module} has no {name}"
 
 
-def test_every_benchmark_documents_its_command():
-    for path in FOLDER.glob("*.py"):
+def test_every_program_documents_its_command():
+    for path in PROGRAMS:
         doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-        assert f"python tests/benchmarks/{path.name}" in doc, path.name
+        assert f"python {path.relative_to(TESTS.parent).as_posix()}" in doc, path.name

@@ -204,3 +204,25 @@ def test_shapes_of_old_files_may_have_leading_ones(net, given, fits) -> None:
     else:
         with pytest.raises(netdef.NetdefError, match="parameter 0 of layer `hidden` is 3x3"):
             model.set_weights({"hidden": arrays})
+
+
+def test_making_a_model_and_setting_its_weights_compile_nothing_for_each_shape():
+    """A program for each shape takes time at the start, and memory that is never freed."""
+    text = """layer {{ name: "x" type: "Input" top: "x" input_param {{ shape {{ dim: 1 dim: {n} }} }} }}
+    layer {{ name: "ip" type: "InnerProduct" bottom: "x" top: "y" inner_product_param {{ num_output: {n} }} }}"""
+    programs = lambda: len(jax.devices()[0].client.live_executables())
+    netdef.compile(text.format(n=3))
+    before = programs()
+    for n in (211, 223, 227):
+        model = netdef.compile(text.format(n=n))
+        model.set_weights(model.get_weights())
+    assert programs() <= before
+
+
+def test_what_a_caller_writes_into_an_array_afterwards_changes_nothing():
+    text = """layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 64 dim: 64 } } }
+    layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 64 bias_term: false } }"""
+    model, given = netdef.compile(text), np.ones((64, 64), np.float32)
+    model.set_weights({"ip": [given]})
+    given[...] = 2
+    assert np.all(model.get_weights()["ip"][0] == 1)

@@ -152,6 +152,9 @@ class Hdf5Sink(Sink):
         if self._file is not None:
             self.close()
         self._file = h5py.File(self.partial, "a")
+        rows = int(self._file.attrs.get("netdef_rows", 0))
+        if any(len(self._file[name]) < rows for name in self._file) or (rows and "data" not in self._file):
+            raise OSError("fewer rows than were counted")  # because the process was killed while it wrote
         return int(self._file.attrs.get("netdef_done", 0))
 
     def put(self, records: Sequence[Numbered]) -> None:
@@ -174,9 +177,10 @@ class Hdf5Sink(Sink):
         self._file.close()
 
     def finish(self) -> None:
-        super().finish()
+        # The list is written first, so that a conversion that is interrupted between the two can be continued.
         listed = self.target.with_name(self.target.name + ".txt")
         written_aside(listed, lambda temporary: temporary.write_text(f"{self.target.resolve()}\n"))
+        super().finish()
 
 
 class NpzSink(Sink):

@@ -64,23 +64,31 @@ class Moments:
 
 def standard(images: Iterator[Any], key: str) -> tuple[Any, Any]:
     """Returns (mean, deviation) of each channel, from the cache if it has `key`, else measured from `images`."""
-    file = cache_folder() / f"mean-{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
+    try:
+        file = cache_folder() / f"mean-{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
+    except RuntimeError:  # because a user may have no home folder, as in a container
+        return _measured(images)
     try:
         kept = json.loads(file.read_text())
         return np.array(kept["mean"], np.float32), np.array(kept["deviation"], np.float32)
     except (OSError, ValueError, KeyError):
         pass
+    mean, deviation = _measured(images)
+    keep = {"of": key, "mean": mean.tolist(), "deviation": deviation.tolist()}
+    with contextlib.suppress(NetdefError):  # because the cache is optional
+        written_aside(file, lambda temporary: temporary.write_text(json.dumps(keep)))
+    return mean, deviation
+
+
+def _measured(images: Iterator[Any]) -> tuple[Any, Any]:
     moments = Moments()
     for image in images:
         moments.add(image)
-    keep = {"of": key, "mean": moments.mean.tolist(), "deviation": moments.deviation.tolist()}
-    with contextlib.suppress(NetdefError):  # because the cache is optional
-        written_aside(file, lambda temporary: temporary.write_text(json.dumps(keep)))
     return moments.mean, moments.deviation
 
 
 def cache_folder() -> Path:
-    """Returns the folder of cached values."""
+    """Returns the folder of cached values.  RuntimeError if none is given and the user has no home folder."""
     own = os.environ.get("NETDEF_CACHE")
     return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "netdef"
 

@@ -70,7 +70,7 @@ class Concat(Layer, type="Concat", block="concat_param"):
 
     def _joined(self, shape: Shape) -> Shape:
         """Returns the shape of a bottom after the flattening."""
-        if not self.per_fla_fuse or (self.concat_dim or self.axis) != 1:
+        if not shape or not self.per_fla_fuse or (self.concat_dim or self.axis) != 1:
             return shape
         return (shape[0], count(shape[1:]), *(1,) * (len(shape) - 2))
 

@@ -13,13 +13,17 @@ SHORTEST = 0.3  # seconds: programs that compile faster are not cached
 def keep_compiled() -> None:
     """Makes jax cache compiled programs in $NETDEF_CACHE, by default ~/.cache/netdef.  Does nothing if $NETDEF_CACHE is
     empty or jax already has a cache."""
-    folder = os.environ.get("NETDEF_CACHE", str(Path.home() / ".cache" / "netdef"))
-    if not folder or getattr(jax.config, "jax_compilation_cache_dir", None):
+    if getattr(jax.config, "jax_compilation_cache_dir", None):
         return
     try:
+        folder = os.environ["NETDEF_CACHE"] if "NETDEF_CACHE" in os.environ else str(Path.home() / ".cache" / "netdef")
+        if not folder:
+            return
         Path(folder).mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return  # the home folder is not writable: the net is compiled each time
+    except (OSError, RuntimeError):  # RuntimeError: the user has no home folder
+        return  # the net is compiled each time
+    if not os.access(folder, os.W_OK):
+        return  # jax would warn at each program
     from jax.experimental.compilation_cache import compilation_cache
 
     jax.config.update("jax_compilation_cache_dir", folder)

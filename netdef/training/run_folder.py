@@ -2,12 +2,13 @@
 
 A run writes `metrics.jsonl`, `net.prototxt` and its snapshots to one folder: `output`, or the solver's
 `snapshot_prefix`, or `runs/NAME` in the working directory.  Saved files are never overwritten: without `output` a new
-run uses the next free name (`runs/digits-2`); an existing run in a given `output` is moved to `output.1`, unless it is
-resumed.
+run uses the next number (`runs/digits-2`), and the most recent run is the one with the highest number; an existing run
+in a given `output` is moved to `output.1`, unless it is resumed.
 """
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 
 from ..interop import snapshot
@@ -73,10 +74,22 @@ def _base(nets: Nets) -> Path:
 
 
 def _family(base: Path) -> list[Path]:
-    """The folders of runs with this name, most recent first."""
-    others = [p for p in base.parent.glob(f"{base.name}-*") if p.name.removeprefix(base.name + "-").isdigit()]
-    runs = [p for p in (base, *others) if snapshot.found(p)]
-    return sorted(runs, key=lambda p: snapshot.found(p)[0].stat().st_mtime, reverse=True)
+    """The folders of runs with this name that have a snapshot, most recent first.  They are sorted by number, because
+    the times of files are unreliable: a clock may be set back, and a copy has new times."""
+    return sorted((p for p in _taken(base) if snapshot.found(p)), key=lambda p: _number(p, base), reverse=True)
+
+
+def _taken(base: Path) -> list[Path]:
+    """The existing paths of runs with this name: `base`, `base-2` and so on."""
+    others = [p for p in base.parent.glob(f"{glob.escape(base.name)}-*") if _number(p, base)]
+    empty = not base.exists() or (base.is_dir() and not any(base.iterdir()))
+    return others if empty else [base, *others]
+
+
+def _number(path: Path, base: Path) -> int:
+    """1 for `base`, 2 for `base-2`, 0 for a path that is not a run with this name."""
+    digits = path.name.removeprefix(f"{base.name}-")
+    return 1 if path == base else int(digits) if digits.isdecimal() else 0
 
 
 def _holds_run(path: Path) -> bool:
@@ -84,12 +97,12 @@ def _holds_run(path: Path) -> bool:
 
 
 def _free(base: Path) -> Path:
-    taken = base.exists() and (not base.is_dir() or any(base.iterdir()))
-    return _numbered(base, "-", 2) if taken else base
+    last = max((_number(p, base) for p in _taken(base)), default=0)
+    return base.with_name(f"{base.name}-{last + 1}") if last else base
 
 
-def _numbered(base: Path, mark: str, first: int = 1) -> Path:
-    n = first
+def _numbered(base: Path, mark: str) -> Path:
+    n = 1
     while (path := base.with_name(f"{base.name}{mark}{n}")).exists():
         n += 1
     return path

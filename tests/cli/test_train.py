@@ -78,8 +78,9 @@ def test_testing_with_the_one_before_a_damaged_snapshot_says_so(trained, netdef,
     assert done.err.startswith(f"warning: the snapshot {copy / 'iter_000009'} is damaged (state.json")
 
 
-def test_resuming_goes_on(trained, netdef):
+def test_resuming_goes_on(trained, netdef, tmp_path):
     path, run, _ = trained
+    run = shutil.copytree(run, tmp_path / "run")  # other tests count what is in the first one
     done = netdef("train", path, "--output", run, "--resume", "--max-iter", 3)
     assert done.code == 0
     assert f"resuming at iteration 2 from {run / 'iter_000002'}" in done.out

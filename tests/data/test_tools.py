@@ -10,6 +10,7 @@ import shutil
 import struct
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from data_sets import datum, layer, numbered, write_images, write_lmdb
@@ -280,3 +281,33 @@ def test_a_source_that_is_not_there(run):
     assert code == 2 and "nowhere" in err
     with pytest.raises(netdef.NetdefError, match="does not exist"):
         open_source(Path("nowhere"))
+
+
+@pytest.mark.parametrize("left", ["empty", "torn", "behind"])
+def test_an_hdf5_conversion_that_was_killed_while_it_wrote_begins_again(run, faces, tmp_path, left):
+    run("convert", "faces", "whole.h5")
+    broken = tmp_path / "out.h5.partial"
+    broken.write_bytes({"empty": b"", "torn": (tmp_path / "whole.h5").read_bytes()[:3000]}.get(left, b""))
+    if left == "behind":  # rows that were counted and did not reach the disk
+        broken.write_bytes((tmp_path / "whole.h5").read_bytes())
+        with h5py.File(broken, "a") as file:
+            file["data"].resize(2, 0)
+    code, out, _ = run("convert", "faces", "out.h5")
+    assert (code, out) == (0, "out.h5: 5 records\n") and not broken.exists()
+    assert np.array_equal(all_records(tmp_path / "out.h5")[0], faces)
+
+
+def test_an_hdf5_conversion_killed_before_its_last_step_is_finished_with_its_list(run, faces, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(conversion, "put_in_place", lambda whole, path: 1 / 0)
+        assert run("convert", "faces", "out.h5")[0] == 1
+    assert not (tmp_path / "out.h5").exists()
+    assert run("convert", "faces", "out.h5")[0] == 0
+    assert (tmp_path / "out.h5.txt").read_text() == f"{tmp_path / 'out.h5'}\n"
+
+
+def test_what_a_killed_replacement_of_a_database_left_is_removed(run, faces, tmp_path):
+    run("convert", "faces", "out.lmdb")
+    write_lmdb(tmp_path / "out.lmdb~", [b"old"])
+    assert run("convert", "faces", "out.lmdb", "--force")[0] == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["faces", "out.lmdb"]

@@ -1,6 +1,6 @@
 """Damaged files of every format: an error message of one line, or weights of valid shapes.
 
-NETDEF_FUZZ sets the number of mutations of each format, 150 by default; `benchmarks/fuzz_weights.py` runs many, each
+NETDEF_FUZZ sets the number of mutations of each format, 150 by default; `fuzzing/fuzz_weights.py` runs many, each
 format in its own process.
 """
 

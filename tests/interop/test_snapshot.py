@@ -80,23 +80,25 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
 
 
 KILLED = """
-import os, random, signal, sys, time
+import random, sys, time
 import numpy as np, orbax.checkpoint  # before the fork, so that a child only saves
 from pathlib import Path
+from killing import Child
 from netdef.interop import snapshot
 
 folder, rng, newest = Path(sys.argv[1]), random.Random(0), -1
+
+def save_all():
+    for n in range(1, 1000):
+        array = np.full((50, 50), newest + n, np.float32)
+        snapshot.save(folder, newest + n, {"a": array}, {"iteration": newest + n}, "net")
+
 for turn in range(50):
-    child = os.fork()
-    if child == 0:
-        for n in range(1, 1000):
-            array = np.full((50, 50), newest + n, np.float32)
-            snapshot.save(folder, newest + n, {"a": array}, {"iteration": newest + n}, "net")
+    child = Child(save_all)
     while turn == 0 and not list(folder.glob("iter_*")):  # one snapshot is complete before the first kill
         time.sleep(0.01)
-    time.sleep(rng.uniform(0.0, 0.25))
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    moment = time.monotonic() + rng.uniform(0.0, 0.25)
+    assert child.kill_when(lambda: time.monotonic() > moment)
     path, notes = snapshot.newest(folder)
     assert notes == [], notes
     if path is not None:
@@ -110,7 +112,10 @@ print("newest", newest)
 def test_a_process_killed_at_any_moment_leaves_whole_snapshots_only(tmp_path):
     script = tmp_path / "killed.py"
     script.write_text(KILLED)
-    done = subprocess.run([sys.executable, script, tmp_path / "run"], capture_output=True, text=True, timeout=300)
+    paths = [str(Path(__file__).parents[1] / "support"), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    command = [sys.executable, script, tmp_path / "run"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr
     last, _ = snapshot.newest(tmp_path / "run")
     assert last is not None

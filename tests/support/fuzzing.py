@@ -1,11 +1,12 @@
 """Properties of any source text: every stage returns a value or reports diagnostics, and formatting keeps the meaning.
 
-`test_fuzz` checks them on random programs, `benchmarks/fuzz_language.py` for any length of time.
+`test_fuzz` checks them on random programs, `fuzzing/fuzz_language.py` for any length of time.
 """
 
 from __future__ import annotations
 
 import netdef
+from netdef.language import codes
 from netdef.language.diagnostics import Diagnostic, Report
 from netdef.language.expansion.expand import expand
 from netdef.language.formatter import format
@@ -14,6 +15,9 @@ from netdef.language.printer import print_message
 from netdef.language.render import render
 from netdef.language.source import Source
 from netdef.language.syntax import ListValue, Message
+
+SHAPES = {"shape-mismatch", "too-many-params"}  # codes of the stage that infers shapes
+STAGES = ("parse", "expand", "decode", "connect", "infer", "check", "net")
 
 
 def check_all(text: str) -> None:
@@ -32,18 +36,30 @@ def check_all(text: str) -> None:
     check_places(report.in_order())
 
 
-def check_net(text: str) -> None:
-    """Loading the text results in a net or in diagnostics, in both phases."""
+def check_net(text: str) -> set[str]:
+    """Loading the text results in a net or in diagnostics, in both phases.  Returns the codes of the errors."""
+    errors = set()
     for phase in ("TRAIN", "TEST"):
         try:
-            net = netdef.load(text + "\n", phase=phase)
+            made = netdef.load(text + "\n", phase=phase)
         except netdef.CompileError as error:
-            assert any(d.severity == "error" for d in error.diagnostics)
+            found = {d.code for d in error.diagnostics if d.severity == "error"}
+            assert found
+            errors |= found
             check_places(error.diagnostics)
         except netdef.NetdefError as error:
             assert "\n" not in str(error)
         else:
-            check_places(net.diagnostics)
+            check_places(made.diagnostics)
+    return errors
+
+
+def stage_of(errors: set[str]) -> str:
+    """The earliest stage that refuses a text with errors of these codes; "net" if none does."""
+    modules = zip(("parse", "expand", "decode", "connect", "check"), codes.STAGES, strict=True)
+    names = {stage: set(codes.catalogue(module)) for stage, module in modules}
+    names |= {"connect": names["connect"] - SHAPES, "infer": SHAPES, "net": errors}
+    return next((stage for stage in STAGES if errors & names[stage]), "net")
 
 
 def check_places(diagnostics: tuple[Diagnostic, ...]) -> None:

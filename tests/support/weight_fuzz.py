@@ -1,7 +1,7 @@
 """Damaged weight, state and mean files: files of each format, random changes of their bytes, and the permitted results.
 
 A reader raises a NetdefError of one line with the name of the file, or returns arrays no larger than the file;
-`verdict` returns which.  The test in `interop/test_fuzz.py` runs a few mutations, `benchmarks/fuzz_weights.py` many.
+`verdict` returns which.  The test in `interop/test_fuzz.py` runs a few mutations, `fuzzing/fuzz_weights.py` many.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,29 @@ def test_a_run_without_output_uses_the_next_free_name(field, first, second):
     assert new_folder(nets, None) == (Path(second), [])
     newest = run_in(Path(second), 3)
     assert resumed(nets, None, True) == (Path(second), newest, [])
+
+
+def test_the_most_recent_run_is_the_one_with_the_highest_number():
+    nets = nets_of(TEXT % "")
+    for n, name in enumerate(["runs/N", "runs/N-2", "runs/N-10", "runs/N-x"]):
+        saved = run_in(Path(name), 3)
+        for path in (saved, saved.parent):
+            os.utime(path, (1e9 - 1e6 * n, 1e9 - 1e6 * n))
+    assert resumed(nets, None, True)[0] == Path("runs/N-10")
+    assert new_folder(nets, None)[0] == Path("runs/N-11")
+
+
+def test_the_number_of_a_deleted_run_is_not_used_again():
+    nets = nets_of(TEXT % "")
+    run_in(Path("runs/N-2"))
+    assert new_folder(nets, None) == (Path("runs/N-3"), [])
+
+
+def test_a_name_may_contain_wildcard_characters():
+    nets = nets_of(TEXT.replace('"N"', '"N[a]*"') % "")
+    for name in ("runs/N[a]*", "runs/N[a]*-2", "runs/Na-9"):
+        run_in(Path(name))
+    assert new_folder(nets, None)[0] == Path("runs/N[a]*-3")
 
 
 def test_an_existing_run_in_a_given_output_is_moved():

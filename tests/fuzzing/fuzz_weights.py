@@ -1,7 +1,7 @@
 """Many damaged weight files: the results of the readers, and the time and memory that they use.
 
-usage: python tests/benchmarks/fuzz_weights.py                    10,000 mutations of each file format
-       python tests/benchmarks/fuzz_weights.py 500 npz            500 mutations of this format
+usage: python tests/fuzzing/fuzz_weights.py                    10,000 mutations of each file format
+       python tests/fuzzing/fuzz_weights.py 500 npz            500 mutations of this format
 
 Each format runs in its own process, so that a crash is noticed.  `refused`: the reader reports an error; `values`:
 other values of the right names and shapes, which only .npz can detect; `shapes`: other names or shapes, which a net does
