@@ -4,12 +4,14 @@ A command is one module of this package with `HELP` (one line), `add_arguments(p
 docstring is its help text.  Only the module of the command that runs is imported, and what is heavy only inside its
 `run`, so that `netdef check` never waits for jax.  Results go to stdout, everything else to stderr.
 
-Exit codes: 0 done; 1 the run failed; 2 the file or the arguments are wrong; 130 interrupted; 141 the reader went away.
+Exit codes: 0 done; 1 the run failed; 2 the file or the arguments are wrong; 128 + n ended by signal n: 130 by Ctrl-C
+(SIGINT), 143 by SIGTERM, 129 by a lost terminal (SIGHUP), 141 by a closed pipe (SIGPIPE).
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import importlib
 import os
@@ -83,13 +85,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return complain(str(error), 1)
     except BrokenPipeError:
         # Whoever read our output has gone (`| head`): stop quietly, and let the last flush find an open file.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):
+                stream.flush()
+                continue
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return 141
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return complain(f"{where}{error.strerror or error}", 1)
     except KeyboardInterrupt:
         return complain("interrupted", 130)
+    except SystemExit as ended:  # a run that a signal ended, after its snapshot
+        return ended.code if isinstance(ended.code, int) else 1
     except Exception as error:
         if not out_of_memory(error):
             raise
@@ -151,7 +159,8 @@ def show_faults(error: CompileError) -> None:
 
 
 def complain(message: str, code: int) -> int:
-    print(f"netdef: {'error: ' if code != 130 else ''}{message}", file=sys.stderr)
+    with contextlib.suppress(BrokenPipeError):  # the exit code is what remains to tell
+        print(f"netdef: {'error: ' if code != 130 else ''}{message}", file=sys.stderr)
     return code
 
 

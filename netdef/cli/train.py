@@ -2,7 +2,10 @@
 
 The run's folder (runs/NAME of the net, if --output names no other) gets snapshots, metrics.jsonl with a line for each
 display and each test, and the text of the net.
-Ctrl-C ends a run with a snapshot; --resume goes on from the last one as if nothing had happened.
+Ctrl-C ends a run with a snapshot; --resume goes on from the last one as if nothing had happened.  SIGTERM, SIGHUP and
+a closed pipe (`| head`) do the same; a second signal ends a run at once.  A run goes on when its terminal or pipe is
+lost if stdout or stderr is a file (`> log`), or under nohup.  The exit code is 0, 1 after an error, 2 for a wrong file
+or argument, or 128 + the number of the signal.  While a run is in progress, no other run can use its folder.
 
   netdef train model.net
   netdef train model.net --set solver.base_lr=0.01 --max-iter 1000 --output try1
@@ -13,8 +16,11 @@ Ctrl-C ends a run with a snapshot; --resume goes on from the last one as if noth
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +32,7 @@ from ._phases import load_phases
 from ._trained import given_weights
 
 if TYPE_CHECKING:
+    from ..training.events import Event
     from ..training.lr_range import Rates
 
 HELP = "train a net as its solver says"
@@ -84,14 +91,15 @@ def run(args: argparse.Namespace) -> int:
     if args.lr_find:
         return find_rate(path, args, changes, weights)
 
-    from ..training.events import Event, Interrupted
+    from ..training.events import Interrupted
     from ..training.progress import progress
     from ..training.run import train
 
     def watch(event: Event) -> None:
         show(replace(event, resume=again(path, args)) if isinstance(event, Interrupted) else event)
 
-    with progress(sys.stdout) as show:
+    with progress(sys.stdout) as shown:
+        show = _while_read(shown)
         result = train(
             path,
             weights=weights or None,
@@ -108,6 +116,26 @@ def run(args: argparse.Namespace) -> int:
     if result.why == "interrupted":
         return 130
     return 1 if args.overfit and result.why == "max_iter" else 0  # what was to be learnt was not
+
+
+def _while_read(show: Callable[[Event], None]) -> Callable[[Event], None]:
+    """Shows events on stderr after the reader of stdout has gone; then raises BrokenPipeError, which ends the run,
+    unless stderr is a file.  After a terminal is lost, it shows nothing more."""
+    from ..training.stopping import is_file
+
+    def guarded(event: Event) -> None:
+        try:
+            show(event)
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):
+                raise
+            lost, stderr = sys.stdout.fileno(), sys.stderr.fileno()
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(stderr if error.errno == errno.EPIPE else nowhere.fileno(), lost)
+            if error.errno == errno.EPIPE and not is_file(stderr):
+                raise
+
+    return guarded
 
 
 def find_rate(path: str, args: argparse.Namespace, changes: dict[str, Any], weights: list[str]) -> int:

@@ -99,7 +99,7 @@ def _reason(error: BaseException, arrays: Mapping[str, Any], free: int) -> str:
         words = f"about {size(arrays) / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB were free"
         return f"{os.strerror(errno.ENOSPC)} (it needs {words})"
     if system:
-        return system.strerror
+        return str(system.strerror)
     return text.splitlines()[0][:200] if text else type(error).__name__
 
 
@@ -147,7 +147,8 @@ def _quiet() -> Iterator[None]:
                 raise
     finally:
         logger.setLevel(level)
-    sys.stderr.write(printed.getvalue())
+    if printed.getvalue():  # of a save that succeeded
+        sys.stderr.write(printed.getvalue())
 
 
 def _force(folder: Path) -> None:
