@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ from .language.errors import NetdefError
 
 LONGEST_NAME = 160  # characters of a path in a message
 Locate = Callable[[str], Path]  # a path in the net -> its location
+WRITING = ".writing"  # the end of the name of a file that is not complete
+LEFTOVER = re.compile(r"\.(.*?)(?:\.(\d+))?\.writing", re.DOTALL)  # its target, and the process that writes it
 
 
 def locator(folder: Path | str | None) -> Locate:
@@ -44,32 +47,69 @@ def printable(text: str) -> str:
 
 def written_aside(path: Path, write: Callable[[Path], Any]) -> None:
     """Writes a file or folder atomically: to a temporary name, which is then renamed to `path`. Raises NetdefError if
-    this fails."""
-    aside = path.with_name(f".{path.name}.writing")
+    this fails. What a killed process left of an earlier attempt is removed."""
+    aside = temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent, path.name)
         write(aside)
         put_in_place(aside, path)
     except OSError as error:
         raise NetdefError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
-        with contextlib.suppress(OSError):  # the temporary file does not exist if nothing could be written
-            shutil.rmtree(aside, ignore_errors=True) if aside.is_dir() else aside.unlink(missing_ok=True)
+        remove(aside)
+
+
+def temporary_name(path: Path) -> Path:
+    """The name under which this process writes `path`: `.NAME.PROCESS.writing` in the same folder."""
+    return path.with_name(f".{path.name}.{os.getpid()}{WRITING}")
+
+
+def remove_leftovers(folder: Path, name: str | None = None) -> None:
+    """Removes the temporary files in a folder, or only those of the file `name`, of processes that were killed while
+    they wrote them; not those of live processes."""
+    for left in folder.glob(f".*{WRITING}"):
+        found = LEFTOVER.fullmatch(left.name)
+        if found is None or (name is not None and name != found[1]):
+            continue
+        process = int(found[2] or os.getpid())
+        if process == os.getpid() or not _is_alive(process):
+            remove(left)
+
+
+def remove(path: Path) -> None:
+    """Removes a file or folder, if it exists and can be removed."""
+    with contextlib.suppress(OSError):
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    if os.name == "nt":
+        return True  # because os.kill would end the process there
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        pass  # a process of another user
+    return True
 
 
 def put_in_place(whole: Path, path: Path) -> None:
     """Renames a file or folder to `path` and replaces what exists there. Raises OSError; then the old one is kept."""
     old = path.with_name(f"{path.name}~")
+    has_old = whole.is_dir() or path.is_dir()  # else a `NAME~` is not of this function
     if path.is_dir():  # a folder cannot be replaced in one step
         shutil.rmtree(old, ignore_errors=True)  # a killed process may have left it
         path.rename(old)
     try:
         os.replace(whole, path)
     except OSError:
-        if old.is_dir():
+        if old.is_dir() and not path.exists():
             old.rename(path)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    if has_old:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def replaced_text(path: Path, text: str) -> None:

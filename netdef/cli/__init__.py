@@ -4,12 +4,14 @@ A command is a module of this package with `HELP` (one line), `add_arguments(par
 docstring is its help text. Only the module of the requested command is imported, and it imports heavy packages inside
 `run`, so that `netdef check` never waits for JAX. Results go to stdout, everything else to stderr.
 
-Exit codes: 0 success; 1 the run failed; 2 the file or the arguments are wrong; 130 interrupted; 141 stdout was closed.
+Exit codes: 0 success; 1 the run failed; 2 the file or the arguments are wrong; 128 + n ended by signal n: 130 by Ctrl-C
+(SIGINT), 143 by SIGTERM, 129 by a lost terminal (SIGHUP), 141 by a closed pipe (SIGPIPE).
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import importlib
 import io
@@ -87,14 +89,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except NetdefError as error:
         return complain(str(error), 1)
     except BrokenPipeError:
-        # The reader of stdout has exited (`| head`): stop quietly. The flush at exit needs an open file.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of the output has exited (`| head`): stop quietly. The flush at exit needs open files.
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):
+                stream.flush()
+                continue
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return 141
     except OSError as error:
         where = f"{printable(str(error.filename))}: " if error.filename else ""
         return complain(f"{where}{error.strerror or error}", 1)
     except KeyboardInterrupt:
         return complain("interrupted", 130)
+    except SystemExit as ended:  # a run that a signal ended, after its snapshot
+        return ended.code if isinstance(ended.code, int) else 1
     except Exception as error:
         if not out_of_memory(error):
             raise
@@ -157,7 +165,8 @@ def show_faults(error: CompileError) -> None:
 
 def complain(message: str, code: int) -> int:
     shown = "\n".join(map(printable, message.split("\n")))
-    print(f"netdef: {'error: ' if code != 130 else ''}{shown}", file=sys.stderr)
+    with contextlib.suppress(BrokenPipeError):  # the exit code is all that remains
+        print(f"netdef: {'error: ' if code != 130 else ''}{shown}", file=sys.stderr)
     return code
 
 

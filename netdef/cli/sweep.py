@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..files import replaced_text
 from ..language.errors import NetdefError
 from ..language.expansion.settings import read
 from . import UsageError
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     found = sweep(path, vary, args.seeds, args.output, args.max_iter, args.until, on_run=tell)
     told = {"folder": str(found.folder), "until": args.until, "rows": found.rows}
     text = json.dumps(told, indent=1, default=str)
-    (found.folder / SWEEP).write_text(text)
+    replaced_text(found.folder / SWEEP, text)
     print(text if args.json else table(found.rows, found.settings))
     for path in _drawn(found.folder, args.plot):
         print(path, file=sys.stderr)

@@ -2,7 +2,10 @@
 
 The run is saved in the folder runs/NAME, where NAME is the name of the net, or in the folder of --output: snapshots,
 metrics.jsonl with one line for each display and each test, and the source of the net. Ctrl-C saves a snapshot and ends
-the run; --resume continues it, with the same result as if it had never stopped.
+the run; --resume continues it, with the same result as if it had never stopped. SIGTERM, SIGHUP and a closed pipe
+(`| head`) do the same as Ctrl-C; a second signal ends the run immediately. If stdout or stderr is a file (`> log`), or
+under nohup, a run continues when its terminal or pipe is lost. The exit code is 0, 1 after an error, 2 for an invalid
+file or argument, or 128 + the number of the signal. While a run is in progress, no other run can use its folder.
 
   netdef train model.net
   netdef train model.net --set solver.base_lr=0.01 --max-iter 1000 --output try1
@@ -13,8 +16,11 @@ the run; --resume continues it, with the same result as if it had never stopped.
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +32,7 @@ from ._phases import load_phases
 from ._trained import given_weights
 
 if TYPE_CHECKING:
+    from ..training.events import Event
     from ..training.lr_range import Rates
 
 HELP = "train a net with its solver"
@@ -84,14 +91,15 @@ def run(args: argparse.Namespace) -> int:
     if args.lr_find:
         return find_rate(path, args, changes, weights)
 
-    from ..training.events import Event, Interrupted
+    from ..training.events import Interrupted
     from ..training.progress import progress
     from ..training.run import train
 
     def watch(event: Event) -> None:
         show(replace(event, resume=again(path, args)) if isinstance(event, Interrupted) else event)
 
-    with progress(sys.stdout) as show:
+    with progress(sys.stdout) as shown:
+        show = _while_read(shown)
         result = train(
             path,
             weights=weights or None,
@@ -108,6 +116,26 @@ def run(args: argparse.Namespace) -> int:
     if result.why == "interrupted":
         return 130
     return 1 if args.overfit and result.why == "max_iter" else 0  # the net did not overfit
+
+
+def _while_read(show: Callable[[Event], None]) -> Callable[[Event], None]:
+    """Shows events on stderr after the reader of stdout has gone; then raises BrokenPipeError, which ends the run,
+    unless stderr is a file.  After a terminal is lost, it shows nothing more."""
+    from ..training.stopping import is_file
+
+    def guarded(event: Event) -> None:
+        try:
+            show(event)
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):
+                raise
+            lost, stderr = sys.stdout.fileno(), sys.stderr.fileno()
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(stderr if error.errno == errno.EPIPE else nowhere.fileno(), lost)
+            if error.errno == errno.EPIPE and not is_file(stderr):
+                raise
+
+    return guarded
 
 
 def find_rate(path: str, args: argparse.Namespace, changes: dict[str, Any], weights: list[str]) -> int:

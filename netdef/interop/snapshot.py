@@ -12,16 +12,23 @@ A snapshot is a folder `iter_000500` with
     checksums.json    SHA-256 of all these files
 
 It is written to a temporary folder, flushed to the disk and renamed, so every snapshot is complete even if the process
-is killed at any moment. Format 1, which has no "format", numbers the arrays (`state.0`, `trained.0`); it is only read.
+is killed at any moment; the next snapshot removes what a killed process left. Format 1, which has no "format", numbers
+the arrays (`state.0`, `trained.0`); it is only read.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
+import io
 import json
+import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +36,7 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 
+from ..files import remove, remove_leftovers, temporary_name
 from ..graph import Owner
 from ..language.errors import NetdefError
 
@@ -57,31 +65,90 @@ def save(
     """Writes a snapshot; its name is derived from the iteration by default. Raises NetdefError if it cannot be written;
     earlier snapshots are then unchanged."""
     path = folder / (name or f"iter_{iteration:06d}")
-    aside = folder / f".{path.name}.writing"
+    aside = temporary_name(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(".*.writing"):  # left by a process that was killed
-            shutil.rmtree(left)
+        remove_leftovers(folder)
+        _remove_replaced(folder)
         aside.mkdir()
         _save_arrays(aside / _ARRAYS, arrays)
-        (aside / _NET).write_text(net)
+        (aside / _NET).write_text(net, encoding="utf-8")
         (aside / _STATE).write_text(json.dumps({"format": FORMAT, **state}, indent=1))
         (aside / _CHECKSUMS).write_text(json.dumps(_checksums(aside), indent=1))
         _force(aside)
         _exchange(aside, path)
     except Exception as error:  # orbax raises several types for a full disk
+        free = shutil.disk_usage(_existing(folder)).free
         shutil.rmtree(aside, ignore_errors=True)
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise NetdefError(f"the snapshot of iteration {iteration} cannot be written to {path}: {why[:200]}") from error
+        raise NetdefError(
+            f"the snapshot of iteration {iteration} cannot be written to {path}: {_reason(error, arrays, free)}"
+        ) from error
     return path
+
+
+def size(arrays: Mapping[str, Any]) -> int:
+    """The bytes of the arrays of a snapshot; its file is of about this size."""
+    return sum(int(array.nbytes) for array in arrays.values())
+
+
+def _reason(error: BaseException, arrays: Mapping[str, Any], free: int) -> str:
+    """Why a snapshot could not be written, in the words of the system if it is known."""
+    system = next((e for e in _chain(error) if isinstance(e, OSError) and e.strerror), None)
+    text = str(error)
+    if (system and system.errno == errno.ENOSPC) or "No space left" in text or "RESOURCE_EXHAUSTED" in text:
+        words = f"about {size(arrays) / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB were free"
+        return f"{os.strerror(errno.ENOSPC)} (it needs {words})"
+    if system:
+        return str(system.strerror)
+    return text.splitlines()[0][:200] if text else type(error).__name__
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that caused it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _existing(folder: Path) -> Path:
+    """A folder, or the first folder above it that exists."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
+
+
+def _remove_replaced(folder: Path) -> None:
+    """Removes snapshots that were replaced by a process that was killed before it removed them itself."""
+    for old in folder.glob("*~"):
+        new = old.with_name(old.name[:-1])
+        if (old / _CHECKSUMS).is_file() and damage(new) is None:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _save_arrays(path: Path, arrays: dict[str, Any]) -> None:
     import orbax.checkpoint as ocp
 
-    with ocp.StandardCheckpointer() as checkpointer:
-        encoded = {quote(name, safe=""): np.asarray(array) for name, array in arrays.items()}
+    encoded = {quote(name, safe=""): np.asarray(array) for name, array in arrays.items()}
+    with _quiet(), ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(path.absolute(), encoded)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Suppresses what orbax and the threads of TensorStore print about an error that is also raised: hundreds of
+    lines of tracebacks, in which the message would be lost."""
+    logger, printed = logging.getLogger("absl"), io.StringIO()
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with contextlib.redirect_stderr(printed):
+            try:
+                yield
+            except Exception:
+                time.sleep(0.2)  # because the threads of the writes that are still pending print later
+                raise
+    finally:
+        logger.setLevel(level)
+    if printed.getvalue():  # of a save that succeeded
+        sys.stderr.write(printed.getvalue())
 
 
 def _force(folder: Path) -> None:
@@ -98,10 +165,10 @@ def _exchange(aside: Path, path: Path) -> None:
     """Renames the folder to its final name; an existing folder is kept as `name~` until then."""
     old = path.with_name(path.name + "~")
     if path.exists():
-        shutil.rmtree(old, ignore_errors=True)
+        remove(old)
         path.rename(old)
     aside.rename(path)
-    shutil.rmtree(old, ignore_errors=True)
+    remove(old)
     handle = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -170,7 +237,7 @@ def newest(folder: Path) -> tuple[Path | None, list[str]]:
         wrong = damage(path)
         if wrong is None:
             return path, notes
-        notes.append(f"the snapshot {path} is damaged ({wrong}); the preceding one is used")
+        notes.append(f"snapshot {path} is damaged ({wrong}); using the one before it")
     return None, notes
 
 

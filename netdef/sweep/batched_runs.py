@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..data.feed import Feed
+from ..files import replaced_text
 from ..lazy import Array
 from ..solvers.base import Precision
 from ..training.compilation_cache import keep_compiled
@@ -28,6 +30,7 @@ from ..training.metrics import Recorder, plain
 from ..training.prepare import RunSetup, Start, images, make_setup, plan_of, started
 from ..training.resume import start_from
 from ..training.run_folder import METRICS, NET
+from ..training.run_lock import locked
 from ..training.run_record import RunRecord
 from ..training.solver_nets import Nets
 from ..training.step import GOOD, RunConstants, make_single, make_step
@@ -68,25 +71,25 @@ def train_batched(
     After a non-finite loss, the weights of a run no longer change; its records have a loss of nan."""
     keep_compiled()
     refuse_inputs(runs[0][0].train, "trained")
-    members = [_member(nets, folder) for nets, folder in runs]
-    first = members[0].setup
-    work = _work(members, first.solver.max_iter if max_iter is None else max_iter)
-    run = BatchedRuns(work=work, state=_stacked([member.start.state for member in members]), members=members, goal=goal)
-    try:
+    with ExitStack() as opened:
+        for _, folder in runs:
+            opened.enter_context(locked(folder))
+        members = [_member(nets, folder) for nets, folder in runs]
+        for member in members:
+            opened.enter_context(closing(member.setup))
+        work = _work(members, members[0].setup.solver.max_iter if max_iter is None else max_iter)
+        states = _stacked([member.start.state for member in members])
+        run = BatchedRuns(work=work, state=states, members=members, goal=goal)
         for member in members:
             member.setup.tell(started(member.setup, member.start, work, None, ()))
         run_to_end(run)
-    finally:
-        for member in members:
-            member.setup.close()
     if run.stop:
         raise KeyboardInterrupt
     return [member.recorder.history for member in members]
 
 
 def _member(nets: Nets, folder: Path) -> Member:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / NET).write_text(nets.train.text)
+    replaced_text(folder / NET, nets.train.text)
     nets = with_solver(nets, snapshot=0)  # a batched run saves only its records
     setup = make_setup(nets, nets.solver.seed, folder, [RunRecord(nets, folder)])
     return Member(setup, start_from(setup, None), Recorder(folder / METRICS, 0))
@@ -197,3 +200,4 @@ class BatchedRuns(Run):
         why = "max_iter" if self.iteration == self.work.plan.end else self.ended
         for member in self.members:
             member.setup.tell(Finished(self.iteration, self.clock.total(), member.setup.folder, why=why))
+            member.recorder.close()

@@ -18,9 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..files import replaced_text
 from ..interop import snapshot
 from ..language.errors import NetdefError
 from ..training.run import Options, run_nets
+from ..training.run_lock import locked
 from ..training.solver_nets import Nets, nets_of
 from ..training.trial_runs import with_solver
 from .batched_runs import can_share, train_batched
@@ -79,12 +81,12 @@ def sweep(
     for job in jobs:
         if (kept := _kept(job, max_iter, until)) is not None:
             done(job, kept)
-    for group in _groups([job for job in jobs if job.name not in rows]):
-        for job, row in _train(path, group, max_iter, goal, set or {}):
-            job.folder.mkdir(parents=True, exist_ok=True)
-            told = {"settings": job.settings, "max_iter": max_iter, "until": until, "row": row}
-            (job.folder / RESULT).write_text(json.dumps(told, default=str))
-            done(job, row)
+    with locked(folder):
+        for group in _groups([job for job in jobs if job.name not in rows]):
+            for job, row in _train(path, group, max_iter, goal, set or {}):
+                told = {"settings": job.settings, "max_iter": max_iter, "until": until, "row": row}
+                replaced_text(job.folder / RESULT, json.dumps(told, default=str))
+                done(job, row)
     return Found(tuple(rows[job.name] for job in jobs), folder, (*vary, *(["seed"] if seeds > 1 else [])))
 
 
@@ -152,9 +154,12 @@ def _alone(nets: Nets, job: Job, max_iter: int | None, goal: Until | None) -> li
         nets = with_solver(nets, early_stopping=goal.monitor())
     try:
         begun = bool(snapshot.found(job.folder))
-        return run_nets(nets, Options(resume=begun, max_iter=max_iter, output=job.folder)).history
+        result = run_nets(nets, Options(resume=begun, max_iter=max_iter, output=job.folder))
     except NetdefError as error:
         raise NetdefError(f"run {job.name}: {error}") from error
+    if result.why == "interrupted":  # has a snapshot, but no result
+        raise KeyboardInterrupt
+    return result.history
 
 
 def row_of(job: Job, history: Sequence[Mapping[str, Any]], goal: Until | None) -> dict[str, Any]:

@@ -6,12 +6,13 @@ Each function runs the net again in a program of its own, so that training itsel
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..data.base import DataLayer
 from ..data.feed import Feed
 from ..forward import every_value, forward
 from ..graph import Net, Node
@@ -24,6 +25,15 @@ NEAR = 0.01  # distance from a limit within which a value counts as saturated
 MICRO = 0  # index of the batch, of the iter_size batches of an iteration, that `watch` uses
 
 
+class Culprit(NamedTuple):
+    """The origin of the first non-finite value."""
+
+    text: str  # one or two sentences without the last period; empty: all values are finite
+    layer: str = ""  # the data layer that has read the value; empty: it was computed
+    row: int = 0  # its record in the batch
+    micro: int = 0  # index of the batch, of the iter_size batches of the iteration
+
+
 def culprit(
     net: Net,
     partition: Partition,
@@ -31,37 +41,41 @@ def culprit(
     fixed: tuple[Array, ...],
     batches: Sequence[Mapping[str, Array]],
     key: Array,
-) -> str:
-    """Describes the origin of the first non-finite value, as one or two sentences without the last period; `batches`
-    are those of the iteration."""
+) -> Culprit:
+    """Finds the origin of the first non-finite value; `batches` are those of the iteration."""
     here = jax.random.fold_in(key, state.iteration)
     for i, batch in enumerate(batches):
         found = _first_bad(net, partition, state, fixed, batch, jax.random.fold_in(here, i))
-        if found:
-            return found
-    return "All values are finite when the iteration is repeated"
+        if found.text:
+            return found._replace(micro=i)
+    return Culprit("All values are finite when the iteration is repeated")
 
 
-def _first_bad(net: Net, partition: Partition, state: State, fixed: Any, batch: Any, key: Array) -> str:
+def _first_bad(net: Net, partition: Partition, state: State, fixed: Any, batch: Any, key: Array) -> Culprit:
     named = partition.weights(state.trained, fixed, state.kept)
     for owner, array in named.items():
         if not bool(jnp.all(jnp.isfinite(array))):
-            return f"Parameter {owner.index} of layer `{owner.layer}` was not finite before: {_range(array)}"
+            return Culprit(f"Parameter {owner.index} of layer `{owner.layer}` was not finite before: {_range(array)}")
     tops = [top for node in net.layers for top in node.tops]
     found = jax.jit(lambda w, x, k: [every_value(net, w, x, k)[top] for top in tops])(named, batch, key)
     values = dict(zip(tops, found, strict=True))
     for node in net.layers:
         for top in node.tops:
-            if not bool(jnp.all(jnp.isfinite(values[top]))):
+            finite = np.isfinite(np.asarray(values[top], np.float64))
+            if not finite.all():
+                first = f"The first non-finite blob is `{top.name}` of layer `{node.name}`"
+                if isinstance(node.layer, DataLayer) and finite.ndim:
+                    row = int(np.argmin(finite.reshape(len(finite), -1).all(axis=1)))
+                    return Culprit(f"{first}, which the data contain", node.name, row)
                 read = ", ".join(f"`{v.name}` {_range(values[v])}" for v in node.bottoms)
                 inputs = f", computed from {read}" if read else ""
-                return f"The first non-finite blob is `{top.name}` of layer `{node.name}`{inputs}"
+                return Culprit(first + inputs)
     grads = _gradients(net, partition, state, fixed, batch, key)
     for spec, g in reversed(list(zip(partition.trained, grads, strict=True))):  # the backward pass begins at the loss
         if not bool(jnp.all(jnp.isfinite(g))):
             place = f"parameter {spec.owner.index} of layer `{spec.owner.layer}`"
-            return f"The first non-finite gradient is the one of {place}"
-    return ""
+            return Culprit(f"The first non-finite gradient is the one of {place}")
+    return Culprit("")
 
 
 def _gradients(net: Net, partition: Partition, state: State, fixed: Any, batch: Any, key: Array) -> Any:

@@ -8,7 +8,6 @@ loss is detected at most two dispatches later; the step does not change the stat
 from __future__ import annotations
 
 import signal
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
@@ -26,6 +25,7 @@ from .events import Event, Notice, Stepped
 from .plan import Plan
 from .prefetch import Batches, Piece
 from .step import Metrics, State, Unpack
+from .stopping import stopped_by_signals
 
 IN_FLIGHT = 2  # dispatches that may be pending before the host waits for the oldest
 
@@ -105,11 +105,21 @@ class Run(ABC):
     state: Any  # a State, or several stacked
     iteration: int = 0
     position: dict[str, Any] = field(default_factory=dict)  # of the data after `iteration`
-    stop: bool = False  # set by SIGINT
+    signal: int = 0  # that ends the run; 0: none does
+    gone: BrokenPipeError | None = None  # of a listener whose output has no reader any more; it ends the run, too
     ended: str = ""  # why the run ends early; empty: it does not
     watch: Callable[[Any, Piece], dict[str, Any]] | None = None  # (run, piece) -> additional values of a display
     under_way: deque[UnderWay] = field(default_factory=deque)
     clock: Clock = field(default_factory=Clock)
+
+    @property
+    def stop(self) -> bool:
+        """Whether the run was interrupted."""
+        return bool(self.signal) or self.gone is not None
+
+    def interrupt(self, number: int) -> None:
+        """Ends the run after the current piece because of a signal."""
+        self.signal = number
 
     @abstractmethod
     def emit(self, event: Event) -> None:
@@ -133,13 +143,16 @@ class Run(ABC):
 
 
 def run_to_end(run: Run) -> None:
-    """Trains until the end of the plan, or until the run is stopped."""
+    """Trains until the end of the plan, or until the run is stopped.
+
+    After SIGINT it returns; after another signal that ended the run, and its snapshot, the program ends with the exit
+    code of the signal.  The error of a listener whose reader has gone is raised after the snapshot, too."""
     run.clock = Clock()
     work, plan = run.work, run.work.plan
     pieces = plan.pieces(run.iteration, work.steps_per_dispatch)
     batches = Batches(work.source, pieces, work.steps_per_dispatch, work.iter_size)
     try:
-        with _stopping(run):
+        with stopped_by_signals(run.interrupt):
             for piece in batches:
                 if plan.test_at(piece.begin):
                     _flush(run)
@@ -154,6 +167,10 @@ def run_to_end(run: Run) -> None:
             run.end()
     finally:
         batches.close()
+    if run.gone:
+        raise run.gone
+    if run.signal not in (0, signal.SIGINT):
+        raise SystemExit(128 + run.signal)
 
 
 def _dispatch(run: Run, piece: Piece) -> None:
@@ -187,22 +204,3 @@ def _stage(run: Run, iteration: int) -> Dispatch:
 def _flush(run: Run) -> None:
     while run.under_way:
         run.read(run.under_way.popleft())
-
-
-@contextmanager
-def _stopping(run: Run) -> Iterator[None]:
-    """Handles SIGINT: the first one stops after the current piece, the second one at once.  Only in the main thread,
-    because Python allows signal handlers nowhere else."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ask(number: int, frame: Any) -> None:
-        run.stop = True
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

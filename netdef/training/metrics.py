@@ -8,22 +8,30 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..files import replaced_text
+from ..language.errors import NetdefError
 from .events import Display, Tested
 
 
 class Recorder:
-    """Stores records and appends each to the file at once."""
+    """Stores records and appends each to the file at once.
+
+    A line that cannot be written waits in memory for the next one, because a disk that is full for a while should not
+    end a run of days; `close` raises what is still wrong at the end."""
 
     def __init__(self, path: Path, iteration: int):
         """Starts at `iteration`: later records of an existing file, from an interrupted run, are dropped."""
         self.path = path
+        self.failure = ""  # why lines are waiting; empty: none are
+        self._waiting: list[str] = []
         self.history = [row for row in _read(path) if row["iteration"] < iteration]
         replaced_text(path, "".join(_line(row) for row in self.history))
         self.seconds_before = max((row.get("seconds", 0.0) for row in self.history), default=0.0)
@@ -33,9 +41,35 @@ class Recorder:
         row = record(event)
         row["seconds"] = round(self.seconds_before + seconds, 3)
         self.history.append(row)
-        with self.path.open("a") as file:
-            file.write(_line(row))
+        self._waiting.append(_line(row))
+        self._write()
         return row
+
+    def close(self) -> None:
+        """Writes the lines that are waiting.  NetdefError if they cannot be written."""
+        self._write()
+        if self.failure:
+            raise NetdefError(f"{self.failure}; {len(self._waiting)} records are not in it.")
+
+    def _write(self) -> None:
+        """Appends all waiting lines, or none."""
+        if not self._waiting:
+            return
+        try:
+            with self.path.open("ab", buffering=0) as file:
+                end = file.tell()
+                data = "".join(self._waiting).encode()
+                try:
+                    if file.write(data) != len(data):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                except OSError:
+                    file.truncate(end)
+                    raise
+        except OSError as error:
+            self.failure = f"{self.path}: cannot be written: {error.strerror or error}"
+            return
+        self.failure = ""
+        self._waiting.clear()
 
 
 def record(event: Display | Tested) -> dict[str, Any]:

@@ -54,9 +54,15 @@ class RunSetup:
     listeners: tuple[OnEvent, ...] = ()
 
     def tell(self, event: Event) -> None:
-        """Calls each listener with an event."""
+        """Calls each listener with an event; then raises the first of their errors."""
+        errors: list[Exception] = []
         for listener in self.listeners:
-            listener(event)
+            try:
+                listener(event)
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def close(self) -> None:
         self.feed.close()

@@ -85,9 +85,8 @@ def lines(event: events.Event) -> list[str]:
         case events.Finished(why="interrupted"):
             return []
         case events.Finished():
-            early = "" if event.why == "max_iter" else f", {event.why}"
             where = f"; the weights are in {event.snapshot}" if event.snapshot else ""
-            return [f"done: {event.iteration} iterations in {duration(event.seconds)}{early}{where}"]
+            return [f"done: {event.iteration} iterations in {duration(event.seconds)}{where}"]
     return []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
@@ -9,7 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..files import locator
+import jax
+
+from ..files import locator, replaced_text
 from ..inference.preprocessing import keep as keep_preprocessing
 from ..interop import snapshot, solver_state
 from ..language.errors import NetdefError
@@ -24,6 +27,7 @@ from .params import put_arrays
 from .prepare import MOST_STEPS, RunSetup, Start, make_setup, make_work, started
 from .resume import resume_caffe, resume_snapshot, start_from
 from .run_folder import METRICS, NET, new_folder, resumed
+from .run_lock import locked
 from .run_record import RunRecord
 from .single_run import SingleRun
 from .solver_nets import Nets, nets_of
@@ -104,14 +108,11 @@ def run_nets(nets: Nets, options: Options) -> Result:
     keep_compiled()
     end = _iterations(nets, options)
     _refuse(nets, options)
-    place = _place(nets, options)
     with ExitStack() as opened:
-        listeners: list[OnEvent] = [RunRecord(nets, place.folder)]
-        if options.tensorboard:
-            listeners.append(opened.enter_context(closing(TensorBoard(place.folder, nets.train.text))))
-        if options.on_event:
-            listeners.append(options.on_event)
-        setup = opened.enter_context(closing(make_setup(nets, place.seed, place.folder, listeners)))
+        place = _place(nets, options, opened)
+        setup = opened.enter_context(
+            closing(make_setup(nets, place.seed, place.folder, _listeners(nets, place, options, opened)))
+        )
         start = _start(nets, setup, place, options)
         work, notice = make_work(setup, start, end, max_steps=1 if options.watch else MOST_STEPS)
         learning = Learning(options.overfit) if options.overfit else None
@@ -126,18 +127,17 @@ def run_nets(nets: Nets, options: Options) -> Result:
             monitors=start.monitors,
             recorder=Recorder(place.folder / METRICS, start.iteration),
             enough=learning.see if learning else options.enough,
+            verdict=learning.verdict if learning else None,
         )
         if options.watch or nets.solver.debug_info:
             run.watch = make_watch(work.net, setup.partition, setup.solver, setup.key)
-        (place.folder / NET).write_text(nets.train.text)
+        replaced_text(place.folder / NET, nets.train.text)
         keep_preprocessing((*nets.tests, nets.train), place.folder)
-        warnings = [*place.notes, *start.notes, *_warnings(nets, setup)]
+        warnings = [*place.notes, *start.notes, *_room(setup, start), *_warnings(nets, setup)]
         run.emit(started(setup, start, work, place.snapshot or place.caffe, warnings))
         if notice:
             run.emit(Notice(run.iteration, notice))
         run_to_end(run)
-        if learning:
-            run.emit(Notice(run.iteration, learning.verdict(run.iteration)))
     weights = run.weights()
     put_arrays(setup.model, tuple(weights), tuple(weights.values()))
     return Result(setup.model, run.recorder.history, place.folder, run.iteration, run.saved, run.why)
@@ -169,15 +169,26 @@ class Place(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def _place(nets: Nets, options: Options) -> Place:
+def _listeners(nets: Nets, place: Place, options: Options, opened: ExitStack) -> list[OnEvent]:
+    listeners: list[OnEvent] = [options.on_event] if options.on_event else []
+    listeners.append(RunRecord(nets, place.folder))
+    if options.tensorboard:
+        listeners.append(opened.enter_context(closing(TensorBoard(place.folder, nets.train.text))))
+    return listeners
+
+
+def _place(nets: Nets, options: Options, opened: ExitStack) -> Place:
+    """The folder of the run, which is locked until `opened` is closed."""
     seed, resume = nets.solver.seed, options.resume
     if not resume or solver_state.is_solver_state(resume):
         folder, notes = new_folder(nets, options.output)
-        return Place(folder, seed, caffe=Path(str(resume)) if resume else None, notes=tuple(notes))
+        notes.append(opened.enter_context(locked(folder)))
+        caffe = Path(str(resume)) if resume else None
+        return Place(folder, seed, caffe=caffe, notes=tuple(filter(None, notes)))
     folder, path, notes = resumed(nets, options.output, resume)
-    folder.mkdir(parents=True, exist_ok=True)
+    notes.append(opened.enter_context(locked(folder)))
     read = snapshot.load(path)
-    return Place(folder, read.state["seed"], path, read=read, notes=tuple(notes))
+    return Place(folder, read.state["seed"], path, read=read, notes=tuple(filter(None, notes)))
 
 
 def _start(nets: Nets, setup: RunSetup, place: Place, options: Options) -> Start:
@@ -194,6 +205,20 @@ def _named_weights(nets: Nets) -> list[Path] | None:
     names = [name.strip() for text in nets.solver.weights for name in text.split(",") if name.strip()]
     locate = locator(nets.file.parent if nets.file else None)
     return [locate(name) for name in names] or None
+
+
+def _room(setup: RunSetup, start: Start) -> list[str]:
+    """A warning if there is no room for two snapshots, because the old one is kept until the new one is complete."""
+    if not (setup.solver.snapshot or setup.solver.snapshot_after_train):
+        return []
+    needed = 2 * sum(int(leaf.nbytes) for leaf in jax.tree.leaves((start.state, start.fixed)))
+    free = shutil.disk_usage(setup.folder).free
+    if free >= needed:
+        return []
+    return [
+        f"{setup.folder}: {free / 1e6:,.1f} MB are free, but two snapshots need about {needed / 1e6:,.1f} MB; free "
+        "some space or choose another output, or snapshots will fail"
+    ]
 
 
 def _warnings(nets: Nets, setup: RunSetup) -> list[str]:

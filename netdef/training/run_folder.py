@@ -3,7 +3,8 @@
 A run writes `metrics.jsonl`, `net.prototxt` and its snapshots to one folder: `output`, or the solver's
 `snapshot_prefix`, or `runs/NAME` in the working directory.  Saved files are never overwritten: without `output` a new
 run uses the next number (`runs/digits-2`), and the most recent run is the one with the highest number; an existing run
-in a given `output` is moved to `output.1`, unless it is resumed.
+in a given `output` is moved to `output.1`, unless it is resumed. A run in progress is neither moved nor resumed
+(`run_lock`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from ..interop import snapshot
 from ..language.errors import NetdefError
+from .run_lock import LOCK, locked
 from .solver_nets import Nets
 
 METRICS, NET = "metrics.jsonl", "net.prototxt"
@@ -28,7 +30,9 @@ def new_folder(nets: Nets, output: str | Path | None) -> tuple[Path, list[str]]:
         if path.exists() and not path.is_dir():
             raise NetdefError(f"{path} is a file, but the output of a run is a folder; choose another path.")
         if _holds_run(path):
-            moved = path.rename(_numbered(path, "."))
+            with locked(path):  # not a run in progress, and not one that another process moves
+                moved = path.rename(_numbered(path, "."))
+                (moved / LOCK).unlink(missing_ok=True)
             notes.append(f"{path} contained another run, which was moved to {moved}; --resume would have continued it")
     try:
         path.mkdir(parents=True, exist_ok=True)

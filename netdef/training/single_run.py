@@ -16,7 +16,7 @@ from ..graph import Owner
 from ..interop import snapshot
 from ..language.errors import NetdefError
 from ..lazy import Array
-from .diagnose import culprit
+from .diagnose import Culprit, culprit
 from .events import Display, Event, Finished, Interrupted, Notice, Snapshotted, Tested
 from .loop import Run, UnderWay
 from .metrics import Recorder, plain
@@ -39,7 +39,9 @@ class SingleRun(Run):
     recorder: Recorder
     monitors: dict[str, Watched]  # by the field of the solver
     enough: Callable[[float], str] | None = None  # called with each loss that is read back; returns why to end, or ""
-    saved: Path | None = None
+    verdict: Callable[[int], str] | None = None  # the result of a trial run after n iterations
+    saved: Path | None = None  # the last snapshot
+    saved_at: int | None = None  # its iteration
 
     @property
     def fixed(self) -> tuple[Array, ...]:
@@ -61,8 +63,20 @@ class SingleRun(Run):
 
     def emit(self, event: Event) -> None:
         if isinstance(event, (Display, Tested)):
-            self.recorder.add(event, self.clock.total())
-        self.setup.tell(event)
+            self._record(event)
+        try:
+            self.setup.tell(event)
+        except BrokenPipeError as error:
+            self.gone = self.gone or error
+
+    def _record(self, event: Display | Tested) -> None:
+        """Records an event; a file that cannot be written is reported once, and ends the run with an error at its
+        end."""
+        failed_before = bool(self.recorder.failure)
+        self.recorder.add(event, self.clock.total())
+        if self.recorder.failure and not failed_before:
+            text = f"{self.recorder.failure}; training continues, and the records are written as soon as possible"
+            self.emit(Notice(self.iteration, text))
 
     def read(self, done: UnderWay) -> None:
         """Raises `Diverged` for a non-finite loss or gradient; else emits the display, if there is one."""
@@ -92,11 +106,20 @@ class SingleRun(Run):
         what = f"The loss is {loss}" if bad == BAD_LOSS else "The gradient is not finite"
         kept = f"The last good snapshot is {self.saved}." if self.saved else "No snapshot was saved before."
         batches = [self.batch(piece, iteration - piece.begin, i) for i in range(self.work.iter_size)]
-        where = culprit(self.work.net, setup.partition, self.state, self.fixed, batches, setup.key)
-        raise Diverged(
-            f"{what} at iteration {iteration}. {where}. {kept} Try a smaller base_lr, clip_gradients, or rescaling the "
-            "input."
-        )
+        found = culprit(self.work.net, setup.partition, self.state, self.fixed, batches, setup.key)
+        where, hint = found.text, "Try a smaller base_lr, clip_gradients, or rescaling the input."
+        if found.layer:
+            where += self._record_of(found, piece, iteration)
+            hint = "This is a fault of the data, not of training: correct or remove this record."
+        raise Diverged(f"{what} at iteration {iteration}. {where}. {kept} {hint}")
+
+    def _record_of(self, found: Culprit, piece: Piece, iteration: int) -> str:
+        """Names the record of a batch that has the first non-finite value, with its file."""
+        reader, after = self.setup.feed.readers.get(found.layer), piece.position.get(found.layer)
+        if reader is None or after is None:  # batches that are repeated have no position
+            return f", in row {found.row} of the batch"
+        batches_left = (piece.end - iteration) * self.work.iter_size - found.micro
+        return f", in {reader.name_of(after['position'] - batches_left * reader.batch_size, found.row)}"
 
     def test(self) -> None:
         weights, seen = self.weights(), []
@@ -130,14 +153,15 @@ class SingleRun(Run):
             self.ended = self.monitors["early_stopping"].over
 
     def save(self) -> None:
-        self._save()
+        self._save(last=self.iteration == self.work.plan.end)
 
     def _save(self, last: bool = False, name: str | None = None, positions: list[Any] | None = None) -> None:
         """Saves the state.  A failure to write is reported; it ends the run only for the last snapshot."""
         with self.clock.paused():
             try:
                 path = self._write(name, positions)
-                self.saved = self.saved if name else path
+                if not name:
+                    self.saved, self.saved_at = path, self.iteration
                 drop_old(self.setup.folder, self.setup.solver.snapshot_keep)
             except NetdefError as error:
                 if last:
@@ -165,13 +189,16 @@ class SingleRun(Run):
     def end(self) -> None:
         """The last snapshot and the last test."""
         plan, solver = self.work.plan, self.setup.solver
-        saved_now = self.saved is not None and plan.snapshot_at(self.iteration)
-        if (solver.snapshot_after_train or self.stop) and not saved_now:
+        has_last = solver.snapshot_after_train or self.stop or plan.snapshot_at(self.iteration)
+        if has_last and self.saved_at != self.iteration:
             self._save(last=True)
         if not (self.stop or self.ended) and plan.test_at(self.iteration):
             self.test()
         if self.stop:
             self.emit(Interrupted(self.iteration, self.saved, f"resume={str(self.setup.folder)!r}"))
+        elif self.verdict:
+            self.emit(Notice(self.iteration, self.verdict(self.iteration)))
         elif self.ended:
             self.emit(Notice(self.iteration, f"stopped early: {self.ended}"))
         self.emit(Finished(self.iteration, self.clock.total(), self.setup.folder, self.saved, self.why))
+        self.recorder.close()

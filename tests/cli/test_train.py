@@ -75,7 +75,7 @@ def test_testing_with_the_one_before_a_damaged_snapshot_says_so(trained, netdef,
     (copy / "iter_000009" / "state.json").write_text("{}")
     done = netdef("test", path, "--run", copy)
     assert done.code == 0 and "iter_000002" in done.out
-    assert done.err.startswith(f"warning: the snapshot {copy / 'iter_000009'} is damaged (state.json")
+    assert done.err.startswith(f"warning: snapshot {copy / 'iter_000009'} is damaged (state.json")
 
 
 def test_resuming_goes_on(trained, netdef, tmp_path):

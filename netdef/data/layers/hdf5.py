@@ -115,6 +115,11 @@ class HDF5Reader(Reader):
     def numbers(self, position: int) -> Any:
         return self.order.at(position, self.batch_size)[self.rows]
 
+    def name_of(self, position: int, row: int) -> str:
+        record = int(self.numbers(position)[row])
+        file = int(np.searchsorted(self.starts, record, side="right")) - 1
+        return f"row {record - int(self.starts[file])} of {self.files[file]}"
+
     def resident(self, budget: int) -> Table | None:
         rows = self.layer.read_header(self.files[0])
         if sum(4 * self.size * int(np.prod(shape[1:])) for shape in rows.values()) > budget:
