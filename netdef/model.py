@@ -54,11 +54,12 @@ def compile(
 ) -> Model:
     """A model of a net, with parameters filled as the file says, or with `weights` (a path, several, or a dict).
 
-    `options` go to `netdef.load` (stages, level, set).  A Net keeps the phase that it was loaded for.
+    `options` go to `netdef.load` (stages, level, set, import_path).  A Net keeps the phase that it was loaded for.
+    The modules of Python layers are run, as in Caffe; those of a Net only if it was loaded with `trust_python`.
     Errors: CompileError; NetdefError where a shape is not known because a file or module is missing.
     """
     if not isinstance(net, Net):
-        net = load(net, phase=phase, **options)
+        net = load(net, phase=phase, **{"trust_python": True, **options})
     start = None
     if weights is not None and not isinstance(weights, Mapping):
         from .interop.weights import match
@@ -213,6 +214,12 @@ def _refuse_unknown(net: Net) -> None:
                 f"layer `{node.name}`: layers of type {node.type} can be read and checked, but not run yet; take it "
                 "out, for instance with `exclude { }`, and work on the blobs that it takes"
             )
+        if node.layer.runs_module is not None and not net.trust_python:
+            raise NetdefError(
+                f"the net cannot be compiled: layer `{node.name}` runs the Python module `{node.layer.runs_module}`, "
+                "and the net was loaded without permission for this; give --trust-python, or trust_python=True to "
+                "netdef.load or netdef.deploy"
+            )
         for top in node.tops:
             if not known(net.shapes.get(top)):
                 why = next((d.detail for d in net.diagnostics if d.code == "unavailable"), f"layer `{node.name}`")
@@ -252,7 +259,7 @@ def _checked_inputs(net: Net, inputs: Mapping[str, Any]) -> dict[str, jax.Array]
 def _check_shapes(net: Net, shapes: tuple[tuple[str, Shape], ...]) -> None:
     """Other input shapes than the file's are fine if every layer takes them and no parameter changes its shape."""
     report = Report()
-    nodes, _ = infer(net.layers, locator(net.folder), report, dict(shapes))
+    nodes, _ = infer(net.layers, locator(net.folder), report, dict(shapes), net.trust_python)
     given = ", ".join(f"`{name}` {show(shape)}" for name, shape in shapes)
     if report.has_errors:
         fault = next(d.detail for d in report.diagnostics if d.severity == "error")

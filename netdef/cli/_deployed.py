@@ -9,7 +9,7 @@ from ..graph import Net
 from ..language.diagnostics import CompileError
 from ..language.errors import NetdefError
 from . import UsageError
-from ._options import add_state, iterations, settings
+from ._options import add_state, add_trust, iterations, settings, trust_of
 from ._output import say
 from ._trained import add_weights, given_weights, trained
 
@@ -22,6 +22,7 @@ def add_deployed(parser: argparse.ArgumentParser) -> None:
         "--shape", action="append", default=[], metavar="BLOB=DIMS", help="the shape of an input; may be given again"
     )
     add_state(parser)
+    add_trust(parser)
 
 
 def deployed(path: str, args: argparse.Namespace, outputs: list[str], fillers: bool = False) -> Net:
@@ -30,8 +31,9 @@ def deployed(path: str, args: argparse.Namespace, outputs: list[str], fillers: b
 
     shapes = dict(shape_of(text) for text in args.shape)
     more: dict[str, Any] = {"stages": args.stage, "level": args.level, "set": settings(args), "fillers": fillers}
+    trust = trust_of(args)
     try:
-        return deploy(path, args.batch, shapes, outputs, **more)
+        return deploy(path, args.batch, shapes, outputs, trust_python=trust.python, import_path=trust.folders, **more)
     except CompileError:
         raise
     except NetdefError as error:
@@ -60,7 +62,7 @@ def weight_files(path: str, args: argparse.Namespace) -> list[str]:
     if files:
         return files
     try:
-        return [str(trained(path, settings(args), args.run))]
+        return [str(trained(path, args))]
     except NetdefError:
         if args.run:
             raise

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..language.trust import Trust
 from . import UsageError
 
 
@@ -36,6 +37,31 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE",
         help="import this module first: its layers join the others; may be given again",
     )
+    add_import_path(parser)
+
+
+def add_import_path(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--import-path",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="`import` may open files of this folder too; may be given again",
+    )
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Permission to run code that a net names, for the commands that only look at nets."""
+    parser.add_argument(
+        "--trust-python",
+        action="store_true",
+        help="run the modules of Python layers, for the shapes of their tops: they may do anything",
+    )
+
+
+def trust_of(args: argparse.Namespace) -> Trust:
+    """What the file may do; a command that runs nets sets `trust_python` itself."""
+    return Trust(getattr(args, "trust_python", False), tuple(existing(f, "folder") for f in args.import_path))
 
 
 def add_caffe_model(parser: argparse.ArgumentParser) -> Any:

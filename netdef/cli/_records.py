@@ -11,7 +11,7 @@ from typing import Any
 
 from ..language.errors import NetdefError
 from . import UsageError, colored
-from ._options import settings
+from ._options import add_import_path, settings
 from ._output import say
 
 
@@ -24,6 +24,7 @@ def add_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gray", action="store_true", help="one channel")
     parser.add_argument("--root", metavar="FOLDER", help="put in front of the paths of a list")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a value of the net")
+    add_import_path(parser)
     parser.add_argument("--plugin", action="append", default=[], metavar="MODULE", help="import this module first")
 
 
@@ -46,7 +47,7 @@ def net_of(args: argparse.Namespace) -> Any:
     """The net that was named as the source."""
     from ..compiler import load
 
-    return load(args.source, phase=args.phase, set=settings(args))
+    return load(args.source, phase=args.phase, set=settings(args), import_path=args.import_path)
 
 
 def records_of(args: argparse.Namespace) -> Any:

@@ -1,6 +1,7 @@
 """Find every fault of one or more files in one run, in both phases, without loading jax.
 
 Prints each fault with its line and a mark under it, and what to do.  Exit code 0 if there is no error, else 2.
+No code that a file names is run: a note says which Python modules would be, and --trust-python runs them.
 
   netdef check model.net
   netdef check models/*.prototxt --strict
@@ -17,7 +18,7 @@ from collections.abc import Iterable
 from ..language.diagnostics import Diagnostic
 from ..language.render import count, render, to_json
 from . import UsageError, colored
-from ._options import add_caffe_model, add_json, add_settings, add_state, existing, load_plugins, settings
+from ._options import add_caffe_model, add_json, add_settings, add_state, add_trust, existing, load_plugins, settings
 from ._output import say
 from ._phases import add_phase, load_phases
 
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
     add_phase(parser)
     add_state(parser)
+    add_trust(parser)
     add_settings(parser)
     add_caffe_model(parser)
 
@@ -50,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         found += [d for d in faults if d not in found]
         if not args.json:
             print(render(faults, color=colored(sys.stdout)) + ("\n" if faults else ""), end="")
-    failed = bool(broken) or any(d.severity == "error" or args.strict for d in found)
+    failed = bool(broken) or any(d.severity == "error" or (args.strict and d.severity == "warning") for d in found)
     if args.json:
         print(
             json.dumps(

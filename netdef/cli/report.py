@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 from . import UsageError
-from ._options import load_plugins
+from ._options import add_import_path, add_trust, load_plugins, trust_of
 from ._output import written_text
 
 HELP = "one page of HTML about a run"
@@ -30,6 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE",
         help="import this module first: its layers join the others",
     )
+    add_import_path(parser)
+    add_trust(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,6 +44,6 @@ def run(args: argparse.Namespace) -> int:
     path = Path(args.output) if args.output else folder / "report.html"
     if not path.parent.is_dir():
         raise UsageError(f"{path}: there is no folder {path.parent}")
-    written_text(path, page(facts_of(folder, test=not args.no_test)))
+    written_text(path, page(facts_of(folder, test=not args.no_test, trust=trust_of(args))))
     print(path)
     return 0

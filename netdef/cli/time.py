@@ -27,7 +27,7 @@ from ..passes.select import State
 from ..shape import Shape, known, show
 from . import UsageError, colored
 from ._deployed import shape_of
-from ._options import add_json, add_net, add_state, iterations, net_file, settings
+from ._options import add_json, add_net, add_state, iterations, net_file, settings, trust_of
 from ._phases import add_phase, load_phases
 
 HELP = "how fast a net is, and what each layer takes"
@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_json(parser)
     caffe.add_argument("--solver", "-solver", metavar="FILE", help="the same as FILE")
+    parser.set_defaults(trust_python=True)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -102,7 +103,7 @@ def _shapes(net: Net, args: argparse.Namespace) -> dict[str, Shape]:
 
 def _resized(path: str, net: Net, args: argparse.Namespace, shapes: dict[str, Shape]) -> Net:
     """The net with inputs of these shapes.  CompileError if it does not take them."""
-    parsed = read_file(path, phase=net.phase, set=settings(args))
+    parsed = read_file(path, phase=net.phase, set=settings(args), trust=trust_of(args))
     made = build_net(parsed, State(net.phase, args.level, tuple(args.stage)), shapes)
     parsed.report.stop_on_errors()
     return made

@@ -190,6 +190,12 @@ class Layer(Block):
         """The label whose positions take no part; None if there is none."""
         return None
 
+    @property
+    def runs_module(self) -> str | None:
+        """The Python module, named by the file, whose code `infer`, `weights` and `apply` run; None if there is none.
+        Shapes are inferred without these methods unless the file is trusted."""
+        return None
+
     def squashes(self) -> bool:
         """Whether scores that go through it lose a part: cut at 0, or pressed between limits."""
         return self.limits is not None

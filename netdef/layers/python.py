@@ -12,11 +12,12 @@ import os
 import sys
 import types
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import Any, Protocol
 
 from ..language.diagnostics import Report
+from ..language.errors import NetdefError
 from ..language.parsing.parser import parse
 from ..language.source import Source
 from ..language.spelling import suggestion
@@ -24,6 +25,7 @@ from ..lazy import Array, jax, jnp
 from ..schema import build, param, take, unknown_field
 from ..shape import Shape, ShapeError, Unavailable, known, show
 from ._caffe_class import CaffeClass, stand_in
+from ._users_code import failing_as
 from .base import Context, Example, Layer, Weight
 
 Shapes = tuple[Shape, ...]
@@ -41,7 +43,7 @@ class User(Protocol):
 
 class Python(Layer, type="Python", block="python_param"):
     """Whatever `layer` of the Python module `module` computes; the module is looked for on the Python path, beside the
-    net and in the working directory.  It may be
+    net and in the working directory.  It is run only when the net is: see `--trust-python`.  It may be
 
     - a class derived from `netdef.Layer`: `param_str` holds its fields, as they would stand in its block;
     - a function of arrays that jax can trace, which returns an array or a tuple of them; if it has parameters named
@@ -70,6 +72,10 @@ class Python(Layer, type="Python", block="python_param"):
         ),
     )
 
+    @property
+    def runs_module(self) -> str:
+        return self.module
+
     @cached_property
     def user(self) -> User:
         """What the module holds, found once."""
@@ -78,7 +84,7 @@ class Python(Layer, type="Python", block="python_param"):
         if isinstance(found, type) and issubclass(found, Layer):
             return _AsLayer(_fields(found, self))
         if isinstance(found, type) and hasattr(found, "forward"):
-            return CaffeClass(found, self.name, self.param_str, self.top, self.propagate_down)
+            return CaffeClass(found, self.module, self.name, self.param_str, self.top, self.propagate_down)
         if callable(found) and not isinstance(found, type):
             return _AsFunction(found, self)
         raise ShapeError(
@@ -89,7 +95,8 @@ class Python(Layer, type="Python", block="python_param"):
     def infer(self, *bottoms: Shape) -> list[Any]:
         if not all(map(known, bottoms)):
             return [None] * len(self.top)
-        tops = self.user.infer(bottoms)
+        with self._failing(bottoms):
+            tops = self.user.infer(bottoms)
         if len(tops) != len(self.top):
             raise ShapeError(
                 f"{self.module}.{self.layer} makes {len(tops)} tops, and {len(self.top)} are named; name as many.",
@@ -98,10 +105,21 @@ class Python(Layer, type="Python", block="python_param"):
         return tops
 
     def weights(self, *bottoms: Shape) -> list[Weight]:
-        return self.user.weights(bottoms) if all(map(known, bottoms)) else []
+        if not all(map(known, bottoms)):
+            return []
+        with self._failing(bottoms):
+            return self.user.weights(bottoms)
 
     def apply(self, w: tuple[Array, ...], *bottoms: Array, ctx: Context) -> list[Array]:
-        return self.user.apply(w, bottoms, ctx)
+        try:
+            with self._failing(tuple(a.shape for a in bottoms)):
+                return self.user.apply(w, bottoms, ctx)
+        except ShapeError as error:
+            raise NetdefError(f"layer `{self.name}`: {error.detail}") from error
+
+    def _failing(self, bottoms: Shapes) -> AbstractContextManager[None]:
+        shapes = ", ".join(map(show, bottoms)) or "nothing"
+        return failing_as(lambda why: f"{self.module}.{self.layer} of {shapes} fails: {why}.")
 
 
 class _AsLayer:
@@ -159,13 +177,7 @@ class _AsFunction:
 
     def infer(self, bottoms: Shapes) -> list[Shape]:
         given = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in bottoms]
-        try:
-            made = jax.eval_shape(lambda *arrays: self._call(arrays, _Dry()), *given)
-        except Exception as error:  # whatever the user's function may raise
-            shapes = ", ".join(map(show, bottoms)) or "nothing"
-            raise ShapeError(
-                f"{self.layer.module}.{self.layer.layer} of {shapes} fails: {_one_line(error)}.", field="layer"
-            ) from error
+        made = jax.eval_shape(lambda *arrays: self._call(arrays, _Dry()), *given)
         return [tuple(a.shape) for a in made]
 
     def weights(self, bottoms: Shapes) -> list[Weight]:
@@ -196,21 +208,20 @@ class _Dry:
 
 def _find(module: str, name: str, folders: list[str]) -> Any:
     """The object `name` of a module.  Unavailable if a module is missing, ShapeError if it fails or lacks the name."""
+    cannot = lambda why: f"Python module `{module}` cannot be imported: {why}."
     try:
-        with _importing([*folders, os.getcwd()]):
+        with failing_as(cannot, "module", but=ModuleNotFoundError), _importing([*folders, os.getcwd()]):
             found: types.ModuleType = importlib.import_module(module)
+            if hasattr(found, name):
+                return getattr(found, name)
     except ModuleNotFoundError as error:
         missing = error.name or module
         if module == missing or module.startswith(f"{missing}."):
             file = module.replace(".", "/") + ".py"
             raise Unavailable(f"there is no Python module `{module}`; put {file} beside the net.") from None
         raise Unavailable(f"Python module `{module}` needs `{missing}`, which is not installed.") from None
-    except Exception as error:  # whatever the user's module may raise
-        raise ShapeError(f"Python module `{module}` cannot be imported: {_one_line(error)}.", field="module") from error
-    if not hasattr(found, name):
-        meant = suggestion(name, [n for n in vars(found) if not n.startswith("_")])
-        raise ShapeError(f"Python module `{module}` has no `{name}`.{meant}", field="layer")
-    return getattr(found, name)
+    meant = suggestion(name, [n for n in vars(found) if not n.startswith("_")])
+    raise ShapeError(f"Python module `{module}` has no `{name}`.{meant}", field="layer")
 
 
 @contextmanager
@@ -229,8 +240,3 @@ def _importing(folders: list[str]) -> Iterator[None]:
                 sys.path.remove(folder)
         if ours:
             sys.modules.pop("caffe", None)
-
-
-def _one_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__

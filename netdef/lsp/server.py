@@ -22,6 +22,7 @@ from ..language.errors import NetdefError
 from ..language.formatter import format
 from ..language.parsing.parser import parse
 from ..language.source import Source, Span
+from ..language.trust import UNTRUSTED, Trust
 from . import answers, names
 from .page import Page, read
 
@@ -37,6 +38,11 @@ KINDS = {
     "constant": lsp.CompletionItemKind.Constant,
     "function": lsp.CompletionItemKind.Function,
     "file": lsp.CompletionItemKind.File,
+}
+SEVERITIES = {
+    "error": lsp.DiagnosticSeverity.Error,
+    "warning": lsp.DiagnosticSeverity.Warning,
+    "note": lsp.DiagnosticSeverity.Information,
 }
 SYMBOLS = {
     "layer": lsp.SymbolKind.Object,
@@ -59,7 +65,8 @@ class Open:
 class Server(LanguageServer):
     """The server and its open texts by URI."""
 
-    def __init__(self) -> None:
+    def __init__(self, trust: Trust) -> None:
+        self.trust = trust
         super().__init__("netdef", __version__, text_document_sync_kind=lsp.TextDocumentSyncKind.Full)
         self.pages: dict[str, Open] = {}
         self.waiting: dict[str, asyncio.TimerHandle] = {}
@@ -78,7 +85,7 @@ class Server(LanguageServer):
         """Read a text anew and tell what is wrong with it."""
         self.forget(uri)
         text = self.workspace.get_text_document(uri).source
-        page = read(Source(uri, text, _path(uri)))
+        page = read(Source(uri, text, _path(uri)), self.trust)
         before = self.pages.get(uri)
         self.pages[uri] = Open(page, page if page.nets or before is None else before.good)
         told = [diagnostic(page, d) for d in page.diagnostics]
@@ -133,7 +140,7 @@ def diagnostic(page: Page, d: Diagnostic) -> lsp.Diagnostic:
     return lsp.Diagnostic(
         range=range_of(here) if here else nothing,
         message=d.message + (f"  Perhaps: {d.hint}" if d.hint else ""),
-        severity=lsp.DiagnosticSeverity.Error if d.severity == "error" else lsp.DiagnosticSeverity.Warning,
+        severity=SEVERITIES[d.severity],
         code=d.code,
         source="netdef",
         related_information=[lsp.DiagnosticRelatedInformation(location(span), text) for text, span in others],
@@ -143,9 +150,22 @@ def diagnostic(page: Page, d: Diagnostic) -> lsp.Diagnostic:
 # Requests
 
 
-def serve() -> Server:
-    """A server with all its answers."""
-    server = Server()
+def asked(options: Any, trust: Trust) -> Trust:
+    """What an editor's initializationOptions allow, `{"trustPython": true, "importPath": ["FOLDER"]}`, beside `trust`.
+    Only true and lists of strings count, because a setting that was misread must not allow anything."""
+    given = options if isinstance(options, dict) else {}
+    folders = given.get("importPath")
+    more = [f for f in folders if isinstance(f, str)] if isinstance(folders, list) else []
+    return Trust(trust.python or given.get("trustPython") is True, (*trust.folders, *more))
+
+
+def serve(trust: Trust = UNTRUSTED) -> Server:
+    """A server with all its answers. `trust` comes from the command line; an editor may add to it."""
+    server = Server(trust)
+
+    @server.feature(lsp.INITIALIZE)
+    def initialize(params: lsp.InitializeParams) -> None:
+        server.trust = asked(params.initialization_options, server.trust)
 
     @server.feature(lsp.TEXT_DOCUMENT_DID_OPEN)
     def opened(params: lsp.DidOpenTextDocumentParams) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from ..files import locator
 from ..inference.preprocessing import keep as keep_preprocessing
 from ..interop import snapshot, solver_state
 from ..language.errors import NetdefError
+from ..language.trust import Trust
 from ..model import Model
 from .compilation_cache import keep_compiled
 from .diagnose import make_watch, strange_inputs
@@ -71,6 +72,7 @@ def train(
     overfit: int = 0,
     dry_run: bool = False,
     tensorboard: bool = False,
+    import_path: Sequence[str | Path] = (),
 ) -> Result:
     """Train a net as its solver says.
 
@@ -83,12 +85,13 @@ def train(
     `watch` adds to each display what the layers do: norms, dead and saturated units, the size of updates.  `overfit` N
     trains on the first N batches alone until they are known by heart, and says whether that was so.  `dry_run` makes
     two iterations with a display, a test and a snapshot each, in a folder that is removed. `tensorboard` writes events
-    for TensorBoard too, into the folder `tensorboard` of the run.  Errors: CompileError for faults of the net;
+    for TensorBoard too, into the folder `tensorboard` of the run.  `import_path`: more folders from which files are imported.
+    The modules of Python layers are run.  Errors: CompileError for faults of the net;
     NetdefError for files, weights, snapshots, and a loss that is not finite.
     """
     if resume and weights is not None:
         raise NetdefError("`resume` goes on with the weights of its snapshot: give `weights` or `resume`, not both.")
-    nets = nets_of(path, set)
+    nets = nets_of(path, set, Trust(python=True, folders=tuple(import_path)))
     options = Options(weights, resume, max_iter, output, on_event, watch, overfit, tensorboard)
     if dry_run:
         with tempfile.TemporaryDirectory(prefix="netdef-", ignore_cleanup_errors=True) as folder:
