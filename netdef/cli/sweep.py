@@ -50,9 +50,8 @@ def run(args: argparse.Namespace) -> int:
         if not args.json:
             print(f"{done}/{total}  {row['run']}  {_shown(row.get('loss'))}", file=sys.stderr, flush=True)
 
-    found = sweep(
-        path, vary, args.seeds, args.output, args.max_iter, args.until, on_run=tell, import_path=args.import_path
-    )
+    more = {"on_run": tell, "import_path": args.import_path}
+    found = sweep(path, vary, args.seeds, args.output, args.max_iter, args.until, **more)
     told = {"folder": str(found.folder), "until": args.until, "rows": found.rows}
     text = json.dumps(told, indent=1, default=str)
     (found.folder / SWEEP).write_text(text)

@@ -48,11 +48,11 @@ def deploy(
     of inputs by name, `outputs` the names of the output blobs (default: the predictions of the losses, or all blobs
     without consumers).  Layers with `include { stage: "deploy" }` are included; `fillers` keeps the fillers of the
     parameters.  `trust_python` and `import_path` are those of `netdef.load`: modules of Python layers are not run by
-    default, and their tops have unknown shapes.  Raises CompileError; NetdefError for an unknown shape or a net without an output.
+    default, and their tops have unknown shapes.  Raises CompileError; NetdefError for an unknown shape or a net
+    without an output.
     """
-    net, source = _tested(
-        path_or_text, State(Phase.TEST, level, (*stages, "deploy")), set, Trust(trust_python, tuple(import_path))
-    )
+    trust = Trust(trust_python, tuple(import_path))
+    net, source = _tested(path_or_text, State(Phase.TEST, level, (*stages, "deploy")), set, trust)
     deployment = Deployment(net, outputs, fillers)
     text = deployment.text(batch, shapes or {})
     return load(Source(f"<deployed {source.name}>", text, source.path), phase="TEST", trust_python=trust_python)

@@ -25,13 +25,8 @@ WIDEST = 100  # cells of a source line that are shown
 NEAR = 4 * WIDEST  # characters on each side of the mark that are considered
 MOST_USES = 4  # places of a `via` chain that are shown
 COLORS = {
-    "error": "1;31",
-    "warning": "1;33",
-    "note": "1;36",
-    "bold": "1",
-    "gutter": "34",
-    "hint": "36",
-    "related": "1;34",
+    **{"error": "1;31", "warning": "1;33", "note": "1;36"},
+    **{"bold": "1", "gutter": "34", "hint": "36", "related": "1;34"},
 }
 
 

@@ -80,7 +80,8 @@ class Python(Layer, type="Python", block="python_param"):
     def user(self) -> User:
         """What the module holds, found once."""
         path = self.span.source.path if self.span else None
-        found = _find(self.module, self.layer, [str(path.parent)] if path else [])
+        # absolute, because Python remembers which folder a relative one was
+        found = _find(self.module, self.layer, [str(path.parent.absolute())] if path else [])
         if isinstance(found, type) and issubclass(found, Layer):
             return _AsLayer(_fields(found, self))
         if isinstance(found, type) and hasattr(found, "forward"):

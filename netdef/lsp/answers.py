@@ -274,7 +274,7 @@ def _blob(page: Page, name: str) -> str:
 def _constant(page: Page, name: str) -> str:
     if page.document is None:
         return ""
-    lets = [let for let in _lets(page.document) if let.name == name]
+    lets = [let for let in _lets(page, page.document) if let.name == name]
     return f"```netdef\nlet {name}: {lets[-1].value.span.text}\n```" if lets else ""
 
 

@@ -86,7 +86,8 @@ def _not_run(node: Node, report: Report) -> None:
         codes.NOT_RUN,
         node.layer.span_of("module") or node.span,
         f"layer `{node.name}` runs the Python module `{node.layer.runs_module}`. It has not been run, so the shapes of "
-        "the layer's tops are unknown. If you trust the module, allow it with --trust-python, or with trust_python=True in Python.",
+        "the layer's tops are unknown. If you trust the module, allow it with --trust-python, or with "
+        "trust_python=True in Python.",
     )
 
 

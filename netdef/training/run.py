@@ -85,9 +85,9 @@ def train(
     `watch` adds to each display what the layers do: norms, dead and saturated units, the size of updates.  `overfit` N
     trains on the first N batches alone until they are known by heart, and says whether that was so.  `dry_run` makes
     two iterations with a display, a test and a snapshot each, in a folder that is removed. `tensorboard` writes events
-    for TensorBoard too, into the folder `tensorboard` of the run.  `import_path`: more folders from which files are imported.
-    The modules of Python layers are run.  Errors: CompileError for faults of the net;
-    NetdefError for files, weights, snapshots, and a loss that is not finite.
+    for TensorBoard too, into the folder `tensorboard` of the run.  `import_path` are more folders from which
+    files are imported.  The modules of Python layers are run.  Errors: CompileError for faults of the net; NetdefError
+    for files, weights, snapshots, and a loss that is not finite.
     """
     if resume and weights is not None:
         raise NetdefError("`resume` goes on with the weights of its snapshot: give `weights` or `resume`, not both.")
