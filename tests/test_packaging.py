@@ -89,7 +89,9 @@ def test_the_name_is_not_that_of_another_project():
     own = [line for lines in project["optional-dependencies"].values() for line in lines if line.startswith("netdef")]
     assert own and all(line.startswith("netdef-jax[") for line in own)
     folders = [ROOT / "netdef", ROOT / "grammar", ROOT / "examples", ROOT / ".ci"]
-    files = [path for folder in folders for path in folder.rglob("*") if path.suffix in TEXTS and "venv" not in path.parts]
+    files = [
+        path for folder in folders for path in folder.rglob("*") if path.suffix in TEXTS and "venv" not in path.parts
+    ]
     wrong = re.compile(r"netdef\[\w+\]|pip install (-\w+ )*[\"']?netdef\b(?!-jax)")
     found = [path.name for path in [*files, ROOT / "README.md"] if wrong.search(path.read_text(encoding="utf-8"))]
     assert found == ["lazy.py"], "only the comment that explains it"

@@ -47,7 +47,7 @@ class ArrayData(ImageLayer, type="ArrayData", block="array_data_param"):
         tops = super().tops_of(path)
         if path.suffix != ".npz":
             return tops
-        with path.open("rb") as file, np.load(file) as pack:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as pack:
             if all(top in pack for top in tops):
                 return tops
             images = next((name for name in pack if pack[name].ndim >= 2), pack.files[0])
@@ -84,11 +84,13 @@ class ArrayData(ImageLayer, type="ArrayData", block="array_data_param"):
         """Returns the arrays of the tops.  Raises NetdefError if one is missing or their lengths differ."""
         try:
             if isinstance(file, dict):
-                found = self._named({name: np.load(one, mmap_mode="r") for name, one in file.items()}, path)
+                found = self._named(
+                    {name: np.load(one, mmap_mode="r", allow_pickle=False) for name, one in file.items()}, path
+                )
             elif headers_only:
                 found = self._named(_headers(file), file)
             else:
-                with file.open("rb") as opened, np.load(opened) as pack:
+                with file.open("rb") as opened, np.load(opened, allow_pickle=False) as pack:
                     found = self._named(pack, file)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
             place = path if isinstance(file, dict) else file
