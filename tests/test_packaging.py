@@ -15,7 +15,7 @@ import pytest
 from netdef.lazy import OPTIONAL
 
 ROOT = Path(__file__).parents[1]
-TEXTS = (".py", ".md", ".js", ".json", ".net", ".lark", "")
+TEXTS = (".py", ".md", ".js", ".json", ".net", ".lark")
 if not (ROOT / "pyproject.toml").is_file():
     pytest.skip("the tests of packaging require the checkout", allow_module_level=True)
 
@@ -88,12 +88,14 @@ def test_the_name_is_not_that_of_another_project():
     assert project["scripts"] == {"netdef": "netdef.cli:main"}
     own = [line for lines in project["optional-dependencies"].values() for line in lines if line.startswith("netdef")]
     assert own and all(line.startswith("netdef-jax[") for line in own)
-    folders = [ROOT / "netdef", ROOT / "grammar", ROOT / "examples", ROOT / ".ci"]
+    files = [path for folder in ("netdef", "grammar", "examples") for path in (ROOT / folder).rglob("*.*")]
     files = [
-        path for folder in folders for path in folder.rglob("*") if path.suffix in TEXTS and "venv" not in path.parts
+        ROOT / "README.md",
+        ROOT / ".ci/run",
+        *(f for f in files if f.suffix in TEXTS and "node_modules" not in f.parts),
     ]
     wrong = re.compile(r"netdef\[\w+\]|pip install (-\w+ )*[\"']?netdef\b(?!-jax)")
-    found = [path.name for path in [*files, ROOT / "README.md"] if wrong.search(path.read_text(encoding="utf-8"))]
+    found = [path.name for path in files if wrong.search(path.read_text(encoding="utf-8"))]
     assert found == ["lazy.py"], "only the comment that explains it"
 
 
