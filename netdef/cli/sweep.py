@@ -21,7 +21,7 @@ from typing import Any
 from ..language.errors import NetdefError
 from ..language.expansion.settings import read
 from . import UsageError
-from ._options import add_json, add_net, add_plot, iterations, net_file, pictures
+from ._options import add_json, add_net, add_plot, iterations, net_file, pictures, trust_of
 from ._output import say
 
 HELP = "train a net under several settings, and compare"
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         if not args.json:
             print(f"{done}/{total}  {row['run']}  {_shown(row.get('loss'))}", file=sys.stderr, flush=True)
 
-    more = {"on_run": tell, "import_path": args.import_path}
+    more = {"on_run": tell, "import_path": trust_of(args).folders}
     found = sweep(path, vary, args.seeds, args.output, args.max_iter, args.until, **more)
     told = {"folder": str(found.folder), "until": args.until, "rows": found.rows}
     text = json.dumps(told, indent=1, default=str)
