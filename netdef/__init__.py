@@ -2,7 +2,7 @@
 
 net = netdef.load("model.net")            # shapes and diagnostics; jax is not imported
 model = netdef.compile("model.net")       # a flax.nnx.Module
-result = netdef.train("model.net")        # as the file's solver says
+result = netdef.train("model.net")        # with the solver in the file
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .schema import param
     from .training.run import train
 
-# Imported when first used: name -> module.
+# Imported on first use, because these import JAX or NumPy: name -> module.
 _LATER = {
     "compile": ".model",
     "Model": ".model",

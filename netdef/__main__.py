@@ -1,4 +1,4 @@
-"""`python -m netdef`: the same as the `netdef` command."""
+"""`python -m netdef` is the same as the `netdef` command."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .files import locator
+from .files import locator, shown
 from .graph import Net
 from .language.diagnostics import CompileError, Diagnostic, Report
 from .language.errors import NetdefError
@@ -171,7 +171,7 @@ def read_named(nets: Iterable[Named], solver: Tree, report: Report) -> list[Pars
     def read(named: Named) -> Parsed:
         if named.inline is not None:
             return decoded(Tree(upgrade(named.inline, report), solver.source, {}, solver.trust), report)
-        source = Source.read(locator(folder)(named.path))
+        source = _source_of(named, locator(folder)(named.path), solver)
         if source.is_named_as_net:
             return decoded(plain_tree(source, report, solver.others, solver.trust), report)
         return read_unlikely(source, solver, report)
@@ -183,9 +183,18 @@ def read_named(nets: Iterable[Named], solver: Tree, report: Report) -> list[Pars
     return [found[key] for key, _ in keyed]
 
 
+def _source_of(named: Named, path: Path, solver: Tree) -> Source:
+    """The text of a file that a solver names.  NetdefError that names its field if it cannot be read."""
+    try:
+        return Source.read(path)
+    except NetdefError as error:
+        why = str(error).removeprefix(f"{path}: ")
+        raise NetdefError(f"{solver.source.name}: `{named.field}`: {shown(path)}: {why}") from error
+
+
 def read_unlikely(source: Source, solver: Tree, report: Report) -> Parsed:
-    """A net that a solver names, in a file whose name is not that of a net. Raises NetdefError if it has errors: the
-    solver may name any file, and diagnostics would show its lines."""
+    """Returns a net that a solver names, from a file without an extension of nets. Raises NetdefError if it has errors,
+    because the solver may name any file, and diagnostics would show its lines."""
     own = Report()
     try:
         parsed = decoded(plain_tree(source, own, solver.others, solver.trust), own)

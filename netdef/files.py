@@ -11,6 +11,7 @@ from typing import Any
 
 from .language.errors import NetdefError
 
+LONGEST_NAME = 160  # characters of a path in a message
 Locate = Callable[[str], Path]  # a path in the net -> its location
 
 
@@ -20,11 +21,25 @@ def locator(folder: Path | str | None) -> Locate:
     base = Path(folder) if folder is not None else Path()
 
     def locate(name: str) -> Path:
-        given = Path(os.path.expanduser(name))
+        given = Path(name if "\0" in name else os.path.expanduser(name))
         beside = given if given.is_absolute() else base / given
-        return given if not beside.exists() and given.exists() else beside
+        # os.path: a name that is too long, or has a NUL, is not there; `Path.exists` raises what no caller expects.
+        return given if not os.path.exists(beside) and os.path.exists(given) else beside
 
     return locate
+
+
+def shown(name: Path | str) -> str:
+    """Returns a path as one line that can be printed, abbreviated in the middle if it is very long."""
+    text = str(name)
+    if len(text) > LONGEST_NAME:
+        text = f"{text[: LONGEST_NAME // 2]}...{text[-LONGEST_NAME // 4 :]} ({len(text)} characters)"
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    """Returns a text as one line; what a terminal cannot show is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 def written_aside(path: Path, write: Callable[[Path], Any]) -> None:

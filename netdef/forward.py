@@ -1,7 +1,7 @@
-"""A net on arrays: pure functions of weights and inputs, for jax to trace.
+"""The forward pass of a net as pure functions of weights and inputs, which JAX can trace.
 
-`forward` runs every layer in order; what layers keep (running statistics, carried state) comes back beside the blobs.
-The Flax model and the training step stand on this one function.
+`forward` runs every layer in order. It returns the blobs, and the updates of running statistics and carried state. The
+Flax model and the training step are built on this function.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from .graph import Net, Node, Owner, Value
 from .layers.base import Phase
 from .lazy import Array, jax, jnp
 
-Weights = Mapping[Owner, Array]  # every array once, by the layer that owns it and its place among Caffe's blobs
+Weights = Mapping[Owner, Array]  # every array once, by the layer that owns it and its index among Caffe's blobs
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a forward pass gives: the last version of every named blob, what layers want kept, and the objective."""
+    """The result of a forward pass: the last version of every named blob, the updates of state, and the objective."""
 
     blobs: dict[str, Array]
     updates: dict[Owner, Array]
@@ -29,7 +29,7 @@ class Outcome:
 
 @dataclass
 class _Context:
-    """What one layer may ask for (see `layer.Context`)."""
+    """The context of one layer (see `layers.base.Context`)."""
 
     train: bool
     node: Node
@@ -44,7 +44,7 @@ class _Context:
 
 
 def forward(net: Net, weights: Weights, inputs: Mapping[str, Array], key: Array) -> Outcome:
-    """Run the net on arrays; `key` is a jax random key for the layers that draw."""
+    """Runs the net on arrays; `key` is a JAX random key for layers that use random numbers."""
     values, updates, loss = forward_part(net, weights, inputs, key, range(len(net.layers)))
     return Outcome({v.name: a for v, a in values.items() if v.name}, updates, loss)
 
@@ -57,12 +57,13 @@ def forward_part(
     part: range,
     probes: Mapping[Value, Array] | None = None,
 ) -> tuple[dict[Value, Array], dict[Owner, Array], Array]:
-    """Run the layers whose numbers are in `part`: (what they make, what they want kept, their part of the objective).
+    """Runs the layers with the indices `part`. Returns their outputs, their updates of state, and their contribution to
+    the objective.
 
-    `inputs` holds by name every blob that comes from outside of them.  `probes` are added to values as they are made: a
-    gradient with respect to a probe of zeros is that with respect to the value."""
+    `inputs` contains by name every blob that these layers use and do not produce. `probes` are added to the values: the
+    gradient with respect to a probe of zeros equals the gradient with respect to the value."""
     if any(net.layers[i].overwritten for i in part):
-        # Caffe's gradient of these layers is taken from values that come after them; XLA merges the two passes.
+        # Caffe computes the gradient of these layers from values that later layers produce; XLA merges the two passes.
         values, _, _ = _run(net, weights, inputs, key, {}, part)
         ahead = {n.name: values[n.overwritten] for i in part if (n := net.layers[i]).overwritten in values}
     else:
@@ -71,13 +72,13 @@ def forward_part(
 
 
 def every_value(net: Net, weights: Weights, inputs: Mapping[str, Array], key: Array) -> dict[Value, Array]:
-    """What every layer makes, also what a later one overwrites: for looking at a net."""
+    """Returns the outputs of every layer, including those that a later layer overwrites, for inspecting a net."""
     return _run(net, weights, inputs, key, {}, range(len(net.layers)))[0]
 
 
 @functools.lru_cache(maxsize=16)
 def compiled(net: Net, want: str) -> Callable[[Weights, Mapping[str, Array], Array], tuple[Any, dict[Owner, Array]]]:
-    """`forward` compiled for what is wanted of it ("outputs", "blobs" or "loss"): what is not wanted is not kept."""
+    """Returns `forward` compiled for one result ("outputs", "blobs" or "loss"), so that XLA can discard the others."""
 
     def run(weights: Weights, inputs: Mapping[str, Array], key: Array) -> tuple[Any, dict[Owner, Array]]:
         outcome = forward(net, weights, inputs, key)
@@ -97,7 +98,7 @@ def _run(
     part: range,
     probes: Mapping[Value, Array] | None = None,
 ) -> tuple[dict[Value, Array], dict[Owner, Array], Array]:
-    """Every value, what layers want kept, and the objective."""
+    """Returns every value, the updates of state, and the objective."""
     values: dict[Value, Array] = {}
     updates: dict[Owner, Array] = {}
     loss = jnp.zeros((), jnp.float32)
@@ -121,13 +122,13 @@ def _run(
 
 
 def _sloped(y: Array, x: Array, slope: Array) -> Array:
-    """y, with dy/dx replaced by `slope`."""
+    """Returns y, with dy/dx replaced by `slope`."""
     stop = jax.lax.stop_gradient
     return stop(y) + stop(slope) * (x - stop(x))
 
 
 def _apply(node: Node, weights: Weights, bottoms: list[Array], context: _Context) -> Sequence[Array]:
-    """Tops of one layer; a gradient that nobody needs is stopped here, so that XLA never computes it."""
+    """Returns the tops of one layer. Unneeded gradients are stopped here, so that XLA does not compute them."""
     own = []
     for owner, weight, trained in zip(node.owners, node.weights or (), node.trained, strict=True):
         array = weights[owner]
@@ -152,7 +153,7 @@ def _listed(made: Any, node: Node) -> Sequence[Array]:
 
 
 def _drawing(key: Array, layer: int) -> Callable[[], Array]:
-    """Keys for one layer: fold_in by its place in the net and by the number of the draw."""
+    """Returns a function that returns random keys for one layer, folded from its index and a counter."""
     drawn = 0
 
     def draw() -> Array:

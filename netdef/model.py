@@ -1,7 +1,7 @@
 """A compiled net as a flax.nnx.Module.
 
-Everything a Flax user does with a module works: `nnx.split`, `nnx.jit`, `nnx.grad`, optax on
-`nnx.state(model, nnx.Param)`.  Parameters that layers share are stored once, with the layer that names them first.
+It works like any other Flax module: with `nnx.split`, `nnx.jit`, `nnx.grad`, and optax on
+`nnx.state(model, nnx.Param)`. Shared parameters are stored once, in the first layer that uses them.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 
 Arrays = dict[str, list[np.ndarray]]
 
-LARGEST = 2**40  # elements of one array; more of them, 4 TiB as float32, are a slip in the file
+LARGEST = 2**40  # elements of one array; a larger one, more than 4 TiB as float32, must be a mistake in the file
 
 
 class Carry(nnx.Variable):
-    """What a stateful layer hands from batch to batch."""
+    """The state that a stateful layer carries from batch to batch."""
 
 
 KINDS: dict[str, type[nnx.Variable]] = {"param": nnx.Param, "stat": nnx.BatchStat, "carry": Carry}
@@ -52,11 +52,12 @@ def compile(
     weights: Any = None,
     **options: Any,
 ) -> Model:
-    """A model of a net, with parameters filled as the file says, or with `weights` (a path, several, or a dict).
+    """Compiles a net to a model. Its parameters are initialized by the fillers, or from `weights` (a path, several
+    paths, or a dict).
 
-    `options` go to `netdef.load` (stages, level, set, import_path).  A Net keeps the phase that it was loaded for.
-    The modules of Python layers are run, as in Caffe; those of a Net only if it was loaded with `trust_python`.
-    Errors: CompileError; NetdefError where a shape is not known because a file or module is missing.
+    `options` are passed to `netdef.load` (stages, level, set, import_path). A Net that is passed as `net` keeps its own
+    phase. The modules of Python layers are run, as in Caffe; those of a Net only if it was loaded with `trust_python`.
+    Raises CompileError, and NetdefError if a shape is unknown because a file or module is missing.
     """
     if not isinstance(net, Net):
         net = load(net, phase=phase, **{"trust_python": True, **options})
@@ -71,8 +72,8 @@ def compile(
         model.set_weights(weights)
     if net.phase is Phase.TRAIN and net.params and not any(any(node.trained) for node in net.layers):
         warnings.warn(
-            f"net {net.name or '(no name)'} of phase TRAIN has no loss above its parameters, so as in Caffe no "
-            "gradient is computed for them; add a loss, or write `force_backward: true`",
+            f"net {net.name or '(no name)'} of phase TRAIN has no loss above its parameters, so no gradient is "
+            "computed for them, as in Caffe; add a loss, or write `force_backward: true`",
             stacklevel=2,
         )
     return model
@@ -81,13 +82,13 @@ def compile(
 class Model(nnx.Module):
     """A net of one phase with its arrays: `weights[layer]["0"]` and so on, in Caffe's blob order.
 
-    In phase TRAIN a call updates running statistics and draws random numbers from `rngs`.  Inside a bare jax
-    transformation that closed over the state (rather than taking it as an argument) there is nowhere to keep them, and
-    they are dropped.
+    In phase TRAIN, a call updates running statistics and draws random numbers from `rngs`. Within a plain JAX
+    transformation that closes over the state, instead of passing it as an argument, these updates cannot be stored and
+    are discarded.
     """
 
     def __init__(self, net: Net, seed: int = 0, start: Callable[[Owner], np.ndarray | None] | None = None):
-        """`start` gives the first values of an array; where it gives None, and without it, its filler does."""
+        """`start` returns the initial value of an array, or None for the value of its filler, which is the default."""
         _refuse_unknown(net)
         _refuse_huge(net)
         self.net = net
@@ -101,21 +102,21 @@ class Model(nnx.Module):
         self.weights = nnx.Dict({layer: nnx.Dict(variables) for layer, variables in made.items()})
 
     def __call__(self, **inputs: Any) -> dict[str, jax.Array]:
-        """The net's outputs: {top: array} of the tops that nobody takes."""
+        """Returns the net's outputs, {top: array} of the tops that no layer uses."""
         return self._run("outputs", inputs)
 
     def blobs(self, **inputs: Any) -> dict[str, jax.Array]:
-        """Every named blob, with its last value if it was written in place; of a blob that several layers take also
-        the copies that Caffe makes, by the names that it gives them."""
+        """Returns every named blob, with its last value if layers overwrite it in place. A blob that several layers use
+        is also listed under the names of the copies that Caffe inserts."""
         blobs = self._run("blobs", inputs)
         return blobs | {copy: blobs[name] for copy, name in self.net.copies.items()}
 
     def loss(self, **inputs: Any) -> jax.Array:
-        """The objective: sum over the loss tops of loss_weight x sum of the top."""
+        """Returns the objective, the sum over all tops of loss_weight x sum of the top."""
         return self._run("loss", inputs)
 
     def _run(self, want: str, inputs: Mapping[str, Any]) -> Any:
-        """One compiled forward pass; running statistics and the like are kept."""
+        """Runs a compiled forward pass and stores the updates of running statistics etc."""
         arrays = _checked_inputs(self.net, inputs)
         wanted, updates = compiled(self.net, want)(self.arrays(), arrays, self._draw())
         for owner, value in updates.items():
@@ -123,15 +124,15 @@ class Model(nnx.Module):
         return wanted
 
     def _draw(self) -> jax.Array:
-        """A key for one call."""
+        """Returns the random key of one call."""
         stream = self.rngs.default
         key = jax.random.fold_in(stream.key[...], stream.count[...])
         _keep(stream.count, stream.count[...] + 1)
         return key
 
     def get_weights(self, state: nnx.State | None = None) -> Arrays:
-        """{layer: [arrays]} in Caffe's order and shapes, shared ones with every layer that uses them.  `state` (a
-        gradient, say) is shown in the same form; a blob that it lacks comes as zeros."""
+        """Returns {layer: [arrays]} in Caffe's order and shapes, with shared arrays in every layer that uses them. With
+        `state`, for example a gradient, its arrays are returned instead, with zeros for arrays that it lacks."""
         held = None if state is None else nnx.to_pure_dict(state).get("weights", {})
         return {
             node.name: [
@@ -143,24 +144,24 @@ class Model(nnx.Module):
         }
 
     def variable(self, owner: Owner) -> nnx.Variable:
-        """Where an array is kept."""
+        """Returns the variable of an array."""
         return self.weights[owner.layer][str(owner.index)]
 
     def array(self, owner: Owner) -> jax.Array:
-        """One array of the net."""
+        """Returns one array of the net."""
         return self.variable(owner)[...]
 
     def arrays(self) -> dict[Owner, jax.Array]:
-        """Every array of the net once: what `forward` takes as its weights."""
+        """Returns every array of the net once, as `forward` expects its weights."""
         return {owner: self.array(owner) for owner, _ in self.net.owned}
 
     def _held(self, owner: Owner, held: Mapping[Any, Any]) -> Any:
-        """The array of a state that has the place of `owner`; zeros where it has none."""
+        """Returns the array of `owner` in a state; zeros if it has none."""
         value = held.get(owner.layer, {}).get(str(owner.index))
         return jax.numpy.zeros_like(self.array(owner)) if value is None else value
 
     def set_weights(self, weights: Mapping[str, Sequence[Any]]) -> None:
-        """Set the arrays of some layers.  NetdefError for a layer the net does not have, or shapes that differ."""
+        """Sets the arrays of some layers. Raises NetdefError for an unknown layer and for shapes that differ."""
         nodes = {node.name: node for node in self.net.layers if node.name in self.net.params}
         for name, arrays in weights.items():
             if name not in nodes:
@@ -169,26 +170,26 @@ class Model(nnx.Module):
             node = nodes[name]
             if len(arrays) != len(node.stored):
                 raise NetdefError(
-                    f"layer `{name}` has {len(node.stored)} parameters, and {len(arrays)} arrays are given"
+                    f"layer `{name}` has {len(node.stored)} parameters, but the number of arrays is {len(arrays)}"
                 )
             for i, ((weight, owner), array) in enumerate(zip(node.stored, arrays, strict=True)):
                 given = np.asarray(array)
                 if not same_shape(given.shape, weight.shape):
                     raise NetdefError(
                         f"parameter {i} of layer `{name}` is {show(weight.shape)}, "
-                        f"and the array given is {show(given.shape)}"
+                        f"but the new array is {show(given.shape)}"
                     )
                 variable = self.variable(owner)
                 variable[...] = jax.numpy.asarray(given, variable.dtype).reshape(variable.shape)
 
     def load_weights(self, path: str | Path | Sequence[str | Path]) -> Loaded:
-        """Set parameters from one or several weight files, by layer name as Caffe does; gives what became of them."""
+        """Sets parameters from one or more weight files, matched by layer name as in Caffe. Returns a summary."""
         from .interop import load_weights
 
         return load_weights(self, path)
 
     def save_weights(self, path: str | Path) -> None:
-        """Write parameters to a weight file; its ending decides the format."""
+        """Writes the parameters to a weight file; its extension selects the format."""
         from .interop import save_weights
 
         save_weights(self, path)
@@ -198,11 +199,11 @@ def _keep(variable: nnx.Variable, value: Any) -> None:
     try:
         variable[...] = value
     except errors.TraceContextError:
-        pass  # the state belongs to an outer trace, which cannot take it
+        pass  # the state belongs to an outer trace and cannot be changed here
 
 
 def _filled(weight: Weight, seed: int, owner: Owner) -> jax.Array:
-    """The first value of an array: drawn from the seed and the layer's name, whatever else the net holds."""
+    """Returns the initial value of an array. It depends only on the seed and the layer's name, not on other layers."""
     draw = NumpyRandom(seed, zlib.crc32(owner.layer.encode()), owner.index)
     return jax.numpy.asarray(weight.filler.fill(draw, weight.shape))
 
@@ -211,8 +212,8 @@ def _refuse_unknown(net: Net) -> None:
     for node in net.layers:
         if not node.layer.runs:
             raise NetdefError(
-                f"layer `{node.name}`: layers of type {node.type} can be read and checked, but not run yet; take it "
-                "out, for instance with `exclude { }`, and work on the blobs that it takes"
+                f"layer `{node.name}`: layers of type {node.type} can be read and checked, but not run yet; remove it, "
+                "for example with `exclude { }`, and use its input blobs instead"
             )
         if node.layer.runs_module is not None and not net.trust_python:
             raise NetdefError(
@@ -235,19 +236,19 @@ def _refuse_huge(net: Net) -> None:
         for what, shape in arrays:
             if math.prod(shape) > LARGEST:  # type: ignore[arg-type]
                 raise NetdefError(
-                    f"layer `{node.name}`: {what} of {show(shape)} would take {math.prod(shape) / 2**38:,.0f} TiB; "  # type: ignore[arg-type]
-                    "is a number in the file too large?"
+                    f"layer `{node.name}`: {what} of {show(shape)} would need {math.prod(shape) / 2**38:,.0f} TiB; "  # type: ignore[arg-type]
+                    "check the file for a number that is too large"
                 )
 
 
 def _checked_inputs(net: Net, inputs: Mapping[str, Any]) -> dict[str, jax.Array]:
-    """Inputs as arrays; a missing, unknown or misshapen one is named."""
+    """Returns the inputs as arrays. Raises NetdefError if one is missing, unknown or of a wrong shape."""
     for name in inputs:
         if name not in net.inputs:
-            raise NetdefError(f"the net has no input `{name}`; it takes {_listed(net)}")
+            raise NetdefError(f"the net has no input `{name}`; it expects {_listed(net)}")
     for name in net.inputs:
         if name not in inputs:
-            raise NetdefError(f"input `{name}` is missing; the net takes {_listed(net)}")
+            raise NetdefError(f"input `{name}` is missing; the net expects {_listed(net)}")
     arrays = {name: jax.numpy.asarray(value) for name, value in inputs.items()}
     shapes = {name: array.shape for name, array in arrays.items()}
     if any(shape != net.blobs[name].shape for name, shape in shapes.items()):
@@ -257,19 +258,19 @@ def _checked_inputs(net: Net, inputs: Mapping[str, Any]) -> dict[str, jax.Array]
 
 @functools.lru_cache(maxsize=256)
 def _check_shapes(net: Net, shapes: tuple[tuple[str, Shape], ...]) -> None:
-    """Other input shapes than the file's are fine if every layer takes them and no parameter changes its shape."""
+    """Checks that input shapes other than the file's work for every layer and change no shape of a parameter."""
     report = Report()
     nodes, _ = infer(net.layers, locator(net.folder), report, dict(shapes), net.trust_python)
     given = ", ".join(f"`{name}` {show(shape)}" for name, shape in shapes)
     if report.has_errors:
-        fault = next(d.detail for d in report.diagnostics if d.severity == "error")
-        raise NetdefError(f"the net does not work on the inputs {given}: {fault} The net takes {_listed(net)}")
+        problem = next(d.detail for d in report.diagnostics if d.severity == "error")
+        raise NetdefError(f"the net does not work on the inputs {given}: {problem} The net expects {_listed(net)}")
     for node, before in zip(nodes, net.layers, strict=True):
         for i, ((now, _), (then, _)) in enumerate(zip(node.stored, before.stored, strict=True)):
             if now.shape != then.shape:
                 raise NetdefError(
                     f"with inputs {given}, parameter {i} of layer `{node.name}` would be {show(now.shape)}, "
-                    f"and the model's is {show(then.shape)}; the net takes {_listed(net)}"
+                    f"but in this model it is {show(then.shape)}; the net expects {_listed(net)}"
                 )
 
 

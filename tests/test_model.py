@@ -108,7 +108,7 @@ def test_other_batch_sizes(net) -> None:
 @pytest.mark.parametrize(
     ("inputs", "words"),
     [
-        ({"x": X}, "input `label` is missing; the net takes `x` 4x3, `label` 4"),
+        ({"x": X}, "input `label` is missing; the net expects `x` 4x3, `label` 4"),
         ({"x": X, "label": LABEL, "y": X}, "the net has no input `y`"),
         ({"x": np.zeros((4, 5)), "label": LABEL}, "the inputs `x` 4x5, `label` 4: parameter `w` is 3x3 here, but 3x5"),
         ({"x": np.zeros((4, 3)), "label": np.zeros(5)}, "layer `loss`: the inputs are 4x3 and 5"),
@@ -123,10 +123,10 @@ def test_errors_for_wrong_inputs(net, inputs, words) -> None:
     ("weights", "words"),
     [
         ({"hiden": []}, "no layer `hiden` with parameters. Did you mean `hidden`"),
-        ({"hidden": [np.zeros((3, 3))]}, "has 2 parameters, and 1 arrays are given"),
+        ({"hidden": [np.zeros((3, 3))]}, "has 2 parameters, but the number of arrays is 1"),
         (
             {"hidden": [np.zeros((3, 4)), np.zeros(3)]},
-            "parameter 0 of layer `hidden` is 3x3, and the array given is 3x4",
+            "parameter 0 of layer `hidden` is 3x3, but the new array is 3x4",
         ),
     ],
 )
@@ -162,7 +162,7 @@ def test_a_net_without_a_loss_warns_that_it_has_no_gradient() -> None:
 def test_arrays_that_exceed_any_memory_are_an_error():
     layer = 'layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: %d } }'
     text = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 30000 } } } '
-    with pytest.raises(netdef.NetdefError, match=r"layer `ip`: parameter 0 of 4000000000x30000 would take 437 TiB"):
+    with pytest.raises(netdef.NetdefError, match=r"layer `ip`: parameter 0 of 4000000000x30000 would need 437 TiB"):
         netdef.compile(text + layer % 4_000_000_000)
     with pytest.raises(netdef.NetdefError, match="layer `ip`: top `y`"):
         netdef.compile(text + layer % 10**15)

@@ -1,10 +1,10 @@
-"""The `netdef` command: which commands there are, and what every one of them does alike.
+"""The `netdef` command: the list of commands, and everything that they have in common.
 
-A command is one module of this package with `HELP` (one line), `add_arguments(parser)` and `run(args) -> int`; its
-docstring is its help text.  Only the module of the command that runs is imported, and what is heavy only inside its
-`run`, so that `netdef check` never waits for jax.  Results go to stdout, everything else to stderr.
+A command is a module of this package with `HELP` (one line), `add_arguments(parser)` and `run(args) -> int`; its
+docstring is its help text. Only the module of the requested command is imported, and it imports heavy packages inside
+`run`, so that `netdef check` never waits for JAX. Results go to stdout, everything else to stderr.
 
-Exit codes: 0 done; 1 the run failed; 2 the file or the arguments are wrong; 130 interrupted; 141 the reader went away.
+Exit codes: 0 success; 1 the run failed; 2 the file or the arguments are wrong; 130 interrupted; 141 stdout was closed.
 """
 
 from __future__ import annotations
@@ -27,34 +27,34 @@ COMMANDS = (
     *("check", "summary", "expand", "fmt", "deploy", "draw", "explain"),
     *("convert", "eject", "data", "devices", "lsp"),
 )
-ALIASES = {"device_query": "devices"}  # Caffe's names
+ALIASES = {"device_query": "devices"}  # names of Caffe's commands
 
 ABOUT = """\
-usage: netdef COMMAND ...        netdef COMMAND --help
+usage: netdef COMMAND [ARGUMENT ...]
 
-netdef compiles Caffe-style network definition files to JAX models and trains them on CPU, GPU and TPU.
-One .net file holds the network, its data and its solver; every Caffe prototxt is a .net file too.
+Compile Caffe-style network definition files to JAX models and train them on CPU, GPU and TPU. One .net file holds the
+network, its data and its solver. Every Caffe prototxt is a valid .net file.
 
-commands
+commands:
 {commands}
 
-for example
-  netdef check model.net                       find every fault in a file, with line and column
-  netdef train model.net --output run          train it; run/ gets snapshots and metrics.jsonl
-  netdef test model.net --run run              measure what was trained on the net's test data
+examples:
+  netdef check model.net                       report every error and warning in a file
+  netdef train model.net --output run          train it; snapshots and metrics.jsonl are saved in run/
+  netdef test model.net --run run              test the trained net on its test data
 
-options
-  --help       this text; `netdef COMMAND --help` tells more of a command
-  --version    the version
+options:
+  --help       show this help message and exit; `netdef COMMAND --help` shows the help of a command
+  --version    show the version and exit
 """
 
 
 class UsageError(NetdefError):
-    """A file or an argument of the command line is wrong: exit code 2."""
+    """An error in the arguments of the command line, or in a file they name: exit code 2."""
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse with a nearest option where one is misspelt."""
+    """An argument parser that suggests the nearest option for a misspelled one."""
 
     def error(self, message: str) -> NoReturn:
         options = [name for action in self._actions for name in action.option_strings]
@@ -62,13 +62,13 @@ class Parser(argparse.ArgumentParser):
             given = message.split(": ", 1)[1].split()[0].partition("=")[0]
             meant = did_you_mean(given, options, 1) if given.startswith("-") else None
             message += f" ({meant})" if meant else ""
-        self.exit(2, f"{self.prog}: error: {message}\n{self.prog} --help shows what it takes\n")
+        self.exit(2, f"{self.prog}: error: {message}\nSee `{self.prog} --help`.\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code and never shows a traceback for a user's mistake."""
+    """Runs one command and returns its exit code. An error of the user never results in a traceback."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if argv is None:  # the process is ours: trees are large and hold no circles, and looking for some takes a tenth
+    if argv is None:  # in our own process: trees are large and acyclic, and collecting cycles takes 10 % of the time
         gc.set_threshold(100_000, 20, 50)
     try:
         code = dispatch(words)
@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except NetdefError as error:
         return complain(str(error), 1)
     except BrokenPipeError:
-        # Whoever read our output has gone (`| head`): stop quietly, and let the last flush find an open file.
+        # The reader of stdout has exited (`| head`): stop quietly. The flush at exit needs an open file.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
@@ -93,17 +93,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if not out_of_memory(error):
             raise
-        why = str(error).splitlines()[0] if str(error) else "the machine gave no more"
-        return complain(f"not enough memory: {why}; a smaller batch_size needs less (iter_size adds batches up)", 1)
+        why = str(error).splitlines()[0] if str(error) else "an allocation failed"
+        return complain(f"out of memory: {why}; try a smaller batch_size, with iter_size to accumulate gradients", 1)
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether the machine or its accelerator has no memory left; jax is not imported to ask for its own error."""
+    """Whether the host or the device is out of memory. Compares the message, because the class would need jax."""
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
 
 
 def dispatch(words: list[str]) -> int:
-    """Find the command that the first word names, and run it with the others."""
+    """Runs the command that the first word names with the other words as its arguments."""
     if words[:1] == ["help"]:
         words = [*words[1:2], "--help"]
     if not words or words[0] in ("-h", "--help"):
@@ -125,7 +125,7 @@ def dispatch(words: list[str]) -> int:
     module.add_arguments(parser)
     try:
         args = parser.parse_args(words[1:])
-    except SystemExit as done:  # argparse has said what it had to say
+    except SystemExit as done:  # argparse has printed its message
         return int(done.code or 0)
     return module.run(args)
 
@@ -137,13 +137,13 @@ def about() -> str:
 
 def unknown_command(name: str) -> str:
     if os.path.exists(name):
-        return f"the command comes before the file: netdef check {name}, or netdef train {name}"
+        return f"a command is required before the file: netdef check {name}, or netdef train {name}"
     meant = suggestion(name, (*COMMANDS, *ALIASES), "`netdef {}`")
-    return f"there is no command `{name}`; there are {', '.join(COMMANDS)}.{meant}"
+    return f"unknown command `{name}`.{meant} The commands are {', '.join(COMMANDS)}."
 
 
 def show_faults(error: CompileError) -> None:
-    """All diagnostics of a file with their lines, then their number."""
+    """Prints all diagnostics of a file with their lines, then their count."""
     from ..language.render import count, render
 
     print(render(error.diagnostics, color=colored(sys.stderr)), file=sys.stderr)
@@ -156,7 +156,7 @@ def complain(message: str, code: int) -> int:
 
 
 def colored(stream: object) -> bool:
-    """Whether colour is wanted: on a terminal, unless NO_COLOR says otherwise; FORCE_COLOR asks for it anywhere."""
+    """Whether to use color: on a terminal, or anywhere with FORCE_COLOR, but never with NO_COLOR."""
     if os.environ.get("NO_COLOR"):
         return False
     is_terminal = getattr(stream, "isatty", lambda: False)()

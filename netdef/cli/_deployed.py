@@ -1,4 +1,4 @@
-"""A net as it is used, with weights, for the commands that hand it on: what they take, and what becomes of it."""
+"""The inference net of a file with its weights, for the commands that export it."""
 
 from __future__ import annotations
 
@@ -15,18 +15,22 @@ from ._trained import add_weights, given_weights, trained
 
 
 def add_deployed(parser: argparse.ArgumentParser) -> None:
-    """What changes the net on its way, and where its weights come from."""
+    """Adds the options that change the inference net and select its weights."""
     add_weights(parser)
-    parser.add_argument("--batch", type=iterations, metavar="N", help="items in a batch of inputs")
+    parser.add_argument("--batch", type=iterations, metavar="N", help="batch size of the inputs")
     parser.add_argument(
-        "--shape", action="append", default=[], metavar="BLOB=DIMS", help="the shape of an input; may be given again"
+        "--shape",
+        action="append",
+        default=[],
+        metavar="BLOB=DIMS",
+        help="shape of an input, as in data=1,3,224,224; may be repeated",
     )
     add_state(parser)
     add_trust(parser)
 
 
 def deployed(path: str, args: argparse.Namespace, outputs: list[str], fillers: bool = False) -> Net:
-    """The inference net of a file.  UsageError for what the arguments can put right."""
+    """Returns the inference net of a file. UsageError if other arguments are needed."""
     from ..inference.deploy import deploy
 
     shapes = dict(shape_of(text) for text in args.shape)
@@ -41,8 +45,9 @@ def deployed(path: str, args: argparse.Namespace, outputs: list[str], fillers: b
 
 
 def deployed_model(path: str, args: argparse.Namespace) -> Any:
-    """The inference net of a file as a model, with the weights that were named, or those of the last run; where there
-    are none the fillers' numbers stand, and that is said."""
+    """Returns the inference net of a file as a model with the given weights or those of the last run.
+
+    If neither exists, the model keeps its initial weights, and a warning is printed."""
     from ..model import compile
 
     model = compile(deployed(path, args, getattr(args, "output_blobs", []), fillers=True))
@@ -52,12 +57,12 @@ def deployed_model(path: str, args: argparse.Namespace) -> Any:
         for line in (*loaded.notes, str(loaded)):
             say(line)
     else:
-        say("warning: no weights are given, and there is no run of this net: its fillers' numbers are written")
+        say("warning: no --weights or --run, and this net has no runs: the weights are those of its fillers")
     return model
 
 
 def weight_files(path: str, args: argparse.Namespace) -> list[str]:
-    """The weights that were named, or the last run's; none if there is none."""
+    """Returns the given weight files, or the last snapshot of the net, or an empty list if it has no runs."""
     files = given_weights(args)
     if files:
         return files
@@ -70,9 +75,9 @@ def weight_files(path: str, args: argparse.Namespace) -> list[str]:
 
 
 def shape_of(text: str) -> tuple[str, tuple[int, ...]]:
-    """`data=1,3,224,224`."""
+    """Parses `data=1,3,224,224`."""
     name, equals, dims = text.partition("=")
     words = dims.replace("x", ",").split(",")
     if not equals or not name or not all(word.strip().isdigit() for word in words):
-        raise UsageError(f"--shape takes BLOB=DIMS, as in --shape data=1,3,224,224, not {text!r}")
+        raise UsageError(f"--shape expects BLOB=DIMS, as in --shape data=1,3,224,224, not {text!r}")
     return name, tuple(int(word) for word in words)

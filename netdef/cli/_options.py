@@ -1,6 +1,6 @@
-"""Arguments that several commands share, and what becomes of them.
+"""Arguments that several commands share, and their evaluation.
 
-Caffe's flags are accepted beside our own (`--model FILE` for the file, `--gpu 0`), with one dash or two as gflags does.
+Caffe's flags are also accepted (`--model FILE` for the file, `--gpu 0`), with one dash or two, as in gflags.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from . import UsageError
 
 
 def add_net(parser: argparse.ArgumentParser) -> Any:
-    """The one file of a command, and what changes it; returns the group of Caffe's flags."""
-    parser.add_argument("file", nargs="?", metavar="FILE", help="a net or a solver: .net or .prototxt")
+    """Adds the file of a command and the options that change it. Returns the group of Caffe's flags."""
+    parser.add_argument("file", nargs="?", metavar="FILE", help="net or solver: .net or .prototxt")
     add_settings(parser)
     return add_caffe_model(parser)
 
@@ -28,14 +28,14 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="change a value of the file, as in --set solver.base_lr=0.1; may be given again",
+        help="override a constant or a solver field, as in solver.base_lr=0.1; may be repeated",
     )
     parser.add_argument(
         "--plugin",
         action="append",
         default=[],
         metavar="MODULE",
-        help="import this module first: its layers join the others; may be given again",
+        help="import this Python module first, to register its layers; may be repeated",
     )
     add_import_path(parser)
 
@@ -46,48 +46,48 @@ def add_import_path(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FOLDER",
-        help="`import` may open files of this folder too; may be given again",
+        help="additional folder from which `import` may open files; may be repeated",
     )
 
 
 def add_trust(parser: argparse.ArgumentParser) -> None:
-    """Permission to run code that a net names, for the commands that only look at nets."""
+    """Adds the permission to run code that a net names, for commands that only read nets."""
     parser.add_argument(
         "--trust-python",
         action="store_true",
-        help="run the modules of Python layers, for the shapes of their tops: they may do anything",
+        help="run the modules of Python layers, to infer the shapes of their tops; these modules can run any code",
     )
 
 
 def trust_of(args: argparse.Namespace) -> Trust:
-    """What the file may do; a command that runs nets sets `trust_python` itself."""
+    """Returns the permissions of the file. A command that runs nets sets `trust_python` itself."""
     return Trust(getattr(args, "trust_python", False), tuple(existing(f, "folder") for f in args.import_path))
 
 
 def add_caffe_model(parser: argparse.ArgumentParser) -> Any:
-    """Flags of Caffe's own commands; the group is returned for more of them."""
-    caffe = parser.add_argument_group("Caffe's names")
-    caffe.add_argument("--model", "-model", metavar="FILE", help="the same as FILE")
-    caffe.add_argument("--gpu", "-gpu", metavar="IDS", help="no effect: jax chooses its devices (`netdef devices`)")
+    """Adds flags of Caffe's commands. Returns their group, so that a command can add more."""
+    caffe = parser.add_argument_group("Caffe's flags")
+    caffe.add_argument("--model", "-model", metavar="FILE", help="same as FILE")
+    caffe.add_argument("--gpu", "-gpu", metavar="IDS", help="ignored: JAX selects the device (see `netdef devices`)")
     return caffe
 
 
 def add_state(parser: argparse.ArgumentParser) -> None:
-    """Level and stages: what include and exclude rules are held against beside the phase."""
-    parser.add_argument("--level", "-level", type=int, default=0, metavar="N", help="the net's level (default 0)")
+    """Adds level and stages, which include and exclude rules are compared with in addition to the phase."""
+    parser.add_argument("--level", "-level", type=int, default=0, metavar="N", help="level of the net (default: 0)")
     parser.add_argument(
-        "--stage", "-stage", action="append", default=[], metavar="NAME", help="set this stage; may be given again"
+        "--stage", "-stage", action="append", default=[], metavar="NAME", help="stage of the net; may be repeated"
     )
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def iterations(text: str) -> int:
-    """A number of iterations, for argparse."""
+    """Parses a positive integer, for argparse."""
     if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"a whole number of iterations is needed, not {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a positive integer, not {text!r}")
     return int(text)
 
 
@@ -97,44 +97,44 @@ def add_plot(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="write the picture here: .png .svg .pdf; may be given again (default: PNG and SVG in the folder)",
+        help="write the plot to this file: .png, .svg or .pdf; may be repeated (default: PNG and SVG in the folder)",
     )
 
 
 def pictures(names: list[str], option: str = "--plot") -> list[str]:
-    """Names of pictures, if they can be written."""
+    """Returns the file names of plots. UsageError if one of them cannot be written."""
     for name in names:
         if Path(name).suffix.lower() not in (".png", ".svg", ".pdf"):
-            raise UsageError(f"{option} {name}: the name of a picture ends in .png, .svg or .pdf")
+            raise UsageError(f"{option} {name}: the name of a plot must end in .png, .svg or .pdf")
         if not Path(name).parent.is_dir():
-            raise UsageError(f"{option} {name}: there is no folder {Path(name).parent}")
+            raise UsageError(f"{option} {name}: the folder {Path(name).parent} does not exist")
     return names
 
 
 def net_file(args: argparse.Namespace) -> str:
-    """The file that was named in one way or another; loads the plugins too."""
+    """Returns the file, whichever argument named it, and imports the plugins."""
     named = [f for f in (args.file, args.model, getattr(args, "solver", None)) if f]
     if not named:
-        raise UsageError("no file was given: name a .net or .prototxt file")
+        raise UsageError("FILE is missing: name a .net or .prototxt file")
     if len(set(named)) > 1:
-        raise UsageError(f"one file is needed, and {len(named)} were given: {', '.join(named)}")
+        raise UsageError(f"expected one file, not {len(named)}: {', '.join(named)}")
     if args.gpu is not None:
-        print("netdef: note: --gpu has no effect; jax uses the first accelerator that it finds", file=sys.stderr)
+        print("netdef: note: --gpu is ignored; JAX uses the first accelerator that it finds", file=sys.stderr)
     load_plugins(args.plugin)
     return existing(named[0])
 
 
 def existing(path: str, what: str = "file") -> str:
-    """`path`, if it is a file that can be read."""
+    """Returns `path`. UsageError if it does not exist, or is a folder where a file is expected."""
     if not Path(path).exists():
-        raise UsageError(f"there is no {what} {path}")
+        raise UsageError(f"the {what} {path} does not exist")
     if what == "file" and Path(path).is_dir():
-        raise UsageError(f"{path} is a folder; name a file in it")
+        raise UsageError(f"{path} is a folder, not a file")
     return path
 
 
 def load_plugins(modules: list[str]) -> None:
-    """Import modules by name, from the working directory too."""
+    """Imports modules by name, also from the working directory."""
     if modules and "" not in sys.path:
         sys.path.insert(0, "")
     for name in modules:
@@ -143,15 +143,15 @@ def load_plugins(modules: list[str]) -> None:
         except ModuleNotFoundError as error:
             if error.name is None or not f"{name}.".startswith(f"{error.name}."):
                 raise
-            raise UsageError(f"--plugin {name}: there is no such module on Python's path or in this folder") from error
+            raise UsageError(f"--plugin {name}: no such module in the working directory or on Python's path") from error
 
 
 def settings(args: argparse.Namespace) -> dict[str, str]:
-    """`--set key=value` as a dict of strings; the language reads them, for it knows what each replaces."""
+    """Returns `--set key=value` as a dict of strings. The expander parses them, because it knows what they replace."""
     found: dict[str, str] = {}
     for text in args.set:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
-            raise UsageError(f"--set takes KEY=VALUE, as in --set solver.base_lr=0.1, not {text!r}")
+            raise UsageError(f"--set expects KEY=VALUE, as in --set solver.base_lr=0.1, not {text!r}")
         found[key.strip()] = value.strip()
     return found

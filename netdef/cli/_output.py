@@ -1,4 +1,4 @@
-"""What commands say beside their results, and how they write files."""
+"""Messages on stderr, and writing files."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ..files import written_aside
 
 
 def say(line: str) -> None:
-    """A line on stderr."""
+    """Prints a line on stderr."""
     print(f"netdef: {line}", file=sys.stderr)
 
 
 def written_text(path: str | Path, text: str) -> None:
-    """Write a text whole or not at all.  NetdefError if it cannot be."""
+    """Writes a text file atomically. NetdefError if it cannot be written."""
     written_aside(Path(path), lambda aside: aside.write_bytes(text.encode()))

@@ -1,4 +1,4 @@
-"""The nets of one file for a command: of both phases, or of the one that `--phase` names."""
+"""The nets of one file: of both phases, or of the phase that `--phase` names."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ._options import trust_of
 
 def add_phase(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--phase", "-phase", type=str.upper, choices=["TRAIN", "TEST"], help="this phase alone (default: both)"
+        "--phase", "-phase", type=str.upper, choices=["TRAIN", "TEST"], help="use this phase only (default: both)"
     )
 
 
 def load_phases(path: str, args: argparse.Namespace, settings: dict[str, Any]) -> Phases:
-    """The nets of a file.  UsageError if it cannot be read."""
+    """Returns the nets of a file. UsageError if it cannot be read."""
     wanted = [Phase[args.phase]] if args.phase else list(Phase)
     try:
         return compiler.load_phases(path, wanted, args.stage, args.level, settings, trust_of(args))

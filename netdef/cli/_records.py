@@ -1,4 +1,4 @@
-"""Where the records of `netdef data` come from: a data set, or the data layer of a net."""
+"""The records that `netdef data` reads: those of a data set, or of a data layer of a net."""
 
 from __future__ import annotations
 
@@ -16,20 +16,32 @@ from ._output import say
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:
-    """The source, and how its images are read."""
-    parser.add_argument("source", metavar="SOURCE", help="a data set, or a net that reads one")
-    parser.add_argument("--layer", metavar="NAME", help="data layer of the net (default: the first)")
-    parser.add_argument("--phase", choices=("TRAIN", "TEST"), default="TRAIN", help="phase of the net (default TRAIN)")
-    parser.add_argument("--resize", metavar="HxW", help="resize images, as in --resize 50x50")
-    parser.add_argument("--gray", action="store_true", help="one channel")
-    parser.add_argument("--root", metavar="FOLDER", help="put in front of the paths of a list")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a value of the net")
+    """Adds the source and the options for reading its images."""
+    parser.add_argument("source", metavar="SOURCE", help="data set, or a net with a data layer")
+    parser.add_argument("--layer", metavar="NAME", help="data layer of the net (default: its first)")
+    parser.add_argument("--phase", choices=("TRAIN", "TEST"), default="TRAIN", help="phase of the net (default: TRAIN)")
+    parser.add_argument("--resize", metavar="HxW", help="resize images to this height and width")
+    parser.add_argument("--gray", action="store_true", help="convert images to gray")
+    parser.add_argument("--root", metavar="FOLDER", help="folder that the paths in a list are relative to")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a constant of the net; may be repeated",
+    )
     add_import_path(parser)
-    parser.add_argument("--plugin", action="append", default=[], metavar="MODULE", help="import this module first")
+    parser.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="import this Python module first, to register its layers; may be repeated",
+    )
 
 
 def read_all(records: Any, show: Callable[[int], None]) -> Iterator[tuple[int, Any]]:
-    """Every record as it is read, with its number."""
+    """Yields each raw record with its index."""
     from ..data.statistics import CHUNK
 
     for start in range(0, records.size, CHUNK):
@@ -39,19 +51,19 @@ def read_all(records: Any, show: Callable[[int], None]) -> Iterator[tuple[int, A
 
 
 def is_net(path: str) -> bool:
-    """Whether a source is a net rather than a data set."""
+    """Whether a source is a net, not a data set."""
     return path.endswith((".net", ".prototxt", ".pt"))
 
 
 def net_of(args: argparse.Namespace) -> Any:
-    """The net that was named as the source."""
+    """Returns the net that is the source."""
     from ..compiler import load
 
     return load(args.source, phase=args.phase, set=settings(args), import_path=args.import_path)
 
 
 def records_of(args: argparse.Namespace) -> Any:
-    """The records of a data set or of a net's data layer."""
+    """Returns the records of a data set or of the data layer of a net."""
     from ..data.sources import open_source
 
     if is_net(args.source):
@@ -68,7 +80,7 @@ def _records_of_net(args: argparse.Namespace) -> Any:
     net = net_of(args)
     layers = [n for n in net.layers if isinstance(n.layer, ImageLayer) and args.layer in (None, n.name)]
     if not layers:
-        wanted = f"data layer `{args.layer}`" if args.layer else "data layer of images"
+        wanted = f"data layer `{args.layer}`" if args.layer else "data layer that reads images"
         raise NetdefError(f"{args.source} has no {wanted} in phase {args.phase}.")
     layer: Any = layers[0].layer
     return layer.records(locator(net.folder))
@@ -79,13 +91,13 @@ def _size(text: str | None) -> tuple[int | None, int | None]:
         return None, None
     height, _, width = text.partition("x")
     if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
-        raise UsageError(f"--resize takes HEIGHTxWIDTH, as in --resize 50x50, not {text!r}")
+        raise UsageError(f"--resize expects HEIGHTxWIDTH, as in --resize 50x50, not {text!r}")
     return int(height), int(width)
 
 
 @contextmanager
 def bar(total: int, what: str) -> Iterator[Callable[[int], None]]:
-    """A progress bar on a terminal; elsewhere a line for each tenth."""
+    """Shows a progress bar on a terminal, otherwise a line at each 10 %."""
     if not (sys.stderr.isatty() and colored(sys.stderr)):
         tenths = [0]
 

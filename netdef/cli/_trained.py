@@ -1,4 +1,4 @@
-"""A net of phase TEST with the weights of a run or of files, for the commands that ask it something."""
+"""A net of phase TEST with the weights of a run or of weight files, for the commands that evaluate it."""
 
 from __future__ import annotations
 
@@ -14,36 +14,38 @@ from ._phases import load_phases
 
 
 def add_trained(parser: argparse.ArgumentParser) -> None:
-    """The net, and where its weights come from."""
+    """Adds the net and the options that select its weights."""
     add_net(parser)
     add_weights(parser)
-    parser.add_argument("--blob", metavar="NAME", help="blob of the scores (default: what the loss or softmax takes)")
+    parser.add_argument("--blob", metavar="NAME", help="blob of the scores (default: the input of the loss or softmax)")
     parser.set_defaults(phase="TEST", trust_python=True)
     add_state(parser)
 
 
 def add_weights(parser: argparse.ArgumentParser) -> None:
-    """Where weights come from."""
+    """Adds the options that select the weights."""
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
         "--weights",
         "-weights",
         action="append",
         metavar="FILE",
-        help="weights, layer by layer by name; may be given again, or several with commas",
+        help="load this weight file, matching layers by name; may be repeated or comma-separated",
     )
-    source.add_argument("--run", metavar="DIR", help="the folder of a run, or one of its snapshots (default: the last)")
+    source.add_argument(
+        "--run", metavar="DIR", help="use the weights of this run or snapshot (default: the last run of the net)"
+    )
 
 
 def given_weights(args: argparse.Namespace) -> list[str]:
-    """The weight files that were named.  UsageError if one of them, or the run that was named, is not there."""
+    """Returns the weight files of --weights. UsageError if one of them, or the folder of --run, does not exist."""
     if getattr(args, "run", None):
         existing(args.run, "run")
     return [existing(name, "weight file") for given in args.weights or () for name in given.split(",")]
 
 
 def trained(path: str, args: argparse.Namespace) -> Path:
-    """The newest snapshot of a run: of the one that is named, or of the last one of this net."""
+    """Returns the newest snapshot of the given run, or of the last run of this net."""
     from ..training.run_folder import resumed
     from ..training.solver_nets import nets_of
 
@@ -52,7 +54,7 @@ def trained(path: str, args: argparse.Namespace) -> Path:
     except NetdefError as error:
         where = f"in {args.run}" if args.run else "of this net"
         raise UsageError(
-            f"there is no whole snapshot {where}; name a run with --run, or weights with --weights"
+            f"no complete snapshot {where}; name a run with --run, or a weight file with --weights"
         ) from error
     for note in notes:
         print(f"warning: {note}", file=sys.stderr)
@@ -60,7 +62,7 @@ def trained(path: str, args: argparse.Namespace) -> Path:
 
 
 def predictor_of(args: argparse.Namespace) -> Any:
-    """The net and its weights, ready to predict, with what is kept beside them."""
+    """Returns a predictor: the net with its weights, and the preprocessing stored with them."""
     from ..inference import preprocessing
     from ..inference.predict import Predictor, stored_with
     from ..interop import snapshot

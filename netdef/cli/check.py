@@ -1,7 +1,9 @@
-"""Find every fault of one or more files in one run, in both phases, without loading jax.
+"""Check files and report every error and warning, without loading JAX.
 
-Prints each fault with its line and a mark under it, and what to do.  Exit code 0 if there is no error, else 2.
-No code that a file names is run: a note says which Python modules would be, and --trust-python runs them.
+The nets of both phases are checked. Each error or warning is printed with its line, a mark below the place, and a
+suggestion. The exit code is 0 if there are no errors, else 2.
+
+No code that a file names is run, unless --trust-python is given; a note names the Python modules that would run.
 
   netdef check model.net
   netdef check models/*.prototxt --strict
@@ -22,12 +24,12 @@ from ._options import add_caffe_model, add_json, add_settings, add_state, add_tr
 from ._output import say
 from ._phases import add_phase, load_phases
 
-HELP = "find every fault in files, with line and column"
+HELP = "report every error and warning in files"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="*", metavar="FILE", help="nets and solvers: .net or .prototxt")
-    parser.add_argument("--strict", action="store_true", help="let warnings count as errors")
+    parser.add_argument("--strict", action="store_true", help="treat warnings as errors")
     add_json(parser)
     add_phase(parser)
     add_state(parser)
@@ -39,10 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     files = [*args.files, *([args.model] if args.model else [])]
     if not files:
-        raise UsageError("no file was given: netdef check model.net")
+        raise UsageError("FILE is missing; for example, netdef check model.net")
     load_plugins(args.plugin)
     found: list[Diagnostic] = []
-    broken: list[str] = []  # what could not be read at all
+    broken: list[str] = []  # messages about files that cannot be read
     for path in files:
         try:
             faults = load_phases(existing(path), args, settings(args)).diagnostics
@@ -68,5 +70,5 @@ def run(args: argparse.Namespace) -> int:
 
 
 def closing(files: int, found: Iterable[Diagnostic]) -> str:
-    """The last line: how many files, and how many faults of each kind."""
-    return f"{files} file{'' if files == 1 else 's'} checked: {count(found) or 'no faults'}"
+    """Returns the last line: the number of files, errors and warnings."""
+    return f"{files} file{'' if files == 1 else 's'} checked: {count(found) or 'no problems'}"

@@ -1,13 +1,20 @@
-"""Convert files: weights from any format to any other, trained nets to ONNX and StableHLO, old nets to today's form,
-solver states and mean files.
+"""Convert weights, trained nets, net and solver files, solver states and mean files.
 
-The endings say what is meant.  Weights: .caffemodel, .caffemodel.h5, .npz, .safetensors, .orbax, those of a --plugin,
-and snapshots of a run, which are folders.  With --net they are matched with a net first, layer by layer, and batch
-normalization is turned into what this net stores.  A snapshot becomes Caffe's .solverstate with its .caffemodel beside
-it.
-ONNX and StableHLO hold the net that is used once it is trained (see `netdef deploy`), for any number of items unless
---batch fixes it, with the weights of --weights or of the last run.
-Nets and solvers: V0 and V1 layers, input_dim, solver_type and the like are written as they are today; comments stay.
+The file name extensions select the formats:
+
+Weights: .caffemodel, .caffemodel.h5, .npz, .safetensors, .orbax, the formats of a --plugin, and snapshots of a run,
+which are folders. With --net, weights are matched with the layers of this net by name, and batch normalization is
+converted to the layers of the net.
+
+Solver states: a snapshot is converted to Caffe's .solverstate, with its weights in a .caffemodel in the same folder.
+
+Programs: .onnx and .stablehlo contain the inference net (see `netdef deploy`) with the weights of --weights or of the
+last run. They accept any batch size unless --batch fixes it.
+
+Nets and solvers: .net and .prototxt. V0 and V1 layers, input_dim, solver_type and so on are upgraded to the current
+format; comments are kept.
+
+Means: .binaryproto and .npy.
 
   netdef convert vgg.caffemodel -o vgg.safetensors --dtype bf16
   netdef convert model.net -o model.onnx --weights model.caffemodel
@@ -29,7 +36,7 @@ from ._deployed import add_deployed, deployed_model
 from ._options import add_settings, existing, load_plugins, trust_of
 from ._output import say, written_text
 
-HELP = "weights to another format, nets to ONNX and StableHLO, old nets to today's form"
+HELP = "convert weights to other formats, nets to ONNX and StableHLO, old nets to current ones"
 NETS = (".prototxt", ".net", ".pt")
 MEANS = (".binaryproto", ".npy")
 STATES = (".solverstate", ".solverstate.h5")
@@ -38,10 +45,14 @@ DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="what to convert; several weight files with commas between them")
-    parser.add_argument("-o", "--output", metavar="FILE", help="where to; a net without it goes to stdout")
-    parser.add_argument("--net", "--model", "-model", metavar="FILE", help="the net that the weights are for")
-    parser.add_argument("--bn-dialect", metavar="NAME", help="the fork whose BN wrote the weights (netdef explain BN)")
+    parser.add_argument("file", metavar="FILE", help="file to convert, or several weight files separated by commas")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="write the result to this file (default for a net: stdout)"
+    )
+    parser.add_argument("--net", "--model", "-model", metavar="FILE", help="match the weights with this net")
+    parser.add_argument(
+        "--bn-dialect", metavar="NAME", help="fork of Caffe that wrote the BN weights (see `netdef explain BN`)"
+    )
     add_dtype(parser)
     add_settings(parser)
     add_deployed(parser)
@@ -53,7 +64,7 @@ def add_dtype(parser: argparse.ArgumentParser) -> None:
         type=lambda name: DTYPES.get(name, name),
         choices=sorted(DTYPES.values()),
         default="float32",
-        help="of the numbers in a weight file: float32, float16 or fp16, bfloat16 or bf16",
+        help="data type in a weight file: float32, float16 or fp16, bfloat16 or bf16 (default: float32)",
     )
 
 
@@ -67,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     if names[0].endswith(NETS):
         return _net(args)
     if not args.output:
-        raise UsageError("say where to: -o FILE, whose ending names the format")
+        raise UsageError("-o FILE is missing; its extension selects the format")
     if args.output.endswith(STATES):
         return _state(args)
     if names[0].endswith(MEANS) and args.output.endswith(MEANS):
@@ -76,24 +87,24 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _program(args: argparse.Namespace, names: list[str]) -> int:
-    """The net, which is the file or --net, with weights, which are --weights or the file."""
+    """Exports a net, given as the file or by --net, with the weights, given by --weights or as the file."""
     from ..interop import export_onnx, export_stablehlo
 
     if not names[0].endswith(NETS):
         if args.net is None:
-            raise UsageError(f"{args.output} holds a net and its weights: name the net with --net")
+            raise UsageError(f"{args.output} requires a net as well as its weights: name the net with --net")
         if args.weights or args.run:
-            raise UsageError(f"{args.file} or what --weights and --run name are the weights, not both")
+            raise UsageError(f"{args.file} is a weight file, so --weights and --run are not allowed")
         args.weights = names
     net = existing(args.net or names[0])
     model = deployed_model(net, args)
     export = export_onnx if args.output.endswith(".onnx") else export_stablehlo
     export(model, args.output, any_batch=args.batch is None)
-    print(f"{args.output} takes {_taken(model.net, args.batch is None)}")
+    print(f"{args.output}: inputs {_inputs(model.net, args.batch is None)}")
     return 0
 
 
-def _taken(net: Any, any_batch: bool) -> str:
+def _inputs(net: Any, any_batch: bool) -> str:
     shapes = {name: net.blobs[name].shape for name in net.inputs}
     first = lambda shape: ["n" if any_batch else str(shape[0])] if shape else []
     return ", ".join(f"{name} ({', '.join([*first(s), *map(str, s[1:])])})" for name, s in shapes.items())
@@ -110,37 +121,37 @@ def _net(args: argparse.Namespace) -> int:
         sys.stdout.write(text)
     else:
         written_text(args.output, text)
-    return _say(notes or ["it is of today's form already"])
+    return _say(notes or ["the file is in the current format already"])
 
 
 def _no_net(file: str, output: str) -> str:
-    """Why a net cannot be written to a file of that name."""
+    """Returns why a net cannot be written to this file."""
     from ..interop.formats.base import ending_of
 
     if ending_of(output):
-        return f"{file} is a net; to write {output}, name the weights: netdef convert WEIGHTS --net"
-    return f"{output}: a net becomes {' or '.join(NETS)}, or with its weights {' or '.join(PROGRAMS)}"
+        return f"{file} is a net; to write {output}, name its weights: netdef convert WEIGHTS --net {file} -o {output}"
+    return f"{output}: a net is converted to {' or '.join(NETS)}, or with its weights to {' or '.join(PROGRAMS)}"
 
 
 def _weights(args: argparse.Namespace, names: list[str]) -> int:
     if args.bn_dialect and args.net is None:
-        raise UsageError("--bn-dialect needs --net: what the weights are to become is in the net")
+        raise UsageError("--bn-dialect requires --net, because the weights are converted to the layers of a net")
     notes = _as_they_are(args, names) if args.net is None else _for_the_net(args, names)
     _carry(names, args.output)
     return _say(notes)
 
 
 def _as_they_are(args: argparse.Namespace, names: list[str]) -> list[str]:
-    """The layers of the files, those of later ones first; lines on what was written."""
+    """Writes the layers of all files; of layers with the same name the last is written. Returns notes."""
     from ..interop.weights import read_entries, write_weights
 
     merged = {entry.name: entry for name in names for entry in read_entries(name)}
     write_weights(args.output, list(merged.values()), dtype=args.dtype)
-    return [f"{sum(bool(e.arrays) for e in merged.values())} layers"]
+    return [f"layers with weights: {sum(bool(e.arrays) for e in merged.values())}"]
 
 
 def _for_the_net(args: argparse.Namespace, names: list[str]) -> list[str]:
-    """All that the net has, as its layers store it; lines on what was converted."""
+    """Writes all weights of the net in the layout of its layers. Returns notes on the conversion."""
     from ..interop.weights import entries_of, load_weights, write_weights
     from ..model import compile
 
@@ -152,12 +163,12 @@ def _for_the_net(args: argparse.Namespace, names: list[str]) -> list[str]:
 
 
 def _carry(names: list[str], to: str) -> None:
-    """What is done to the images of the net goes with its weights."""
+    """Copies the preprocessing that is stored with the weights."""
     from ..inference.preprocessing import beside, carry
 
     found = next((name for name in reversed(names) if beside(name)), None)
     if found is not None:
-        _say([f"how images are prepared is in {carry(found, to)}"])
+        _say([f"the preprocessing was copied to {carry(found, to)}"])
 
 
 def _state(args: argparse.Namespace) -> int:
@@ -167,23 +178,25 @@ def _state(args: argparse.Namespace) -> int:
     if is_solver_state(args.file):
         state = read_state(args.file)
         write_state(to, state.iteration, [s.read() for s in state.history], state.learned_net, state.current_step)
-        return _say([f"iteration {state.iteration}"])
+        return _say([f"the state of iteration {state.iteration} was written"])
     weights = export_snapshot(_snapshot(Path(args.file)), to, _solver(args))
-    return _say([f"the weights are in {weights}"])
+    return _say([f"the weights were written to {weights}"])
 
 
 def _snapshot(path: Path) -> Path:
-    """The snapshot that was named, or the newest whole one of a run."""
+    """Returns the given snapshot, or the newest complete one of a run."""
     from ..interop import snapshot
 
     if not path.is_dir():
-        raise UsageError(f"{path}: a solver's state is made from a snapshot, which is a folder, or another state")
+        raise UsageError(
+            f"{path}: a solver state is converted from a snapshot, which is a folder, or from another solver state"
+        )
     if path.name.startswith("iter_"):
         return path
     found, notes = snapshot.newest(path)
     _say(notes)
     if found is None:
-        raise UsageError(f"{path}: there is no whole snapshot in this folder")
+        raise UsageError(f"{path}: no complete snapshot in this folder")
     return found
 
 
@@ -198,7 +211,7 @@ def _solver(args: argparse.Namespace) -> Any:
 def _mean(source: Path, to: Path) -> int:
     from ..interop.means import convert_mean
 
-    return _say([f"an array of {convert_mean(source, to)}"])
+    return _say([f"the mean is an array of {convert_mean(source, to)}"])
 
 
 def _say(lines: list[str]) -> int:

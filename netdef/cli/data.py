@@ -1,8 +1,8 @@
-"""Make, measure and check data sets.
+"""Convert, measure and check data sets.
 
-A SOURCE is a folder with a folder of images for each class, a list of images (`path label` on each line), a table
-(.csv), an LMDB or LevelDB database, .npz, .npy or .h5 files, MNIST's idx files or CIFAR's .bin files.  `mean`, `stats`
-and `check` take a net too, and mean what its data layer reads.
+SOURCE is a folder with one subfolder of images for each class, a list of images (`path label` on each line), a table
+(.csv), an LMDB or LevelDB database, a .npz, .npy or .h5 file, an idx file of MNIST or a .bin file of CIFAR. It can also
+be a net, which means the records that its data layer reads.
 
   netdef data convert faces faces.lmdb --resize 50x50 --gray
   netdef data convert train-images-idx3-ubyte.gz mnist.h5
@@ -24,34 +24,62 @@ from ._options import existing, load_plugins
 from ._output import say
 from ._records import add_source, bar, is_net, net_of, read_all, records_of
 
-HELP = "make, measure and check data sets: convert, mean, stats, check"
+HELP = "convert, measure and check data sets"
+CONVERT = """\
+Write a data set as LMDB, HDF5 or .npz.
+
+An interrupted conversion to LMDB or HDF5 resumes when the command is repeated.
+
+  netdef data convert faces faces.lmdb --resize 50x50 --gray
+  netdef data convert train-images-idx3-ubyte.gz mnist.h5
+  netdef data convert list.txt train.lmdb --root images --encoded --shuffle
+"""
+MEAN = """\
+Write the mean image of a data set as .binaryproto for Caffe, and print the mean of each channel.
+
+  netdef data mean faces.lmdb --output mean.binaryproto
+  netdef data mean model.net --layer data --output mean.binaryproto
+"""
+STATS = """\
+Print the number of records, their shapes and classes, and the mean and standard deviation of each channel.
+
+  netdef data stats faces.lmdb
+  netdef data stats model.net --sheet samples.png
+"""
+CHECK = """\
+Read every record and list the corrupt ones. The exit code is 1 if there are any.
+
+  netdef data check faces.lmdb
+  netdef data check model.net --phase TEST
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", required=True, metavar="convert|mean|stats|check")
-    one = actions.add_parser("convert", help="write a data set as LMDB, HDF5 or .npz")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="convert|mean|stats|check", title="actions")
+    raw: Any = {"formatter_class": argparse.RawDescriptionHelpFormatter}
+    one = actions.add_parser("convert", help="write a data set as LMDB, HDF5 or .npz", description=CONVERT, **raw)
     add_source(one)
-    one.add_argument("target", metavar="TARGET", help="what to write: NAME.lmdb, NAME.h5 or NAME.npz")
-    one.add_argument("--to", choices=("lmdb", "hdf5", "npz"), help="format, where the name of TARGET does not say")
-    one.add_argument("--encoded", action="store_true", help="store image files as they are (LMDB)")
-    one.add_argument("--shuffle", action="store_true", help="write the records in a random order")
-    one.add_argument("--seed", type=int, default=0, metavar="N", help="of that order (default 0)")
-    one.add_argument("--skip-corrupt", action="store_true", help="leave out records that cannot be read")
-    one.add_argument("--force", action="store_true", help="replace TARGET if it is there, and do not resume")
-    one = actions.add_parser("mean", help="write the mean image as Caffe's binaryproto")
+    one.add_argument("target", metavar="TARGET", help="data set to write: NAME.lmdb, NAME.h5 or NAME.npz")
+    one.add_argument("--to", choices=("lmdb", "hdf5", "npz"), help="format (default: by the extension of TARGET)")
+    one.add_argument("--encoded", action="store_true", help="store the image files undecoded (LMDB)")
+    one.add_argument("--shuffle", action="store_true", help="write the records in random order")
+    one.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the random order (default: 0)")
+    one.add_argument("--skip-corrupt", action="store_true", help="skip records that cannot be read")
+    one.add_argument("--force", action="store_true", help="replace TARGET if it exists, and do not resume")
+    one = actions.add_parser("mean", help="write the mean image for Caffe", description=MEAN, **raw)
     add_source(one)
-    one.add_argument("--output", "-o", required=True, metavar="FILE", help="the file to write")
-    one = actions.add_parser("stats", help="count, shapes, classes, mean and deviation")
+    one.add_argument("--output", "-o", required=True, metavar="FILE", help="write the mean to this file")
+    one = actions.add_parser("stats", help="print count, shapes, classes, mean, deviation", description=STATS, **raw)
     add_source(one)
-    one.add_argument("--sheet", metavar="PNG", help="write a picture of samples, of a net as it sees them in training")
-    one.add_argument("--json", action="store_true", help="print JSON")
-    one = actions.add_parser("check", help="read every record and name those that are broken")
+    one.add_argument("--sheet", metavar="FILE", help="write samples as one PNG, those of a net preprocessed")
+    one.add_argument("--json", action="store_true", help="print the result as JSON")
+    one = actions.add_parser("check", help="read every record and list the corrupt ones", description=CHECK, **raw)
     add_source(one)
 
 
 def run(args: argparse.Namespace) -> int:
     load_plugins(args.plugin)
-    existing(args.source, "data set or net")
+    existing(args.source, "source")
     return {"convert": _convert, "mean": _mean, "stats": _stats, "check": _check}[args.action](args)
 
 
@@ -63,17 +91,17 @@ def _convert(args: argparse.Namespace) -> int:
 
     target = Path(args.target)
     if target.exists() and not args.force:
-        raise UsageError(f"{target} is there already; choose another name, or give --force to replace it")
+        raise UsageError(f"{target} already exists; choose another name, or replace it with --force")
     records = records_of(args)
     order = generator(args.seed, "convert").permutation(records.size) if args.shuffle else np.arange(records.size)
     with open_sink(target, args.to, resume=not args.force) as sink, bar(records.size, "written") as show:
         if sink.done:
-            say(f"goes on at record {sink.done} of {records.size}")
+            say(f"resuming at record {sink.done} of {records.size}")
         skip = {"encoded": args.encoded, "skip_corrupt": args.skip_corrupt}
         broken = convert(records, order, sink, progress=show, **skip)
     for text in broken:
-        say(f"left out: {text}")
-    print(f"{target}: {records.size - len(broken):,} records" + (f", {len(broken):,} left out" if broken else ""))
+        say(f"skipped: {text}")
+    print(f"{target}: {records.size - len(broken):,} records" + (f", {len(broken):,} skipped" if broken else ""))
     return 0
 
 
@@ -83,10 +111,12 @@ def _mean(args: argparse.Namespace) -> int:
     moments = _measure(args)[0]
     image = moments.mean_image
     if image is None:
-        raise NetdefError(f"{args.source}: images have several sizes, so they have no mean image; give --resize HxW.")
+        raise NetdefError(
+            f"{args.source}: the images have different sizes, so there is no mean image; use --resize HxW."
+        )
     c, h, w = image.shape
     write_mean(Path(args.output), image)
-    print(f"{args.output}: the mean of {moments.count:,} images {c}x{h}x{w}")
+    print(f"{args.output}: mean of {moments.count:,} images of shape {c}x{h}x{w}")
     print("mean_value: " + " mean_value: ".join(f"{m:.4f}" for m in moments.mean))
     return 0
 
@@ -107,14 +137,14 @@ def _stats(args: argparse.Namespace) -> int:
 
 
 def _lines(found: dict[str, Any]) -> list[str]:
-    """The statistics in words, with fields to paste into a net."""
+    """Returns the statistics as lines, with fields to paste into a net."""
     shapes = ", ".join(
         f"{shape}" + (f" ({count:,})" if len(found["shapes"]) > 1 else "") for shape, count in found["shapes"].items()
     )
     lines = [f"records    {found['records']:,}", f"shapes     {shapes}"]
     counts = list(found["classes"].values())
     if counts:
-        lines.append(f"classes    {len(counts):,}, of {min(counts):,} to {max(counts):,} records")
+        lines.append(f"classes    {len(counts):,}, with {min(counts):,} to {max(counts):,} records each")
         if len(counts) <= 20:
             lines += [f"  {kind:>8}  {count:,}" for kind, count in found["classes"].items()]
     lines.append("mean       " + " ".join(f"{m:.4f}" for m in found["mean"]))
@@ -126,7 +156,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
 
 
 def _sheet(args: argparse.Namespace) -> None:
-    """Samples, as the net sees them if it is one."""
+    """Writes a contact sheet of samples; those of a net are preprocessed as in training."""
     import numpy as np
 
     from ..data.contact_sheet import contact_sheet
@@ -138,7 +168,7 @@ def _sheet(args: argparse.Namespace) -> None:
             batch = next(feed)
         images = next((x for x in batch.values() if x.ndim == 4), None)
         if images is None:
-            raise NetdefError(f"{args.source}: none of the data layers delivers images.")
+            raise NetdefError(f"{args.source}: no data layer outputs images.")
     else:
         records = records_of(args)
         numbers = np.linspace(0, records.size - 1, min(64, records.size)).astype(int)
@@ -162,13 +192,13 @@ def _check(args: argparse.Namespace) -> int:
     for text in faults:
         print(text)
     if len(shapes) > 1:
-        print(f"{args.source}: images have {len(shapes)} shapes, so they need resizing or a cut")
-    print(f"{args.source}: {records.size:,} records, {len(faults):,} broken")
+        print(f"{args.source}: the images have {len(shapes)} different shapes; they must be resized or cropped")
+    print(f"{args.source}: {records.size:,} records, {len(faults):,} corrupt")
     return 1 if faults else 0
 
 
 def _measure(args: argparse.Namespace) -> tuple[Any, dict[Any, int], dict[int, int]]:
-    """Moments of all images, how often each shape occurs, and each class."""
+    """Returns the moments of all images, and the count of each shape and of each class."""
     from ..data.statistics import Moments
 
     records = records_of(args)

@@ -1,15 +1,15 @@
-"""Print the net that is used once a net is trained, as plain prototxt.
+"""Print the inference net of a training net as plain prototxt.
 
-Data layers become Input, a loss becomes its prediction (SoftmaxWithLoss a Softmax), and what training alone needs falls
-away.  Layers keep their names, so that the trained weights fit.  Of several losses on one label only the one of the
-greatest weight is kept; --output says what is wanted instead.
+Data layers become Input layers, a loss becomes its prediction (SoftmaxWithLoss becomes Softmax), and everything that
+only training needs is removed. Layers keep their names, so the trained weights fit. If several losses have the same
+label, only the one with the greatest weight is kept, unless --output selects other blobs.
 
   netdef deploy train_val.prototxt -o deploy.prototxt
   netdef deploy model.net --batch 16 --output pool5
-  netdef deploy train_val.prototxt --shape data=1,3,224,224       (where its data is not here)
+  netdef deploy train_val.prototxt --shape data=1,3,224,224       (if its data is not on this machine)
 
-With --fold batch normalisation and scales become part of the layers before them, which needs the weights (those of the
-last run, if no others are named) and makes others:
+--fold merges batch normalization and scales into the preceding layers. This changes their weights, so it reads those of
+--weights, --run or the last run, and writes the new ones:
 
   netdef deploy model.net --weights model.caffemodel --fold -o folded.net --save-weights folded.caffemodel
 """
@@ -27,22 +27,34 @@ from ._output import say, written_text
 from ._trained import add_weights
 from .convert import add_dtype
 
-HELP = "derive the net for use from the net for training, and fold it"
+HELP = "print the inference net of a training net"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_net(parser)
-    parser.add_argument("-o", metavar="FILE", dest="to", help="write this file instead of printing")
-    parser.add_argument("--batch", type=iterations, metavar="N", help="items in a batch of inputs (default 1)")
+    parser.add_argument("-o", metavar="FILE", dest="to", help="write the net to this file (default: stdout)")
+    parser.add_argument("--batch", type=iterations, metavar="N", help="batch size of the inputs (default: 1)")
     parser.add_argument(
-        "--shape", action="append", default=[], metavar="BLOB=DIMS", help="the shape of an input; may be given again"
+        "--shape",
+        action="append",
+        default=[],
+        metavar="BLOB=DIMS",
+        help="shape of an input, as in data=1,3,224,224; may be repeated",
     )
     parser.add_argument(
-        "--output", action="append", default=[], metavar="BLOB", help="a blob that is wanted; may be given again"
+        "--output",
+        action="append",
+        default=[],
+        metavar="BLOB",
+        help="output of the net; may be repeated (default: its predictions)",
     )
-    parser.add_argument("--fold", action="store_true", help="fold batch normalisation and scales")
+    parser.add_argument(
+        "--fold", action="store_true", help="merge batch normalization and scales into the preceding layers"
+    )
     add_weights(parser)
-    parser.add_argument("--save-weights", metavar="FILE", help="write the weights of the new net; the ending says how")
+    parser.add_argument(
+        "--save-weights", metavar="FILE", help="write the weights to this file; its extension selects the format"
+    )
     add_dtype(parser)
     add_state(parser)
     add_trust(parser)
@@ -62,13 +74,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _weights(args: argparse.Namespace) -> bool:
-    """Whether weights are needed.  UsageError where the arguments do not agree."""
+    """Returns whether weights are needed. UsageError if the arguments contradict each other."""
     if args.fold and not args.save_weights:
-        raise UsageError("--fold makes other weights, too: say where to with --save-weights FILE")
+        raise UsageError("--fold changes the weights: write them to a file with --save-weights FILE")
     if args.save_weights:
         _check_ending(args.save_weights)
     if (args.weights or args.run) and not args.save_weights:
-        raise UsageError("weights are read to be folded or written: give --save-weights FILE, and --fold if wanted")
+        raise UsageError("--weights and --run require --save-weights FILE, because deploy only prints the net")
     return bool(args.save_weights)
 
 
@@ -76,17 +88,17 @@ def _check_ending(path: str) -> None:
     from ..interop.formats.base import ending_of, endings
 
     if not ending_of(path):
-        raise UsageError(f"{path}: the ending of a weight file is one of {', '.join(endings())}")
+        raise UsageError(f"{path}: the name of a weight file must end in one of {', '.join(endings())}")
 
 
 def _with_weights(path: str, net: Net, args: argparse.Namespace) -> Net:
-    """Write the weights; gives the net that they are for."""
+    """Writes the weights. Returns the net that they belong to, which is shorter with --fold."""
     from ..interop.weights import entries_of, write_weights
     from ..model import compile
 
     files = weight_files(path, args)
     if not files:
-        raise UsageError("there is no run of this net; name its weights with --weights FILE, or a run with --run DIR")
+        raise UsageError("this net has no runs; name a weight file with --weights FILE, or a run with --run DIR")
     model = compile(net)
     loaded = model.load_weights(files)
     weights = model.get_weights()

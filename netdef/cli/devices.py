@@ -1,4 +1,8 @@
-"""List the devices that jax finds here; training uses those of the first kind in the list."""
+"""List the devices that JAX finds. Training uses the first kind in the list.
+
+netdef devices
+netdef devices --json
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from typing import Any
 from ..language.errors import NetdefError
 from ._options import add_json
 
-HELP = "the CPUs, GPUs and TPUs that jax finds"
+HELP = "list the CPUs, GPUs and TPUs that JAX finds"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,8 +26,8 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         found = [_facts(device) for device in jax.devices()]
-    except RuntimeError as error:  # a driver that does not fit, or a platform that was asked for and is not there
-        raise NetdefError(f"jax finds no device: {str(error).splitlines()[0]}") from error
+    except RuntimeError as error:  # an incompatible driver, or a requested platform that is missing
+        raise NetdefError(f"JAX finds no device: {str(error).splitlines()[0]}") from error
     if args.json:
         print(json.dumps({"jax": jax.__version__, "jaxlib": jaxlib.__version__, "devices": found}, indent=2))
         return 0

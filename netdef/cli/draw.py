@@ -1,7 +1,8 @@
-"""Draw a net: boxes for layers, coloured by family, arrows with the shapes of blobs, frames round what templates made.
+"""Draw a diagram of a net: a box for each layer, an arrow for each blob, a frame around each use of a template.
 
-The end of the output's name says what is written: .svg, .png and .pdf need Graphviz; .dot (Graphviz's text) and .mmd
-(Mermaid, which GitHub shows) need nothing.  Without -o, .dot is printed.
+Boxes have the color of the layer's family, arrows are labeled with shapes. The extension of the output selects the
+format: .svg, .png and .pdf require Graphviz; .dot (the Graphviz language) and .mmd (Mermaid, which GitHub renders)
+require no other software. Without -o, the .dot source is printed.
 
   netdef draw model.net -o model.svg
   netdef draw examples/resnet152.net --fold residual_bottleneck -o resnet.png
@@ -18,23 +19,28 @@ from ..language.errors import NetdefError
 from . import UsageError
 from ._options import add_net, add_state, add_trust, net_file, settings, trust_of
 
-HELP = "a picture of a net: svg, png, pdf, dot or mermaid"
+HELP = "draw a diagram of a net: SVG, PNG, PDF, DOT or Mermaid"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_net(parser)
-    parser.add_argument("-o", "--output", metavar="FILE", help="write this file: .svg .png .pdf .dot .mmd")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write this file: .svg, .png, .pdf, .dot or .mmd")
     parser.add_argument(
-        "--phase", "-phase", type=str.upper, choices=["TRAIN", "TEST"], default="TRAIN", help="default TRAIN"
+        "--phase",
+        "-phase",
+        type=str.upper,
+        choices=["TRAIN", "TEST"],
+        default="TRAIN",
+        help="phase of the net (default: TRAIN)",
     )
     parser.add_argument(
         "--fold",
         action="append",
         default=[],
         metavar="TEMPLATE",
-        help="draw each use of this template as one box, or with `all` of every one; may be given again",
+        help="draw each use of this template, or of `all` templates, as one box; may be repeated",
     )
-    parser.add_argument("--sideways", action="store_true", help="from left to right")
+    parser.add_argument("--sideways", action="store_true", help="draw from left to right")
     add_state(parser)
     add_trust(parser)
 
@@ -50,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
     known = {frame.template for box in draw.picture(net).boxes for frame in draw.around(box.frame)}
     for name in args.fold:
         if name != "all" and name not in known:
-            there = f"there are {', '.join(sorted(known))}" if known else "there are none in this net"
-            raise UsageError(f"--fold {name}: no template of this name makes several layers; {there}")
+            there = f"templates in this net: {', '.join(sorted(known))}" if known else "this net has no such templates"
+            raise UsageError(f"--fold {name}: no template of this name expands to several layers; {there}")
     if args.output is None:
         sys.stdout.write(draw.dot(draw.picture(net, args.fold), args.sideways))
         return 0

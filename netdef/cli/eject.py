@@ -1,7 +1,7 @@
-"""Write a net as the source of a Flax model that runs without netdef, with its weights beside it.
+"""Write a net as the source of a Flax model that does not import netdef, and its weights in the same folder.
 
-The net is the one that is used once it is trained (see `netdef deploy`).  The text has a line for each layer; it needs
-jax, flax and numpy, and on a CPU it gives what netdef gives, bit for bit.  The weights are those of the last run.
+The net is the inference net (see `netdef deploy`). The source has one line per layer, requires only jax, flax and
+numpy, and computes the same values as netdef, bit for bit on a CPU. The weights are those of the last run by default.
 
   netdef eject model.net -o model.py                        model.py and model.npz
   netdef eject train_val.prototxt --weights vgg.caffemodel --shape data=1,3,224,224 -o vgg.py
@@ -16,19 +16,19 @@ from . import UsageError
 from ._deployed import add_deployed, deployed_model
 from ._options import add_net, net_file
 
-HELP = "write a net as Flax source that runs without netdef"
+HELP = "write a net as Flax source that does not import netdef"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_net(parser)
-    parser.add_argument("-o", required=True, metavar="FILE.py", dest="to", help="the file of the source")
+    parser.add_argument("-o", required=True, metavar="FILE.py", dest="to", help="write the source to this file")
     parser.add_argument(
         "--output",
         action="append",
         default=[],
         metavar="BLOB",
         dest="output_blobs",
-        help="a blob that is wanted; may be given again",
+        help="output of the net; may be repeated (default: its predictions)",
     )
     add_deployed(parser)
 
@@ -37,8 +37,8 @@ def run(args: argparse.Namespace) -> int:
     from ..interop import eject
 
     if not args.to.endswith(".py"):
-        raise UsageError(f"{args.to}: the source of a model ends in .py")
+        raise UsageError(f"{args.to}: the name of a source file must end in .py")
     path = net_file(args)
     weights = eject(deployed_model(path, args), args.to)
-    print(f"the source is in {args.to}, its weights in {weights}")
+    print(f"the source is in {args.to}, the weights are in {weights}")
     return 0

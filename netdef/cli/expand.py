@@ -1,7 +1,7 @@
-"""Print a file as plain prototxt, which Caffe itself reads: imports, names, templates and loops worked out.
+"""Print a file as plain prototxt for Caffe, with all imports, constants, templates and loops expanded.
 
-The net alone is printed, or with --solver the solver alone, as Caffe wants them in two files; where the solver names no
-net, the name is that of the file with .prototxt.
+Caffe expects the net and the solver in two files: the net is printed, or with --solver the solver. If the solver names
+no net, `net` is the name of the file with the extension .prototxt.
 
   netdef expand model.net > model.prototxt
   netdef expand model.net --solver > solver.prototxt
@@ -30,10 +30,8 @@ NETS = ("net", "net_param", "train_net", "train_net_param")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_net(parser)
-    parser.add_argument(
-        "--solver", dest="only_solver", action="store_true", help="print the solver in place of the net"
-    )
-    parser.add_argument("-o", "--output", metavar="FILE", help="write this file instead of printing")
+    parser.add_argument("--solver", dest="only_solver", action="store_true", help="print the solver instead of the net")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write the result to this file (default: stdout)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -41,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     report = Report()
     document = parse(Source.read(path), report)
     report.stop_on_errors()
-    assert document is not None  # without one there was an error
+    assert document is not None  # None only after an error
     body = expand(document, report, settings=settings(args), trust=trust_of(args)).body
     report.stop_on_errors()
     if report.diagnostics:
@@ -55,15 +53,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def net_of(body: Message) -> Message:
-    """Everything but the solver."""
+    """Returns everything except the solver."""
     return body._replace(fields=tuple(field for field in body.fields if field.name != "solver"))
 
 
 def solver_of(body: Message, path: str) -> Message:
-    """The fields of the solver, with the net's file.  UsageError if there is none."""
+    """Returns the fields of the solver, with the file of the net. UsageError if there is no solver."""
     blocks = [field.value for field in body.fields if field.name == "solver" and isinstance(field.value, Message)]
     if not blocks:
-        raise UsageError(f"{path}: there is no solver in this file")
+        raise UsageError(f"{path} has no solver")
     fields = blocks[-1].fields
     if any(field.name in NETS for field in fields):
         return blocks[-1]

@@ -1,10 +1,10 @@
-"""Explain a layer type, a field, a filler, a learning-rate policy, a solver type or a diagnostic.
+"""Explain a layer type, a field, a filler, a learning rate policy, a solver type or a diagnostic.
 
-Without a name, everything that netdef knows is listed by family.
+Without NAME, all of them are listed by family.
 
   netdef explain Convolution         formula, blobs, fields with defaults, an example
-  netdef explain kernel_size         every message that has this field
-  netdef explain unknown-field       what a diagnostic means, and how to put it right
+  netdef explain kernel_size         all blocks that have this field
+  netdef explain unknown-field       what a diagnostic means, and how to fix it
 """
 
 from __future__ import annotations
@@ -16,12 +16,18 @@ import json
 from . import UsageError
 from ._options import add_json, load_plugins
 
-HELP = "what a layer type, field, filler, policy, solver or diagnostic is"
+HELP = "explain a layer type, field, filler, policy, solver or diagnostic"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", nargs="?", metavar="NAME", help="a layer type, field, filler, ... (default: list all)")
-    parser.add_argument("--plugin", action="append", default=[], metavar="MODULE", help="import this module first")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="layer type, field, filler, ... (default: list all)")
+    parser.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="import this Python module first, to register its layers; may be repeated",
+    )
     add_json(parser)
 
 
@@ -34,8 +40,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         found = explain.find(args.name)
         if not found:
-            meant = explain.suggested(args.name) or " `netdef explain` lists what there is."
-            raise UsageError(f"nothing is called {args.name}.{meant}")
+            meant = explain.suggested(args.name) or " `netdef explain` lists all names."
+            raise UsageError(f"unknown name {args.name}.{meant}")
     if args.json:
         print(json.dumps([dataclasses.asdict(entry) for entry in found], indent=2))
     elif args.name is None:

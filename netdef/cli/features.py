@@ -1,7 +1,7 @@
-"""Write named blobs of a trained net for all records of its data set, as HDF5 or .npz.
+"""Write blobs of a trained net for all records of its test data, as HDF5 or .npz.
 
-Each blob becomes a dataset or an array with a row for each record, in the order of the records; the labels that the
-data layer delivers can be named too.
+Each blob becomes an array with one row for each record, in the order of the records. The labels that the data layer
+outputs can also be written.
 
   netdef features model.net --blobs fc7,label --output features.h5
   netdef features model.net --run try1 --blobs fc7 --output features.npz
@@ -19,19 +19,19 @@ from ..language.errors import NetdefError
 from . import UsageError
 from ._trained import add_trained, predictor_of
 
-HELP = "write named blobs of a trained net for all records"
+HELP = "write blobs of a trained net for all records of its data"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_trained(parser)
-    parser.add_argument("--blobs", required=True, metavar="NAME,...", help="blobs to write")
-    parser.add_argument("--output", "-o", required=True, metavar="FILE", help="a .h5 or .npz file")
+    parser.add_argument("--blobs", required=True, metavar="NAME,...", help="blobs to write, separated by commas")
+    parser.add_argument("--output", "-o", required=True, metavar="FILE", help="write this file: .h5 or .npz")
 
 
 def run(args: argparse.Namespace) -> int:
     target = Path(args.output)
     if target.suffix not in (".h5", ".hdf5", ".npz"):
-        raise UsageError(f"--output takes a .h5 or .npz file, not {target}")
+        raise UsageError(f"--output expects a .h5 or .npz file, not {target}")
     names = [name for name in args.blobs.split(",") if name]
     predictor = predictor_of(args)
     write = _write_npz if target.suffix == ".npz" else _write_hdf5
@@ -43,12 +43,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _rows(predictor: Any, names: list[str]) -> Iterator[dict[str, Any]]:
-    """The blobs of each batch, without the rows that fill up the last."""
+    """Yields the blobs of each batch, without the padding of the last one."""
     for inputs, count in predictor.records():
         made = predictor.blobs(inputs, names)
         for name, array in made.items():
             if array.ndim == 0 or len(array) < count:
-                raise NetdefError(f"`{name}` is {array.shape}; only blobs with a row for each record can be written.")
+                raise NetdefError(
+                    f"`{name}` has the shape {array.shape}; only blobs with one row for each record can be written."
+                )
         yield {name: array[:count] for name, array in made.items()}
 
 

@@ -1,8 +1,8 @@
-"""Give files one canonical look: .net files and prototxt, nets and solvers alike.
+"""Format .net and prototxt files, nets as well as solvers.
 
-Every comment stays, and no meaning changes; what is formatted already is left alone.  In folders, all .net and
-.prototxt files are taken.  Without a file, or with -, stdin is formatted to stdout.  Exit code 1 if --check or --diff
-finds a file that would change, 2 if a file cannot be read as one.
+Comments are kept, the meaning never changes, and files that are formatted already are not written. A folder means all
+.net and .prototxt files in it. Without FILE, or with -, stdin is formatted to stdout. The exit code is 1 if --check or
+--diff finds a file that would change, and 2 if a file has a syntax error.
 
   netdef fmt model.net
   netdef fmt models/ --check
@@ -27,14 +27,14 @@ from ..language.source import Source
 from . import UsageError, complain, show_faults
 from ._options import existing
 
-HELP = "give files one canonical look"
+HELP = "format files"
 SUFFIXES = (".net", ".prototxt")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", nargs="*", metavar="FILE", help="files and folders; - or none: stdin to stdout")
-    parser.add_argument("--check", action="store_true", help="change nothing; name the files that would change")
-    parser.add_argument("--diff", action="store_true", help="change nothing; show what would change")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="files and folders (default, or -: stdin to stdout)")
+    parser.add_argument("--check", action="store_true", help="change nothing, and list the files that would change")
+    parser.add_argument("--diff", action="store_true", help="change nothing, and show what would change as a diff")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,11 +67,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def formatted(source: Source) -> str:
-    """The canonical text of a source.  CompileError if it cannot be parsed."""
+    """Returns the formatted source text. CompileError if it cannot be parsed."""
     report = Report()
     document = parse(source, report)
     report.stop_on_errors()
-    assert document is not None  # without one there was an error
+    assert document is not None  # None only after an error
     return format(document)
 
 
@@ -87,7 +87,7 @@ def _stdin(args: argparse.Namespace) -> int:
 
 
 def _files(names: list[str]) -> Iterable[Path]:
-    """The files themselves, and those of folders in order; hidden folders are left out."""
+    """Yields the files, and those in folders in sorted order, without hidden files and folders."""
     for name in names:
         path = Path(name)
         if not path.is_dir():
@@ -96,7 +96,7 @@ def _files(names: list[str]) -> Iterable[Path]:
         found = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file())
         found = [p for p in found if not any(part.startswith(".") for part in p.relative_to(path).parts)]
         if not found:
-            raise UsageError(f"{name}: there are no .net and no .prototxt files in this folder")
+            raise UsageError(f"{name}: no .net or .prototxt files in this folder")
         yield from found
 
 
@@ -113,8 +113,8 @@ def _report(args: argparse.Namespace, name: str, before: str, after: str) -> Non
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write a file whole or not at all, with the rights that it had."""
-    path = path.resolve()  # a link stays a link
+    """Writes a file atomically and keeps its permissions."""
+    path = path.resolve()  # so that a symbolic link is kept
 
     def write(aside: Path) -> None:
         aside.write_bytes(text.encode())

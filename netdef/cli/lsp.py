@@ -1,7 +1,7 @@
-"""The language server, for editors: faults as you type, completion, explanations, shapes, renaming, formatting.
+"""Run the language server: diagnostics as you type, completion, shapes on hover, rename, formatting.
 
-An editor starts it and speaks with it over stdin and stdout.  Needs `pip install pygls`.
-It runs no code that a net names, unless --trust-python or the editor's setting trustPython allows it.
+An editor starts it and communicates with it over stdin and stdout. It requires `pip install pygls`. It runs no code
+that a net names, unless --trust-python or the setting trustPython of the editor permits it.
 
   VS Code     the extension in grammar/editors/vscode
   Neovim      vim.lsp.config("netdef", { cmd = { "netdef", "lsp" }, filetypes = { "netdef" } })
@@ -14,12 +14,18 @@ import argparse
 from ..lazy import need
 from ._options import add_import_path, add_trust, load_plugins, trust_of
 
-HELP = "the language server for editors"
+HELP = "run the language server for editors"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--stdio", action="store_true", help="speak over stdin and stdout, as always")
-    parser.add_argument("--plugin", action="append", default=[], metavar="MODULE", help="import this module first")
+    parser.add_argument("--stdio", action="store_true", help="communicate over stdin and stdout (always the case)")
+    parser.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="import this Python module first, to register its layers; may be repeated",
+    )
     add_import_path(parser)
     add_trust(parser)
 

@@ -1,8 +1,8 @@
-"""Draw the curves of runs: loss, accuracies and learning rate, by iteration and by time.
+"""Plot loss, accuracy and learning rate of one or more runs, by iteration and by time.
 
-Every value is drawn thin and a running mean bold.  Pictures go to curves.png and curves.svg, in the folder of the run
-if one is named, else in the working directory; other names say by their end what is written: .png, .svg or .pdf.  The
-folder of a sweep gives the picture of all its runs.
+Values are drawn as thin lines, running means as bold lines. The plot is written to curves.png and curves.svg, in the
+folder of a single run, otherwise in the working directory. -o selects other files and formats. For the folder of a
+sweep, the results of all its runs are plotted.
 
   netdef plot runs/Digits
   netdef plot runs/Digits runs/Digits-2 -o both.svg --by time
@@ -21,12 +21,12 @@ from . import UsageError
 from ._options import pictures
 from ._output import say
 
-HELP = "curves of one or more runs, or of a sweep: png, svg or pdf"
+HELP = "plot the curves of runs, or the results of a sweep"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "runs", nargs="+", metavar="RUN", help="folders of runs, or their metrics.jsonl; or of one sweep"
+        "runs", nargs="+", metavar="RUN", help="folder of a run, its metrics.jsonl, or folder of a sweep"
     )
     parser.add_argument(
         "-o",
@@ -34,23 +34,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="write this picture: .png .svg .pdf; may be given again",
+        help="write the plot to this file: .png, .svg or .pdf; may be repeated",
     )
     parser.add_argument(
-        "--by", choices=["iteration", "time", "both"], default="both", help="what is below the curves (default both)"
+        "--by", choices=["iteration", "time", "both"], default="both", help="horizontal axis (default: both)"
     )
     parser.add_argument(
-        "--metric", action="append", default=[], metavar="NAME", help="draw this number; may be given again"
+        "--metric", action="append", default=[], metavar="NAME", help="plot this metric; may be repeated (default: all)"
     )
     parser.add_argument(
         "--smooth",
         type=float,
         default=0.05,
-        metavar="SHARE",
-        help="share of a run that the bold curve is a running mean of (default 0.05; 0: none)",
+        metavar="FRACTION",
+        help="window of the running mean as a fraction of the run, or 0 for none (default: 0.05)",
     )
-    parser.add_argument("--log", action="store_true", help="loss on a logarithmic axis")
-    parser.add_argument("--title", default="", help="a title for the picture")
+    parser.add_argument("--log", action="store_true", help="use a logarithmic axis for the loss")
+    parser.add_argument("--title", default="", help="title of the plot")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,29 +58,29 @@ def run(args: argparse.Namespace) -> int:
 
     pictures(args.output, "-o")
     if not 0 <= args.smooth < 1:
-        raise UsageError(f"--smooth takes the share of a run, from 0 to below 1, not {args.smooth:g}")
+        raise UsageError(f"--smooth expects a fraction of the run, at least 0 and less than 1, not {args.smooth:g}")
     for name in args.runs:
         if not Path(name).exists():
-            raise UsageError(f"there is no run {name}; name the folder that `netdef train` wrote")
+            raise UsageError(f"the run {name} does not exist; name a folder that `netdef train` wrote")
     for path in save_all(*_figure(args), args.output):
         print(path)
     return 0
 
 
 def _figure(args: argparse.Namespace) -> tuple[Any, Path]:
-    """The picture, and its path without an end if none is given."""
+    """Returns the figure and its default path without extension."""
     from ..observe import curves, read_runs
     from ..observe.swept import SWEEP, read_sweep, swept
 
     first = Path(args.runs[0])
     if (first / SWEEP).exists():
         if len(args.runs) > 1:
-            raise UsageError("one sweep is drawn at a time; name its folder alone, or folders of runs")
+            raise UsageError("expected the folder of one sweep, or folders of runs")
         return swept(read_sweep(first), args.title), first / "sweep"
     histories = read_runs(args.runs)
     for history in histories:
         if history.damaged:
-            say(f"warning: {history.folder}: {history.damaged} damaged lines left out")
+            say(f"warning: {history.folder}: skipped {history.damaged} damaged lines")
     by = ("iteration", "time") if args.by == "both" else (args.by,)
     try:
         drawn = curves(histories, args.metric, by, args.smooth, args.log, args.title)

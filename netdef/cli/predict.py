@@ -1,8 +1,8 @@
-"""Say what images show: the most probable classes of each, with their names where they are known.
+"""Classify images: print the most probable classes of each, with their names if they are known.
 
-INPUT is an image, a folder of images, or an .npy or .npz file of rows as the net takes them.  Images are prepared as
-they were for training: as preprocessing.json says, which is kept in the folder of a run and beside converted weights,
-or else as the net's data layer does in phase TEST.
+INPUT is an image, a folder of images, or a .npy or .npz file with an array that is fed to the net without
+preprocessing. Images are preprocessed as in training: according to preprocessing.json, which is in the folder of a run
+and next to converted weights, or else as in the data layer of the net in phase TEST.
 
   netdef predict model.net photograph.jpg
   netdef predict model.net folder --run try1 --top 3 --names names.txt
@@ -23,22 +23,22 @@ from . import UsageError
 from ._options import add_json
 from ._trained import add_trained, predictor_of
 
-HELP = "say what images show, by a trained net"
+HELP = "classify images with a trained net"
 CHUNK = 256  # images that are decoded at a time
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_trained(parser)
-    parser.add_argument("inputs", nargs="*", metavar="INPUT", help="images, folders of images, or arrays")
-    parser.add_argument("--top", type=int, default=5, metavar="N", help="classes that are shown (default 5)")
-    parser.add_argument("--names", metavar="FILE", help="text file with the name of a class on each line")
-    parser.add_argument("--preprocessing", metavar="FILE", help="how images are prepared, if not as said above")
+    parser.add_argument("inputs", nargs="*", metavar="INPUT", help="image, folder of images, or array (.npy, .npz)")
+    parser.add_argument("--top", type=int, default=5, metavar="N", help="number of classes to print (default: 5)")
+    parser.add_argument("--names", metavar="FILE", help="text file with one class name per line")
+    parser.add_argument("--preprocessing", metavar="FILE", help="preprocess images according to this file")
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     if not args.inputs:
-        raise UsageError("nothing to predict: name images, folders or arrays after the net")
+        raise UsageError("INPUT is missing: name images, folders or arrays after the net")
     names = _names(args.names)
     predictor = predictor_of(args)
     names = names or predictor.class_names() or []
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
             found += [_answer(f"{label}", row, names, args.top) for label, row in zip(name, scores, strict=False)]
             name = name[count:]
     if not found:
-        raise NetdefError("there is nothing to predict: the arrays have no rows.")
+        raise NetdefError("There is nothing to classify: the arrays are empty.")
     if args.json:
         print(json.dumps(found, indent=2))
         return 0
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _rows(predictor: Any, inputs: list[str]) -> Iterator[tuple[list[str], Any]]:
-    """Names and rows (n, c, h, w), some at a time."""
+    """Yields names and arrays of shape (n, c, h, w), CHUNK images at a time."""
     import numpy as np
 
     from ..inference.predict import image_files
@@ -75,8 +75,8 @@ def _rows(predictor: Any, inputs: list[str]) -> Iterator[tuple[list[str], Any]]:
     files = image_files(pictures)
     if files and predictor.preprocessing is None:
         print(
-            "netdef: note: nothing says how images were prepared for training; they are resized, and their numbers "
-            "stay 0 to 255 in the order B, G, R",
+            "netdef: note: no preprocessing.json was found; the images are only resized, and their values are "
+            "0 to 255 in the order B, G, R",
             file=sys.stderr,
         )
     for start in range(0, len(files), CHUNK):
@@ -91,9 +91,9 @@ def _array(path: Path) -> Any:
         with path.open("rb") as file:
             found = np.load(file, allow_pickle=False)
             return found if isinstance(found, np.ndarray) else found[found.files[0]]
-    except Exception as error:  # numpy and its zip files have many; whatever is wrong, it is the file
+    except Exception as error:  # of many types, all of which mean an invalid file
         why = " ".join(str(error).split())[:200] or type(error).__name__
-        raise NetdefError(f"{path} is not a numpy file that can be read ({why}).") from None
+        raise NetdefError(f"{path} cannot be read as a NumPy file: {why}") from None
 
 
 def _names(path: str | None) -> list[str]:

@@ -1,7 +1,7 @@
-"""Write a report of a run: one page of HTML that opens anywhere and needs no network.
+"""Write a report of a run: a single HTML file that needs no network connection.
 
-It holds the scores, the curves, which class is taken for which (with the weights of the last snapshot), the net, and on
-what machine, with what versions and seeds the run was trained.
+It contains the scores, the curves, the confusion matrix (with the weights of the last snapshot), the net, and the
+machine, versions and seeds of the run.
 
   netdef report runs/Digits
   netdef report runs/Digits -o digits.html --no-test
@@ -16,19 +16,23 @@ from . import UsageError
 from ._options import add_import_path, add_trust, load_plugins, trust_of
 from ._output import written_text
 
-HELP = "one page of HTML about a run"
+HELP = "write a report of a run as one HTML file"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="the folder of a run")
-    parser.add_argument("-o", "--output", metavar="FILE", help="write this file (default: report.html in the folder)")
-    parser.add_argument("--no-test", action="store_true", help="without the confusion matrix, which runs the net")
+    parser.add_argument("run", metavar="RUN", help="folder of a run")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="write the report to this file (default: report.html in RUN)"
+    )
+    parser.add_argument(
+        "--no-test", action="store_true", help="omit the confusion matrix, which requires testing the net"
+    )
     parser.add_argument(
         "--plugin",
         action="append",
         default=[],
         metavar="MODULE",
-        help="import this module first: its layers join the others",
+        help="import this Python module first, to register its layers; may be repeated",
     )
     add_import_path(parser)
     add_trust(parser)
@@ -40,10 +44,10 @@ def run(args: argparse.Namespace) -> int:
     load_plugins(args.plugin)
     folder = Path(args.run)
     if not folder.is_dir():
-        raise UsageError(f"there is no run {folder}; name the folder that `netdef train` wrote")
+        raise UsageError(f"the run {folder} does not exist; name a folder that `netdef train` wrote")
     path = Path(args.output) if args.output else folder / "report.html"
     if not path.parent.is_dir():
-        raise UsageError(f"{path}: there is no folder {path.parent}")
+        raise UsageError(f"{path}: the folder {path.parent} does not exist")
     written_text(path, page(facts_of(folder, test=not args.no_test, trust=trust_of(args))))
     print(path)
     return 0

@@ -1,7 +1,7 @@
-"""Show what a net is made of: layers, shapes, parameters, multiply-adds and memory, for training and for testing.
+"""Print the layers of a net with shapes, parameters, multiply-adds and memory, for training and for testing.
 
-Multiply-adds and memory are those of one batch in a forward pass; memory counts float32 blobs, one that is changed in
-place once.  On a terminal types have the colours of their families, as in pictures.  jax is not loaded.
+Multiply-adds and memory are for one batch in a forward pass. Memory is the size of the blobs in float32; a blob that is
+modified in place counts once. On a terminal, types have the color of their family, as in diagrams. JAX is not loaded.
 
   netdef summary model.net
   netdef summary model.net --phase TEST --json
@@ -18,7 +18,7 @@ from . import colored
 from ._options import add_json, add_net, add_state, add_trust, net_file, settings
 from ._phases import add_phase, load_phases
 
-HELP = "layers, shapes, parameters, multiply-adds and memory of a net"
+HELP = "print layers, shapes, parameters, multiply-adds and memory of a net"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,8 +1,8 @@
-"""Train a net under several settings and seeds, and show what came of each run in one table and one picture.
+"""Train a net with several settings and seeds, and compare the runs in a table and a plot.
 
-Values after --set are parted by commas, whole numbers may be a range; every combination is trained.  Runs that differ
-only in seed, base_lr and weight_decay train together in one compiled step.  A sweep that is started again goes on with
-the runs that are not finished.  Its folder gets sweep.json, sweep.png, sweep.svg and a folder for each run.
+The values of --set are separated by commas; integers can also be a range. Every combination is trained. Runs that
+differ only in seed, base_lr and weight_decay are trained together in one compiled step. If a sweep is started again, it
+continues with the unfinished runs. Its folder contains sweep.json, sweep.png, sweep.svg and a folder for each run.
 
   netdef sweep model.net --set width=16,32,64 --set solver.base_lr=0.1,0.01 --seeds 3
   netdef sweep model.net --set depth=1..7 --set bn=true,false --until "accuracy>=0.9"
@@ -24,16 +24,24 @@ from . import UsageError
 from ._options import add_json, add_net, add_plot, iterations, net_file, pictures, trust_of
 from ._output import say
 
-HELP = "train a net under several settings, and compare"
+HELP = "train a net with several settings and compare the runs"
 RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_net(parser)
-    parser.add_argument("--seeds", type=iterations, default=1, metavar="N", help="runs of each setting (default 1)")
-    parser.add_argument("--until", metavar="GOAL", help="end a run at the test that meets it, as in accuracy>=0.9")
+    parser.add_argument(
+        "--seeds",
+        type=iterations,
+        default=1,
+        metavar="N",
+        help="number of runs per setting, with different seeds (default: 1)",
+    )
+    parser.add_argument(
+        "--until", metavar="GOAL", help="end a run at the first test that meets this, as in accuracy>=0.9"
+    )
     parser.add_argument("--max-iter", type=iterations, metavar="N", help="end each run after this many iterations")
-    parser.add_argument("--output", metavar="DIR", help="folder of all runs (default: runs/NAME-sweep)")
+    parser.add_argument("--output", metavar="DIR", help="folder of the sweep (default: runs/NAME-sweep)")
     add_plot(parser)
     add_json(parser)
 
@@ -48,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
     def tell(row: dict[str, Any], done: int, total: int) -> None:
         if not args.json:
-            print(f"{done}/{total}  {row['run']}  {_shown(row.get('loss'))}", file=sys.stderr, flush=True)
+            print(f"{done}/{total}  {row['run']}  loss {_shown(row.get('loss'))}", file=sys.stderr, flush=True)
 
     more = {"on_run": tell, "import_path": trust_of(args).folders}
     found = sweep(path, vary, args.seeds, args.output, args.max_iter, args.until, **more)
@@ -62,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _drawn(folder: Path, given: list[str]) -> list[Path]:
-    """The pictures of a sweep: PNG and SVG in its folder, or where they were asked for; none without matplotlib."""
+    """Writes the plots of a sweep, by default PNG and SVG in its folder. Returns their paths, if any."""
     from netdef.observe.figure import save_all
     from netdef.observe.swept import read_sweep, swept
 
@@ -71,18 +79,18 @@ def _drawn(folder: Path, given: list[str]) -> list[Path]:
     except NetdefError as error:
         if given:
             raise
-        say(f"warning: no picture: {error}")
+        say(f"warning: no plot: {error}")
         return []
     return save_all(drawn, folder / "sweep", given)
 
 
 def values(given: Sequence[str]) -> dict[str, list[Any]]:
-    """`width=16,32` as {"width": [16, 32]}; `depth=1..3` as {"depth": [1, 2, 3]}."""
+    """Parses `width=16,32` to {"width": [16, 32]}, and `depth=1..3` to {"depth": [1, 2, 3]}."""
     found: dict[str, list[Any]] = {}
     for text in given:
         key, equals, words = text.partition("=")
         if not equals or not key.strip() or not words.strip():
-            raise UsageError(f"--set takes KEY=VALUE,VALUE..., as in --set solver.base_lr=0.1,0.01, not {text!r}")
+            raise UsageError(f"--set expects KEY=VALUE,VALUE,..., as in --set solver.base_lr=0.1,0.01, not {text!r}")
         many: list[Any] = []
         for word in words.split(","):
             bounds = RANGE.fullmatch(word.strip())
@@ -92,13 +100,13 @@ def values(given: Sequence[str]) -> dict[str, list[Any]]:
 
 
 def number(text: str) -> Any:
-    """A number or truth value that can be put into a table and a picture; any other string as it is."""
+    """Parses a number or boolean, for the table and the plot. Returns other strings unchanged."""
     value, _ = read(text)
     return value if isinstance(value, (bool, int, float)) else text
 
 
 def table(rows: Sequence[dict[str, Any]], settings: Sequence[str]) -> str:
-    """Rows as columns of text: what was varied first, numbers with four digits."""
+    """Formats rows as a table: settings first, numbers with four digits."""
     names = [*settings, *(n for row in rows for n in row if n not in (*settings, "run", "seed"))]
     columns = list(dict.fromkeys(name for name in names if any(name in row for row in rows)))
     cells = [columns, *([_shown(row.get(name)) for name in columns] for row in rows)]

@@ -1,9 +1,9 @@
-"""Test a net: the means of its outputs over the data of phase TEST, with weights from a file or from a run.
+"""Test a net: print the means of its outputs over the data of phase TEST, with the weights of a run or of a file.
 
-By default the data is gone through as often as the solver's test_iter says, or once.
+The number of batches is test_iter of the solver. Without it, each record is used once. --iterations overrides both.
 
-  netdef test model.net                           the last run of this net
-  netdef test model.net --run try1                the newest snapshot of this run
+  netdef test model.net                           weights of the last run of this net
+  netdef test model.net --run try1                weights of the newest snapshot of this run
   netdef test model.net --weights model.caffemodel
   netdef test model.net --run try1 --json
 """
@@ -22,7 +22,7 @@ from ._options import add_json, add_net, add_state, iterations, net_file, settin
 from ._phases import load_phases
 from ._trained import add_weights, given_weights, trained
 
-HELP = "measure a trained net on its test data"
+HELP = "test a trained net on its test data"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,12 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-iterations",
         type=iterations,
         metavar="N",
-        help="batches (default: the solver's test_iter, or all data)",
+        help="number of batches (default: test_iter of the solver, or all data)",
     )
-    parser.add_argument("--confusion", action="store_true", help="count which class is taken for which, over all data")
+    parser.add_argument("--confusion", action="store_true", help="print the confusion matrix over all data")
     add_state(parser)
     add_json(parser)
-    caffe.add_argument("--solver", "-solver", metavar="FILE", help="the same as FILE")
+    caffe.add_argument("--solver", "-solver", metavar="FILE", help="same as FILE")
     parser.set_defaults(trust_python=True)
 
 
@@ -58,12 +58,12 @@ def run(args: argparse.Namespace) -> int:
         return 0
     for name, value in measured["outputs"].items():
         print(f"{name}: {value}")
-    print(f"{measured['images']:,} images in {measured['seconds']:.1f} s, with {measured['weights']}")
+    print(f"{measured['images']:,} images in {measured['seconds']:.1f} s, weights: {measured['weights']}")
     return 0
 
 
 def _confusion(net: Net, weights: list[str] | Path, as_json: bool) -> int:
-    """How often each class was taken for each other one, and how many records were right."""
+    """Prints how often each class was classified as each other class, and the accuracy."""
     from ..inference.predict import Predictor, confusion
     from ..interop import snapshot
 
@@ -80,13 +80,13 @@ def _confusion(net: Net, weights: list[str] | Path, as_json: bool) -> int:
         taken = [(int(n), j) for j, n in enumerate(row) if n and j != k]
         wrong = ", ".join(f"{names[j]} {n}" for n, j in sorted(taken, reverse=True)[:8])
         if row.sum():
-            print(f"{names[k]}: {row[k]} of {row.sum()} right" + (f"; taken for {wrong}" if wrong else ""))
-    print(f"{right:,} of {records:,} records right, {right / records:.4f}")
+            print(f"{names[k]}: {row[k]} of {row.sum()} correct" + (f"; classified as {wrong}" if wrong else ""))
+    print(f"{right:,} of {records:,} records classified correctly: {right / records:.4f}")
     return 0
 
 
 def _measure(net: Net, weights: list[str] | Path, iterations: int | None) -> dict[str, Any]:
-    """The outputs of the net with weights from files or from a snapshot, and what was done to get them."""
+    """Tests the net with weights from files or from a snapshot. Returns its outputs and facts about the test."""
     from ..inspect.summary import summarize
     from ..interop import snapshot
     from ..model import compile
@@ -112,7 +112,7 @@ def _measure(net: Net, weights: list[str] | Path, iterations: int | None) -> dic
 
 
 def _plain(value: Any) -> Any:
-    """A number, or a list of numbers; JSON has no word for what is not finite."""
+    """Converts to a number or a list of numbers, with None for non-finite ones, which JSON does not have."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, list):

@@ -1,12 +1,12 @@
-"""Time a net: its forward pass, forward and backward, and the whole training step, with XLA's count for each layer.
+"""Time a net: the forward pass, forward and backward pass, and whole training step, with XLA's cost of each layer.
 
-Each is compiled for itself and runs on random inputs, so that reading data is not measured; every iteration is waited
-for.  Shown are the median and the spread, images a second, the FLOP/s that were reached (by the counts below), the time
-to compile, and the memory that XLA plans for.  The table of layers is XLA's cost analysis of each layer lowered alone
-under its name: FLOP (two for a multiply-add) and the bytes that it touches before fusion; with --layers also the time
-that it takes alone, which is more than its share where XLA joins layers.
-A net with a loss is timed in phase TRAIN, one without in phase TEST.  The data need not be there: --shape says what it
-would be.
+Each of the three is compiled separately and runs on random inputs, so reading data is not measured. An iteration ends
+when its result is ready. The output contains the median and the spread, images per second, FLOP/s, the compile time and
+the memory that XLA allocates. The table of layers is XLA's cost analysis of each layer alone: FLOP (two per
+multiply-add) and bytes accessed before fusion. With --layers, each layer is also timed alone, which takes longer than
+within the net where XLA fuses layers.
+
+A net with a loss is timed in phase TRAIN, any other in phase TEST. The data can be missing if --shape is given.
 
   netdef time model.net
   netdef time deploy.prototxt --iterations 20
@@ -30,7 +30,7 @@ from ._deployed import shape_of
 from ._options import add_json, add_net, add_state, iterations, net_file, settings, trust_of
 from ._phases import add_phase, load_phases
 
-HELP = "how fast a net is, and what each layer takes"
+HELP = "measure the speed of a net, and the cost of each layer"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,30 +42,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-iterations",
         type=iterations,
         metavar="N",
-        help="of each pass (default: 50, or what ten seconds allow, at least 5)",
+        help="number of iterations of each pass (default: as many as fit in 10 seconds, from 5 to 50)",
     )
-    parser.add_argument("--warm-up", type=int, default=3, metavar="N", help="iterations before those (default 3)")
-    parser.add_argument("--layers", action="store_true", help="measure each layer alone as well")
-    parser.add_argument("--batch", type=iterations, metavar="N", help="items in a batch of the net's inputs")
     parser.add_argument(
-        "--shape", action="append", default=[], metavar="BLOB=DIMS", help="the shape of an input; may be given again"
+        "--warm-up", type=int, default=3, metavar="N", help="number of iterations before measuring (default: 3)"
+    )
+    parser.add_argument("--layers", action="store_true", help="also time each layer alone")
+    parser.add_argument("--batch", type=iterations, metavar="N", help="batch size of the inputs")
+    parser.add_argument(
+        "--shape",
+        action="append",
+        default=[],
+        metavar="BLOB=DIMS",
+        help="shape of an input, as in data=1,3,224,224; may be repeated",
     )
     add_json(parser)
-    caffe.add_argument("--solver", "-solver", metavar="FILE", help="the same as FILE")
+    caffe.add_argument("--solver", "-solver", metavar="FILE", help="same as FILE")
     parser.set_defaults(trust_python=True)
 
 
 def run(args: argparse.Namespace) -> int:
     if args.warm_up < 1:
         raise UsageError(
-            f"--warm-up takes at least 1, since the first iteration is never like the others: {args.warm_up}"
+            f"--warm-up is {args.warm_up}; it must be at least 1, because the first iteration is always slower"
         )
     path = net_file(args)
     loaded = load_phases(path, args, settings(args))
     loaded.stop_on_errors()
     net = _chosen(loaded.nets)
     if not net.layers:
-        raise UsageError(f"{path}: the net has no layers; there is nothing to time")
+        raise UsageError(f"{path}: the net has no layers")
     shapes = _shapes(net, args)
     if shapes:
         net = _resized(path, net, args, shapes)
@@ -81,15 +87,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _shapes(net: Net, args: argparse.Namespace) -> dict[str, Shape]:
-    """The inputs whose shapes are asked for; beside a blob whose shape is given, labels get its batch."""
+    """Returns the shapes of inputs that --shape and --batch set. The labels of a blob get its batch size."""
     given = dict(shape_of(text) for text in args.shape)
     fed = [node for node in net.layers if node.layer.is_input]
     names = [top.name for node in fed for top in node.tops]
     for name in given:
         if name not in names:
-            raise UsageError(f"--shape {name}: the net has no input `{name}`; it has {', '.join(names) or 'none'}")
+            raise UsageError(f"--shape {name}: the net has no input `{name}`; its inputs: {', '.join(names) or 'none'}")
     if args.batch and not names:
-        raise UsageError("--batch: nothing is fed to this net; its batch stands in its layers")
+        raise UsageError("--batch requires a net with inputs; the batch size of this net is set in its layers")
     found: dict[str, Shape] = {}
     for node in fed:
         batch = args.batch or next((given[top.name][0] for top in node.tops if given.get(top.name)), None)
@@ -102,7 +108,7 @@ def _shapes(net: Net, args: argparse.Namespace) -> dict[str, Shape]:
 
 
 def _resized(path: str, net: Net, args: argparse.Namespace, shapes: dict[str, Shape]) -> Net:
-    """The net with inputs of these shapes.  CompileError if it does not take them."""
+    """Returns the net with inputs of these shapes. CompileError if they are invalid."""
     parsed = read_file(path, phase=net.phase, set=settings(args), trust=trust_of(args))
     made = build_net(parsed, State(net.phase, args.level, tuple(args.stage)), shapes)
     parsed.report.stop_on_errors()
@@ -114,12 +120,12 @@ def _refuse_unknown(net: Net) -> None:
         shape = net.blobs[name].shape
         if not known(shape):
             raise UsageError(
-                f"the shape of `{name}` is {show(shape)}, since its data is not here; give it, as in "
+                f"the shape of `{name}` is {show(shape)}, because its data was not found; set it, as in "
                 f"--shape {name}=64,3,227,227"
             )
 
 
 def _chosen(nets: tuple[Net, ...]) -> Net:
-    """The first net with a loss, of TRAIN and TEST in this order, or else the last: that of TEST."""
+    """Returns the first net with a loss, TRAIN before TEST, or the last net if none has a loss."""
     has_loss = lambda net: any(any(node.loss_weights) for node in net.layers)
     return next((net for net in nets if has_loss(net)), nets[-1])

@@ -1,8 +1,8 @@
-"""Train a net as its solver says, and show how it goes.
+"""Train a net with its solver.
 
-The run's folder (runs/NAME of the net, if --output names no other) gets snapshots, metrics.jsonl with a line for each
-display and each test, and the text of the net.
-Ctrl-C ends a run with a snapshot; --resume goes on from the last one as if nothing had happened.
+The run is saved in the folder runs/NAME, where NAME is the name of the net, or in the folder of --output: snapshots,
+metrics.jsonl with one line for each display and each test, and the source of the net. Ctrl-C saves a snapshot and ends
+the run; --resume continues it, with the same result as if it had never stopped.
 
   netdef train model.net
   netdef train model.net --set solver.base_lr=0.01 --max-iter 1000 --output try1
@@ -28,7 +28,7 @@ from ._trained import given_weights
 if TYPE_CHECKING:
     from ..training.lr_range import Rates
 
-HELP = "train a net as its solver says"
+HELP = "train a net with its solver"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,36 +39,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-weights",
         action="append",
         metavar="FILE",
-        help="start from these weights, layer by layer by name; may be given again, or several with commas",
+        help="start from this weight file, matching layers by name; may be repeated or comma-separated",
     )
     start.add_argument(
         "--resume",
         nargs="?",
         const=True,
         metavar="SNAPSHOT",
-        help="go on from the last snapshot of the run, or from this one",
+        help="continue from this snapshot (default: the last snapshot of the run)",
     )
-    start.add_argument("--snapshot", "-snapshot", metavar="FILE", help="Caffe's name of --resume FILE")
+    start.add_argument("--snapshot", "-snapshot", metavar="FILE", help="same as --resume FILE")
     parser.add_argument("--max-iter", type=iterations, metavar="N", help="end after this many iterations")
     trial = parser.add_mutually_exclusive_group()
     trial.add_argument(
-        "--dry-run", action="store_true", help="two iterations, shown, tested and saved; nothing is kept"
+        "--dry-run", action="store_true", help="train, test and save for two iterations, and keep nothing"
     )
     trial.add_argument(
         "--overfit",
         type=iterations,
         metavar="N",
-        help="learn the first N batches by heart: a net that cannot is broken",
+        help="overfit the first N batches, to check that the net can learn",
     )
     trial.add_argument(
-        "--lr-find", action="store_true", help="let the learning rate grow, and say where the loss falls fastest"
+        "--lr-find", action="store_true", help="increase the learning rate step by step, and suggest a base_lr"
     )
-    parser.add_argument("--watch", action="store_true", help="show at each display what the layers do")
+    parser.add_argument("--watch", action="store_true", help="show statistics of each layer at each display")
     add_plot(parser)
-    parser.add_argument("--tensorboard", action="store_true", help="write events for TensorBoard too")
+    parser.add_argument("--tensorboard", action="store_true", help="also write events for TensorBoard")
     add_state(parser)
-    parser.add_argument("--output", metavar="DIR", help="the run's folder (default: runs/NAME of the net)")
-    caffe.add_argument("--solver", "-solver", metavar="FILE", help="the same as FILE")
+    parser.add_argument("--output", metavar="DIR", help="folder of the run (default: runs/NAME)")
+    caffe.add_argument("--solver", "-solver", metavar="FILE", help="same as FILE")
     parser.set_defaults(trust_python=True)
 
 
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     _check(path, args, changes)
 
     if pictures(args.plot) and not args.lr_find:
-        raise UsageError("--plot draws what --lr-find found; `netdef plot RUN` draws the curves of a run")
+        raise UsageError("--plot requires --lr-find; to plot the curves of a run, use `netdef plot RUN`")
     if args.lr_find:
         return find_rate(path, args, changes, weights)
 
@@ -109,11 +109,11 @@ def run(args: argparse.Namespace) -> int:
         )
     if result.why == "interrupted":
         return 130
-    return 1 if args.overfit and result.why == "max_iter" else 0  # what was to be learnt was not
+    return 1 if args.overfit and result.why == "max_iter" else 0  # the net did not overfit
 
 
 def find_rate(path: str, args: argparse.Namespace, changes: dict[str, Any], weights: list[str]) -> int:
-    """Print the loss at each learning rate, and the rate to begin with."""
+    """Prints the loss at each learning rate, and the suggested base_lr."""
     from ..training.lr_range import lr_find
 
     more = {"output": args.output, "import_path": args.import_path}
@@ -122,16 +122,16 @@ def find_rate(path: str, args: argparse.Namespace, changes: dict[str, Any], weig
         print(f"lr {rate:<12.4g}loss {loss:.6g}")
     _draw_rates(found, args.plot)
     if found.diverged is not None:
-        print(f"the loss left all bounds at lr {found.diverged:.3g}")
+        print(f"the loss diverged at lr {found.diverged:.3g}")
     if found.suggestion is None:
-        print("the loss never fell; look at the labels, the input's scale, and --overfit 1")
+        print("the loss never decreased; check the labels and the scale of the input, or try --overfit 1")
         return 1
-    print(f"suggested: base_lr: {found.suggestion:.2g}")
+    print(f"suggested base_lr: {found.suggestion:.2g}")
     return 0
 
 
 def _draw_rates(found: Rates, given: list[str]) -> None:
-    """The picture of the range test, in its folder or where it was asked for; none without matplotlib."""
+    """Writes the plots of the range test, by default in its folder. None without matplotlib, unless files are given."""
     from ..observe.figure import save_all
     from ..observe.rates import rates
 
@@ -140,20 +140,20 @@ def _draw_rates(found: Rates, given: list[str]) -> None:
     except NetdefError as error:
         if given:
             raise
-        say(f"warning: no picture: {error}")
+        say(f"warning: no plot: {error}")
         return
     for path in save_all(drawn, found.folder / "lr_find", given):
         print(path, file=sys.stderr)
 
 
 def _train_state(args: argparse.Namespace) -> dict[str, Any]:
-    """Level and stages of the net that is trained, as Caffe's flags set them in the solver."""
+    """Returns the solver settings for --level and --stage, as in Caffe."""
     level = {"solver.train_state.level": args.level} if args.level else {}
     return level | ({"solver.train_state.stage": tuple(args.stage)} if args.stage else {})
 
 
 def again(path: str, args: argparse.Namespace) -> str:
-    """The command that goes on with this run."""
+    """Returns the command that resumes this run."""
     given = {"--set": args.set, "--plugin": args.plugin, "--import-path": args.import_path, "--stage": args.stage}
     more = [word for flag, values in given.items() for value in values for word in (flag, value)]
     more += ["--level", str(args.level)] if args.level else []
@@ -163,11 +163,11 @@ def again(path: str, args: argparse.Namespace) -> str:
 
 
 def _check(path: str, args: argparse.Namespace, changes: dict[str, Any]) -> None:
-    """Faults of the file are told before jax is loaded."""
+    """Reports errors in the file before JAX is loaded."""
     args.phase = "TRAIN"
     loaded = load_phases(path, args, changes)
     loaded.stop_on_errors()
     if loaded.nets and loaded.nets[0].solver is None:
         raise UsageError(
-            f"{path} has no solver; give it a `solver {{ }}` block, or name a solver file that names the net"
+            f"{path} has no solver; add a `solver {{ }}` block, or name a solver file that refers to this net"
         )

@@ -10,14 +10,16 @@ from __future__ import annotations
 import enum
 import zlib
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from ..files import Locate
+from ..files import Locate, printable, shown
 from ..language.errors import NetdefError
 from ..layers.base import Context, Layer, Phase
 from ..lazy import Array, jnp, np
 from ..shape import Shape, Unavailable
+from .damage import is_missing, obstacle, reading
 
 Batch = dict[str, Any]  # top -> float32 array, batch first
 Table = dict[str, Any]  # top -> all records of a layer, an array with one row per record
@@ -78,18 +80,24 @@ class DataLayer(Layer):
         raise AssertionError("a data layer computes nothing; its tops are fed")
 
     def fault(self, text: str) -> NetdefError:
-        """Returns an error that names this layer."""
-        return NetdefError(f"layer `{self.name}`: {text}")
+        """Returns an error of one line that names this layer."""
+        return NetdefError(f"layer `{self.name}`: {printable(text)}")
 
-    def source_path(self, locate: Locate, name: str, what: str) -> Path:
-        """Returns the path of a file.  Raises NetdefError if it does not exist."""
+    def reading(self, path: Path, kind: str) -> AbstractContextManager[None]:
+        """Replaces what a library raises for a damaged file by an error that names this layer and the file."""
+        return reading(path, kind, self.fault)
+
+    def source_path(self, locate: Locate, name: str, what: str, *, is_file: bool = False) -> Path:
+        """Returns the path of a file.  Raises NetdefError if it does not exist or cannot be reached."""
         if not name:
             raise self.fault(f"`source` is not given; set it to the path of {what}.")
         path = locate(name)
-        if not path.exists():
+        if is_missing(path):
             raise self.fault(
-                f"{what} {path} does not exist; paths are relative to the net's file or the working directory."
+                f"{what} {shown(path)} does not exist; paths are relative to the net's file or the working directory."
             )
+        if why := obstacle(path, is_file):
+            raise self.fault(f"`source`: {what} {shown(path)} cannot be read ({why}).")
         return path
 
 

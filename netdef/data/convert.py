@@ -9,8 +9,10 @@ Records are written to `faces.lmdb.partial` beside the target, which is renamed 
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,14 @@ from ..files import put_in_place, written_aside
 from ..interop.caffe_proto import messages
 from ..language.errors import NetdefError
 from ..lazy import need, np
+from .damage import reason
+from .key_value import LMDB_FILE
 from .layers._image_layer import Corrupt, Record, Records
+from .lmdb_file import LmdbFile
 
+PAGE = 4096  # bytes of a page of LMDB
+SPARE = 1 << 17  # bytes that a write may add to the structure of a file
+FULL = (errno.ENOSPC, errno.EDQUOT)
 COMMIT = 500  # records per write; an interrupted conversion loses at most this many
 Numbered = tuple[int, Record, bytes | None]  # index in the source, record, and the image file to store as it is
 
@@ -29,7 +37,7 @@ class Sink(ABC):
     """A data set being written.  `done` is the number of source records that an earlier conversion has processed."""
 
     done = 0
-    errors: tuple[type[Exception], ...] = (OSError,)  # what a failed write raises
+    kept = True  # whether what an interrupted conversion has written can be continued
 
     def __init__(self, target: Path):
         self.target = target
@@ -55,6 +63,19 @@ class Sink(ABC):
         else:
             self.partial.unlink(missing_ok=True)
 
+    def start(self, resume: bool, open_partial: Callable[[], int]) -> None:
+        """Opens the partial data set, which returns `done`; one that is damaged is removed and started again."""
+        if not resume:
+            self.discard()
+        there = self.partial.exists()
+        try:
+            self.done = open_partial()
+        except Exception:
+            if not there:
+                raise
+            self.discard()
+            self.done = open_partial()
+
     def __enter__(self) -> Sink:
         return self
 
@@ -67,24 +88,27 @@ class LmdbSink(Sink):
 
     def __init__(self, target: Path, resume: bool):
         super().__init__(target)
-        if not resume:
-            self.discard()
-        lmdb = need("lmdb", "writing LMDB databases")
-        self._full = lmdb.MapFullError
-        self._env = lmdb.open(str(self.partial), map_size=1 << 26)
-        self.errors = (OSError, lmdb.Error)
-        with self._env.begin() as txn, txn.cursor() as cursor:
-            self.done = int(cursor.key()) + 1 if cursor.last() else 0
+        self._lmdb = need("lmdb", "writing LMDB databases")
+        self.start(resume, self._open)
+
+    def _open(self) -> int:
+        last: deque[tuple[bytes, bytes]] = deque(maxlen=1)
+        if (self.partial / LMDB_FILE).exists():
+            last.extend(LmdbFile(self.partial / LMDB_FILE).pairs())  # all, because lmdb crashes on damaged pages
+        # Without a lock file, which is mapped into memory, so that a full disk would kill the process (SIGBUS).
+        self._env = self._lmdb.open(str(self.partial), map_size=1 << 26, lock=False)
+        return int(last[0][0]) + 1 if last else 0
 
     def put(self, records: Sequence[Numbered]) -> None:
         packed = [(f"{number:08d}".encode(), _datum(record, file)) for number, record, file in records]
+        _need_space(self.partial, sum(_stored_size(len(value)) for _, value in packed) + SPARE)
         while True:
             try:
                 with self._env.begin(write=True) as txn:
                     for key, value in packed:
                         txn.put(key, value)
                 return
-            except self._full:
+            except self._lmdb.MapFullError:
                 self._env.set_mapsize(2 * self._env.info()["map_size"])
 
     def close(self) -> None:
@@ -94,6 +118,11 @@ class LmdbSink(Sink):
         self._env.sync(True)
         super().finish()
         (self.target / "lock.mdb").unlink(missing_ok=True)
+
+
+def _stored_size(size: int) -> int:
+    """Returns the bytes that a value takes at most: several are on a page, or one on pages of its own."""
+    return min(2 * size + 128, size + 2 * PAGE)
 
 
 def _datum(record: Record, file: bytes | None) -> bytes:
@@ -114,15 +143,20 @@ class Hdf5Sink(Sink):
 
     def __init__(self, target: Path, resume: bool):
         super().__init__(target)
-        if not resume:
-            self.discard()
+        self._file: Any = None
+        self.start(resume, self._open)
+
+    def _open(self) -> int:
         import h5py
 
-        self._file: Any = h5py.File(self.partial, "a")
-        self.done = int(self._file.attrs.get("netdef_done", 0))
+        if self._file is not None:
+            self.close()
+        self._file = h5py.File(self.partial, "a")
+        return int(self._file.attrs.get("netdef_done", 0))
 
     def put(self, records: Sequence[Numbered]) -> None:
         images = _stack(records)
+        _need_space(self.partial, 2 * images.nbytes + SPARE)  # HDF5 cannot close a file that it could not write
         labels = [np.array(column, np.float32) for column in zip(*(r.labels for _, r, _ in records), strict=True)]
         start = int(self._file.attrs.get("netdef_rows", 0))
         for name, rows in {"data": images, **{f"label{i or ''}": column for i, column in enumerate(labels)}}.items():
@@ -148,6 +182,8 @@ class Hdf5Sink(Sink):
 class NpzSink(Sink):
     """One .npz file with the arrays `data` and `label`; it is kept in memory until it is complete."""
 
+    kept = False
+
     def __init__(self, target: Path, resume: bool):
         super().__init__(target)
         self.discard()
@@ -163,9 +199,12 @@ class NpzSink(Sink):
         arrays = {"data": _stack(self._records)}
         columns = list(zip(*(r.labels for _, r, _ in self._records), strict=True))
         arrays |= {f"label{i or ''}": np.array(column) for i, column in enumerate(columns)}
-        with self.partial.open("wb") as file:
-            np.savez(file, **arrays)
-        super().finish()
+        try:
+            with self.partial.open("wb") as file:
+                np.savez(file, **arrays)
+            super().finish()
+        finally:
+            self.discard()
 
 
 def _stack(records: Sequence[Numbered]) -> Any:
@@ -186,9 +225,17 @@ def kind_of(target: Path) -> str:
 
 
 def open_sink(target: Path, kind: str | None = None, resume: bool = True) -> Sink:
-    """Returns a sink that writes `target`; with `resume` it continues an interrupted conversion."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return SINKS[kind or kind_of(target)](target, resume)
+    """Returns a sink that writes `target`; with `resume` it continues an interrupted conversion.
+
+    Raises NetdefError if nothing can be written there."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return SINKS[kind or kind_of(target)](target, resume)
+    except NetdefError:
+        raise
+    except Exception as error:  # of the file system, h5py or lmdb
+        remedy = "free some space and try again" if _is_full(error) else "write it elsewhere"
+        raise NetdefError(f"{target}: cannot be written ({_why(error)}); {remedy}.") from error
 
 
 def convert(
@@ -228,10 +275,26 @@ def convert(
 def _guarded(sink: Sink, record: int, write: Callable[[], None]) -> None:
     try:
         write()
-    except sink.errors as error:
-        full = getattr(error, "errno", None) == errno.ENOSPC or "space" in str(error).lower()
-        what = "the disk is full" if full else str(error).split("\n")[0][:160]
-        raise NetdefError(
-            f"{sink.target}: writing record {record} failed: {what}.  "
-            f"The records before it are kept in {sink.partial}; free some space and run the same command again."
-        ) from error
+    except NetdefError:
+        raise
+    except Exception as error:  # of the file system, h5py or lmdb
+        kept = f"The records before it are kept in {sink.partial}" if sink.kept else "Nothing is kept"
+        again = "free some space and run the same command again" if _is_full(error) else "run the same command again"
+        raise NetdefError(f"{sink.target}: writing record {record} failed: {_why(error)}.  {kept}; {again}.") from error
+
+
+def _need_space(path: Path, size: int) -> None:
+    """Raises OSError if the disk has less than `size` bytes left, before a library leaves a half-written file."""
+    if shutil.disk_usage(path).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether a write failed because the disk is full; h5py and lmdb have this only in the message."""
+    text = str(error)
+    full = any(os.strerror(number) in text for number in FULL)
+    return full or (isinstance(error, OSError) and error.errno in FULL)
+
+
+def _why(error: Exception) -> str:
+    return "the disk is full" if _is_full(error) else reason(error)

@@ -33,17 +33,19 @@ def decode(data: Any, color: bool | None, scaled_to: tuple[int, int] | None = No
             if image.format == "JPEG" and (color is False or scaled_to):
                 image.draft("L" if color is False else None, scaled_to[::-1] if scaled_to else None)
             image.load()
-    except (OSError, ValueError, SyntaxError, EOFError, pillow.DecompressionBombError) as error:
+            return _channels(image, color)
+    except Exception as error:  # pillow's readers raise many kinds for damaged files
         raise Undecodable(_why(error)) from None
-    return _channels(image, color)
 
 
 def size_of(data: Any) -> tuple[int, int, int]:
     """Returns (height, width, channels as stored) from the header of an image.  Raises Undecodable if it is none."""
     pillow = need("PIL.Image", "decoding images")
     try:
-        image = pillow.open(io.BytesIO(data))
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = pillow.open(io.BytesIO(data))
+    except Exception as error:
         raise Undecodable(_why(error)) from None
     channels = 1 if image.mode in _GRAY else 4 if _has_alpha(image) else 3
     return image.height, image.width, channels

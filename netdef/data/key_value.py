@@ -1,7 +1,7 @@
 """One interface to LMDB and LevelDB: records with keys, numbered in the order of the keys.
 
 `open_database(path)` detects the kind from the files.  Reading in ascending order needs no index; random access first
-builds a table of the keys, without loading the records.
+builds a table of pages or keys, without loading the records.
 """
 
 from __future__ import annotations
@@ -10,18 +10,20 @@ import os
 import shutil
 import tempfile
 import threading
-import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
-from weakref import WeakValueDictionary
+from typing import Any
 
 from ..language.errors import NetdefError
 from ..lazy import need, np
+from .damage import reading
+from .lmdb_file import LmdbFile, count_of
 
 LMDB_FILE, LEVELDB_FILE = "data.mdb", "CURRENT"  # the files that identify each kind
+TABLES = (".ldb", ".sst")  # suffixes of LevelDB's files of records
 
 
 class Database(ABC):
@@ -33,7 +35,6 @@ class Database(ABC):
     def __init__(self, path: Path):
         self.path = path
         self._lock = threading.Lock()
-        self._keys: Keys | None = None
         self._cursor: tuple[int, Iterator[tuple[bytes, bytes]]] | None = None  # (index of the next record, iterator)
 
     @abstractmethod
@@ -41,12 +42,12 @@ class Database(ABC):
         """Returns all (key, value) in order."""
 
     @abstractmethod
-    def keys(self) -> Iterator[bytes]:
-        """Returns all keys in order."""
+    def at(self, number: int) -> tuple[bytes, bytes]:
+        """Returns the (key, value) of this index."""
 
     @abstractmethod
-    def get(self, key: bytes) -> bytes:
-        """Returns the value of a key."""
+    def check_unchanged(self) -> None:
+        """Raises NetdefError if files have changed since they were opened."""
 
     @abstractmethod
     def close(self) -> None:
@@ -55,25 +56,24 @@ class Database(ABC):
     @property
     def is_empty(self) -> bool:
         """Whether there are no records."""
-        return next(iter(self.keys()), None) is None
+        return next(iter(self.pairs()), None) is None
 
     def read(self, numbers: Any) -> list[tuple[bytes, bytes]]:
-        """Returns records by index, as (key, value).  Consecutive indices are fastest; others need a table of keys."""
+        """Returns records by index, as (key, value).  Consecutive indices are fastest; others need a table."""
         with self._lock:
+            self.check_unchanged()
             return [self._one(int(number)) for number in numbers]
 
     def _one(self, number: int) -> tuple[bytes, bytes]:
-        if self._cursor is not None and self._cursor[0] == number:
-            pair = next(self._cursor[1])
-            self._cursor = (number + 1, self._cursor[1])
-            return pair
         if number == 0:
             self._cursor = (0, iter(self.pairs()))
-            return self._one(0)
-        if self._keys is None:
-            self._keys = Keys(self.keys())
-        key = self._keys[number]
-        return key, self.get(key)
+        if self._cursor is None or self._cursor[0] != number:
+            return self.at(number)
+        pair = next(self._cursor[1], None)
+        if pair is None:
+            raise NetdefError(f"{self.path} has {number} of {self.size} records; copy or convert it again.")
+        self._cursor = (number + 1, self._cursor[1])
+        return pair
 
 
 class Keys:
@@ -93,65 +93,38 @@ class Keys:
         return self._joined[self._starts[i] : self._starts[i + 1]]
 
 
-class _Environment:
-    """An open LMDB environment.  LMDB allows one per file in a process, so all readers of a file share it."""
-
-    opened: ClassVar[WeakValueDictionary[Any, _Environment]] = WeakValueDictionary()
-
-    def __init__(self, path: Path):
-        lmdb = need("lmdb", "reading LMDB databases")
-        file = path / LMDB_FILE if path.is_dir() else path
-        try:
-            self.env = lmdb.open(
-                str(path), readonly=True, lock=False, meminit=False, subdir=path.is_dir(), max_readers=1024
-            )
-            stat, info = self.env.stat(), self.env.info()
-        except lmdb.Error as error:
-            raise NetdefError(f"{path} is not a readable LMDB database ({error}).") from None
-        weakref.finalize(self, self.env.close)
-        needed, there = (info["last_pgno"] + 1) * stat["psize"], file.stat().st_size
-        if there < needed:  # because reading a page beyond the end of the file would crash the process
-            raise NetdefError(f"{file} is truncated: it has {there} of at least {needed} bytes; copy it again.")
-        self.size = stat["entries"]
-
-    @classmethod
-    def of(cls, path: Path) -> _Environment:
-        """Returns the environment of a path, which is opened if this process has not opened it."""
-        key = (os.getpid(), path.resolve())
-        with _opening:
-            found = cls.opened.get(key)
-            if found is None:
-                cls.opened[key] = found = cls(path)
-        return found
-
-
-_opening = threading.Lock()
-
-
 class Lmdb(Database):
-    """An LMDB environment, opened for reading."""
+    """An LMDB file, or the folder of one."""
 
     def __init__(self, path: Path):
         super().__init__(path)
-        self._environment = _Environment.of(path)
-        self._env: Any = self._environment.env
-        self.size = self._environment.size
+        self._file = LmdbFile(path / LMDB_FILE if path.is_dir() else path)
+        self.size = self._file.size
+
+    @cached_property
+    def _leaves(self) -> tuple[Any, Any]:
+        """The pages with records, and the index of the first record of each."""
+        pages, starts = [], [0]
+        for number in self._file.leaves():
+            pages.append(number)
+            starts.append(starts[-1] + count_of(self._file.page(number)))
+        self._file.check_count(starts[-1])
+        return np.array(pages), np.array(starts)
 
     def pairs(self) -> Iterator[tuple[bytes, bytes]]:
-        with self._env.begin() as txn:
-            yield from txn.cursor()
+        return self._file.pairs()
 
-    def keys(self) -> Iterator[bytes]:
-        with self._env.begin() as txn:
-            yield from txn.cursor().iternext(values=False)
+    def at(self, number: int) -> tuple[bytes, bytes]:
+        pages, starts = self._leaves
+        leaf = int(np.searchsorted(starts, number, side="right")) - 1
+        return self._file.record(self._file.page(int(pages[leaf])), number - int(starts[leaf]))
 
-    def get(self, key: bytes) -> bytes:
-        with self._env.begin() as txn:
-            return txn.get(key)
+    def check_unchanged(self) -> None:
+        self._file.check_unchanged()
 
     def close(self) -> None:
-        self._cursor = self._env = None  # ends its transaction before the environment is closed
-        del self._environment
+        self._cursor = None
+        self._file.close()
 
 
 class LevelDb(Database):
@@ -161,30 +134,66 @@ class LevelDb(Database):
         super().__init__(path)
         plyvel = need("plyvel", "reading LevelDB databases")
         self._copy: Any = None
+        self._db: Any = None
+        self._opened = _stamps(path)
+        with self._reading(), self._closing_on_errors():
+            # Checksums are compared, because LevelDB otherwise leaves out what it cannot read.
+            self._db = plyvel.DB(str(_writable(self, path)), create_if_missing=False, paranoid_checks=True)
+            # Other iterators do not look at errors before their first record, and would find none.
+            with self._db.raw_iterator(verify_checksums=True) as first:
+                first.seek_to_first()
+
+    @contextmanager
+    def _closing_on_errors(self) -> Iterator[None]:
         try:
-            self._db = plyvel.DB(str(_writable(self, path)), create_if_missing=False)
-        except plyvel.Error as error:
-            raise NetdefError(f"{path} is not a readable LevelDB database ({str(error)[:160]}).") from None
+            yield
+        except BaseException:
+            self.close()
+            raise
+
+    def _reading(self) -> AbstractContextManager[None]:
+        return reading(self.path, "LevelDB database")
 
     @cached_property
     def size(self) -> int:  # type: ignore[override]
         """Counted once, because LevelDB does not store it."""
-        return sum(1 for _ in self.keys())
+        return len(self._keys)
+
+    @cached_property
+    def _keys(self) -> Keys:
+        with self._reading():
+            return Keys(self._db.iterator(include_value=False, verify_checksums=True))
 
     def pairs(self) -> Iterator[tuple[bytes, bytes]]:
-        yield from self._db.iterator()
+        with self._reading():
+            yield from self._db.iterator(verify_checksums=True)
 
-    def keys(self) -> Iterator[bytes]:
-        yield from self._db.iterator(include_value=False)
+    def at(self, number: int) -> tuple[bytes, bytes]:
+        key = self._keys[number]
+        with self._reading():
+            value = self._db.get(key, verify_checksums=True)
+        if value is None:
+            raise NetdefError(f"{self.path} has no value for its key {key!r}; copy or convert it again.")
+        return key, value
 
-    def get(self, key: bytes) -> bytes:
-        return self._db.get(key)
+    def check_unchanged(self) -> None:
+        with self._reading():
+            if _stamps(self.path) != self._opened:
+                raise NetdefError(f"{self.path} has changed while it was in use; run again when it is complete.")
 
     def close(self) -> None:
         self._cursor = None
-        self._db.close()
+        if self._db is not None:
+            self._db.close()
         if self._copy is not None:
             self._copy.cleanup()
+
+
+def _stamps(path: Path) -> dict[str, tuple[int, int]]:
+    """Returns size and time of the files of records, which are mapped into memory and may not become shorter."""
+    with reading(path, "LevelDB database"):
+        stats = {file.name: file.stat() for file in path.iterdir() if file.suffix in TABLES}
+    return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
 
 
 def _writable(owner: LevelDb, path: Path) -> Path:
@@ -193,7 +202,7 @@ def _writable(owner: LevelDb, path: Path) -> Path:
     copy = Path(owner._copy.name) / "db"
     copy.mkdir()
     for file in path.iterdir():
-        if file.suffix in (".ldb", ".sst"):  # which LevelDB never changes
+        if file.suffix in TABLES:  # which LevelDB never changes
             os.symlink(file.resolve(), copy / file.name)
         elif file.name not in ("LOCK", "LOG", "LOG.old"):
             shutil.copyfile(file, copy / file.name)

@@ -5,10 +5,12 @@ records = open_source(Path("faces"))      # a folder of classes, an image list, 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..files import shown
 from ..language.errors import NetdefError
 from ..layers.base import LAYERS
 from .base import Fit
@@ -21,8 +23,8 @@ def open_source(path: Path, **fields: Any) -> Records:
 
     Raises NetdefError if its format is unknown."""
     path = Path(path)
-    if not path.exists():
-        raise NetdefError(f"{path} does not exist.")
+    if not os.path.exists(path):
+        raise NetdefError(f"{shown(path)} does not exist.")
     best = max(_readers(), key=lambda reader: reader.reads(path))
     if best.reads(path) is Fit.NO:
         raise NetdefError(f"{path} is not a data set of a known format.")

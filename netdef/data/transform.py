@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..files import Locate
+from ..files import Locate, shown
+from ..language.errors import NetdefError
 from ..layers.base import Phase
 from ..lazy import np
 from ..schema import param
@@ -18,6 +19,7 @@ from ..shape import UNKNOWN, Dim, Shape, ShapeError
 from . import augment
 from .augment import Augment
 from .base import DataLayer
+from .damage import is_missing, obstacle
 from .fork_transforms import ForkTransform
 
 # Columns of the table of random numbers, all in [0, 1).
@@ -251,11 +253,16 @@ class Transformer:
 
     def _read_mean(self, locate: Locate) -> Any:
         path = locate(self.param.mean_file)
-        if not path.exists():
-            raise self.layer.fault(f"the mean file {path} does not exist; `netdef data mean` creates one.")
+        if is_missing(path):
+            raise self.layer.fault(f"the mean file {shown(path)} does not exist; `netdef data mean` creates one.")
+        if why := obstacle(path, is_file=True):
+            raise self.layer.fault(f"`mean_file`: {shown(path)} cannot be read ({why}).")
         from ..interop.means import mean_image  # here, because it imports NumPy
 
-        return mean_image(path)
+        try:
+            return mean_image(path)
+        except NetdefError as error:
+            raise self.layer.fault(f"`mean_file`: {error}") from error
 
 
 def _window(place: Places, shape: Shape) -> Any:

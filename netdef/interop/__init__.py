@@ -1,9 +1,9 @@
-"""Weights and models in and out: Caffe's files, and today's formats.
+"""Import and export of weights and models, in Caffe's file formats and in current ones.
 
 netdef.interop.load_weights(model, "vgg.caffemodel")       netdef.interop.save_weights(model, "vgg.safetensors")
 netdef.interop.read_weights("vgg.caffemodel")              {layer: [arrays]}, without a net
-netdef.interop.fold(net, weights)                          batch normalisation into the layers before it
-netdef.interop.eject(model, "vgg.py")                      source of Flax, which needs no netdef
+netdef.interop.fold(net, weights)                          merges batch normalization into the preceding layers
+netdef.interop.eject(model, "vgg.py")                      Flax source that does not import netdef
 netdef.interop.export_onnx(model, "vgg.onnx")              netdef.interop.export_stablehlo(model, "vgg.stablehlo")
 """
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .stablehlo import export_stablehlo
     from .weights import Loaded, load_weights, read_weights, save_weights
 
-# Imported when first used: name -> module.
+# Imported on first use: name -> module.
 _LATER = {
     "Loaded": ".weights",
     "load_weights": ".weights",

@@ -1,7 +1,7 @@
-"""Caffe's BlobProto, both ways: an array with its shape.
+"""Reads and writes Caffe's BlobProto, an array with its shape.
 
-Read: packed and unpacked floats, doubles, NVIDIA's raw bytes of any precision, and the four numbers that shapes were
-before 2014.  Written: `shape` and packed floats, as Caffe does, or half precision in NVIDIA's form.
+Read: packed and unpacked floats, doubles, NVIDIA's raw bytes of any precision, and the four dimensions that preceded
+`shape` before 2014. Written: `shape` and packed floats, as in Caffe, or half precision in NVIDIA's form.
 Source: BVLC/caffe src/caffe/blob.cpp, FromProto and ToProto; NVIDIA/caffe and opencv/opencv for `raw_data`.
 """
 
@@ -25,7 +25,7 @@ LEGACY = ("num", "channels", "height", "width")
 
 
 class Chunk(NamedTuple):
-    """Numbers of one type in a file: bytes `start` to `end`, `tag` bytes before each of them (0: none)."""
+    """Values of one type in a file: bytes `start` to `end`, with `tag` bytes before each value (0: none)."""
 
     dtype: str
     start: int
@@ -38,26 +38,27 @@ class Chunk(NamedTuple):
 
 
 def located(path: Path, data, start: int, end: int) -> Stored:
-    """The blob that is bytes `start` to `end` of a file, `data` being its bytes.  Damaged if its numbers do not fill
-    it."""
-    small, chunks = _taken_apart(data, start, end)
+    """Returns the blob at bytes `start` to `end` of a file with the contents `data`. Raises Damaged if the number of
+    values does not match the shape."""
+    small, chunks = _separated(data, start, end)
     blob = messages().BlobProto.FromString(small)
     found = [chunk for number, chunk in chunks if number in (DATA, DOUBLES, RAW)]
     if RAW in {number for number, _ in chunks}:
         if blob.raw_data_type not in RAW_TYPES:
-            raise Damaged(f"a blob has numbers of type {blob.raw_data_type}, and types go from 0 to 4")
+            raise Damaged(f"a blob has values of type {blob.raw_data_type}, but types range from 0 to 4")
         found = [chunk._replace(dtype=RAW_TYPES[blob.raw_data_type]) for number, chunk in chunks if number == RAW]
-    elif DOUBLES in {number for number, _ in chunks}:  # as Caffe: doubles go before floats
+    elif DOUBLES in {number for number, _ in chunks}:  # doubles take precedence over floats, as in Caffe
         found = [chunk for number, chunk in chunks if number == DOUBLES]
     for chunk in found:
         if (chunk.end - chunk.start) % (np.dtype(chunk.dtype).itemsize + chunk.tag):
-            raise Damaged(f"a blob has {chunk.end - chunk.start} bytes of numbers, which is no whole number of them")
+            size = np.dtype(chunk.dtype).itemsize + chunk.tag
+            raise Damaged(f"a blob has {chunk.end - chunk.start} bytes of values, which is not a multiple of {size}")
     shape = checked_shape(_dims(blob), sum(chunk.count for chunk in found))
     return Stored(shape, lambda: _read(path, shape, found))
 
 
-def _taken_apart(data, start: int, end: int) -> tuple[bytes, list[tuple[int, Chunk]]]:
-    """(the message without its numbers, where those are)."""
+def _separated(data, start: int, end: int) -> tuple[bytes, list[tuple[int, Chunk]]]:
+    """Returns the message without its values, and the positions of the values."""
     small, chunks, at = [], [], start
     types = {DATA: "<f4", DOUBLES: "<f8"}
     while at < end:
@@ -67,7 +68,7 @@ def _taken_apart(data, start: int, end: int) -> tuple[bytes, list[tuple[int, Chu
             small.append(data[part.tag : part.end])
         elif part.kind == BYTES:
             chunks.append((part.number, Chunk(types.get(part.number, "u1"), part.start, part.end)))
-        elif part.kind in (FIXED32, FIXED64):  # not packed: a tag before each number
+        elif part.kind in (FIXED32, FIXED64):  # not packed: a tag before each value
             at = run_of(data, part, end)
             if part.number in types and part.end - part.start == np.dtype(types[part.number]).itemsize:
                 tag = part.start - part.tag
@@ -82,7 +83,7 @@ def _dims(blob: Any) -> tuple[int, ...]:
 
 
 def _read(path: Path, shape: tuple[int, ...], chunks: list[Chunk]) -> np.ndarray:
-    """The numbers as float32; a single chunk of floats goes from the file to its place without a copy."""
+    """Reads the values as float32. Packed floats are read from the file into the array without a copy."""
     flat = aligned_empty(sum(chunk.count for chunk in chunks))
     with open(path, "rb", buffering=0) as file:
         at = 0
@@ -107,12 +108,12 @@ def _fill(file: Any, into: memoryview, start: int) -> None:
     while view:
         n = file.readinto(view)
         if not n:
-            raise Damaged(f"it has become shorter while it was read; byte {start + len(into) - len(view)} is gone")
+            raise Damaged(f"the file was truncated while it was read, at byte {start + len(into) - len(view)}")
         view = view[n:]
 
 
 def written(array: np.ndarray, number: int, half: bool = False) -> Iterator[bytes | memoryview]:
-    """The bytes of a blob as field `number` of a message, piece by piece: the array itself is not copied."""
+    """Yields the bytes of a blob as field `number` of a message, in pieces, so that the array is not copied."""
     floats = np.ascontiguousarray(array, "<f2" if half else "<f4")
     dims = b"".join(encoded(d) for d in array.shape)
     shape = tagged(1, BYTES) + encoded(len(dims)) + dims

@@ -1,7 +1,7 @@
-"""Caffe's binary messages, as far as netdef reads or writes them: weights, solver states, mean files, database records.
+"""The Caffe protobuf messages that netdef reads and writes: weights, solver states, mean files, database records.
 
-`messages()` gives the classes by name; they are made from the field table below with the protobuf package, which is
-imported then and not before.  Fields that are not listed are kept by protobuf as unknown and written back unchanged.
+`messages()` returns the classes by name. They are built from the field table below with the protobuf package, which is
+imported on first use. protobuf keeps other fields as unknown fields and writes them back unchanged.
 Source: the field numbers of BVLC/caffe src/caffe/proto/caffe.proto; `raw_data` of a blob is NVIDIA/caffe's half
 precision.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 from ..lazy import need
 
-# message: {field: (number, type)}; a type in [] is repeated, in {} repeated and packed; the name of a message is one.
+# message: {field: (number, type)}; a type is a scalar or the name of a message; [] repeated, {} repeated and packed
 _FIELDS: dict[str, dict[str, tuple[int, Any]]] = {
     "BlobShape": {"dim": (1, {"int64"})},
     "BlobProto": {
@@ -78,7 +78,7 @@ _FIELDS: dict[str, dict[str, tuple[int, Any]]] = {
 
 @cache
 def messages() -> SimpleNamespace:
-    """The message classes by name: `messages().Datum()`.  NetdefError if the protobuf package is missing."""
+    """Returns the message classes by name: `messages().Datum()`. Raises NetdefError if protobuf is not installed."""
     need("google.protobuf", "reading or writing Caffe's binary files")
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 

@@ -1,9 +1,9 @@
-"""Batch normalisation from one implementation's file into another's layer.
+"""Converts the batch normalization blobs of one fork of Caffe to those of another.
 
-The forks of Caffe store the same statistics in different orders, counts and shapes (see `layers.batch_norm.Storage`).
-What a file holds is recognised by the number and the shapes of its blobs; it is turned into true values and from these
-into what the net's layer stores.  A scale and shift that the one keeps in a Scale layer and the other does not are
-moved.
+The forks store the same statistics in different orders, numbers and shapes (see `layers.batch_norm.Storage`). The
+number and shapes of the blobs in a file identify the fork. The blobs are converted to mean, var, scale and shift, and
+from these to the blobs of the net's layer. Scale and shift are moved to or from a Scale layer where only one of the two
+forks keeps them there.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from ..shape import Shape, same_shape, show
 from .entries import Entry, Stored, in_memory
 
 UNUSED = "unused"
-Blobs = dict[str, np.ndarray]  # by name, each flat
+Blobs = dict[str, np.ndarray]  # flat arrays by name
 
 
 def adapted(net: Net, entries: Iterable[Entry], spoken: BNDialect | None = None) -> tuple[list[Entry], list[str]]:
-    """(the entries as the net's layers store them, lines on what was changed).  `spoken`: the fork that wrote a file in
-    which BN has four blobs.  NetdefError where it cannot be known."""
+    """Returns the entries as the net's layers store them, and notes on the changes.
+
+    `spoken` is the fork that wrote a file where BN has four blobs. Raises NetdefError if it is needed and is None."""
     found = {entry.name: entry for entry in entries}
     notes: list[str] = []
     for node in net.layers:
@@ -42,7 +43,7 @@ def adapted(net: Net, entries: Iterable[Entry], spoken: BNDialect | None = None)
 
 
 def _as_it_is(node: Node, blobs: list[Stored], spoken: BNDialect | None) -> bool:
-    """Whether the file's blobs are what the layer stores."""
+    """Whether the file stores the same blobs as the layer."""
     wanted = [weight.shape for weight in node.weights or ()]
     if len(blobs) != len(wanted) or not all(same_shape(b.shape, w) for b, w in zip(blobs, wanted, strict=True)):
         return False
@@ -51,7 +52,7 @@ def _as_it_is(node: Node, blobs: list[Stored], spoken: BNDialect | None) -> bool
         factor = blobs[storage.blobs.index("factor")].read().reshape(-1)[0]
         if storage.rule is not Rule.SUM:
             return bool(factor == 1)
-        return bool(factor != 0 or not blobs[0].read().any())  # NVIDIA/caffe 436: some files have 0 beside true values
+        return bool(factor != 0 or not blobs[0].read().any())  # NVIDIA/caffe 436: in some files 0 means a factor of 1
     return spoken is None or not isinstance(node.layer, BN) or BN_STORAGE[spoken] == storage
 
 
@@ -60,8 +61,8 @@ def _storage(node: Node) -> Storage:
     return node.layer.storage()
 
 
-def recognised(shapes: list[Shape]) -> tuple[str, ...] | None:
-    """What the blobs of these shapes are, in their order; None if no implementation stores such."""
+def recognized(shapes: list[Shape]) -> tuple[str, ...] | None:
+    """Returns the names of the blobs with these shapes, in order; None if no fork stores such blobs."""
     counts = [prod(shape) for shape in shapes]
     match len(shapes):
         case 2:
@@ -82,31 +83,32 @@ def recognised(shapes: list[Shape]) -> tuple[str, ...] | None:
 def _converted(
     net: Net, node: Node, blobs: list[Stored], found: dict[str, Entry], spoken: BNDialect | None, notes: list[str]
 ) -> dict[str, Entry]:
-    """The entries of the layer and, where scale and shift go there, of the Scale behind it."""
-    names = recognised([b.shape for b in blobs])
+    """Returns the new entry of the layer, and that of the following Scale if scale and shift move to it."""
+    names = recognized([b.shape for b in blobs])
     storage = _storage(node)
     if names is None or ("mean" in storage.blobs) != ("mean" in names):
-        return {}  # the shapes are compared later, and told
+        return {}  # the comparison of shapes reports it later
     eps = node.layer.epsilon()  # type: ignore[attr-defined]
     true = _true_values(node, dict(zip(names, (b.read().reshape(-1) for b in blobs), strict=True)), spoken, eps)
     channels = len(true["scale" if "scale" in true else "mean"])
     made: dict[str, Entry] = {}
     if "scale" in true and "scale" not in storage.blobs:
-        made |= _handed_on(net, node, true, found)
+        made |= _to_scale_layer(net, node, true, found)
     elif "scale" not in true and "scale" in storage.blobs:
-        true |= _taken_over(net, found[node.name], channels, found)
+        true |= _from_scale_layer(net, found[node.name], channels, found)
     if storage.inverse:
         true["var"] = 1 / np.sqrt(true["var"] + eps)
     true["factor"] = np.ones(1, np.float32)
     arrays = [true[name].astype(np.float32).reshape(storage.shape(name, channels)) for name in storage.blobs]
     made[node.name] = Entry(node.name, tuple(map(in_memory, arrays)), node.type)
     given = ", ".join(show(b.shape) for b in blobs)
-    notes.append(f"layer `{node.name}`: batch normalisation stored as {given} became {' '.join(storage.blobs)}")
+    blobs_now = ", ".join(storage.blobs)
+    notes.append(f"layer `{node.name}`: batch normalization stored as {given} was converted to {blobs_now}")
     return made
 
 
 def _true_values(node: Node, blobs: Blobs, spoken: BNDialect | None, eps: float) -> Blobs:
-    """mean, var, scale and shift, as many as there are, without any fork's factor or inverse."""
+    """Returns those of mean, var, scale and shift that the file has, without a factor or inverse."""
     four = len(blobs) == 4
     blobs.pop(UNUSED, None)
     factor = blobs.pop("factor", None)
@@ -119,39 +121,38 @@ def _true_values(node: Node, blobs: Blobs, spoken: BNDialect | None, eps: float)
 
 
 def _stores_inverse(node: Node, spoken: BNDialect | None) -> bool:
-    """Whether the fourth blob of a BN is 1 / sqrt(var + eps), as happynear's is."""
+    """Whether the fourth blob of a BN is 1 / sqrt(var + eps), as in happynear's fork."""
     if spoken is None and isinstance(node.layer, BN) and "mean" in node.layer.storage().blobs:
         spoken = node.layer.spoken()
     if spoken is None:
         forks = ", ".join(d.name for d in BNDialect if BN_STORAGE[d].blobs[-1] == "var")
         raise NetdefError(
-            f"layer `{node.name}`: the file's BN has four blobs, of which the last is a variance in some forks "
-            f"and its inverse "
-            f"root in others; say which wrote it with --bn-dialect: {forks}"
+            f"layer `{node.name}`: BN has four blobs in this file; the last is a variance in some forks and an inverse "
+            f"standard deviation in others; name the fork that wrote the file with --bn-dialect: {forks}"
         )
     return BN_STORAGE[spoken].inverse
 
 
-def _handed_on(net: Net, node: Node, true: Blobs, found: dict[str, Entry]) -> dict[str, Entry]:
-    """Scale and shift, which the layer does not store, for the Scale that follows it."""
+def _to_scale_layer(net: Net, node: Node, true: Blobs, found: dict[str, Entry]) -> dict[str, Entry]:
+    """Moves scale and shift, which the layer does not store, to the Scale layer that follows it."""
     scale, shift = true.pop("scale"), true.pop("shift")
-    taker = next((n for n in net.layers if isinstance(n.layer, Scale) and n.bottoms[:1] == node.tops[:1]), None)
-    if taker is not None and taker.name not in found and len(taker.bottoms) == 1:
-        assert isinstance(taker.layer, Scale)
-        if taker.layer.bias_term:
-            return {taker.name: Entry(taker.name, (in_memory(scale), in_memory(shift)), "Scale")}
+    follower = next((n for n in net.layers if isinstance(n.layer, Scale) and n.bottoms[:1] == node.tops[:1]), None)
+    if follower is not None and follower.name not in found and len(follower.bottoms) == 1:
+        assert isinstance(follower.layer, Scale)
+        if follower.layer.bias_term:
+            return {follower.name: Entry(follower.name, (in_memory(scale), in_memory(shift)), "Scale")}
         if not shift.any():
-            return {taker.name: Entry(taker.name, (in_memory(scale),), "Scale")}
+            return {follower.name: Entry(follower.name, (in_memory(scale),), "Scale")}
     if (scale == 1).all() and not shift.any():
         return {}
     raise NetdefError(
-        f"layer `{node.name}`: the file has a scale and a shift for it, and the net has no place for them; write "
-        "`batch_norm_param { scale_bias: true }`, or a Scale with `bias_term: true` behind it"
+        f"layer `{node.name}`: the file has a scale and a shift for this layer, but the net does not; add "
+        "`batch_norm_param { scale_bias: true }`, or a Scale layer with `bias_term: true` after it"
     )
 
 
-def _taken_over(net: Net, entry: Entry, channels: int, found: dict[str, Entry]) -> Blobs:
-    """Scale and shift from the file's Scale behind the batch normalisation; 1 and 0 if it has none."""
+def _from_scale_layer(net: Net, entry: Entry, channels: int, found: dict[str, Entry]) -> Blobs:
+    """Returns scale and shift of the Scale layer that follows this layer in the file; 1 and 0 without one."""
     own = {node.name for node in net.layers}
     for other in found.values():
         arrays = [stored.read().reshape(-1) for stored in other.arrays if stored is not None]

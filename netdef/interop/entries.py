@@ -1,7 +1,7 @@
-"""What a weight file holds, before its numbers are read: layers with arrays of known shape.
+"""The contents of a weight file before its values are read: layers with arrays of known shapes.
 
-Every format gives `Entry`s.  Scanning a file reads its small parts only; `Stored.read` fetches one array, so that a
-file of many hundred megabytes never stands in memory twice.
+Every format returns a list of `Entry`. Only the metadata of a file is read; `Stored.read` reads one array. Files of
+hundreds of megabytes are therefore never in memory twice.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from ..layers.base import Phase
 from ..shape import Shape
 
 Arrays = dict[str, list[np.ndarray]]
-MOST_DIMENSIONS = 32  # of a blob, as in Caffe (kMaxBlobAxes)
-ALIGNED = 64  # bytes; jax on a CPU takes arrays that begin at such an address without a copy
+MOST_DIMENSIONS = 32  # axes of a blob, as in Caffe (kMaxBlobAxes)
+ALIGNED = 64  # bytes; on a CPU, JAX uses arrays with this alignment without a copy
 
 
 class Stored(NamedTuple):
-    """One array of a file: its shape, and how to get it (as float32, unless it is stored as bfloat16)."""
+    """One array of a file: its shape, and a function that reads it (as float32, or bfloat16 if it is stored so)."""
 
     shape: Shape
     read: Callable[[], np.ndarray]
@@ -33,8 +33,8 @@ class Stored(NamedTuple):
 
 @dataclass(frozen=True)
 class Entry:
-    """One layer of a file.  `type`, `bottoms` and `tops` are empty where the format does not keep them; an array that
-    stands with another layer, which shares it, is None."""
+    """One layer of a file. `type`, `bottoms` and `tops` are empty if the format does not store them. An array is None
+    if it is shared with another layer and stored there."""
 
     name: str
     arrays: tuple[Stored | None, ...]
@@ -44,11 +44,11 @@ class Entry:
 
 
 class Damaged(Exception):
-    """The bytes are not what the format says; the text says where and why."""
+    """The bytes violate the format; the message says where and how."""
 
 
 def foreign(path: Path, wanted: str, why: object) -> NetdefError:
-    """The one line for a file that is truncated, damaged, or something else: what it looks like, and what to do."""
+    """Returns the error for a file that is truncated, damaged, or of another kind; it names that kind if it can."""
     try:
         with open(path, "rb") as file:
             head = file.read(512)
@@ -56,35 +56,35 @@ def foreign(path: Path, wanted: str, why: object) -> NetdefError:
         head = b""
     for mark, what in _LOOKS.items():
         if mark in head:
-            return NetdefError(f"{path}: this is {what}, not {wanted}")
+            return NetdefError(f"{path}: expected {wanted}, but this is {what}")
     reason = " ".join(str(why).split())[:200] or type(why).__name__
-    return NetdefError(f"{path}: this is not {wanted}, or it is damaged or cut short: {reason}")
+    return NetdefError(f"{path}: not {wanted}, or the file is damaged or truncated: {reason}")
 
 
 _LOOKS = {
-    b"https://git-lfs": "a pointer of Git LFS; fetch the file itself with `git lfs pull`",
+    b"https://git-lfs": "a Git LFS pointer; get the file with `git lfs pull`",
     b"<html": "a web page; download the file itself",
     b"<!DOCTYPE": "a web page; download the file itself",
-    b"archive/data.pkl": "a PyTorch file, a program rather than data; save it as .safetensors there",
-    b"\x80\x02}": "a pickle, a program rather than data; save it as .npz there",
-    b"layer {": "the text of a net",
-    b"layers {": "the text of a net",
+    b"archive/data.pkl": "a PyTorch file, which can run code when loaded; save the weights as .safetensors in PyTorch",
+    b"\x80\x02}": "a pickle, which can run code when loaded; save the weights as .npz in Python",
+    b"layer {": "the definition of a net",
+    b"layers {": "the definition of a net",
 }
 
 
 def existing_file(path: Path, what: str = "weight file") -> Path:
-    """`path`, if it is a file that can be opened.  NetdefError in one line."""
+    """Returns `path` if the file can be opened. Raises NetdefError otherwise."""
     try:
         with open(path, "rb"):
             return path
     except FileNotFoundError:
-        raise NetdefError(f"{path}: there is no such {what}") from None
+        raise NetdefError(f"{path}: {what} not found") from None
     except (OSError, ValueError) as error:
         raise NetdefError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 def aligned_empty(count: int, dtype: np.dtype | type = np.float32) -> np.ndarray:
-    """An uninitialised flat array of `count` numbers at an address that jax takes as it is."""
+    """Returns an uninitialized flat array of `count` elements, aligned so that JAX uses it without a copy."""
     size = count * np.dtype(dtype).itemsize
     raw = np.empty(size + ALIGNED, np.uint8)
     start = -raw.ctypes.data % ALIGNED
@@ -92,59 +92,62 @@ def aligned_empty(count: int, dtype: np.dtype | type = np.float32) -> np.ndarray
 
 
 def bytes_of(array: Any) -> memoryview:
-    """The memory of an array, flat."""
+    """Returns the memory of an array as bytes."""
     return memoryview(array.reshape(-1).view(np.uint8))
 
 
 def checked_shape(dims: Iterable[int], count: int) -> Shape:
-    """The shape of `count` numbers.  Damaged if they do not fill it exactly; nothing was allocated before."""
+    """Returns the shape of `count` values. Raises Damaged, before anything is allocated, if it has another size."""
     shape = tuple(int(d) for d in dims)
     if len(shape) > MOST_DIMENSIONS:
-        raise Damaged(f"a blob has {len(shape)} axes, and {MOST_DIMENSIONS} are the most")
+        raise Damaged(f"a blob has {len(shape)} axes; the maximum is {MOST_DIMENSIONS}")
     if any(d < 0 for d in shape) or math.prod(shape) != count:
-        raise Damaged(f"a blob says it is {'x'.join(map(str, shape)) or 'scalar'}, and {count} numbers are there")
+        raise Damaged(f"a blob has the shape {'x'.join(map(str, shape)) or 'of a scalar'}, but {count} values")
     return shape
 
 
 def grouped(arrays: Iterable[tuple[str, Stored]], wanted: str, gaps: bool = False) -> list[Entry]:
-    """Entries from arrays called `layer/i`, layers in the order of the file.  Damaged if a layer's numbers have gaps
-    and may not."""
+    """Returns entries from arrays named `layer/i`, with the layers in the order of the file. Raises Damaged if array 0
+    or another one of a layer is missing, unless `gaps` is true."""
     layers: dict[str, dict[int, Stored]] = {}
     for key, stored in arrays:  # `layer` itself may have slashes
         layer, _, number = key.rpartition("/")
         if not layer or not (number.isascii() and number.isdigit()) or len(number) > 4:
-            raise Damaged(f"the array {key[:60]!r} is not named LAYER/0, LAYER/1 and so on, as {wanted} has them")
+            raise Damaged(f"the array {key[:60]!r} is not named LAYER/0, LAYER/1 and so on, as in {wanted}")
         layers.setdefault(layer, {})[int(number)] = stored
     made = []
     for layer, blobs in layers.items():
         if not gaps and sorted(blobs) != list(range(len(blobs))):
-            raise Damaged(f"layer {layer!r} has the arrays {sorted(blobs)}, and those before are missing")
+            raise Damaged(f"layer {layer!r} has the arrays {sorted(blobs)}; they must be numbered from 0 without gaps")
         made.append(Entry(layer, tuple(blobs.get(i) for i in range(max(blobs) + 1))))
     return made
 
 
 def keyed(entries: Iterable[Entry]) -> Iterable[tuple[str, Stored]]:
-    """("layer/i", array) of every array."""
+    """Yields ("layer/i", array) for every array."""
     return ((f"{entry.name}/{i}", whole(entry, i)) for entry in entries for i in range(len(entry.arrays)))
 
 
 def in_memory(array: np.ndarray) -> Stored:
-    """An array that is there already."""
+    """Wraps an array that is in memory."""
     return Stored(array.shape, lambda: array)
 
 
 def whole(entry: Entry, i: int) -> Stored:
-    """Array `i` of an entry.  NetdefError if it stands with another layer, and nobody says which."""
+    """Returns array `i` of an entry. Raises NetdefError if it is shared with a layer that the file does not name."""
     stored = entry.arrays[i]
     if stored is None:
-        raise NetdefError(f"array {i} of layer `{entry.name}` is shared with another layer; name the net with --net")
+        raise NetdefError(
+            f"array {i} of layer `{entry.name}` is shared with another layer, which the file does not name; "
+            "specify the net with --net"
+        )
     return stored
 
 
 def used(net: Net, how: str) -> None:
-    """NetdefError for a net that is made for training: it is `how` (exported, folded) in phase TEST."""
+    """Raises NetdefError unless the net is of phase TEST; `how` is a participle, as in "exported" or "folded"."""
     if net.phase is not Phase.TEST:
         name = net.name or "(no name)"
         raise NetdefError(
-            f"net {name} is of phase {net.phase.name}; what is {how} is of phase TEST, as netdef.deploy gives"
+            f"net {name} is of phase {net.phase.name}, but only a net of phase TEST can be {how}; use netdef.deploy"
         )

@@ -1,8 +1,9 @@
-"""Batch normalisation and scales of a trained net, folded into the layers before them.
+"""Folding of batch normalization and scale layers of a trained net into the preceding layers.
 
-    W x + b, then a y + c for each channel    is    (a W) x + (a b + c)
+    y = W x + b, followed by a y + c for each channel, equals (a W) x + (a b + c)
 
-Takes a net of phase TEST and its weights; gives a net with fewer layers, whose outputs are the same to rounding.
+The input is a net of phase TEST with its weights; the result is a net with fewer layers and the same outputs up to
+rounding.
 """
 
 from __future__ import annotations
@@ -31,8 +32,7 @@ Weights = Mapping[str, Sequence[Any]]  # {layer: [arrays]}, in Caffe's order and
 
 
 class Folded(NamedTuple):
-    """The shorter net, whose `text` is prototxt; its weights; and a line for each layer that took others in, or that
-    could not."""
+    """The shorter net (its `text` is prototxt), its weights, and notes on layers that were folded or could not be."""
 
     net: Net
     weights: dict[str, list[np.ndarray]]
@@ -40,27 +40,27 @@ class Folded(NamedTuple):
 
 
 def fold(net: Net, weights: Weights) -> Folded:
-    """Fold each BatchNorm, BN, Scale and Bias into the Convolution, Deconvolution or InnerProduct before it.
+    """Folds each BatchNorm, BN, Scale and Bias into the preceding Convolution, Deconvolution or InnerProduct.
 
-    Left alone are layers whose result something else takes as well, those that share parameters, and batch
-    normalisation by the statistics of the batch.  NetdefError for a net of phase TRAIN and for missing weights."""
+    Exceptions are layers that share parameters, batch normalization with batch statistics, and layers whose input has
+    other consumers. Raises NetdefError for a net of phase TRAIN and for missing weights."""
     used(net, "folded")
     missing = [name for name in net.params if name not in weights]
     if missing:
-        raise NetdefError(f"the weights of layer `{missing[0]}` are needed to fold the net, and they are not given")
+        raise NetdefError(f"folding needs the weights of layer `{missing[0]}`, which are missing")
     shared = _sharing(net)
     made = {name: [np.asarray(a) for a in arrays] for name, arrays in weights.items() if name in net.params}
-    ends: dict[str, Layer] = {}  # a layer that takes others in, by name
+    ends: dict[str, Layer] = {}  # layers that others were folded into, by name
     gone: set[str] = set()
     notes = []
     for node in net.layers:
         chain = _chain(net, node, shared)
         if chain:
-            made[node.name] = _product(node, made[node.name], [_line(n, weights.get(n.name, ())) for n in chain])
+            made[node.name] = _product(node, made[node.name], [_affine(n, weights.get(n.name, ())) for n in chain])
             ends[node.name] = node.layer.replace(bias_term=True, top=(chain[-1].tops[0].name,))
             gone |= {n.name for n in chain}
-            notes.append(f"layer `{node.name}` takes in {', '.join(f'`{n.name}`' for n in chain)}")
-    notes += [_why_not(net, node, shared) for node in net.layers if _is_line(node) and node.name not in gone]
+            notes.append(f"layer `{node.name}`: folded {', '.join(f'`{n.name}`' for n in chain)} into it")
+    notes += [_why_not(net, node, shared) for node in net.layers if _is_affine(node) and node.name not in gone]
     layers = [ends.get(node.name, node.layer) for node in net.layers if node.name not in gone]
     return Folded(_loaded(net, layers), {k: v for k, v in made.items() if k not in gone}, tuple(notes))
 
@@ -73,28 +73,28 @@ def _loaded(net: Net, layers: list[Layer]) -> Net:
 
 
 def _sharing(net: Net) -> set[str]:
-    """The layers that have parameters in common with others."""
+    """Returns the layers that share parameters with others."""
     pairs = [(node.name, owner.layer) for node in net.layers for owner in node.owners if owner.layer != node.name]
     return {name for pair in pairs for name in pair}
 
 
 def _chain(net: Net, node: Node, shared: set[str]) -> list[Node]:
-    """The layers behind `node` that can be folded into it, in order."""
+    """Returns the layers after `node` that can be folded into it, in order."""
     found: list[Node] = []
-    if not _takes_in(net, node) or node.name in shared:
+    if not _absorbs(net, node) or node.name in shared:
         return found
     value = node.tops[0]
     while len(net.takers.get(value, ())) == 1 and not any((found or [node])[-1].layer.loss_weight):
         after = net.takers[value][0]
-        if not _is_line(after) or _fault(net, after) or after.name in shared or after.bottoms != (value,):
+        if not _is_affine(after) or _obstacle(net, after) or after.name in shared or after.bottoms != (value,):
             break
         found.append(after)
         value = after.tops[0]
     return found
 
 
-def _takes_in(net: Net, node: Node) -> bool:
-    """Whether the layer is a product with one number for each channel of its result, along axis 1."""
+def _absorbs(net: Net, node: Node) -> bool:
+    """Whether the layer is a matrix product or convolution with its output channels along axis 1."""
     layer = node.layer
     if not isinstance(layer, (Convolution, Deconvolution, InnerProduct)) or len(node.bottoms) != 1:
         return False
@@ -103,41 +103,41 @@ def _takes_in(net: Net, node: Node) -> bool:
     return axis_of(net.shapes[node.bottoms[0]] or (), layer.axis) == 1
 
 
-def _is_line(node: Node) -> bool:
-    """Whether the layer may be a line a x + c for each channel."""
+def _is_affine(node: Node) -> bool:
+    """Whether the layer may be an affine function a x + c for each channel."""
     return isinstance(node.layer, (BatchNormalisation, Scale, Bias)) and len(node.bottoms) == 1
 
 
-def _fault(net: Net, node: Node) -> str:
-    """Why the layer is no line for each channel; nothing if it is one."""
+def _obstacle(net: Net, node: Node) -> str:
+    """Returns the reason why the layer is not an affine function for each channel; empty if it is one."""
     layer, x = node.layer, net.shapes[node.bottoms[0]] or ()
     if isinstance(layer, BatchNormalisation):
         if not layer.uses_stored(False) or len(node.tops) > 1:
             return "it uses the statistics of the batch"
-        return "it ends with a ReLU of its own" if getattr(layer, "relu", False) else ""
+        return "it includes a ReLU" if getattr(layer, "relu", False) else ""
     assert isinstance(layer, (Scale, Bias))
     if axis_of(x, layer.axis) != 1 or tuple(layer.part(x)) != (*x[1:2],):
-        return "it has more than a number for each channel, or none"
+        return "it does not have one value for each channel"
     return ""
 
 
 def _why_not(net: Net, node: Node, shared: set[str]) -> str:
-    """Why a layer stays."""
+    """Returns a note on the reason why a layer is not folded."""
     before = net.makers.get(node.bottoms[0])
-    why = _fault(net, node)
+    why = _obstacle(net, node)
     if not why and node.name in shared:
         why = "it shares parameters with another layer"
-    elif not why and (before is None or not (_takes_in(net, before) or _is_line(before))):
-        why = f"before it is {f'`{before.name}`, of type {before.type}' if before else 'an input'}"
+    elif not why and (before is None or not (_absorbs(net, before) or _is_affine(before))):
+        why = f"it follows {f'`{before.name}`, of type {before.type}' if before else 'an input'}"
     elif not why and before is not None and before.name in shared:
         why = f"`{before.name}` shares parameters with another layer"
     elif not why and before is not None and len(net.takers[node.bottoms[0]]) > 1:
-        why = f"the result of `{before.name}` is taken by others too"
-    return f"layer `{node.name}` stays: {why or 'the layer before it stays'}"
+        why = f"other layers use the output of `{before.name}` too"
+    return f"layer `{node.name}` is not folded: {why or 'the preceding layer is not folded'}"
 
 
-def _line(node: Node, arrays: Sequence[Any]) -> tuple[Any, Any]:
-    """(a, c) of a layer that is a x + c for each channel, in double precision."""
+def _affine(node: Node, arrays: Sequence[Any]) -> tuple[Any, Any]:
+    """Returns (a, c) of a layer that computes a x + c for each channel, in double precision."""
     layer = node.layer
     flat = [np.asarray(a, np.float64).reshape(-1) for a in arrays]
     if isinstance(layer, Bias):
@@ -166,7 +166,7 @@ def _shape(node: Node) -> tuple[int, ...]:
 
 
 def _product(node: Node, arrays: list[np.ndarray], lines: list[tuple[Any, Any]]) -> list[np.ndarray]:
-    """[W, b] of a layer with lines behind it."""
+    """Returns [W, b] of a layer after folding affine functions into it."""
     layer: Any = node.layer
     outputs = layer.num_output
     slope, offset = np.ones(outputs), np.zeros(outputs)
@@ -175,7 +175,7 @@ def _product(node: Node, arrays: list[np.ndarray], lines: list[tuple[Any, Any]])
     for a, c in lines:
         slope, offset = a * slope, a * offset + c
     weight = np.asarray(arrays[0], np.float64).reshape(_shape(node))
-    if isinstance(layer, Deconvolution):  # (c, outputs / group, kernel...): each group of c has its share of outputs
+    if isinstance(layer, Deconvolution):  # (c, outputs / group, kernel...): each group of c has its own outputs
         grouped = weight.reshape(layer.group, -1, outputs // layer.group, *weight.shape[2:])
         by_group = slope.reshape(layer.group, 1, -1, *(1,) * (weight.ndim - 2))
         scaled = (grouped * by_group).reshape(weight.shape)

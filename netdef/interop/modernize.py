@@ -1,7 +1,7 @@
-"""The text of an old net or solver as one would write it today, with its comments: for `netdef convert`.
+"""Rewrites an old net or solver in Caffe's current format, keeping its comments, for `netdef convert`.
 
-V0 and V1 layers become `layer`s (see `passes.upgrade`); `input` with its shapes becomes an Input layer, `solver_type`
-becomes `type`, and the three `param { lr_mult: 0 }` that a BatchNorm once needed go.
+V0 and V1 layers become `layer`s (see `passes.upgrade`), `input` and its shapes become an Input layer, `solver_type`
+becomes `type`, and the three `param { lr_mult: 0 }` that older versions of BatchNorm required are removed.
 Source: BVLC/caffe src/caffe/util/upgrade_proto.cpp.
 """
 
@@ -22,11 +22,11 @@ _INPUT = ("input", "input_dim", "input_shape")
 
 
 def modernised(source: Source) -> tuple[str, list[str]]:
-    """(the text of a file today, lines on what was changed).  CompileError if it cannot be parsed."""
+    """Returns the source text in the current format, and notes on the changes. Raises CompileError on syntax errors."""
     report = Report()
     document = parse(source, report)
     report.stop_on_errors()
-    assert document is not None  # without one there was an error
+    assert document is not None  # otherwise there was an error
     body, notes = _upgraded(document.body, report)
     report.stop_on_errors()
     if not notes:
@@ -40,7 +40,7 @@ def _upgraded(body: Message, report: Report) -> tuple[Message, list[str]]:
     if old:
         v0 = sum(message.get("layer") is not None for message in old)
         ages = [f"{n} of {age}" for n, age in ((v0, "V0"), (len(old) - v0, "V1")) if n]
-        notes.append(f"layers ({' and '.join(ages)}) are of today's form now")
+        notes.append(f"layers in an old format ({' and '.join(ages)}) converted to `layer`")
         body = _named_first(upgrade(body, report))
     for change in (_input_layer, _solver_type, _bare_statistics):
         body, note = change(body)
@@ -52,7 +52,7 @@ _HEAD = ("name", "type", "bottom", "top")
 
 
 def _named_first(body: Message) -> Message:
-    """Layers begin with name, type, bottoms and tops, which V0 wrote last."""
+    """Moves name, type, bottoms and tops to the front of each layer, because V0 has them at the end."""
     place = lambda field: _HEAD.index(field.name) if field.name in _HEAD else len(_HEAD)
     ordered = lambda message: message._replace(fields=tuple(sorted(message.fields, key=place)))
     fields = (
@@ -63,7 +63,7 @@ def _named_first(body: Message) -> Message:
 
 
 def _input_layer(body: Message) -> tuple[Message, str]:
-    """`input` and its shapes as an Input layer, in the place of the first of them."""
+    """Converts `input` and its shapes to an Input layer at the position of the first of these fields."""
     names = _values(body.all("input"))
     shapes = [f.value for f in body.all("input_shape")]
     dims = _values(body.all("input_dim"))
@@ -90,7 +90,7 @@ def _input_layer(body: Message) -> tuple[Message, str]:
             fields += [Field("layer", layer, at, at)] if field.span == at else []
         else:
             fields.append(field)
-    return body._replace(fields=tuple(fields)), "`input` is a layer of type Input now"
+    return body._replace(fields=tuple(fields)), "`input` converted to a layer of type Input"
 
 
 def _values(fields: Iterable[Field]) -> list[Value]:
@@ -106,7 +106,7 @@ def _text_field(name: str, text: str, span: Span) -> Field:
 
 
 def _solver_type(body: Message) -> tuple[Message, str]:
-    """`solver_type: ADAM`, or its number, as `type: "Adam"`."""
+    """Converts `solver_type: ADAM`, or its number, to `type: "Adam"`."""
     old = body.get("solver_type")
     if old is None or not isinstance(old.value, Scalar) or body.get("type") is not None:
         return body, ""
@@ -116,11 +116,11 @@ def _solver_type(body: Message) -> tuple[Message, str]:
         return body, ""
     new = old._replace(name="type", value=Scalar("string", today, old.value.span))
     fields = tuple(new if f is old else f for f in body.fields)
-    return body._replace(fields=fields), f'`solver_type` is `type: "{today}"` now'
+    return body._replace(fields=fields), f'`solver_type` converted to `type: "{today}"`'
 
 
 def _bare_statistics(body: Message) -> tuple[Message, str]:
-    """BatchNorm without the three `param`s that say what holds anyway."""
+    """Removes the three `param`s of each BatchNorm, because they are the default."""
     count, fields = 0, []
     for field in body.fields:
         if field.name == "layer" and isinstance(field.value, Message) and _frozen_params(field.value):
@@ -130,7 +130,7 @@ def _bare_statistics(body: Message) -> tuple[Message, str]:
         fields.append(field)
     if not count:
         return body, ""
-    return body._replace(fields=tuple(fields)), f"BatchNorm ({count} times) has no `param {{ lr_mult: 0 }}` any more"
+    return body._replace(fields=tuple(fields)), f"`param {{ lr_mult: 0 }}` removed from BatchNorm ({count} times)"
 
 
 def _frozen_params(layer: Message) -> bool:

@@ -1,6 +1,7 @@
-"""A trained net as ONNX, through jax2onnx.
+"""Export of a trained net to ONNX, with jax2onnx.
 
-What netdef computes in one way on a CPU and in another elsewhere is handed over in XLA's plain form, without gradients.
+Where netdef has one implementation for CPUs and another for other platforms, the latter is exported, which uses plain
+XLA operations. Gradients are not exported.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from .entries import used
 
 
 def export_onnx(model: Any, path: str | Path, any_batch: bool = True) -> None:
-    """Write a model of phase TEST as ONNX, with its weights inside; inputs and outputs are called as in the net.
+    """Writes a model of phase TEST as ONNX, including its weights. Inputs and outputs are named as in the net.
 
-    With `any_batch` the first axis of all inputs is open.  NetdefError if jax2onnx is not there, or cannot convert an
-    operation of the net."""
+    With `any_batch`, the first axis of all inputs may have any size. Raises NetdefError if jax2onnx is not installed or
+    cannot convert an operation of the net."""
     to_onnx = need("jax2onnx", f"{path}: writing ONNX").to_onnx
     net: Net = model.net
     used(net, "exported")
@@ -40,7 +41,7 @@ def export_onnx(model: Any, path: str | Path, any_batch: bool = True) -> None:
         return tuple(_evaluated(traced.jaxpr, traced.consts, arrays))
 
     shapes = [net.blobs[name].shape or () for name in net.inputs]
-    # Traced once before: jax2onnx changes functions of jax while it works, and netdef keeps what it first meets.
+    # Trace once before the conversion: jax2onnx patches functions of JAX, and netdef caches what it traces first.
     jax.eval_shape(run, *(jax.ShapeDtypeStruct(shape, "float32") for shape in shapes))
     inputs = [("batch", *shape[1:]) if any_batch and shape else shape for shape in shapes]
     try:
@@ -51,7 +52,7 @@ def export_onnx(model: Any, path: str | Path, any_batch: bool = True) -> None:
             input_names=list(net.inputs),
             output_names=list(net.outputs),
         )
-    except Exception as error:  # whatever it cannot do
+    except Exception as error:  # jax2onnx raises many types
         raise NetdefError(f"{path}: jax2onnx cannot convert this net: {' '.join(str(error).split())[:200]}") from error
     written_aside(Path(path), lambda aside: aside.write_bytes(made.SerializeToString()))
 
@@ -60,13 +61,13 @@ _INLINED = {"jit": "jaxpr", "pjit": "jaxpr", "custom_jvp_call": "call_jaxpr", "c
 
 
 def _evaluated(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
-    """The results of a jaxpr, calls within it inlined and choices between platforms made for the plain form."""
+    """Evaluates a jaxpr, with inlined calls, and with the default branch of each choice between platforms."""
     known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *arguments], strict=True))
     read = lambda atom: atom.val if isinstance(atom, Literal) else known[atom]
     for equation in jaxpr.eqns:
         name, given = equation.primitive.name, [read(v) for v in equation.invars]
         if name == "platform_index":
-            made = [len(equation.params["platforms"]) - 1]  # the last is for all others
+            made = [len(equation.params["platforms"]) - 1]  # the last one is the default
         elif name == "cond" and isinstance(given[0], int):
             branch = equation.params["branches"][given[0]]
             made = _evaluated(branch.jaxpr, branch.consts, given[1:])
@@ -85,7 +86,7 @@ def _evaluated(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any]) -> l
 
 
 def _padded(pad: Any, x: Any, value: Any) -> Any:
-    """lax.pad by joining: jax2onnx pads only where all of the shape is known."""
+    """Implements lax.pad as a concatenation, because jax2onnx requires a fully known shape for padding."""
     for axis, (before, after, _) in enumerate(pad.params["padding_config"]):
         if min(before, after) < 0:
             x = lax.slice_in_dim(x, max(0, -before), x.shape[axis] - max(0, -after), axis=axis)
@@ -97,8 +98,8 @@ def _padded(pad: Any, x: Any, value: Any) -> Any:
 
 
 def _outputs_first(convolution: Any, x: Any, w: Any) -> Any:
-    """A convolution whose filters are (out, in, kernel...), as jax2onnx wants them; transposes have in and out
-    exchanged."""
+    """Implements a convolution with filters of the shape (out, in, kernel...), which jax2onnx requires; in a transposed
+    convolution, `in` and `out` are exchanged."""
     numbers = convolution.params["dimension_numbers"]
     straight = numbers._replace(rhs_spec=tuple(range(len(numbers.rhs_spec))))
     params = {**convolution.params, "dimension_numbers": straight}

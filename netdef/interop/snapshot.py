@@ -1,18 +1,18 @@
-"""Snapshots: all that a run needs to go on bit for bit, written whole or not at all.
+"""Snapshots: the complete state of a run, from which it resumes bit for bit, written atomically.
 
 A snapshot is a folder `iter_000500` with
 
     arrays/           orbax: each array once, by name: `conv1.0` is array 0 of layer `conv1`, `conv1.0/momentum` an
-                      array of the solver's history of it, `conv1.0/ema` its average; `policy/step`, `losses` and so on
-                      are the rest of the training state.  Orbax sees the names percent-encoded (`conv1.0%2Fmomentum`)
+                      array of the solver's history for it, `conv1.0/ema` its average; `policy/step`, `losses` etc. are
+                      the rest of the training state. The names are percent-encoded in orbax (`conv1.0%2Fmomentum`)
     state.json        "format": 2; "iteration", "seed", "solver"; "position" and "test_positions" of the data; "owners",
                       [layer, index] of the arrays that are trained, fixed and kept; "slots", names of the arrays of a
                       history, in Caffe's order; "layers", the arrays and shapes of each layer, in Caffe's order
-    net.prototxt      the net's text
-    checksums.json    SHA-256 of all of them
+    net.prototxt      the source text of the net
+    checksums.json    SHA-256 of all these files
 
-It is written aside, forced to the disk and renamed: a process that is killed at any moment leaves whole snapshots only.
-Format 1, which has no "format", numbers the arrays (`state.0`, `trained.0`); it is read, not written.
+It is written to a temporary folder, flushed to the disk and renamed, so every snapshot is complete even if the process
+is killed at any moment. Format 1, which has no "format", numbers the arrays (`state.0`, `trained.0`); it is only read.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _CHECKSUMS, _STATE, _NET, _ARRAYS = "checksums.json", "state.json", "net.prototx
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What was read back: the arrays by name, and the numbers beside them."""
+    """A snapshot in memory: the arrays by name, the contents of state.json, and the net."""
 
     path: Path
     arrays: dict[str, Any]
@@ -47,20 +47,20 @@ class Snapshot:
 
 
 def array_name(owner: Owner) -> str:
-    """The name of an array of the net in a snapshot."""
+    """Returns the name of an array of the net in a snapshot."""
     return f"{owner.layer}.{owner.index}"
 
 
 def save(
     folder: Path, iteration: int, arrays: dict[str, Any], state: dict[str, Any], net: str, name: str | None = None
 ) -> Path:
-    """Write a snapshot, called by its iteration if it has no other name.  NetdefError if the disk refuses; what was
-    saved before is untouched."""
+    """Writes a snapshot; its name is derived from the iteration by default. Raises NetdefError if it cannot be written;
+    earlier snapshots are then unchanged."""
     path = folder / (name or f"iter_{iteration:06d}")
     aside = folder / f".{path.name}.writing"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(".*.writing"):  # of a process that was killed
+        for left in folder.glob(".*.writing"):  # left by a process that was killed
             shutil.rmtree(left)
         aside.mkdir()
         _save_arrays(aside / _ARRAYS, arrays)
@@ -69,12 +69,10 @@ def save(
         (aside / _CHECKSUMS).write_text(json.dumps(_checksums(aside), indent=1))
         _force(aside)
         _exchange(aside, path)
-    except Exception as error:  # orbax reports a full disk in several ways
+    except Exception as error:  # orbax raises several types for a full disk
         shutil.rmtree(aside, ignore_errors=True)
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise NetdefError(
-            f"the snapshot of iteration {iteration} could not be written to {path}: {why[:200]}"
-        ) from error
+        raise NetdefError(f"the snapshot of iteration {iteration} cannot be written to {path}: {why[:200]}") from error
     return path
 
 
@@ -87,7 +85,7 @@ def _save_arrays(path: Path, arrays: dict[str, Any]) -> None:
 
 
 def _force(folder: Path) -> None:
-    """Have everything in a folder on the disk before it gets its name."""
+    """Flushes all files of a folder to the disk, before the folder is renamed."""
     for path in [*folder.rglob("*"), folder]:
         handle = os.open(path, os.O_RDONLY)
         try:
@@ -97,7 +95,7 @@ def _force(folder: Path) -> None:
 
 
 def _exchange(aside: Path, path: Path) -> None:
-    """Give the folder its name; one that has it already is kept as `name~` until then."""
+    """Renames the folder to its final name; an existing folder is kept as `name~` until then."""
     old = path.with_name(path.name + "~")
     if path.exists():
         shutil.rmtree(old, ignore_errors=True)
@@ -117,7 +115,7 @@ def _checksums(folder: Path) -> dict[str, str]:
 
 
 def load(path: Path) -> Snapshot:
-    """Read a snapshot.  NetdefError if it is damaged, with the name of the first file that is."""
+    """Reads a snapshot. Raises NetdefError if it is damaged, with the name of the first damaged file."""
     wrong = damage(path)
     if wrong:
         raise NetdefError(f"the snapshot {path} is damaged: {wrong}")
@@ -130,7 +128,7 @@ def load(path: Path) -> Snapshot:
 
 
 def damage(path: Path) -> str | None:
-    """What is wrong with a snapshot's files; None if nothing is."""
+    """Returns the first problem of a snapshot's files; None if they are intact."""
     listing = path / _CHECKSUMS
     if not listing.is_file():
         return f"{_CHECKSUMS} is missing"
@@ -143,12 +141,12 @@ def damage(path: Path) -> str | None:
         if not file.is_file():
             return f"{name} is missing"
         if hashlib.sha256(file.read_bytes()).hexdigest() != digest:
-            return f"{name} is not what was written"
+            return f"{name} does not match its checksum"
     return None if _STATE in wanted else f"{_STATE} is missing"
 
 
 def found(folder: Path) -> list[Path]:
-    """The snapshots of a folder, the newest first, damaged ones included."""
+    """Returns the snapshots of a folder, newest first, including damaged ones."""
     names = {p: _iteration(p) for p in folder.glob("iter_*") if p.is_dir()}
     return sorted(
         (p for p, n in names.items() if n >= 0), key=lambda p: (names[p], not p.name.endswith("~")), reverse=True
@@ -156,7 +154,7 @@ def found(folder: Path) -> list[Path]:
 
 
 def is_one(path: Path) -> bool:
-    """Whether a path is a snapshot, damaged or not, rather than the folder of a run."""
+    """Whether a path is a snapshot, intact or damaged, rather than the folder of a run."""
     return path.is_dir() and ((path / _CHECKSUMS).is_file() or _iteration(path) >= 0)
 
 
@@ -166,18 +164,18 @@ def _iteration(path: Path) -> int:
 
 
 def newest(folder: Path) -> tuple[Path | None, list[str]]:
-    """The newest whole snapshot of a folder, and a line on each damaged one that is newer."""
+    """Returns the newest intact snapshot of a folder, and a note on each newer one that is damaged."""
     notes = []
     for path in found(folder):
         wrong = damage(path)
         if wrong is None:
             return path, notes
-        notes.append(f"the snapshot {path} is damaged ({wrong}); the one before it is used")
+        notes.append(f"the snapshot {path} is damaged ({wrong}); the preceding one is used")
     return None, notes
 
 
 def weights(path: Path) -> dict[str, list[np.ndarray]]:
-    """{layer: [arrays]} of a snapshot, as `model.set_weights` takes them: averages, if it has them."""
+    """Returns {layer: [arrays]} of a snapshot, as `model.set_weights` expects them; averages, if the run kept them."""
     read = load(path)
     arrays = _numbered_weights(read) if is_numbered(read) else read.arrays
     value = lambda name: np.asarray(arrays.get(f"{name}/ema", arrays[name]))
@@ -191,23 +189,23 @@ def weights(path: Path) -> dict[str, list[np.ndarray]]:
 
 
 def is_numbered(read: Snapshot) -> bool:
-    """Whether a snapshot is of format 1: the leaves of its training state are numbered."""
+    """Whether a snapshot is of format 1, which numbers the leaves of the training state."""
     return "format" not in read.state
 
 
 def count_numbered(read: Snapshot) -> int:
-    """How many leaves the training state of a snapshot of format 1 has."""
+    """Returns the number of leaves of the training state in a snapshot of format 1."""
     return sum(name.startswith("state.") for name in read.arrays)
 
 
 def by_name(read: Snapshot, names: Sequence[str]) -> dict[str, Any]:
-    """The arrays of a snapshot of format 1 by name: `names` are those of the first leaves of its training state."""
+    """Returns the arrays of a snapshot of format 1 by name; `names` names the first leaves of its training state."""
     fixed = {array_name(Owner(*o)): read.arrays[f"fixed.{i}"] for i, o in enumerate(read.state["owners"]["fixed"])}
     return fixed | {name: read.arrays[f"state.{i}"] for i, name in enumerate(names)}
 
 
 def _numbered_weights(read: Snapshot) -> Mapping[str, Any]:
-    """The arrays of the net, which format 1 has beside the training state; averages in place of trained ones."""
+    """Returns the arrays of the net, which format 1 stores in addition to the training state; averages, if kept."""
     return {
         array_name(Owner(*owner)): read.arrays[f"{group}.{i}"]
         for group in ("trained", "fixed", "kept")

@@ -1,8 +1,7 @@
-"""`.solverstate` and `.solverstate.h5`: Caffe's training goes on in netdef at the exact step, and netdef's in Caffe.
+"""`.solverstate` and `.solverstate.h5`: netdef resumes a run of Caffe at the exact iteration, and Caffe one of netdef.
 
-A state holds the iteration, the name of the weight file beside it, and the solver's history: one array for each array
-of the net, in the order of the layers, and where a solver keeps two (AdaDelta, Adam), the second ones after all the
-first.
+A state contains the iteration, the name of its weight file, and the solver's history: one array for each array of the
+net, in the order of the layers. Solvers that keep two (AdaDelta, Adam) store the second ones after all the first ones.
 Source: BVLC/caffe src/caffe/solvers/sgd_solver.cpp, SnapshotSolverState and RestoreSolverState; adadelta_ and
 adam_solver.cpp.
 """
@@ -31,7 +30,7 @@ ENDINGS = (".solverstate", ".solverstate.h5")
 
 @dataclass(frozen=True)
 class SolverState:
-    """A solver's state in a file: updates made, learning-rate steps taken, the weight file's name, the history."""
+    """The contents of a solver state: iteration, number of learning rate steps, name of the weight file, history."""
 
     path: Path
     iteration: int
@@ -40,30 +39,29 @@ class SolverState:
     history: tuple[Stored, ...]
 
     def weights(self) -> Path:
-        """The weight file that belongs to it.  NetdefError if it is not there."""
+        """Returns the path of the weight file for this state. Raises NetdefError if it does not exist."""
         named = Path(self.learned_net) if self.learned_net else None
         stem = self.path.name.removesuffix(".h5").removesuffix(".solverstate")
         beside = [self.path.with_name(stem + ending) for ending in (".caffemodel", ".caffemodel.h5")]
         for candidate in [*([self.path.with_name(named.name), named] if named else []), *beside]:
             if candidate.is_file():
                 return candidate
-        raise NetdefError(
-            f"{self.path}: its weights are not there; put {named.name if named else beside[0].name} beside it"
-        )
+        name = named.name if named else beside[0].name
+        raise NetdefError(f"{self.path}: the weights of this state are missing; put {name} into the same folder")
 
 
 def ending_of(path: str | Path) -> str:
-    """The ending of a solver's state; empty if a path is not named like one."""
+    """Returns the file extension of a solver state; empty for other paths."""
     return next((ending for ending in ENDINGS if str(path).endswith(ending)), "")
 
 
 def is_solver_state(path: Any) -> bool:
-    """Whether a path is named like a state of Caffe's."""
+    """Whether a path has the extension of a Caffe solver state."""
     return bool(ending_of(path))
 
 
 def read_state(path: str | Path) -> SolverState:
-    """The state in a file; the arrays are read when they are asked for.  NetdefError if it is not one."""
+    """Reads a state; its arrays are read on demand. Raises NetdefError if the file is not a solver state."""
     path = existing_file(Path(path), "solver state")
     if hdf5.is_hdf5(path):
         head, history = hdf5.solver_state(path)
@@ -75,66 +73,65 @@ def read_state(path: str | Path) -> SolverState:
 def write_state(
     path: str | Path, iteration: int, history: Sequence[np.ndarray], learned_net: str = "", current_step: int = 0
 ) -> None:
-    """Write a state; the ending says in which of the two formats."""
+    """Writes a state; the extension selects one of the two formats."""
     from .caffe_proto import messages
 
     path = Path(path)
     if not is_solver_state(path):
-        raise NetdefError(f"{path}: the ending of a solver's state is one of {', '.join(ENDINGS)}")
+        raise NetdefError(f"{path}: the name of a solver state must end in {' or '.join(ENDINGS)}")
     head = messages().SolverState(iter=iteration, learned_net=learned_net, current_step=current_step)
     write = hdf5.write_solver_state if path.suffix == ".h5" else caffemodel.write_solver_state
     written_aside(path, lambda aside: write(aside, head, history))
 
 
 def histories_of(state: SolverState, net: Net, solver: Solver) -> dict[Owner, list[np.ndarray]]:
-    """The history of each array.  NetdefError if count or shapes are not those of the net and the solver."""
+    """Returns the history of each array. Raises NetdefError if it does not match the net and the solver."""
     arrays = learnable(net)
     per = len(_slots(solver))
     if len(state.history) != per * len(arrays):
         raise NetdefError(
-            f"{state.path}: it holds {len(state.history)} histories, and the solver {solver.type} keeps {per} "
-            f"for each of the "
-            f"net's {len(arrays)} arrays; resume with the solver and the net that it was made with"
+            f"{state.path}: the state has {len(state.history)} histories, but solver {solver.type} keeps {per} for "
+            f"each of the net's {len(arrays)} arrays; resume with the solver and the net that wrote it"
         )
     found: dict[Owner, list[np.ndarray]] = {}
     for i, stored in enumerate(state.history):
         owner, shape = arrays[i % len(arrays)]
         if not same_shape(stored.shape, shape):
             raise NetdefError(
-                f"{state.path}: history {i} is {show(stored.shape)}, and parameter {owner.index} of layer "
-                f"`{owner.layer}` is "
-                f"{show(shape)}; resume with the net that it was made with"
+                f"{state.path}: history {i} is {show(stored.shape)}, but parameter {owner.index} of layer "
+                f"`{owner.layer}` is {show(shape)}; resume with the net that wrote it"
             )
         found.setdefault(owner, []).append(stored.read().reshape(shape))
     return found
 
 
 def learnable(net: Net) -> list[tuple[Owner, tuple[int, ...]]]:
-    """Caffe's learnable_params: every array once, in the order of the layers, running statistics included."""
+    """Returns Caffe's learnable_params: every array once, in the order of the layers, including running statistics."""
     return [(owner, weight.shape) for owner, weight in net.owned if weight.kind != "carry"]
 
 
 def per_array(solver_type: str) -> int:
-    """How many histories a solver keeps for each array."""
+    """Returns the number of histories that a solver keeps for each array."""
     return len(_slots(_solver_class(solver_type)()))
 
 
 def _solver_class(solver_type: str) -> type[Solver]:
     cls = SOLVERS.get(solver_type)
     if cls is None:
-        raise NetdefError(f"there is no solver {solver_type}")
+        raise NetdefError(f"there is no solver type {solver_type}")
     return cls
 
 
 def _slots(solver: Solver) -> tuple[str, ...]:
-    """Names of the arrays of one history."""
+    """Returns the names of the arrays of one history."""
     return solver.slots or solver.slot_names(solver.init(np.zeros(1, np.float32)))
 
 
 def export_snapshot(snapshot_path: Path, to: Path, solver: Solver | None = None) -> Path:
-    """Write one of our snapshots as Caffe's two files: `to`, and the weights beside it; gives the path of the weights.
+    """Writes a netdef snapshot as two Caffe files, the state `to` and the weights next to it. Returns the path of the
+    weights.
 
-    `solver` is needed where its policy counts steps (multistep): Caffe saves how many it has taken."""
+    `solver` is needed for a policy that counts steps (multistep), because Caffe saves their number."""
     read = snapshot.load(snapshot_path)
     iteration = int(read.state["iteration"])
     stem = to.name.removesuffix(".h5").removesuffix(".solverstate")
@@ -146,7 +143,7 @@ def export_snapshot(snapshot_path: Path, to: Path, solver: Solver | None = None)
 
 
 def _history(read: snapshot.Snapshot) -> list[np.ndarray]:
-    """A snapshot's histories in Caffe's order; arrays that the solver does not move have zeros."""
+    """Returns a snapshot's histories in Caffe's order, with zeros for arrays that are not trained."""
     arrays, slots = _named(read)
     shapes = {Owner(*owner): shape for entries in read.state["layers"].values() for owner, shape in entries}
     return [
@@ -157,7 +154,7 @@ def _history(read: snapshot.Snapshot) -> list[np.ndarray]:
 
 
 def _named(read: snapshot.Snapshot) -> tuple[Mapping[str, Any], Sequence[str]]:
-    """(arrays by name, slots of a history) of a snapshot; of format 1, whose slots only the solver's class knows."""
+    """Returns (arrays by name, slots of a history) of a snapshot. In format 1, the solver's class defines the slots."""
     if not snapshot.is_numbered(read):
         return read.arrays, read.state["slots"]
     slots = _slots(_solver_class(read.state["solver"])())

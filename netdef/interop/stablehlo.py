@@ -1,4 +1,4 @@
-"""A trained net as StableHLO, with its weights inside: `jax.export`'s file, which runs without netdef and Flax.
+"""Export of a trained net to StableHLO, including its weights, as a file of `jax.export` that needs no netdef or Flax.
 
 function = jax.export.deserialize(Path("model.stablehlo").read_bytes())
 function.call({"data": images})            # {top: array}, for any number of images
@@ -23,13 +23,13 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 
 
 def export_stablehlo(model: Any, path: str | Path, any_batch: bool = True) -> None:
-    """Write the function {input: array} -> {output: array} of a model of phase TEST.
+    """Writes the function {input: array} -> {output: array} of a model of phase TEST.
 
-    With `any_batch` the first axis of all inputs is open; all of them must have the same there.  NetdefError where the
-    net needs it fixed, and if flatbuffers is not there."""
+    With `any_batch`, the first axis of the inputs may have any size, the same for all inputs. Raises NetdefError if the
+    net needs a fixed batch size, and if flatbuffers is not installed."""
     net: Net = model.net
     used(net, "exported")
-    need("flatbuffers", f"{path}: writing StableHLO")  # what jax writes its file with
+    need("flatbuffers", f"{path}: writing StableHLO")  # jax.export uses it to serialize
     weights = model.arrays()
 
     def run(inputs: dict[str, jax.Array]) -> dict[str, jax.Array]:
@@ -38,9 +38,9 @@ def export_stablehlo(model: Any, path: str | Path, any_batch: bool = True) -> No
 
     try:
         exported = export.export(jax.jit(run), platforms=PLATFORMS)(_specs(net, any_batch))
-    except Exception as error:  # whatever jax cannot export
-        size = "batches of any size" if any_batch else "this batch"
-        remedy = "; fix the batch with --batch N, or any_batch=False" if any_batch else ""
+    except Exception as error:  # JAX raises many types
+        size = "any batch size" if any_batch else "this batch size"
+        remedy = "; fix the batch size with --batch N, or any_batch=False" if any_batch else ""
         why = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise NetdefError(f"{path}: the net cannot be exported for {size} ({why}){remedy}") from error
     written_aside(Path(path), lambda aside: aside.write_bytes(exported.serialize()))

@@ -1,4 +1,4 @@
-"""Weights from files into nets and back: the format by its ending, the layers by name, as Caffe does.
+"""Loads weights from files into nets and saves them: the file extension selects the format, layers match by name.
 
 Source: BVLC/caffe src/caffe/net.cpp, CopyTrainedLayersFrom.
 """
@@ -24,13 +24,13 @@ from .entries import Entry, Stored, in_memory, whole
 from .formats.base import Contents, format_called, format_to_read, format_to_write
 
 Paths = str | Path | Sequence[str | Path]
-SHOWN = 5  # names in a message
+SHOWN = 5  # maximum number of names in a message
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """What became of weight files: layers of the net that were filled, those that were not, layers of the files that
-    the net does not have, and lines on what was converted."""
+    """The result of loading weight files: layers of the net with and without weights from the files, layers of the
+    files that are not in the net, and notes on conversions."""
 
     copied: tuple[str, ...]
     untouched: tuple[str, ...]
@@ -38,32 +38,33 @@ class Loaded:
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        lines = [f"{len(self.copied)} layers have weights from the file"]
+        layers = lambda names: f"{len(names)} layer{'s' * (len(names) != 1)}"
+        lines = [f"weights loaded for {layers(self.copied)}"]
         if self.untouched:
-            lines.append(f"{len(self.untouched)} of the net keep what their fillers gave: {listed(self.untouched)}")
+            lines.append(f"initial values kept in {layers(self.untouched)}: {listed(self.untouched)}")
         if self.unused:
-            lines.append(f"{len(self.unused)} of the file are not in the net: {listed(self.unused)}")
+            lines.append(f"{layers(self.unused)} of the file not in the net: {listed(self.unused)}")
         return "; ".join(lines)
 
 
 @dataclass(frozen=True)
 class Match:
-    """The arrays that a net gets, by owner, each still in its file; and what became of the files."""
+    """The stored arrays for a net, by owner, not read yet; and the result as reported to the user."""
 
     arrays: dict[Owner, tuple[Weight, Stored]]
     loaded: Loaded
 
     def read(self, owner: Owner) -> np.ndarray:
-        """One array in the shape that the net has for it."""
+        """Returns one array, in the shape that it has in the net."""
         weight, stored = self.arrays[owner]
         return stored.read().reshape(weight.shape)
 
 
 def load_weights(model: Any, path: Paths, bn_dialect: BNDialect | str | None = None) -> Loaded:
-    """Set a model's parameters from one or several files, layer by layer by name; later files win.
+    """Sets a model's parameters from one or more files. Layers are matched by name; later files take precedence.
 
-    Layers that only one side has are left alone, as in Caffe.  Errors: NetdefError for files that cannot be read,
-    shapes that differ, and files of which no layer is in the net; the model is then as it was."""
+    Layers that are only in the net or only in a file are ignored, as in Caffe. Raises NetdefError for a file that
+    cannot be read, for shapes that differ, and for a file without any layer of the net; the model is then unchanged."""
     import jax.numpy as jnp
 
     found = match(model.net, path, bn_dialect)
@@ -74,12 +75,12 @@ def load_weights(model: Any, path: Paths, bn_dialect: BNDialect | str | None = N
 
 
 def save_weights(model: Any, path: str | Path, dtype: str = "float32") -> None:
-    """Write a model's parameters; the ending of `path` decides the format.  NetdefError if it cannot be."""
+    """Writes a model's parameters to a file. The extension of `path` selects the format. Raises NetdefError."""
     write_weights(path, entries_of(model.net, model.get_weights()), model.net, dtype)
 
 
 def read_weights(path: str | Path) -> dict[str, list[np.ndarray]]:
-    """{layer: [arrays]} of a file, as it stands there."""
+    """Returns {layer: [arrays]}, the contents of a weight file as they are stored."""
     found = [entry for entry in read_entries(path) if entry.arrays]
     return {
         e.name: [_named(Path(path), lambda e=e, i=i: whole(e, i)).read() for i in range(len(e.arrays))] for e in found
@@ -87,7 +88,7 @@ def read_weights(path: str | Path) -> dict[str, list[np.ndarray]]:
 
 
 def paths_of(path: Paths) -> list[Path]:
-    """One path, several, or several in one text with commas between them."""
+    """Returns a list of paths, from one path, a sequence, or a string of paths separated by commas."""
     if not isinstance(path, (str, Path)):
         return [p for one in path for p in paths_of(one)]
     if isinstance(path, str) and "," in path and not Path(path).exists():
@@ -96,15 +97,15 @@ def paths_of(path: Paths) -> list[Path]:
 
 
 def read_entries(path: str | Path) -> list[Entry]:
-    """The layers of a weight file of any format, of a snapshot, or of the newest snapshot of a run."""
+    """Returns the layers of a weight file of any format, of a snapshot, or of the newest snapshot of a run."""
     path = Path(path)
     if path.suffix == ".solverstate":
-        raise NetdefError(f"{path}: this is the state of a solver, without weights; give it to --resume")
+        raise NetdefError(f"{path}: a solver state contains no weights; pass it to --resume")
     return format_to_read(path).read(path)
 
 
 def match(net: Net, path: Paths, bn_dialect: BNDialect | str | None = None) -> Match:
-    """Which array of which file goes where; nothing but shapes is read."""
+    """Matches the arrays of files to those of a net, without reading their values."""
     nodes = {node.name: node for node in net.layers}
     wanted: dict[Owner, tuple[Weight, Stored]] = {}
     copied: dict[str, None] = {}
@@ -137,7 +138,7 @@ def _dialect(given: BNDialect | str | None) -> BNDialect | None:
     if given is None or isinstance(given, BNDialect):
         return given
     if given.upper() not in BNDialect.__members__:
-        raise NetdefError(f"the dialect of BN is one of {', '.join(BNDialect.__members__)}, not {given}")
+        raise NetdefError(f"unknown BN dialect {given}; choose from {', '.join(BNDialect.__members__)}")
     return BNDialect[given.upper()]
 
 
@@ -148,29 +149,28 @@ def _all_shared(node: Node, filled: dict[Owner, Any]) -> bool:
 def _nothing_fits(path: Path, given: list[Entry], net: Net) -> NetdefError:
     names = [entry.name for entry in given]
     pair = next(((name, close) for name in net.params if (close := closest(name, names))), None)
-    near = f"; is `{pair[1]}` of the file what the net calls `{pair[0]}`?" if pair else ""
+    near = f"; is `{pair[1]}` in the file the layer `{pair[0]}` of the net?" if pair else ""
     return NetdefError(
-        f"{path}: no layer of this file is in the net: it has {listed(names)}, and the net has "
+        f"{path}: no layer of this file is in the net: the file has {listed(names)}, and the net has "
         f"{listed(list(net.params)) or 'no layers with parameters'}{near}"
     )
 
 
 def _fitted(path: Path, entry: Entry, node: Node) -> dict[Owner, tuple[Weight, Stored]]:
-    """The arrays of one layer by owner.  NetdefError where count or shapes differ from the net's."""
+    """Returns the arrays of one layer by owner. Raises NetdefError if their number or shapes differ from the net's."""
     kept = node.stored
     given = [*entry.arrays, *[None] * (len(kept) - len(entry.arrays))]
     missing = [i for i, stored in enumerate(given[: len(kept)]) if stored is None and kept[i][1] == Owner(node.name, i)]
     if len(given) != len(kept) or missing:
         raise NetdefError(
-            f"{path}: layer `{node.name}` has {_counted(entry)} there, and here {_shapes(w.shape for w, _ in kept)}; "
-            "make them agree, or rename the layer in the net to leave it out"
+            f"{path}: layer `{node.name}` has {_counted(entry)} in the file and "
+            f"{_shapes(w.shape for w, _ in kept)} in the net; change the net, or rename the layer to skip it"
         )
     for i, ((weight, _), stored) in enumerate(zip(kept, given, strict=True)):
         if stored is not None and not same_shape(stored.shape, weight.shape):
             raise NetdefError(
-                f"{path}: parameter {i} of layer `{node.name}` is {show(stored.shape)} there and "
-                f"{show(weight.shape)} here; "
-                "make them agree, or rename the layer in the net to leave it out"
+                f"{path}: parameter {i} of layer `{node.name}` is {show(stored.shape)} in the file and "
+                f"{show(weight.shape)} in the net; change the net, or rename the layer to skip it"
             )
     return {owner: (weight, s) for (weight, owner), s in zip(kept, given, strict=True) if s is not None}
 
@@ -185,13 +185,13 @@ def _shapes(shapes: Iterable[Shape]) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
+    """Returns the first few names, and the number of the others."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
 
 
 def entries_of(net: Net, weights: dict[str, list[np.ndarray]]) -> list[Entry]:
-    """Every layer of a net with its arrays, as Caffe's files have them."""
+    """Returns all layers of a net with their arrays, as in Caffe's files."""
     return [
         Entry(
             node.name,
@@ -207,8 +207,10 @@ def entries_of(net: Net, weights: dict[str, list[np.ndarray]]) -> list[Entry]:
 def write_weights(
     path: str | Path, entries: list[Entry], net: Net | None = None, dtype: str = "float32", format: str | None = None
 ) -> None:
-    """Write layers in the format that the path's ending names, or in `format`, beside the file first: what was there
-    stays until the new one is whole.  `dtype`: one of the format's.  NetdefError if it cannot be."""
+    """Writes layers in `format`, or in the format of the path's extension. `dtype` is one that the format supports.
+
+    The file is written to a temporary file and renamed, so an existing file is replaced only by a complete one. Raises
+    NetdefError."""
     path = Path(path)
     chosen = format_called(format) if format else format_to_write(path, dtype)
     contents = Contents(tuple(entries), net.name if net else "", _shared(net) if net else frozenset(), _dtype(dtype))
@@ -224,5 +226,5 @@ def _dtype(name: str) -> Any:
 
 
 def _shared(net: Net) -> frozenset[tuple[str, int]]:
-    """The places whose array stands with another layer."""
+    """Returns (layer, index) of the parameters that are stored with another layer, with which they are shared."""
     return frozenset((n.name, i) for n in net.layers for i, o in enumerate(n.owners) if o != Owner(n.name, i))

@@ -1,7 +1,7 @@
-"""The frame of protobuf's binary messages: where each field stands in a file, without reading what is in it.
+"""The wire format of protobuf messages: finds the position of each field in a file without reading its contents.
 
-The protobuf package makes objects of a whole message, which for weights of half a gigabyte takes several times their
-size; here the long arrays are only located, and everything else still goes through that package.
+The protobuf package parses whole messages into objects. For weights of half a gigabyte this needs several times their
+size in memory, so only the positions of large arrays are determined here; the package parses everything else.
 Source: the encoding at https://protobuf.dev/programming-guides/encoding/.
 """
 
@@ -19,7 +19,7 @@ LONGEST_VARINT = 10  # bytes
 
 
 class Part(NamedTuple):
-    """One field: its tag begins at `tag`, its content is bytes `start` to `end`."""
+    """One field: its tag begins at byte `tag`, its contents are the bytes from `start` to `end`."""
 
     number: int
     kind: int
@@ -29,7 +29,7 @@ class Part(NamedTuple):
 
 
 def parts(data, start: int, end: int) -> Iterator[Part]:
-    """The fields of a message that is bytes `start` to `end` of `data`.  Damaged where they do not add up."""
+    """Yields the fields of a message, the bytes from `start` to `end` of `data`. Raises Damaged if they are invalid."""
     at = start
     while at < end:
         part = part_at(data, at, end)
@@ -38,7 +38,7 @@ def parts(data, start: int, end: int) -> Iterator[Part]:
 
 
 def part_at(data, at: int, end: int) -> Part:
-    """The field that begins at byte `at`."""
+    """Returns the field that begins at byte `at`."""
     key, start = varint(data, at, end)
     number, kind = key >> 3, key & 7
     if kind == VARINT:
@@ -49,27 +49,27 @@ def part_at(data, at: int, end: int) -> Part:
     elif kind in (FIXED32, FIXED64):
         stop = start + (4 if kind == FIXED32 else 8)
     else:
-        raise Damaged(f"byte {at} begins no field")
+        raise Damaged(f"no field begins at byte {at}")
     if not 0 < number < 1 << 29 or stop > end:
-        raise Damaged(f"the field at byte {at} goes on to byte {stop}, and what it belongs to ends at {end}")
+        raise Damaged(f"the field at byte {at} ends at byte {stop}, but its message ends at byte {end}")
     return Part(number, kind, at, start, stop)
 
 
 def varint(data, at: int, end: int) -> tuple[int, int]:
-    """(an unsigned number of 64 bits, where the next byte is)."""
+    """Returns an unsigned integer of 64 bits, and the position of the next byte."""
     value = 0
     for i in range(LONGEST_VARINT):
         if at + i >= end:
-            raise Damaged(f"it ends at byte {end}, in the middle of a field")
+            raise Damaged(f"the data ends at byte {end}, within a field")
         byte = data[at + i]
         value |= (byte & 127) << 7 * i
         if byte < 128:
             return value & (1 << 64) - 1, at + i + 1
-    raise Damaged(f"the number at byte {at} does not end")
+    raise Damaged(f"the integer at byte {at} is longer than {LONGEST_VARINT} bytes")
 
 
 def run_of(data, part: Part, end: int) -> int:
-    """Where a run of fields like this one ends: a repeated number that is not packed, a tag before each value."""
+    """Returns the end of a run of fields like this one: a repeated field that is not packed has a tag per value."""
     step = part.end - part.tag
     tag = np.frombuffer(data, np.uint8, part.start - part.tag, part.tag)
     at, most = part.end, 64
@@ -84,12 +84,12 @@ def run_of(data, part: Part, end: int) -> int:
 
 
 def tagged(number: int, kind: int) -> bytes:
-    """The tag of a field."""
+    """Returns the tag of a field."""
     return encoded(number << 3 | kind)
 
 
 def encoded(value: int) -> bytes:
-    """A varint."""
+    """Returns an integer as a varint."""
     made = bytearray()
     while value > 127:
         made.append(value & 127 | 128)

@@ -7,6 +7,7 @@ diagnostic has a span, so later stages can show the place of an error in the sou
 from __future__ import annotations
 
 import bisect
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -69,7 +70,7 @@ class Source:
             return Source.read(path_or_text)
         text = path_or_text
         one_line = "\n" not in text and "{" not in text and len(text) < 4096
-        if one_line and (text.endswith(ENDINGS) or (text.strip() and Path(text).exists())):
+        if one_line and (text.endswith(ENDINGS) or (text.strip() and os.path.exists(text))):
             return Source.read(text)
         if one_line and ":" not in text and text.strip():
             raise NetdefError(f"{text}: file not found (and this is not the text of a net)")

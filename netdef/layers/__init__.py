@@ -1,1 +1,1 @@
-"""The layer types: a file per family, a class per type.  Files find themselves; there is no list to edit."""
+"""The layer types: one file per family, one class per type.  Files are discovered; there is no list to edit."""

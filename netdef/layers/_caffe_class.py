@@ -1,7 +1,7 @@
-"""Layers written for pycaffe: a class with setup, reshape, forward and backward on numpy blobs, run from compiled code.
+"""Layers written for pycaffe: a class with setup, reshape, forward and backward on NumPy blobs, run from compiled code.
 
-`CaffeClass` gives such a class what it expects (blobs with `data` and `diff`, `self.blobs`, `param_str`, `phase`) and
-gives jax a function with its own gradient, both by callbacks to Python.
+`CaffeClass` provides what such a class expects (blobs with `data` and `diff`, `self.blobs`, `param_str`, `phase`), and
+a JAX function with a custom gradient; both are callbacks to Python.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .base import Context, Weight
 
 
 class OldAxes:
-    """The names that pycaffe has for the axes of a blob with a `shape`; an axis that is not there counts as 1."""
+    """pycaffe's names for the axes of a blob with a `shape`; a missing axis is 1."""
 
     shape: Any
 
@@ -37,7 +37,7 @@ class OldAxes:
 
 
 class Blob(OldAxes):
-    """What pycaffe shows of a blob: float32 arrays `data` and `diff`, which users change in place."""
+    """A blob as in pycaffe: float32 arrays `data` and `diff`, which users change in place."""
 
     def __init__(self, *dims: int):
         self.reshape(*dims)
@@ -60,7 +60,7 @@ class Blobs(list):
 
 
 class CaffeLayer:
-    """What `caffe.Layer` is to a class that derives from it."""
+    """The base class `caffe.Layer`."""
 
     param_str = ""
     phase = 0
@@ -74,14 +74,14 @@ class CaffeLayer:
 
 
 def stand_in() -> types.ModuleType:
-    """A module for `import caffe` that holds what layer classes take from it."""
+    """Returns a module for `import caffe` with what layer classes use."""
     module = types.ModuleType("caffe")
     module.__dict__.update(Layer=CaffeLayer, TRAIN=0, TEST=1)
     return module
 
 
 class _AsSetUp(Filler):
-    """Fills a parameter as the class's `setup` left it."""
+    """Fills a parameter with the values that the class's `setup` has set."""
 
     def __init__(self, data: Any):
         super().__init__()
@@ -92,7 +92,7 @@ class _AsSetUp(Filler):
 
 
 class CaffeClass:
-    """A pycaffe class as the user's part of a Python layer."""
+    """A pycaffe class as the user's code in a Python layer."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class CaffeClass:
     def infer(self, bottoms: tuple[Shape, ...]) -> list[Shape]:
         bottom = [Blob(*shape) for shape in bottoms]
         shapes = ", ".join(map(show, bottoms)) or "no bottoms"
-        with failing_as(lambda why: f"class {self.where} cannot be set up with {shapes}: {why}."):
+        with failing_as(lambda why: f"the setup of class {self.where} fails for {shapes}: {why}."):
             if self.made is None:
                 made = self.cls()
                 made.param_str, made.phase, made.blobs = self.param_str, 0, Blobs()
@@ -145,7 +145,7 @@ class CaffeClass:
             self._guard("backward", self.top, list(wanted[split:]), bottom)
             return tuple(blob.diff.copy() for blob in (*self.made.blobs, *bottom))
 
-        if not floats:  # a source of data: asked at each pass, not once for all
+        if not floats:  # a source of data: called at each pass, so it must not be cached as a constant
             from jax.experimental import io_callback
 
             return list(io_callback(forward, tops))
@@ -156,7 +156,7 @@ class CaffeClass:
         return (*(True,) * weights, *said[:bottoms])
 
     def _load(self, weights: Any, bottoms: Any, shapes: list[Shape], train: bool) -> list[Blob]:
-        """Run `forward` on these arrays; the bottoms as blobs, the tops in `self.top`."""
+        """Runs `forward` on these arrays.  Returns the bottoms as blobs; the tops are in `self.top`."""
         self.made.phase = 0 if train else 1
         for blob, array in zip(self.made.blobs, weights, strict=True):
             blob.data = np.array(array, np.float32)
@@ -168,8 +168,8 @@ class CaffeClass:
         for name, blob, shape in zip(self.top_names, self.top, shapes, strict=True):
             if blob.shape != tuple(shape):
                 raise NetdefError(
-                    f"layer `{self.name}`: {self.cls.__name__} made `{name}` {show(blob.shape)}, where the net "
-                    f"was compiled for {show(shape)}; its shapes are fixed"
+                    f"layer `{self.name}`: {self.cls.__name__} reshaped `{name}` to {show(blob.shape)}, but the net "
+                    f"was compiled for {show(shape)}; shapes must not change between passes"
                 )
         return bottom
 
@@ -183,13 +183,13 @@ class CaffeClass:
 
 
 def _with_gradient(forward: Any, backward: Any, tops: tuple[Any, ...], asked: tuple[bool, ...]) -> Any:
-    """A jax function of arrays from the two callbacks; `asked` says which arrays may get a gradient."""
+    """Returns a JAX function of arrays from the two callbacks; `asked` says which arrays may get a gradient."""
     call = lambda function, shapes, *arrays: jax.pure_callback(function, shapes, *arrays, vmap_method="sequential")
     run = jax.custom_vjp(lambda *arrays: call(forward, tops, *arrays))
 
     def ahead(*primals: Any) -> tuple[Any, Any]:
         arrays = tuple(p.value for p in primals)
-        # None where no gradient is wanted: a label must not be asked for one, and its class may refuse
+        # None where no gradient is needed, because the class may raise an error for labels
         wanted = tuple(jnp.zeros(()) if p.perturbed and may else None for p, may in zip(primals, asked, strict=True))
         return run(*arrays), (arrays, wanted)
 

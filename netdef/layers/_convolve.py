@@ -1,10 +1,10 @@
-"""The convolution that layers share: its value, its two gradients, and its transpose.
+"""The convolution that layers share: its value, its two gradients and its transpose.
 
-On accelerators they are XLA's.  On a CPU, XLA's gradient of filters takes 2 to 4 times as long as a matrix product over
-the rows of one image after the other, which stays in the cache; its 1x1 filters 2 to 7 times as long as a matrix
-product; its groups up to hundreds of times as long as one convolution for each, or as a sum over the filter's elements
-where a group is narrow; and it multiplies with the zeros that a transpose puts between pixels, where blocks of pixels
-folded into channels need none.  `reference` is the plain form, which tests hold all others against.
+On accelerators, XLA's operations are used.  On a CPU they are slow: XLA's gradient of the filters takes 2 to 4 times as
+long as matrix products over the rows of one image at a time, which stay in the cache; 1x1 filters take 2 to 7 times as
+long as a matrix product; groups take up to hundreds of times as long as one convolution per group or, for narrow
+groups, as a sum over the filter's elements; and a transpose multiplies by the zeros that it inserts between pixels,
+which is avoided by folding blocks of pixels into channels.  Tests compare all forms with `reference`, the plain one.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from typing import Any
 
 from ..lazy import Array, jax, jnp, lax
 
-NARROW = 4  # channels in a group up to which its sum is written out,
-TERMS = 100  # if it has at most so many terms
-MANY_GROUPS = 64  # groups up to which each is a convolution of its own
-WASTE = 1.3  # by how much blocks of pixels may enlarge a filter
-POSITIONS = 512  # positions of the result that make a matrix product worth its start
+NARROW = 4  # groups of at most this many channels are written out as a sum,
+TERMS = 100  # if the sum has at most this many terms
+MANY_GROUPS = 64  # up to this many groups, each is a separate convolution
+WASTE = 1.3  # maximum factor by which folding may enlarge a filter
+POSITIONS = 512  # minimum number of output positions for a matrix product to be worthwhile
 
 
 @dataclass(frozen=True)
 class Slide:
-    """How filters slide: for each spatial axis the step, the zeros before and after, and the distance of a filter's
-    elements; and the number of groups."""
+    """How filters slide: the stride, the zero padding before and after, and the dilation of each spatial axis, and the
+    number of groups."""
 
     strides: tuple[int, ...]
     pads: tuple[tuple[int, int], ...]
@@ -36,7 +36,7 @@ class Slide:
     groups: int = 1
 
     def windows(self, offsets: Sequence[int], steps: Sequence[int]) -> tuple[slice, ...]:
-        """Slices of a padded image: the element `offsets` of every window."""
+        """Returns the slices of a padded image that select the element at `offsets` of every window."""
         rows = zip(offsets, steps, self.strides, self.dilations, strict=True)
         return tuple(slice(o * d, o * d + s * (n - 1) + 1, s) for o, n, s, d in rows)
 
@@ -47,12 +47,12 @@ def convolve(x: Array, w: Array, slide: Slide) -> Array:
 
 
 def spread(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Array:
-    """The transpose of `convolve`, from y (n, o, ...) to an image (n, c, size...)."""
+    """Returns the transpose of `convolve`, applied to y (n, o, ...): an image (n, c, size...)."""
     return _transpose()(y, w, slide, tuple(size))
 
 
 def reference(x: Array, w: Array, slide: Slide) -> Array:
-    """`convolve` by XLA's own operation."""
+    """`convolve` with XLA's own operation."""
     return lax.conv_general_dilated(
         x, w, slide.strides, slide.pads, rhs_dilation=slide.dilations, feature_group_count=slide.groups
     )
@@ -82,7 +82,7 @@ def _transpose() -> Callable[..., Array]:
     return made
 
 
-# The three products of an image, filters and a result: each XLA's, or the CPU's.
+# The three products of an image, filters and a result, each in XLA's form or in the form for CPUs.
 
 
 def _value(x: Array, w: Array, slide: Slide) -> Array:
@@ -143,7 +143,7 @@ def _pointwise(filters: tuple[int, ...]) -> bool:
 
 
 def _folds(filters: tuple[int, ...], slide: Slide) -> bool:
-    """Whether steps of more than a pixel are better taken as blocks of pixels."""
+    """Returns whether a strided convolution is faster on blocks of pixels."""
     sides = [-(-k // s) * s for k, s in zip(filters[2:], slide.strides, strict=True)]
     strided = max(slide.strides, default=1) > 1 and set(slide.dilations) == {1} and not _pointwise(filters)
     return strided and math.prod(sides) <= WASTE * math.prod(filters[2:])
@@ -159,7 +159,7 @@ def _in_parts(filters: tuple[int, ...], slide: Slide) -> bool:
 
 
 def _by_product(x: Array, w: Array, slide: Slide) -> Array:
-    """Filters of one element: a matrix product for each group."""
+    """1x1 filters: one matrix product per group."""
     n, groups, steps = x.shape[0], slide.groups, _steps(x.shape[2:], w.shape[2:], slide)
     x = jnp.pad(x, [(0, 0), (0, 0), *slide.pads])[(..., *slide.windows((0,) * len(steps), steps))]
     x = x.reshape(n, groups, w.shape[1], math.prod(steps))
@@ -168,17 +168,17 @@ def _by_product(x: Array, w: Array, slide: Slide) -> Array:
 
 
 def _fold_image(x: Array, filters: tuple[int, ...], slide: Slide, steps: Sequence[int]) -> tuple[Array, Slide]:
-    """Blocks of pixels as channels, (n, c * strides..., blocks...), and how filters of blocks slide over them."""
+    """Folds blocks of pixels into channels: (n, c * strides..., blocks...), and how folded filters slide over them."""
     blocks = [n - 1 - (-k // s) for n, k, s in zip(steps, filters[2:], slide.strides, strict=True)]
     rows = zip(blocks, slide.strides, slide.pads, x.shape[2:], strict=True)
-    edges = [(low, b * s - low - size, 0) for b, s, (low, _), size in rows]  # what no window meets is cut off
+    edges = [(low, b * s - low - size, 0) for b, s, (low, _), size in rows]  # pixels outside all windows are cut off
     x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), (0, 0, 0), *edges])
     axes = len(blocks)
     return _fold(x, slide), Slide((1,) * axes, ((0, 0),) * axes, (1,) * axes, slide.groups)
 
 
 def _fold_filters(w: Array, slide: Slide) -> Array:
-    """Filters of blocks, (o, c / groups * strides..., blocks...)."""
+    """Folds filters like images: (o, c / groups * strides..., blocks...)."""
     edges = [(0, -k % s) for k, s in zip(w.shape[2:], slide.strides, strict=True)]
     return _fold(jnp.pad(w, [(0, 0), (0, 0), *edges]), slide)
 
@@ -192,7 +192,7 @@ def _fold(x: Array, slide: Slide) -> Array:
 
 
 def _by_elements(x: Array, w: Array, slide: Slide) -> Array:
-    """A sum over the filter's elements, each times the image where it meets it: one loop for the CPU."""
+    """A sum over the filter's elements, each times the shifted image: XLA fuses it into one loop on a CPU."""
     n, groups, per_group, kernel = x.shape[0], slide.groups, w.shape[1], w.shape[2:]
     padded = jnp.pad(x, [(0, 0), (0, 0), *slide.pads])
     padded = padded.reshape(n, groups, 1, per_group, *padded.shape[2:])
@@ -207,16 +207,16 @@ def _by_elements(x: Array, w: Array, slide: Slide) -> Array:
 
 
 def _steps(size: Sequence[int], kernel: Sequence[int], slide: Slide) -> tuple[int, ...]:
-    """Size of the result."""
+    """Returns the spatial size of the result."""
     rows = zip(size, kernel, slide.strides, slide.pads, slide.dilations, strict=True)
     return tuple((n + sum(pad) - d * (k - 1) - 1) // s + 1 for n, k, s, pad, d in rows)
 
 
 def _filters_by_rows(x: Array, y: Array, slide: Slide, shape: tuple[int, ...]) -> Array:
-    """What `convolve` gives its filters of `shape` for y on its result, without groups.
+    """Returns the gradient of the filters (of `shape`, without groups) for the gradient y of the result.
 
-    The windows of a row of pixels stand side by side in a matrix, whose products with y give a row of the filters each:
-    as many copies of the image as a filter is wide, not as it has elements."""
+    The windows along the width form a matrix, and each product of it with y is one row of the filters.  So the image is
+    copied only once per column of the filter, not once per element."""
     n, (o, c, *kernel), steps = x.shape[0], shape, y.shape[2:]
     enough = (m for m in range(1, n + 1) if n % m == 0 and (m * math.prod(steps) >= POSITIONS or m == n))
     at_once = next(enough, 1)  # images

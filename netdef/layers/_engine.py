@@ -1,4 +1,4 @@
-"""Engine: who computes a layer in Caffe and its forks.  Files name it in many blocks; here it changes nothing."""
+"""Engine: the library that computes a layer in Caffe and its forks.  Many blocks have this field; it has no effect."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ class Engine(enum.Enum):
 
 
 def engine() -> Any:
-    """The field `engine`, the same in every block."""
+    """Returns the field `engine`, which is the same in every block."""
     return param("Library that computes the layer in Caffe.", default=Engine.DEFAULT, inert=True)

@@ -1,8 +1,8 @@
-"""Maxima and sums of windows along one axis, with gradients of their own.
+"""Maxima and sums of windows along one axis, with custom gradients.
 
-Pooling over several axes is one axis after the other, the last one first: k + k numbers are looked at instead of k * k,
-and the first of the rows' first maxima is the first maximum of the window.  XLA's own gradients (select_and_scatter,
-the transpose of strided slices) take 3 to 11 times as long on a CPU.
+Pooling over several axes reduces one axis after the other, the last one first: each output uses k + k values instead of
+k * k, and the first of the rows' first maxima is the first maximum of the window.  XLA's own gradients
+(select_and_scatter, the transpose of strided slices) take 3 to 11 times as long on a CPU.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 
 from ..lazy import Array, jax, jnp, lax
 
-UNROLLED = 32  # a larger window is left to XLA: code that names each of its elements takes long to compile
+UNROLLED = 32  # larger windows are left to XLA, because unrolled code over all their elements is slow to compile
 
 
 @dataclass(frozen=True)
 class Windows:
-    """`steps` windows of `size` elements along `axis`, `stride` apart; the first starts `before` elements ahead of the
-    data, and every one reaches into it."""
+    """`steps` windows of `size` elements along `axis`, `stride` apart; the first starts `before` elements before the
+    data, and each overlaps the data."""
 
     axis: int
     size: int
@@ -29,30 +29,30 @@ class Windows:
     steps: int
 
     def whole(self, x: Array) -> bool:
-        """Whether there is one window and it holds everything."""
+        """Returns whether there is only one window and it covers all of the data."""
         return self.steps == 1 and self.before == 0 and self.size >= x.shape[self.axis]
 
     def after(self, x: Array) -> int:
-        """How far the last window goes beyond the data."""
+        """Returns how far the last window extends beyond the data."""
         return max(0, self.stride * (self.steps - 1) + self.size - x.shape[self.axis] - self.before)
 
 
 def window_max(x: Array, windows: Windows) -> Array:
-    """Largest element of each window; its gradient goes to the first of equal ones."""
+    """Returns the largest element of each window; the gradient goes to the first one in case of ties."""
     if windows.size > UNROLLED and not windows.whole(x):
         return _plain(x, windows, -jnp.inf, lax.max)
     return _max_with_gradient()(x, windows)
 
 
 def window_sum(x: Array, windows: Windows) -> Array:
-    """Sum of each window; what lies outside the data is 0."""
+    """Returns the sum of each window; elements outside the data are 0."""
     if windows.size > UNROLLED and not windows.whole(x):
         return _plain(x, windows, 0.0, lax.add)
     return _sum_with_gradient()(x, windows)
 
 
 def window_argmax(x: Array, windows: Windows) -> tuple[Array, Array]:
-    """(largest element of each window, its offset from the start of the window): the first of equal ones."""
+    """Returns (largest element of each window, its offset from the start of the window), the first in case of ties."""
     if windows.whole(x):
         axis = windows.axis
         return jnp.max(x, axis, keepdims=True), jnp.argmax(x, axis, keepdims=True).astype(jnp.int32)
@@ -66,24 +66,26 @@ def window_argmax(x: Array, windows: Windows) -> tuple[Array, Array]:
 
 
 def window_elements(x: Array, windows: Windows, outside: Any) -> list[Array]:
-    """The first element of every window, the second of every window, and so on; `outside` stands where no data is."""
+    """Returns the first element of every window, the second of every window, and so on; `outside` fills in for
+    elements outside the data."""
     axis, last = windows.axis, windows.stride * (windows.steps - 1)
     padded = _pad(x, axis, windows.before, windows.after(x), outside)
     return [lax.slice_in_dim(padded, i, i + last + 1, windows.stride, axis) for i in range(windows.size)]
 
 
 def _plain(x: Array, windows: Windows, start: float, reducer: Callable[[Array, Array], Array]) -> Array:
-    """The same by XLA's own operation, with XLA's gradient."""
+    """The same reduction with XLA's own operation and gradient."""
     at = lambda value, other: tuple(value if i == windows.axis else other for i in range(x.ndim))
     pads = at((windows.before, windows.after(x)), (0, 0))
     return lax.reduce_window(x, start, reducer, at(windows.size, 1), at(windows.stride, 1), pads)
 
 
 def _give_back(dy: Array, windows: Windows, length: int, chosen: Array | None = None) -> Array:
-    """What the windows hand back to their axis of `length` elements: dy to all their elements, or to the `chosen` one.
+    """Returns the gradient of an axis of `length` elements: each window passes dy to all its elements, or to the
+    `chosen` one.
 
-    With a stride s, element r of step m lies in the windows m, m - 1, ..., as their elements r, r + s, ...: as many as
-    there are windows that overlap, and no element is written twice."""
+    With a stride s, element r of step m belongs to the windows m, m - 1, ..., as their elements r, r + s, ...  There
+    are as many terms as overlapping windows, and no element is written twice."""
     axis = windows.axis
     stride = windows.size if windows.steps == 1 else windows.stride
     overlap = -(-windows.size // stride)

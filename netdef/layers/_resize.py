@@ -8,7 +8,7 @@ from ..schema import Block, param
 
 
 class ResizeMode(enum.Enum):
-    """WARP to the size, or keep the aspect: fit the smaller side, or the larger one and pad."""
+    """WARP to the size, or keep the aspect ratio: fit the smaller side, or fit the larger side and pad."""
 
     WARP = 1
     FIT_SMALL_SIZE = 2
@@ -16,7 +16,7 @@ class ResizeMode(enum.Enum):
 
 
 class PadMode(enum.Enum):
-    """What is put around an image."""
+    """The padding around an image."""
 
     CONSTANT = 1
     MIRRORED = 2
@@ -24,7 +24,7 @@ class PadMode(enum.Enum):
 
 
 class InterpMode(enum.Enum):
-    """How an image is interpolated."""
+    """The interpolation of an image."""
 
     LINEAR = 1
     AREA = 2
@@ -34,14 +34,14 @@ class InterpMode(enum.Enum):
 
 
 class Resize(Block):
-    """`resize_param { }`: to a fixed size."""
+    """`resize_param { }`: resizing to a fixed size."""
 
-    prob: float = param("Probability in phase TRAIN; TEST always resizes.", default=1.0, at_least=0, at_most=1)
-    resize_mode: ResizeMode = param("What becomes of the aspect.", default=ResizeMode.WARP)
+    prob: float = param("Probability in phase TRAIN; phase TEST always resizes.", default=1.0, at_least=0, at_most=1)
+    resize_mode: ResizeMode = param("Whether the aspect ratio is kept.", default=ResizeMode.WARP)
     height: int = param("New height.", default=0, at_least=0)
     width: int = param("New width.", default=0, at_least=0)
     height_scale: int = param("For boxes in FIT_SMALL_SIZE.", default=0, at_least=0, inert=True)
     width_scale: int = param("For boxes in FIT_SMALL_SIZE.", default=0, at_least=0, inert=True)
-    pad_mode: PadMode = param("What is put around.", default=PadMode.CONSTANT)
-    pad_value: tuple[float, ...] = param("Value put around: one, or one for each channel.", default=())
-    interp_mode: tuple[InterpMode, ...] = param("One of these is drawn for each image.", default=())
+    pad_mode: PadMode = param("Type of padding.", default=PadMode.CONSTANT)
+    pad_value: tuple[float, ...] = param("Value of the padding: one, or one per channel.", default=())
+    interp_mode: tuple[InterpMode, ...] = param("One of these is chosen at random for each image.", default=())

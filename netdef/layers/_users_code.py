@@ -13,9 +13,9 @@ from ..shape import ShapeError, Unavailable
 def failing_as(
     message: Callable[[str], str], field: str = "layer", but: type[Exception] | tuple[()] = ()
 ) -> Iterator[None]:
-    """Whatever the code inside raises becomes a ShapeError at a field of the layer, with `message` of what was raised;
-    SystemExit too, since a module that calls `sys.exit()` must not end the command as if all were well. Only Ctrl-C,
-    errors that are meant for the user already, and errors of type `but` stay what they are."""
+    """Converts errors of the code inside to a ShapeError at a field of the layer, with `message` of the error. This
+    includes SystemExit, because a module that calls `sys.exit()` must not end the command as if it had succeeded.
+    Ctrl-C, errors of netdef and errors of type `but` are not converted."""
     try:
         yield
     except (ShapeError, Unavailable, NetdefError, KeyboardInterrupt):
@@ -27,6 +27,6 @@ def failing_as(
 
 
 def one_line(error: BaseException) -> str:
-    """The type of an error and the first line of what it says."""
+    """Returns the type of an error and the first line of its message."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__

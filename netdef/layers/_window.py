@@ -1,7 +1,7 @@
-"""What windows that slide over an image have in common: their sides given once or per axis, and where they stand.
+"""Sizes of sliding windows: fields with one value or one per axis, and the number of windows.
 
-Takes the fields of a layer as written (`kernel_size`, or `kernel_h` and `kernel_w`) and gives one number per spatial
-axis; takes shapes and gives the size of the result.  Knows nothing of what is computed in a window.
+Converts the fields of a layer (`kernel_size`, or `kernel_h` and `kernel_w`) to one value per spatial axis, and sizes of
+the input to sizes of the result.  Independent of what is computed in a window.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ..shape import Dim, ShapeError
 
 
 def window_words(block: Block) -> list[str]:
-    """A window and its step as a drawing shows them, `["3x2", "/ 2"]`: each where the file gives it."""
+    """Returns a window and its stride as diagrams show them, `["3x2", "/ 2"]`, each only if the file has it."""
     listed, h, w, strides = (getattr(block, name) for name in ("kernel_size", "kernel_h", "kernel_w", "stride"))
     sides = listed or tuple(side for side in (h, w) if side)
     words = ["x".join(map(str, sides * 2 if len(sides) == 1 else sides))] if sides else []
@@ -24,57 +24,56 @@ def window_words(block: Block) -> list[str]:
 def per_axis(
     block: Block, name: str, short: str, axes: int, default: int | None = None, *, lone: bool = False
 ) -> tuple[int, ...]:
-    """The values of a repeated field `name` for each of `axes` spatial axes, or those of `short`_h and `short`_w, of
-    which one may be left out (it is 0) if `lone`.
+    """Returns one value for each of `axes` spatial axes: from the repeated field `name`, or from `short`_h and
+    `short`_w.  With `lone`, one of these two may be missing and is then 0.
 
-    ShapeError where both ways are mixed, where a number is missing, or where there are too few or too many."""
+    Raises ShapeError if both forms are mixed, or if values are missing or too many."""
     listed: tuple[int, ...] = getattr(block, name)
     h, w = getattr(block, f"{short}_h"), getattr(block, f"{short}_w")
     if h is None and w is None:
         return _spread(listed, name, axes, default)
     given = f"{short}_h" if h is not None else f"{short}_w"
     if listed:
-        raise ShapeError(f"`{given}` and `{name}` are both given; give one of them.", field=given)
+        raise ShapeError(f"`{given}` and `{name}` are both given; give only one of them.", field=given)
     if axes != 2:
         raise ShapeError(
-            f"`{given}` is for 2 spatial axes, and the input has {axes}; give `{name}` once, or {axes} times.",
+            f"`{given}` requires 2 spatial axes, but the input has {axes}; use `{name}` with 1 or {axes} values.",
             field=given,
         )
     if (h is None or w is None) and not lone:
         other = f"{short}_w" if w is None else f"{short}_h"
-        raise ShapeError(f"`{given}` is given without `{other}`; give both, or `{name}` once.", field=given)
+        raise ShapeError(f"`{given}` is given without `{other}`; give both, or only `{name}`.", field=given)
     return (h or 0, w or 0)
 
 
 def _spread(listed: tuple[int, ...], name: str, axes: int, default: int | None) -> tuple[int, ...]:
     if not listed:
         if default is None:
-            raise ShapeError(f"`{name}` must be given: once, or once for each of the {axes} spatial axes.", field=name)
+            raise ShapeError(f"`{name}` is missing; give 1 value, or one for each of {axes} spatial axes.", field=name)
         return (default,) * axes
     if len(listed) not in (1, axes):
         raise ShapeError(
-            f"`{name}` is given {len(listed)} times, and the input has {axes} spatial axes; "
-            f"give it once, or {axes} times.",
+            f"`{name}` has {len(listed)} values, but the input has {axes} spatial axes; give 1 value, or {axes}.",
             field=name,
         )
     return listed * axes if len(listed) == 1 else listed
 
 
 def steps(size: Dim, extent: int, stride: int, pad: tuple[int, int], axis: str) -> Dim:
-    """How many windows of `extent` fit, whole, into `size` numbers with `pad` before and after them."""
+    """Returns how many complete windows of `extent` fit into `size` elements with padding `pad` before and after."""
     room = size + pad[0] + pad[1]
     if room < extent:
-        padded = f" ({room} with its padding)" if any(pad) else ""
+        padded = f" ({room} with padding)" if any(pad) else ""
         raise ShapeError(
-            f"the window is {extent} long and the input only {size}{padded} in its {axis}; "
-            f"make the window smaller, or pad by {extent - room} more.",
+            f"the {axis} of the window is {extent}, but the {axis} of the input is only {size}{padded}; "
+            f"use a smaller window, or increase the total padding by {extent - room}.",
             field="kernel_size",
         )
     return (room - extent) // stride + 1
 
 
 def axis_names(axes: int) -> Sequence[str]:
-    """How the spatial axes are called in an error."""
+    """Returns the names of the spatial axes in error messages."""
     return {1: ["length"], 2: ["height", "width"], 3: ["depth", "height", "width"]}.get(
         axes, [f"spatial axis {i}" for i in range(axes)]
     )

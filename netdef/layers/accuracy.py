@@ -1,6 +1,6 @@
-"""Accuracies: how much of a batch is classified correctly, by item, by value, by pixel, by pair.
+"""Accuracies: the fraction of a batch that is classified correctly, by item, by value, by pixel or by pair.
 
-No gradient comes through any of them; a test shows their mean over its batches.
+They have no gradient.  A test reports their mean over its batches.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from .metrics import cosines
 
 
 class Accuracy(Layer, type="Accuracy", block="accuracy_param"):
-    """Share of positions whose label is among the `top_k` classes of highest score; 0 where there are none.
+    """Fraction of positions whose label is among the `top_k` classes with the highest scores; 0 if there are none.
 
-    A label is right if fewer than top_k other classes score at least as high as it: ties count against it.
-    Bottoms: x (n, classes, ...); label, a whole number for each position of x; a weight for each position, if there is
-    a third: positions of weight 0 take no part.
-    Tops: accuracy (); accuracy of each class (classes), if there is a second.
+    A position is correct if fewer than top_k other classes score at least as high as the label: ties count as errors.
+    Bottoms: x (n, classes, ...); label, one integer per position of x; optional weight, one value per position:
+    positions with weight 0 are ignored.
+    Tops: accuracy (); optional accuracy of each class (classes).
     Source: BVLC/caffe src/caffe/layers/accuracy_layer.cpp; third bottom, `min_is_better`: happynear/caffe-windows.
-    Differs: a score that is NaN makes its position wrong, and so does a label that is no class; Caffe counts the first
-    as right and reads foreign memory for the second.
+    Differs: a position whose score is NaN or whose label is out of range counts as wrong; Caffe counts the first as
+    correct and reads out of bounds for the second.
     """
 
     is_metric = True
@@ -31,11 +31,15 @@ class Accuracy(Layer, type="Accuracy", block="accuracy_param"):
     n_bottoms = (2, 3)
     n_tops = (1, 2)
 
-    top_k: int = param("How many classes of highest score may hold the label.", default=1, at_least=1)
+    top_k: int = param(
+        "A position is correct if its label is among this many classes with the highest scores.", default=1, at_least=1
+    )
     axis: int = param("Axis of the classes.", default=1)
-    ignore_label: int | None = param("Positions with this label take no part.", default=None)
-    min_is_better: bool = param("Whether low scores are the good ones, as of distances.", default=False)
-    enable_simple_accuracy: bool = param("A faster way of MyCaffe's to the same number.", default=False, inert=True)
+    ignore_label: int | None = param("Positions with this label are ignored.", default=None)
+    min_is_better: bool = param("Whether lower scores are better, as for distances.", default=False)
+    enable_simple_accuracy: bool = param(
+        "Selects a faster computation of the same value in MyCaffe.", default=False, inert=True
+    )
 
     examples = (
         Example(
@@ -65,7 +69,8 @@ class Accuracy(Layer, type="Accuracy", block="accuracy_param"):
             )
         if weight is not None and count(weight) != count(label):
             raise ShapeError(
-                f"the weights are {show(weight)} and the labels {show(label)}; give one weight for each label.",
+                f"bottom 2, the weights, is {show(weight)}, but bottom 1, the labels, is {show(label)}; "
+                "give one weight for each label.",
                 bottom=2,
             )
         return self.tops((), (x[axis],))
@@ -77,7 +82,7 @@ class Accuracy(Layer, type="Accuracy", block="accuracy_param"):
         x = lax.stop_gradient(-x if self.min_is_better else x)
         seen = look_up(x, label, axis, self.ignore_label)
         score = jnp.sum(jnp.where(seen.hit, x, 0.0), axis, keepdims=True)
-        better = jnp.sum(~(x < score), axis, keepdims=True) - 1  # the label's own class is among them
+        better = jnp.sum(~(x < score), axis, keepdims=True) - 1  # the label's class itself is among them
         counted = seen.counted if weight is None else seen.counted & (weight != 0).reshape(seen.counted.shape)
         right = counted & seen.right & (better < self.top_k)
         total = ratio(jnp.sum(right), jnp.sum(counted))
@@ -88,17 +93,18 @@ class Accuracy(Layer, type="Accuracy", block="accuracy_param"):
 
 
 class BinaryAccuracy(Layer, type="BinaryAccuracy", block="binary_accuracy_param"):
-    """Share of values on the right side of a threshold: x > threshold where the label is 1, not so where it is 0.
+    """Fraction of values that are classified correctly by a threshold: x > threshold if and only if the label is not 0.
 
-    Bottoms: x (n, ...), probabilities, or scores with a threshold of 0; label, as many values.  Tops: accuracy ().
+    Bottoms: x (n, ...), probabilities, or scores if the threshold is 0; label, the same number of values.
+    Tops: accuracy ().
     Source: netdef's own.  Differs: Caffe has no such layer.
     """
 
     is_metric = True
     n_bottoms = 2
 
-    threshold: float = param("Values above it count as yes.", default=0.5)
-    ignore_label: int | None = param("Values with this label take no part.", default=None)
+    threshold: float = param("Values above it are positive.", default=0.5)
+    ignore_label: int | None = param("Values with this label are ignored.", default=None)
 
     examples = (
         Example(
@@ -121,20 +127,20 @@ class BinaryAccuracy(Layer, type="BinaryAccuracy", block="binary_accuracy_param"
 
 
 class SegAccuracy(Layer, type="SegAccuracy", block="seg_accuracy_param"):
-    """Three measures of the class of highest score at each pixel: the share that is right, the mean over classes of the
-    share of their pixels that is right, and the mean over classes of intersection over union.
+    """Pixel accuracy, mean accuracy over classes (recall), and mean intersection over union of a segmentation.
 
-    Bottoms: x (n, classes, h, w); label (n, 1, h, w).  Tops: the three (1, 1, 1, 3).
-    A class that nobody names and that is nowhere counts as 1 in the last, and not at all in the second.
+    Bottoms: x (n, classes, h, w); label (n, 1, h, w).  Tops: the three measures (1, 1, 1, 3).
+    A class that occurs neither in the labels nor in the predictions has an intersection over union of 1; the mean
+    accuracy is over the classes that occur in the labels.
     Source: DeepLab's src/caffe/layers/seg_accuracy_layer.cpp and util/confusion_matrix.cpp; Chen et al. 2015.
-    Differs: of equal scores the first counts, as in Accuracy; a label that is no class makes NaN, where Caffe ends.
+    Differs: the first class wins in case of ties; a label out of range makes the measures NaN, where Caffe aborts.
     """
 
     is_metric = True
     n_bottoms = 2
 
-    ignore_label: tuple[int, ...] = param("Pixels with one of these labels take no part.", default=())
-    reset: bool = param("Whether each batch is measured alone; else all since the start together.", default=True)
+    ignore_label: tuple[int, ...] = param("Pixels with one of these labels are ignored.", default=())
+    reset: bool = param("Whether to measure each batch separately; if false, all batches so far.", default=True)
 
     examples = (
         Example(
@@ -149,8 +155,8 @@ class SegAccuracy(Layer, type="SegAccuracy", block="seg_accuracy_param"):
     def infer(self, x: Shape, label: Shape) -> Shape:
         if len(x) != 4 or x[:1] + x[2:] != label[:1] + label[-2:] or count(label) != x[0] * x[2] * x[3]:
             raise ShapeError(
-                f"the scores are {show(x)} and the labels {show(label)}; n x classes x h x w and n x 1 x h x w are "
-                "wanted, of equal n, h and w.",
+                f"the scores are {show(x)} and the labels {show(label)}; they must be n x classes x h x w and "
+                "n x 1 x h x w, with the same n, h and w.",
                 bottom=1,
             )
         return (1, 1, 1, 3)
@@ -160,14 +166,14 @@ class SegAccuracy(Layer, type="SegAccuracy", block="seg_accuracy_param"):
 
     def apply(self, w: tuple[Array, ...], x: Array, label: Array, *, ctx: Context) -> Array:
         classes = x.shape[1]
-        label, told = label.astype(jnp.int32).reshape(-1), jnp.argmax(lax.stop_gradient(x), 1).reshape(-1)
+        label, best = label.astype(jnp.int32).reshape(-1), jnp.argmax(lax.stop_gradient(x), 1).reshape(-1)
         seen = jnp.ones(label.shape, bool)
         for ignored in self.ignore_label:
             seen &= label != ignored
         wrong = jnp.any(seen & ((label < 0) | (label >= classes)))
-        # confusion[i, j]: pixels of class i that are told to be j
+        # confusion[i, j]: pixels of class i that are classified as j
         confusion = (
-            jnp.zeros((classes, classes)).at[jnp.clip(label, 0, classes - 1), told].add(seen.astype(jnp.float32))
+            jnp.zeros((classes, classes)).at[jnp.clip(label, 0, classes - 1), best].add(seen.astype(jnp.float32))
         )
         if not self.reset:
             confusion = confusion + w[0]
@@ -181,10 +187,10 @@ class SegAccuracy(Layer, type="SegAccuracy", block="seg_accuracy_param"):
 
 
 class PairVerificationAccuracy(Layer, type="PairVerificationAccuracy", block="pair_verification_accuracy_param"):
-    """Share of pairs rightly called alike or not: alike where the cosine of their features reaches a threshold.
+    """Fraction of pairs that are classified correctly: as the same class if the cosine of their features >= threshold.
 
-    Bottoms: features a (n, ...) and b, as many values; like (n), not 0 where the pair is of one class.
-    Tops: accuracy (); the threshold (), if there is a second.  Where none is given it is the best one for the batch.
+    Bottoms: features a (n, ...); features b, the same number of values; like (n), not 0 if both are of the same class.
+    Tops: accuracy (); optional threshold ().  Without `threshold`, the best one for the batch is used.
     Source: netdef's own, after the protocol of Labeled Faces in the Wild.  Differs: Caffe has no such layer.
     """
 
@@ -192,7 +198,9 @@ class PairVerificationAccuracy(Layer, type="PairVerificationAccuracy", block="pa
     n_bottoms = 3
     n_tops = (1, 2)
 
-    threshold: float | None = param("Cosine from which on a pair counts as alike; none: the best one.", default=None)
+    threshold: float | None = param(
+        "Minimum cosine of a pair of the same class; if not given, the best one for the batch.", default=None
+    )
 
     examples = (
         Example(
@@ -213,6 +221,6 @@ class PairVerificationAccuracy(Layer, type="PairVerificationAccuracy", block="pa
         cos = lax.stop_gradient(cosines(a, b))
         like = like.reshape(-1).astype(jnp.int32) != 0
         tried = jnp.asarray([self.threshold]) if self.threshold is not None else jnp.append(cos, jnp.inf)
-        shares = jnp.mean((cos >= tried[:, None]) == like, 1)  # (thresholds); inf calls no pair alike
+        shares = jnp.mean((cos >= tried[:, None]) == like, 1)  # (thresholds); with inf, no pair is of the same class
         best = jnp.argmax(shares)
         return self.tops(shares[best], tried[best].astype(cos.dtype))

@@ -1,6 +1,7 @@
-"""Layers that bend each value on its own: ReLU and its relatives, Sigmoid, TanH, Swish, GELU.
+"""Activations: ReLU and its variants, Sigmoid, TanH, Swish, GELU.
 
-Tops have the shape of bottoms, and every layer may work in place.  Plain arithmetic (Power, Exp) is in `arithmetic`.
+They work element by element: tops have the shape of the bottoms, and every layer can work in place.  Plain arithmetic
+(Power, Exp) is in `arithmetic`.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 
 class ReLU(Elementwise, type="ReLU", block="relu_param"):
-    """y = x where x > 0, negative_slope * x elsewhere; with a slope it is the leaky ReLU.
+    """y = x where x > 0, negative_slope * x elsewhere: the ReLU or, with a slope, the leaky ReLU.
 
-    The derivative at 0 is `negative_slope`.  Bottoms: x (any shape).  Tops: y, as x.
+    The derivative at 0 is `negative_slope`.  Bottoms: x (any shape).  Tops: y, same shape as x.
     Source: BVLC/caffe src/caffe/layers/relu_layer.cpp; `fuse` is Intel's.  Differs: nothing.
     """
 
@@ -29,7 +30,7 @@ class ReLU(Elementwise, type="ReLU", block="relu_param"):
 
     negative_slope: float = param("Slope for x <= 0.", default=0.0)
     engine: Engine = engine()
-    fuse: bool = param("Whether Intel's library may join it to the layer before.", default=False, inert=True)
+    fuse: bool = param("Whether Intel's library may fuse it with the preceding layer.", default=False, inert=True)
 
     examples = example("ReLU", "relu_param { negative_slope: 0.1 }")
 
@@ -46,9 +47,9 @@ class ReLU(Elementwise, type="ReLU", block="relu_param"):
 
 
 class ReLU6(Elementwise, type="ReLU6"):
-    """y = min(max(x, 0), 6); the derivative is 0 at both ends.
+    """y = min(max(x, 0), 6); the derivative at 0 and at 6 is 0.
 
-    Bottoms: x (any shape).  Tops: y, as x.
+    Bottoms: x (any shape).  Tops: y, same shape as x.
     Source: Krizhevsky 2010, as in the MobileNet forks.  Differs: BVLC Caffe has no such layer.
     """
 
@@ -64,13 +65,13 @@ class ReLU6(Elementwise, type="ReLU6"):
 
 
 class PReLU(Elementwise, type="PReLU", block="prelu_param"):
-    """y = x where x > 0, a * x elsewhere, with a learned slope a for each channel.
+    """y = x where x > 0, a * x elsewhere, with one learned slope a per channel.
 
-    Bottoms: x (n, c, ...).  Tops: y, as x.  Weights: a (c), or a single number () with `channel_shared`.
+    Bottoms: x (n, c, ...).  Tops: y, same shape as x.  Weights: a (c), or a scalar () with `channel_shared`.
     Source: He et al. 2015; BVLC/caffe src/caffe/layers/prelu_layer.cpp.  Differs: nothing.
     """
 
-    rectifies = True  # where a slope comes to 0
+    rectifies = True  # if a slope becomes 0
 
     filler: Filler = param("Filler of the slopes.", default=Constant(value=0.25))
     channel_shared: bool = param("Whether all channels share one slope.", default=False)
@@ -79,9 +80,7 @@ class PReLU(Elementwise, type="PReLU", block="prelu_param"):
 
     def infer(self, x: Shape) -> Shape:
         if len(x) < 2:
-            raise ShapeError(
-                f"a PReLU needs a channel axis: 2 axes or more, and the input {show(x)} has {len(x)}.", bottom=0
-            )
+            raise ShapeError(f"the input {show(x)} has no channel axis; a PReLU requires 2 axes or more.", bottom=0)
         return x
 
     def weights(self, x: Shape) -> list[Weight]:
@@ -95,24 +94,24 @@ class PReLU(Elementwise, type="PReLU", block="prelu_param"):
 class ELU(Elementwise, type="ELU", block="elu_param"):
     """y = x where x > 0, alpha (exp(x) - 1) elsewhere.
 
-    Bottoms: x (any shape).  Tops: y, as x.
+    Bottoms: x (any shape).  Tops: y, same shape as x.
     Source: Clevert et al. 2016; BVLC/caffe src/caffe/layers/elu_layer.cpp.  Differs: nothing.
     """
 
-    alpha: float = param("Minus the limit for x towards minus infinity.", default=1.0)
+    alpha: float = param("The limit of y for very negative x is -alpha.", default=1.0)
 
     examples = example("ELU", "elu_param { alpha: 0.5 }")
 
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
-        below = jnp.where(x > 0, 0.0, x)  # keeps exp from overflowing where its result is not taken
+        below = jnp.where(x > 0, 0.0, x)  # prevents exp from overflowing where its result is not used
         return jnp.where(x > 0, x, self.alpha * jnp.expm1(below))
 
 
 class SELU(Elementwise, type="SELU", aliases=("SeLu",)):
-    """y = 1.0507 x where x > 0, 1.0507 * 1.6733 (exp(x) - 1) elsewhere: keeps a mean of 0 and a variance of 1.
+    """y = 1.0507 x where x > 0, 1.0507 * 1.6733 (exp(x) - 1) elsewhere: preserves mean 0 and variance 1.
 
-    Bottoms: x (any shape).  Tops: y, as x.
-    Source: Klambauer et al. 2017; soeaver's fork calls it SeLu.  Differs: BVLC Caffe has no such layer.
+    Bottoms: x (any shape).  Tops: y, same shape as x.
+    Source: Klambauer et al. 2017; named SeLu in soeaver's fork.  Differs: BVLC Caffe has no such layer.
     """
 
     examples = example("SELU")
@@ -125,7 +124,7 @@ class SELU(Elementwise, type="SELU", aliases=("SeLu",)):
 class Sigmoid(Elementwise, type="Sigmoid", block="sigmoid_param"):
     """y = 1 / (1 + exp(-x)).
 
-    Bottoms: x (any shape).  Tops: y, as x.
+    Bottoms: x (any shape).  Tops: y, same shape as x.
     Source: BVLC/caffe src/caffe/layers/sigmoid_layer.cpp.  Differs: nothing.
     """
 
@@ -146,7 +145,7 @@ class Sigmoid(Elementwise, type="Sigmoid", block="sigmoid_param"):
 class TanH(Elementwise, type="TanH", block="tanh_param"):
     """y = tanh(x).
 
-    Bottoms: x (any shape).  Tops: y, as x.
+    Bottoms: x (any shape).  Tops: y, same shape as x.
     Source: BVLC/caffe src/caffe/layers/tanh_layer.cpp.  Differs: nothing.
     """
 
@@ -165,9 +164,9 @@ class TanH(Elementwise, type="TanH", block="tanh_param"):
 
 
 class BNLL(Elementwise, type="BNLL"):
-    """y = log(1 + exp(x)), a smooth ReLU, also known as softplus.
+    """y = log(1 + exp(x)): a smooth ReLU, also known as softplus.
 
-    Bottoms: x (any shape).  Tops: y, as x.
+    Bottoms: x (any shape).  Tops: y, same shape as x.
     Source: BVLC/caffe src/caffe/layers/bnll_layer.cpp.  Differs: nothing.
     """
 
@@ -180,7 +179,7 @@ class BNLL(Elementwise, type="BNLL"):
 class Swish(Elementwise, type="Swish", block="swish_param"):
     """y = x / (1 + exp(-beta x)).
 
-    Bottoms: x (any shape).  Tops: y, as x.
+    Bottoms: x (any shape).  Tops: y, same shape as x.
     Source: Ramachandran et al. 2017; BVLC/caffe src/caffe/layers/swish_layer.cpp.  Differs: nothing.
     """
 
@@ -193,9 +192,9 @@ class Swish(Elementwise, type="Swish", block="swish_param"):
 
 
 class SiLU(Elementwise, type="SiLU"):
-    """y = x / (1 + exp(-x)): Swish with beta 1, by its other name.
+    """y = x / (1 + exp(-x)): Swish with beta 1.
 
-    Bottoms: x (any shape).  Tops: y, as x.  Source: Elfwing et al. 2017.  Differs: Caffe calls it Swish.
+    Bottoms: x (any shape).  Tops: y, same shape as x.  Source: Elfwing et al. 2017.  Differs: in Caffe this is Swish.
     """
 
     examples = example("SiLU")
@@ -205,12 +204,13 @@ class SiLU(Elementwise, type="SiLU"):
 
 
 class GELU(Elementwise, type="GELU", block="gelu_param"):
-    """y = x P(X <= x) of a standard normal X; with `approximate`, by a formula with tanh.
+    """y = x P(X <= x) for a standard normal X; `approximate` selects the approximation with tanh.
 
-    Bottoms: x (any shape).  Tops: y, as x.  Source: Hendrycks and Gimpel 2016.  Differs: Caffe has no such layer.
+    Bottoms: x (any shape).  Tops: y, same shape as x.
+    Source: Hendrycks and Gimpel 2016.  Differs: Caffe has no such layer.
     """
 
-    approximate: bool = param("Whether the formula with tanh is used.", default=False)
+    approximate: bool = param("Whether to use the approximation with tanh.", default=False)
 
     examples = example("GELU")
 

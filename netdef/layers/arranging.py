@@ -1,6 +1,6 @@
-"""Layers that put elements elsewhere: Permute, Tile, Reverse, Flip; of rows: BatchReindex, Filter.
+"""Rearranging elements: Permute, Tile, Reverse, Flip; and rows: BatchReindex, Filter.
 
-None has weights; their gradients put each number back where it came from, adding up what was copied.
+None of them has weights.  The gradient of each value returns to where the value came from; copies are summed.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from .base import Context, Example, Layer
 
 
 class Permute(Layer, type="Permute", block="permute_param"):
-    """The axes in another order: axis i of y is axis order[i] of x; axes that `order` leaves out follow in their order.
+    """Permutes axes: axis i of y is axis order[i] of x.  Axes that are not in `order` follow in their original order.
 
-    Bottoms: x.  Tops: y.
+    Bottoms: x (any shape).  Tops: y, shape of x permuted.
     Source: weiliu89/caffe (branch ssd) and happynear/caffe-windows, src/caffe/layers/permute_layer.cpp.
     Differs: nothing.
     """
 
     family = "joining"
 
-    order: tuple[int, ...] = param("Axes of x in the order of y.", default=(), at_least=0)
+    order: tuple[int, ...] = param("Axes of x, in the order of y.", default=(), at_least=0)
 
     examples = (
         Example(
@@ -35,13 +35,13 @@ class Permute(Layer, type="Permute", block="permute_param"):
         for i, axis in enumerate(self.order):
             if axis >= len(x):
                 raise ShapeError(
-                    f"`order` names axis {axis}, but the input {show(x)} has only {len(x)} axes; "
-                    f"give numbers from 0 to {len(x) - 1}.",
+                    f"`order` contains {axis}, but the input {show(x)} has only {len(x)} axes; "
+                    f"use values from 0 to {len(x) - 1}.",
                     field="order",
                 )
             if axis in self.order[:i]:
                 raise ShapeError(
-                    f"`order` names axis {axis} at places {self.order.index(axis)} and {i}; give it once.",
+                    f"`order` contains axis {axis} twice, as values {self.order.index(axis)} and {i}; remove one.",
                     field="order",
                 )
         return tuple(x[axis] for axis in self._axes(len(x)))
@@ -54,7 +54,7 @@ class Permute(Layer, type="Permute", block="permute_param"):
 
 
 class Tile(Layer, type="Tile", block="tile_param"):
-    """The bottom `tiles` times over along an axis.
+    """Repeats x `tiles` times along an axis.
 
     Bottoms: x (n, c, ...).  Tops: y (n, tiles c, ...).
     Source: BVLC/caffe src/caffe/layers/tile_layer.cpp.  Differs: nothing.
@@ -62,7 +62,7 @@ class Tile(Layer, type="Tile", block="tile_param"):
 
     family = "joining"
 
-    axis: int = param("Axis along which it is repeated; negative ones count from the back.", default=1)
+    axis: int = param("Axis to repeat; negative values count from the end.", default=1)
     tiles: int = param("Number of copies.", at_least=1)
 
     examples = (
@@ -80,16 +80,16 @@ class Tile(Layer, type="Tile", block="tile_param"):
 
 
 class Reverse(Layer, type="Reverse", block="reverse_param"):
-    """The bottom back to front along an axis: the second direction of a bidirectional LSTM.
+    """Reverses the order along an axis, as for the second direction of a bidirectional LSTM.
 
-    Bottoms: x.  Tops: y of its shape.
-    Source: netdef's own, after the layer of that name in forks for text recognition.
+    Bottoms: x (any shape).  Tops: y, same shape as x.
+    Source: netdef's own, after the layer of the same name in forks for text recognition.
     Differs: BVLC Caffe has no such layer.
     """
 
     family = "joining"
 
-    axis: int = param("Axis that is turned round; negative ones count from the back.", default=0)
+    axis: int = param("Axis to reverse; negative values count from the end.", default=0)
 
     examples = (Example('layer { name: "back" type: "Reverse" bottom: "x" top: "back" }', {"x": (4, 2, 3)}),)
 
@@ -102,24 +102,24 @@ class Reverse(Layer, type="Reverse", block="reverse_param"):
 
 
 class Flip(Layer, type="Flip", block="flip_param"):
-    """Images mirrored: left and right changed over by `flip_width`, top and bottom by `flip_height`.
+    """Mirrors images: `flip_width` swaps left and right, `flip_height` top and bottom.
 
-    Bottoms: x (n, c, h, w).  Tops: y of its shape.
+    Bottoms: x (n, c, h, w).  Tops: y, same shape as x.
     Source: happynear/caffe-windows src/caffe/layers/flip_layer.cpp.
-    Differs: an input without four axes is an error, where the fork takes missing axes as 1.
+    Differs: the input must have four axes; the fork assumes 1 for missing ones.
     """
 
     family = "joining"
 
-    flip_width: bool = param("Whether columns are turned round.", default=True)
-    flip_height: bool = param("Whether rows are turned round.", default=False)
+    flip_width: bool = param("Whether to reverse the order of the columns.", default=True)
+    flip_height: bool = param("Whether to reverse the order of the rows.", default=False)
 
     examples = (Example('layer { name: "mirror" type: "Flip" bottom: "x" top: "mirror" }', {"x": (2, 3, 4, 5)}),)
 
     def infer(self, x: Shape) -> Shape:
         if len(x) != 4:
             raise ShapeError(
-                f"Flip takes images of 4 axes (n, c, h, w), and the input {show(x)} has {len(x)}.", bottom=0
+                f"the input {show(x)} has {len(x)} axes; Flip requires 4: batch, channels, height, width.", bottom=0
             )
         return x
 
@@ -128,11 +128,11 @@ class Flip(Layer, type="Flip", block="flip_param"):
 
 
 class BatchReindex(Layer, type="BatchReindex"):
-    """Rows of x picked by number: y[i] = x[index[i]].  A row that is picked twice gets both gradients.
+    """Selects rows by index: y[i] = x[index[i]].  The gradients of a row that is selected several times are summed.
 
-    Bottoms: x (n, ...), index (m), whole numbers from 0 to n - 1.  Tops: y (m, ...).
+    Bottoms: x (n, ...); index (m), integers from 0 to n - 1.  Tops: y (m, ...).
     Source: BVLC/caffe src/caffe/layers/batch_reindex_layer.cpp.
-    Differs: an index out of range gives a row of NaN, where Caffe ends the program.
+    Differs: an index out of range outputs a row of NaN, where Caffe aborts.
     """
 
     family = "joining"
@@ -148,25 +148,25 @@ class BatchReindex(Layer, type="BatchReindex"):
 
     def infer(self, x: Shape, index: Shape) -> Shape:
         if len(index) != 1:
-            raise ShapeError(f"the index must have 1 axis, and {show(index)} has {len(index)}; flatten it.", bottom=1)
+            raise ShapeError(f"the index {show(index)} has {len(index)} axes; it must have 1: flatten it.", bottom=1)
         if not x:
-            raise ShapeError("a scalar has no rows to pick; the first input needs at least 1 axis.", bottom=0)
+            raise ShapeError("bottom 0 is a scalar, which has no rows; it must have at least 1 axis.", bottom=0)
         return (index[0], *x[1:])
 
     def apply(self, w: tuple[Array, ...], x: Array, index: Array, *, ctx: Context) -> Array:
         rows = jnp.asarray(index).astype(jnp.int32)
-        rows = jnp.where(rows < 0, x.shape[0], rows)  # below 0 is out of range, not counted from the back
+        rows = jnp.where(rows < 0, x.shape[0], rows)  # negative indices are out of range, not counted from the end
         return jnp.take(x, rows, axis=0, mode="fill", fill_value=jnp.nan)
 
 
 class Filter(Layer, type="Filter"):
-    """The rows whose selector is not 0, moved to the front in their order; the rows left over at the end are 0.
+    """Keeps the rows whose selector is not 0 and moves them to the front, in order; the remaining rows are 0.
 
     Bottoms: one or more (n, ...), then the selector (n) or (n, 1, ...).
-    Tops: one for each bottom but the selector, of its shape.
+    Tops: one for each bottom except the selector, same shape as the bottom.
     Source: BVLC/caffe src/caffe/layers/filter_layer.cpp.
-    Differs: Caffe's tops have as many rows as were selected; a compiled net has fixed shapes, so here they keep all n
-    rows and fill up with zeros.  A loss counts the zero rows too, and a filtered label is 0 there.
+    Differs: in Caffe the tops have only the selected rows; because a compiled net has fixed shapes, here they have n
+    rows and are padded with zeros.  A loss includes the padding rows, and a filtered label is 0 there.
     """
 
     family = "joining"
@@ -185,17 +185,19 @@ class Filter(Layer, type="Filter"):
         *blobs, selector = bottoms
         if len(self.top) != len(blobs):
             raise ShapeError(
-                f"{len(blobs)} blobs are filtered into {len(self.top)} tops; give one for each but the selector."
+                f"the number of bottoms before the selector is {len(blobs)}, but the number of tops is "
+                f"{len(self.top)}; give one top for each of these bottoms."
             )
         if not selector or any(size != 1 for size in selector[1:]):
             raise ShapeError(
-                f"the selector must have one number for each row, as {show(selector[:1])} has; it is {show(selector)}.",
+                f"the selector is {show(selector)}; it must have one value for each row: {show(selector[:1])}.",
                 bottom=len(blobs),
             )
         for i, shape in enumerate(blobs):
             if not shape or shape[0] != selector[0]:
                 raise ShapeError(
-                    f"{show(shape)} and the selector {show(selector)} must have the same first axis.",
+                    f"bottom {i} is {show(shape)} and the selector is {show(selector)}; "
+                    "their first axes must be equal.",
                     bottom=i,
                 )
         return blobs
@@ -203,6 +205,6 @@ class Filter(Layer, type="Filter"):
     def apply(self, w: tuple[Array, ...], *bottoms: Array, ctx: Context) -> list[Array]:
         *blobs, selector = bottoms
         chosen = selector.reshape(-1) != 0  # (n)
-        order = jnp.argsort(~chosen, stable=True)  # chosen rows first, each part in its order
+        order = jnp.argsort(~chosen, stable=True)  # stable: chosen rows first, both parts in order
         kept = jnp.arange(chosen.size) < chosen.sum()
         return [jnp.where(kept.reshape(-1, *[1] * (x.ndim - 1)), x[order], 0) for x in blobs]

@@ -1,4 +1,4 @@
-"""MultiHeadAttention: every place of a sequence takes a weighted mean over places, its own or another sequence's."""
+"""Attention: MultiHeadAttention, self-attention or cross-attention between two sequences."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from .base import Context, Example, Layer, Weight
 
 
 class MultiHeadAttention(Layer, type="MultiHeadAttention", block="attention_param"):
-    """softmax(Q K^T / sqrt(d)) V in each head, the heads side by side times W_o; Q, K, V are W x + b of the bottoms.
+    """softmax(Q K^T / sqrt(d)) V in each head; the heads are concatenated and multiplied by W_o.
 
-    Bottoms: query (n, t, c); optional key (n, s, k), value (n, s, v) (default: the key; and that, the query), and
-    mask (n, s), 0 where nobody may look.  Tops: y (n, t, num_output).
+    Q, K and V are linear functions W x + b of the query, key and value.
+    Bottoms: query (n, t, c); optional key (n, s, k), default: query; optional value (n, s, v), default: key; optional
+    mask (n, s), 0 at positions that must not be attended to.  Tops: y (n, t, num_output).
     Weights: W_q (heads d, c), b_q, W_k, b_k, W_v, b_v, W_o (num_output, heads d), b_o; no b without `bias_term`.
-    A place that may look nowhere gets the mean over all.
+    A position that may attend to no position gets the mean over all of them.
     Source: netdef's own, after Vaswani et al. 2017.  Differs: Caffe has no such layer.
     """
 
@@ -27,11 +28,11 @@ class MultiHeadAttention(Layer, type="MultiHeadAttention", block="attention_para
     n_bottoms = (1, 4)
 
     num_heads: int = param("Number of heads.", at_least=1)
-    head_dim: int | None = param("d, the length of a head; default: c / num_heads.", default=None, at_least=1)
-    num_output: int | None = param("Length of the outputs; default: c, that of the query.", default=None, at_least=1)
-    causal: bool = param("Whether place i looks at places up to i alone.", default=False)
-    dropout_ratio: float = param("Probability that a weight of the mean is dropped.", default=0.0, at_least=0, below=1)
-    bias_term: bool = param("Whether biases are there.", default=True)
+    head_dim: int | None = param("d, the size of a head; default: c / num_heads.", default=None, at_least=1)
+    num_output: int | None = param("Size of the outputs; default: c, the size of the query.", default=None, at_least=1)
+    causal: bool = param("Whether position i attends only to positions up to i.", default=False)
+    dropout_ratio: float = param("Probability that an attention weight is dropped.", default=0.0, at_least=0, below=1)
+    bias_term: bool = param("Whether to add biases.", default=True)
     weight_filler: Filler = param("Filler of the matrices.", default=Xavier())
     bias_filler: Filler = param("Filler of the biases.", default=Constant())
 
@@ -53,32 +54,41 @@ class MultiHeadAttention(Layer, type="MultiHeadAttention", block="attention_para
         for i, shape in enumerate(bottoms[:3]):
             if len(shape) != 3:
                 raise ShapeError(
-                    f"the {names[i]} must be (n, t, c), and {show(shape)} has {len(shape)} axes.", bottom=i
+                    f"the {names[i]} {show(shape)} has {len(shape)} axes; it must have 3: (n, t, c).", bottom=i
                 )
         query, key, value = self._three(bottoms)
         for i, shape in enumerate(bottoms[1:3], 1):
             if shape[0] != query[0]:
-                raise ShapeError(f"the {names[i]} {show(shape)} and the query {show(query)} differ in n.", bottom=i)
+                raise ShapeError(
+                    f"the {names[i]} is {show(shape)} and the query is {show(query)}; their first axes, the batch, "
+                    "must be equal.",
+                    bottom=i,
+                )
         if value[1] != key[1]:
-            raise ShapeError(f"the key {show(key)} and the value {show(value)} differ in length.", bottom=2)
+            raise ShapeError(
+                f"the key is {show(key)} and the value is {show(value)}; their lengths, axis 1, must be equal.",
+                bottom=2,
+            )
         if len(bottoms) > 3 and bottoms[3] != key[:2]:
-            raise ShapeError(f"the mask must be {show(key[:2])} as the key, not {show(bottoms[3])}.", bottom=3)
+            raise ShapeError(
+                f"the mask is {show(bottoms[3])}; for the key {show(key)} it must be {show(key[:2])}.", bottom=3
+            )
         if self.head_dim is None and query[2] % self.num_heads:
             raise ShapeError(
-                f"{self.num_heads} heads cannot share the {query[2]} channels of {show(query)} evenly; "
-                "change `num_heads` or give `head_dim`.",
+                f"`num_heads` is {self.num_heads}, which does not divide the {query[2]} channels of {show(query)}; "
+                "choose a divisor, or give `head_dim`.",
                 field="num_heads",
             )
         return (query[0], query[1], self.num_output or query[2])
 
     @staticmethod
     def _three(bottoms: tuple[Any, ...]) -> tuple[Any, Any, Any]:
-        """Query, key and value."""
+        """Returns query, key and value."""
         key = bottoms[min(1, len(bottoms) - 1)]
         return bottoms[0], key, bottoms[2] if len(bottoms) > 2 else key
 
     def _inner(self, query: Shape) -> Dim:
-        """heads x d."""
+        """Returns heads x d."""
         return self.num_heads * (self.head_dim or query[2] // self.num_heads)
 
     def weights(self, *bottoms: Shape) -> list[Weight]:
@@ -98,7 +108,7 @@ class MultiHeadAttention(Layer, type="MultiHeadAttention", block="attention_para
         heads = lambda x: x.reshape(*x.shape[:2], self.num_heads, -1)  # (n, t, heads, d)
         q, k, v = (heads(project(x, i)) for i, x in enumerate(self._three(bottoms)))
         scores = jnp.einsum("nthd,nshd->nhts", q, k) / math.sqrt(q.shape[-1])
-        lowest = jnp.finfo(scores.dtype).min  # not -inf: a row of them would be NaN
+        lowest = jnp.finfo(scores.dtype).min  # not -inf, because softmax of a row of -inf is NaN
         if self.causal:
             scores = jnp.where(jnp.tril(jnp.ones(scores.shape[2:], bool)), scores, lowest)
         if len(bottoms) > 3:

@@ -1,9 +1,9 @@
-"""BatchNorm, and what every batch normalisation of Caffe's forks shares; the layers called BN are in `bn`.
+"""Batch normalization: BatchNorm, and the code shared with BN (in `bn`).
 
     y = scale (x - mean) / sqrt(var + eps) + shift      for each channel (axis 1)
 
-mean and var (biased) are those of the batch while training, stored ones otherwise.  The dialects differ only in what
-they store: a `Storage` says which blobs there are, of what shape, and how the stored statistics follow each batch.
+In training, mean and var (biased) are those of the batch, otherwise the stored ones.  The dialects of Caffe's forks
+differ only in what they store: a `Storage` describes the blobs, their shapes and how the statistics are updated.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from .base import Context, Example, Layer, Weight
 
 
 class Rule(enum.Enum):
-    """How stored statistics S follow those of a batch, s; f is the fraction of the old that stays."""
+    """How the stored statistics S are updated from those of a batch, s; f is the fraction of S that is kept."""
 
-    SUM = "S = f S + s, beside it F = f F + 1, and S / F is used"
+    SUM = "S = f S + s and F = f F + 1; S / F is used"
     AVERAGE = "S = f S + (1 - f) s"
-    FIRST_COPIED = "AVERAGE, but the first batch is copied"
+    FIRST_COPIED = "AVERAGE, but S = s for the first batch"
 
 
 STATISTICS = ("mean", "var", "factor")
@@ -37,27 +37,27 @@ SCALED = ("scale", "shift")
 
 @dataclass(frozen=True)
 class Storage:
-    """What one implementation stores.  `blobs` is their order; a blob of c channels has the shape
+    """What one implementation stores.  `blobs` are the names in order; a blob of c channels has the shape
     (1,) * before + (c,) + (1,) * after."""
 
-    blobs: tuple[str, ...]  # of mean, var, factor, scale, shift
+    blobs: tuple[str, ...]  # some of mean, var, factor, scale, shift
     rule: Rule = Rule.AVERAGE
     before: int = 0
     after: int = 0
-    unbiased: bool = False  # var is multiplied by m / (m - 1) before it is stored, m values having gone into it
-    inverse: bool = False  # blob "var" holds the average of 1 / sqrt(var + eps)
-    eps_at_test: bool = True  # eps is added to a stored var as well
-    initial: dict[str, float] = field(default_factory=dict)  # where statistics do not begin at 0
+    unbiased: bool = False  # var is multiplied by m / (m - 1) before it is stored, for m values per channel
+    inverse: bool = False  # blob "var" contains the average of 1 / sqrt(var + eps)
+    eps_at_test: bool = True  # eps is also added to a stored var
+    initial: dict[str, float] = field(default_factory=dict)  # initial values of statistics that do not start at 0
 
     def shape(self, name: str, channels: Any) -> Shape:
         return (1,) if name == "factor" else ((1,) * self.before + (channels,) + (1,) * self.after)
 
     def named(self, w: tuple[Array, ...]) -> dict[str, Array]:
-        """The blobs as flat arrays by name."""
+        """Returns the blobs as flat arrays by name."""
         return {name: blob.reshape(-1) for name, blob in zip(self.blobs, w, strict=True)}
 
     def stored(self, blobs: dict[str, Array], eps: float) -> tuple[Array, Array]:
-        """(mean, 1 / sqrt(var + eps)) as stored, both (c)."""
+        """Returns the stored (mean, 1 / sqrt(var + eps)), each (c)."""
         mean, var = blobs["mean"], blobs["var"]
         if self.inverse:
             return mean, var
@@ -70,7 +70,7 @@ class Storage:
     def follow(
         self, blobs: dict[str, Array], mean: Array, var: Array, n: int, keep: float, eps: float
     ) -> dict[str, Array]:
-        """The statistics after a batch of `n` values a channel, of which `mean` and `var` (biased) are given."""
+        """Returns the statistics after a batch of `n` values per channel with this `mean` and `var` (biased)."""
         if self.inverse:
             var = jax.lax.rsqrt(var + eps)
         elif self.unbiased and n > 1:
@@ -94,28 +94,28 @@ NVIDIA = Storage((*STATISTICS, *SCALED), Rule.FIRST_COPIED, unbiased=True, initi
 
 
 def along(v: Array, x: Array) -> Array:
-    """(c) as (c, 1, 1), to broadcast along x (n, c, h, w)."""
+    """Returns v (c) as (c, 1, 1), which broadcasts to x (n, c, h, w)."""
     return v.reshape(-1, *(1,) * (x.ndim - 2))
 
 
 def per_channel(x: Array) -> Array:
-    """Sums over all axes but 1: (n, c, ...) to (c).  First along rows that are whole in memory, then over the batch."""
+    """Returns sums over all axes but 1: (n, c, ...) to (c).  First along contiguous memory, then over the batch."""
     return jnp.sum(x.reshape(*x.shape[:2], -1), axis=2).sum(axis=0)
 
 
 def plain_normalise(x: Array, scale: Array, shift: Array, eps: float) -> tuple[Array, Array, Array]:
-    """(y, mean, var) of a batch (n, c, ...): what `normalise` computes, and what its gradient is held against."""
+    """Returns (y, mean, var) of a batch (n, c, ...): the reference for the values and the gradient of `normalise`."""
     n = x.size // x.shape[1]
     mean = per_channel(x) / n
-    centred = x - along(mean, x)  # before it is squared: the mean of squares minus the squared mean loses digits
-    var = per_channel(centred * centred) / n
-    return centred * along(scale * jax.lax.rsqrt(var + eps), x) + along(shift, x), mean, var
+    centered = x - along(mean, x)  # before squaring, because the mean of squares minus the squared mean loses precision
+    var = per_channel(centered * centered) / n
+    return centered * along(scale * jax.lax.rsqrt(var + eps), x) + along(shift, x), mean, var
 
 
 @cache
 def normalise() -> Callable[..., Any]:
-    """`plain_normalise` with its own gradient, which needs two sums and one more pass over x and dy; the derivative
-    that jax finds makes more than twice as many.  No gradient goes through the statistics that are handed out."""
+    """`plain_normalise` with a custom gradient: two sums and one more pass over x and dy, less than half of what JAX's
+    automatic derivative needs.  The returned statistics have no gradient."""
 
     def forward(x: Array, scale: Array, shift: Array, eps: float) -> Any:
         y, mean, var = plain_normalise(x, scale, shift, eps)
@@ -124,10 +124,10 @@ def normalise() -> Callable[..., Any]:
     def backward(eps: float, saved: Any, given: Any) -> Any:
         (x, scale, mean, inverse), dy = saved, given[0]
         n = x.size // x.shape[1]
-        centred = x - along(mean, x)
-        sum_dy, sum_dy_x = per_channel(dy), per_channel(dy * centred)
+        centered = x - along(mean, x)
+        sum_dy, sum_dy_x = per_channel(dy), per_channel(dy * centered)
         slope = sum_dy_x * inverse * inverse / n
-        dx = along(scale * inverse, x) * (dy - along(sum_dy / n, x) - centred * along(slope, x))
+        dx = along(scale * inverse, x) * (dy - along(sum_dy / n, x) - centered * along(slope, x))
         return dx, sum_dy_x * inverse, sum_dy
 
     own = jax.custom_vjp(plain_normalise, nondiff_argnums=(3,))
@@ -136,35 +136,35 @@ def normalise() -> Callable[..., Any]:
 
 
 class BatchNormalisation(Layer):
-    """What the types share; a subclass says how it reads its fields."""
+    """The base of the batch normalization types; subclasses interpret their own fields."""
 
     family = "normalization"
 
     engine: Engine = engine()
 
     def storage(self) -> Storage:
-        """What this layer stores."""
+        """Returns what this layer stores."""
         raise NotImplementedError
 
     def keep(self) -> float:
-        """Fraction of the stored statistics that stays at each batch."""
+        """Returns the fraction of the stored statistics that is kept at each batch."""
         raise NotImplementedError
 
     def epsilon(self) -> float:
-        """What is added to the variance."""
+        """Returns the value that is added to the variance."""
         raise NotImplementedError
 
     def uses_stored(self, train: bool) -> bool:
-        """Whether the stored statistics are used, and stay as they are."""
+        """Returns whether the stored statistics are used and not updated."""
         raise NotImplementedError
 
     def fillers(self) -> tuple[Filler, Filler]:
-        """Those of scale and shift."""
+        """Returns the fillers of scale and shift."""
         raise NotImplementedError
 
     def infer(self, x: Shape) -> Any:
         if len(x) < 1:
-            raise ShapeError("the input is a single number; batch normalisation needs a batch axis at least.", bottom=0)
+            raise ShapeError("the input is a scalar; batch normalization requires at least a batch axis.", bottom=0)
         return x
 
     def weights(self, x: Shape) -> list[Weight]:
@@ -182,7 +182,7 @@ class BatchNormalisation(Layer):
 
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Any:
         given = x.shape
-        x = x if x.ndim > 1 else x[:, None]  # without a channel axis all values are one channel
+        x = x if x.ndim > 1 else x[:, None]  # without a channel axis, all values form one channel
         blobs = self.storage().named(w)
         scale, shift = blobs.get("scale", jnp.ones(x.shape[1])), blobs.get("shift", jnp.zeros(x.shape[1]))
         if self.uses_stored(ctx.train):
@@ -199,7 +199,7 @@ class BatchNormalisation(Layer):
         return y
 
     def learn(self, blobs: dict[str, Array], batches: list[tuple[Array, Array]], n: int, ctx: Context) -> None:
-        """Store the statistics (mean, var) of some batches of `n` values a channel."""
+        """Stores the statistics (mean, var) of one or more batches of `n` values per channel."""
         storage = self.storage()
         for mean, var in batches:
             blobs = blobs | storage.follow(blobs, mean, var, n, self.keep(), self.epsilon())
@@ -209,33 +209,40 @@ class BatchNormalisation(Layer):
 
 
 class BatchNorm(BatchNormalisation, type="BatchNorm", block="batch_norm_param"):
-    """y = (x - mean) / sqrt(var + eps) for each channel; with `scale_bias` times a scale plus a shift, both learned.
+    """y = (x - mean) / sqrt(var + eps) for each channel; with `scale_bias`, followed by a learned scale and shift.
 
-    In phase TRAIN mean and var are those of the batch, and the stored ones follow; in TEST the stored ones are used.
-    `use_global_stats` decides for both phases.  Without scale and shift, a Scale layer with `bias_term` mostly follows.
-    Bottoms: x (n, c, ...).  Tops: y, as x.
-    Weights: sums of mean (c) and of unbiased var (c), the sum of their weights (1), none of them trained; then scale
-    (c) and shift (c) if asked for: as NVIDIA has it by `scale_bias`, `scale_filler` or `bias_filler`, which stores
-    averages in place of sums; as Intel has it by `filler` or `use_weight_bias`, which stores sums as BVLC does.
+    In phase TRAIN mean and var are those of the batch, and the stored statistics are updated; in phase TEST the stored
+    ones are used.  `use_global_stats` overrides this in both phases.  Without its own scale and shift, the layer is
+    usually followed by a Scale layer with `bias_term`.
+    Bottoms: x (n, c, ...).  Tops: y, same shape as x.
+    Weights: sums of mean (c) and of unbiased var (c), and the sum of their weights (1), none of them trained; then
+    optional scale (c) and shift (c).  `scale_bias`, `scale_filler` or `bias_filler` select NVIDIA's form, which stores
+    averages in place of sums; `filler` or `use_weight_bias` select Intel's form, which stores sums as BVLC does.
     Source: Ioffe and Szegedy 2015; src/caffe/layers/batch_norm_layer.cpp of BVLC/caffe, NVIDIA/caffe and intel/caffe.
-    Differs: NVIDIA's ignores `use_global_stats`, here it freezes; it copies the first batch of a run, here the first
-    one after statistics that are all 0; it raises eps to 1e-5; it fixes lr_mult of scale and shift at 1, here `param`
-    counts.
+    Differs: NVIDIA's layer ignores `use_global_stats`, which here freezes the statistics; it copies the statistics of
+    the first batch of a run, here those of the first batch while the stored ones are all 0; it raises eps to at least
+    1e-5; it fixes lr_mult of scale and shift at 1, here `param` applies.
     """
 
     nets_batch: ClassVar[int] = 0  # of an instance: `bn_stats_batch_size` of its net
 
     eps: float = param("Added to the variance.", default=1e-5, at_least=0)
-    use_global_stats: bool | None = param("Whether stored statistics are used; not given: in TEST.", default=None)
-    moving_average_fraction: float = param("Fraction of the stored statistics that stays at each batch.", default=0.999)
-    scale_bias: bool = param("Whether there are a scale and a shift (NVIDIA).", default=False)
-    scale_filler: Filler | None = param("Filler of the scale; asks for scale and shift (NVIDIA).", default=None)
-    bias_filler: Filler | None = param("Filler of the shift; asks for scale and shift.", default=None)
-    filler: Filler | None = param("Filler of the scale; asks for scale and shift (Intel).", default=None)
-    use_weight_bias: bool = param("Whether there are a scale and a shift (Intel).", default=False)
+    use_global_stats: bool | None = param(
+        "Whether to use the stored statistics; if not given, only in phase TEST.", default=None
+    )
+    moving_average_fraction: float = param(
+        "Fraction of the stored statistics that is kept at each batch.", default=0.999
+    )
+    scale_bias: bool = param("Whether to apply a scale and a shift (NVIDIA).", default=False)
+    scale_filler: Filler | None = param("Filler of the scale; implies scale and shift (NVIDIA).", default=None)
+    bias_filler: Filler | None = param("Filler of the shift; implies scale and shift.", default=None)
+    filler: Filler | None = param("Filler of the scale; implies scale and shift (Intel).", default=None)
+    use_weight_bias: bool = param("Whether to apply a scale and a shift (Intel).", default=False)
     bias_term: bool = param("Whether Intel's library has a shift.", default=True, inert=True)
-    relu: bool = param("Whether y is max(y, 0) in the end (Intel).", default=False)
-    stats_batch_size: int = param("Items that share statistics; 0: the whole batch (Intel).", default=0, at_least=0)
+    relu: bool = param("Whether to apply a ReLU to y (Intel).", default=False)
+    stats_batch_size: int = param(
+        "Number of items that share statistics; 0: the whole batch (Intel).", default=0, at_least=0
+    )
 
     examples = (
         Example('layer { name: "bn" type: "BatchNorm" bottom: "x" top: "y" }', {"x": (4, 3, 5, 5)}),
@@ -267,8 +274,8 @@ class BatchNorm(BatchNormalisation, type="BatchNorm", block="batch_norm_param"):
     def infer(self, x: Shape) -> Shape:
         if self.stats_batch_size and x and x[0] % self.stats_batch_size:
             raise ShapeError(
-                f"the batch of {x[0]} is no multiple of `stats_batch_size`, {self.stats_batch_size}; "
-                "give a number that divides it.",
+                f"the batch size {x[0]} is not a multiple of `stats_batch_size` {self.stats_batch_size}; "
+                f"choose a divisor of {x[0]}.",
                 field="stats_batch_size",
             )
         return super().infer(x)
@@ -277,7 +284,8 @@ class BatchNorm(BatchNormalisation, type="BatchNorm", block="batch_norm_param"):
         size = self.nets_batch or self.stats_batch_size or x.shape[0]
         if x.shape[0] % size:
             raise NetdefError(
-                f"layer `{self.name}`: the batch of {x.shape[0]} is no multiple of `bn_stats_batch_size`, {size}"
+                f"layer `{self.name}`: the batch size {x.shape[0]} is not a multiple of `bn_stats_batch_size` {size}; "
+                f"choose a divisor of {x.shape[0]}"
             )
         groups = x.shape[0] // size
         if groups == 1:

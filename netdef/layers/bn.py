@@ -1,4 +1,4 @@
-"""BN: batch normalisation with its own scale and shift, as several forks of Caffe have it under this name."""
+"""Batch normalization: BN, which has its own scale and shift, in the dialects of several forks of Caffe."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from .batch_norm import SCALED, BatchNormalisation, Storage, along, normalise, p
 
 
 class BNMode(enum.Enum):
-    """What a BN of SegNet does, whatever the phase."""
+    """The mode of SegNet's BN, in each phase."""
 
     LEARN = 0
     INFERENCE = 1
 
 
 class BNDialect(enum.Enum):
-    """The forks that have a layer BN, and what they keep.  f is `momentum`, S the stored and s the batch's
-    statistics."""
+    """The forks with a layer BN, and how they update the stored statistics S from those of the batch, s; f is
+    `momentum`."""
 
     HAPPYNEAR = 0  # engine CAFFE: S = f S + (1 - f) s of mean and of 1 / sqrt(var + eps)
     HAPPYNEAR_CUDNN = 1  # engine CUDNN: S = (1 - f) S + f s of mean and unbiased var
     YJXIONG = 2  # S = f S + (1 - f) s of mean and biased var
-    HAPPYNEAR_2017 = 3  # as YJXIONG, with `decay` and `var_eps`, and no eps where the stored var is used
-    SEGNET = 4  # nothing: see `bn_mode`
+    HAPPYNEAR_2017 = 3  # as YJXIONG, with `decay` and `var_eps`; no eps is added to the stored var
+    SEGNET = 4  # no statistics: see `bn_mode`
 
 
 _FORK = (*SCALED, "mean", "var")
@@ -42,41 +42,45 @@ BN_STORAGE = {
 
 
 class BN(BatchNormalisation, type="BN", block="bn_param"):
-    """y = scale (x - mean) / sqrt(var + eps) + shift for each channel, scale and shift being learned.
+    """y = scale (x - mean) / sqrt(var + eps) + shift for each channel, with a learned scale and shift.
 
-    In phase TRAIN mean and var are those of the batch, and the stored ones follow; in TEST, or with `frozen`, the
-    stored ones are used.  Several forks have a BN; `dialect` says which is meant.  Where it is not given, `bn_mode`
-    means SEGNET, `decay` or `moving_average` HAPPYNEAR_2017, `scale_filler` or `shift_filler` else SEGNET, all others
-    HAPPYNEAR. SEGNET: LEARN uses the batch in both phases, INFERENCE is y = scale x + shift; more tops are the
-    batch's mean and var.
-    Bottoms: x (n, c, ...).  Tops: y, as x.
+    In phase TRAIN mean and var are those of the batch, and the stored statistics are updated; in phase TEST, or with
+    `frozen`, the stored ones are used.  Several forks have a layer BN; `dialect` selects one.  Without it, the fields
+    decide: `bn_mode` selects SEGNET; else `decay` or `moving_average` select HAPPYNEAR_2017; else `scale_filler` or
+    `shift_filler` select SEGNET; else it is HAPPYNEAR.
+    SEGNET: in `bn_mode` LEARN each phase uses the statistics of the batch; in INFERENCE y = scale x + shift.
+    Bottoms: x (n, c, ...).  Tops: y, same shape as x; with SEGNET, optionally the batch's mean and var (1, c, 1, 1).
     Weights: scale (1, c), shift (1, c), mean (1, c), and 1 / sqrt(var + eps) or var (1, c), the last two not trained;
-    HAPPYNEAR_2017 and SEGNET have the shapes (1, c, 1, 1), SEGNET the first two only.
+    with HAPPYNEAR_2017 and SEGNET the shapes are (1, c, 1, 1), and SEGNET has only scale and shift.
     Source: src/caffe/layers/bn_layer.cpp of happynear/caffe-windows (branches ms and master), yjxiong/caffe and
     alexgkendall/caffe-segnet.
-    Differs: happynear lets the solver change mean and var (weight decay shrinks them unless lr_mult and decay_mult
-    are 0), here they are never trained; the gradient is that of the formula in TRAIN, which happynear's engine CAFFE
-    misses.
+    Differs: in happynear's forks the solver updates mean and var (weight decay shrinks them unless lr_mult and
+    decay_mult are 0), here they are never trained; in phase TRAIN the gradient is exact, unlike that of happynear's
+    engine CAFFE.
     """
 
     n_tops = (1, 3)
 
-    slope_filler: Filler = param("Filler of scale; 0 where there is none.", default=Constant())
-    bias_filler: Filler = param("Filler of shift.", default=Constant())
-    momentum: float = param("Fraction of the stored statistics that stays at each batch.", default=0.9)
+    slope_filler: Filler = param("Filler of the scale; 0 if not given.", default=Constant())
+    bias_filler: Filler = param("Filler of the shift.", default=Constant())
+    momentum: float = param("Fraction of the stored statistics that is kept at each batch.", default=0.9)
     eps: float = param("Added to the variance.", default=1e-5, at_least=0)
     frozen: bool = param(
-        "Whether stored statistics are used in TRAIN too, scale and shift having no gradient.", default=False
+        "Whether to use the stored statistics also in phase TRAIN; scale and shift get no gradient.", default=False
     )
-    dialect: BNDialect | None = param("Which fork's BN this is; not in any fork.", default=None)
-    scale_filler: Filler | None = param("Filler of scale (HAPPYNEAR_2017, SEGNET).", default=None)
-    shift_filler: Filler | None = param("Filler of shift (HAPPYNEAR_2017, SEGNET).", default=None)
-    var_eps: float = param("Added to the variance (HAPPYNEAR_2017; SEGNET has 1e-9).", default=1e-10, at_least=0)
+    dialect: BNDialect | None = param("The fork whose BN this is; a field of netdef only.", default=None)
+    scale_filler: Filler | None = param("Filler of the scale (HAPPYNEAR_2017, SEGNET).", default=None)
+    shift_filler: Filler | None = param("Filler of the shift (HAPPYNEAR_2017, SEGNET).", default=None)
+    var_eps: float = param(
+        "Added to the variance (HAPPYNEAR_2017; SEGNET always adds 1e-9).", default=1e-10, at_least=0
+    )
     moving_average: bool | None = param(
-        "Whether TEST uses stored statistics (HAPPYNEAR_2017; not given: yes).", default=None
+        "Whether phase TEST uses the stored statistics (HAPPYNEAR_2017; default: true).", default=None
     )
-    decay: float | None = param("As `momentum` (HAPPYNEAR_2017; not given: 0.95).", default=None)
-    bn_mode: BNMode | None = param("Normalise or not (SEGNET; not given: LEARN).", default=None)
+    decay: float | None = param("Same as `momentum` (HAPPYNEAR_2017; default: 0.95).", default=None)
+    bn_mode: BNMode | None = param(
+        "LEARN normalizes by the batch, INFERENCE does not normalize (SEGNET; default: LEARN).", default=None
+    )
 
     examples = (
         Example(
@@ -92,7 +96,7 @@ class BN(BatchNormalisation, type="BN", block="bn_param"):
     )
 
     def spoken(self) -> BNDialect:
-        """The dialect, as given or as the fields tell."""
+        """Returns the dialect, given explicitly or implied by the fields."""
         if self.dialect is not None:
             return self.dialect
         if self.bn_mode is None and (self.decay is not None or self.moving_average is not None):
@@ -123,7 +127,8 @@ class BN(BatchNormalisation, type="BN", block="bn_param"):
     def infer(self, x: Shape) -> list[Shape]:
         if len(self.top) > 1 and (self.spoken() is not BNDialect.SEGNET or self.bn_mode is BNMode.INFERENCE):
             raise ShapeError(
-                f"there are {len(self.top)} tops, but only a BN of SegNet in `bn_mode: LEARN` has more than one.",
+                f"there are {len(self.top)} tops, but only SEGNET with `bn_mode: LEARN` has more than one; "
+                "remove the others.",
                 field="top",
             )
         channels = x[1] if len(x) > 1 else 1

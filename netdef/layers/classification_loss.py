@@ -1,4 +1,4 @@
-"""Losses of classes beside the softmax's own: sigmoid cross-entropy, hinge, information gain, focal."""
+"""Classification losses other than softmax cross-entropy: sigmoid cross-entropy, hinge, information gain, focal."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ._loss import Loss, LossParam, Normalization, check_labels, check_one_label
 from .base import Context, Example
 from .softmax import SMALLEST_LOG, SoftmaxAxis
 
-LOG_THRESHOLD = 1e-20  # kLOG_THRESHOLD of Caffe: probabilities below it count as it
+LOG_THRESHOLD = 1e-20  # kLOG_THRESHOLD of Caffe: probabilities are clipped to it
 
 
 class SigmoidCrossEntropyLoss(Loss, type="SigmoidCrossEntropyLoss"):
-    """-sum of t log s(x) + (1 - t) log(1 - s(x)), s the sigmoid: the cross-entropy of independent yes and no.
+    """-sum of t log s(x) + (1 - t) log(1 - s(x)), with the sigmoid s: the cross-entropy of independent binary targets.
 
-    Bottoms: x (n, ...); t, as many values from 0 to 1.  Tops: loss ().
-    Divided by n unless `loss_param` says otherwise; FULL and VALID count values.
+    Bottoms: x (n, ...); t, the same number of values, from 0 to 1.  Tops: loss ().
+    By default the sum is divided by n; with FULL and VALID in `loss_param`, by the number of values.
     Source: BVLC/caffe src/caffe/layers/sigmoid_cross_entropy_loss_layer.cpp.  Differs: nothing.
     """
 
     loss_param: LossParam = param(
-        "Which targets count, and what the sum is divided by.", default=LossParam(), beside=True
+        "Which target is ignored, and how the sum is normalized.", default=LossParam(), beside=True
     )
 
     prediction = "Sigmoid"
@@ -53,12 +53,12 @@ class SigmoidCrossEntropyLoss(Loss, type="SigmoidCrossEntropyLoss"):
 
 
 class MultinomialLogisticLoss(Loss, type="MultinomialLogisticLoss"):
-    """-sum of log p[label] / n, where p are probabilities already.
+    """-sum of log p[label] / n, where p are probabilities.
 
     Bottoms: p (n, classes...), flattened; label (n).  Tops: loss ().
-    Probabilities below 1e-20 count as that; SoftmaxWithLoss is the better conditioned way.
+    Probabilities are clipped to at least 1e-20.  SoftmaxWithLoss is numerically more stable.
     Source: BVLC/caffe src/caffe/layers/multinomial_logistic_loss_layer.cpp.
-    Differs: a label that is no class makes the loss NaN, where Caffe reads foreign memory.
+    Differs: a label out of range makes the loss NaN, where Caffe reads out of bounds.
     """
 
     examples = (
@@ -66,7 +66,7 @@ class MultinomialLogisticLoss(Loss, type="MultinomialLogisticLoss"):
             'layer { name: "loss" type: "MultinomialLogisticLoss" bottom: "p" bottom: "label" top: "loss" }',
             {"p": (3, 4), "label": (3,)},
             integers={"label": 4},
-            differentiable=False,  # random inputs are no probabilities
+            differentiable=False,  # random inputs are not probabilities
         ),
     )
 
@@ -85,21 +85,21 @@ class MultinomialLogisticLoss(Loss, type="MultinomialLogisticLoss"):
 
 
 class Norm(enum.Enum):
-    """Which power of the hinge is summed."""
+    """The power of the hinge."""
 
     L1 = 1
     L2 = 2
 
 
 class HingeLoss(Loss, type="HingeLoss", block="hinge_loss_param"):
-    """sum of max(0, 1 - y x)^p / n over classes, y = 1 for the label and -1 for all others: one against all.
+    """sum over classes of max(0, 1 - y x)^p / n, with y = 1 for the label and -1 for all other classes: one-vs-all.
 
     Bottoms: x (n, classes...), flattened; label (n).  Tops: loss ().
     Source: BVLC/caffe src/caffe/layers/hinge_loss_layer.cpp.
-    Differs: a label that is no class makes the loss NaN, where Caffe writes to foreign memory.
+    Differs: a label out of range makes the loss NaN, where Caffe writes out of bounds.
     """
 
-    norm: Norm = param("L1 sums the hinges, L2 their squares.", default=Norm.L1)
+    norm: Norm = param("L1 sums the hinges (p = 1), L2 their squares (p = 2).", default=Norm.L1)
 
     examples = (
         Example(
@@ -127,12 +127,12 @@ class HingeLoss(Loss, type="HingeLoss", block="hinge_loss_param"):
 
 
 class InfogainLoss(Loss, type="InfogainLoss", block="infogain_loss_param"):
-    """-sum over classes k of H[label, k] log softmax(x)[k]: a cross-entropy that weighs every confusion of classes.
+    """-sum over classes k of H[label, k] log softmax(x)[k]: a cross-entropy with a weight for each pair of classes.
 
-    Bottoms: x (n, classes, ...); label, a whole number for each position of x; H, classes x classes values.
-    Tops: loss (); softmax(x), as x, if there is a second.
+    Bottoms: x (n, classes, ...); label, one integer per position of x; H, classes x classes values.
+    Tops: loss (); optional softmax(x), same shape as x.
     Source: BVLC/caffe src/caffe/layers/infogain_loss_layer.cpp.
-    Differs: H is read from a blob only, not yet from `source`; a label that is no class makes the loss NaN.
+    Differs: H must be a bottom, because `source` cannot be read yet; a label out of range makes the loss NaN.
     """
 
     prediction = "Softmax"
@@ -140,10 +140,10 @@ class InfogainLoss(Loss, type="InfogainLoss", block="infogain_loss_param"):
     n_bottoms = (2, 3)
     n_tops = (0, 2)
 
-    source: str | None = param("File (binaryproto) of H, where it is no third bottom.", default=None)
+    source: str | None = param("File (binaryproto) with H, if H is not a bottom; cannot be read yet.", default=None)
     axis: int = param("Axis of the classes.", default=1)
     loss_param: LossParam = param(
-        "Which labels count, and what the sum is divided by.", default=LossParam(), beside=True
+        "Which label is ignored, and how the sum is normalized.", default=LossParam(), beside=True
     )
 
     examples = (
@@ -158,18 +158,17 @@ class InfogainLoss(Loss, type="InfogainLoss", block="infogain_loss_param"):
         axis = axis_of(x, self.axis)
         check_labels(x, label, axis)
         if self.loss_param.normalize is not None:
-            raise ShapeError(
-                "`normalize` is too old for this layer; write `normalization` instead.", field="loss_param"
-            )
+            raise ShapeError("InfogainLoss has no `normalize`; use `normalization` instead.", field="loss_param")
         if h is None and self.source is None:
-            raise ShapeError("the matrix H is missing; give it as a third bottom, or its file as `source`.")
+            raise ShapeError("the matrix H is missing; give it as bottom 2.")
         if h is None:
             raise Unavailable(
-                f"its matrix stands in {self.source}, which cannot be read yet; give it as a third bottom"
+                f"the matrix H is in {self.source}, and `source` is not supported yet; give H as bottom 2"
             )
         if count(h) != x[axis] * x[axis]:
             raise ShapeError(
-                f"the matrix H is {show(h)}, {count(h)} values, but {x[axis]} classes need {x[axis]} x {x[axis]}.",
+                f"bottom 2, the matrix H, is {show(h)}, {count(h)} values; for {x[axis]} classes it must have "
+                f"{x[axis]} x {x[axis]} values.",
                 bottom=2,
             )
         return self.tops((), x)
@@ -191,7 +190,7 @@ class InfogainLoss(Loss, type="InfogainLoss", block="infogain_loss_param"):
 
 
 class FocalType(enum.Enum):
-    """The factor before the logarithm."""
+    """The factor in front of the logarithm."""
 
     ORIGIN = 0
     LINEAR = 1
@@ -199,26 +198,27 @@ class FocalType(enum.Enum):
 
 
 class FocalLoss(Loss, type="FocalLoss", block="focal_loss_param"):
-    """-(alpha - p)^gamma log p, p = softmax(x)[label]: what is learned already weighs less; ONEADDP: (alpha + p)^gamma.
+    """-(alpha - p)^gamma log p, with p = softmax(x)[label]: gives less weight to well-classified positions.
 
-    Bottoms: x (n, classes, ...); label, a whole number for each position of x.
-    Tops: loss (); softmax(x), as x, if there is a second.
+    With ONEADDP, -(alpha + p)^gamma log p.
+    Bottoms: x (n, classes, ...); label, one integer per position of x.
+    Tops: loss (); optional softmax(x), same shape as x.
     Source: happynear/caffe-windows src/caffe/layers/focal_loss_layer.cpp after Lin et al. 2017, where alpha is 1.
-    Differs: the gradient is exact for every alpha, the fork's for 1 alone; LINEAR is ORIGIN, as in the fork.
+    Differs: the gradient is exact for any alpha, in the fork only for 1; LINEAR is the same as ORIGIN, as in the fork.
     """
 
     prediction = "Softmax"
     judges_scores = True
     n_tops = (0, 2)
 
-    type_: FocalType = param("The factor: alpha - p, or for ONEADDP alpha + p.", default=FocalType.ORIGIN)
-    gamma: float = param("Power of the factor.", default=2.0, at_least=0)
-    alpha: float = param("What p is taken from, or added to.", default=1.0, above=0)
+    type_: FocalType = param("The factor: alpha - p, or alpha + p for ONEADDP.", default=FocalType.ORIGIN)
+    gamma: float = param("Exponent of the factor.", default=2.0, at_least=0)
+    alpha: float = param("alpha in the factor.", default=1.0, above=0)
     beta: float = param("Not used by the fork's formula.", default=1.0, inert=True)
     loss_param: LossParam = param(
-        "Which labels count, and what the sum is divided by.", default=LossParam(), beside=True
+        "Which label is ignored, and how the sum is normalized.", default=LossParam(), beside=True
     )
-    softmax_param: SoftmaxAxis = param("Along which axis the softmax is taken.", default=SoftmaxAxis(), beside=True)
+    softmax_param: SoftmaxAxis = param("Axis of the softmax.", default=SoftmaxAxis(), beside=True)
 
     examples = (
         Example(

@@ -19,30 +19,34 @@ Pads = tuple[tuple[int, int], ...]  # before and after, for each spatial axis
 
 
 class _Sliding(Layer):
-    """Where the windows stand: fields that convolutions and Im2col share."""
+    """The positions of the windows: fields that convolutions and Im2col share."""
 
     family = "convolution"
 
-    kernel_size: tuple[int, ...] = param("Side of the window, once or per spatial axis.", default=(), at_least=1)
+    kernel_size: tuple[int, ...] = param(
+        "Size of the window: one value, or one per spatial axis.", default=(), at_least=1
+    )
     kernel_h: int | None = param("Height of the window (2 spatial axes).", default=None, at_least=1)
     kernel_w: int | None = param("Width of the window (2 spatial axes).", default=None, at_least=1)
     stride: tuple[int, ...] = param(
-        "Step of the window, once or per spatial axis; 1 if not given.", default=(), at_least=1
+        "Step of the window: one value, or one per spatial axis; 1 if not given.", default=(), at_least=1
     )
-    stride_h: int | None = param("Step downwards.", default=None, at_least=1)
-    stride_w: int | None = param("Step to the right.", default=None, at_least=1)
-    pad: tuple[int, ...] = param("Zeros added at both ends, once or per spatial axis.", default=(), at_least=0)
-    pad_h: int | None = param("Rows of zeros above and below.", default=None, at_least=0)
-    pad_w: int | None = param("Columns of zeros left and right.", default=None, at_least=0)
+    stride_h: int | None = param("Vertical step.", default=None, at_least=1)
+    stride_w: int | None = param("Horizontal step.", default=None, at_least=1)
+    pad: tuple[int, ...] = param("Zeros added at each end: one value, or one per spatial axis.", default=(), at_least=0)
+    pad_h: int | None = param("Rows of zeros added above and below.", default=None, at_least=0)
+    pad_w: int | None = param("Columns of zeros added left and right.", default=None, at_least=0)
     pad_t: int | None = param("Rows of zeros above (Intel's fork).", default=None, at_least=0)
     pad_b: int | None = param("Rows of zeros below (Intel's fork).", default=None, at_least=0)
     pad_l: int | None = param("Columns of zeros on the left (Intel's fork).", default=None, at_least=0)
     pad_r: int | None = param("Columns of zeros on the right (Intel's fork).", default=None, at_least=0)
     dilation: tuple[int, ...] = param(
-        "Distance between elements of the window, once or per axis; 1 if not given.", default=(), at_least=1
+        "Distance between elements of the window: one value, or one per spatial axis; 1 if not given.",
+        default=(),
+        at_least=1,
     )
-    axis: int = param("Axis of the channels; those before it are a batch, those after it are spatial.", default=1)
-    force_nd_im2col: bool = param("Which routine of Caffe runs.", default=False, inert=True)
+    axis: int = param("Axis of the channels; preceding axes are the batch, following axes are spatial.", default=1)
+    force_nd_im2col: bool = param("Selects a routine in Caffe.", default=False, inert=True)
     engine: Engine = engine()
 
     def details(self) -> list[str]:
@@ -57,14 +61,14 @@ class _Sliding(Layer):
     def dilations(self, axes: int) -> tuple[int, ...]:
         if len(self.dilation) not in (0, 1, axes):
             raise ShapeError(
-                f"`dilation` is given {len(self.dilation)} times, and the input has {axes} spatial axes; "
-                f"give it once, or {axes} times.",
+                f"`dilation` has {len(self.dilation)} values, but the input has {axes} spatial axes; "
+                f"give 1 value, or {axes}.",
                 field="dilation",
             )
         return self.dilation if len(self.dilation) == axes else (self.dilation or (1,)) * axes
 
     def extents(self, axes: int) -> tuple[int, ...]:
-        """Lengths of the window with the holes that dilation makes."""
+        """Returns the lengths of the dilated window."""
         return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel(axes), self.dilations(axes), strict=True))
 
     def pads(self, axes: int) -> Pads:
@@ -74,9 +78,9 @@ class _Sliding(Layer):
             return tuple((p, p) for p in per_axis(self, "pad", "pad", axes, 0, lone=True))
         both = "pad" if self.pad else "pad_h" if self.pad_h is not None else "pad_w" if self.pad_w is not None else None
         if both is not None:
-            raise ShapeError(f"`{given}` and `{both}` are both given; give one of them.", field=given)
+            raise ShapeError(f"`{given}` and `{both}` are both given; give only one of them.", field=given)
         if axes != 2:
-            raise ShapeError(f"`{given}` is for 2 spatial axes, and the input has {axes}; give `pad`.", field=given)
+            raise ShapeError(f"`{given}` requires 2 spatial axes, but the input has {axes}; use `pad`.", field=given)
         top, bottom, left, right = (value or 0 for value in sides.values())
         return ((top, bottom), (left, right))
 
@@ -84,21 +88,21 @@ class _Sliding(Layer):
         return Slide(self.strides(axes), self.pads(axes), self.dilations(axes), groups)
 
     def steps(self, spatial: Shape) -> Shape:
-        """How many windows there are along each spatial axis."""
+        """Returns the number of windows along each spatial axis."""
         axes = len(spatial)
         rows = zip(spatial, self.extents(axes), self.strides(axes), self.pads(axes), axis_names(axes), strict=True)
         return tuple(steps(*row) for row in rows)
 
 
 class _Convolving(_Sliding):
-    """Filters, their groups and a bias: one set of weights for all bottoms."""
+    """Filters, groups and a bias: all bottoms share one set of weights."""
 
     n_bottoms = (1, None)
     n_tops = (1, None)
 
     num_output: int = param("Number of filters.", at_least=1)
-    bias_term: bool = param("Whether a number per filter is added.", default=True)
-    group: int = param("Number of groups; each sees its own share of the channels.", default=1, at_least=1)
+    bias_term: bool = param("Whether to add a bias b.", default=True)
+    group: int = param("Number of groups; each uses only its own part of the input channels.", default=1, at_least=1)
     weight_filler: Filler = param("Filler of the filters.", default=Constant())
     bias_filler: Filler = param("Filler of the bias.", default=Constant())
     mem_group_size: int | None = param("Memory setting of a fork.", default=None, inert=True)
@@ -108,11 +112,14 @@ class _Convolving(_Sliding):
         return [*super().details(), *([f"in {self.group} groups"] if self.group > 1 else [])]
 
     def groups(self, channels: Any) -> Any:
-        """The number of groups, checked against the channels on both sides."""
-        for n, what in ((channels, "channels of the input"), (self.num_output, "`num_output`")):
+        """Returns the number of groups, after checking that it divides the channels of input and output."""
+        for n, what in (
+            (channels, f"the {channels} channels of the input"),
+            (self.num_output, f"`num_output` {self.num_output}"),
+        ):
             if n % self.group:
                 raise ShapeError(
-                    f"`group` is {self.group}, which does not divide the {n} of {what}; choose a divisor of {n}.",
+                    f"`group` is {self.group}, which does not divide {what}; choose a divisor of {n}.",
                     field="group",
                 )
         return self.group
@@ -122,8 +129,8 @@ class _Convolving(_Sliding):
         for i, other in enumerate(bottoms):
             if other != first:
                 raise ShapeError(
-                    f"bottom {i} is {show(other)} and bottom 0 is {show(first)}; bottoms that share filters must have "
-                    f"one shape.",
+                    f"bottom {i} is {show(other)}, but bottom 0 is {show(first)}; bottoms of one layer share its "
+                    f"filters and must have the same shape.",
                     bottom=i,
                 )
         axis = axis_of(first, self.axis)
@@ -131,7 +138,7 @@ class _Convolving(_Sliding):
         return [(*first[:axis], self.num_output, *self.result(first[axis + 1 :]))] * len(bottoms)
 
     def result(self, spatial: Shape) -> Shape:
-        """Spatial size of the top."""
+        """Returns the spatial size of the top."""
         return self.steps(spatial)
 
     def weights(self, *bottoms: Shape) -> list[Weight]:
@@ -141,7 +148,7 @@ class _Convolving(_Sliding):
         return [Weight(filters, self.weight_filler), *bias]
 
     def filters(self, channels: Any) -> Shape:
-        """The first two axes of the weights."""
+        """Returns the first two axes of the weights."""
         return (self.num_output, channels // self.groups(channels))
 
     def apply(self, w: tuple[Array, ...], *bottoms: Array, ctx: Context) -> list[Array]:
@@ -156,18 +163,18 @@ class _Convolving(_Sliding):
         return y.reshape(*batch, *y.shape[1:])
 
     def slide(self, x: Array, w: Array) -> Array:
-        """(n, c, spatial...) and filters to (n, num_output, spatial...)."""
+        """Applies filters to x (n, c, spatial...): (n, num_output, spatial...)."""
         raise NotImplementedError
 
 
 class Convolution(_Convolving, type="Convolution", block="convolution_param"):
-    """y[o] = b[o] + sum over c and window of W[o, c] x[c]: filters slide over any number of spatial axes.
+    """y[o] = b[o] + sum over c and window of W[o, c] x[c]: a convolution over any number of spatial axes.
 
-    Bottoms: x (n..., c, spatial...), several of one shape share the filters.
+    Bottoms: x (n..., c, spatial...); several bottoms of the same shape share the filters.
     Tops: y (n..., num_output, (size + 2 pad - dilation (kernel - 1) - 1) // stride + 1 ...), one per bottom.
     Weights: W (num_output, c / group, kernel...); b (num_output).
     Source: BVLC/caffe src/caffe/layers/base_conv_layer.cpp, conv_layer.cpp.
-    Differs: a window larger than the padded input is an error; Caffe's division may give one step there.
+    Differs: a window larger than the padded input is an error; in Caffe the division may round to one step.
     """
 
     examples = (
@@ -201,7 +208,7 @@ class Convolution(_Convolving, type="Convolution", block="convolution_param"):
 class ConvolutionDepthwise(
     Convolution, type="ConvolutionDepthwise", aliases=("DepthwiseConvolution",), block="convolution_param"
 ):
-    """A Convolution whose every channel has filters of its own: `group` is the number of channels, whatever is written.
+    """A depthwise Convolution: each channel has its own filters.  `group` is ignored; it is the number of channels.
 
     Bottoms: x (n, c, h, w).  Tops: y (n, num_output, h', w').
     Weights: W (num_output, 1, kernel...); b (num_output).
@@ -219,17 +226,17 @@ class ConvolutionDepthwise(
     def groups(self, channels: Any) -> Any:
         if self.num_output % channels:
             raise ShapeError(
-                f"`num_output` is {self.num_output}, which is no multiple of the {channels} channels of the input; "
-                f"every channel has filters of its own, so give a multiple of {channels}.",
+                f"`num_output` is {self.num_output}, which is not a multiple of the {channels} channels of the input; "
+                f"each channel has its own filters, so give a multiple of {channels}.",
                 field="num_output",
             )
         return channels
 
 
 class Deconvolution(_Convolving, type="Deconvolution", block="convolution_param"):
-    """The transpose of a convolution: each x spreads a filter over y, steps of `stride` apart; the overlaps are added.
+    """The transpose of a convolution: each x adds a scaled filter to y, at steps of `stride`; overlaps are summed.
 
-    Bottoms: x (n..., c, spatial...), several of one shape share the filters.
+    Bottoms: x (n..., c, spatial...); several bottoms of the same shape share the filters.
     Tops: y (n..., num_output, stride (size - 1) + dilation (kernel - 1) + 1 - 2 pad ...), one per bottom.
     Weights: W (c, num_output / group, kernel...); b (num_output).
     Source: BVLC/caffe src/caffe/layers/deconv_layer.cpp.  Differs: nothing.
@@ -258,8 +265,8 @@ class Deconvolution(_Convolving, type="Deconvolution", block="convolution_param"
             full = stride * (size - 1) + extent
             if full <= low + high:
                 raise ShapeError(
-                    f"nothing is left of the {name}: {full} numbers, of which padding takes away {low + high}; "
-                    f"make `pad` smaller.",
+                    f"the {name} of the output would be {full - low - high}: {full} without padding, less {low + high} "
+                    f"for `pad`; reduce `pad`.",
                     field="pad",
                 )
             sizes.append(full - low - high)
@@ -278,9 +285,9 @@ class Deconvolution(_Convolving, type="Deconvolution", block="convolution_param"
 
 
 class Im2col(_Sliding, type="Im2col", block="convolution_param"):
-    """Every window as a column of numbers: y[c, window element, position] = x[c, element at that position].
+    """Arranges windows as columns: y[c, window element, position] = x[c, element at that position].
 
-    Bottoms: x (n..., c, spatial...).  Tops: y (n..., c * kernel..., steps...); c varies slowest.
+    Bottoms: x (n..., c, spatial...).  Tops: y (n..., c * kernel..., steps...), where c varies slowest.
     Source: BVLC/caffe src/caffe/layers/im2col_layer.cpp.  Differs: nothing.
     """
 

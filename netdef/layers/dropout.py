@@ -1,4 +1,4 @@
-"""Dropout: values are put to zero at random while a net is trained."""
+"""Dropout: sets values to zero at random in training."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .base import Context, Example, Layer
 
 
 def mask(key: Array, kept: float, shape: Shape) -> Array:
-    """True with probability `kept`, to 1 / 65536.
+    """Returns True with probability `kept`, to a precision of 1 / 65536.
 
-    8 random bits for a value where they are exact (a ratio of 0.5), else 16: the generator is what dropout costs, and
-    `jax.random.bernoulli` draws 32."""
+    Draws 8 random bits per value if they represent `kept` exactly (0.5, for example), else 16, because the random
+    generator dominates the cost of dropout; `jax.random.bernoulli` draws 32."""
     bits, whole = (8, jnp.uint8) if (kept * 256).is_integer() else (16, jnp.uint16)
     size = count(shape)
     words = jax.random.bits(key, (-(-size * bits // 32),), jnp.uint32)
@@ -24,23 +24,23 @@ def mask(key: Array, kept: float, shape: Shape) -> Array:
 
 
 class Dropout(Layer, type="Dropout", block="dropout_param"):
-    """y = x m / (1 - dropout_ratio) in phase TRAIN, m being 0 with probability `dropout_ratio` and else 1; y = x in
-    TEST.
+    """y = x m / (1 - dropout_ratio) in phase TRAIN, where m is 0 with probability `dropout_ratio`, else 1.
 
-    With `scale_train: false` TRAIN gives x m and TEST x (1 - dropout_ratio).
-    Bottoms: x (any shape).  Tops: y, as x.
-    Source: BVLC/caffe src/caffe/layers/dropout_layer.cpp; `scale_train` is py-faster-rcnn's, `sample_weights_test`
-    Bayesian SegNet's (Kendall et al. 2015), `sqrt_scale` happynear's, `random_seed` NVIDIA's.
-    Differs: random numbers are JAX's, so no run of Caffe is repeated bit for bit; a ratio of 1 gives 0 (Caffe: NaN).
+    In phase TEST y = x.  With `scale_train: false`, y = x m in TRAIN and x (1 - dropout_ratio) in TEST.
+    Bottoms: x (any shape).  Tops: y, same shape as x.
+    Source: BVLC/caffe src/caffe/layers/dropout_layer.cpp; `scale_train`: py-faster-rcnn; `sample_weights_test`:
+    Bayesian SegNet (Kendall et al. 2015); `sqrt_scale`: happynear/caffe-windows; `random_seed`: NVIDIA/caffe.
+    Differs: random numbers are from JAX, so runs of Caffe cannot be reproduced bit for bit; y is 0 for a ratio of 1
+    (Caffe: NaN).
     """
 
     family = "activation"
     keeps_sign = True
 
-    dropout_ratio: float = param("Probability that a value becomes 0.", default=0.5, at_least=0, at_most=1)
-    scale_train: bool = param("Whether kept values grow in TRAIN, and not all values shrink in TEST.", default=True)
-    sample_weights_test: bool = param("Whether values are dropped in phase TEST as well.", default=False)
-    sqrt_scale: bool = param("Whether kept values grow by the square root of 1 / (1 - ratio) only.", default=False)
+    dropout_ratio: float = param("Probability that a value is set to 0.", default=0.5, at_least=0, at_most=1)
+    scale_train: bool = param("Whether to scale values up in phase TRAIN, instead of down in TEST.", default=True)
+    sample_weights_test: bool = param("Whether to drop values also in phase TEST.", default=False)
+    sqrt_scale: bool = param("Whether to scale by the square root of 1 / (1 - dropout_ratio).", default=False)
     random_seed: int = param("Seed of this layer in NVIDIA's fork.", default=-1, inert=True)
     engine: Engine = engine()
 
@@ -72,10 +72,11 @@ class Dropout(Layer, type="Dropout", block="dropout_param"):
 
 
 class AlphaDropout(Layer, type="AlphaDropout", block="dropout_param"):
-    """Dropout for SELU: in phase TRAIN values become its lower limit with probability `dropout_ratio`, and the whole is
-    then put on a line that keeps mean 0 and variance 1; y = x in TEST.
+    """Dropout for SELU, which preserves mean 0 and variance 1.
 
-    Bottoms: x (any shape).  Tops: y, as x.
+    In phase TRAIN a value is replaced by the lower limit of SELU with probability `dropout_ratio`, followed by an
+    affine transformation.  In phase TEST y = x.
+    Bottoms: x (any shape).  Tops: y, same shape as x.
     Source: Klambauer et al. 2017.  Differs: Caffe has no such layer.
     """
 
@@ -101,15 +102,15 @@ class AlphaDropout(Layer, type="AlphaDropout", block="dropout_param"):
         kept, limit = 1.0 - self.dropout_ratio, -SELU_ALPHA * SELU_SCALE
         if not ctx.train or kept == 1:
             return x
-        factor = (kept + limit**2 * kept * (1 - kept)) ** -0.5  # of the variance that is left
+        factor = (kept + limit**2 * kept * (1 - kept)) ** -0.5  # restores the variance
         dropped = jnp.where(mask(ctx.rng(), kept, x.shape), x, limit)
         return factor * (dropped - limit * (1 - kept))
 
 
 class SeLuDropout(AlphaDropout, type="SeLuDropout", block="selu_dropout_param"):
-    """AlphaDropout by the name that soeaver's fork gives it.
+    """AlphaDropout under its name in soeaver's fork.
 
-    Bottoms: x (any shape).  Tops: y, as x.
+    Bottoms: x (any shape).  Tops: y, same shape as x.
     Source: Klambauer et al. 2017; the nets of soeaver/caffe-model.  Differs: BVLC Caffe has no such layer.
     """
 

@@ -1,4 +1,4 @@
-"""Eltwise: blobs of one shape combined element by element."""
+"""Eltwise: combines blobs of the same shape element by element."""
 
 from __future__ import annotations
 
@@ -22,20 +22,23 @@ class EltwiseOp(enum.Enum):
 
 
 class Eltwise(Layer, type="Eltwise", block="eltwise_param"):
-    """Sum (weighted by `coeff`), product or maximum of the bottoms, element by element; SORT: product of the 1 + x.
+    """Sum (weighted by `coeff`), product or maximum of the bottoms, element by element; SORT: product of all 1 + x.
 
-    Bottoms: two or more of one shape.  Tops: y of that shape.
-    MAX gives the gradient of a tie to the second bottom if it ties with the first, else to the earliest, as Caffe does.
-    Source: BVLC/caffe src/caffe/layers/eltwise_layer.cpp; SORT is happynear/caffe-windows's, `engine` Intel's.
-    Differs: the gradient of PROD is always the stable one, finite where a factor is 0.
+    Bottoms: two or more of the same shape.  Tops: y of that shape.
+    In case of ties, the gradient of MAX goes to the second bottom if it ties with the first, else to the first of the
+    ties, as in Caffe.
+    Source: BVLC/caffe src/caffe/layers/eltwise_layer.cpp; SORT: happynear/caffe-windows; `engine`: intel/caffe.
+    Differs: the gradient of PROD is always the stable one, which is finite where a factor is 0.
     """
 
     family = "joining"
     n_bottoms = (2, None)
 
     operation: EltwiseOp = param("How elements are combined.", default=EltwiseOp.SUM)
-    coeff: tuple[float, ...] = param("Factor of each bottom in a SUM; none: 1 for all; MAX ignores them.", default=())
-    stable_prod_grad: bool = param("The gradient of PROD is stable whatever is said here.", default=True, inert=True)
+    coeff: tuple[float, ...] = param("Factor of each bottom in a SUM; 1 if not given; ignored by MAX.", default=())
+    stable_prod_grad: bool = param(
+        "Selects the gradient of PROD in Caffe; here it is always stable.", default=True, inert=True
+    )
     engine: Engine = engine()
 
     examples = (
@@ -57,17 +60,19 @@ class Eltwise(Layer, type="Eltwise", block="eltwise_param"):
     def infer(self, *bottoms: Shape) -> Shape:
         if self.coeff and self.operation is EltwiseOp.PROD:
             raise ShapeError(
-                "`coeff` weighs the terms of a SUM, but `operation` is PROD; leave one of them out.", field="coeff"
+                "`coeff` requires `operation: SUM`, but `operation` is PROD; remove one of them.", field="coeff"
             )
         if self.coeff and len(self.coeff) != len(bottoms):
             raise ShapeError(
-                f"{len(self.coeff)} of `coeff` are given for {len(bottoms)} inputs; give one for each.", field="coeff"
+                f"the number of `coeff` is {len(self.coeff)}, but the number of bottoms is {len(bottoms)}; "
+                "give one for each.",
+                field="coeff",
             )
         for i, shape in enumerate(bottoms):
             if shape != bottoms[0]:
                 raise ShapeError(
-                    f"{show(bottoms[0])} and {show(shape)} cannot be combined element by element; "
-                    "all inputs must have one shape.",
+                    f"bottom 0 is {show(bottoms[0])}, but bottom {i} is {show(shape)}; "
+                    "all bottoms must have the same shape.",
                     bottom=i,
                 )
         return bottoms[0]
@@ -80,5 +85,5 @@ class Eltwise(Layer, type="Eltwise", block="eltwise_param"):
         if self.operation is EltwiseOp.SUM:
             terms = [c * x for c, x in zip(self.coeff, bottoms, strict=True)] if self.coeff else bottoms
             return reduce(jnp.add, terms)
-        top = jnp.where(bottoms[0] > bottoms[1], bottoms[0], bottoms[1])  # a tie is the second's
-        return reduce(lambda y, x: jnp.where(x > y, x, y), bottoms[2:], top)  # and stays with whoever had it
+        top = jnp.where(bottoms[0] > bottoms[1], bottoms[0], bottoms[1])  # a tie goes to the second
+        return reduce(lambda y, x: jnp.where(x > y, x, y), bottoms[2:], top)  # later ties do not change it

@@ -1,4 +1,4 @@
-"""Layers that look up vectors by number: Embed by word, PositionEmbed by place in the sequence."""
+"""Embeddings: Embed by index, PositionEmbed by position in a sequence."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from .base import Context, Example, Layer, Weight
 
 
 class Embed(Layer, type="Embed", block="embed_param"):
-    """y = W[x] + b: a row of W for each whole number, as InnerProduct gives it for a one-hot vector.
+    """y = W[x] + b: looks up one row of W per index, equivalent to InnerProduct of a one-hot vector.
 
-    Bottoms: x of any shape, whole numbers from 0 to input_dim - 1.  Tops: y (x's shape, num_output).
+    Bottoms: x (any shape), integers from 0 to input_dim - 1.  Tops: y (shape of x, num_output).
     Weights: W (input_dim, num_output); b (num_output).
     Source: BVLC/caffe src/caffe/layers/embed_layer.cpp.
-    Differs: a number out of range gives NaN, where Caffe reads beyond its memory.
+    Differs: an index out of range outputs NaN, where Caffe reads out of bounds.
     """
 
     family = "product"
     takes_indices = True
 
-    num_output: int = param("Length of each vector.", at_least=1)
-    input_dim: int = param("Number of vectors, one more than the largest number in x.", at_least=1)
-    bias_term: bool = param("Whether b is there.", default=True)
+    num_output: int = param("Size of each vector.", at_least=1)
+    input_dim: int = param("Number of vectors; indices in x must be less than this.", at_least=1)
+    bias_term: bool = param("Whether to add a bias b.", default=True)
     weight_filler: Filler = param("Filler of W.", default=Constant())
     bias_filler: Filler = param("Filler of b.", default=Constant())
 
@@ -46,23 +46,23 @@ class Embed(Layer, type="Embed", block="embed_param"):
 
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
         rows = jnp.asarray(x).astype(jnp.int32)
-        rows = jnp.where(rows < 0, self.input_dim, rows)  # below 0 is out of range, not counted from the back
+        rows = jnp.where(rows < 0, self.input_dim, rows)  # negative indices are out of range, not counted from the end
         y = jnp.take(w[0], rows, axis=0, mode="fill", fill_value=jnp.nan)
         return y + w[1] if self.bias_term else y
 
 
 class PositionEmbed(Layer, type="PositionEmbed", block="position_embed_param"):
-    """y = x + W[place]: a trained vector for each place of a sequence, added to what stands there.
+    """y = x + W[position]: adds a learned vector to each position of a sequence.
 
-    Bottoms: x (n, t, c), or (t, n, c) with axis 0.  Tops: y of its shape.
-    Weights: W (input_dim, c), of which the first t rows are used.
+    Bottoms: x (n, t, c), or (t, n, c) with axis 0.  Tops: y, same shape as x.
+    Weights: W (input_dim, c); the first t rows are used.
     Source: netdef's own, after Gehring et al. 2017.  Differs: Caffe has no such layer.
     """
 
     family = "product"
 
-    axis: int = param("The axis of places; negative ones count from the back.", default=1)
-    input_dim: int | None = param("Number of places that W has; default: those of x.", default=None, at_least=1)
+    axis: int = param("Axis of the positions; negative values count from the end.", default=1)
+    input_dim: int | None = param("Number of positions in W; default: t.", default=None, at_least=1)
     weight_filler: Filler = param("Filler of W.", default=Gaussian(std=0.02))
 
     examples = (
@@ -78,13 +78,14 @@ class PositionEmbed(Layer, type="PositionEmbed", block="position_embed_param"):
         axis = axis_of(x, self.axis)
         if axis == len(x) - 1:
             raise ShapeError(
-                f"`axis` {self.axis} is the last of {show(x)}, which holds the vectors; give the axis of places.",
+                f"`axis` is {self.axis}, the last axis of {show(x)}, which contains the vectors; "
+                "give the axis of the positions.",
                 field="axis",
             )
         if self.input_dim is not None and x[axis] > self.input_dim:
             raise ShapeError(
-                f"the sequence {show(x)} has {x[axis]} places and `input_dim` is {self.input_dim}; "
-                "give as many or more.",
+                f"the sequence {show(x)} has {x[axis]} positions, but `input_dim` is {self.input_dim}; "
+                f"give at least {x[axis]}.",
                 field="input_dim",
             )
         return x

@@ -1,4 +1,4 @@
-"""HDF5Output: writes what a net computes to a file, batch after batch."""
+"""HDF5Output: writes blobs to a file, batch by batch."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from ..schema import param
 from ..shape import Shape, ShapeError, show
 from .base import Context, Example, Layer
 
-NAMES = ("data", "label")  # of the datasets, those that HDF5Data looks for by default
+NAMES = ("data", "label")  # of the datasets, the defaults of HDF5Data
 
 
 class HDF5Output(Layer, type="HDF5Output", block="hdf5_output_param"):
-    """Appends its bottoms to the datasets `data` and `label` of an HDF5 file, each time the net is run.
+    """Appends its bottoms to the datasets `data` and `label` of an HDF5 file each time the net is run.
 
-    Bottoms: data (n, ...), label (n, ...).  Tops: none.
-    Each row is written with four axes as Caffe has it (n, c, h, w), missing ones being 1.  The first batch that a model
-    writes begins the file anew; its path is relative to the working directory.
+    Bottoms: data (n, ...); label (n, ...).  Tops: none.
+    As in Caffe, arrays are written with four axes (n, c, h, w); missing axes are 1.  The first batch of a model
+    overwrites the file.  The path is relative to the working directory.
     Source: BVLC/caffe src/caffe/layers/hdf5_output_layer.cpp.
     Differs: later batches are appended, where Caffe fails at the second.
     """
@@ -28,7 +28,7 @@ class HDF5Output(Layer, type="HDF5Output", block="hdf5_output_param"):
     n_bottoms = 2
     n_tops = 0
 
-    file_name: str = param("File that is written.")
+    file_name: str = param("Output file.")
 
     examples = (
         Example(
@@ -41,13 +41,16 @@ class HDF5Output(Layer, type="HDF5Output", block="hdf5_output_param"):
 
     def infer(self, data: Shape, label: Shape) -> list[Shape]:
         if not data or not label or data[0] != label[0]:
-            raise ShapeError(f"data {show(data)} and label {show(label)} differ in their number of rows.", bottom=1)
+            raise ShapeError(
+                f"data is {show(data)} and label is {show(label)}; their first axes, the batch, must be equal.",
+                bottom=1,
+            )
         return []
 
     def apply(self, w: tuple[Array, ...], *bottoms: Array, ctx: Context) -> list[Array]:
         from jax.experimental import io_callback
 
-        # not `ordered`: that would tie the net to one device, and batches of one device come in order anyway
+        # Not `ordered`, which would restrict the net to one device; batches of one device are in order anyway.
         io_callback(self._writer.write, None, *(jax.lax.stop_gradient(b) for b in bottoms))
         return []
 
@@ -57,7 +60,7 @@ class HDF5Output(Layer, type="HDF5Output", block="hdf5_output_param"):
 
 
 class _Writer:
-    """One file: begun by the first batch, open only while a batch is written."""
+    """One file: created by the first batch, open only while a batch is written."""
 
     def __init__(self, path: str, layer: str):
         self.path, self.layer, self.begun = path, layer, False
@@ -77,7 +80,7 @@ class _Writer:
 
 
 def _append(file: Any, name: str, rows: Any) -> None:
-    """Rows (n, ...) behind those of dataset `name`."""
+    """Appends rows (n, ...) to the dataset `name`."""
     rows = rows.reshape(*rows.shape, *[1] * (4 - rows.ndim))
     if name not in file:
         file.create_dataset(name, data=rows, maxshape=(None, *rows.shape[1:]), chunks=True)

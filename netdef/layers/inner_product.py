@@ -1,4 +1,4 @@
-"""Layers that multiply by a matrix: InnerProduct."""
+"""Fully connected layers: InnerProduct."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ from ..schema import param
 from ..shape import Dim, Shape, ShapeError, axis_of, count, show
 from .base import Context, Example, Layer, Weight
 
-NORM_EPS = 1e-6  # under the root, as happynear/caffe-windows has it
+NORM_EPS = 1e-6  # under the root, as in happynear/caffe-windows
 
 
 class InnerProduct(Layer, type="InnerProduct", block="inner_product_param"):
-    """y = W x + b over all axes of x from `axis` on: a fully connected layer.  `normalize`: rows of W of length 1.
+    """y = W x + b over all axes of x from `axis` on: a fully connected layer.
 
-    Bottoms: x (n..., k...), optional W and b in place of the layer's own.  Tops: y (n..., num_output).
-    Weights: W (num_output, count of k...), or its transpose with `transpose`; b (num_output).
-    Source: BVLC/caffe src/caffe/layers/inner_product_layer.cpp; `normalize` and W, b as blobs: the same file of
+    With `normalize`, each row of W is divided by its L2 norm.
+    Bottoms: x (n..., k...); optional W and b, used in place of the layer's own.  Tops: y (n..., num_output).
+    Weights: W (num_output, product of k...), or its transpose with `transpose`; b (num_output).
+    Source: BVLC/caffe src/caffe/layers/inner_product_layer.cpp; `normalize` and W, b as bottoms: the same file in
     happynear/caffe-windows.
-    Differs: with `normalize` the fork overwrites W by its normalised rows at each pass and takes the gradient as if
-    these were free; here W stays as it is and the gradient is the true one, which turns the rows alike.
+    Differs: with `normalize` the fork overwrites W with its normalized rows at each pass and ignores the normalization
+    in the gradient; here W is unchanged and the gradient is exact, which changes their directions in the same way.
     """
 
     family = "product"
     n_bottoms = (1, 3)
 
     num_output: int = param("Number of outputs.", at_least=1)
-    bias_term: bool = param("Whether b is there.", default=True)
+    bias_term: bool = param("Whether to add a bias b.", default=True)
     weight_filler: Filler = param("Filler of W.", default=Constant())
     bias_filler: Filler = param("Filler of b.", default=Constant())
-    axis: int = param("First axis that is flattened.", default=1)
-    transpose: bool = param("Whether W is stored with inputs first.", default=False)
-    normalize: bool = param("Whether each output's weights are divided by their L2 norm.", default=False)
+    axis: int = param("First axis to flatten; negative values count from the end.", default=1)
+    transpose: bool = param("Whether W is stored transposed, (inputs, num_output).", default=False)
+    normalize: bool = param("Whether each row of W is divided by its L2 norm.", default=False)
 
     examples = (
         Example(
@@ -53,15 +54,17 @@ class InnerProduct(Layer, type="InnerProduct", block="inner_product_param"):
         given = self._shapes(count(x[axis:]))[: len(blobs)]
         for i, (blob, wanted, name) in enumerate(zip(blobs, given, ("W", "b"), strict=False)):
             if count(blob) != count(wanted):
-                raise ShapeError(f"{name} comes as {show(blob)}, and this layer needs {show(wanted)}.", bottom=i + 1)
+                raise ShapeError(
+                    f"bottom {i + 1}, {name}, is {show(blob)}, but this layer requires {show(wanted)}; change "
+                    f"`num_output` or the layer that outputs {name}.",
+                    bottom=i + 1,
+                )
         if len(blobs) == 2 and not self.bias_term:
-            raise ShapeError(
-                "`bias_term` is false, and b is given as the third input; leave one of them out.", bottom=2
-            )
+            raise ShapeError("`bias_term` is false, but b is given as bottom 2; remove one of them.", bottom=2)
         return (*x[:axis], self.num_output)
 
     def _shapes(self, inputs: Dim) -> list[Shape]:
-        """Of W and b."""
+        """Returns the shapes of W and b."""
         matrix = (inputs, self.num_output) if self.transpose else (self.num_output, inputs)
         return [matrix, (self.num_output,)]
 

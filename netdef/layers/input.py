@@ -1,4 +1,4 @@
-"""Blobs that no layer computes: Input is fed from outside, Parameter is trained."""
+"""Inputs and parameters: Input is passed to the model by the caller, Parameter is trained."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class BlobShape(Block):
 
 
 class Input(Layer, type="Input", block="input_param"):
-    """Tops that are given to the model when it is called.
+    """Inputs of the net, passed to the model when it is called.
 
-    Bottoms: none.  Tops: any number, each of its own `shape`, or all of the one that is given.
+    Bottoms: none.  Tops: any number, each with its own `shape`, or all with the same one.
     Source: BVLC/caffe src/caffe/layers/input_layer.cpp.  Differs: nothing.
     """
 
@@ -32,21 +32,21 @@ class Input(Layer, type="Input", block="input_param"):
         tops = len(self.top)
         if len(self.shape) not in (1, tops):
             raise ShapeError(
-                f"{len(self.shape)} shapes are given for {tops} tops; give one for all tops, or one for each.",
+                f"there are {len(self.shape)} `shape` blocks for {tops} tops; give one for all tops, or one for each.",
                 field="shape" if self.shape else None,
             )
         shapes = [s.dim for s in self.shape]
         return shapes * tops if len(shapes) == 1 else shapes
 
     def apply(self, w: tuple[Array, ...], *, ctx: Context) -> list[Array]:
-        raise AssertionError("an input is fed, not computed")
+        raise AssertionError("an input is passed by the caller, not computed")
 
 
 class Parameter(Layer, type="Parameter", block="parameter_param"):
-    """A trained array as a blob, for other layers to take.
+    """Outputs a trained array as a blob, as input for other layers.
 
-    Bottoms: none.  Tops: W.  Weights: W of the given shape.
-    Source: BVLC/caffe include/caffe/layers/parameter_layer.hpp; `blob_filler` is happynear/caffe-windows's.
+    Bottoms: none.  Tops: W (`shape`).  Weights: W (`shape`).
+    Source: BVLC/caffe include/caffe/layers/parameter_layer.hpp; `blob_filler`: happynear/caffe-windows.
     Differs: nothing.
     """
 

@@ -1,4 +1,4 @@
-"""Local response normalisation: LRN."""
+"""Local response normalization: LRN."""
 
 from __future__ import annotations
 
@@ -15,28 +15,29 @@ from .base import Context, Example, Layer
 
 
 class NormRegion(enum.Enum):
-    """Over which neighbours the squares are summed."""
+    """The neighbors over which squares are summed."""
 
     ACROSS_CHANNELS = 0
     WITHIN_CHANNEL = 1
 
 
 class LRN(Layer, type="LRN", block="lrn_param"):
-    """y = x (k + alpha / n S)^-beta, S the sum of x^2 over the n = `local_size` channels around x, or
-    y = x (1 + alpha / n^2 S)^-beta, S the sum over the n x n pixels around x in its channel.
+    """y = x (k + alpha / n S)^-beta, where S is the sum of x^2 over the n = `local_size` channels around x.
 
-    Bottoms: x (n, c, h, w).  Tops: y (as x).
+    With WITHIN_CHANNEL, y = x (1 + alpha / n^2 S)^-beta, where S is the sum over the n x n pixels around x in its
+    channel.
+    Bottoms: x (n, c, h, w).  Tops: y, same shape as x.
     Source: BVLC/caffe src/caffe/layers/lrn_layer.cpp; Krizhevsky et al. 2012.
-    Differs: any number of spatial axes.  As in Caffe, WITHIN_CHANNEL has 1 in place of `k`.
+    Differs: any number of spatial axes.  As in Caffe, WITHIN_CHANNEL ignores `k`.
     """
 
     family = "normalization"
 
-    local_size: int = param("Number of channels, or side of the square; odd.", default=5, at_least=1)
+    local_size: int = param("n: number of channels, or side of the square; odd.", default=5, at_least=1)
     alpha: float = param("Weight of the sum of squares.", default=1.0)
     beta: float = param("Exponent.", default=0.75)
-    norm_region: NormRegion = param("Over which neighbours the squares are summed.", default=NormRegion.ACROSS_CHANNELS)
-    k: float = param("Added to the sum.", default=1.0)
+    norm_region: NormRegion = param("The neighbors over which squares are summed.", default=NormRegion.ACROSS_CHANNELS)
+    k: float = param("Added to the sum (ACROSS_CHANNELS).", default=1.0)
     engine: Engine = engine()
 
     examples = (
@@ -54,14 +55,13 @@ class LRN(Layer, type="LRN", block="lrn_param"):
     def infer(self, x: Shape) -> Shape:
         if self.local_size % 2 == 0:
             raise ShapeError(
-                f"`local_size` is {self.local_size}, which has no middle; give {self.local_size - 1} or "
-                f"{self.local_size + 1}.",
+                f"`local_size` is {self.local_size}; it must be odd: {self.local_size - 1} or {self.local_size + 1}.",
                 field="local_size",
             )
         first = self._first_axis()
         if len(x) <= first:
             raise ShapeError(
-                f"the input {show(x)} has {len(x)} axes, and {self.norm_region.name} needs at least {first + 1}.",
+                f"the input {show(x)} has {len(x)} axes, but {self.norm_region.name} requires at least {first + 1}.",
                 bottom=0,
             )
         return x
@@ -82,7 +82,7 @@ class LRN(Layer, type="LRN", block="lrn_param"):
 
 
 def _power(base: Array, exponent: float) -> Array:
-    """base ** exponent, by roots for the exponents that nets use: several times faster than a power."""
+    """Returns base ** exponent, with roots for common exponents: several times faster than a power."""
     if exponent == -0.75:
         root = lax.rsqrt(base)
         return root * jnp.sqrt(root)

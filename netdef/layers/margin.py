@@ -1,7 +1,7 @@
-"""Margins between classes, as face recognition wants them: inner products and cosines whose own class has it harder.
+"""Margins between classes for face recognition: inner products and cosines with a lower score for the true class.
 
-A margin layer stands before SoftmaxWithLoss: it lowers the score of each item's own class, so that classes have to lie
-further apart than to be told apart.
+A margin layer is placed before SoftmaxWithLoss.  It lowers the score of each item's true class, so training separates
+classes further than classification alone requires.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from ..shape import Shape, ShapeError, axis_of, count, show
 from ._loss import check_one_label, check_rows, look_up
 from .base import LAYERS, Context, Example, Layer, Weight
 
-SMALL = 1e-9  # added to products of lengths, so that zero vectors divide by something
+SMALL = 1e-9  # added to products of lengths, which prevents a division by zero
 
 
 class Angle(enum.Enum):
-    """By what the angle to the own class is multiplied: 1 to 4."""
+    """m, the factor of the angle to the true class: 1 to 4."""
 
     SINGLE = 0
     DOUBLE = 1
@@ -31,11 +31,11 @@ class Angle(enum.Enum):
 
 
 class _AngularMargin(Layer):
-    """Scores of an inner product whose own class is scored by psi(m theta) in place of cos theta.
+    """An inner product in which the score of the true class is computed with psi(m theta) in place of cos theta.
 
-    psi falls from 1 to 1 - 2 m as theta goes from 0 to pi.  The own score is a mean of the plain one, weighing lambda,
-    and of the one with margin, weighing 1; lambda = max(lambda_min, base (1 + gamma iteration)^-power) falls in
-    training.
+    psi decreases from 1 to 1 - 2 m as theta increases from 0 to pi.  The score of the true class is the weighted mean
+    of the plain one, with weight lambda, and the one with margin, with weight 1.  In training lambda decreases:
+    lambda = max(lambda_min, base (1 + gamma iteration)^-power).
     """
 
     family = "product"
@@ -43,24 +43,24 @@ class _AngularMargin(Layer):
     n_tops = (1, 2)
 
     num_output: int = param("Number of classes.", default=0, at_least=0)
-    type_: Angle = param("By what the angle to the own class is multiplied, 1 to 4.", default=Angle.SINGLE)
+    type_: Angle = param("m, the factor of the angle to the true class: 1 to 4.", default=Angle.SINGLE)
     weight_filler: Filler = param("Filler of W.", default=Constant())
-    axis: int = param("First axis of x that is flattened.", default=1)
-    base: float = param("Lambda at first.", default=1.0)
-    gamma: float = param("How fast lambda falls.", default=0.0)
-    power: float = param("With which power lambda falls.", default=1.0)
-    iteration: int = param("Where the count of iterations starts.", default=0)
-    lambda_min: float = param("Lambda does not fall below this.", default=0.0)
+    axis: int = param("First axis of x to flatten.", default=1)
+    base: float = param("Initial lambda.", default=1.0)
+    gamma: float = param("gamma in the formula of lambda.", default=0.0)
+    power: float = param("power in the formula of lambda.", default=1.0)
+    iteration: int = param("Initial value of the iteration count.", default=0)
+    lambda_min: float = param("Minimum of lambda.", default=0.0)
 
     @property
     def multiple(self) -> int:
-        """m, by which the angle is multiplied."""
+        """m, the factor of the angle."""
         return self.type_.value + 1
 
-    unit_rows: ClassVar[bool] = False  # whether rows of W count as if they had the length 1
+    unit_rows: ClassVar[bool] = False  # whether rows of W are treated as having length 1
 
     def deployed(self) -> Layer | None:
-        """The plain product."""
+        """Returns the plain inner product."""
         product = LAYERS.get("InnerProduct")
         outputs, rows = self.num_output, self.unit_rows
         return product and product(num_output=outputs, axis=self.axis, bias_term=False, normalize=rows)  # pyright: ignore[reportCallIssue]
@@ -68,11 +68,11 @@ class _AngularMargin(Layer):
     def infer(self, x: Shape, label: Shape, matrix: Shape | None = None) -> list[Shape]:
         axis = check_rows(x, label, self.axis)
         if matrix is None and not self.num_output:
-            raise ShapeError("`num_output`, the number of classes, must be given; it is 0.", field="num_output")
+            raise ShapeError("`num_output`, the number of classes, is 0; give at least 1.", field="num_output")
         if matrix is not None and count(matrix[1:]) != count(x[axis:]):
             raise ShapeError(
-                f"the weights are {show(matrix)}, {count(matrix[1:])} for each class, but the input {show(x)} has "
-                f"{count(x[axis:])} values for each item; they must be equally many.",
+                f"bottom 2, the weights, is {show(matrix)}, {count(matrix[1:])} values per class, but the input "
+                f"{show(x)} has {count(x[axis:])} values per item; they must be equal.",
                 bottom=2,
             )
         classes = self.num_output if matrix is None else matrix[0]
@@ -83,12 +83,12 @@ class _AngularMargin(Layer):
         return (own if matrix is None else []) + [iterations(self.iteration)]
 
     def lambda_now(self, w: tuple[Array, ...], ctx: Context) -> Array:
-        """lambda of this iteration, ()."""
+        """Returns lambda of this iteration, ()."""
         iteration = count_iteration(w, ctx) + 1
         return jnp.maximum(self.lambda_min, self.base * (1 + self.gamma * iteration) ** -self.power)
 
     def scores(self, y: Array, lambda_: Array, x: Shape) -> list[Array]:
-        """The tops: scores y (n, classes) in the form of the input, and lambda."""
+        """Returns the tops: scores y (n, classes), with trailing axes as in the input, and lambda."""
         shape = (*x[: axis_of(x, self.axis)], y.shape[1])
         return self.tops(y.reshape(shape), lambda_.reshape(1))
 
@@ -97,12 +97,12 @@ class _AngularMargin(Layer):
 
 
 def iterations(start: int) -> Weight:
-    """The count of iterations, as a layer's last weight."""
+    """Returns the iteration count, as the last weight of a layer."""
     return Weight((), Constant(value=float(start)), kind="carry", lr_mult=0, decay_mult=0)
 
 
 def count_iteration(w: tuple[Array, ...], ctx: Context) -> Array:
-    """Iterations before this one, kept in the last weight; each pass in phase TRAIN is one."""
+    """Returns the number of previous iterations, stored in the last weight; each pass in phase TRAIN counts as one."""
     before = lax.stop_gradient(w[-1])
     if ctx.train:
         ctx.update(len(w) - 1, before + 1)
@@ -110,7 +110,7 @@ def count_iteration(w: tuple[Array, ...], ctx: Context) -> Array:
 
 
 def psi(cos: Array, m: int) -> Array:
-    """(-1)^k cos(m theta) - 2 k, theta in [k pi / m, (k + 1) pi / m]: falls all the way, where cos(m theta) swings."""
+    """(-1)^k cos(m theta) - 2 k, theta in [k pi / m, (k + 1) pi / m]: monotonically decreasing, unlike cos(m theta)."""
     k = sum((jnp.where(cos < math.cos(j * math.pi / m), 1.0, 0.0) for j in range(1, m)), jnp.zeros_like(cos))
     return (1 - 2 * (k % 2)) * CHEBYSHEV[m](cos) - 2 * k
 
@@ -124,15 +124,15 @@ CHEBYSHEV = {  # cos(m theta) as a polynomial of cos(theta)
 
 
 class MarginInnerProduct(_AngularMargin, type="MarginInnerProduct", block="margin_inner_product_param"):
-    """A-Softmax: y = x . w over rows w of length 1; the own class gets (|x| psi(m theta) + lambda y) / (1 + lambda).
+    """A-Softmax: y = x . w for rows w of length 1; (|x| psi(m theta) + lambda y) / (1 + lambda) at the true class.
 
-    Bottoms: x (n, k...); label (n).  Tops: y (n, num_output); lambda (1), if there is a second.
-    Weights: W (num_output, count of k...).
-    As in the fork the gradient on W is that of a plain inner product, as if its rows were free, and of the gradient of
-    |x| psi on x the part along w and the part along x are divided by their common length.
+    Bottoms: x (n, k...); label (n).  Tops: y (n, num_output); optional lambda (1).
+    Weights: W (num_output, product of k...).
+    As in the fork, the gradient of W is that of a plain inner product, without the normalization of the rows, and the
+    gradient of |x| psi with respect to x, a w + b x, is divided by sqrt(a^2 + b^2).
     Source: happynear/caffe-windows src/caffe/layers/margin_inner_product_layer.cpp after Liu et al. 2017 (SphereFace).
-    Differs: the fork overwrites W by its rows of length 1 at each pass, here it stays as the solver leaves it; the
-    count of iterations stands still in phase TEST, and a snapshot keeps it.
+    Differs: the fork overwrites W with its normalized rows at each pass, here W is unchanged; the iteration count does
+    not increase in phase TEST, and snapshots include it.
     """
 
     unit_rows = True
@@ -144,7 +144,7 @@ class MarginInnerProduct(_AngularMargin, type="MarginInnerProduct", block="margi
             '                                     weight_filler { type: "xavier" } } }',
             {"x": (6, 4), "label": (6,)},
             integers={"label": 5},
-            differentiable=False,  # a rule of its own
+            differentiable=False,  # a custom rule
         ),
     )
 
@@ -155,7 +155,7 @@ class MarginInnerProduct(_AngularMargin, type="MarginInnerProduct", block="margi
 
 
 def a_softmax(x: Array, w: Array, label: Array, lambda_: Array, m: int) -> Array:
-    """Scores (n, classes) of x (n, k) and w (classes, k), with the gradient of MarginInnerProduct."""
+    """Returns scores (n, classes) of x (n, k) and w (classes, k), with the gradient of MarginInnerProduct."""
     return _a_softmax()(x, w, look_up(jnp.empty((len(x), len(w))), label, 1, None).hit, lambda_, m)
 
 
@@ -184,19 +184,19 @@ def _a_softmax() -> Any:
 
 
 def length(x: Array) -> Array:
-    """Length of each row (n, 1), never 0."""
+    """Returns the length of each row (n, 1), never 0."""
     return jnp.sqrt(jnp.sum(x * x, -1, keepdims=True) + SMALL**2)
 
 
 class LargeMarginInnerProduct(_AngularMargin, type="LargeMarginInnerProduct", block="largemargin_inner_product_param"):
-    """L-Softmax: y = x . w; the own class gets (|x| |w| psi(m theta) + lambda y) / (1 + lambda).
+    """L-Softmax: y = x . w; (|x| |w| psi(m theta) + lambda y) / (1 + lambda) at the true class.
 
-    Bottoms: x (n, k...); label (n); W as a blob (classes, k...), if there is a third.
-    Tops: y (n, classes); lambda (1), if there is a second.
-    Weights: W (num_output, count of k...), where it is no bottom.
+    Bottoms: x (n, k...); label (n); optional W (classes, k...).
+    Tops: y (n, classes); optional lambda (1).
+    Weights: W (num_output, product of k...), unless it is a bottom.
     Source: happynear/caffe-windows src/caffe/layers/largemargin_inner_product_layer.cpp after Liu et al. 2016.
-    Differs: the small number that keeps lengths from 0 stands under the root; the count of iterations stands still in
-    phase TEST, and a snapshot keeps it.
+    Differs: the constant that keeps lengths above 0 is added under the root; the iteration count does not increase in
+    phase TEST, and snapshots include it.
     """
 
     n_bottoms = (2, 3)
@@ -219,22 +219,22 @@ class LargeMarginInnerProduct(_AngularMargin, type="LargeMarginInnerProduct", bl
         hit = look_up(y, label, 1, None).hit
         own = jnp.sum(jnp.where(hit, y, 0.0), 1, keepdims=True)
         own_length = jnp.sum(jnp.where(hit, length(rows).T, 0.0), 1, keepdims=True)
-        long = length(flat) * jnp.where(own_length > 0, own_length, 1.0)  # 1 where the label is no class
+        long = length(flat) * jnp.where(own_length > 0, own_length, 1.0)  # 1 where the label is out of range
         made = (long * psi(own / long, self.multiple) + lambda_ * own) / (1 + lambda_)
         return self.scores(jnp.where(hit, made, y), lambda_, x.shape)
 
 
 class LabelSpecific(Layer):
-    """What layers share that change the score of the own class by a number, and show that number as a second top."""
+    """Base of layers that change the score of the true class by a value, which they output as a second top."""
 
     n_bottoms = 2
     n_tops = (1, 2)
 
-    iteration: int = param("Where the count of iterations starts.", default=0, at_least=0)
+    iteration: int = param("Initial value of the iteration count.", default=0, at_least=0)
 
     @property
     def changes(self) -> bool:
-        """Whether the number changes while training."""
+        """Returns whether the value changes during training."""
         raise NotImplementedError
 
     def deployed(self) -> Layer | None:
@@ -249,25 +249,27 @@ class LabelSpecific(Layer):
 
 
 class LabelSpecificAdd(LabelSpecific, type="LabelSpecificAdd", block="label_specific_add_param"):
-    """The additive margin of AM-Softmax and CosFace: x + bias at the own class where x > -bias, x elsewhere.
+    """The additive margin of AM-Softmax and CosFace: x + bias at the true class where x > -bias, x elsewhere.
 
-    The bias is the margin with a minus before it.
-    Bottoms: x (n, classes...), cosines; label (n).  Tops: y, as x; bias (1), if there is a second.
-    With `bias_base` the bias is bias_base + (1 + bias_gamma iteration)^bias_power - 1, kept from bias_min to bias_max.
-    In phase TEST y is x.
+    The bias is the negative margin.  In phase TEST y = x.
+    Bottoms: x (n, classes...), cosines; label (n).  Tops: y, same shape as x; optional bias (1).
+    With `bias_base` the bias is bias_base + (1 + bias_gamma iteration)^bias_power - 1, clipped to bias_min and
+    bias_max.
     Source: happynear/caffe-windows src/caffe/layers/label_specific_add.cpp after Wang et al. 2018.
-    Differs: a snapshot keeps the count of iterations.
+    Differs: snapshots include the iteration count.
     """
 
     family = "product"
 
-    bias: float = param("What is added to the score of the own class; the margin with a minus.", default=0.0)
-    transform_test: bool = param("Meant for phase TEST; the fork reads it in TRAIN alone.", default=False, inert=True)
-    bias_base: float | None = param("Bias at first, where it changes while training.", default=None)
-    bias_gamma: float = param("How fast the bias changes.", default=0.0)
-    bias_power: float = param("With which power the bias changes.", default=1.0)
-    bias_min: float = param("The changing bias is at least this.", default=0.0)
-    bias_max: float = param("The changing bias is at most this.", default=0.0)
+    bias: float = param("Added to the score of the true class: the negative margin.", default=0.0)
+    transform_test: bool = param(
+        "Intended for phase TEST, but the fork uses it only in TRAIN.", default=False, inert=True
+    )
+    bias_base: float | None = param("Initial bias; makes the bias change during training.", default=None)
+    bias_gamma: float = param("bias_gamma in the formula of the bias.", default=0.0)
+    bias_power: float = param("bias_power in the formula of the bias.", default=1.0)
+    bias_min: float = param("Minimum of the bias, with `bias_base`.", default=0.0)
+    bias_max: float = param("Maximum of the bias, with `bias_base`.", default=0.0)
 
     examples = (
         Example(
@@ -295,19 +297,20 @@ class LabelSpecificAdd(LabelSpecific, type="LabelSpecificAdd", block="label_spec
 
 
 class ArcFace(Layer, type="ArcFace", block="arc_face_param"):
-    """The additive angular margin of ArcFace: scale cos(theta + margin) at the own class, scale cos(theta) elsewhere.
+    """The additive angular margin of ArcFace: scale cos(theta + margin) at the true class, scale cos(theta) elsewhere.
 
-    Where theta + margin would pass pi the own class gets cos(theta) - margin sin(margin), which goes on falling.
-    Bottoms: cosines (n, classes), such as InnerProduct with `normalize` makes of normalised features; label (n).
-    Tops: scores, as the cosines.  In phase TEST there is no margin, but the scale.
+    Where theta + margin exceeds pi, the true class gets scale (cos(theta) - margin sin(margin)), which keeps
+    decreasing.  In phase TEST there is no margin: scale cos(theta).
+    Bottoms: cosines (n, classes), for example of InnerProduct with `normalize` and normalized features; label (n).
+    Tops: scores, same shape as the cosines.
     Source: netdef's own; Deng et al. 2019.  Differs: Caffe has no such layer.
     """
 
     family = "product"
     n_bottoms = 2
 
-    margin: float = param("What is added to the angle of the own class.", default=0.5, at_least=0, unit="radians")
-    scale: float = param("What all cosines are multiplied by.", default=64.0, above=0)
+    margin: float = param("Added to the angle of the true class.", default=0.5, at_least=0, unit="radians")
+    scale: float = param("Factor of all cosines.", default=64.0, above=0)
 
     examples = (
         Example(
@@ -315,7 +318,7 @@ class ArcFace(Layer, type="ArcFace", block="arc_face_param"):
             "        arc_face_param { margin: 0.5 scale: 64 } }",
             {"cosines": (6, 5), "label": (6,)},
             integers={"label": 5},
-            differentiable=False,  # random inputs are no cosines
+            differentiable=False,  # random inputs are not cosines
         ),
     )
 
@@ -325,7 +328,7 @@ class ArcFace(Layer, type="ArcFace", block="arc_face_param"):
 
     def infer(self, x: Shape, label: Shape) -> Shape:
         if len(x) != 2:
-            raise ShapeError(f"the cosines are {show(x)}; they must be n x classes, 2 axes.", bottom=0)
+            raise ShapeError(f"the cosines {show(x)} have {len(x)} axes; they must have 2: batch, classes.", bottom=0)
         check_one_label(x, label)
         return x
 

@@ -1,4 +1,4 @@
-"""Losses of distances between features: contrastive, triplet, center."""
+"""Metric losses, of distances between features: contrastive, triplet, center."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ DISTANCE_EPS = 1e-4  # Caffe adds it to the distance that a gradient is divided 
 
 
 class ContrastiveLoss(Loss, type="ContrastiveLoss", block="contrastive_loss_param"):
-    """sum over pairs / (2 n) of d^2 for like ones and max(0, margin - d)^2 for others, d = |a - b|.
+    """sum over pairs / (2 n) of d^2 if both are of one class, else max(0, margin - d)^2, where d = |a - b|.
 
-    With `legacy_version` others give max(0, margin - d^2).
-    Bottoms: a (n, c), b (n, c), either with axes of 1 behind; like (n), not 0 where the pair is of one class.
+    With `legacy_version`, max(0, margin - d^2) in place of max(0, margin - d)^2.
+    Bottoms: a (n, c) and b (n, c), each with optional trailing axes of 1; like (n), not 0 if both are of one class.
     Tops: loss ().
-    Source: BVLC/caffe src/caffe/layers/contrastive_loss_layer.cpp after Hadsell et al. 2006.  As there the gradient of
-    d is divided by d + 0.0001, which keeps equal features finite.  Differs: nothing.
+    As in Caffe, the gradient of d is divided by d + 0.0001, which keeps it finite for equal features.
+    Source: BVLC/caffe src/caffe/layers/contrastive_loss_layer.cpp after Hadsell et al. 2006.  Differs: nothing.
     """
 
     n_bottoms = 3
 
-    margin: float = param("Distance from which on unlike pairs cost nothing.", default=1.0)
-    legacy_version: bool = param("Whether margin - d^2 stands for (margin - d)^2.", default=False)
+    margin: float = param("Minimum distance of two classes; beyond it the loss is 0.", default=1.0)
+    legacy_version: bool = param("Whether to use margin - d^2 in place of (margin - d)^2.", default=False)
 
     examples = (
         Example(
@@ -55,7 +55,7 @@ class ContrastiveLoss(Loss, type="ContrastiveLoss", block="contrastive_loss_para
 
 
 def distance(difference: Array) -> Array:
-    """Length of each row, with the gradient row / (length + 0.0001)."""
+    """Returns the length of each row, with the gradient row / (length + 0.0001)."""
     return _distance()(difference)
 
 
@@ -73,17 +73,17 @@ def _distance() -> Any:
 
 
 class TripletLoss(Loss, type="TripletLoss", block="triplet_loss_param"):
-    """sum of max(0, margin + |a - p|^2 - |a - n|^2) / (2 n): the like closer than the unlike by a margin.
+    """sum of max(0, margin + |a - p|^2 - |a - n|^2) / (2 n): positives closer to anchors than negatives by a margin.
 
-    Bottoms: anchors a (n, c), like ones p, unlike ones, either with axes of 1 behind; a fourth (labels) is not read.
-    Tops: loss ().
+    Bottoms: anchors a, positives p, negatives n, each (n, c) with optional trailing axes of 1; an optional fourth
+    (labels) is ignored.  Tops: loss ().
     Source: happynear/caffe-windows src/caffe/layers/triplet_loss_layer.cpp after Schroff et al. 2015.
     Differs: nothing.
     """
 
     n_bottoms = (3, 4)
 
-    margin: float = param("By how much the squared distances should differ.", default=1.0)
+    margin: float = param("Minimum difference of the squared distances.", default=1.0)
 
     examples = (
         Example(
@@ -106,30 +106,29 @@ class TripletLoss(Loss, type="TripletLoss", block="triplet_loss_param"):
 
 
 def check_features(a: Shape, b: Shape, bottom: int = 1) -> None:
-    """ShapeError unless both are one row of features for each item, equally long."""
+    """Raises ShapeError unless each is one row of features per item, of the same length."""
     check_batch(a, b, bottom)
     if len(a) < 2 or count(a[2:]) != 1 or a[1:2] != b[1:2] or count(a) != count(b):
         raise ShapeError(
-            f"the features are {show(a)} and {show(b)}; both must be n x c, of equal n and c.", bottom=bottom
+            f"the features are {show(a)} and {show(b)}; both must be n x c, with the same n and c.", bottom=bottom
         )
 
 
 class CenterLoss(Loss, type="CenterLoss", block="center_loss_param"):
-    """sum of |x - c[label]|^2 / (2 n), or with "L1" of |x - c[label]| / n: draws features to the center of their class.
+    """sum of |x - c[label]|^2 / (2 n), or with "L1" of |x - c[label]| / n: pulls features to the center of their class.
 
-    Bottoms: x (n, k...); label (n).  Tops: loss ().  Weights: centers (num_output, count of k...).
-    The gradient on a center is not the derivative of the loss but an update rule of its own: with m items of the class,
-    m / (m + 1) times the sum of (c - x), whatever the loss weight is.
-    Source: happynear/caffe-windows src/caffe/layers/center_loss_layer.cpp after Wen et al. 2016, whose rule (and that
-    of ydwen/caffe-face) lacks the factor m.
-    Differs: the loss weight is 1 where none is given; the fork forgets it, and 0 holds.  A label that is no class makes
-    the loss NaN.
+    Bottoms: x (n, k...); label (n).  Tops: loss ().  Weights: centers c (num_output, product of k...).
+    The gradient of a center is not the derivative of the loss but a custom update rule: m / (m + 1) times the sum of
+    (c - x) over the m items of the class, independent of the loss weight.
+    Source: happynear/caffe-windows src/caffe/layers/center_loss_layer.cpp after Wen et al. 2016, whose rule (also in
+    ydwen/caffe-face) does not have the factor m.
+    Differs: the default loss weight is 1, in the fork (by mistake) 0; a label out of range makes the loss NaN.
     """
 
     num_output: int = param("Number of classes.", at_least=1)
     center_filler: Filler = param("Filler of the centers.", default=Constant())
-    axis: int = param("First axis of x that is flattened.", default=1)
-    distance_type: str = param('How far a feature is from its center: "L1" or "L2".', default="L2")
+    axis: int = param("First axis of x to flatten.", default=1)
+    distance_type: str = param('Distance of a feature from its center: "L1" or "L2".', default="L2")
 
     examples = (
         Example(
@@ -137,14 +136,16 @@ class CenterLoss(Loss, type="CenterLoss", block="center_loss_param"):
             '        center_loss_param { num_output: 5 center_filler { type: "xavier" } } }',
             {"x": (6, 4), "label": (6,)},
             integers={"label": 5},
-            differentiable=False,  # the centers have a rule of their own
+            differentiable=False,  # the centers have a custom rule
         ),
     )
 
     def infer(self, x: Shape, label: Shape) -> Shape:
         check_rows(x, label, self.axis)
         if self.distance_type not in ("L1", "L2"):
-            raise ShapeError(f'`distance_type` is "{self.distance_type}"; it is "L1" or "L2".', field="distance_type")
+            raise ShapeError(
+                f'`distance_type` is "{self.distance_type}"; it must be "L1" or "L2".', field="distance_type"
+            )
         return ()
 
     def weights(self, x: Shape, label: Shape) -> list[Weight]:
@@ -158,7 +159,7 @@ class CenterLoss(Loss, type="CenterLoss", block="center_loss_param"):
 
 
 def center_loss(x: Array, centers: Array, label: Array, squared: bool) -> Array:
-    """The loss of features x (n, k) and centers (classes, k) with the gradient of CenterLoss; labels are int32."""
+    """Returns the loss of features x (n, k) and centers (classes, k), with CenterLoss's gradient; labels are int32."""
     return _center_loss()(x, centers, label, squared)
 
 
@@ -175,7 +176,7 @@ def _center_loss() -> Any:
         pull = jnp.zeros_like(centers).at[label].add(-step)
         items = jnp.zeros(len(centers), step.dtype).at[label].add(1)
         rule = pull * (items / (items + 1))[:, None]
-        return g * step / len(step), jnp.where(g == 0, 0.0, rule), None  # no objective, no update
+        return g * step / len(step), jnp.where(g == 0, 0.0, rule), None  # no update outside the objective
 
     loss = jax.custom_vjp(lambda *args: forward(*args)[0], nondiff_argnums=(3,))
     loss.defvjp(forward, backward)

@@ -1,6 +1,6 @@
-"""What is measured and not learned from: precision and recall, errors, similarities, ArgMax.  Accuracies: `accuracy`.
+"""Metrics: precision and recall, errors, similarities, ArgMax.  Accuracies are in `accuracy`.
 
-No gradient comes through any of them.  All are of one batch; a test shows their mean over its batches.
+They have no gradient.  Each is computed for one batch; a test reports the mean over its batches.
 """
 
 from __future__ import annotations
@@ -15,17 +15,20 @@ from .base import Context, Example, Layer
 
 
 class ArgMax(Layer, type="ArgMax", block="argmax_param"):
-    """The places of the `top_k` highest values, highest first; of equal values the later place comes first.
+    """Indices of the `top_k` highest values, highest first; in case of ties, the last index comes first.
 
     Bottoms: x (any shape).
-    Tops: with `axis`, places along it, or with `out_max_val` values in their stead (as x, top_k at `axis`);
-    without `axis`, over all of an item, places (n, 1, top_k), or with `out_max_val` places and values (n, 2, top_k).
+    Tops: with `axis`, indices along it or, with `out_max_val`, values instead (same shape as x, but top_k at `axis`);
+    without `axis`, over all values of an item, indices (n, 1, top_k) or, with `out_max_val`, indices and values
+    (n, 2, top_k).
     Source: BVLC/caffe src/caffe/layers/argmax_layer.cpp.  Differs: nothing.
     """
 
-    out_max_val: bool = param("Whether values are given too; with `axis` alone in place of places.", default=False)
-    top_k: int = param("How many of the highest values are given.", default=1, at_least=1)
-    axis: int | None = param("Axis along which to search; none: all values of an item.", default=None)
+    out_max_val: bool = param(
+        "Whether to output values in addition to indices; with `axis`, values instead of indices.", default=False
+    )
+    top_k: int = param("Number of highest values.", default=1, at_least=1)
+    axis: int | None = param("Axis to search; if not given, all values of an item.", default=None)
 
     examples = (
         Example(
@@ -58,7 +61,7 @@ class ArgMax(Layer, type="ArgMax", block="argmax_param"):
         x = lax.stop_gradient(x)
         searched = x.reshape(x.shape[0], -1) if self.axis is None else jnp.moveaxis(x, self.axis, -1)
         last = searched.shape[-1] - 1
-        values, places = lax.top_k(searched[..., ::-1], self.top_k)  # of equals top_k takes the first, Caffe the last
+        values, places = lax.top_k(searched[..., ::-1], self.top_k)  # reversed, because top_k prefers the first of ties
         places = (last - places).astype(jnp.float32)
         if self.axis is not None:
             return jnp.moveaxis(values if self.out_max_val else places, -1, self.axis)
@@ -67,23 +70,26 @@ class ArgMax(Layer, type="ArgMax", block="argmax_param"):
 
 
 class Average(enum.Enum):
-    """How the numbers of several classes become one."""
+    """How the values of several classes are averaged."""
 
     MACRO = 0
     MICRO = 1
 
 
 class _Confusion(Layer):
-    """Counts of right and wrong decisions: a class by the highest score, or yes and no by a threshold."""
+    """Counts of correct and wrong predictions: the class with the highest score, or a binary one by a threshold."""
 
     is_metric = True
     n_bottoms = 2
     n_tops = (1, 2)
 
-    axis: int = param("Axis of the classes; the highest score decides.", default=1)
-    threshold: float = param("Where there is one label for each value: values above it count as yes.", default=0.5)
-    average: Average = param("MACRO: the mean over classes that occur; MICRO: counts of all.", default=Average.MACRO)
-    ignore_label: int | None = param("Positions with this label take no part.", default=None)
+    axis: int = param("Axis of the classes; the class with the highest score is the prediction.", default=1)
+    threshold: float = param("With one binary label per value: values above it are positive.", default=0.5)
+    average: Average = param(
+        "MACRO: mean over the classes that occur; MICRO: computed from the counts of all classes.",
+        default=Average.MACRO,
+    )
+    ignore_label: int | None = param("Positions with this label are ignored.", default=None)
 
     def infer(self, x: Shape, label: Shape) -> list[Shape]:
         if count(x) == count(label):
@@ -102,7 +108,7 @@ class _Confusion(Layer):
         return self.tops(mean if self.average is Average.MACRO else total, each)
 
     def _counts(self, x: Array, label: Array) -> tuple[Array, Array, Array]:
-        """Of each class (classes): how often it was chosen rightly, chosen, and the label."""
+        """Returns for each class (classes) how often it is predicted correctly, is predicted, and is the label."""
         if x.size == label.size:
             label = label.astype(jnp.int32).reshape(-1, 1)
             counted = jnp.ones(label.shape, bool) if self.ignore_label is None else label != self.ignore_label
@@ -116,21 +122,21 @@ class _Confusion(Layer):
         return jnp.sum(chosen & actual, 0), jnp.sum(chosen, 0), jnp.sum(actual, 0)
 
     def score(self, right: Array, chosen: Array, actual: Array) -> Array:
-        """The measure from counts, 0 where there is nothing to measure."""
+        """Returns the metric for these counts, 0 where it is undefined."""
         raise NotImplementedError
 
 
 def _example(name: str, kind: str) -> tuple[Example, ...]:
-    """A layer of this type over four classes, with its second top."""
+    """Returns an example of this type with four classes and a second top."""
     text = f'layer {{ name: "{name}" type: "{kind}" bottom: "x" bottom: "label" top: "{name}" top: "per_class" }}'
     return (Example(text, {"x": (6, 4), "label": (6,)}, integers={"label": 4}, differentiable=False),)
 
 
 class Precision(_Confusion, type="Precision", block="precision_param"):
-    """Share of right ones among the positions that were given a class.
+    """Fraction of the positions predicted as a class whose label is that class.
 
-    Bottoms: x (n, classes, ...); label, one for each position; or a label of 0 or 1 for each value of x.
-    Tops: the mean over classes (); that of each class (classes), or (1), if there is a second.
+    Bottoms: x (n, classes, ...); label, one integer per position of x, or 0 or 1 per value of x.
+    Tops: the mean over classes (); optional value of each class (classes), or (1) with binary labels.
     Source: netdef's own.  Differs: Caffe has no such layer.
     """
 
@@ -141,10 +147,10 @@ class Precision(_Confusion, type="Precision", block="precision_param"):
 
 
 class Recall(_Confusion, type="Recall", block="recall_param"):
-    """Share of the positions of a class that were given it.
+    """Fraction of the positions labeled as a class that are predicted as that class.
 
-    Bottoms: x (n, classes, ...); label, one for each position; or a label of 0 or 1 for each value of x.
-    Tops: the mean over classes (); that of each class (classes), or (1), if there is a second.
+    Bottoms: x (n, classes, ...); label, one integer per position of x, or 0 or 1 per value of x.
+    Tops: the mean over classes (); optional value of each class (classes), or (1) with binary labels.
     Source: netdef's own.  Differs: Caffe has no such layer.
     """
 
@@ -155,10 +161,10 @@ class Recall(_Confusion, type="Recall", block="recall_param"):
 
 
 class F1(_Confusion, type="F1", block="f1_param"):
-    """2 precision recall / (precision + recall): one number for both.
+    """2 precision recall / (precision + recall): the harmonic mean of precision and recall.
 
-    Bottoms: x (n, classes, ...); label, one for each position; or a label of 0 or 1 for each value of x.
-    Tops: the mean over classes (); that of each class (classes), or (1), if there is a second.
+    Bottoms: x (n, classes, ...); label, one integer per position of x, or 0 or 1 per value of x.
+    Tops: the mean over classes (); optional value of each class (classes), or (1) with binary labels.
     Source: netdef's own.  Differs: Caffe has no such layer.
     """
 
@@ -169,7 +175,7 @@ class F1(_Confusion, type="F1", block="f1_param"):
 
 
 class _Error(Layer):
-    """A mean over all values of two blobs of one count."""
+    """A mean over all values of two blobs of the same size."""
 
     is_metric = True
     n_bottoms = 2
@@ -182,7 +188,7 @@ class _Error(Layer):
 class MeanAbsoluteError(_Error, type="MeanAbsoluteError"):
     """Mean of |a - b| over all values.
 
-    Bottoms: a (n, ...); b (n, ...), as many values.  Tops: error ().
+    Bottoms: a (n, ...); b (n, ...), the same number of values.  Tops: error ().
     Source: netdef's own.  Differs: Caffe has no such layer.
     """
 
@@ -201,7 +207,7 @@ class MeanAbsoluteError(_Error, type="MeanAbsoluteError"):
 class MeanSquaredError(_Error, type="MeanSquaredError"):
     """Mean of (a - b)^2 over all values.
 
-    Bottoms: a (n, ...); b (n, ...), as many values.  Tops: error ().
+    Bottoms: a (n, ...); b (n, ...), the same number of values.  Tops: error ().
     Source: netdef's own.  Differs: Caffe has no such layer; EuclideanLoss divides by 2 n.
     """
 
@@ -218,9 +224,9 @@ class MeanSquaredError(_Error, type="MeanSquaredError"):
 
 
 class CosineSimilarity(_Error, type="CosineSimilarity"):
-    """Mean over the items of cos of the angle between a and b; 0 for an item without length.
+    """Mean over the items of the cosine of the angle between a and b; 0 for an item that is all 0.
 
-    Bottoms: a (n, ...); b (n, ...), as many values.  Tops: similarity ().
+    Bottoms: a (n, ...); b (n, ...), the same number of values.  Tops: similarity ().
     Source: netdef's own.  Differs: Caffe has no such layer.
     """
 
@@ -237,7 +243,7 @@ class CosineSimilarity(_Error, type="CosineSimilarity"):
 
 
 def cosines(a: Array, b: Array) -> Array:
-    """cos of the angle between the items of a and b, (n); 0 where one has no length."""
+    """Returns the cosine of the angle between the items of a and b, (n); 0 where one of them is all 0."""
     a, b = a.reshape(a.shape[0], -1), b.reshape(a.shape[0], -1)
     lengths = jnp.sqrt(jnp.sum(a * a, 1) * jnp.sum(b * b, 1))
     return jnp.sum(a * b, 1) / jnp.where(lengths == 0, 1.0, lengths)

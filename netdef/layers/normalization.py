@@ -1,4 +1,4 @@
-"""Layers that normalise each item by itself: MVN, Normalize, LayerNorm, GroupNorm.  Over the batch: `batch_norm`."""
+"""Normalization of single items: MVN, Normalize, LayerNorm, GroupNorm.  Over the batch: `batch_norm`."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from .base import Context, Example, Layer, Weight
 
 
 def image(x: Shape) -> Shape:
-    """The shape with four axes at least, as Caffe's older layers see it: (n, c) is (n, c, 1, 1)."""
+    """Returns the shape with at least four axes, as in Caffe's older layers: (n, c) is (n, c, 1, 1)."""
     return (*x, *(1,) * (4 - len(x)))
 
 
 @cache
 def standardise() -> Callable[[Array, float], Array]:
-    """(x - mean) / (std + eps) along the last axis, with Caffe's gradient: as if eps were not there, which keeps it
-    finite where all values are equal."""
+    """(x - mean) / (std + eps) along the last axis, with Caffe's gradient: std + eps is treated as the standard
+    deviation, which keeps the gradient finite where all values are equal."""
 
     def plain(x: Array, eps: float) -> Array:
         return forward(x, eps)[0]
 
     def forward(x: Array, eps: float) -> tuple[Array, tuple[Array, Array]]:
-        centred = x - x.mean(axis=-1, keepdims=True)
-        std = jnp.sqrt((centred * centred).mean(axis=-1, keepdims=True)) + eps
-        y = centred / std
+        centered = x - x.mean(axis=-1, keepdims=True)
+        std = jnp.sqrt((centered * centered).mean(axis=-1, keepdims=True)) + eps
+        y = centered / std
         return y, (y, std)
 
     def backward(eps: float, saved: tuple[Array, Array], dy: Array) -> tuple[Array]:
@@ -42,18 +42,18 @@ def standardise() -> Callable[[Array, float], Array]:
 
 
 class MVN(Layer, type="MVN", block="mvn_param"):
-    """y = (x - mean) / (std + eps), for each channel of each item, or for each item with `across_channels`.
+    """y = (x - mean) / (std + eps) for each channel of each item, or for each item with `across_channels`.
 
-    Bottoms: x (n, c, ...).  Tops: y, as x, with four axes at least.
-    Source: BVLC/caffe src/caffe/layers/mvn_layer.cpp, whose gradient takes eps for a part of the deviation.
-    Differs: nothing.
+    Bottoms: x (n, c, ...).  Tops: y, same shape as x, with at least four axes.
+    As in Caffe, the gradient treats std + eps as the standard deviation.
+    Source: BVLC/caffe src/caffe/layers/mvn_layer.cpp.  Differs: nothing.
     """
 
     family = "normalization"
 
-    normalize_variance: bool = param("Whether x - mean is divided by its deviation.", default=True)
-    across_channels: bool = param("Whether all channels of an item share mean and deviation.", default=False)
-    eps: float = param("Added to the deviation.", default=1e-9)
+    normalize_variance: bool = param("Whether to divide by the standard deviation.", default=True)
+    across_channels: bool = param("Whether all channels of an item share mean and standard deviation.", default=False)
+    eps: float = param("Added to the standard deviation.", default=1e-9)
 
     examples = (
         Example('layer { name: "mvn" type: "MVN" bottom: "x" top: "y" }', {"x": (2, 3, 4, 5)}),
@@ -76,30 +76,30 @@ class MVN(Layer, type="MVN", block="mvn_param"):
 class NormBlock(Block):
     """`norm_param { }` of the SSD forks."""
 
-    across_spatial: bool = param("Whether the norm is that of a whole item, not of each position.", default=True)
+    across_spatial: bool = param("Whether the norm is over a whole item, instead of each position.", default=True)
     scale_filler: Filler = param("Filler of the scale.", default=Constant(value=1.0))
     channel_shared: bool = param("Whether all channels share one scale.", default=True)
     eps: float = param("Added to the sum of squares.", default=1e-10, at_least=0)
 
 
 class Normalize(Layer, type="Normalize", block="normalize_param"):
-    """y = x / norm along the channels of each position; with `norm_param` (the SSD forks) times a learned scale.
+    """y = x / norm along the channels of each position; with `norm_param` (the SSD forks), times a learned scale.
 
-    happynear: the norm is sqrt(sum of squares + 1e-6) or, with L1, sum of magnitudes + 1e-6; a second top is the norm.
-    SSD: the norm is sqrt(sum of squares + eps), over positions too if `across_spatial`.
-    Bottoms: x (n, c, ...).  Tops: y, as x; happynear's has four axes at least; the norm (n, 1, h, w).
-    Weights: none; SSD: scale (c), or a single number () if `channel_shared`.
+    happynear: the norm is sqrt(sum of squares + 1e-6) or, with L1, sum of magnitudes + 1e-6.
+    SSD: the norm is sqrt(sum of squares + eps), also over positions with `across_spatial`.
+    Bottoms: x (n, c, ...).  Tops: y, same shape as x; happynear: with at least four axes; optional norm (n, 1, h, w).
+    Weights: none; SSD: scale (c), or a scalar () with `channel_shared`.
     Source: src/caffe/layers/normalize_layer.cpp of happynear/caffe-windows and of weiliu89/caffe (branch ssd).
-    Differs: the gradient of x with SSD's `channel_shared: false`, which that fork computes wrongly, is right here.
+    Differs: with SSD's `channel_shared: false` the gradient of x is correct; in that fork it is wrong.
     """
 
     family = "normalization"
     n_tops = (1, 2)
 
-    normalize_type: str = param("Which norm: L2 or L1 (happynear).", default="L2")
-    bp_norm: bool = param("Whether a gradient of the norm as second top goes on to x (happynear).", default=False)
-    fix_gradient: bool = param("Read by happynear's fork, and of no effect there.", default=False, inert=True)
-    norm_param: NormBlock | None = param("The layer as the SSD forks mean it.", default=None, beside=True)
+    normalize_type: str = param('The norm, "L2" or "L1" (happynear).', default="L2")
+    bp_norm: bool = param("Whether x gets a gradient from the second top, the norm (happynear).", default=False)
+    fix_gradient: bool = param("Has no effect in happynear's fork either.", default=False, inert=True)
+    norm_param: NormBlock | None = param("Selects the layer of the SSD forks.", default=None, beside=True)
 
     examples = (
         Example('layer { name: "unit" type: "Normalize" bottom: "x" top: "y" }', {"x": (2, 5, 3, 3)}),
@@ -112,15 +112,20 @@ class Normalize(Layer, type="Normalize", block="normalize_param"):
 
     def infer(self, x: Shape) -> list[Shape]:
         if len(x) < 2:
-            raise ShapeError(f"the norm is along axis 1, but the input {show(x)} has no such axis.", bottom=0)
+            raise ShapeError(
+                f"the norm is along axis 1, but the input {show(x)} has no axis 1; give at least 2 axes.", bottom=0
+            )
         if self.normalize_type not in ("L1", "L2"):
-            raise ShapeError(f'`normalize_type` is "{self.normalize_type}"; give "L1" or "L2".', field="normalize_type")
+            raise ShapeError(
+                f'`normalize_type` is "{self.normalize_type}"; it must be "L1" or "L2".', field="normalize_type"
+            )
         if self.norm_param is None:
             y = image(x)
             return self.tops(y, (y[0], 1, *y[2:]))
         if len(self.top) > 1:
             raise ShapeError(
-                "with `norm_param` there is one top, y; the norm as second top is happynear's.", field="top"
+                f"there are {len(self.top)} tops, but with `norm_param` there is only one, y; remove the other.",
+                field="top",
             )
         return [x]
 
@@ -143,13 +148,13 @@ class Normalize(Layer, type="Normalize", block="normalize_param"):
 
 
 class _ByItem(Layer):
-    """What LayerNorm and GroupNorm share: eps, and a learned scale and shift."""
+    """The base of LayerNorm and GroupNorm: eps, and a learned scale and shift."""
 
     family = "normalization"
 
     eps: float = param("Added to the variance.", default=1e-5, at_least=0)
-    scale_term: bool = param("Whether y is multiplied by a learned scale.", default=True)
-    bias_term: bool = param("Whether a learned shift is added.", default=True)
+    scale_term: bool = param("Whether to multiply by a learned scale.", default=True)
+    bias_term: bool = param("Whether to add a learned shift.", default=True)
     filler: Filler = param("Filler of the scale.", default=Constant(value=1.0))
     bias_filler: Filler = param("Filler of the shift.", default=Constant())
 
@@ -158,32 +163,32 @@ class _ByItem(Layer):
         return scale + ([Weight(shape, self.bias_filler)] if self.bias_term else [])
 
     def normal(self, rows: Array) -> Array:
-        """(x - mean) / sqrt(var + eps) along the last axis."""
-        centred = rows - rows.mean(axis=-1, keepdims=True)
-        return centred * jax.lax.rsqrt((centred * centred).mean(axis=-1, keepdims=True) + self.eps)
+        """Returns (x - mean) / sqrt(var + eps) along the last axis."""
+        centered = rows - rows.mean(axis=-1, keepdims=True)
+        return centered * jax.lax.rsqrt((centered * centered).mean(axis=-1, keepdims=True) + self.eps)
 
     def spread(self, y: Array, w: tuple[Array, ...], ones: int) -> Array:
-        """y scale + shift, with `ones` axes of length 1 behind them."""
+        """Returns y scale + shift, where scale and shift get `ones` trailing axes of length 1."""
         spread = [blob.reshape(*blob.shape, *(1,) * ones) for blob in w]
         y = y * spread[0] if self.scale_term else y
         return y + spread[-1] if self.bias_term else y
 
 
 class LayerNorm(_ByItem, type="LayerNorm", block="layer_norm_param"):
-    """y = scale (x - mean) / sqrt(var + eps) + shift, mean and var being those of the axes from `axis` on.
+    """y = scale (x - mean) / sqrt(var + eps) + shift, with mean and var over the axes from `axis` on.
 
-    Bottoms: x.  Tops: y, as x.  Weights: scale and shift, as x from `axis` on.
+    Bottoms: x (any shape).  Tops: y, same shape as x.  Weights: scale and shift, the axes of x from `axis` on.
     Source: Ba et al. 2016.  Differs: Caffe has no such layer.
     """
 
-    axis: int = param("First axis that is normalised.", default=-1)
+    axis: int = param("First axis to normalize.", default=-1)
 
     examples = (Example('layer { name: "ln" type: "LayerNorm" bottom: "x" top: "y" }', {"x": (2, 5, 8)}),)
 
     def infer(self, x: Shape) -> Shape:
         if axis_of(x, self.axis) == 0:
             raise ShapeError(
-                f"`axis` is {self.axis}, the batch of the input {show(x)}; give one behind it.", field="axis"
+                f"`axis` is {self.axis}, the batch axis of the input {show(x)}; give a later one.", field="axis"
             )
         return x
 
@@ -196,14 +201,14 @@ class LayerNorm(_ByItem, type="LayerNorm", block="layer_norm_param"):
 
 
 class GroupNorm(_ByItem, type="GroupNorm", block="group_norm_param"):
-    """y = scale (x - mean) / sqrt(var + eps) + shift, mean and var being those of a group of channels of an item.
+    """y = scale (x - mean) / sqrt(var + eps) + shift, with mean and var over each group of channels of an item.
 
-    Bottoms: x (n, c, ...).  Tops: y, as x.  Weights: scale (c) and shift (c).
-    Source: Wu and He 2018; `num_groups` equal to the channels is instance normalisation.
+    Bottoms: x (n, c, ...).  Tops: y, same shape as x.  Weights: scale (c) and shift (c).
+    Source: Wu and He 2018; `num_groups` equal to the channels is instance normalization.
     Differs: Caffe has no such layer.
     """
 
-    num_groups: int = param("Groups of channels.", default=32, at_least=1)
+    num_groups: int = param("Number of groups of channels.", default=32, at_least=1)
 
     examples = (
         Example(
@@ -214,11 +219,13 @@ class GroupNorm(_ByItem, type="GroupNorm", block="group_norm_param"):
 
     def infer(self, x: Shape) -> Shape:
         if len(x) < 2:
-            raise ShapeError(f"channels are axis 1, but the input {show(x)} has no such axis.", bottom=0)
+            raise ShapeError(
+                f"the channels are axis 1, but the input {show(x)} has no axis 1; give at least 2 axes.", bottom=0
+            )
         if x[1] % self.num_groups:
             raise ShapeError(
-                f"{x[1]} channels cannot be put into `num_groups` {self.num_groups} of one size; "
-                "give a number that divides them.",
+                f"`num_groups` is {self.num_groups}, which does not divide the {x[1]} channels of the input; "
+                f"choose a divisor of {x[1]}.",
                 field="num_groups",
             )
         return x

@@ -1,7 +1,7 @@
-"""Hard examples alone, as R-FCN learns from regions: losses that show each region's, and the choice of the worst.
+"""Online hard example mining, as in R-FCN: losses that also output the loss of each region, and selection of regions.
 
-The two losses stand twice in such a net: once with loss weight 0 for all regions, whose losses BoxAnnotatorOHEM
-compares, and once with the labels and weights that it leaves.
+Such a net has each of the two losses twice: once for all regions, with loss weight 0, as input of BoxAnnotatorOHEM, and
+once with the labels and weights that BoxAnnotatorOHEM outputs.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from .softmax import SoftmaxWithLoss
 
 
 class SoftmaxWithLossOHEM(SoftmaxWithLoss, type="SoftmaxWithLossOHEM", block="softmax_param"):
-    """SoftmaxWithLoss that shows the loss of each position: mean of -log softmax(x)[label].
+    """SoftmaxWithLoss that also outputs the loss of each position: mean of -log softmax(x)[label].
 
-    Bottoms: x (n, classes, ...); label, a whole number for each position of x.
-    Tops: loss (); softmax(x), as x, if there is a second; the loss of each position, as the label, if there is a third.
+    Bottoms: x (n, classes, ...); label, one integer per position of x.
+    Tops: loss (); optional softmax(x), same shape as x; optional loss of each position, same shape as label.
     Source: intel/caffe src/caffe/layers/softmax_loss_ohem_layer.cpp.
-    Differs: where labels are ignored the fork counts the wrong positions; with three tops it leaves the second empty.
+    Differs: with ignored labels the fork counts the wrong positions; with three tops it does not fill the second.
     """
 
     n_bottoms = 2
@@ -51,19 +51,19 @@ class SoftmaxWithLossOHEM(SoftmaxWithLoss, type="SoftmaxWithLossOHEM", block="so
 
 
 class SmoothL1LossOHEM(SmoothL1Loss, type="SmoothL1LossOHEM", block="smooth_l1_loss_param"):
-    """SmoothL1Loss that shows the loss of each position: sum of f(u (a - b)) over what `loss_param` says.
+    """SmoothL1Loss that also outputs the loss of each position: sum of f(u (a - b)), divided as `loss_param` says.
 
-    f(d) = (sigma d)^2 / 2 where |d| < 1 / sigma^2, and |d| - 1 / (2 sigma^2) beyond.
-    Bottoms: a (n, c, h, w) or (n, c); b and u, each as many values: target, weights; where not given, u is 1.
-    Tops: loss (); the loss of each position (n, 1, h, w), if there is a second.
+    f(d) = (sigma d)^2 / 2 where |d| < 1 / sigma^2, and |d| - 1 / (2 sigma^2) elsewhere.
+    Bottoms: a (n, c, h, w) or (n, c); target b and optional weights u (default: 1), each with the same number of
+    values.  Tops: loss (); optional loss of each position (n, 1, h, w).
     Source: intel/caffe src/caffe/layers/smooth_L1_loss_ohem_layer.cpp.
-    Differs: the gradient is exact for every u, the fork's where u is 0 or 1 alone.
+    Differs: the gradient is exact for any u, in the fork only for 0 and 1.
     """
 
     n_bottoms = (2, 3)
     n_tops = (0, 2)
 
-    loss_param: LossParam = param("What the sum is divided by.", default=LossParam(), beside=True)
+    loss_param: LossParam = param("How the sum is normalized.", default=LossParam(), beside=True)
 
     examples = (
         Example(
@@ -76,7 +76,7 @@ class SmoothL1LossOHEM(SmoothL1Loss, type="SmoothL1LossOHEM", block="smooth_l1_l
     def infer(self, a: Shape, *others: Shape) -> Any:
         super().infer(a, *others)
         if not 2 <= len(a) <= 4:
-            raise ShapeError(f"the input is {show(a)}; 2 to 4 axes are wanted, n x c x h x w.", bottom=0)
+            raise ShapeError(f"the input {show(a)} has {len(a)} axes; it must have 2 to 4: n x c x h x w.", bottom=0)
         return self.tops((), (a[0], 1, *a[2:], *(1,) * (4 - len(a))))
 
     def apply(self, w: tuple[Array, ...], a: Array, b: Array, *weights: Array, ctx: Context) -> Any:
@@ -88,18 +88,19 @@ class SmoothL1LossOHEM(SmoothL1Loss, type="SmoothL1LossOHEM", block="smooth_l1_l
 
 
 class BoxAnnotatorOHEM(Layer, type="BoxAnnotatorOHEM", block="box_annotator_ohem_param"):
-    """The regions of highest loss of each image keep their label and weights; all others are ignored and weigh 0.
+    """Selects the regions of each image with the highest loss; the others get `ignore_label` and weight 0.
 
-    Bottoms: regions (n, 5, ...), the number of the image first; their losses; their labels; weights of coordinates
-    (n, c, ...).  Tops: labels (n, 1, h, w); weights (n, c, h, w).
-    Source: intel/caffe src/caffe/layers/box_annotator_ohem_layer.cpp.  Differs: of equal losses the first is kept.
+    Bottoms: regions (n, 5, ...), image index first; losses; labels, each one value per region; weights of the
+    coordinates (n, c, ...).  Tops: labels (n, 1, h, w); weights (n, c, h, w).
+    Source: intel/caffe src/caffe/layers/box_annotator_ohem_layer.cpp.
+    Differs: keeps the first regions in case of ties.
     """
 
     n_bottoms = 4
     n_tops = 2
 
-    roi_per_img: int = param("How many regions of an image are kept.", at_least=1)
-    ignore_label: int = param("Label of the others.", default=-1)
+    roi_per_img: int = param("Number of regions to select per image.", at_least=1)
+    ignore_label: int = param("Label of the other regions.", default=-1)
 
     examples = (
         Example(
@@ -113,12 +114,14 @@ class BoxAnnotatorOHEM(Layer, type="BoxAnnotatorOHEM", block="box_annotator_ohem
 
     def infer(self, rois: Shape, loss: Shape, label: Shape, weight: Shape) -> list[Shape]:
         if len(rois) < 2 or rois[1] != 5:
-            raise ShapeError(f"the regions are {show(rois)}; n x 5 is wanted, the number of the image first.", bottom=0)
+            raise ShapeError(f"the regions are {show(rois)}; they must be n x 5, image index first.", bottom=0)
         places = rois[0] * count(rois[2:])
         for i, shape in ((1, loss), (2, label)):
             if count(shape) != places:
                 raise ShapeError(
-                    f"there are {places} regions, but the input {show(shape)} has {count(shape)}.", bottom=i
+                    f"there are {places} regions, but bottom {i} {show(shape)} has {count(shape)} values; "
+                    "give one value for each region.",
+                    bottom=i,
                 )
         check_batch(rois, weight, 3)
         ones = (1,) * (4 - len(rois))
@@ -130,7 +133,7 @@ class BoxAnnotatorOHEM(Layer, type="BoxAnnotatorOHEM", block="box_annotator_ohem
         image = rois[:, 0].reshape(-1)  # (regions)
         loss, places = loss.reshape(-1), jnp.arange(image.size)
         worse = (loss > loss[:, None]) | ((loss == loss[:, None]) & (places < places[:, None]))
-        ahead = jnp.sum(worse & (image == image[:, None]), 1)  # regions of the image that come before each one
+        ahead = jnp.sum(worse & (image == image[:, None]), 1)  # regions of the image with a higher rank than each one
         kept = (ahead < self.roi_per_img).reshape(rois.shape[0], 1, *rois.shape[2:], *(1,) * (4 - rois.ndim))
         labels = jnp.where(kept, label.reshape(kept.shape), self.ignore_label)
         weights = jnp.where(kept, weight.reshape(*weight.shape[:2], *kept.shape[2:]), 0.0)

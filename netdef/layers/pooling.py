@@ -1,4 +1,4 @@
-"""Layers that reduce windows of an image to one number: Pooling, SPP, GlobalPooling."""
+"""Pooling layers, which reduce each window of an image to one value: Pooling, SPP, GlobalPooling."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .base import Context, Example, Layer
 
 
 class PoolMethod(enum.Enum):
-    """What is taken from a window."""
+    """How a window is reduced."""
 
     MAX = 0
     AVE = 1
@@ -25,41 +25,49 @@ class PoolMethod(enum.Enum):
 
 
 class RoundMode(enum.Enum):
-    """Whether a last window that is not whole counts."""
+    """How the number of windows is rounded."""
 
     CEIL = 0
     FLOOR = 1
 
 
 class Pooling(Layer, type="Pooling", block="pooling_param"):
-    """y = the maximum, the mean, or a random element of each window.
+    """y = the maximum, the mean or a random element of each window.
 
     Bottoms: x (n, c, spatial...).
-    Tops: y (n, c, ceil((size + 2 pad - kernel) / stride) + 1 ...), of which a last window that starts in the padding is
-    dropped; with MAX a second top may take where each maximum was, as row * width + column.
-    AVE divides by the part of the window that lies in the padded image.  STOCHASTIC draws an element with a probability
-    in proportion to it, and in phase TEST gives sum x^2 / sum x (Zeiler and Fergus 2013); it is for x >= 0.
-    The gradient of MAX goes to the first of equal maxima.
+    Tops: y (n, c, ceil((size + 2 pad - kernel) / stride) + 1 ...), without a last window that starts in the padding;
+    with MAX, optionally the position of each maximum, row * width + column, same shape as y.
+    AVE divides by the area of the window inside the padded image.  STOCHASTIC expects x >= 0: it samples an element
+    with probability proportional to its value and, in phase TEST, outputs sum x^2 / sum x (Zeiler and Fergus 2013).
+    The gradient of MAX goes to the first maximum in case of ties.
     Source: BVLC/caffe src/caffe/layers/pooling_layer.cpp, pooling_layer.cu; `ceil_mode`: the fork of the DenseNet nets.
-    Differs: any number of spatial axes; a window wholly outside the image gives 0, and in Caffe -FLT_MAX or NaN.
+    Differs: any number of spatial axes; a window entirely outside the image is 0 (Caffe: -FLT_MAX or NaN).
     """
 
     family = "pooling"
     n_tops = (1, 2)
 
-    pool: PoolMethod = param("What is taken from a window.", default=PoolMethod.MAX)
-    kernel_size: tuple[int, ...] = param("Side of the window.", default=(), at_least=1)
+    pool: PoolMethod = param("How a window is reduced.", default=PoolMethod.MAX)
+    kernel_size: tuple[int, ...] = param(
+        "Size of the window: one value, or one per spatial axis.", default=(), at_least=1
+    )
     kernel_h: int | None = param("Height of the window.", default=None, at_least=1)
     kernel_w: int | None = param("Width of the window.", default=None, at_least=1)
-    stride: tuple[int, ...] = param("Step of the window; 1 if not given.", default=(), at_least=1)
-    stride_h: int | None = param("Step downwards.", default=None, at_least=1)
-    stride_w: int | None = param("Step to the right.", default=None, at_least=1)
-    pad: tuple[int, ...] = param("Width of the border around the image; 0 if not given.", default=(), at_least=0)
-    pad_h: int | None = param("Height of the border above and below.", default=None, at_least=0)
-    pad_w: int | None = param("Width of the border left and right.", default=None, at_least=0)
-    global_pooling: bool = param("The window is the whole image.", default=False)
-    round_mode: RoundMode = param("Whether a last window that is not whole counts.", default=RoundMode.CEIL)
-    ceil_mode: bool | None = param("`round_mode` as a fork spells it: true for CEIL.", default=None)
+    stride: tuple[int, ...] = param(
+        "Step of the window: one value, or one per spatial axis; 1 if not given.", default=(), at_least=1
+    )
+    stride_h: int | None = param("Vertical step.", default=None, at_least=1)
+    stride_w: int | None = param("Horizontal step.", default=None, at_least=1)
+    pad: tuple[int, ...] = param(
+        "Padding at each end: one value, or one per spatial axis; 0 if not given.", default=(), at_least=0
+    )
+    pad_h: int | None = param("Padding above and below.", default=None, at_least=0)
+    pad_w: int | None = param("Padding left and right.", default=None, at_least=0)
+    global_pooling: bool = param("Whether the window is the whole image.", default=False)
+    round_mode: RoundMode = param(
+        "How the number of windows is rounded; CEIL includes a last partial window.", default=RoundMode.CEIL
+    )
+    ceil_mode: bool | None = param("The name of `round_mode` in a fork: true is CEIL, false FLOOR.", default=None)
     engine: Engine = engine()
 
     examples = (
@@ -82,18 +90,19 @@ class Pooling(Layer, type="Pooling", block="pooling_param"):
     )
 
     def details(self) -> list[str]:
-        return [self.pool.name.lower(), *(["of all"] if self.global_pooling else []), *window_words(self)]
+        return [*(["global"] if self.global_pooling else []), self.pool.name.lower(), *window_words(self)]
 
     def infer(self, x: Shape) -> list[Shape]:
         if len(x) < 3:
             raise ShapeError(
-                f"the input {show(x)} has {len(x)} axes; pooling needs batch, channels and at least one spatial axis.",
+                f"the input {show(x)} has {len(x)} axes; pooling requires batch, channels and a spatial axis or more.",
                 bottom=0,
             )
         masked = len(self.top) > 1
         if masked and self.pool is not PoolMethod.MAX:
             raise ShapeError(
-                f"{len(self.top)} tops are given, and pool is {self.pool.name}; only MAX has a second top.", field="top"
+                f"{len(self.top)} tops are given, but `pool` is {self.pool.name}; only MAX has a second top.",
+                field="top",
             )
         kernel, stride, pad = self._kernel(x), self._strides(x), self._pads(x)
         self._check(kernel, stride, pad)
@@ -106,7 +115,10 @@ class Pooling(Layer, type="Pooling", block="pooling_param"):
             return per_axis(self, "kernel_size", "kernel", len(x) - 2)
         given = next((f for f in ("kernel_size", "kernel_h", "kernel_w") if getattr(self, f)), None)
         if given:
-            raise ShapeError(f"`{given}` is given, and `global_pooling` takes the whole image; drop one.", field=given)
+            raise ShapeError(
+                f"`{given}` is given, but with `global_pooling` the window is the whole image; remove one of them.",
+                field=given,
+            )
         return x[2:]
 
     def _strides(self, x: Shape) -> tuple[int, ...]:
@@ -118,21 +130,26 @@ class Pooling(Layer, type="Pooling", block="pooling_param"):
     def _check(self, kernel: Shape, stride: tuple[int, ...], pad: tuple[int, ...]) -> None:
         if self.global_pooling and (any(pad) or any(s != 1 for s in stride)):
             field = "pad" if any(pad) else "stride"
-            raise ShapeError(f"`global_pooling` has pad 0 and stride 1; drop `{field}`.", field=field)
+            raise ShapeError(f"`global_pooling` requires pad 0 and stride 1; remove `{field}`.", field=field)
         if any(pad) and self.pool is PoolMethod.STOCHASTIC:
             raise ShapeError(
-                f"`pad` is {max(pad)}, and STOCHASTIC pooling has no padding; use MAX or AVE.", field="pad"
+                f"`pad` is {max(pad)}, but STOCHASTIC pooling has no padding; use MAX or AVE.", field="pad"
             )
         for k, p in zip(kernel, pad, strict=True):
             if p >= k and p > 0:
-                raise ShapeError(f"`pad` is {p} and the window only {k}; pad by {k - 1} at most.", field="pad")
+                raise ShapeError(
+                    f"`pad` is {p}, but the window is only {k}; `pad` must be less than the window, at most {k - 1}.",
+                    field="pad",
+                )
         if (
             self.given("round_mode")
             and self.ceil_mode is not None
             and self._ceil != (self.round_mode is RoundMode.CEIL)
         ):
             raise ShapeError(
-                f"`ceil_mode` and `round_mode: {self.round_mode.name}` say opposite things.", field="ceil_mode"
+                f"`ceil_mode: {str(self.ceil_mode).lower()}` contradicts `round_mode: {self.round_mode.name}`; "
+                "remove one of them.",
+                field="ceil_mode",
             )
 
     @property
@@ -140,21 +157,21 @@ class Pooling(Layer, type="Pooling", block="pooling_param"):
         return self.round_mode is RoundMode.CEIL if self.ceil_mode is None else self.ceil_mode
 
     def _steps(self, size: Dim, kernel: Dim, stride: int, pad: int, axis: str, *, padded: bool) -> Dim:
-        """How many windows stand along an axis."""
+        """Returns the number of windows along an axis."""
         room = size + 2 * pad - kernel
         steps = (-(-room // stride) if self._ceil else room // stride) + 1
         if padded and (steps - 1) * stride >= size + pad:
             steps = steps - 1  # it would start in the padding
         if steps < 1:
             raise ShapeError(
-                f"the window is {kernel} long and the input only {size + 2 * pad} in its {axis}; "
-                f"make the window smaller.",
+                f"the {axis} of the window is {kernel}, but the {axis} of the input is only {size}"
+                f"{f' ({size + 2 * pad} with padding)' if pad else ''}; use a smaller window.",
                 field="kernel_size",
             )
         return steps
 
     def windows(self, x: Shape) -> list[Windows]:
-        """The windows that reach into the image, the last axis first."""
+        """Returns the windows that overlap the image, last axis first."""
         rows = zip(x[2:], self._kernel(x), self._strides(x), self._pads(x), self.infer(x)[0][2:], strict=True)
         found = [
             Windows(2 + i, kernel, stride, pad, min(steps, (size + pad - 1) // stride + 1))
@@ -173,11 +190,11 @@ class Pooling(Layer, type="Pooling", block="pooling_param"):
             made = [reduce(window_max, windows, x)]
             if len(tops) > 1:
                 made.append(_where(x, windows))
-        # Windows with a stride beyond their size may lie outside the image altogether: 0.
+        # With a stride larger than the window, windows can lie entirely outside the image; they are 0.
         return [jnp.pad(y, [(0, t - s) for s, t in zip(y.shape, tops[0], strict=True)]) for y in made]
 
     def _areas(self, x: Shape, windows: list[Windows]) -> Any:
-        """By how much AVE divides each sum, broadcast over the image: a number where it is the same everywhere."""
+        """Returns the divisor of each sum in AVE, broadcast over the image: a scalar if it is the same everywhere."""
         area = np.ones((1,) * (len(x) - 2), np.float32)
         for v in windows:
             starts = np.arange(v.steps) * v.stride - v.before
@@ -187,7 +204,7 @@ class Pooling(Layer, type="Pooling", block="pooling_param"):
 
 
 def _where(x: Array, windows: list[Windows]) -> Array:
-    """Where each first maximum is in its image, counted along the rows, as floats (n, c, steps...)."""
+    """Returns the position of each first maximum in its image, in row-major order, as floats (n, c, steps...)."""
     image = x.shape[2:]
     place = jnp.broadcast_to(jnp.arange(math.prod(image)).reshape(image), x.shape)
     for v in windows:
@@ -198,36 +215,36 @@ def _where(x: Array, windows: list[Windows]) -> Array:
 
 
 def _sample(x: Array, windows: list[Windows], key: Array) -> Array:
-    """A random element of each window, drawn with a probability in proportion to it."""
+    """Samples an element of each window with probability proportional to its value."""
     elements = [x]
     for v in windows:
         elements = [e for part in elements for e in window_elements(part, v, 0)]
     stacked = jnp.stack(elements)  # (elements, n, c, steps...)
     reached = jnp.cumsum(stacked, 0)
     draw = jax.random.uniform(key, reached.shape[1:], x.dtype) * reached[-1]
-    chosen = jnp.argmax(reached >= draw, 0, keepdims=True)  # the first whose running sum reaches the draw
+    chosen = jnp.argmax(reached >= draw, 0, keepdims=True)  # the first element whose cumulative sum reaches the draw
     return jnp.take_along_axis(stacked, chosen, 0)[0]
 
 
 def _expect(x: Array, windows: list[Windows]) -> Array:
-    """The mean of what `_sample` draws: sum x^2 / sum x, 0 where all of x is."""
+    """Returns the expectation of `_sample`: sum x^2 / sum x, or 0 if all of x is 0."""
     total = reduce(window_sum, windows, x)
     some = total > 0
     return jnp.where(some, reduce(window_sum, windows, x * x) / jnp.where(some, total, 1), 0)
 
 
 class SPP(Layer, type="SPP", block="spp_param"):
-    """Spatial pyramid pooling: level i pools the image into 2^i x 2^i bins; all bins of all levels become one vector,
-    so that images of any size give vectors of one length.
+    """Spatial pyramid pooling: level i pools the image into 2^i x 2^i bins, and the bins of all levels are
+    concatenated.  The length of the output does not depend on the size of the image.
 
-    Bottoms: x (n, c, h, w).  Tops: y (n, c (1 + 4 + 16 + ...)); (n, c, 1, 1) with one level.
+    Bottoms: x (n, c, h, w).  Tops: y (n, c (1 + 4 + 16 + ...)), or (n, c, 1, 1) with one level.
     Source: BVLC/caffe src/caffe/layers/spp_layer.cpp; He et al. 2014.  Differs: nothing.
     """
 
     family = "pooling"
 
     pyramid_height: int = param("Number of levels.", at_least=1)
-    pool: PoolMethod = param("What is taken from a bin.", default=PoolMethod.MAX)
+    pool: PoolMethod = param("How a bin is reduced.", default=PoolMethod.MAX)
     engine: Engine = engine()
 
     examples = (
@@ -240,7 +257,7 @@ class SPP(Layer, type="SPP", block="spp_param"):
     def infer(self, x: Shape) -> Shape:
         if len(x) != 4:
             raise ShapeError(
-                f"the input {show(x)} has {len(x)} axes; SPP takes batch, channels, height, width.", bottom=0
+                f"the input {show(x)} has {len(x)} axes; SPP requires 4: batch, channels, height, width.", bottom=0
             )
         if not known(x[2:]):
             return (x[0], UNKNOWN) if self.pyramid_height > 1 else (*x[:2], 1, 1)
@@ -248,14 +265,14 @@ class SPP(Layer, type="SPP", block="spp_param"):
         return pooled[0] if len(pooled) == 1 else (x[0], sum(count(p[1:]) for p in pooled))
 
     def _level(self, level: int, x: Shape) -> Pooling:
-        """The pooling into 2^level bins a side: windows as large as their distance, and padding for the rest."""
+        """Returns the pooling into 2^level bins per side: windows as large as their stride, with padding as needed."""
         bins = 2**level
         sides = tuple(-(-size // bins) for size in x[2:])
         pads = tuple((side * bins - size + 1) // 2 for side, size in zip(sides, x[2:], strict=True))
         for side, pad, size in zip(sides, pads, x[2:], strict=True):
             if pad >= side:
                 raise ShapeError(
-                    f"`pyramid_height` is {self.pyramid_height}, and {size} pixels cannot be cut into {bins} bins; "
+                    f"`pyramid_height` is {self.pyramid_height}, but {size} pixels cannot be divided into {bins} bins; "
                     f"use fewer levels or larger images.",
                     field="pyramid_height",
                 )
@@ -269,17 +286,17 @@ class SPP(Layer, type="SPP", block="spp_param"):
 
 
 class GlobalPooling(Layer, type="GlobalPooling", block="global_pooling_param"):
-    """One number per channel: the mean or the maximum over all axes from `axis` on, which are dropped.
+    """y = the mean or the maximum of each channel, over all axes from `axis` on, which are removed.
 
     Bottoms: x (n, c, any...).  Tops: y (n, c).
     Source: netdef's own, after Lin et al. 2013.
-    Differs: Caffe has it as Pooling with `global_pooling`, which keeps axes of length 1.
+    Differs: in Caffe this is Pooling with `global_pooling`, which keeps axes of length 1.
     """
 
     family = "pooling"
 
-    pool: PoolMethod = param("What is taken: AVE or MAX.", default=PoolMethod.AVE)
-    axis: int = param("First axis that is pooled.", default=2)
+    pool: PoolMethod = param("The mean (AVE) or the maximum (MAX).", default=PoolMethod.AVE)
+    axis: int = param("First axis to pool.", default=2)
 
     examples = (
         Example('layer { name: "pool" type: "GlobalPooling" bottom: "x" top: "pool" }', {"x": (2, 3, 5, 4)}),
@@ -292,7 +309,7 @@ class GlobalPooling(Layer, type="GlobalPooling", block="global_pooling_param"):
 
     def infer(self, x: Shape) -> Shape:
         if self.pool is PoolMethod.STOCHASTIC:
-            raise ShapeError("`pool` is STOCHASTIC, and GlobalPooling takes AVE or MAX.", field="pool")
+            raise ShapeError("`pool` is STOCHASTIC; GlobalPooling accepts only AVE and MAX.", field="pool")
         return x[: axis_of(x, self.axis)]
 
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:

@@ -1,4 +1,4 @@
-"""Classes by distance, as NormFace learns faces: distances to a vector for each class, losses of them, own factors."""
+"""Distances to class prototypes (NormFace): InnerDistance, losses of distances, LabelSpecificRescale."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ from .margin import LabelSpecific, count_iteration
 
 
 class InnerDistance(Layer, type="InnerDistance", block="inner_distance_param"):
-    """y[j] = |x - w[j]|^2, or with "L1" |x - w[j]|: the distance of x from a vector for each class.
+    """y[j] = |x - w[j]|^2, or with "L1" |x - w[j]|: the distance of x from one vector per class.
 
-    Bottoms: x (n..., k...); W as a blob (classes, k...), if there is a second; with `update_center_only`
-    label (n) last.
-    Tops: y (n..., num_output).  Weights: W (num_output, count of k...), where it is no bottom.
+    Bottoms: x (n..., k...); optional W (classes, k...); with `update_center_only`, label (n) as the last one.
+    Tops: y (n..., num_output).  Weights: W (num_output, product of k...), unless it is a bottom.
     Source: happynear/caffe-windows src/caffe/layers/inner_distance_layer.cpp after Wang et al. 2017 (NormFace).
-    Differs: L2 is computed as |x|^2 - 2 x w + |w|^2, which rounds differently; with `normalize` the fork overwrites W
-    by its normalised rows, and here W stays as it is; `transpose`, of which the fork makes nothing, is an error.
+    Differs: L2 is computed as |x|^2 - 2 x w + |w|^2, with different rounding; with `normalize` the fork overwrites W
+    with its normalized rows, here W is unchanged; `transpose`, which the fork ignores, is an error.
     """
 
     n_bottoms = (1, 3)
 
-    num_output: int | None = param("Number of classes; of W where it is a bottom.", default=None, at_least=1)
+    num_output: int | None = param("Number of classes; default: that of W, if W is a bottom.", default=None, at_least=1)
     weight_filler: Filler = param("Filler of W.", default=Constant())
-    axis: int = param("First axis that is flattened.", default=1)
-    distance_type: str = param('"L2", squared, or "L1".', default="L2")
-    normalize: bool = param("Whether each row of W is divided by its L2 norm; not where W is a bottom.", default=False)
-    update_center_only: bool = param("Whether W learns from the distance to the own class alone.", default=False)
-    transpose: bool = param("Not done.", default=False)
-    bias_term: bool = param("There is no bias.", default=True, inert=True)
-    bias_filler: Filler = param("There is no bias.", default=Constant(), inert=True)
+    axis: int = param("First axis to flatten.", default=1)
+    distance_type: str = param('"L2" (squared) or "L1".', default="L2")
+    normalize: bool = param("Whether each row of W is divided by its L2 norm, unless W is a bottom.", default=False)
+    update_center_only: bool = param(
+        "Whether W gets a gradient only from the distance to the true class.", default=False
+    )
+    transpose: bool = param("Not supported; must be false.", default=False)
+    bias_term: bool = param("Unused; the layer has no bias.", default=True, inert=True)
+    bias_filler: Filler = param("Unused; the layer has no bias.", default=Constant(), inert=True)
 
     examples = (
         Example(
@@ -53,26 +54,31 @@ class InnerDistance(Layer, type="InnerDistance", block="inner_distance_param"):
     )
 
     def _vectors(self, bottoms: tuple[Any, ...]) -> Any:
-        """W where it is a bottom, else None."""
+        """Returns W if it is a bottom, else None."""
         return bottoms[1] if len(bottoms) > 1 + self.update_center_only else None
 
     def infer(self, *bottoms: Shape) -> Shape:
         x, given = bottoms[0], self._vectors(bottoms)
         axis = axis_of(x, self.axis)
         if self.distance_type not in ("L1", "L2"):
-            raise ShapeError(f'`distance_type` is "{self.distance_type}"; it is "L1" or "L2".', field="distance_type")
+            raise ShapeError(
+                f'`distance_type` is "{self.distance_type}"; it must be "L1" or "L2".', field="distance_type"
+            )
         if self.transpose:
-            raise ShapeError("`transpose` has no meaning for distances; leave it out.", field="transpose")
+            raise ShapeError("`transpose` is not supported for distances; remove it.", field="transpose")
         if self.update_center_only:
             if len(bottoms) < 2:
-                raise ShapeError("`update_center_only` needs the labels as last bottom.", field="update_center_only")
+                raise ShapeError(
+                    "`update_center_only` requires the labels as the last bottom, but there is only one bottom.",
+                    field="update_center_only",
+                )
             check_one_label(x, bottoms[-1], len(bottoms) - 1)
         if given is None and self.num_output is None:
-            raise ShapeError("`num_output` must be given where the vectors of the classes are no bottom.")
+            raise ShapeError("`num_output` is missing; it is required unless the vectors W are a bottom.")
         if given is not None and count(given[1:]) != count(x[axis:]):
             raise ShapeError(
-                f"the vectors {show(given)} have {count(given[1:])} numbers each, "
-                f"those of {show(x)} {count(x[axis:])}; they must have as many.",
+                f"the vectors W {show(given)} have {count(given[1:])} values each, but those of the input {show(x)} "
+                f"have {count(x[axis:])}; they must be equal.",
                 bottom=1,
             )
         return (*x[:axis], self.num_output if given is None else given[0])
@@ -100,10 +106,10 @@ class InnerDistance(Layer, type="InnerDistance", block="inner_distance_param"):
         return y + jnp.where(look_up(y, own, 1, None).hit, mine - lax.stop_gradient(mine), 0.0)
 
     def _distances(self, x: Array, rows: Array) -> Array:
-        """Of x (n..., k) from rows (classes, k): (n..., classes)."""
+        """Returns the distances (n..., classes) of x (n..., k) from rows (classes, k)."""
         if self.distance_type == "L1":
             flat = x.reshape(-1, x.shape[-1])
-            each = lax.map(lambda row: jnp.sum(magnitude(row - rows), 1), flat)  # one by one: all at once are large
+            each = lax.map(lambda row: jnp.sum(magnitude(row - rows), 1), flat)  # one by one, to limit the memory
             return each.reshape(*x.shape[:-1], -1)
         square = jnp.sum(x * x, -1, keepdims=True) - 2 * x @ rows.T + jnp.sum(rows * rows, 1)
         return jnp.maximum(square, 0.0)
@@ -113,32 +119,32 @@ class InnerDistance(Layer, type="InnerDistance", block="inner_distance_param"):
 
 
 def magnitude(x: Array) -> Array:
-    """|x|, whose gradient is 0 at 0."""
+    """Returns |x|, with gradient 0 at 0."""
     return x * lax.stop_gradient(jnp.sign(x))
 
 
 def learned(value: Array, gradient: Array, x: Array) -> Array:
-    """`value`, whose gradient on x is `gradient`."""
+    """Returns `value`, with `gradient` as its gradient with respect to x."""
     stop = lax.stop_gradient
     return stop(value) + jnp.sum(stop(gradient) * (x - stop(x)))
 
 
 class _DistanceLoss(Loss):
-    """What the losses of distances (n, classes) share."""
+    """The base of the losses of distances (n, classes)."""
 
     n_bottoms = (2, 3)
     n_tops = (0, 2)
 
-    positive_weight: float = param("Weight of the distance to the own class.", default=1.0)
+    positive_weight: float = param("Weight of the distance to the true class.", default=1.0)
     negative_weight: float = param("Weight of the distances to other classes.", default=1.0)
     positive_first: bool = param(
-        "Whether an item further than `positive_upper_bound` from its class learns nothing of the others.",
+        "Whether the other classes are ignored for items further than `positive_upper_bound` from their class.",
         default=False,
     )
-    positive_upper_bound: float = param("Where an item is too far for `positive_first`.", default=1.0)
+    positive_upper_bound: float = param("Distance for `positive_first`.", default=1.0)
 
     def _means(self, own: Array, others: Array) -> list[Array]:
-        """Mean distance to the own class, and to each other."""
+        """Returns the mean distance to the true class and to the other classes."""
         n, classes = others.shape
         return [jnp.sum(own) / n, jnp.sum(others) / n / (classes - 1)]
 
@@ -146,27 +152,29 @@ class _DistanceLoss(Loss):
 class GeneralContrastiveLoss(_DistanceLoss, type="GeneralContrastiveLoss", block="general_contrastive_loss_param"):
     """sum (max(0, d[label] - positive_margin) + sum over other j of max(0, negative_margin - d[j])) / n, each weighted.
 
-    Bottoms: distances d (n, classes); label (n); a third is read in place of d, which still gets the gradient.
-    Tops: loss (); mean distance to the own and to other classes (2), if there is a second, and with `add_intra_mae` (3)
-    the running mean of the first.
+    Bottoms: distances d (n, classes); label (n); optional distances used in place of d, which still gets the gradient.
+    Tops: loss (); optional mean distance to the true and to the other classes (2) or, with `add_intra_mae`, followed by
+    the running mean of the first (3).
     Source: happynear/caffe-windows src/caffe/layers/general_contrastive_loss_layer.cpp after Wang et al. 2017.
-    Differs: with `max_negative_only` the fork compares the first class with the own one where that is class 0.
+    Differs: with `max_negative_only` the fork compares class 0 with the true class if the label is 0.
     """
 
-    positive_margin: float = param("Distance to the own class that costs nothing.", default=0.0)
-    negative_margin: float = param("Distance from which on other classes cost nothing.", default=1.0)
+    positive_margin: float = param("Distance to the true class up to which the loss is 0.", default=0.0)
+    negative_margin: float = param("Distance to another class from which on the loss is 0.", default=1.0)
     normalize_negative: float | None = param(
-        "Largest sum of the gradients on other classes, for each item; none: any.", default=None, above=0
+        "Upper limit per item for the sum of the gradients of other classes; default: none.", default=None, above=0
     )
-    positive_outlier_thresh: float = param("From here on the own class costs no more.", default=4.0)
-    square: bool = param("Read by the fork, and of no effect there.", default=False, inert=True)
-    max_negative_only: bool = param("Whether only the nearest other class counts.", default=False)
-    max_positive_only: bool = param("Whether only the item nearest to its class counts.", default=False)
-    exp_negative_weight: bool = param("Whether other classes cost exp(-d).", default=False)
+    positive_outlier_thresh: float = param(
+        "Distance from which on the loss of the true class does not increase.", default=4.0
+    )
+    square: bool = param("Has no effect in the fork either.", default=False, inert=True)
+    max_negative_only: bool = param("Whether to use only the nearest other class.", default=False)
+    max_positive_only: bool = param("Whether to use only the item nearest to its class.", default=False)
+    exp_negative_weight: bool = param("Whether the loss of other classes is exp(-d).", default=False)
     add_intra_mae: bool = param(
-        "Whether the running mean of own distances is added to `negative_margin`.", default=False
+        "Whether to add the running mean distance to the true class to `negative_margin`.", default=False
     )
-    max_negative_margin: float = param("Largest running mean.", default=1.2)
+    max_negative_margin: float = param("Upper limit of the running mean.", default=1.2)
 
     examples = (
         Example(
@@ -213,7 +221,7 @@ class GeneralContrastiveLoss(_DistanceLoss, type="GeneralContrastiveLoss", block
         return self.tops(learned(value, gradient / n, x), jnp.stack(means))
 
     def _negatives(self, d: Array, near: Array, others: Array) -> tuple[Array, Array]:
-        """Cost of each other class, and its slope."""
+        """Returns the loss of each other class and its derivative."""
         steep = jnp.exp(-d) if self.exp_negative_weight else jnp.ones_like(d)
         cost = jnp.where(near, steep if self.exp_negative_weight else others, 0.0) * self.negative_weight
         slope = jnp.where(near, -steep, 0.0) * self.negative_weight
@@ -223,7 +231,7 @@ class GeneralContrastiveLoss(_DistanceLoss, type="GeneralContrastiveLoss", block
         return jnp.where(most, cost, 0.0), jnp.where(most, slope, 0.0)
 
     def _tamed(self, slope: Array) -> Array:
-        """Slopes of other classes, their sum limited by `normalize_negative`."""
+        """Returns the derivatives of other classes, with their sum limited by `normalize_negative`."""
         if self.normalize_negative is None:
             return slope
         total = jnp.abs(jnp.sum(slope)) / self.normalize_negative / slope.shape[0]
@@ -233,17 +241,17 @@ class GeneralContrastiveLoss(_DistanceLoss, type="GeneralContrastiveLoss", block
 class GeneralTripletLoss(_DistanceLoss, type="GeneralTripletLoss", block="general_triplet_loss_param"):
     """sum over j other than label of max(0, margin + d[label] - d[j]) negative_weight / n.
 
-    The gradient is not the derivative: the own class gets positive_weight / n once, if any other is too near or with
-    `add_center_loss` always, and each other that is too near -negative_weight / n.
-    Bottoms: distances d (n, classes); label (n); a factor for the gradient of each item (n), if there is a third.
-    Tops: loss (); mean distance to the own and to other classes (2), if there is a second.
+    The gradient is not the derivative: the true class gets positive_weight / n if any other class violates the margin,
+    or always with `add_center_loss`; each class that violates the margin gets -negative_weight / n.
+    Bottoms: distances d (n, classes); label (n); optional factor of the gradient of each item (n).
+    Tops: loss (); optional mean distance to the true and to the other classes (2).
     Source: happynear/caffe-windows src/caffe/layers/general_triplet_loss_layer.cpp after Wang et al. 2017.
     Differs: nothing.
     """
 
-    margin: float = param("By how much the others should be further than the own class.", default=0.2)
-    add_center_loss: bool = param("Whether the own class is drawn nearer in any case.", default=True)
-    hardest_only: bool = param("Whether only the nearest other class counts.", default=False)
+    margin: float = param("Minimum difference of the distances to other classes and to the true class.", default=0.2)
+    add_center_loss: bool = param("Whether the true class always gets a gradient.", default=True)
+    hardest_only: bool = param("Whether to use only the nearest other class.", default=False)
 
     examples = (
         Example(
@@ -251,7 +259,7 @@ class GeneralTripletLoss(_DistanceLoss, type="GeneralTripletLoss", block="genera
             "        general_triplet_loss_param { margin: 0.8 add_center_loss: false } }",
             {"far": (4, 5), "label": (4,)},
             integers={"label": 5},
-            differentiable=False,  # a gradient of its own
+            differentiable=False,  # a custom gradient
         ),
     )
 
@@ -282,30 +290,31 @@ class GeneralTripletLoss(_DistanceLoss, type="GeneralTripletLoss", block="genera
 
 
 class LabelSpecificRescale(LabelSpecific, type="LabelSpecificRescale", block="label_specific_rescale_param"):
-    """x times positive_weight at the own class, times negative_weight elsewhere.
+    """y = positive_weight x at the true class, negative_weight x elsewhere.
 
-    With `bias_fix` the own class gets positive_weight (x - 1) + 1, with `power_on_positive` |x|^positive_weight with
-    the sign of x.
-    Bottoms: x (n, classes...); label (n).  Tops: y, as x; positive_weight (1), if there is a second.
-    With `positive_weight_base` positive_weight is positive_weight_base (1 + gamma iteration)^-power while training,
-    kept from positive_weight_min to positive_weight_max.  In phase TEST y is x, unless `rescale_test`.
+    At the true class, `bias_fix` computes positive_weight (x - 1) + 1, and `power_on_positive` |x|^positive_weight with
+    the sign of x.  With `positive_weight_base`, positive_weight is positive_weight_base (1 + gamma iteration)^-power in
+    training, clipped to positive_weight_min and positive_weight_max.  In phase TEST y = x, unless `rescale_test`.
+    Bottoms: x (n, classes...); label (n).  Tops: y, same shape as x; optional positive_weight (1).
     Source: happynear/caffe-windows src/caffe/layers/label_specific_rescale_layer.cpp.
-    Differs: a snapshot keeps the count of iterations.
+    Differs: snapshots include the iteration count.
     """
 
-    positive_weight: float = param("Factor of the own class.", default=1.0)
+    positive_weight: float = param("Factor of the true class.", default=1.0)
     negative_weight: float = param("Factor of the other classes.", default=1.0)
-    positive_lower_bound: float = param("Read by the fork, and of no effect there.", default=0.0, inert=True)
-    negative_upper_bound: float = param("Read by the fork, and of no effect there.", default=0.0, inert=True)
-    rescale_test: bool = param("Whether phase TEST is rescaled too.", default=False)
-    for_ip: bool = param("Whether the own class is rescaled only where it is above 0.", default=False)
-    positive_weight_base: float | None = param("Factor at first, where it changes while training.", default=None)
-    gamma: float = param("How fast the factor changes.", default=0.0)
-    power: float = param("With which power the factor falls.", default=1.0)
-    positive_weight_min: float | None = param("The changing factor is at least this.", default=None)
-    positive_weight_max: float | None = param("The changing factor is at most this.", default=None)
-    bias_fix: bool = param("Whether 1 - positive_weight is added to the own class.", default=False)
-    power_on_positive: bool = param("Whether positive_weight is a power in place of a factor.", default=False)
+    positive_lower_bound: float = param("Has no effect in the fork either.", default=0.0, inert=True)
+    negative_upper_bound: float = param("Has no effect in the fork either.", default=0.0, inert=True)
+    rescale_test: bool = param("Whether to rescale also in phase TEST.", default=False)
+    for_ip: bool = param("Whether to rescale the true class only where x > 0.", default=False)
+    positive_weight_base: float | None = param(
+        "Initial factor of the true class; makes the factor change during training.", default=None
+    )
+    gamma: float = param("gamma in the formula of positive_weight.", default=0.0)
+    power: float = param("power in the formula of positive_weight.", default=1.0)
+    positive_weight_min: float | None = param("Minimum of the factor, with `positive_weight_base`.", default=None)
+    positive_weight_max: float | None = param("Maximum of the factor, with `positive_weight_base`.", default=None)
+    bias_fix: bool = param("Whether to add 1 - positive_weight to the true class.", default=False)
+    power_on_positive: bool = param("Whether positive_weight is an exponent in place of a factor.", default=False)
 
     examples = (
         Example(

@@ -1,7 +1,7 @@
-"""The Python layer: arithmetic that the user writes, found by module and name.
+"""The Python layer: code written by the user, imported by module and name.
 
-What the module holds under the name may be a netdef `Layer`, a function on jax arrays, or a class in the manner of
-pycaffe (see `caffe_class.py`); each is turned into a `User`, which the layer asks for shapes, weights and results.
+The imported object is a netdef `Layer`, a function of JAX arrays, or a class in the style of pycaffe (see
+`_caffe_class.py`).  Each is wrapped in a `User`, which provides shapes, weights and results.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Shapes = tuple[Shape, ...]
 
 
 class User(Protocol):
-    """The user's part of a Python layer."""
+    """The user's code in a Python layer."""
 
     def infer(self, bottoms: Shapes) -> list[Shape]: ...
 
@@ -42,27 +42,29 @@ class User(Protocol):
 
 
 class Python(Layer, type="Python", block="python_param"):
-    """Whatever `layer` of the Python module `module` computes; the module is looked for on the Python path, beside the
-    net and in the working directory.  It is run only when the net is: see `--trust-python`.  It may be
+    """Runs Python code of the user: the function or class `layer` of the module `module`.
 
-    - a class derived from `netdef.Layer`: `param_str` holds its fields, as they would stand in its block;
-    - a function of arrays that jax can trace, which returns an array or a tuple of them; if it has parameters named
-      `param_str` or `ctx` (a `netdef.Context`) it gets these too;
-    - a class in the manner of pycaffe, with setup, reshape, forward and backward on numpy blobs.
+    The module is searched on the Python path, in the folder of the net and in the working directory.  It is run only
+    when the net is run, or with `--trust-python`.  `layer` is
 
-    Bottoms: any.  Tops: as the module says.
+    - a subclass of `netdef.Layer`: `param_str` contains its fields, written as in its block;
+    - a function of arrays that JAX can trace, which returns an array or a tuple of arrays; if it has parameters named
+      `param_str` or `ctx` (a `netdef.Context`), these are passed too;
+    - a class in the style of pycaffe, with setup, reshape, forward and backward on NumPy blobs.
+
+    Bottoms: any.  Tops: as `layer` defines.
     Source: BVLC/caffe include/caffe/layers/python_layer.hpp.
-    Differs: shapes are fixed once the net is compiled; a class in the manner of pycaffe sees `forward` again before
-    each `backward`, and one without bottoms is asked for data at each pass.
+    Differs: shapes are fixed once the net is compiled; in a class in the style of pycaffe, `forward` is called again
+    before each `backward`, and a class without bottoms is called for new data at each pass.
     """
 
     n_bottoms = (0, None)
     n_tops = (0, None)
 
     module: str = param("Python module, as in `import`.")
-    layer: str = param("Name of the class or function in it.")
-    param_str: str = param("A text of the user's, handed on.", default="")
-    share_in_parallel: bool = param("No meaning since Caffe 1.0.", default=False, inert=True)
+    layer: str = param("Name of the class or function in the module.")
+    param_str: str = param("String that is passed to the class or function.", default="")
+    share_in_parallel: bool = param("Unused since Caffe 1.0.", default=False, inert=True)
 
     examples = (
         Example(
@@ -78,7 +80,7 @@ class Python(Layer, type="Python", block="python_param"):
 
     @cached_property
     def user(self) -> User:
-        """What the module holds, found once."""
+        """The wrapped object of the module, imported once."""
         path = self.span.source.path if self.span else None
         # absolute, because Python remembers which folder a relative one was
         found = _find(self.module, self.layer, [str(path.parent.absolute())] if path else [])
@@ -89,7 +91,7 @@ class Python(Layer, type="Python", block="python_param"):
         if callable(found) and not isinstance(found, type):
             return _AsFunction(found, self)
         raise ShapeError(
-            f"`{self.layer}` of module {self.module} is no netdef layer, no function and no class with `forward`.",
+            f"`{self.layer}` of module {self.module} must be a netdef layer, a function, or a class with `forward`.",
             field="layer",
         )
 
@@ -100,7 +102,8 @@ class Python(Layer, type="Python", block="python_param"):
             tops = self.user.infer(bottoms)
         if len(tops) != len(self.top):
             raise ShapeError(
-                f"{self.module}.{self.layer} makes {len(tops)} tops, and {len(self.top)} are named; name as many.",
+                f"{self.module}.{self.layer} outputs {len(tops)} tops, but the layer has {len(self.top)}; "
+                f"give {len(tops)}.",
                 field="layer",
             )
         return tops
@@ -119,8 +122,8 @@ class Python(Layer, type="Python", block="python_param"):
             raise NetdefError(f"layer `{self.name}`: {error.detail}") from error
 
     def _failing(self, bottoms: Shapes) -> AbstractContextManager[None]:
-        shapes = ", ".join(map(show, bottoms)) or "nothing"
-        return failing_as(lambda why: f"{self.module}.{self.layer} of {shapes} fails: {why}.")
+        shapes = ", ".join(map(show, bottoms)) or "no bottoms"
+        return failing_as(lambda why: f"{self.module}.{self.layer} fails for {shapes}: {why}.")
 
 
 class _AsLayer:
@@ -146,11 +149,14 @@ def _check_count(layer: Layer, given: int) -> None:
     least, most = layer.n_bottoms if isinstance(layer.n_bottoms, tuple) else (layer.n_bottoms, layer.n_bottoms)
     if given < least or (most is not None and given > most):
         wanted = f"{least}" if most == least else f"{least} to {most}" if most is not None else f"{least} or more"
-        raise ShapeError(f"{given} bottoms are given; {type(layer).__name__} takes {wanted}.", field="bottom")
+        raise ShapeError(
+            f"there are {given} bottoms, but {type(layer).__name__} requires {wanted}; change the number of `bottom`.",
+            field="bottom",
+        )
 
 
 def _fields(cls: type[Layer], outer: Python) -> Layer:
-    """An instance of the user's class with the fields that `param_str` holds."""
+    """Returns an instance of the user's class with the fields in `param_str`."""
     report = Report()
     document = parse(Source("param_str", outer.param_str), report)
     own = {name: spec for name, spec in cls.params().items() if not spec.beside}
@@ -167,13 +173,13 @@ def _fields(cls: type[Layer], outer: Python) -> Layer:
 
 
 class _AsFunction:
-    """A function on jax arrays."""
+    """A function of JAX arrays."""
 
     def __init__(self, function: Callable[..., Any], layer: Python):
         self.function, self.layer = function, layer
         try:
             self.takes = set(inspect.signature(function).parameters)
-        except (TypeError, ValueError):  # some builtins do not say
+        except (TypeError, ValueError):  # some builtins have no signature
             self.takes = set()
 
     def infer(self, bottoms: Shapes) -> list[Shape]:
@@ -196,7 +202,7 @@ class _AsFunction:
 
 
 class _Dry:
-    """The context of a function that is asked for shapes alone."""
+    """The context of a function that is only traced for its shapes."""
 
     train = False
 
@@ -208,7 +214,8 @@ class _Dry:
 
 
 def _find(module: str, name: str, folders: list[str]) -> Any:
-    """The object `name` of a module.  Unavailable if a module is missing, ShapeError if it fails or lacks the name."""
+    """Returns the object `name` of a module.  Raises Unavailable if a module is missing, and ShapeError if the import
+    fails or the name does not exist."""
     cannot = lambda why: f"Python module `{module}` cannot be imported: {why}."
     try:
         with failing_as(cannot, "module", but=ModuleNotFoundError), _importing([*folders, os.getcwd()]):
@@ -219,15 +226,15 @@ def _find(module: str, name: str, folders: list[str]) -> Any:
         missing = error.name or module
         if module == missing or module.startswith(f"{missing}."):
             file = module.replace(".", "/") + ".py"
-            raise Unavailable(f"there is no Python module `{module}`; put {file} beside the net.") from None
-        raise Unavailable(f"Python module `{module}` needs `{missing}`, which is not installed.") from None
+            raise Unavailable(f"Python module `{module}` not found; put {file} in the folder of the net.") from None
+        raise Unavailable(f"Python module `{module}` requires `{missing}`, which is not installed.") from None
     meant = suggestion(name, [n for n in vars(found) if not n.startswith("_")])
     raise ShapeError(f"Python module `{module}` has no `{name}`.{meant}", field="layer")
 
 
 @contextmanager
 def _importing(folders: list[str]) -> Iterator[None]:
-    """For a while modules are found in more folders, and `import caffe` gives what a layer class needs of it."""
+    """A context in which modules are also found in these folders, and `import caffe` returns what layer classes use."""
     added = [folder for folder in folders if folder not in sys.path]
     sys.path.extend(added)
     ours = "caffe" not in sys.modules

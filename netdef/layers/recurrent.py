@@ -1,7 +1,7 @@
 """Recurrent layers over sequences, time first: LSTM, RNN; LSTMUnit, one step of an LSTM; ContinuationIndicator.
 
-LSTM and RNN are one `lax.scan` over time.  `cont` (t, n) is 0 where a sequence begins and 1 where it goes on: sequences
-of any length can follow one another in a stream, and stream j of the next batch goes on where that of this one ended.
+LSTM and RNN are a `lax.scan` over time.  `cont` (t, n) is 0 where a sequence begins and 1 where it continues: a stream
+contains sequences of any length one after another, and stream j of a batch continues stream j of the previous batch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .base import Context, Example, Layer, Weight
 
 
 class _Recurrent(Layer):
-    """What LSTM and RNN share: bottoms, the carried state, and the scan."""
+    """The base of LSTM and RNN: bottoms, the carried state, and the scan."""
 
     family = "product"
 
@@ -27,37 +27,38 @@ class _Recurrent(Layer):
     n_tops = (1, 3)
     block = "recurrent_param"
 
-    num_output: int = param("Length of the hidden state.", at_least=1)
+    num_output: int = param("Size of the hidden state.", at_least=1)
     weight_filler: Filler = param("Filler of the matrices.", default=Constant())
     bias_filler: Filler = param("Filler of the biases.", default=Constant())
-    debug_info: bool = param("Print what happens in the unrolled net.", default=False, inert=True)
-    expose_hidden: bool = param("First hidden states come as bottoms, and last ones go out as tops.", default=False)
+    debug_info: bool = param("Prints the unrolled net in Caffe.", default=False, inert=True)
+    expose_hidden: bool = param(
+        "Whether the initial hidden states are bottoms and the final ones are tops.", default=False
+    )
     stateful: bool | None = param(
-        "Whether a batch starts from the last hidden state of the batch before; default: as in Caffe, which does so "
-        "with `cont` and without `expose_hidden`.",
+        "Whether a batch starts from the last hidden state of the previous batch; default: as in Caffe, true with "
+        "`cont` and without `expose_hidden`.",
         default=None,
     )
-    return_sequences: bool = param(
-        "Whether the outputs of all steps are given, or that of the last alone.", default=True
-    )
+    return_sequences: bool = param("Whether to output all steps, or only the last one.", default=True)
 
     def infer(self, *bottoms: Shape) -> list[Shape]:
         x = bottoms[0]
         if len(x) < 3:
             raise ShapeError(
-                f"a sequence has at least 3 axes (t, n, ...), and the input {show(x)} has {len(x)}; "
-                "for single numbers give a last axis of 1.",
+                f"the input {show(x)} has {len(x)} axes; it must have at least 3: (t, n, ...).  "
+                "For scalars, add a last axis of 1.",
                 bottom=0,
             )
         self._check_count(len(bottoms))
         cont, static, hidden = self._parts(bottoms)
         if cont is not None and cont != x[:2]:
             raise ShapeError(
-                f"`cont` is {show(cont)}; it must be {show(x[:2])}, as the first axes of {show(x)}.", bottom=1
+                f"`cont` is {show(cont)}; it must be {show(x[:2])}, the first two axes of x {show(x)}.", bottom=1
             )
         if static is not None and (len(static) < 2 or static[0] != x[1]):
             raise ShapeError(
-                f"the static input {show(static)} must be (n, ...) with n = {x[1]} as in {show(x)}.", bottom=2
+                f"the static input is {show(static)}; it must be (n, ...) with n = {x[1]}, as in x {show(x)}.",
+                bottom=2,
             )
         state = (1, x[1], self.num_output)
         for i, shape in enumerate(hidden):
@@ -75,16 +76,16 @@ class _Recurrent(Layer):
         fewest = 2 + hidden if hidden else 1
         if not fewest <= bottoms <= 3 + hidden:
             raise ShapeError(
-                f"{bottoms} bottoms are given; {self.type} takes x, cont, [static]{names}: {fewest} to {3 + hidden}."
+                f"there are {bottoms} bottoms; {self.type} requires {fewest} to {3 + hidden}: x, cont, [static]{names}."
             )
         if len(self.top) not in (0, 1 + hidden):
             raise ShapeError(
-                f"{len(self.top)} tops are given; {self.type} makes {1 + hidden}"
+                f"there are {len(self.top)} tops, but {self.type} outputs {1 + hidden}"
                 f"{'' if hidden else ', or more with `expose_hidden`'}."
             )
 
     def _parts(self, bottoms: tuple[Any, ...]) -> tuple[Any, Any, tuple[Any, ...]]:
-        """(cont or None, static input or None, exposed hidden states) of the bottoms behind x."""
+        """Returns (cont or None, static input or None, exposed hidden states) from the bottoms after x."""
         hidden = len(self.states) if self.expose_hidden else 0
         front = bottoms[: len(bottoms) - hidden]
         return (
@@ -125,10 +126,10 @@ class _Recurrent(Layer):
                 cont = cont.at[0].set(0)
         cont = lax.stop_gradient(cont.astype(gates.dtype))[..., None]  # (t, n, 1)
 
-        # no gradient enters or leaves by the hidden states, exposed or carried: Caffe's truncated backpropagation
+        # Hidden states, exposed or carried, have no gradient, because Caffe truncates backpropagation there.
         zero = jnp.zeros((x.shape[1], self.num_output), gates.dtype)
         first = [lax.stop_gradient(h[0]) for h in hidden or (w[len(own) :] if carries else ())]
-        if not first or first[0].shape != zero.shape:  # nothing carried, or from a batch of another size
+        if not first or first[0].shape != zero.shape:  # no state, or the state of a batch of another size
             first = [zero] * len(self.states)
         last, seen = lax.scan(lambda state, at: self._step(rest[0], state, *at), tuple(first), (gates, cont))
         last = [lax.stop_gradient(h)[None] for h in last]  # (1, n, num_output) each
@@ -139,7 +140,7 @@ class _Recurrent(Layer):
         return [y, *(last if self.expose_hidden else [])]
 
     def _step(self, w_h: Array, state: tuple[Array, ...], gates: Array, cont: Array) -> tuple[tuple[Array, ...], Array]:
-        """(states, what is seen of them) after one step; `gates` (n, rows) is what x and the static input give."""
+        """Returns (states, output) after one step; `gates` (n, rows) are the terms of x and the static input."""
         raise NotImplementedError
 
     def _output(self, w: list[Array], seen: Array) -> Array:
@@ -151,16 +152,17 @@ class _Recurrent(Layer):
 
 
 class LSTM(_Recurrent, type="LSTM", block="recurrent_param"):
-    """A long short-term memory: h = sigmoid(o) tanh(c), c = cont sigmoid(f) c + sigmoid(i) tanh(g) at each step.
+    """Long short-term memory: h = sigmoid(o) tanh(c), c = cont sigmoid(f) c + sigmoid(i) tanh(g) at each step.
 
     The gates of a step are (i, f, o, g) = W_x x + b + W_s s + W_h (cont h).
 
     Bottoms: x (t, n, ...); optional cont (t, n), static s (n, ...); with `expose_hidden` h_0, c_0 (1, n, num_output).
-    Tops: h (t, n, num_output), or of the last step (n, num_output); with `expose_hidden` h_t, c_t (1, n, num_output).
+    Tops: h (t, n, num_output), or only the last step (n, num_output); with `expose_hidden` h_t, c_t
+    (1, n, num_output).
     Weights: W_x (4 num_output, k), b (4 num_output), [W_s], W_h (4 num_output, num_output).
     Source: BVLC/caffe src/caffe/layers/lstm_layer.cpp and recurrent_layer.cpp; Hochreiter and Schmidhuber 1997.
-    Differs: x without cont is netdef's own (every batch starts from zero unless `stateful`), and so are `stateful` and
-    `return_sequences`.  As in Caffe no gradient passes through the exposed hidden states.
+    Differs: cont is optional (without it, each batch starts from zero unless `stateful` is true), and `stateful` and
+    `return_sequences` are additions.  As in Caffe, the exposed hidden states have no gradient.
     """
 
     states = ("h", "c")
@@ -187,20 +189,20 @@ class LSTM(_Recurrent, type="LSTM", block="recurrent_param"):
 
 
 def _unit(gates: Array, c: Array, cont: Array) -> tuple[Array, Array]:
-    """(c, h) after one step from the sums of the gates (..., 4 h), c (..., h) before, and cont (..., 1)."""
+    """Returns (c, h) after one step, from the sums of the gates (..., 4 h), the last c (..., h) and cont (..., 1)."""
     i, f, o, g = jnp.split(gates, 4, axis=-1)
     c = cont * jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
     return c, jax.nn.sigmoid(o) * jnp.tanh(c)
 
 
 class RNN(_Recurrent, type="RNN", block="recurrent_param"):
-    """The plain recurrent layer: o = tanh(W_o h + b_o), h = tanh(W_x x + b + W_s s + W_h (cont h)) at each step.
+    """A simple recurrent layer: o = tanh(W_o h + b_o), h = tanh(W_x x + b + W_s s + W_h (cont h)) at each step.
 
     Bottoms: x (t, n, ...); optional cont (t, n), static s (n, ...); with `expose_hidden` h_0 (1, n, num_output).
-    Tops: o (t, n, num_output), or of the last step (n, num_output); with `expose_hidden` h_t (1, n, num_output).
+    Tops: o (t, n, num_output), or only the last step (n, num_output); with `expose_hidden` h_t (1, n, num_output).
     Weights: W_x (num_output, k), b, [W_s], W_h (num_output, num_output), W_o (num_output, num_output), b_o.
     Source: BVLC/caffe src/caffe/layers/rnn_layer.cpp and recurrent_layer.cpp.
-    Differs: as LSTM does.
+    Differs: as LSTM.
     """
 
     n_bottoms = (1, 4)
@@ -237,9 +239,9 @@ class RNN(_Recurrent, type="RNN", block="recurrent_param"):
 class LSTMUnit(Layer, type="LSTMUnit"):
     """One step of an LSTM, from the sums of its gates (see LSTM for the formula).
 
-    Bottoms: c (1, n, h), gates (1, n, 4 h) in the order i, f, o, g, cont (1, n).  Tops: c (1, n, h), h (1, n, h).
+    Bottoms: c (1, n, h); gates (1, n, 4 h), in the order i, f, o, g; cont (1, n).  Tops: c (1, n, h); h (1, n, h).
     Source: BVLC/caffe src/caffe/layers/lstm_unit_layer.cpp.
-    Differs: the gradient for a cont that is neither 0 nor 1 is the true one.
+    Differs: the gradient is also exact if cont is neither 0 nor 1.
     """
 
     family = "product"
@@ -256,13 +258,13 @@ class LSTMUnit(Layer, type="LSTMUnit"):
 
     def infer(self, c: Shape, gates: Shape, cont: Shape) -> list[Shape]:
         if len(c) != 3 or c[0] != 1:
-            raise ShapeError(f"c must be (1, n, h), and it is {show(c)}.", bottom=0)
+            raise ShapeError(f"c is {show(c)}; it must be (1, n, h).", bottom=0)
         if gates != (1, c[1], 4 * c[2]):
             raise ShapeError(
-                f"the gates must be {show((1, c[1], 4 * c[2]))} to go with c {show(c)}, not {show(gates)}.", bottom=1
+                f"the gates are {show(gates)}; for c {show(c)} they must be {show((1, c[1], 4 * c[2]))}.", bottom=1
             )
         if cont != (1, c[1]):
-            raise ShapeError(f"cont must be {show((1, c[1]))} to go with c {show(c)}, not {show(cont)}.", bottom=2)
+            raise ShapeError(f"cont is {show(cont)}; for c {show(c)} it must be {show((1, c[1]))}.", bottom=2)
         return [c, c]
 
     def apply(self, w: tuple[Array, ...], c: Array, gates: Array, cont: Array, *, ctx: Context) -> list[Array]:
@@ -270,7 +272,7 @@ class LSTMUnit(Layer, type="LSTMUnit"):
 
 
 class ContinuationIndicator(Layer, type="ContinuationIndicator", block="continuation_indicator_param"):
-    """The `cont` of sequences that all begin with the batch: 0 at the first step, and 1 after it.
+    """Outputs `cont` for sequences that all begin with the batch: 0 at the first step, then 1.
 
     Bottoms: none.  Tops: cont (time_step, batch_size).
     Source: intel/caffe src/caffe/layers/continuation_indicator_layer.cpp.  Differs: nothing.
@@ -279,8 +281,8 @@ class ContinuationIndicator(Layer, type="ContinuationIndicator", block="continua
     family = "product"
     n_bottoms = 0
 
-    time_step: int = param("Steps of a sequence.", at_least=1)
-    batch_size: int = param("Sequences of a batch.", at_least=1)
+    time_step: int = param("Number of steps of a sequence.", at_least=1)
+    batch_size: int = param("Number of sequences in a batch.", at_least=1)
 
     examples = (
         Example(

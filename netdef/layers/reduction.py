@@ -1,4 +1,4 @@
-"""Reduction: all axes from one on, made into one number."""
+"""Reduction: reduces all axes from a given one on to one value."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .base import Context, Example, Layer
 
 
 class ReductionOp(enum.Enum):
-    """What is taken over the axes."""
+    """The reduction over the axes."""
 
     SUM = 1
     ASUM = 2
@@ -29,8 +29,8 @@ class Reduction(Layer, type="Reduction", block="reduction_param"):
 
     family = "pooling"
 
-    operation: ReductionOp = param("What is taken over the axes.", default=ReductionOp.SUM)
-    axis: int = param("First axis that is reduced; negative ones count from the back.", default=0)
+    operation: ReductionOp = param("The reduction over the axes.", default=ReductionOp.SUM)
+    axis: int = param("First axis to reduce; negative values count from the end.", default=0)
     coeff: float = param("Factor of the result.", default=1.0)
 
     examples = (

@@ -1,4 +1,4 @@
-"""Losses between values and targets: EuclideanLoss, L1Loss, SmoothL1Loss."""
+"""Regression losses: EuclideanLoss, L1Loss, SmoothL1Loss."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from .base import Context, Example
 
 
 class EuclideanLoss(Loss, type="EuclideanLoss"):
-    """sum of (a - b)^2 / (2 n): half the squared distance, a mean over the n items of the batch.
+    """sum of (a - b)^2 / (2 n): half the squared distance, averaged over the n items of the batch.
 
-    Bottoms: a (n, ...); b (n, ...), as many values.  Tops: loss ().
+    Bottoms: a (n, ...); b (n, ...), the same number of values.  Tops: loss ().
     Source: BVLC/caffe src/caffe/layers/euclidean_loss_layer.cpp.  Differs: nothing.
     """
 
@@ -34,7 +34,7 @@ class EuclideanLoss(Loss, type="EuclideanLoss"):
 class L1Loss(Loss, type="L1Loss"):
     """sum of |a - b| / n.
 
-    Bottoms: a (n, ...); b (n, ...), as many values.  Tops: loss ().
+    Bottoms: a (n, ...); b (n, ...), the same number of values.  Tops: loss ().
     Source: NVIDIA/caffe src/caffe/layers/l1_loss_layer.cpp.  Differs: nothing.
     """
 
@@ -56,17 +56,17 @@ class L1Loss(Loss, type="L1Loss"):
 
 
 class SmoothL1Loss(Loss, type="SmoothL1Loss", block="smooth_l1_loss_param"):
-    """sum of v f(u (a - b)) / n, with f(d) = (sigma d)^2 / 2 where |d| < 1 / sigma^2, and |d| - 1 / (2 sigma^2) beyond.
+    """sum of v f(u (a - b)) / n, where f(d) = (sigma d)^2 / 2 if |d| < 1 / sigma^2, else |d| - 1 / (2 sigma^2).
 
-    Bottoms: a (n, ...); b, u and v, each as many values: target, inner weights, outer weights; where not given, u and
-    v are 1.  Tops: loss ().
+    Bottoms: a (n, ...); target b; optional inner weights u and outer weights v (default: 1), each with the same number
+    of values.  Tops: loss ().
     Source: rbgirshick/fast-rcnn, rbgirshick/py-faster-rcnn (sigma, v) and weiliu89/caffe, branch ssd (u alone).
     Differs: nothing.
     """
 
     n_bottoms = (2, 4)
 
-    sigma: float = param("The larger, the narrower the part that is squared.", default=1.0, above=0)
+    sigma: float = param("The loss is quadratic up to a distance of 1 / sigma^2.", default=1.0, above=0)
 
     examples = (
         Example(
@@ -90,12 +90,12 @@ class SmoothL1Loss(Loss, type="SmoothL1Loss", block="smooth_l1_loss_param"):
         return jnp.sum(each * weights[1].reshape(a.shape) if len(weights) > 1 else each) / a.shape[0]
 
     def each(self, a: Array, b: Array, u: Array | None = None) -> Array:
-        """f(u (a - b)), as a."""
+        """Returns f(u (a - b)), same shape as a."""
         d = a - b.reshape(a.shape)
         return smooth_l1(d if u is None else u.reshape(a.shape) * d, self.sigma)
 
 
 def smooth_l1(d: Array, sigma: float) -> Array:
-    """(sigma d)^2 / 2 where |d| < 1 / sigma^2, |d| - 1 / (2 sigma^2) beyond."""
+    """Returns (sigma d)^2 / 2 where |d| < 1 / sigma^2, else |d| - 1 / (2 sigma^2)."""
     square = sigma * sigma
     return jnp.where(jnp.abs(d) < 1 / square, 0.5 * square * d * d, jnp.abs(d) - 0.5 / square)

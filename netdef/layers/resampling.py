@@ -1,4 +1,4 @@
-"""Layers that change the size of an image without weights: Interp, Upsample, Crop, Reorg, and ShuffleChannel."""
+"""Resizing of images without weights: Interp, Upsample, Crop, Reorg, and ShuffleChannel."""
 
 from __future__ import annotations
 
@@ -13,32 +13,35 @@ from .base import Context, Example, Layer
 
 
 def _image(x: Shape, bottom: int = 0) -> Shape:
-    """The shape of a (n, c, h, w) blob; ShapeError for any other."""
+    """Returns the shape of a (n, c, h, w) blob; raises ShapeError for any other."""
     if len(x) != 4:
         raise ShapeError(
-            f"bottom {bottom} is {show(x)}; it must have 4 axes: batch, channels, height, width.", bottom=bottom
+            f"bottom {bottom} {show(x)} has {len(x)} axes; it must have 4: batch, channels, height, width.",
+            bottom=bottom,
         )
     return x
 
 
 class Interp(Layer, type="Interp", block="interp_param"):
-    """Bilinear resizing with the corners on the corners: y[i] reads x at i (in - 1) / (out - 1).
+    """Bilinear resizing with aligned corners: y[i] is x at position i (in - 1) / (out - 1).
 
-    Bottoms: x (n, c, h, w); a second one gives the size with `use_blob_size`.
-    Tops: y (n, c, height, width); or (size - 1) // shrink_factor + 1, then (size - 1) zoom_factor + 1.
+    Bottoms: x (n, c, h, w); optional second one, whose size is used with `use_blob_size` or if no size is given.
+    Tops: y (n, c, height, width); or size becomes (size - 1) // shrink_factor + 1, then (size - 1) zoom_factor + 1.
     Source: the DeepLab and PSPNet forks, src/caffe/layers/interp_layer.cpp, util/interp.cpp.  Differs: nothing.
     """
 
     family = "pooling"
     n_bottoms = (1, 2)
 
-    height: int | None = param("Height of the result.", default=None, at_least=1)
-    width: int | None = param("Width of the result.", default=None, at_least=1)
-    zoom_factor: int | None = param("Each step becomes this many.", default=None, at_least=1)
-    shrink_factor: int | None = param("This many steps become one; before `zoom_factor`.", default=None, at_least=1)
-    pad_beg: int = param("Minus the rows and columns that are cut off at the top and left.", default=0, at_most=0)
-    pad_end: int = param("Minus the rows and columns that are cut off at the bottom and right.", default=0, at_most=0)
-    use_blob_size: bool = param("The second bottom gives the size.", default=False)
+    height: int | None = param("Height of the output.", default=None, at_least=1)
+    width: int | None = param("Width of the output.", default=None, at_least=1)
+    zoom_factor: int | None = param("Size becomes (size - 1) zoom_factor + 1.", default=None, at_least=1)
+    shrink_factor: int | None = param(
+        "Size becomes (size - 1) // shrink_factor + 1, before `zoom_factor`.", default=None, at_least=1
+    )
+    pad_beg: int = param("Negative number of rows and columns to crop at the top and left.", default=0, at_most=0)
+    pad_end: int = param("Negative number of rows and columns to crop at the bottom and right.", default=0, at_most=0)
+    use_blob_size: bool = param("Whether the output has the size of the second bottom.", default=False)
 
     examples = (
         Example(
@@ -57,7 +60,7 @@ class Interp(Layer, type="Interp", block="interp_param"):
         for size, left, name in zip(sizes, inner, ("height", "width"), strict=True):
             if left < 1:
                 raise ShapeError(
-                    f"the {name} is {size}, and padding takes away {-self.pad_beg - self.pad_end}; cut off less.",
+                    f"the {name} is {size}, but `pad_beg` and `pad_end` crop {-self.pad_beg - self.pad_end}; use less.",
                     field="pad_beg" if self.pad_beg else "pad_end",
                 )
         return (n, c, *self._result(inner, like))
@@ -66,15 +69,18 @@ class Interp(Layer, type="Interp", block="interp_param"):
         factors = self.zoom_factor or self.shrink_factor
         if self.use_blob_size or (like is not None and not factors and self.height is None):
             if like is None:
-                raise ShapeError("`use_blob_size` needs a second bottom that has the size.", field="use_blob_size")
+                raise ShapeError(
+                    "`use_blob_size` requires a second bottom of the output size, but there is only one bottom.",
+                    field="use_blob_size",
+                )
             return list(_image(like, 1)[2:])
         if self.height is not None and self.width is not None:
             if bool(self.zoom_factor) != bool(self.shrink_factor):
                 field = "zoom_factor" if self.zoom_factor else "shrink_factor"
-                raise ShapeError(f"`{field}` and a size are both given; give one of them.", field=field)
+                raise ShapeError(f"`{field}` and `height` or `width` are both given; remove one of them.", field=field)
             return [self.height, self.width]
         if not factors:
-            raise ShapeError("no size is given; give `height` and `width`, `zoom_factor`, or `shrink_factor`.")
+            raise ShapeError("the output size is missing; give `height` and `width`, `zoom_factor` or `shrink_factor`.")
         shrunk = [(size - 1) // (self.shrink_factor or 1) + 1 for size in inner]
         return [(size - 1) * (self.zoom_factor or 1) + 1 for size in shrunk]
 
@@ -88,7 +94,7 @@ class Interp(Layer, type="Interp", block="interp_param"):
 
 
 def _between(size: int, result: int) -> Any:
-    """The matrix (result, size) that interpolates along one axis, in Caffe's float32 arithmetic."""
+    """Returns the matrix (result, size) that interpolates along one axis, in float32 arithmetic as in Caffe."""
     ratio = np.float32(size - 1) / np.float32(result - 1) if result > 1 else np.float32(0)
     place = np.arange(result, dtype=np.float32) * ratio
     first = np.minimum(place.astype(np.int32), size - 1)
@@ -99,13 +105,13 @@ def _between(size: int, result: int) -> Any:
 
 
 class Upsample(Layer, type="Upsample", block="upsample_param"):
-    """Undoes a pooling: each x goes to the place that the pooling's mask names, all others are 0.  Without a mask each
-    x is repeated `scale` times in both directions.
+    """Unpooling: writes each x to its position in the mask of a pooling; all other values are 0.
 
-    Bottoms: x (n, c, h, w); mask (as x), the second top of a MAX Pooling.
+    Without a mask, each x is repeated `scale` times in both directions.
+    Bottoms: x (n, c, h, w); optional mask, same shape as x, the second top of a MAX Pooling.
     Tops: y (n, c, upsample_h, upsample_w), or size times `scale`, less a row or column with `pad_out_h`, `pad_out_w`.
     Source: alexgkendall/caffe-segnet src/caffe/layers/upsample_layer.cpp; without a mask, eric612/MobileNet-YOLO.
-    Differs: a place outside the result is dropped; there it ends the program.
+    Differs: values whose position is outside the output are dropped, where the fork aborts.
     """
 
     family = "pooling"
@@ -114,10 +120,10 @@ class Upsample(Layer, type="Upsample", block="upsample_param"):
     scale: int = param("Factor of height and width.", default=2, at_least=1)
     scale_h: int | None = param("Factor of the height.", default=None, at_least=2)
     scale_w: int | None = param("Factor of the width.", default=None, at_least=2)
-    upsample_h: int | None = param("Height of the result.", default=None, at_least=2)
-    upsample_w: int | None = param("Width of the result.", default=None, at_least=2)
-    pad_out_h: bool = param("The height was odd before the pooling: one row less.", default=False)
-    pad_out_w: bool = param("The width was odd before the pooling: one column less.", default=False)
+    upsample_h: int | None = param("Height of the output.", default=None, at_least=2)
+    upsample_w: int | None = param("Width of the output.", default=None, at_least=2)
+    pad_out_h: bool = param("Whether the height before the pooling was odd: one row less.", default=False)
+    pad_out_w: bool = param("Whether the width before the pooling was odd: one column less.", default=False)
 
     examples = (
         Example(
@@ -135,7 +141,7 @@ class Upsample(Layer, type="Upsample", block="upsample_param"):
     def infer(self, x: Shape, mask: Shape | None = None) -> Shape:
         n, c, h, w = _image(x)
         if mask is not None and mask != x:
-            raise ShapeError(f"the mask is {show(mask)} and x is {show(x)}; they must have one shape.", bottom=1)
+            raise ShapeError(f"the mask is {show(mask)} and x is {show(x)}; they must have the same shape.", bottom=1)
         if mask is not None and self.upsample_h is not None and self.upsample_w is not None:
             return (n, c, self.upsample_h, self.upsample_w)
         return (n, c, self._scaled(h, "h", mask), self._scaled(w, "w", mask))
@@ -144,12 +150,16 @@ class Upsample(Layer, type="Upsample", block="upsample_param"):
         one_sided = self.scale_h if side == "h" else self.scale_w
         if (self.scale_h is None) != (self.scale_w is None) or (one_sided is not None and self.given("scale")):
             given = "scale_h" if self.scale_h is not None else "scale_w"
-            raise ShapeError(f"`{given}` is given; give `scale_h` and `scale_w`, or `scale` alone.", field=given)
+            raise ShapeError(
+                f"only `{given}` is given; give both `scale_h` and `scale_w`, or only `scale`.", field=given
+            )
         factor = self.scale if one_sided is None else one_sided
         padded = self.pad_out_h if side == "h" else self.pad_out_w
         if padded and (factor != 2 or mask is None):
             reason = f"the scale is {factor}" if factor != 2 else "there is no mask"
-            raise ShapeError(f"`pad_out_{side}` is for a mask and scale 2, and {reason}.", field=f"pad_out_{side}")
+            raise ShapeError(
+                f"`pad_out_{side}` requires a mask and scale 2, but {reason}; remove it.", field=f"pad_out_{side}"
+            )
         return size * factor - int(padded)
 
     def apply(self, w: tuple[Array, ...], x: Array, *mask: Array, ctx: Context) -> Array:
@@ -163,7 +173,7 @@ class Upsample(Layer, type="Upsample", block="upsample_param"):
 
 @cache
 def _scatter() -> Callable[[Array, Array, int], Array]:
-    """y[n, c, place[n, c, i]] = x[n, c, i].  Its gradient is read back at the places, even those written twice."""
+    """y[n, c, place[n, c, i]] = x[n, c, i].  The gradient is read at the same positions, also those written twice."""
 
     def put(x: Array, place: Array, size: int) -> Array:
         n, c = jnp.indices(x.shape[:2])
@@ -179,18 +189,20 @@ def _scatter() -> Callable[[Array, Array, int], Array]:
 
 
 class Crop(Layer, type="Crop", block="crop_param"):
-    """The part of x that has the size of a second blob, from `offset` on, along all axes from `axis` on.
+    """Crops x to the size of a second blob, starting at `offset`, along all axes from `axis` on.
 
-    Bottoms: x; like, whose size is taken and whose values are not.
-    Tops: y (x's axes before `axis`, then those of like).
+    Bottoms: x; like, of which only the shape is used.
+    Tops: y (the axes of x before `axis`, then the axes of like).
     Source: BVLC/caffe src/caffe/layers/crop_layer.cpp.  Differs: nothing.
     """
 
     family = "pooling"
     n_bottoms = 2
 
-    axis: int = param("First axis that is cropped.", default=2)
-    offset: tuple[int, ...] = param("Where to begin, once or per cropped axis; 0 if not given.", default=(), at_least=0)
+    axis: int = param("First axis to crop.", default=2)
+    offset: tuple[int, ...] = param(
+        "Start of the crop: one value, or one per cropped axis; 0 if not given.", default=(), at_least=0
+    )
 
     examples = (
         Example(
@@ -202,12 +214,14 @@ class Crop(Layer, type="Crop", block="crop_param"):
     def infer(self, x: Shape, like: Shape) -> Shape:
         axis = axis_of(x, self.axis)
         if len(like) != len(x):
-            raise ShapeError(f"bottom 1 is {show(like)} and bottom 0 is {show(x)}; they need as many axes.", bottom=1)
+            raise ShapeError(
+                f"bottom 1 is {show(like)} and bottom 0 is {show(x)}; they must have the same number of axes.", bottom=1
+            )
         for i, offset in enumerate(self._offsets(len(x) - axis), axis):
             if x[i] - offset < like[i]:
                 raise ShapeError(
-                    f"axis {i} of {show(x)} has {x[i]} elements, and {like[i]} from {offset} on are wanted; "
-                    f"make `offset` or bottom 1 smaller.",
+                    f"axis {i} of {show(x)} has only {x[i]} elements, but the crop is {like[i]} elements from {offset} "
+                    f"on; reduce `offset` or bottom 1.",
                     field="offset" if self.offset else None,
                 )
         return (*x[:axis], *like[axis:])
@@ -215,8 +229,7 @@ class Crop(Layer, type="Crop", block="crop_param"):
     def _offsets(self, axes: int) -> tuple[int, ...]:
         if len(self.offset) not in (0, 1, axes):
             raise ShapeError(
-                f"`offset` is given {len(self.offset)} times, and {axes} axes are cropped; "
-                f"give it once, or {axes} times.",
+                f"`offset` has {len(self.offset)} values, but {axes} axes are cropped; give 1 value, or {axes}.",
                 field="offset",
             )
         return self.offset if len(self.offset) == axes else (self.offset or (0,)) * axes
@@ -228,18 +241,19 @@ class Crop(Layer, type="Crop", block="crop_param"):
 
 
 class Reorg(Layer, type="Reorg", block="reorg_param"):
-    """Moves pixels into channels as Darknet's YOLO does: the memory of x is read as an image of c / s^2 channels that
-    is s times as high and wide, whose s x s blocks become channels.  `reverse` moves channels back into pixels.
+    """Moves blocks of pixels into channels, as Darknet's YOLO does.
 
+    The memory of x is interpreted as an image of c / s^2 channels that is s times as high and wide, and its s x s
+    blocks become channels.  `reverse` moves channels back into pixels.
     Bottoms: x (n, c, h, w).  Tops: y (n, c s^2, h / s, w / s), or (n, c / s^2, h s, w s) with `reverse`.
     Source: the YOLO v2 forks, src/caffe/layers/reorg_layer.cpp; pjreddie/darknet src/blas.c.
-    Differs: the gradient is the derivative; Caffe's reads a buffer that nobody writes.
+    Differs: the gradient is the derivative; in the forks it reads an uninitialized buffer.
     """
 
     family = "pooling"
 
     stride: int = param("Side s of the blocks.", default=2, at_least=1)
-    reverse: bool = param("Channels become pixels.", default=False)
+    reverse: bool = param("Whether to move channels into pixels.", default=False)
 
     examples = (
         Example('layer { name: "reorg" type: "Reorg" bottom: "x" top: "reorg" }', {"x": (2, 4, 4, 6)}),
@@ -256,10 +270,16 @@ class Reorg(Layer, type="Reorg", block="reorg_param"):
         n, c, h, w = _image(x)
         s = self.stride
         if c % (s * s):
-            raise ShapeError(f"the {c} channels are no multiple of {s * s}, `stride` squared.", field="stride")
+            raise ShapeError(
+                f"the {c} channels are not a multiple of {s * s}, `stride` squared; change `stride` or the channels.",
+                field="stride",
+            )
         for size, name in () if self.reverse else ((h, "height"), (w, "width")):
             if size % s:
-                raise ShapeError(f"the {name} is {size}, which is no multiple of `stride` {s}.", field="stride")
+                raise ShapeError(
+                    f"the {name} is {size}, which is not a multiple of `stride` {s}; choose a divisor of {size}.",
+                    field="stride",
+                )
         return (n, c // (s * s), h * s, w * s) if self.reverse else (n, c * s * s, h // s, w // s)
 
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
@@ -272,9 +292,9 @@ class Reorg(Layer, type="Reorg", block="reorg_param"):
 
 
 class ShuffleChannel(Layer, type="ShuffleChannel", block="shuffle_channel_param"):
-    """Takes one channel of every group in turn: y[i group + g] = x[g c / group + i].
+    """Interleaves the channels of all groups: y[i group + g] = x[g c / group + i].
 
-    Bottoms: x (n, c, any...).  Tops: y (as x).
+    Bottoms: x (n, c, any...).  Tops: y, same shape as x.
     Source: farmingyard/ShuffleNet shuffle_channel_layer.cpp; Zhang et al. 2018.  Differs: nothing.
     """
 
@@ -295,9 +315,13 @@ class ShuffleChannel(Layer, type="ShuffleChannel", block="shuffle_channel_param"
 
     def infer(self, x: Shape) -> Shape:
         if len(x) < 2:
-            raise ShapeError(f"the input {show(x)} has no channel axis.", bottom=0)
+            raise ShapeError(f"the input {show(x)} has no channel axis; it must have at least 2 axes.", bottom=0)
         if x[1] % self.group:
-            raise ShapeError(f"`group` is {self.group}, which does not divide the {x[1]} channels.", field="group")
+            raise ShapeError(
+                f"`group` is {self.group}, which does not divide the {x[1]} channels of the input; "
+                f"choose a divisor of {x[1]}.",
+                field="group",
+            )
         return x
 
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:

@@ -1,4 +1,4 @@
-"""Layers that pool regions of interest: ROIPooling and PSROIPooling."""
+"""Pooling of regions of interest: ROIPooling and PSROIPooling."""
 
 from __future__ import annotations
 
@@ -7,40 +7,42 @@ from ..schema import param
 from ..shape import Shape, ShapeError, show
 from .base import Context, Example, Layer
 
-AT_ONCE = 16  # regions looked at together: bounds the memory, and keeps an accelerator busy
+AT_ONCE = 16  # regions per step: limits the memory, but is enough to keep an accelerator busy
 
 
 class _Regions(Layer):
-    """Bottoms of all layers of regions: an image and rows (batch index, x1, y1, x2, y2)."""
+    """The base of layers with regions: bottoms are an image and rows (batch index, x1, y1, x2, y2)."""
 
     family = "pooling"
     n_bottoms = 2
 
-    spatial_scale: float = param("Pixels of x per unit of the regions' coordinates.", default=1.0, above=0)
+    spatial_scale: float = param("Factor from coordinates of regions to pixels of x.", default=1.0, above=0)
 
     def check(self, x: Shape, rois: Shape) -> None:
         if len(x) != 4:
-            raise ShapeError(f"bottom 0 is {show(x)}; it must have 4 axes: batch, channels, height, width.", bottom=0)
+            raise ShapeError(
+                f"bottom 0 {show(x)} has {len(x)} axes; it must have 4: batch, channels, height, width.", bottom=0
+            )
         per_region = 1
         for size in rois[1:]:
             per_region = per_region * size
         if len(rois) < 2 or per_region != 5:
             raise ShapeError(
-                f"bottom 1 is {show(rois)}; a region has 5 numbers (batch index, x1, y1, x2, y2).", bottom=1
+                f"bottom 1 is {show(rois)}; it must have 5 values per region: batch index, x1, y1, x2, y2.", bottom=1
             )
 
 
 class ROIPooling(_Regions, type="ROIPooling", block="roi_pooling_param"):
-    """y = the maximum of each of pooled_h x pooled_w bins that a region is cut into; 0 where a bin has no pixel.
+    """y = the maximum of each of pooled_h x pooled_w bins of a region, or 0 if a bin has no pixel.
 
-    Bottoms: x (n, c, h, w); rois (r, 5), batch index and corners x1 y1 x2 y2, the last ones included.
-    Tops: y (r, c, pooled_h, pooled_w).  The gradient goes to the first of equal maxima, none to the regions.
+    Bottoms: x (n, c, h, w); rois (r, 5), batch index and corners x1 y1 x2 y2 (inclusive).
+    Tops: y (r, c, pooled_h, pooled_w).  The gradient goes to the first maximum in case of ties; regions have none.
     Source: rbgirshick/caffe-fast-rcnn src/caffe/layers/roi_pooling_layer.cpp, .cu; Girshick 2015.
-    Differs: a batch index that is too large means the last image; there it ends the program.
+    Differs: a batch index out of range selects the last image, where the fork aborts.
     """
 
-    pooled_h: int = param("Bins from top to bottom.", at_least=1)
-    pooled_w: int = param("Bins from left to right.", at_least=1)
+    pooled_h: int = param("Number of bins from top to bottom.", at_least=1)
+    pooled_w: int = param("Number of bins from left to right.", at_least=1)
 
     examples = (
         Example(
@@ -66,7 +68,7 @@ class ROIPooling(_Regions, type="ROIPooling", block="roi_pooling_param"):
         fixed = lax.stop_gradient(x)
 
         def first_maximum(region: tuple[Array, Array, Array]) -> Array:
-            """Where the maximum of each bin is in its image, counted along the rows (c, pooled_h, pooled_w)."""
+            """Returns the position of each bin's maximum in its image, in row-major order (c, pooled_h, pooled_w)."""
             i, inside_h, inside_w = region
             across = jnp.where(inside_w, fixed[i][:, :, None, :], -jnp.inf)  # (c, h, pooled_w, w)
             column = jnp.argmax(across, -1)
@@ -82,7 +84,7 @@ class ROIPooling(_Regions, type="ROIPooling", block="roi_pooling_param"):
 
 
 def _bins(first: Array, last: Array, bins: int, size: int) -> Array:
-    """Which pixels lie in each bin between two corners (both included): (r, bins, size), in float32 as in Caffe."""
+    """Returns which pixels are in each bin between two corners (inclusive): (r, bins, size), in float32 as in Caffe."""
     side = jnp.maximum(last - first + 1, 1)[:, None] / bins
     at = jnp.arange(bins, dtype=jnp.float32)
     starts = jnp.floor(at * side) + first[:, None]
@@ -96,16 +98,16 @@ def _inside(starts: Array, ends: Array, size: int) -> Array:
 
 
 class PSROIPooling(_Regions, type="PSROIPooling", block="psroi_pooling_param"):
-    """Mean over each of g x g bins of a region, every bin of channels of its own: y[r, o, i, j] is the mean of channel
-    (o g + i) g + j of x over bin (i, j) of region r.
+    """Position-sensitive pooling: y[r, o, i, j] = mean of channel (o g + i) g + j of x over bin (i, j) of region r.
 
+    Each of the g x g bins of a region uses its own channels.
     Bottoms: x (n, output_dim g^2, h, w); rois (r, 5), batch index and corners x1 y1 x2 y2.
-    Tops: y (r, output_dim, g, g), g = group_size.  No gradient goes to the regions.
+    Tops: y (r, output_dim, g, g), where g = group_size.  The regions have no gradient.
     Source: daijifeng001/caffe-rfcn src/caffe/layers/psroi_pooling_layer.cu; Dai et al. 2016.  Differs: nothing.
     """
 
     output_dim: int = param("Number of outputs per bin.", at_least=1)
-    group_size: int = param("Number g of bins along a side.", at_least=1)
+    group_size: int = param("g, the number of bins per side.", at_least=1)
 
     examples = (
         Example(
@@ -122,8 +124,8 @@ class PSROIPooling(_Regions, type="PSROIPooling", block="psroi_pooling_param"):
         wanted = self.output_dim * self.group_size**2
         if x[1] != wanted:
             raise ShapeError(
-                f"x has {x[1]} channels; {self.output_dim} outputs in {self.group_size} x {self.group_size} bins "
-                f"need {wanted}.",
+                f"x has {x[1]} channels, but {self.output_dim} outputs in {self.group_size} x {self.group_size} bins "
+                f"require {wanted}; change `output_dim`, `group_size` or the channels.",
                 field="output_dim",
             )
         return (rois[0], self.output_dim, self.group_size, self.group_size)
@@ -151,5 +153,5 @@ class PSROIPooling(_Regions, type="PSROIPooling", block="psroi_pooling_param"):
 
 
 def _round(x: Array) -> Array:
-    """To the nearest whole number, halves away from 0 as in C."""
+    """Rounds to the nearest integer, halves away from 0 as in C."""
     return jnp.sign(x) * jnp.floor(jnp.abs(x) + 0.5)

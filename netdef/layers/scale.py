@@ -1,4 +1,4 @@
-"""Scale, Bias, Axpy, ChannelScale: a blob times or plus a smaller one, which is learned or is another bottom."""
+"""Scales and biases: Scale, Bias, Axpy, ChannelScale, which multiply or add a smaller blob, learned or a bottom."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from .base import Context, Example, Layer, Weight
 
 
 class _Broadcast(Layer):
-    """What Scale and Bias share: axes `axis` to `axis + num_axes` of x are those of the smaller blob."""
+    """The base of Scale and Bias: the smaller blob has the axes `axis` to `axis + num_axes` of x."""
 
     family = "normalization"
     n_bottoms = (1, 2)
 
-    axis: int = param("First axis of x that the smaller blob has; negative ones count from the back.", default=1)
+    axis: int = param("First axis of x that the smaller blob has; negative values count from the end.", default=1)
     num_axes: int = param(
-        "Number of axes of the learned blob; -1: all from `axis` on, 0: one number.", default=1, at_least=-1
+        "Number of axes of the learned blob; -1: all from `axis` on, 0: a scalar.", default=1, at_least=-1
     )
 
     def infer(self, x: Shape, other: Shape | None = None) -> Shape:
@@ -26,37 +26,38 @@ class _Broadcast(Layer):
             return x
         axis = 0 if not other else axis_of(x, self.axis)
         if other != x[axis : axis + len(other)]:
-            there = show(x[axis : axis + len(other)]) if axis < len(x) else "nothing"
+            there = show(x[axis : axis + len(other)]) if axis < len(x) else "no axes"
             raise ShapeError(
-                f"the second input is {show(other)}, but from axis {axis} on the first, {show(x)}, has {there}; "
-                "change `axis` or the second input.",
+                f"bottom 1 is {show(other)}, but from axis {axis} on bottom 0, {show(x)}, has {there}; "
+                "change `axis` or bottom 1.",
                 bottom=1,
             )
         return x
 
     def part(self, x: Shape) -> Shape:
-        """Shape of the learned blob."""
+        """Returns the shape of the learned blob."""
         axis = axis_of(x, self.axis)
         if self.num_axes == -1:
             return x[axis:]
         if axis + self.num_axes > len(x):
             raise ShapeError(
-                f"`num_axes` {self.num_axes} from axis {axis} on is more than the input {show(x)} has; "
-                f"give {len(x) - axis} or less, or -1 for all that follow.",
+                f"`num_axes` is {self.num_axes}, but the input {show(x)} has only {len(x) - axis} axes from `axis` "
+                f"{axis} on; give {len(x) - axis} or less, or -1 for all.",
                 field="num_axes",
             )
         return x[axis : axis + self.num_axes]
 
     def spread(self, small: Array, x: Array) -> Array:
-        """`small` with axes of length 1 behind it, so that it broadcasts along x."""
+        """Returns `small` with trailing axes of length 1, which broadcasts to x."""
         axis = axis_of(x.shape, self.axis) if small.ndim else x.ndim
         return small.reshape(*small.shape, *(1,) * (x.ndim - axis - small.ndim))
 
 
 class Bias(_Broadcast, type="Bias", block="bias_param"):
-    """y = x + b, b being broadcast along the axes of x that it does not have.
+    """y = x + b, where b is broadcast along the axes of x that it does not have.
 
-    Bottoms: x, and b unless it is learned.  Tops: y, as x.  Weights: b (axes `axis` to `axis + num_axes` of x).
+    Bottoms: x; optional b.  Tops: y, same shape as x.
+    Weights: b (axes `axis` to `axis + num_axes` of x), unless it is a bottom.
     Source: BVLC/caffe src/caffe/layers/bias_layer.cpp.  Differs: nothing.
     """
 
@@ -77,20 +78,20 @@ class Bias(_Broadcast, type="Bias", block="bias_param"):
 
 
 class Scale(_Broadcast, type="Scale", block="scale_param"):
-    """y = s x, or s x + b with `bias_term`, s and b being broadcast along the axes of x that they do not have.
+    """y = s x, or s x + b with `bias_term`, where s and b are broadcast along the axes of x that they do not have.
 
-    Bottoms: x, and s unless it is learned.  Tops: y, as x.
-    Weights: s (axes `axis` to `axis + num_axes` of x) unless it is a bottom; b (as s) with `bias_term`.
-    Source: BVLC/caffe src/caffe/layers/scale_layer.cpp; `min_value` and `max_value` are happynear's.
-    Differs: happynear writes the limited scale back into the weight; here it is limited where it is used, and it has no
-    gradient beyond a limit.
+    Bottoms: x; optional s.  Tops: y, same shape as x.
+    Weights: s (axes `axis` to `axis + num_axes` of x), unless it is a bottom; with `bias_term`, b, same shape as s.
+    Source: BVLC/caffe src/caffe/layers/scale_layer.cpp; `min_value` and `max_value`: happynear/caffe-windows.
+    Differs: happynear's fork writes the clipped scale back to the weight; here the weight is unchanged, the clipped
+    value is used, and the gradient beyond a limit is 0.
     """
 
     filler: Filler = param("Filler of s.", default=Constant(value=1.0))
-    bias_term: bool = param("Whether b is added.", default=False)
+    bias_term: bool = param("Whether to add a bias b.", default=False)
     bias_filler: Filler = param("Filler of b.", default=Constant())
-    min_value: float | None = param("Least value of s.", default=None)
-    max_value: float | None = param("Greatest value of s.", default=None)
+    min_value: float | None = param("Lower limit of s.", default=None)
+    max_value: float | None = param("Upper limit of s.", default=None)
 
     examples = (
         Example(
@@ -117,10 +118,10 @@ class Scale(_Broadcast, type="Scale", block="scale_param"):
 
 
 class Axpy(Layer, type="Axpy"):
-    """y = a x + z, with one factor a for each channel of each item: a scaled branch and its sum with another.
+    """y = a x + z, with one factor a for each channel of each item.
 
-    Bottoms: a (n, c) or (n, c, 1, 1), x (n, c, ...), z as x.  Tops: y, as x.
-    Source: Hu et al. 2018 (squeeze and excitation), src/caffe/layers/axpy_layer.cpp of their fork.  Differs: nothing.
+    Bottoms: a (n, c) or (n, c, 1, 1); x (n, c, ...); z, same shape as x.  Tops: y, same shape as x.
+    Source: Hu et al. 2018 (squeeze and excitation), src/caffe/layers/axpy_layer.cpp in their fork.  Differs: nothing.
     """
 
     family = "normalization"
@@ -136,12 +137,14 @@ class Axpy(Layer, type="Axpy"):
     def infer(self, a: Shape, x: Shape, z: Shape) -> Shape:
         if len(x) < 2 or len(a) < 2 or a[:2] != x[:2] or any(d != 1 for d in a[2:]):
             raise ShapeError(
-                f"the factors are {show(a)}; for the second input, {show(x)}, they must be {show(x[:2])} or "
+                f"bottom 0, the factors, is {show(a)}; for bottom 1, {show(x)}, it must be {show(x[:2])} or "
                 f"{show((*x[:2], 1, 1))}.",
                 bottom=0,
             )
         if x != z:
-            raise ShapeError(f"the second input is {show(x)} and the third {show(z)}; they must agree.", bottom=2)
+            raise ShapeError(
+                f"bottom 1 is {show(x)} and bottom 2 is {show(z)}; they must have the same shape.", bottom=2
+            )
         return x
 
     def apply(self, w: tuple[Array, ...], a: Array, x: Array, z: Array, *, ctx: Context) -> Array:
@@ -149,27 +152,27 @@ class Axpy(Layer, type="Axpy"):
 
 
 class ChannelScale(Layer, type="ChannelScale", block="channel_scale_param"):
-    """y = s x, s being a number for each position; with `global_scale` the running mean of s for all: NormFace's way
-    back from unit vectors to vectors of one length.
+    """y = s x, with one scale s per position; with `global_scale`, the running mean of s at all positions.
 
-    Bottoms: x (n, c, ...); s (n, 1, ...).  Tops: y, as x; the running mean (1), if there is a second.
-    Weights: with `global_scale` the running mean (1), which the layer keeps: 0.99 of it + 0.01 of the batch's mean.
-    With `global_scale` the gradient of x is as without it.
+    NormFace uses it to restore the length of normalized features.
+    Bottoms: x (n, c, ...); s (n, 1, ...).  Tops: y, same shape as x; optional running mean (1).
+    Weights: with `global_scale`, the running mean (1), updated in training: 0.99 of it + 0.01 of the batch's mean.
+    `global_scale` does not change the gradient of x.
     Source: happynear/caffe-windows src/caffe/layers/channel_scale_layer.cpp and .cu.
-    Differs: `global_scale` is that of the fork's GPU code, whose CPU code never measures.
+    Differs: `global_scale` follows the fork's GPU code; its CPU code never updates the mean.
     """
 
     family = "normalization"
     n_bottoms = 2
     n_tops = (1, 2)
 
-    do_forward: bool = param("Whether y is scaled; else y is x.", default=True)
-    do_backward_feature: bool = param("Whether the gradient of x is scaled.", default=True)
+    do_forward: bool = param("Whether to scale the output; if false, y = x.", default=True)
+    do_backward_feature: bool = param("Whether to scale the gradient of x.", default=True)
     do_backward_scale: bool = param("Whether s gets a gradient.", default=True)
-    global_scale: bool = param("Whether the running mean of s scales all positions.", default=False)
-    max_global_scale: float = param("Largest running mean.", default=1000.0)
-    min_global_scale: float = param("Smallest running mean.", default=0.0)
-    init_global_scale: float = param("Read by the fork, and of no effect there.", default=1.0, inert=True)
+    global_scale: bool = param("Whether to scale all positions by the running mean of s.", default=False)
+    max_global_scale: float = param("Upper limit of the running mean.", default=1000.0)
+    min_global_scale: float = param("Lower limit of the running mean.", default=0.0)
+    init_global_scale: float = param("Has no effect in the fork either.", default=1.0, inert=True)
 
     examples = (
         Example(
@@ -181,7 +184,9 @@ class ChannelScale(Layer, type="ChannelScale", block="channel_scale_param"):
     def infer(self, x: Shape, s: Shape) -> list[Shape]:
         if len(x) < 2 or s[:1] != x[:1] or count(s) != x[0] * count(x[2:]):
             raise ShapeError(
-                f"the input is {show(x)} and its scale {show(s)}; one for each position is wanted.", bottom=1
+                f"bottom 1, the scale, is {show(s)}; it must be {show((*x[:1], 1, *x[2:]))}, with one value for each "
+                f"position of bottom 0, {show(x)}.",
+                bottom=1,
             )
         return self.tops(x, (1,))
 
@@ -202,11 +207,11 @@ class ChannelScale(Layer, type="ChannelScale", block="channel_scale_param"):
         return self.tops(y, mean)
 
     def _mean(self, before: Array, s: Array, ctx: Context) -> Array:
-        """The running mean (1) with this batch."""
+        """Returns the running mean (1), updated with this batch."""
         if not ctx.train:
             return before
         batch = jnp.mean(jnp.abs(s))
-        now = jnp.where(before < 0, batch, 0.99 * before + 0.01 * batch)  # below 0: nothing measured yet
+        now = jnp.where(before < 0, batch, 0.99 * before + 0.01 * batch)  # below 0: no batch yet
         now = jnp.clip(now, self.min_global_scale, self.max_global_scale)
         ctx.update(0, now)
         return now

@@ -1,6 +1,6 @@
-"""Layers that join, cut and reshape blobs without computing: Concat, Slice, Split, Flatten, Reshape, Silence.
+"""Joining, slicing and reshaping: Concat, Slice, Split, Flatten, Reshape, Silence.
 
-None has weights, none changes a value; their gradients put each number back where it came from.
+None of them has weights or changes values.  The gradient of each value returns to where the value came from.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from .base import Context, Example, Layer
 
 
 def _axis(layer: Layer, x: Shape, axis: int, old_name: str, old: int | None) -> int:
-    """The axis of Concat and Slice, which both have an older name that does not count from the back."""
+    """Returns the axis of Concat or Slice, from `axis` or its older name, which must not be negative."""
     if old is None:
         return axis_of(x, axis)
     if layer.given("axis"):
-        raise ShapeError(f"`axis` is {axis} and `{old_name}` is {old}; give `axis` alone.", field=old_name)
+        raise ShapeError(f"`axis` is {axis} and `{old_name}` is {old}; give only `axis`.", field=old_name)
     return axis_of(x, old, old_name)
 
 
 class Concat(Layer, type="Concat", block="concat_param"):
-    """The bottoms one after the other along an axis.
+    """Concatenates the bottoms along an axis.
 
-    Bottoms: any number of (n, c_i, ...), equal but for `axis`.  Tops: y (n, sum of c_i, ...).
-    Source: BVLC/caffe src/caffe/layers/concat_layer.cpp; `engine` and `per_fla_fuse` are Intel's.  Differs: nothing.
+    Bottoms: any number of (n, c_i, ...), with equal sizes except along `axis`.  Tops: y (n, sum of c_i, ...).
+    Source: BVLC/caffe src/caffe/layers/concat_layer.cpp; `engine` and `per_fla_fuse`: intel/caffe.  Differs: nothing.
     """
 
     family = "joining"
     n_bottoms = (1, None)
 
-    axis: int = param("Axis along which they are joined; negative ones count from the back.", default=1)
+    axis: int = param("Axis of the concatenation; negative values count from the end.", default=1)
     concat_dim: int | None = param("Older name of `axis`.", default=None, at_least=0)
     per_fla_fuse: bool = param(
-        "Whether axes from 1 on are flattened first, to (n, numbers, 1, ...); only with `axis` 1.", default=False
+        "Whether to flatten the axes from 1 on first, to (n, values, 1, ...); only with `axis` 1.", default=False
     )
     engine: Engine = engine()
 
@@ -52,15 +52,15 @@ class Concat(Layer, type="Concat", block="concat_param"):
         for i, shape in enumerate(bottoms):
             if len(shape) != len(first):
                 raise ShapeError(
-                    f"inputs of {len(first)} and {len(shape)} axes ({show(first)} and {show(shape)}) cannot be joined; "
-                    "give all the same number of axes.",
+                    f"bottom 0 {show(first)} has {len(first)} axes, but bottom {i} {show(shape)} has {len(shape)}; "
+                    "all bottoms must have the same number of axes.",
                     bottom=i,
                 )
             others = [j for j in range(len(first)) if j != axis and first[j] != shape[j]]
             if others:
                 raise ShapeError(
-                    f"{show(first)} and {show(shape)} cannot be joined along axis {axis}: axis {others[0]} is "
-                    f"{first[others[0]]} in one and {shape[others[0]]} in the other; make them equal.",
+                    f"{show(first)} and {show(shape)} cannot be concatenated along axis {axis}: axis {others[0]} is "
+                    f"{first[others[0]]} in bottom 0 and {shape[others[0]]} in bottom {i}; make them equal.",
                     bottom=i,
                 )
         total: Dim = 0
@@ -69,7 +69,7 @@ class Concat(Layer, type="Concat", block="concat_param"):
         return (*first[:axis], total, *first[axis + 1 :])
 
     def _joined(self, shape: Shape) -> Shape:
-        """A bottom's shape as it is joined."""
+        """Returns the shape of a bottom after the flattening."""
         if not self.per_fla_fuse or (self.concat_dim or self.axis) != 1:
             return shape
         return (shape[0], count(shape[1:]), *(1,) * (len(shape) - 2))
@@ -80,18 +80,18 @@ class Concat(Layer, type="Concat", block="concat_param"):
 
 
 class Slice(Layer, type="Slice", block="slice_param"):
-    """The bottom cut along an axis, at the slice points or into equal parts.
+    """Slices x along an axis, at the slice points or into equal parts.
 
-    Bottoms: x (n, c, ...).  Tops: (n, c_i, ...), the c_i adding up to c.
+    Bottoms: x (n, c, ...).  Tops: (n, c_i, ...), where the sum of the c_i is c.
     Source: BVLC/caffe src/caffe/layers/slice_layer.cpp.  Differs: nothing.
     """
 
     family = "joining"
     n_tops = (1, None)
 
-    axis: int = param("Axis that is cut; negative ones count from the back.", default=1)
+    axis: int = param("Axis to slice; negative values count from the end.", default=1)
     slice_point: tuple[int, ...] = param(
-        "First index of every part but the first; none: equal parts.", default=(), at_least=0
+        "First index of each part except the first; if not given, equal parts.", default=(), at_least=0
     )
     slice_dim: int | None = param("Older name of `axis`.", default=None, at_least=0)
 
@@ -109,29 +109,30 @@ class Slice(Layer, type="Slice", block="slice_param"):
         return [(*x[:axis], stop - start, *x[axis + 1 :]) for start, stop in zip(edges, edges[1:], strict=False)]
 
     def _edges(self, x: Shape, axis: int) -> list[Dim]:
-        """Where the parts begin, and the end of the last."""
+        """Returns the start of each part, and the end of the last."""
         size, parts = x[axis], len(self.top)
         if not self.slice_point:
             if size % parts:
                 raise ShapeError(
-                    f"axis {axis} of {show(x)} has {size} elements, which {parts} tops cannot share evenly; "
-                    f"give {parts - 1} of `slice_point`, or another number of tops.",
+                    f"axis {axis} of {show(x)} has {size} elements, which cannot be divided into {parts} equal tops; "
+                    f"give `slice_point` {parts - 1} times, or change the number of tops.",
                 )
             return [i * (size // parts) for i in range(parts + 1)]
         if len(self.slice_point) != parts - 1:
             raise ShapeError(
-                f"{len(self.slice_point)} slice points are given for {parts} tops; give {parts - 1}.",
+                f"the number of slice points is {len(self.slice_point)}; {parts} tops require {parts - 1}.",
                 field="slice_point",
             )
         for before, point in zip((0, *self.slice_point), self.slice_point, strict=False):
             if point <= before:
                 raise ShapeError(
-                    f"slice points must rise, and {point} comes after {before}; no part may be empty.",
+                    f"slice point {point} comes after {before}; slice points must increase, because no part may be "
+                    "empty.",
                     field="slice_point",
                 )
             if point >= size:
                 raise ShapeError(
-                    f"slice point {point} lies outside axis {axis} of {show(x)}; give numbers from 1 to {size - 1}.",
+                    f"slice point {point} is outside axis {axis} of {show(x)}; give values from 1 to {size - 1}.",
                     field="slice_point",
                 )
         return [0, *self.slice_point, size]
@@ -142,9 +143,9 @@ class Slice(Layer, type="Slice", block="slice_param"):
 
 
 class Split(Layer, type="Split"):
-    """Copies of the bottom; their gradients add up.  Caffe inserts it by itself, and so nobody needs to write it.
+    """Outputs copies of x, whose gradients are summed.  Not needed in files: any number of layers can use a blob.
 
-    Bottoms: x.  Tops: any number of x.
+    Bottoms: x (any shape).  Tops: any number, same shape as x.
     Source: BVLC/caffe src/caffe/layers/split_layer.cpp.  Differs: nothing.
     """
 
@@ -161,7 +162,7 @@ class Split(Layer, type="Split"):
 
 
 class Silence(Layer, type="Silence"):
-    """Takes blobs that nobody else takes, so that they are not outputs of the net.
+    """Consumes blobs that no other layer uses, so they are not outputs of the net.
 
     Bottoms: any number.  Tops: none.
     Source: BVLC/caffe src/caffe/layers/silence_layer.cpp.  Differs: nothing.
@@ -181,17 +182,17 @@ class Silence(Layer, type="Silence"):
 
 
 class Flatten(Layer, type="Flatten", block="flatten_param"):
-    """The axes from `axis` to `end_axis` as one.
+    """Flattens the axes from `axis` to `end_axis` into one.
 
-    Bottoms: x (n, c, h, w).  Tops: y (n, c h w) as the defaults are.
+    Bottoms: x (n, c, h, w).  Tops: y (n, c h w) by default.
     Source: BVLC/caffe src/caffe/layers/flatten_layer.cpp.
-    Differs: an `end_axis` before `axis` is an error, where Caffe would add an axis of size 1.
+    Differs: an `end_axis` before `axis` is an error, where Caffe adds an axis of size 1.
     """
 
     family = "joining"
 
-    axis: int = param("First axis that is flattened.", default=1)
-    end_axis: int = param("Last axis that is flattened.", default=-1)
+    axis: int = param("First axis to flatten.", default=1)
+    end_axis: int = param("Last axis to flatten.", default=-1)
 
     examples = (Example('layer { name: "flat" type: "Flatten" bottom: "x" top: "flat" }', {"x": (2, 3, 2, 2)}),)
 
@@ -199,7 +200,7 @@ class Flatten(Layer, type="Flatten", block="flatten_param"):
         start, end = axis_of(x, self.axis), axis_of(x, self.end_axis, "end_axis")
         if end < start:
             raise ShapeError(
-                f"`end_axis` is axis {end} of {show(x)}, before `axis`, which is {start}; "
+                f"`end_axis` is {end}, before `axis`, which is {start}, in the input {show(x)}; "
                 f"give {start} or more, or -1 for the last axis.",
                 field="end_axis",
             )
@@ -213,22 +214,22 @@ class NewShape(Block):
     """`shape { dim: 0 dim: -1 }`."""
 
     dim: tuple[int, ...] = param(
-        "Size of each axis; 0 copies the bottom's, one -1 takes what is left.", default=(), at_least=-1
+        "Size of each axis; 0 copies it from the bottom, and one -1 is inferred.", default=(), at_least=-1
     )
 
 
 class Reshape(Layer, type="Reshape", block="reshape_param"):
-    """The same numbers in the same order under another shape.
+    """Changes the shape of x; the values and their order are the same.
 
-    Bottoms: x.  Tops: x with the axes from `axis` on (`num_axes` of them) replaced by `shape`.
+    Bottoms: x (any shape).  Tops: x with `num_axes` axes from `axis` on replaced by `shape`.
     Source: BVLC/caffe src/caffe/layers/reshape_layer.cpp.  Differs: nothing.
     """
 
     family = "joining"
 
-    shape: NewShape = param("The axes that come in place of the old ones.", default=NewShape())
-    axis: int = param("First axis that is replaced; -1 stands behind the last.", default=0)
-    num_axes: int = param("How many axes are replaced; -1: all that follow.", default=-1, at_least=-1)
+    shape: NewShape = param("The new axes.", default=NewShape())
+    axis: int = param("First axis to replace; -1 is the position after the last axis.", default=0)
+    num_axes: int = param("Number of axes to replace; -1: all from `axis` on.", default=-1, at_least=-1)
 
     examples = (
         Example(
@@ -242,38 +243,39 @@ class Reshape(Layer, type="Reshape", block="reshape_param"):
         dims = self.shape.dim
         if dims.count(-1) > 1:
             raise ShapeError(
-                f"`shape` has {dims.count(-1)} dimensions of -1, and only 1 can be inferred.", field="shape"
+                f"`shape` has {dims.count(-1)} dimensions of -1, but only one can be inferred; give the others.",
+                field="shape",
             )
         copied = [start + i for i, dim in enumerate(dims) if dim == 0]
         for axis in copied:
             if axis >= len(x):
                 raise ShapeError(
-                    f"`shape` copies axis {axis} with its 0, but the input {show(x)} has only {len(x)} axes; "
-                    "give a number, or -1.",
+                    f"`shape` copies axis {axis} (a dimension of 0), but the input {show(x)} has only {len(x)} axes; "
+                    "give the size, or -1.",
                     field="shape",
                 )
         new = [x[start + i] if dim == 0 else dim for i, dim in enumerate(dims)]
         if -1 in dims:
-            # axes that are copied cancel, so that an unknown batch does not make the rest unknown
+            # copied axes cancel, so an unknown batch size does not make the other dimensions unknown
             left = count(x[a] for a in range(start, end) if a not in copied)
             given = count([d for d in dims if d > 0] + [x[a] for a in copied if a >= end])
             new[dims.index(-1)] = self._inferred(x, left, given)
         y = (*x[:start], *new, *x[end:])
         if count(y) != count(x):
             raise ShapeError(
-                f"{show(x)} holds {count(x)} numbers, and the new shape {show(y)} takes {count(y)}; "
+                f"the input {show(x)} has {count(x)} values, but the new shape {show(y)} has {count(y)}; "
                 "make them equal, or give -1 for one dimension.",
                 field="shape",
             )
         return y
 
     def _span(self, x: Shape) -> tuple[int, int]:
-        """First replaced axis and the one after the last."""
+        """Returns the first replaced axis and the one after the last."""
         start = self.axis if self.axis >= 0 else len(x) + self.axis + 1
         if not 0 <= start <= len(x):
             raise ShapeError(
                 f"`axis` is {self.axis}, but the input {show(x)} has only {len(x)} axes; "
-                f"give a number from {-len(x) - 1} to {len(x)}.",
+                f"give a value from {-len(x) - 1} to {len(x)}.",
                 field="axis",
             )
         end = len(x) if self.num_axes == -1 else start + self.num_axes
@@ -289,8 +291,8 @@ class Reshape(Layer, type="Reshape", block="reshape_param"):
     def _inferred(x: Shape, left: Dim, given: Dim) -> Dim:
         if given == 0 or left % given:
             raise ShapeError(
-                f"the -1 cannot be inferred: {left} numbers of {show(x)} are not a multiple of the {given} "
-                "that the other dimensions take.",
+                f"the dimension -1 cannot be inferred: the {left} values of the input {show(x)} are not a multiple of "
+                f"{given}, the product of the other dimensions; change them.",
                 field="shape",
             )
         return left // given

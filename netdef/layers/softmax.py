@@ -1,4 +1,4 @@
-"""Softmax and the cross-entropy loss of a softmax."""
+"""Softmax, and the cross-entropy loss of a softmax."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from ._engine import Engine, engine
 from ._loss import Loss, LossParam, check_labels, floored, look_up
 from .base import Context, Example, Layer
 
-SMALLEST_LOG = math.log(2.0**-126)  # of FLT_MIN: smaller probabilities count as that, so a loss is at most 87.3
+SMALLEST_LOG = math.log(2.0**-126)  # log of FLT_MIN: probabilities are clipped to it, so a loss is at most 87.3
 
 
 class SoftmaxAxis(Block):
-    """`softmax_param { }` where it stands beside a layer's own block."""
+    """`softmax_param { }`, also beside a layer's own block."""
 
-    axis: int = param("Axis of the classes; all others are positions of their own.", default=1)
+    axis: int = param("Axis of the classes; all other axes are positions.", default=1)
     engine: Engine = engine()
 
 
 class Softmax(SoftmaxAxis, Layer, type="Softmax", block="softmax_param"):
-    """y = exp(x) / sum of exp(x) along an axis: scores become probabilities.
+    """y = exp(x) / sum of exp(x) along an axis: converts scores to probabilities.
 
-    Bottoms: x (any shape).  Tops: y (as x).
+    Bottoms: x (any shape).  Tops: y, same shape as x.
     Source: BVLC/caffe src/caffe/layers/softmax_layer.cpp.  Differs: nothing.
     """
 
@@ -51,17 +51,16 @@ class Softmax(SoftmaxAxis, Layer, type="Softmax", block="softmax_param"):
 
 
 class SoftmaxWithLoss(SoftmaxAxis, Loss, type="SoftmaxWithLoss", block="softmax_param"):
-    """Mean over positions of -log softmax(x)[label]: the cross-entropy of classes.
+    """Mean over positions of -log softmax(x)[label]: the softmax cross-entropy.
 
-    Bottoms: x (n, classes, ...); label, a whole number for each position of x; a weight for each position, if there is
-    a third.  Tops: loss (); softmax(x), as x, if there is a second.
-    With weights of positions, VALID divides by their sum.  With `label_smoothing` s the target is 1 - s for the label
-    and s / (classes - 1) for each other class.
+    Bottoms: x (n, classes, ...); label, one integer per position of x; optional weight, one value per position.
+    Tops: loss (); optional softmax(x), same shape as x, which has no gradient (as in Caffe).
+    With a weight per position, VALID divides by the sum of the weights.  With `label_smoothing` s the target is 1 - s
+    for the label and s / (classes - 1) for each other class.
     Source: BVLC/caffe src/caffe/layers/softmax_loss_layer.cpp; weights and smoothing: happynear/caffe-windows and
     NVIDIA/caffe; `class_weighting`: alexgkendall/caffe-segnet.
-    Differs: a label that is no class makes the loss NaN (with no gradient), where Caffe reads foreign memory; the loss
-    shows the smoothing, which NVIDIA/caffe has in its gradient alone.
-    As in Caffe no gradient comes through the second top.
+    Differs: a label out of range makes the loss NaN (without a gradient), where Caffe reads out of bounds; the value of
+    the loss includes the smoothing, which NVIDIA/caffe applies only to the gradient.
     """
 
     prediction = "Softmax"
@@ -70,9 +69,9 @@ class SoftmaxWithLoss(SoftmaxAxis, Loss, type="SoftmaxWithLoss", block="softmax_
     n_tops = (0, 2)
 
     class_weight: tuple[float, ...] = param("Weight of each class in the sum.", default=())
-    label_smooth_factor: float = param("The same as `label_smoothing`.", default=0.0, at_least=0, at_most=1)
+    label_smooth_factor: float = param("Same as `label_smoothing`.", default=0.0, at_least=0, at_most=1)
     loss_param: LossParam = param(
-        "Which labels count, and what the sum is divided by.", default=LossParam(), beside=True
+        "Which label is ignored, and how the sum is normalized.", default=LossParam(), beside=True
     )
 
     examples = (
@@ -91,7 +90,7 @@ class SoftmaxWithLoss(SoftmaxAxis, Loss, type="SoftmaxWithLoss", block="softmax_
 
     @property
     def class_weights(self) -> tuple[float, ...]:
-        """The weight of each class, from either of the two fields; empty where all weigh 1."""
+        """The weight of each class, from either of the two fields; empty if all weights are 1."""
         return self.class_weight or (self.loss_param.class_weighting if self.loss_param.weight_by_label_freqs else ())
 
     def infer(self, x: Shape, label: Shape, weight: Shape | None = None) -> list[Shape]:
@@ -99,14 +98,15 @@ class SoftmaxWithLoss(SoftmaxAxis, Loss, type="SoftmaxWithLoss", block="softmax_
         check_labels(x, label, axis)
         if weight is not None and count(weight) != count(label):
             raise ShapeError(
-                f"the weights are {show(weight)} and the labels {show(label)}; give one weight for each label.",
+                f"bottom 2, the weights, is {show(weight)}, but bottom 1, the labels, is {show(label)}; "
+                "give one weight for each label.",
                 bottom=2,
             )
         given = len(self.class_weights)
         if given and given != x[axis]:
             raise ShapeError(
-                f"{given} weights of classes are given, but the scores {show(x)} have {x[axis]} classes along axis "
-                f"{axis}; give one for each class.",
+                f"there are {given} class weights, but the scores {show(x)} have {x[axis]} classes along axis "
+                f"{axis}; give one weight for each class.",
                 field="class_weight" if self.class_weight else "loss_param",
             )
         return self.tops((), x)
@@ -122,7 +122,7 @@ class SoftmaxWithLoss(SoftmaxAxis, Loss, type="SoftmaxWithLoss", block="softmax_
         return self.tops(loss, lax.stop_gradient(jax.nn.softmax(x, axis)))
 
     def each(self, x: Array, label: Array, weight: Any = None) -> tuple[Array, Array]:
-        """(the loss of each position, as x with 1 at the axis; how many positions count, by weight)."""
+        """Returns (the loss of each position, shaped as x with 1 at the axis; the weighted number of positions)."""
         axis, rule = self.axis % x.ndim, self.loss_param
         seen = look_up(x, label, axis, rule.ignore_label)
         log_p = floored(jax.nn.log_softmax(x, axis), SMALLEST_LOG)

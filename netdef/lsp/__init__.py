@@ -1,5 +1,5 @@
-"""The language server: what an editor asks about a .net or prototxt file.
+"""The language server for .net and prototxt files.
 
-`page` reads a text as the compiler does; `context` tells where in a text that may be half written the cursor stands;
-`answers` and `names` turn both into completions, explanations and places; `server` speaks the protocol (pygls).
+`page` compiles a document; `context` analyzes the position of the cursor, also in an incomplete document; `answers` and
+`names` use both for completion, hover and locations; `server` implements the protocol (with pygls).
 """

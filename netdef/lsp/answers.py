@@ -1,4 +1,4 @@
-"""Completion and hover: names that may stand at the cursor, and what a word there means."""
+"""Completion and hover: the names that are valid at the cursor, and the meaning of the word there."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DEFINED = re.compile(r"\blet\s+(\w+)\s*:|\bfor\s+(\w+)\s+in\b")
 HEAD = re.compile(r"\btemplate\s+\w+\s*\(([^)]*)")
 ARGUMENT = re.compile(r"(?:^|,)\s*([A-Za-z_]\w*)")
 BLOBS = ("bottom", "top")  # fields whose values are blobs
-BLOB_ARGUMENTS = ("bottom", "shortcut", "branch")  # and what templates call such arguments
+BLOB_ARGUMENTS = ("bottom", "shortcut", "branch")  # usual names of template arguments that are blobs
 KEYWORDS = {
     "import": 'import "std/conv.net"',
     "let": "let width: 64",
@@ -40,18 +40,17 @@ KEYWORDS = {
 
 @dataclass(frozen=True)
 class Item:
-    """One name that may stand at the cursor; `kind` is field, value, type, blob, template, argument,
-    constant, function, file or keyword."""
+    """A completion: `kind` is field, value, type, blob, template, argument, constant, function, file or keyword."""
 
     label: str
     kind: str
     detail: str = ""
     doc: str = ""
-    text: str = ""  # what is written, if not the label
+    text: str = ""  # the inserted text, if it is not the label
 
 
 def complete(page: Page, text: str, offset: int) -> tuple[Context, list[Item]]:
-    """The names that may stand at `offset` of `text`; `page` is the last state of it that could be read."""
+    """Returns the names that are valid at `offset` of `text`; `page` is its last state that could be compiled."""
     at = context(text, offset)
     if at.expression:
         return at, list(_in_scope(page, text[: at.start]))
@@ -70,7 +69,7 @@ def complete(page: Page, text: str, offset: int) -> tuple[Context, list[Item]]:
 
 
 def _in_scope(page: Page, before: str) -> Iterable[Item]:
-    """Constants, loop variables and arguments that were named before, and functions."""
+    """Yields the constants, loop variables and arguments defined earlier, and functions."""
     named = {m[1] or m[2]: "" for m in DEFINED.finditer(before)}
     head = HEAD.findall(before)
     named |= {m[1]: "argument" for m in ARGUMENT.finditer(head[-1] if head else "")}
@@ -83,7 +82,7 @@ def _in_scope(page: Page, before: str) -> Iterable[Item]:
 
 
 def _lets(page: Page, document: Document) -> Iterable[Let]:
-    """Constants of the top level, imported ones too."""
+    """Yields the constants of the top level, including imported ones."""
     for item in document.body.fields:
         if isinstance(item, Let):
             yield item
@@ -92,7 +91,7 @@ def _lets(page: Page, document: Document) -> Iterable[Let]:
 
 
 def imported_lets(page: Page, statement: Import) -> list[Let]:
-    """The constants of the file that a statement imports."""
+    """Returns the constants of an imported file."""
     document = _imported(page, statement)
     return [let for let in document.body.fields if isinstance(let, Let)] if document else []
 
@@ -114,7 +113,7 @@ def _names(page: Page, at: Context) -> Iterable[Item]:
     if first.name in ("layer", "layers") and len(at.around) == 1:
         cls = LAYERS.get(first.type or "")
         blocks = [cls.block] if cls else sorted({c.block for _, c in LAYERS if c.block})
-        yield Item("type", "field", "string", "What kind of layer this is.", 'type: "')
+        yield Item("type", "field", "string", "The layer type.", 'type: "')
         yield from (Item(b, "field", "{ ... }", "", f"{b} {{ ") for b in blocks if b and b not in at.given)
     elif at.around[-1].name.endswith("filler") or first.name == "solver":
         yield Item("type", "field", "string", "", 'type: "')
@@ -137,7 +136,7 @@ def _argument(parameter: Parameter) -> Item:
 
 
 def _values(page: Page, at: Context, before: str) -> Iterable[Item]:
-    """What the value of a field may be, by what the field is: a file, a blob, a type, or a field that has words."""
+    """Yields the possible values of a field that is a file, a blob, a type, an enum or a boolean."""
     inside = at.around[-1].name if at.around else ""
     if at.field == "import":
         return _files(page)
@@ -150,20 +149,20 @@ def _values(page: Page, at: Context, before: str) -> Iterable[Item]:
 
 
 def _files(page: Page) -> Iterable[Item]:
-    """The library, and the files beside this one."""
+    """Yields the files of the standard library and of this folder."""
     beside = page.source.path.parent.glob("*.net") if page.source.path else ()
     return (Item(name, "file") for name in [*library(), *sorted(path.name for path in beside)])
 
 
 def _blobs(page: Page, before: str) -> Iterable[Item]:
-    """The tops that were written before, then the others of the nets, with their shapes."""
+    """Yields the tops that precede the cursor, then the other blobs of the nets, with their shapes."""
     shapes = {name: show(blob.shape) for net in page.nets for name, blob in net.blobs.items()}
     names = dict.fromkeys([a or b for a, b in MADE.findall(before)] + list(shapes))
     return (Item(name, "blob", shapes.get(name, "")) for name in names if "$" not in name)
 
 
 def _registry(field: str | None, inside: str) -> Registry[Any] | None:
-    """The classes that the value of `type` and the like names."""
+    """Returns the classes that are the possible values of `type`, `lr_policy` and so on."""
     if field == "lr_policy":
         return POLICIES
     if field not in ("type", "solver_type"):
@@ -172,14 +171,14 @@ def _registry(field: str | None, inside: str) -> Registry[Any] | None:
 
 
 def _words(spec: Param) -> Iterable[Item]:
-    """The bare words that a field takes."""
+    """Yields the unquoted words that are values of a field."""
     of = spec.type
     words = of.__members__ if isinstance(of, type) and issubclass(of, enum.Enum) else ()
     return (Item(word, "value", "", spec.doc) for word in (("true", "false") if of is bool else words))
 
 
 def _written(item: Item, at: Context) -> Item:
-    """With quotes, if its value is a string and they are not there yet."""
+    """Returns the item with quotes, if it is a string and the cursor is not between quotes."""
     return item if item.kind == "value" or at.quoted else replace(item, text=f'"{item.label}"')
 
 
@@ -187,7 +186,7 @@ def _written(item: Item, at: Context) -> Item:
 
 
 def templates(page: Page) -> dict[str, Template]:
-    """The templates that the top level of a page can use, imported ones too."""
+    """Returns the templates at the top level of a page, including imported ones."""
     if page.document is None:
         return {}
     found: dict[str, Template] = {}
@@ -214,13 +213,13 @@ def _imported(page: Page, statement: Import) -> Document | None:
 
 
 def signature(template: Template) -> str:
-    """`conv(name, bottom, kernel: 3)`."""
+    """Returns the head of a template: `conv(name, bottom, kernel: 3)`."""
     words = (p.name + (f": {p.default.span.text}" if p.default is not None else "") for p in template.parameters)
     return f"{template.name}({', '.join(words)})"
 
 
 def comment(template: Template) -> str:
-    """The comment that stands straight above a template."""
+    """Returns the comment directly above a template."""
     lines: list[str] = []
     source, number = template.span.source, template.span.line - 1
     while number and source.line(number).startswith("#"):
@@ -233,7 +232,7 @@ def comment(template: Template) -> str:
 
 
 def hover(page: Page, text: str, offset: int) -> tuple[Context, str] | None:
-    """(the word, what it means, as Markdown), or None."""
+    """Returns (the word at `offset`, its meaning as Markdown), or None."""
     at = context(text, offset)
     if not at.word:
         return None
@@ -257,7 +256,7 @@ def _meaning(page: Page, at: Context) -> str:
         return f"`{spec.name}`: {type_name(spec.type)}, default {explain.show_default(spec)}\n\n{spec.doc}{bounds}"
     owner = next((cls for _, cls in LAYERS if cls.block == at.word), None)
     if owner is not None and at.around and at.around[0].name == "layer":
-        return f"Fields of layers of type {owner.type}."
+        return f"Fields of the layer type {owner.type}."
     return _constant(page, at.word)
 
 
@@ -279,5 +278,5 @@ def _constant(page: Page, name: str) -> str:
 
 
 def library() -> list[str]:
-    """The files of the standard library, as `import` names them."""
+    """Returns the files of the standard library, as named in `import`."""
     return sorted(f"std/{path.name}" for path in Path(LIBRARY).glob("*.net"))

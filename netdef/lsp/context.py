@@ -1,7 +1,7 @@
-"""Where the cursor stands, told from the words before it alone, so that a half-written file is understood.
+"""The context of the cursor. Only the tokens before it are used, so that it works in an incomplete file.
 
-`context(text, offset)` gives the messages around, the field whose value is written, and the word that is begun;
-`fields(context)` what may be written in that message, from the declarations that decode it.
+`context(text, offset)` returns the enclosing blocks, the field if the cursor is in its value, and the word at the
+cursor. `fields(context)` returns the fields that are valid in the enclosing block.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ TOKEN = re.compile(
 )
 WORD_BEFORE, WORD_AFTER = re.compile(r"[A-Za-z_]\w*\Z|\Z"), re.compile(r"\w*")
 STATEMENTS = ("template", "for", "if", "else")
-THROUGH = ""  # the name of a block that changes nothing about what may stand in it
+THROUGH = ""  # the name of a block in which the same fields are valid as around it
 
 
 @dataclass
 class Around:
-    """One message around the cursor: its name and the `type` that was given in it."""
+    """A block around the cursor: its name and the value of `type` in it."""
 
     name: str
     type: str | None = None
@@ -36,7 +36,7 @@ class Around:
 
 @dataclass(frozen=True)
 class Context:
-    """`field` is set where its value is written; `word` is the word under the cursor, from `start` to `end`."""
+    """`field` is set if the cursor is in its value; `word` is the word at the cursor, from `start` to `end`."""
 
     around: tuple[Around, ...]
     field: str | None
@@ -44,18 +44,18 @@ class Context:
     start: int
     end: int
     quoted: bool
-    given: frozenset[str] = frozenset()  # fields of the innermost message so far
+    given: frozenset[str] = frozenset()  # fields of the innermost block before the cursor
     expression: bool = False  # inside `${...}`
 
 
 class _Scan:
-    """The messages that are open, as the words go by."""
+    """A scanner of tokens that keeps the stack of open blocks."""
 
     def __init__(self) -> None:
         self.stack: list[Around] = []
         self.given: list[set[str]] = [set()]
-        self.field: str | None = None  # the last word that may be a field's name
-        self.value = False  # a value of `field` is written
+        self.field: str | None = None  # the last word that can be the name of a field
+        self.value = False  # the next token is a value of `field`
         self.statement = False
         self.lists = self.inner = 0  # open [ and ${
 
@@ -111,7 +111,7 @@ class _Scan:
 
 
 def context(text: str, offset: int) -> Context:
-    """What the words before `offset` mean for what stands there."""
+    """Returns the context at `offset`."""
     scan = _Scan()
     for token in TOKEN.finditer(text):
         if token.end() >= offset and (token.start() < offset or token.start() == offset and token[0][0].isalpha()):
@@ -127,7 +127,7 @@ def context(text: str, offset: int) -> Context:
 
 
 def _in_braces(text: str, start: int, offset: int) -> Context | None:
-    """The word inside a `${...}` of the quoted text that begins at `start`, if `offset` stands in one."""
+    """Returns the word in a `${...}` of the string that begins at `start`, if `offset` is in one."""
     opened = text.rfind("${", start, offset)
     if opened < 0 or "}" in text[opened:offset] or text.startswith("$", opened - 1):
         return None
@@ -146,8 +146,8 @@ def _context(scan: _Scan, word: str, start: int, end: int) -> Context:
 
 
 def fields(at: Context, solver: bool = False) -> Mapping[str, Param]:
-    """The fields of the message that the cursor stands in, by name; none where the message is not known.  `solver`: the
-    file is one."""
+    """Returns the fields of the block around the cursor by name, or none if the block is unknown. `solver`: whether the
+    file is a solver."""
     if solver:
         return _inside(_by_name(solver_fields() | Solver.params()), [*at.around])
     if not at.around:

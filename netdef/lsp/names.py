@@ -1,4 +1,4 @@
-"""Where names are defined and used: blobs, templates and constants; renaming a blob; the outline of a page."""
+"""Definitions and references of blobs, templates and constants; renaming of blobs; the outline of a document."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .page import Page, blob_places, read
 
 @dataclass(frozen=True)
 class Symbol:
-    """An entry of the outline: `kind` is layer, solver, template, constant, import or branch
-    (a loop or choice, with what is `inside`)."""
+    """An entry of the outline: `kind` is layer, solver, template, constant, import or branch (`for` and `if`, with the
+    entries `inside`)."""
 
     name: str
     kind: str
@@ -28,7 +28,7 @@ class Symbol:
 
 
 def definition(page: Page, offset: int) -> list[Span]:
-    """Where the name under the cursor is defined."""
+    """Returns where the name at the cursor is defined."""
     at = context(page.source.text, offset)
     if at.quoted:
         statement = next(
@@ -43,8 +43,8 @@ def definition(page: Page, offset: int) -> list[Span]:
 
 
 def _defined(page: Page, name: str, offset: int) -> list[Span]:
-    """Where a constant, loop variable or argument is defined that is seen from an offset: the innermost one."""
-    found: list[tuple[int, Span]] = []  # with the length of what it can be seen in
+    """Returns the innermost definition of a constant, loop variable or argument that is in scope at an offset."""
+    found: list[tuple[int, Span]] = []  # with the length of its scope
     for item in _statements(page.document):
         if isinstance(item, Let) and item.name == name:
             found.append((len(page.source.text), item.name_span))
@@ -61,7 +61,7 @@ def _defined(page: Page, name: str, offset: int) -> list[Span]:
 
 
 def references(page: Page, offset: int) -> list[Span]:
-    """Every place of the name under the cursor in this page, its definition too."""
+    """Returns all uses of the name at the cursor in this page, and its definition."""
     at = context(page.source.text, offset)
     if at.quoted:
         return blob_strings(page, at.word)
@@ -75,34 +75,34 @@ def references(page: Page, offset: int) -> list[Span]:
 
 
 def rename(page: Page, offset: int, name: str) -> list[Span]:
-    """The texts (with their quotes) that become `name`, where a blob stands under the cursor.
+    """Returns the quoted strings to replace by `name`, to rename the blob at the cursor.
 
-    NetdefError where it is no blob, or where the net would no longer be the same."""
+    NetdefError if there is no blob at the cursor, or if the result would be a different net."""
     at = context(page.source.text, offset)
     places = blob_strings(page, at.word) if at.quoted else []
     if not places or not any(at.word in net.blobs for net in page.nets):
-        raise NetdefError("only blobs can be renamed: put the cursor on the text of a bottom or top")
+        raise NetdefError("only blobs can be renamed: place the cursor on the name of a bottom or top")
     if any(name in net.blobs for net in page.nets):
-        raise NetdefError(f"there is a blob `{name}` already")
+        raise NetdefError(f"a blob `{name}` already exists")
     if not name or any(c in name for c in "\"'\\\n$"):
-        raise NetdefError(f"{name!r} cannot be the name of a blob")
+        raise NetdefError(f"{name!r} is not a valid blob name")
     changed = replaced(page.source.text, places, f'"{name}"')
     after = read(Source(page.source.name, changed, page.source.path), page.trust)
     errors = lambda page: [d.code for d in page.diagnostics if d.severity == "error"]
     if errors(after) != errors(page) or [len(net.blobs) for net in after.nets] != [len(net.blobs) for net in page.nets]:
-        raise NetdefError(f"`{at.word}` cannot be renamed here: a template makes its name out of parts")
+        raise NetdefError(f"`{at.word}` cannot be renamed here: a template composes its name")
     return places
 
 
 def replaced(text: str, places: Iterable[Span], by: str) -> str:
-    """A text with other words at some places."""
+    """Returns `text` with `by` in place of the given spans."""
     for span in sorted(places, key=lambda span: span.start, reverse=True):
         text = text[: span.start] + by + text[span.end :]
     return text
 
 
 def blob_strings(page: Page, name: str) -> list[Span]:
-    """The texts of a page that name a blob: bottoms and tops, and arguments of templates."""
+    """Returns the strings of a page that name a blob: bottoms, tops and template arguments."""
     used = templates(page)
     found = []
     for inside, field in _strings(page.document.body if page.document else None, ()):
@@ -113,7 +113,7 @@ def blob_strings(page: Page, name: str) -> list[Span]:
 
 
 def outline(page: Page) -> list[Symbol]:
-    """Layers, uses of templates, definitions and the solver, in the order of the text."""
+    """Returns layers, uses of templates, definitions and the solver, in the order of the source."""
     return _symbols(page.document.body, templates(page)) if page.document else []
 
 
@@ -139,7 +139,7 @@ def _symbols(body: Message, used: Mapping[str, Template]) -> list[Symbol]:
 
 
 def _branch(item: For | If, used: Mapping[str, Template]) -> Symbol:
-    """A loop or choice, with what stands in it."""
+    """Returns the entry of a `for` or `if`, with the entries inside."""
     bodies = [item.body] if isinstance(item, For) else [item.then]
     other = item.otherwise if isinstance(item, If) else None
     inside = [symbol for body in bodies for symbol in _symbols(body, used)]
@@ -153,7 +153,7 @@ def _text(message: Message, name: str) -> str:
 
 
 def _makers(page: Page, name: str, start: int) -> list[Span]:
-    """Where a blob is first made, seen from a place: in this page, or the use of a template here that makes it."""
+    """Returns where the blob that is visible at `start` is first output, by a layer or a use of a template."""
     made = [here for n, is_top, span in blob_places(page) if is_top and n == name and (here := page.here(span))]
     before = [span for span in made if span.start <= start]
     return _in_order(made)[:1] if not before else [min(before, key=lambda span: span.start)]
@@ -180,7 +180,7 @@ def _holds(span: Span, offset: int) -> bool:
 
 
 def _walk(node: Any, kind: type) -> Iterator[Any]:
-    """Every node of a kind in a tree; nodes are NamedTuples."""
+    """Yields all nodes of a type in a tree; nodes are NamedTuples."""
     if isinstance(node, kind):
         yield node
     if isinstance(node, tuple) and not isinstance(node, Span):
@@ -197,7 +197,7 @@ def _fields(document: Document | None) -> Iterator[Field]:
 
 
 def _strings(node: Any, inside: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Field]]:
-    """Fields with a value, and the names of the blocks around them."""
+    """Yields the fields with a scalar or list value, and the names of the blocks around them."""
     if isinstance(node, Field):
         if isinstance(node.value, Message):
             yield from _strings(node.value, (*inside, node.name))

@@ -1,4 +1,4 @@
-"""A text as the compiler sees it: its tree, its net in each phase, and everything that is wrong with it."""
+"""A compiled document: its tree, its net in each phase, and its diagnostics."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..solvers.decode import decode_solver
 
 @dataclass(frozen=True)
 class Page:
-    """What is known of one text.  `document` is None where it cannot be parsed; `layers` are those of every phase."""
+    """A compiled document. `document` is None if it cannot be parsed; `layers` contains the layers of all phases."""
 
     source: Source
     document: Document | None = None
@@ -32,18 +32,18 @@ class Page:
 
     @cached_property
     def is_solver(self) -> bool:
-        """Whether the text is a solver by itself."""
+        """Whether the file is a solver file."""
         return self.document is not None and is_solver(self.document.body)
 
     def here(self, span: Span | None) -> Span | None:
-        """The place in this text that a place stands for: itself, or the use of a template that led to it."""
+        """Returns the span itself if it is in this file, or the use of a template that leads to it."""
         while span is not None and span.source is not self.source:
             span = span.via
         return span
 
 
 def read(source: Source, trust: Trust = UNTRUSTED) -> Page:
-    """The page of a text; never an error, whatever the text."""
+    """Compiles a document. Never raises, whatever the source is."""
     report = Report()
     document = parse(source, Report())
     try:
@@ -60,7 +60,7 @@ def read(source: Source, trust: Trust = UNTRUSTED) -> Page:
 
 
 def blob_places(page: Page) -> Iterator[tuple[str, bool, Span]]:
-    """(name, whether it is made here, place) of every bottom and top, as far as they were written somewhere."""
+    """Yields (name, whether it is a top, span) of every bottom and top that has a place in the source."""
     for layer in page.layers:
         for made, names in ((False, layer.bottom), (True, layer.top)):
             for i, name in enumerate(names):

@@ -1,7 +1,7 @@
-"""The protocol: requests of an editor to `answers` and `names`, over stdin and stdout by pygls.
+"""The protocol: passes the requests of an editor to `answers` and `names`, over stdin and stdout with pygls.
 
-One page is kept for each open text, and beside it the last one that could be read, so that names are known while a line
-is half written.
+For each open document the server keeps its page, and the last page that has a net, so that names are known while a line
+is incomplete.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ..language.trust import UNTRUSTED, Trust
 from . import answers, names
 from .page import Page, read
 
-PAUSE = 0.15  # seconds without a change before a text is read; a net of 700 layers takes twice that
+PAUSE = 0.15  # seconds without a change before a document is compiled; a net of 700 layers takes twice that
 KINDS = {
     "field": lsp.CompletionItemKind.Field,
     "value": lsp.CompletionItemKind.EnumMember,
@@ -56,14 +56,14 @@ SYMBOLS = {
 
 @dataclass
 class Open:
-    """One open text: how it is now, and its last state that has a net."""
+    """An open document: its current page, and the last page that has a net."""
 
     now: Page
     good: Page
 
 
 class Server(LanguageServer):
-    """The server and its open texts by URI."""
+    """The server and its open documents by URI."""
 
     def __init__(self, trust: Trust) -> None:
         self.trust = trust
@@ -72,7 +72,7 @@ class Server(LanguageServer):
         self.waiting: dict[str, asyncio.TimerHandle] = {}
 
     def change(self, uri: str) -> None:
-        """Read a text anew when no key was pressed for a moment; a question about it does not wait."""
+        """Compiles a document after a pause in typing. A request about it does not wait."""
         if uri in self.waiting:
             self.waiting[uri].cancel()
         self.waiting[uri] = asyncio.get_running_loop().call_later(PAUSE, self.update, uri)
@@ -82,7 +82,7 @@ class Server(LanguageServer):
             timer.cancel()
 
     def update(self, uri: str) -> None:
-        """Read a text anew and tell what is wrong with it."""
+        """Compiles a document and publishes its diagnostics."""
         self.forget(uri)
         text = self.workspace.get_text_document(uri).source
         page = read(Source(uri, text, _path(uri)), self.trust)
@@ -102,11 +102,11 @@ def _path(uri: str) -> Path | None:
     return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
 
-# Places: the protocol counts lines from 0 and columns in UTF-16
+# Positions: the protocol counts lines from 0 and columns in UTF-16
 
 
 def offset_of(source: Source, at: lsp.Position) -> int:
-    """The offset of a position; the end of the line where it is beyond."""
+    """Returns the offset of a position, or of the end of the line if the position is beyond it."""
     if at.line >= len(source.line_starts):
         return len(source.text)
     line = source.line(at.line + 1)
@@ -131,15 +131,15 @@ def location(span: Span) -> lsp.Location:
 
 
 def diagnostic(page: Page, d: Diagnostic) -> lsp.Diagnostic:
-    """One fault, at its place in this text; where it stands in another file, that place is told beside it."""
+    """Converts a diagnostic. If it is in an imported file, that location is related information."""
     here = page.here(d.span)
     others = [(r.message, r.span) for r in d.related]
     if d.span is not None and d.span.source is not page.source:
-        others.insert(0, ("it stands here", d.span))
+        others.insert(0, ("the source of the problem", d.span))
     nothing = lsp.Range(lsp.Position(0, 0), lsp.Position(0, 0))
     return lsp.Diagnostic(
         range=range_of(here) if here else nothing,
-        message=d.message + (f"  Perhaps: {d.hint}" if d.hint else ""),
+        message=d.message + (f"  Hint: {d.hint}" if d.hint else ""),
         severity=SEVERITIES[d.severity],
         code=d.code,
         source="netdef",
@@ -151,8 +151,9 @@ def diagnostic(page: Page, d: Diagnostic) -> lsp.Diagnostic:
 
 
 def asked(options: Any, trust: Trust) -> Trust:
-    """What an editor's initializationOptions allow, `{"trustPython": true, "importPath": ["FOLDER"]}`, beside `trust`.
-    Only true and lists of strings count, because a setting that was misread must not allow anything."""
+    """Returns `trust` with what the initializationOptions of an editor add to it, such as `{"trustPython": true,
+    "importPath": ["FOLDER"]}`. Only true and lists of strings count, because a malformed setting must not permit
+    anything."""
     given = options if isinstance(options, dict) else {}
     folders = given.get("importPath")
     more = [f for f in folders if isinstance(f, str)] if isinstance(folders, list) else []
@@ -160,7 +161,7 @@ def asked(options: Any, trust: Trust) -> Trust:
 
 
 def serve(trust: Trust = UNTRUSTED) -> Server:
-    """A server with all its answers. `trust` comes from the command line; an editor may add to it."""
+    """Returns a server with all its features. `trust` comes from the command line; an editor may add to it."""
     server = Server(trust)
 
     @server.feature(lsp.INITIALIZE)
@@ -268,7 +269,7 @@ def _writing(server: Server) -> None:
     def formatting(params: lsp.DocumentFormattingParams) -> list[lsp.TextEdit]:
         source = server.open(params.text_document.uri).now.source
         document = parse(source, Report())
-        if document is None:  # what is wrong was told already
+        if document is None:  # the errors are published already
             return []
         text = format(document)
         return [] if text == source.text else [lsp.TextEdit(range_of(Span(source, 0, len(source.text))), text)]

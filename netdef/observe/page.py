@@ -13,6 +13,7 @@ from typing import Any
 
 from ..inspect.summary import size, summarize
 from ..shape import show
+from ..training.progress import duration
 from .curves import curves
 from .facts import Confusion, Facts
 from .figure import written
@@ -80,7 +81,7 @@ def _state(facts: Facts) -> str:
     ended = str(end.get("ended"))
     why = {"max_iter": "finished", "interrupted": "interrupted"}.get(ended, f"ended: {ended}")
     spent = sum(float(s.get("seconds") or 0) for s in sittings)
-    return f"Run {facts.history.name}: {int(end['to']):,} iterations in {_duration(spent)}, {why}"
+    return f"Run {facts.history.name}: {int(end['to']):,} iterations in {duration(spent)}, {why}"
 
 
 def _cards(facts: Facts) -> str:
@@ -184,7 +185,7 @@ def _sitting(sitting: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, s
         "seed": str(told.get("seed", "")),
         "started": str(sitting.get("began", "")),
         "iterations": f"{int(sitting.get('from', 0)):,} to {int(sitting['to']):,}" if "to" in sitting else "",
-        "duration": _duration(float(sitting["seconds"])) if "seconds" in sitting else "",
+        "duration": duration(float(sitting["seconds"])) if "seconds" in sitting else "",
         "device": f"{sitting.get('devices', 1)} x {sitting.get('device', '')}",
         "processor": str(machine.get("processor", "")),
         "cores": str(machine.get("cores", "")),
@@ -221,11 +222,3 @@ def _number(value: float) -> str:
 
 def _dicts(value: Any) -> list[dict[str, Any]]:
     return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
-
-
-def _duration(seconds: float) -> str:
-    """`12.3 s`, `4 min 5 s`, `2 h 3 min`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -22,10 +22,11 @@ TRAINED = "net, net_param, train_net or train_net_param"
 
 
 class Named(NamedTuple):
-    """A net that a solver names: its inline message, or the path of its file."""
+    """A net that a solver names: its inline message or the path of its file, and the field that names it."""
 
     inline: Message | None = None
     path: str = ""
+    field: str = ""
 
 
 class NamedNets(NamedTuple):
@@ -73,7 +74,7 @@ def named_nets(body: Message) -> NamedNets:
     def found(field: str) -> tuple[Named, ...]:
         inline = [Named(inline=f.value) for f in body.all(f"{field}_param") if isinstance(f.value, Message)]
         values = [v for f in body.all(field) for v in (f.value.items if isinstance(f.value, ListValue) else [f.value])]
-        return (*inline, *(Named(path=str(value.value)) for value in values if isinstance(value, Scalar)))
+        return (*inline, *(Named(path=str(value.value), field=field) for value in values if isinstance(value, Scalar)))
 
     return NamedNets(found("train_net"), found("test_net"), found("net"))
 

@@ -1,4 +1,4 @@
-"""Learning-rate policies, one class in one file each; `POLICIES` finds them by the name that `lr_policy` gives."""
+"""Learning-rate policies, one class per file; `POLICIES` maps each name for `lr_policy` to its class."""
 
 from __future__ import annotations
 

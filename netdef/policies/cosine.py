@@ -9,9 +9,9 @@ from .base import Policy, Setting
 
 
 class Cosine(Policy, name="cosine"):
-    """min_lr + (base_lr - min_lr) (1 + cos(pi t / max_iter)) / 2: half a cosine wave down to the floor.
+    """min_lr + (base_lr - min_lr) (1 + cos(pi t / max_iter)) / 2: half a period of a cosine, down to min_lr.
 
-    Source: Loshchilov and Hutter 2017, without restarts; a policy of netdef's own.
+    Source: Loshchilov and Hutter 2017, without restarts.  Differs: Caffe has no such policy.
     """
 
     def rate(self, iteration: Array, at: Setting, state: Mapping[str, Array]) -> Array:

@@ -1,4 +1,4 @@
-"""The policy "join": schedules one after the other."""
+"""The policy "join": a sequence of policies."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from .base import Policy, Setting
 
 
 class Join(Policy, name="join"):
-    """One policy after the other, each up to its `until`, the last one to the end of the run.
+    """A sequence of policies, each up to its `until`, the last one to the end of the run.
 
         lr_policy: "join" piece { lr_policy: "exp" gamma: 0.9999 until: 30000 }
                           piece { lr_policy: "multistep" gamma: 0.1 stepvalue: 10000 }
 
-    A piece counts iterations from its own beginning, and its length is the max_iter of its formula.  Its first rate is
-    its own base_lr, or where none is given the rate at which the piece before ends.  A policy of netdef's own.
+    Each piece counts iterations from its own start, and its length is the max_iter of its formula.  Its initial
+    learning rate is its base_lr, or by default the last one of the preceding piece.  Differs: Caffe has no such policy.
     """
 
-    piece: tuple[Policy, ...] = param("A policy with its own fields, and `until`.", default=())
+    piece: tuple[Policy, ...] = param("A policy with its fields, and `until`.", default=())
 
     def rate(self, iteration: Array, at: Setting, state: Mapping[str, Array]) -> Array:
         rate = jnp.float32(at.base_lr)

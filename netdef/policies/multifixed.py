@@ -10,10 +10,13 @@ from .base import Policy, Setting
 
 
 class MultiFixed(Policy, name="multifixed"):
-    """The rates of stagelr, each up to and with its iteration of stageiter; the last one stays.  base_lr is not used.
+    """The learning rates of stagelr, each up to and including its iteration of stageiter; the last one until the end of
+    the run.  base_lr is not used.
 
-    Source: intel/caffe sgd_solver.cpp.  Differs: where the lists differ in length the shorter one counts.
+    Source: intel/caffe sgd_solver.cpp.  Differs: if the lists differ in length, the longer one is truncated.
     """
+
+    needs_base_lr = False
 
     stagelr: tuple[float, ...] = param("Learning rate of each stage.", at_least=0)
     stageiter: tuple[int, ...] = param("Last iteration of each stage.", at_least=0)
@@ -23,6 +26,6 @@ class MultiFixed(Policy, name="multifixed"):
         if n == 0:
             return jnp.float32(at.base_lr)
         passed = jnp.asarray(iteration) > jnp.asarray(self.stageiter[:n], jnp.int32)
-        # the first stage that is not over, as Intel's loop finds it
+        # the first stage that has not ended, as in Intel's loop
         stage = jnp.where(jnp.all(passed), n - 1, jnp.argmin(passed))
         return jnp.asarray(self.stagelr[:n], jnp.float32)[stage]

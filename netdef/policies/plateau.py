@@ -11,18 +11,18 @@ from .base import Monitor, Policy, Setting
 
 
 class Plateau(Policy, name="plateau"):
-    """base_lr gamma^k, where k grows whenever what is watched has not become better for a while.
+    """base_lr gamma^k, where k increases whenever the monitored value stops improving.
 
-    With `plateau_winsize` the training loss, averaged over `average_loss` iterations, is watched: step k is made when
-    it has not reached a new minimum for plateau_winsize[k] iterations, and there are as many steps as values.  With a
-    `plateau { monitor: "accuracy" patience: 3 }` an output of a test is watched, and `patience` tests in a row without
-    a better value make a step; `min_lr` is the floor.
-    Source: intel/caffe sgd_solver.cpp for the first form; the second is netdef's own.  Differs: nothing.
+    With `plateau_winsize`, the training loss averaged over `average_loss` iterations is monitored: step k occurs when
+    it has not reached a new minimum for plateau_winsize[k] iterations, and there are as many steps as values.  With
+    `plateau { monitor: "accuracy" patience: 3 }`, a test output is monitored, and a step occurs after `patience`
+    consecutive tests without improvement; `min_lr` is the lower bound.
+    Source: intel/caffe sgd_solver.cpp.  Differs: the form with `plateau` is an addition.
     """
 
     gamma: float = param("Factor of each step.", at_least=0)
     plateau_winsize: tuple[int, ...] = param("Iterations without a new minimum before each step.", default=(), above=0)
-    plateau: Monitor | None = param("What to watch in tests, in place of the training loss.", default=None)
+    plateau: Monitor | None = param("Test output to monitor instead of the training loss.", default=None)
 
     @property
     def monitor(self) -> Monitor | None:
@@ -37,7 +37,7 @@ class Plateau(Policy, name="plateau"):
     def observe(self, state: Mapping[str, Array], iteration: Array, loss: Array) -> Mapping[str, Array]:
         if self.plateau is not None or not self.plateau_winsize:
             return state
-        lower = ~(loss >= state["best"])  # the first time there is nothing to compare with: nan
+        lower = ~(loss >= state["best"])  # true in the first iteration, when the best is nan
         best, since = jnp.where(lower, loss, state["best"]), jnp.where(lower, iteration, state["since"])
         windows = jnp.asarray(self.plateau_winsize, jnp.int32)
         left = state["step"] < len(self.plateau_winsize)
@@ -51,10 +51,10 @@ class Plateau(Policy, name="plateau"):
         value, best = float(outputs[watched.monitor]), float(state["best"])
         if watched.better(value, None if best != best else best):
             return {"best": jnp.float32(value), "since": jnp.int32(0), "step": state["step"]}
-        waited = int(state["since"]) + 1  # tests without a better value
+        waited = int(state["since"]) + 1  # tests without improvement
         if waited < watched.patience:
             return {**state, "since": jnp.int32(waited)}
         return {"best": state["best"], "since": jnp.int32(0), "step": state["step"] + 1}
 
     def change(self, before: Mapping[str, Array], after: Mapping[str, Array]) -> str:
-        return "a plateau: the learning rate falls" if int(after["step"]) > int(before["step"]) else ""
+        return "plateau: the learning rate is reduced" if int(after["step"]) > int(before["step"]) else ""

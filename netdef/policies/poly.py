@@ -10,12 +10,12 @@ from .base import Policy, Setting
 
 
 class Poly(Policy, name="poly"):
-    """(base_lr - min_lr) (1 - t / max_iter)^power + min_lr: to the floor, 0 where none is given, at the end of the run.
+    """(base_lr - min_lr) (1 - t / max_iter)^power + min_lr: a decay to min_lr, by default 0, at the end of the run.
 
-    Source: GetLearningRate; the floor is NVIDIA's.  Differs: past max_iter the rate stays where it is.
+    Source: GetLearningRate; min_lr is NVIDIA's.  Differs: after max_iter the learning rate stays at min_lr.
     """
 
-    power: float = param("Power of the fall; 1 is a straight line.")
+    power: float = param("Exponent of the decay; 1 is linear.")
 
     def rate(self, iteration: Array, at: Setting, state: Mapping[str, Array]) -> Array:
         left = jnp.maximum(1 - jnp.asarray(iteration, jnp.float32) / at.max_iter, 0.0)

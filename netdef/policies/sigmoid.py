@@ -10,14 +10,13 @@ from .base import Policy, Setting
 
 
 class Sigmoid(Policy, name="sigmoid"):
-    """base_lr / (1 + exp(-gamma (t - stepsize))): with a negative gamma a smooth fall around iteration stepsize.
+    """base_lr / (1 + exp(-gamma (t - stepsize))): with a negative gamma, a smooth decay around iteration stepsize.
 
-    Source: GetLearningRate, in which a gamma below 0 is refused although the fall needs one.
-    Differs: any gamma is taken.
+    Source: GetLearningRate.  Differs: a negative gamma is allowed; Caffe rejects it, although the decay requires one.
     """
 
-    gamma: float = param("Steepness; negative for a rate that falls.")
-    stepsize: int = param("Iteration at which half of base_lr is reached.", above=0)
+    gamma: float = param("Steepness; negative for a decay.")
+    stepsize: int = param("Iteration with half of base_lr.", above=0)
 
     def rate(self, iteration: Array, at: Setting, state: Mapping[str, Array]) -> Array:
         t = jnp.asarray(iteration, jnp.float32) - self.stepsize

@@ -1,14 +1,15 @@
-"""The names of pycaffe, for scripts that exist: `import netdef.pycaffe as caffe`, and the rest stays as it is.
+"""The interface of pycaffe, for existing scripts: only the import changes, to `import netdef.pycaffe as caffe`.
 
     net = caffe.Net("deploy.prototxt", "weights.caffemodel", caffe.TEST)
     net.blobs["data"].data[...] = caffe.io.load_image("cat.jpg").transpose(2, 0, 1)
     net.forward()["prob"]
-    net.params["conv1"][0].data[...] *= 2                       # is what the next forward computes with
+    net.params["conv1"][0].data[...] *= 2                       # the next forward pass uses the new values
     caffe.get_solver("solver.prototxt").step(100)
 
-Arrays are numpy's and stay where they are; jax computes.  Differs from pycaffe: the copies that Caffe's Split layers
-make are not listed among layers and blobs (their names still find the blob), `backward` is the gradient of the last
-forward pass, computed anew from what that pass took, and faults are `netdef.NetdefError`s in place of an abort.
+Arrays are NumPy arrays that are updated in place; JAX computes the passes. Differences from pycaffe: Caffe's Split
+layers and their copies of blobs are not listed (the name of a copy refers to the original blob); `backward` is the
+gradient of the last forward pass, which it repeats with the same inputs; errors raise `netdef.NetdefError` rather than
+abort the process.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from .solver import (
     layer_type_list,
 )
 
-__version__ = "1.0.0"  # of the pycaffe whose names these are
+__version__ = "1.0.0"  # the version of pycaffe whose interface this is
 
 __all__ = [
     "TEST",

@@ -1,7 +1,7 @@
-"""Blobs as pycaffe shows them: numpy arrays `data` and `diff` that keep their place and are changed in it.
+"""Blobs as in pycaffe: NumPy arrays `data` and `diff`, which are updated in place.
 
-An array lives on the device until a script asks for it; from then on its home is one numpy array, which every pass
-reads anew and writes into.  So what a script never looks at costs no copy, and what it holds is always true.
+An array is on the device until a script accesses it. From then on it is a NumPy array, which every pass reads again and
+writes to. Arrays that a script never accesses are therefore not copied, and references to the others are up to date.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..shape import Shape, show
 
 
 class Held:
-    """One float32 array: on the device, or once it was asked for, at one place in numpy; zeros at first."""
+    """One float32 array: on the device, and as a NumPy array after the first access. It is initially zero."""
 
     def __init__(self, shape: Shape, fill: float = 0.0):
         self.shape, self._fill = tuple(shape), fill
@@ -28,7 +28,7 @@ class Held:
         self._device: Any = None
 
     def host(self) -> np.ndarray:
-        """The array for a script, which may write into it."""
+        """Returns the array for a script, which may write to it."""
         if self._host is None:
             made = np.full(self.shape, self._fill, np.float32)
             if self._device is not None:
@@ -37,7 +37,7 @@ class Held:
         return self._host
 
     def value(self) -> Any:
-        """The array for jax; a copy where a script holds it, since jax may otherwise read what is written later."""
+        """Returns the array for JAX; a copy if a script has accessed it, because JAX could read later changes."""
         if self._host is not None:
             return jnp.array(self._host, copy=True)
         if self._device is None:
@@ -45,7 +45,7 @@ class Held:
         return self._device
 
     def put(self, value: Any) -> None:
-        """Take a result of jax's."""
+        """Stores a result of JAX."""
         if tuple(np.shape(value)) != self.shape:
             value = value.reshape(self.shape)
         if self._host is None:
@@ -54,14 +54,14 @@ class Held:
             np.copyto(self._host, np.asarray(value, np.float32))
 
     def clear(self) -> None:
-        """Zeros."""
+        """Sets the array to zero."""
         if self._host is None:
             self._device, self._fill = None, 0.0
         else:
             self._host[...] = 0
 
     def resize(self, shape: Shape) -> None:
-        """Another shape; numbers stay as far as they fit, in their order, as in Caffe."""
+        """Changes the shape. As in Caffe, values are kept in their order as far as they fit."""
         shape = tuple(shape)
         if shape == self.shape:
             return
@@ -74,7 +74,7 @@ class Held:
 
 
 class Blob(OldAxes):
-    """`data` and `diff`, float32 and of one shape."""
+    """`data` and `diff`, float32 arrays of the same shape."""
 
     def __init__(self, shape: Shape, loss_weight: float = 0.0):
         self._data, self._diff = Held(shape), Held(shape, loss_weight)
@@ -92,7 +92,7 @@ class Blob(OldAxes):
         return self._data.shape
 
     def reshape(self, *dims: Any) -> None:
-        """Another shape: `blob.reshape(1, 3, 227, 227)`.  The rest of the net follows at the next pass."""
+        """Changes the shape: `blob.reshape(1, 3, 227, 227)`. The next pass updates the shapes of other blobs."""
         given = tuple(int(d) for d in (dims[0] if len(dims) == 1 and not np.isscalar(dims[0]) else dims))
         if any(d < 0 for d in given):
             raise NetdefError(f"a blob cannot have the shape {show(given)}")
@@ -104,14 +104,14 @@ class Blob(OldAxes):
 
 
 class Unknown(NetdefError, KeyError):
-    """A name that is not there, with what is near."""
+    """An unknown name, with a suggestion."""
 
     def __str__(self) -> str:
         return str(self.args[0])
 
 
 class Named(OrderedDict):
-    """A dict in the order of the net, whose missing names are told with the nearest ones."""
+    """A dict in the order of the net. The error for a missing name suggests similar ones."""
 
     def __init__(self, what: str, items: Any, aliases: dict[str, str] | None = None):
         super().__init__(items)
@@ -124,11 +124,11 @@ class Named(OrderedDict):
 
 
 def unknown(name: Any, what: str, names: list[str]) -> Unknown:
-    """The error for a name of a layer or blob that the net does not have."""
+    """Returns the error for an unknown name of a layer or blob."""
     meant = suggestion(str(name), names) or f" It has {', '.join(names[:12]) or 'none'}."
     return Unknown(f"the net has no {what} `{name}`.{meant}")
 
 
 def wait(tree: Any) -> Any:
-    """Results once they are there: scripts may write into what they were computed from."""
+    """Waits until results are computed, because scripts may then write to the inputs."""
     return jax.block_until_ready(tree)

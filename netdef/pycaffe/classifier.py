@@ -1,4 +1,4 @@
-"""`caffe.Classifier`: a net, and the way from images to its class scores.
+"""`caffe.Classifier`: a net with the preprocessing of images, which returns class scores.
 
 Source: BVLC/caffe python/caffe/classifier.py for names and defaults.
 """
@@ -15,7 +15,7 @@ from .net import TEST, Net
 
 
 class Classifier(Net):
-    """A net of phase TEST with one input, whose first output are scores."""
+    """A net of phase TEST with one input. Its first output contains the scores."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Classifier(Net):
         self.image_dims = tuple(image_dims) if image_dims else tuple(self.crop_dims)
 
     def predict(self, inputs: Sequence[np.ndarray], oversample: bool = True) -> np.ndarray:
-        """Scores (images, classes) of images (h, w, k): the mean over ten cuts of each, or those of the centre."""
+        """Returns scores (images, classes) of images (h, w, k): the mean over ten crops, or those of the center."""
         whole = [io.resize_image(image, self.image_dims) for image in inputs]
         if oversample:
             cuts = io.oversample(whole, tuple(self.crop_dims))

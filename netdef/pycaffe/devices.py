@@ -1,4 +1,4 @@
-"""Where jax computes, in pycaffe's words, and the seed of nets without a solver."""
+"""pycaffe's functions that select the device, and the seed of nets without a solver."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ import jax
 
 from ..language.errors import NetdefError
 
-_seed = [0]  # of nets that are made from now on, as Caffe's random state is that of the process
+_seed = [0]  # for nets created from now on, because Caffe's random state is global too
 
 
 def set_mode_cpu() -> None:
-    """Compute on the CPU from now on."""
+    """Selects the CPU."""
     jax.config.update("jax_default_device", jax.devices("cpu")[0])
 
 
 def set_mode_gpu() -> None:
-    """Compute on the first accelerator; where jax finds none a warning says so, and the CPU computes."""
+    """Selects the first accelerator. If JAX finds none, warns and uses the CPU."""
     set_device(0, warn=True)
 
 
 def set_device(number: int, warn: bool = False) -> None:
-    """Compute on the accelerator of this number; NetdefError if there are some, and not so many.
+    """Selects the accelerator with this index. Raises NetdefError if there are accelerators, but none with this index.
 
-    Differs: without any accelerator this has no effect."""
+    Unlike in pycaffe, this has no effect without an accelerator."""
     found = [device for device in jax.devices() if device.platform != "cpu"]
     if not found:
         if warn:
-            warnings.warn("jax finds no accelerator here, so the CPU computes (`netdef devices`)", stacklevel=3)
+            warnings.warn("JAX finds no accelerator, so the CPU is used; see `netdef devices`", stacklevel=3)
         return
     if not 0 <= number < len(found):
-        raise NetdefError(f"there is no device {number}: jax finds {len(found)}, numbered from 0")
+        raise NetdefError(f"there is no device {number}: JAX finds {len(found)}, numbered from 0")
     jax.config.update("jax_default_device", found[number])
 
 
 def set_random_seed(seed: int) -> None:
-    """The seed of the nets that are made after this (0 at first).  Differs: nets that are there keep theirs."""
+    """Sets the seed of nets that are created later (0 by default). Unlike in pycaffe, existing nets keep theirs."""
     _seed[0] = int(seed)
 
 
 def random_seed() -> int:
-    """The seed of a net that is made now."""
+    """Returns the seed for a new net."""
     return _seed[0]

@@ -1,6 +1,6 @@
-"""`caffe.io`: images as arrays, and what is done to them before a net sees them and after.
+"""`caffe.io`: images as arrays, and their preprocessing.
 
-Images are (height, width, channels) float32 from 0 to 1, channels R, G, B or one grey.
+Images are float32 arrays (height, width, channels) from 0 to 1, with the channels R, G, B or a single gray channel.
 Source: BVLC/caffe python/caffe/io.py for names and the order of steps.
 """
 
@@ -20,23 +20,23 @@ from .blobs import unknown
 
 
 def load_image(filename: str | Path, color: bool = True) -> np.ndarray:
-    """An image file as (h, w, 3), or with `color` False as (h, w, 1).  NetdefError if it is none."""
+    """Reads an image file as (h, w, 3), or as (h, w, 1) if `color` is False. Raises NetdefError for other files."""
     try:
         data = Path(filename).read_bytes()
         decoded = images.decode(data, color)
     except (OSError, images.Undecodable) as error:
         why = getattr(error, "strerror", None) or error
-        raise NetdefError(f"{filename}: not an image that can be read ({why})") from None
-    return np.ascontiguousarray(decoded[:, :, ::-1], np.float32) / np.float32(255)  # B, G, R there
+        raise NetdefError(f"{filename}: cannot be read as an image: {why}") from None
+    return np.ascontiguousarray(decoded[:, :, ::-1], np.float32) / np.float32(255)  # decoded is B, G, R
 
 
 def resize_image(im: np.ndarray, new_dims: Sequence[int], interp_order: int = 1) -> np.ndarray:
-    """(h, w, k) at another (height, width): interpolated between pixel centres, or with order 0 the nearest pixel.
+    """Resizes (h, w, k) to another (height, width), with linear interpolation or, for order 0, the nearest pixel.
 
-    Differs: beyond the border the last pixel goes on, where pycaffe's library blends with the darkest value; orders
-    above 1 are refused."""
+    Unlike in pycaffe, which blends with the darkest value beyond the border, the border pixels are repeated there, and
+    orders above 1 are not supported."""
     if interp_order not in (0, 1):
-        raise NetdefError(f"interp_order is 0 (nearest) or 1 (linear), not {interp_order}")
+        raise NetdefError(f"interp_order must be 0 (nearest) or 1 (linear), not {interp_order}")
     made = np.asarray(im, np.float32)
     for axis, wanted in enumerate(new_dims[:2]):
         size = made.shape[axis]
@@ -51,13 +51,13 @@ def resize_image(im: np.ndarray, new_dims: Sequence[int], interp_order: int = 1)
 
 
 def oversample(images: Sequence[np.ndarray], crop_dims: Sequence[int]) -> np.ndarray:
-    """Ten cuts of each image (h, w, k): the corners and the centre, and these mirrored: (10 n, *crop_dims, k)."""
+    """Returns ten crops of each image (h, w, k) as (10 n, *crop_dims, k): corners and center, and these mirrored."""
     ch, cw = (int(d) for d in crop_dims[:2])
     cuts = []
     for image in images:
         h, w = image.shape[:2]
         if h < ch or w < cw:
-            raise NetdefError(f"a cut of {ch}x{cw} is larger than the image of {h}x{w}")
+            raise NetdefError(f"a crop of {ch}x{cw} is larger than the image of {h}x{w}")
         corners = [(y, x) for y in (0, h - ch) for x in (0, w - cw)] + [((h - ch) // 2, (w - cw) // 2)]
         plain = [image[y : y + ch, x : x + cw] for y, x in corners]
         cuts += [*plain, *(cut[:, ::-1] for cut in plain)]
@@ -65,9 +65,9 @@ def oversample(images: Sequence[np.ndarray], crop_dims: Sequence[int]) -> np.nda
 
 
 class Transformer:
-    """From an image (h, w, k) to the net's input (k, h, w) and back; `inputs` is {"data": its shape}.
+    """Converts an image (h, w, k) to the net's input (k, h, w) and back; `inputs` is {"data": its shape}.
 
-    In this order: resize, `set_transpose`, `set_channel_swap`, `set_raw_scale`, `set_mean`, `set_input_scale`."""
+    The steps, in order: resize, `set_transpose`, `set_channel_swap`, `set_raw_scale`, `set_mean`, `set_input_scale`."""
 
     def __init__(self, inputs: Mapping[str, Sequence[int]]):
         self.inputs = {name: tuple(shape) for name, shape in inputs.items()}
@@ -78,45 +78,46 @@ class Transformer:
         self.input_scale: dict[str, float] = {}
 
     def set_transpose(self, in_: str, order: Sequence[int]) -> None:
-        """The axes of the image in the net's order: (2, 0, 1)."""
+        """Sets the order of the image's axes in the net: (2, 0, 1)."""
         axes = len(self._shape(in_)) - 1
         if sorted(order) != list(range(axes)):
-            raise NetdefError(f"the order of the axes of `{in_}` is one of 0 to {axes - 1}, each once, not {order}")
+            raise NetdefError(f"the order of the axes of `{in_}` must be a permutation of 0 to {axes - 1}, not {order}")
         self.transpose[in_] = tuple(order)
 
     def set_channel_swap(self, in_: str, order: Sequence[int]) -> None:
-        """The channels in the net's order: (2, 1, 0) makes B, G, R of R, G, B."""
+        """Sets the order of the channels in the net: (2, 1, 0) converts R, G, B to B, G, R."""
         channels = self._shape(in_)[1]
         if sorted(order) != list(range(channels)):
-            raise NetdefError(f"the order of the channels of `{in_}` is 0 to {channels - 1}, each once, not {order}")
+            last = channels - 1
+            raise NetdefError(f"the order of the channels of `{in_}` must be a permutation of 0 to {last}, not {order}")
         self.channel_swap[in_] = tuple(order)
 
     def set_raw_scale(self, in_: str, scale: float) -> None:
-        """Multiplies before the mean is taken away: 255 for images from 0 to 1."""
+        """Sets the factor that is applied before the mean is subtracted: 255 for images from 0 to 1."""
         self._shape(in_)
         self.raw_scale[in_] = scale
 
     def set_mean(self, in_: str, mean: np.ndarray) -> None:
-        """What is taken away: a value for each channel, or a whole image (k, h, w)."""
+        """Sets the mean to subtract: a value for each channel, or an image (k, h, w)."""
         shape, mean = self._shape(in_), np.asarray(mean, np.float32)
         whole = mean[:, None, None] if mean.ndim == 1 else mean[None] if mean.ndim == 2 else mean
         fits = whole.ndim == 3 and whole.shape[0] in (1, shape[1]) and whole.shape[1:] in ((1, 1), shape[2:])
         if not fits:
-            raise NetdefError(f"a mean of {show(mean.shape)} does not fit `{in_}`, which is {show(shape)}")
+            raise NetdefError(f"a mean of {show(mean.shape)} does not match `{in_}`, which is {show(shape)}")
         self.mean[in_] = whole
 
     def set_input_scale(self, in_: str, scale: float) -> None:
-        """Multiplies at the end."""
+        """Sets the factor that is applied last."""
         self._shape(in_)
         self.input_scale[in_] = scale
 
     def preprocess(self, in_: str, data: np.ndarray) -> np.ndarray:
-        """An image as the net takes it."""
+        """Returns an image as input of the net."""
         shape = self._shape(in_)
         made = np.asarray(data, np.float32)
         order = self.transpose.get(in_, tuple(range(made.ndim)))
         if made.ndim != len(shape) - 1:
-            raise NetdefError(f"`{in_}` takes images of {len(shape) - 1} axes, and this one is {show(made.shape)}")
+            raise NetdefError(f"`{in_}` expects images of {len(shape) - 1} axes, but this one is {show(made.shape)}")
         wanted = tuple(shape[1:][order.index(axis)] for axis in range(made.ndim))
         if made.shape[:2] != wanted[:2]:
             made = resize_image(made, wanted[:2])
@@ -129,12 +130,12 @@ class Transformer:
         made = made * np.float32(self.input_scale.get(in_, 1.0))
         if made.shape != shape[1:]:
             raise NetdefError(
-                f"`{in_}` takes {show(shape[1:])}, and the image becomes {show(made.shape)}; set_transpose?"
+                f"`{in_}` expects {show(shape[1:])}, but the image is {show(made.shape)}; check set_transpose"
             )
         return made
 
     def deprocess(self, in_: str, data: np.ndarray) -> np.ndarray:
-        """What `preprocess` made, undone but for the resizing."""
+        """Reverses `preprocess`, except for the resizing."""
         self._shape(in_)
         made = np.array(data, np.float32).squeeze()
         made = made / np.float32(self.input_scale.get(in_, 1.0))
@@ -154,16 +155,16 @@ class Transformer:
 
 
 def blobproto_to_array(blob: Any, return_diff: bool = False) -> np.ndarray:
-    """The array of a BlobProto, with four axes where it has the old form."""
+    """Returns the array of a BlobProto, with four axes if it is in the old format."""
     numbers = np.asarray(blob.diff if return_diff else blob.data, np.float32)
     dims = tuple(blob.shape.dim) if blob.HasField("shape") else (blob.num, blob.channels, blob.height, blob.width)
     if numbers.size != np.prod(dims, dtype=object):
-        raise NetdefError(f"the blob says it is {show(dims)}, and {numbers.size} numbers are in it")
+        raise NetdefError(f"the blob has the shape {show(dims)}, but {numbers.size} values")
     return numbers.reshape(dims)
 
 
 def array_to_blobproto(arr: np.ndarray, diff: np.ndarray | None = None) -> Any:
-    """A BlobProto with the numbers of an array."""
+    """Returns a BlobProto with the values of an array."""
     blob = messages().BlobProto()
     blob.shape.dim.extend(np.shape(arr))
     blob.data.extend(np.asarray(arr, float).ravel().tolist())

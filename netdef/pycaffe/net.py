@@ -1,4 +1,4 @@
-"""`caffe.Net`: a net whose blobs and parameters are numpy arrays that a script reads and writes between passes."""
+"""`caffe.Net`: a net with blobs and parameters as NumPy arrays, which a script can read and write between passes."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ TRAIN, TEST = Phase.TRAIN.value, Phase.TEST.value
 
 @dataclass(frozen=True)
 class Layer:
-    """What pycaffe shows of a layer: its type and its parameters."""
+    """A layer as in pycaffe: its type and its parameters."""
 
     type: str
     blobs: list[Blob]
 
 
 class Net:
-    """`Net(file, phase)`, `Net(file, weights, phase)`, or by name: `Net(file, phase, weights=..., level=0, stages=())`.
+    """`Net(file, phase)`, `Net(file, weights, phase)`, or `Net(file, phase, weights=..., level=0, stages=())`.
 
-    `file` may be the text of a net too, or a net that `netdef.load` gave.  Errors: CompileError for faults of the file;
-    NetdefError for weights that are missing or do not fit, and for a shape that is not known."""
+    `file` may also be the source text of a net, or the result of `netdef.load`. Raises CompileError for errors in the
+    file, and NetdefError for missing or mismatched weights and for unknown shapes."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Net:
 
     @classmethod
     def of(cls, net: Graph, seed: int = 0, shared: Net | None = None) -> Net:
-        """A net that was loaded; layers of the same name take the parameters of `shared`."""
+        """Returns a Net for a loaded net. Layers of the same name share the parameters of `shared`."""
         made = cls.__new__(cls)
         made._set_up(net, seed)
         if shared is not None:
@@ -80,10 +80,10 @@ class Net:
             blob._data.put(model.array(owner))
             self._weights[owner] = blob
         self._key = jax.random.key(seed)
-        self._here = self._key  # of the last forward pass, which the backward pass computes again
+        self._here = self._key  # key of the last forward pass, which the backward pass repeats
         self._passes = 0
         self._feed: Feed | None = None
-        self._arrays: dict[str, tuple[Any, ...]] = {}  # of MemoryData layers
+        self._arrays: dict[str, tuple[Any, ...]] = {}  # the data of MemoryData layers
         self._programs: dict[Any, Callable[..., Any]] = {}
         losses = {v.name: w for n in net.layers for v, w in zip(n.tops, n.loss_weights, strict=True) if w}
         shape = lambda name: _known(net, name)
@@ -104,13 +104,13 @@ class Net:
 
     @property
     def inputs(self) -> list[str]:
-        """Blobs that a script feeds: tops of Input layers."""
+        """The tops of Input layers, which a script sets."""
         fed = (n for n in self._net.layers if n.layer.is_input and not n.layer.is_data)
         return [top.name for node in fed for top in node.tops]
 
     @property
     def outputs(self) -> list[str]:
-        """Blobs that no layer takes, by name as in Caffe."""
+        """The blobs that no layer uses, sorted by name as in Caffe."""
         return sorted(self._net.outputs)
 
     @property
@@ -134,16 +134,16 @@ class Net:
     def forward(
         self, blobs: Sequence[str] | None = None, start: str | None = None, end: str | None = None, **kwargs: Any
     ) -> dict[str, np.ndarray]:
-        """Run the layers from `start` to `end` on the blobs as they stand; {blob: data} of the outputs and of `blobs`.
+        """Runs the layers from `start` to `end` on the current blobs. Returns {blob: data} of the outputs and `blobs`.
 
-        Inputs may be given by name, and then all of them.  Data layers among those that run deliver their next batch.
+        Inputs may be passed by name, in which case all are required. Data layers that run provide their next batch.
         """
         part = self._part(start, end)
         if kwargs:
             self._give(kwargs, self.inputs, "input", lambda blob: blob.data)
         names = [*(self.top_names[end] if end is not None else self.outputs), *(blobs or ())]
         for name in names:
-            _ = self.blobs[name]  # a name that is not there is told before anything runs
+            _ = self.blobs[name]  # raises an error for an unknown name before anything runs
         self._follow()
         self._draw_data(part)
         self._here = jax.random.fold_in(self._key, self._passes)
@@ -155,9 +155,11 @@ class Net:
     def backward(
         self, diffs: Sequence[str] | None = None, start: str | None = None, end: str | None = None, **kwargs: Any
     ) -> dict[str, np.ndarray]:
-        """Gradients from layer `start` down to layer `end`, of what the last forward pass computed; {blob: diff} of the
-        inputs and of `diffs`.  It begins with the `diff` of the blobs that none of these layers takes, which may be
-        given by name; those on parameters are added to what stands in their `diff`."""
+        """Computes gradients of the last forward pass, from layer `start` back to layer `end`. Returns {blob: diff} of
+        the inputs and of `diffs`.
+
+        The pass starts from the `diff` of the blobs that none of these layers uses; they may be passed by name. The
+        gradients of parameters are added to their `diff`."""
         part = self._part(end, start)
         if kwargs:
             self._give(kwargs, self.outputs, "output", lambda blob: blob.diff)
@@ -182,7 +184,7 @@ class Net:
         wait([on_blobs, on_weights])
 
     def _forward_backward(self, key: Any) -> None:
-        """Both passes at once over all layers, with the random numbers of `key`."""
+        """Runs both passes over all layers in one program, with the random numbers of `key`."""
         part = self._part(None, None)
         self._follow()
         self._draw_data(part)
@@ -190,11 +192,11 @@ class Net:
         self._run_backward(part, keep=True)
 
     def forward_all(self, blobs: Sequence[str] | None = None, **kwargs: Any) -> dict[str, np.ndarray]:
-        """`forward` over any number of rows, batch by batch; results are cut to the rows that were given."""
+        """Runs `forward` on any number of rows, batch by batch. The results have the same number of rows."""
         self._check_names(kwargs, self.inputs, "input")
         rows = {len(value) for value in kwargs.values()}
         if len(rows) != 1:
-            raise NetdefError(f"the inputs have different numbers of rows: {', '.join(map(str, sorted(rows)))}")
+            raise NetdefError(f"all inputs must have the same number of rows, not {', '.join(map(str, sorted(rows)))}")
         total, found = rows.pop(), {}
         size = self.blobs[self.inputs[0]].shape[0]
         for begin in range(0, total, size):
@@ -206,26 +208,26 @@ class Net:
         return {name: np.concatenate(parts) if parts[0].ndim else np.stack(parts) for name, parts in found.items()}
 
     def reshape(self) -> None:
-        """Let every blob have the shape that follows from the inputs'.  `forward` does this by itself."""
+        """Updates the shapes of all blobs after an input was reshaped. `forward` does this automatically."""
         self._follow()
 
     def clear_param_diffs(self) -> None:
-        """Zeros in the gradients of all parameters."""
+        """Sets the gradients of all parameters to zero."""
         for blob in self._weights.values():
             blob._diff.clear()
 
     def set_input_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
-        """What the MemoryData layer delivers from now on, from the first row."""
+        """Sets the data of the MemoryData layer, and starts at the first row."""
         layer = next((n for n in self._net.layers if isinstance(n.layer, MemoryData)), None)
         if layer is None:
-            raise NetdefError("the net has no MemoryData layer; write into net.blobs[...].data")
+            raise NetdefError("the net has no MemoryData layer; assign to net.blobs[...].data instead")
         self._arrays[layer.name] = (data, np.asarray(labels).reshape(len(labels)))[: len(layer.tops)]
         self._close_feed()
 
     # Parameters in files
 
     def copy_from(self, path: Any) -> Loaded:
-        """Take parameters from a weight file of any format, by layer name as Caffe does."""
+        """Loads parameters from a weight file of any format, matched by layer name as in Caffe."""
         found = match(self._net, path)
         for owner in found.arrays:
             self._weights[owner]._data.put(jax.numpy.array(found.read(owner)))
@@ -234,11 +236,11 @@ class Net:
     load_hdf5 = copy_from
 
     def save(self, path: str | Path) -> None:
-        """Write the parameters; the ending of `path` decides the format."""
+        """Writes the parameters; the extension of `path` selects the format."""
         write_weights(path, self._entries(), self._net)
 
     def save_hdf5(self, path: str | Path) -> None:
-        """Write the parameters as Caffe's HDF5, whatever the file is called."""
+        """Writes the parameters in Caffe's HDF5 format, for any file name."""
         write_weights(path, self._entries(), self._net, format="hdf5")
 
     def _entries(self) -> list[Any]:
@@ -246,7 +248,7 @@ class Net:
         return entries_of(self._net, arrays)
 
     def share_with(self, other: Net) -> None:
-        """Use the parameters of another net, where layers have the same name.  NetdefError where shapes differ."""
+        """Shares the parameters of layers of the same name in another net. Raises NetdefError if shapes differ."""
         for owner, blob in self._weights.items():
             node = other._net.layers[other._layer_names.index(owner.layer)] if owner.layer in other.params else None
             if node is None or owner.index >= len(node.owners):
@@ -254,13 +256,13 @@ class Net:
             theirs = other._weights[node.owners[owner.index]]
             if theirs.shape != blob.shape:
                 raise NetdefError(
-                    f"parameter {owner.index} of layer `{owner.layer}` is {show(blob.shape)} here and "
-                    f"{show(theirs.shape)} in the other net; layers that share must agree"
+                    f"parameter {owner.index} of layer `{owner.layer}` is {show(blob.shape)} in this net and "
+                    f"{show(theirs.shape)} in the other; layers that share parameters must have the same shapes"
                 )
             self._weights[owner] = theirs
         self._list_params()
 
-    # How it works
+    # Implementation
 
     def _part(self, first: str | None, last: str | None) -> range:
         names = self._layer_names
@@ -288,8 +290,8 @@ class Net:
             given = self._weights[owner].shape
             if given != weight.shape:
                 raise NetdefError(
-                    f"parameter {owner.index} of layer `{owner.layer}` was made {show(given)}, and the layer needs "
-                    f"{show(weight.shape)}"
+                    f"parameter {owner.index} of layer `{owner.layer}` was reshaped to {show(given)}, but the layer "
+                    f"requires {show(weight.shape)}"
                 )
         return {owner: blob._data.value() for owner, blob in self._weights.items()}
 
@@ -309,7 +311,7 @@ class Net:
                 raise unknown(name, what, wanted)
         missing = [name for name in wanted if name not in given]
         if missing:
-            raise NetdefError(f"{what} `{missing[0]}` is missing: where one is given by name, all have to be")
+            raise NetdefError(f"{what} `{missing[0]}` is missing; pass all {what}s by name, or none")
 
     def _give(self, given: Mapping[str, Any], wanted: list[str], what: str, array_of: Callable[[Blob], Any]) -> None:
         self._check_names(given, wanted, what)
@@ -318,13 +320,13 @@ class Net:
             value = np.asarray(value, np.float32)
             if value.size != array.size or value.shape[:1] != array.shape[:1]:
                 raise NetdefError(
-                    f"{what} `{name}` is {show(array.shape)}, and what is given is {show(value.shape)}; "
-                    f"net.blobs[{name!r}].reshape(...) changes it"
+                    f"{what} `{name}` is {show(array.shape)}, but the array passed is {show(value.shape)}; "
+                    f"change the shape with net.blobs[{name!r}].reshape(...)"
                 )
             array[...] = value.reshape(array.shape)
 
     def _follow(self) -> None:
-        """Shapes of all blobs after a script has reshaped an input, or given a blob another number of axes."""
+        """Updates the shapes of all blobs after a script has reshaped an input."""
         fed = [top.name for node in self._net.layers if node.layer.is_input for top in node.tops]
         shapes = {name: self.blobs[name].shape for name in fed}
         if all(shapes[name] == self._net.blobs[name].shape for name in fed):
@@ -333,14 +335,14 @@ class Net:
         nodes, inferred = infer(self._net.layers, locator(self._net.folder), report, shapes, self._net.trust_python)
         given = ", ".join(f"`{name}` {show(shape)}" for name, shape in shapes.items())
         if report.has_errors:
-            fault = next(d.detail for d in report.diagnostics if d.severity == "error")
-            raise NetdefError(f"the net does not work on {given}: {fault}")
+            problem = next(d.detail for d in report.diagnostics if d.severity == "error")
+            raise NetdefError(f"the net does not work on {given}: {problem}")
         for now, before in zip(nodes, self._net.layers, strict=True):
             for i, (weight, old) in enumerate(zip(now.weights or (), before.weights or (), strict=True)):
                 if weight.shape != old.shape and weight.kind != "carry":
                     raise NetdefError(
                         f"with {given}, parameter {i} of layer `{now.name}` would be {show(weight.shape)}, "
-                        f"and it is {show(old.shape)}"
+                        f"but it is {show(old.shape)}"
                     )
                 if weight.shape != old.shape:
                     self._weights[now.owners[i]] = Blob(weight.shape)
@@ -350,7 +352,7 @@ class Net:
             blob.reshape(*_known(self._net, name))
 
     def _draw_data(self, part: range) -> None:
-        """The next batch of the data layers among those that run."""
+        """Reads the next batch of the data layers in `part`."""
         nodes = [self._net.layers[i] for i in part if self._net.layers[i].layer.is_data]
         if not nodes:
             return
@@ -364,12 +366,12 @@ class Net:
         if self._feed is None:
             for node in self._net.layers:
                 if isinstance(node.layer, MemoryData) and node.name not in self._arrays:
-                    raise NetdefError(f"layer `{node.name}` has no arrays yet: net.set_input_arrays(data, labels)")
+                    raise NetdefError(f"layer `{node.name}` has no data; call net.set_input_arrays(data, labels)")
             self._feed = Feed(self._net, seed=self._seed, arrays=self._arrays)
         return self._feed
 
     def _skip(self, batches: int) -> None:
-        """Have the data stand where it is after so many batches from the start."""
+        """Moves the data layers to their position after a number of batches."""
         if any(node.layer.is_data for node in self._net.layers):
             feed = self._opened()
             feed.restore({name: {"position": batches * r.batch_size} for name, r in feed.readers.items()})
@@ -386,14 +388,14 @@ class Net:
 def _known(net: Graph, name: str) -> Shape:
     shape = net.blobs[name].shape
     if shape is None or not all(isinstance(d, int) for d in shape):
-        raise NetdefError(f"the shape of `{name}` is {show(shape)}; the data of the net must be there")
+        raise NetdefError(f"the shape of `{name}` is {show(shape)}; make sure that the data of the net exists")
     return shape
 
 
 def _arguments(words: tuple[Any, ...], phase: Any, weights: Any) -> tuple[Phase, Any]:
-    """Phase and weights of pycaffe's forms: (phase), (weights, phase)."""
+    """Returns phase and weights from pycaffe's positional arguments: (phase) or (weights, phase)."""
     if len(words) > 2:
-        raise NetdefError("a net takes its file, its weights and its phase: Net(file, weights, caffe.TEST)")
+        raise NetdefError("Net accepts at most a file, weights and a phase: Net(file, weights, caffe.TEST)")
     if len(words) == 2:
         weights, phase = words
     elif words:
@@ -405,5 +407,5 @@ def _arguments(words: tuple[Any, ...], phase: Any, weights: Any) -> tuple[Phase,
     if phase in (TRAIN, TEST):
         return Phase(phase), weights
     if len(words) == 1 and not isinstance(phase, int) and not str(phase).isalpha():
-        raise NetdefError(f"the phase is missing behind {phase}: Net(file, weights, caffe.TEST)")
+        raise NetdefError(f"the phase is missing after {phase}: Net(file, weights, caffe.TEST)")
     return phase_of(str(phase)), weights

@@ -1,4 +1,4 @@
-"""`caffe.NetSpec`, `layers as L` and `params as P`: nets written in Python, which print themselves as prototxt.
+"""`caffe.NetSpec`, `layers as L` and `params as P`: nets defined in Python and printed as prototxt.
 
     n = caffe.NetSpec()
     n.data, n.label = L.Data(batch_size=64, backend=P.Data.LMDB, source="train", ntop=2)
@@ -6,7 +6,7 @@
     n.relu1 = L.ReLU(n.conv1, in_place=True)
     text = str(n.to_proto())
 
-Source: BVLC/caffe python/caffe/net_spec.py for names and what they do.  Differs: `to_proto` gives the text itself.
+Source: BVLC/caffe python/caffe/net_spec.py for names and behavior. Unlike there, `to_proto` returns a string.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ..layers.base import LAYERS, Layer
 
 
 class Word(str):
-    """The name of an enum's value, which stands in a net without quotes."""
+    """The name of an enum value, which is written without quotes."""
 
 
 class Top:
@@ -37,27 +37,27 @@ class Top:
         self.fn, self.n = function, number
 
     def to_proto(self) -> str:
-        """The net that makes this."""
+        """Returns the net that outputs this blob, as prototxt."""
         return to_proto(self)
 
 
 class Function:
-    """A layer with its inputs, not yet named."""
+    """A layer with its inputs, without a name."""
 
     def __init__(self, type: str, inputs: tuple[Any, ...], fields: dict[str, Any]):
         for i, given in enumerate(inputs):
             if not isinstance(given, Top) or given.fn.ntop == 0:
-                raise NetdefError(f"input {i} of L.{type} is {given!r}; a top of another layer is needed")
+                raise NetdefError(f"input {i} of L.{type} must be a top of another layer, not {given!r}")
         self.type, self.inputs = type, inputs
         self.ntop = int(fields.pop("ntop", 1))
         self.in_place = bool(fields.pop("in_place", False))
         if self.in_place and (not inputs or self.ntop != 1):
-            raise NetdefError(f"L.{type} works in place: it needs an input, and has one top")
+            raise NetdefError(f"L.{type} with in_place=True requires an input and exactly one top")
         self.fields = fields
         self.tops = tuple(Top(self, i) for i in range(self.ntop))
 
     def layer(self, name: str, bottoms: list[str], tops: list[str]) -> Field:
-        """The layer as a field of a net."""
+        """Returns the layer as a field of a net."""
         cls = LAYERS.get(self.type)
         assert cls is not None
         beside = {n: v for n, v in self.fields.items() if _is_beside(n, cls)}
@@ -68,7 +68,7 @@ class Function:
 
 
 def _is_beside(name: str, cls: type[Layer]) -> bool:
-    """Whether a field stands in the layer itself rather than in the message of its type."""
+    """Whether a field belongs to the layer itself rather than to the block of its type."""
     spec = cls.params().get(name)
     return name != "name" and (name.endswith("_param") or (spec is not None and spec.beside))
 
@@ -96,11 +96,11 @@ def _value(name: str, value: Any) -> Value:
         return Scalar("float", float(value), NOWHERE)
     if isinstance(value, str):
         return Scalar("string", value, NOWHERE)
-    raise NetdefError(f"`{name}` is {value!r}; numbers, texts, booleans, dicts and lists of these stand in a net")
+    raise NetdefError(f"`{name}` must be a number, string, boolean, dict or a list of these, not {value!r}")
 
 
 class NetSpec:
-    """A net under way: what is set as an attribute becomes a top (or a layer without tops) of this name."""
+    """A net under construction. Each attribute that is set becomes a top (or a layer without tops) of this name."""
 
     def __init__(self) -> None:
         super().__setattr__("tops", OrderedDict())
@@ -115,7 +115,7 @@ class NetSpec:
 
     def __setitem__(self, name: str, value: Top | Function) -> None:
         if not isinstance(value, (Top, Function)):
-            raise NetdefError(f"n.{name} is {value!r}; a layer is needed (with ntop=2 two names take the two tops)")
+            raise NetdefError(f"n.{name} must be a layer, not {value!r}; with ntop=2, assign to two names")
         self.tops[name] = value
 
     def __getitem__(self, name: str) -> Any:
@@ -125,12 +125,12 @@ class NetSpec:
         return self.tops[name]
 
     def to_proto(self) -> str:
-        """The net as prototxt."""
+        """Returns the net as prototxt."""
         return _written(self.tops.values(), {id(top): name for name, top in self.tops.items()})
 
 
 def to_proto(*tops: Top) -> str:
-    """The net that makes these tops, as prototxt; names are made of the layers' types."""
+    """Returns the net that outputs these tops, as prototxt; names are generated from the layer types."""
     return _written(tops, {})
 
 
@@ -147,7 +147,7 @@ def _written(wanted: Iterable[Top | Function], names: dict[int, str]) -> str:
 
     def write(function: Function) -> None:
         waiting = [function]
-        while waiting:  # inputs first; nets may be deeper than Python's stack
+        while waiting:  # inputs first; not recursive, because nets may be deeper than Python's stack
             last = waiting[-1]
             missing = [top.fn for top in last.inputs if id(top.fn) not in layers]
             if missing:
@@ -166,7 +166,7 @@ def _written(wanted: Iterable[Top | Function], names: dict[int, str]) -> str:
 
 
 class Layers:
-    """`L.Convolution(bottom, ..., num_output=20)`: a layer of each type that there is."""
+    """`L.Convolution(bottom, ..., num_output=20)`: a function for each layer type."""
 
     def __getattr__(self, type: str) -> Any:
         if type.startswith("__"):
@@ -183,7 +183,7 @@ class Layers:
 
 
 class Params:
-    """`P.Pooling.MAX`: the values of enums by name."""
+    """`P.Pooling.MAX`: enum values by name."""
 
     def __getattr__(self, type: str) -> Any:
         if type.startswith("__"):

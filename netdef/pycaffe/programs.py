@@ -1,6 +1,6 @@
-"""The compiled passes of a net as pycaffe runs it: some of its layers forward, or forward and backward.
+"""The compiled passes for pycaffe nets: a range of layers forward, or forward and backward.
 
-Both are pure functions of weights and blobs, jitted; `Net` reads the blobs before and writes them afterwards.
+Both are jitted pure functions of weights and blobs. `Net` reads the blobs before a pass and writes them after it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Owned = dict[Owner, Array]
 
 
 def taken(net: Net, part: range) -> list[str]:
-    """Blobs that a part of the net takes from outside of it: fed ones, and what other layers made."""
+    """Returns the blobs that are inputs of a part of the net: inputs of the net, and outputs of other layers."""
     made: set[Value] = set()
     names: dict[str, None] = {}
     for i in part:
@@ -32,7 +32,7 @@ def taken(net: Net, part: range) -> list[str]:
 
 
 def forward_program(net: Net, part: range) -> Callable[[Owned, Named, Array], tuple[Named, Owned]]:
-    """(weights, blobs taken, key) -> (the last version of every blob that the part makes, what its layers keep)."""
+    """Returns (weights, input blobs, key) -> (last version of every blob of the part, updates of state)."""
 
     def run(weights: Owned, given: Named, key: Array) -> tuple[Named, Owned]:
         values, updates, _ = forward_part(net, weights, given, key, part)
@@ -42,17 +42,17 @@ def forward_program(net: Net, part: range) -> Callable[[Owned, Named, Array], tu
 
 
 def _made(net: Net, values: Mapping[Value, Array]) -> Named:
-    """The last version of each blob that a layer computed."""
+    """Returns the last version of each blob that was computed by a layer."""
     return {v.name: a for v, a in values.items() if v.name and not net.makers[v].layer.is_input}
 
 
 def backward_program(
     net: Net, part: range, trained: tuple[Owner, ...]
 ) -> Callable[[Owned, Named, Named, Array], tuple[Named, Owned, Named, Owned]]:
-    """(weights, blobs taken, gradients on the part's ends, key) -> (gradients on every other blob of the part, those on
-    the arrays of `trained`, and what `forward_program` gives).
+    """Returns (weights, input blobs, gradients of the part's last blobs, key) -> (gradients of all other blobs of the
+    part, gradients of the arrays of `trained`, and the results of `forward_program`).
 
-    In a blob that is written in place stands the gradient on its first version at last, as in Caffe."""
+    The gradient of a blob that is overwritten in place is that of its first version, as in Caffe."""
     ends = _ends(net, part)
     first = {v.name: v for v in _first(net, part) if v not in ends}
 
@@ -75,19 +75,19 @@ def backward_program(
 
 
 def _ends(net: Net, part: range) -> list[Value]:
-    """Values of a part that none of its layers takes: the backward pass begins with the gradients on these."""
+    """Returns the values of a part that none of its layers uses; the backward pass starts from their gradients."""
     used = {v for i in part for v in net.layers[i].bottoms}
     fed = {v for i in part if net.layers[i].layer.is_input for v in net.layers[i].tops}
     return [v for i in part for v in net.layers[i].tops if v not in used and v not in fed and v.name]
 
 
 def ends(net: Net, part: range) -> list[str]:
-    """The names of the blobs on whose gradients the backward pass of a part begins."""
+    """Returns the names of the blobs from whose gradients the backward pass of a part starts."""
     return [v.name for v in _ends(net, part)]
 
 
 def _first(net: Net, part: range) -> list[Value]:
-    """The first version of each blob that a part makes, but for those that it takes from outside."""
+    """Returns the first version of each blob that a part outputs, except for its input blobs."""
     seen, found = set(taken(net, part)), []
     for i in part:
         for v in net.layers[i].tops:
@@ -98,7 +98,7 @@ def _first(net: Net, part: range) -> list[Value]:
 
 
 def _consumed_losses(net: Net, part: range, ends: list[Value]) -> list[tuple[Value, float]]:
-    """Losses that another layer takes as well: nobody can set the gradient on these, so their weight counts."""
+    """Returns the losses that another layer uses too; a script cannot set their gradients, so their weights apply."""
     return [
         (v, weight)
         for i in part

@@ -1,6 +1,6 @@
-"""`caffe.proto.caffe_pb2`: Caffe's binary messages, as far as netdef knows them (blobs, records, weights, states).
+"""`caffe.proto.caffe_pb2`: the Caffe messages that netdef supports (blobs, records, weights, solver states).
 
-Differs: nets and solvers in text are not messages here; `netdef.load` reads them.
+Unlike in pycaffe, there are no messages for prototxt files; use `netdef.load` to read them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class _Messages:
             raise AttributeError(name)
         if not hasattr(messages(), name):
             there = ", ".join(sorted(vars(messages())))
-            raise NetdefError(f"there is no message {name} here; there are {there}. netdef.load reads nets and solvers")
+            raise NetdefError(f"there is no message {name}, only {there}; read nets and solvers with netdef.load")
         return getattr(messages(), name)
 
 

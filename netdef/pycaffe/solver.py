@@ -1,7 +1,7 @@
-"""`caffe.SGDSolver` and the others: a solver that a script moves step by step, looking at its nets in between.
+"""`caffe.SGDSolver` and the others: solvers that a script runs step by step, with access to the nets in between.
 
-An iteration is that of `netdef.train`, number for number; but the parameters are the blobs of `solver.net`, so that a
-script may write into them, and after a step their `diff` is the update that was taken off, as in Caffe.
+An iteration computes the same values as in `netdef.train`. The parameters are the blobs of `solver.net`, to which a
+script may write. After a step, their `diff` is the update that was subtracted, as in Caffe.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from ..training.step import State, initial, updated
 from .blobs import wait
 from .net import Net
 
-OURS = ("stages", "reuse", "ema", "early_stopping", "snapshot_best")  # fields that only whole runs know
+OURS = ("stages", "reuse", "ema", "early_stopping", "snapshot_best")  # fields that only netdef.train supports
 
 
 class Solver:
-    """`net`, `test_nets`, `iter`, and `param`, the solver's fields.
+    """A solver, with the attributes `net`, `test_nets`, `iter`, and `param`, the solver's fields.
 
-    `solver_file`: a solver, or a `.net` file that holds one.  NetdefError if it is of another type than the class, or
-    has fields that only `netdef.train` knows."""
+    `solver_file` is a solver file, or a `.net` file with a solver. Raises NetdefError if its type is not that of the
+    class, or if it has fields that only `netdef.train` supports."""
 
-    type: str | None = None  # the one of the class; None takes any
+    type: str | None = None  # the solver type of the class; None accepts any
 
     def __init__(self, solver_file: str | Path):
         nets = nets_of(solver_file, trust=Trust(python=True))
@@ -57,14 +57,14 @@ class Solver:
             raise NetdefError(f"{file}: the type of this solver is {self.param.type}, not {self.type}; use get_solver")
         for name in OURS:
             if getattr(self.param, name):
-                raise NetdefError(f"{file}: `{name}` belongs to a whole run; use netdef.train")
+                raise NetdefError(f"{file}: `{name}` is not supported by pycaffe solvers; use netdef.train")
         if self.param.precision is not Precision.FLOAT:
-            raise NetdefError(f"{file}: a script sees float32; leave `precision` out, or use netdef.train")
+            raise NetdefError(f"{file}: pycaffe solvers use float32; remove `precision`, or use netdef.train")
 
     # Iterations
 
     def step(self, n: int) -> None:
-        """Make `n` iterations, with the tests, displays (on stderr) and snapshots that the solver asks for."""
+        """Runs `n` iterations, with the tests, displays (on stderr) and snapshots that the solver specifies."""
         for _ in range(int(n)):
             if self._due(self.param.test_interval) and (self.iter or self.param.test_initialization):
                 self._test()
@@ -75,7 +75,7 @@ class Solver:
                 self.snapshot()
 
     def solve(self, resume_file: str | Path | None = None) -> None:
-        """The whole run, up to the solver's `max_iter`, from the start or from a state."""
+        """Runs up to the solver's `max_iter`, from the start or from a state."""
         if resume_file is not None:
             self.restore(resume_file)
         self.step(max(self.param.max_iter - self.iter, 0))
@@ -88,7 +88,8 @@ class Solver:
         return bool(interval) and self.iter % interval == 0
 
     def _gradients(self) -> float:
-        """Forward and backward over the batches of one iteration; the mean loss.  NetdefError if it is not finite."""
+        """Runs both passes over the batches of one iteration and returns the mean loss. Raises NetdefError if it is not
+        finite."""
         here, total = jax.random.fold_in(self._key, self.iter), 0.0
         self.net.clear_param_diffs()
         for i in range(self.param.iter_size):
@@ -96,7 +97,7 @@ class Solver:
             total += self._loss()
         loss = total / self.param.iter_size
         if not np.isfinite(loss):
-            raise NetdefError(f"iteration {self.iter}: the loss is {loss}; a smaller base_lr most often helps")
+            raise NetdefError(f"the loss is {loss} at iteration {self.iter}; try a smaller base_lr")
         return loss
 
     def _loss(self) -> float:
@@ -104,7 +105,7 @@ class Solver:
         return float(sum(w * np.sum(np.asarray(blob._data.value()), dtype=np.float64) for blob, w in weighted))
 
     def apply_update(self, loss: float = float("nan")) -> None:
-        """Let the solver's rule make a step of what stands in the parameters' `diff`, and count the iteration."""
+        """Applies the solver's update rule to the gradients in the parameters' `diff`, and increments `iter`."""
         state = self._state._replace(trained=self._arrays("_data"))
         made = wait(self._update(state, self._arrays("_diff"), jnp.float32(loss)))
         self._state, deltas = made
@@ -115,7 +116,7 @@ class Solver:
         self.iter += 1
 
     def _updated(self, state: State, grads: tuple[Any, ...], loss: Any) -> tuple[State, tuple[Any, ...]]:
-        """The state after the update, and what was taken off each array; traced."""
+        """Returns the state after the update, and what was subtracted from each array; traced by JAX."""
         losses = state.losses.at[state.iteration % self.param.average_loss].set(loss)
         policy = self.param.policy.observe(state.policy, state.iteration, jnp.nanmean(losses))
         rate = self.param.rate(state.iteration, policy)
@@ -129,7 +130,7 @@ class Solver:
     def _arrays(self, which: str) -> tuple[Any, ...]:
         return tuple(getattr(self.net._weights[spec.owner], which).value() for spec in self._partition.trained)
 
-    # What is shown
+    # Output
 
     def _show(self, loss: float) -> None:
         if not self._due(self.param.display):
@@ -145,7 +146,7 @@ class Solver:
                 number += 1
 
     def _test(self) -> None:
-        """The mean of each test net's outputs over its batches."""
+        """Tests each test net and prints the means of its outputs."""
         seen = []
         for i, net in enumerate(self.test_nets):
             batches = self.param.test_iter[i] if i < len(self.param.test_iter) else 1
@@ -163,8 +164,8 @@ class Solver:
     # States
 
     def snapshot(self) -> Path:
-        """Write `PREFIX_iter_N.caffemodel` and `.solverstate` as Caffe does (`.h5` with `snapshot_format: HDF5`); gives
-        the state's path."""
+        """Writes `PREFIX_iter_N.caffemodel` and `.solverstate` as Caffe does (with `.h5` for `snapshot_format: HDF5`).
+        Returns the path of the state."""
         prefix = self.param.snapshot_prefix or str((self._file or Path("solver")).with_suffix(""))
         ending = ".h5" if self.param.given("snapshot_format") and self._is_hdf5() else ""
         weights = Path(f"{prefix}_iter_{self.iter}.caffemodel{ending}")
@@ -177,7 +178,7 @@ class Solver:
         return self.param.snapshot_format is SnapshotFormat.HDF5
 
     def _history(self) -> list[np.ndarray]:
-        """In Caffe's order: one array for each of the net's; where the solver keeps two, the second ones after all."""
+        """Returns the history in Caffe's order: one array for each parameter, and then the second ones, if any."""
         kept = {spec.owner: leaves for spec, leaves in zip(self._partition.trained, self._state.history, strict=True)}
         arrays: list[tuple[Owner, tuple[int, ...]]] = learnable(self.net._net)
         return [
@@ -187,9 +188,9 @@ class Solver:
         ]
 
     def restore(self, state_file: str | Path) -> None:
-        """Go on from a `.solverstate` and the weights beside it.  NetdefError if it is of another net or solver.
+        """Resumes from a `.solverstate` and its weights. Raises NetdefError if it is of another net or solver.
 
-        Differs: the data goes on too, where Caffe begins it again."""
+        Unlike in Caffe, the data continues at the same position rather than from the beginning."""
         state = read_state(state_file)
         histories = histories_of(state, self.net._net, self.param)
         self.net.copy_from(state.weights())
@@ -230,11 +231,11 @@ class AdamSolver(Solver):
 
 
 def get_solver(solver_file: str | Path) -> Solver:
-    """The solver of a file, of whatever type it is there."""
+    """Returns the solver of a file, of any type."""
     kind = nets_of(solver_file).solver.type
     return next((cls for cls in Solver.__subclasses__() if cls.type == kind), Solver)(solver_file)
 
 
 def layer_type_list() -> list[str]:
-    """The types that a layer may have."""
+    """Returns all layer types."""
     return LAYERS.names()

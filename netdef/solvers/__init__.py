@@ -1,4 +1,4 @@
-"""Solver types, one class in one file each; `SOLVERS` finds them by their `type`."""
+"""Solver types, one class per file; `SOLVERS` maps each `type` to its class."""
 
 from __future__ import annotations
 

@@ -10,13 +10,13 @@ from .base import Momentum, Numbers
 
 
 class AdaDelta(Momentum, type="AdaDelta"):
-    """G <- m G + (1 - m) g^2;  s = g sqrt((D + delta) / (G + delta));  D <- m D + (1 - m) s^2;  w <- w - rate s.
+    """G <- m G + (1 - m) g^2;  s = g sqrt((D + delta) / (G + delta));  D <- m D + (1 - m) s^2;  w <- w - lr s.
 
     m is `momentum`.  Source: BVLC/caffe src/caffe/solvers/adadelta_solver.cpp; Zeiler 2012.  Differs: nothing.
     """
 
     slots = ("squares", "steps")
-    delta: float = param("Keeps the division finite.", default=1e-8, at_least=0)
+    delta: float = param("Avoids division by zero.", default=1e-8, at_least=0)
 
     def init(self, w: Array) -> Any:
         return jnp.zeros_like(w), jnp.zeros_like(w)

@@ -10,13 +10,13 @@ from .base import Numbers, Solver
 
 
 class AdaGrad(Solver, type="AdaGrad"):
-    """h <- h + g^2;  w <- w - rate g / (sqrt(h) + delta): each weight's rate falls with what it has moved.
+    """h <- h + g^2;  w <- w - lr g / (sqrt(h) + delta): a learning rate for each weight, which falls with its updates.
 
     Source: BVLC/caffe src/caffe/solvers/adagrad_solver.cpp; Duchi et al. 2011.  Differs: nothing.
     """
 
     slots = ("squares",)
-    delta: float = param("Keeps the division finite.", default=1e-8, at_least=0)
+    delta: float = param("Avoids division by zero.", default=1e-8, at_least=0)
 
     def init(self, w: Array) -> Any:
         return (jnp.zeros_like(w),)

@@ -10,17 +10,17 @@ from .base import Momentum, Numbers
 
 
 class Adam(Momentum, type="Adam"):
-    """m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;  w <- w - rate sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) +
+    """m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;  w <- w - lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) +
     delta).
 
-    b1 is `momentum` (0 where it is not given, as in Caffe), b2 `momentum2`, t counts from 1.  Weight decay is part of
-    g. Source: BVLC/caffe src/caffe/solvers/adam_solver.cpp; Kingma and Ba 2015, in which delta is corrected for bias
-    too. Differs: nothing.
+    b1 is `momentum` (0 by default, as in Caffe), b2 is `momentum2`, t counts from 1.  Weight decay is included in g.
+    Source: BVLC/caffe src/caffe/solvers/adam_solver.cpp; Kingma and Ba 2015, where the bias correction also applies to
+    delta.  Differs: nothing.
     """
 
     slots = ("m", "v")
-    momentum2: float = param("Decay of second moments.", default=0.999, at_least=0, at_most=1)
-    delta: float = param("Keeps the division finite.", default=1e-8, at_least=0)
+    momentum2: float = param("Decay rate of the second moments.", default=0.999, at_least=0, at_most=1)
+    delta: float = param("Avoids division by zero.", default=1e-8, at_least=0)
 
     def init(self, w: Array) -> Any:
         return jnp.zeros_like(w), jnp.zeros_like(w)

@@ -10,17 +10,17 @@ from .base import Momentum, Numbers
 
 
 class AdamW(Momentum, type="AdamW"):
-    """w <- w - rate (m' / (sqrt(v') + delta) + decay w): Adam, with weight decay that does not go through the moments.
+    """w <- w - lr (m' / (sqrt(v') + delta) + decay w): Adam with decoupled weight decay.
 
-    m' and v' are the moments corrected for bias, of `momentum` and `momentum2`.
-    Source: Loshchilov and Hutter 2019, optax.scale_by_adam; a solver of netdef's own.
+    m' and v' are the bias-corrected moments, with the decay rates `momentum` and `momentum2`.
+    Source: Loshchilov and Hutter 2019, optax.scale_by_adam.  Differs: Caffe has no such solver.
     """
 
     decoupled = True
     slots = ("count", "m", "v")
-    momentum: float = param("Decay of first moments.", default=0.9, at_least=0, at_most=1)
-    momentum2: float = param("Decay of second moments.", default=0.999, at_least=0, at_most=1)
-    delta: float = param("Keeps the division finite.", default=1e-8, at_least=0)
+    momentum: float = param("Decay rate of the first moments.", default=0.9, at_least=0, at_most=1)
+    momentum2: float = param("Decay rate of the second moments.", default=0.999, at_least=0, at_most=1)
+    delta: float = param("Avoids division by zero.", default=1e-8, at_least=0)
 
     def init(self, w: Array) -> Any:
         return optax.scale_by_adam().init(w)

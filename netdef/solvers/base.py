@@ -1,10 +1,10 @@
-"""The contract of a solver type: the fields of every solver, and an update rule of its own.
+"""The contract of a solver type: the fields that all solvers share, and an update rule.
 
     class SGD(Momentum, type="SGD"):
         def init(self, w): ...                   # the history of one array
-        def update(self, g, w, history, at): ... # what is taken off the array, and its new history
+        def update(self, g, w, history, at): ... # what is subtracted from the array, and its new history
 
-`decode` turns a message or a solver file into a `Solver`.
+`decode` turns a block or a solver file into a `Solver`.
 """
 
 from __future__ import annotations
@@ -23,182 +23,180 @@ SOLVERS: Registry[Solver] = Registry("solver", "netdef.solvers", group="netdef.s
 
 
 class SnapshotFormat(enum.Enum):
-    """Caffe's file formats of a snapshot."""
+    """Caffe's file formats for snapshots."""
 
     HDF5 = 0
     BINARYPROTO = 1
 
 
 class SolverMode(enum.Enum):
-    """Where Caffe computes."""
+    """The device that Caffe computes on."""
 
     CPU = 0
     GPU = 1
 
 
 class NetState(Block):
-    """`state { }`, `train_state { }`, `test_state { }`: what the include and exclude rules are held against."""
+    """`state { }`, `train_state { }`, `test_state { }`: the state that include and exclude rules refer to."""
 
     phase: Phase | None = param("Phase of the net.", default=None)
     level: int = param("Level of the net.", default=0)
-    stage: tuple[str, ...] = param("Stages that are set.", default=())
+    stage: tuple[str, ...] = param("Stages of the net.", default=())
 
 
 class Precision(enum.Enum):
-    """In what the heavy layers compute; weights, statistics and losses stay in float32."""
+    """Precision of convolutions and matrix products; weights, statistics and losses stay in float32."""
 
     FLOAT = 0
     BF16 = 1
 
 
 class Stage(Block):
-    """`stages { until: 1000 freeze: "conv.*" }`: a stretch of the run in which some layers are frozen."""
+    """`stages { until: 1000 freeze: "conv.*" }`: a part of the run during which some layers are frozen."""
 
     until: int | None = param(
-        "The iteration at which the next stage begins; not given: the rest.", default=None, above=0
+        "First iteration of the next stage; not set: until the end of the run.", default=None, above=0
     )
-    freeze: tuple[str, ...] = param("Names of frozen layers, as regular expressions for the whole name.", default=())
+    freeze: tuple[str, ...] = param("Names of frozen layers: regular expressions for the whole name.", default=())
 
 
 class Reuse(Block):
-    """`reuse { source: "vgg.caffemodel" from: "conv(.*)" to: "vgg/conv\\1" }`: weights of another net, under other
-    names."""
+    """`reuse { source: "vgg.caffemodel" layers: "conv(.*)" to: "vgg/conv\\1" }`: weights of another net, for layers
+    with other names."""
 
     source: str = param("Weight file, snapshot or run.")
-    layers: str = param("Layers of the file that are taken: a regular expression for the whole name.", default=".*")
-    to: str = param("What they are called here; \\1 is the first group of `layers`. Not given: the same.", default="")
-    exclude: tuple[str, ...] = param("Layers of the file that are not taken.", default=())
+    layers: str = param("Layers of the file to use: a regular expression for the whole name.", default=".*")
+    to: str = param("Their names in this net; \\1 is the first group of `layers`. Not set: the same names.", default="")
+    exclude: tuple[str, ...] = param(
+        "Layers of the file not to use: regular expressions for the whole name.", default=()
+    )
 
 
 class Numbers(NamedTuple):
-    """The numbers of one update of one array; traced float32 scalars, `iteration` an int32."""
+    """The scalars of one update of one array: traced float32, `iteration` int32."""
 
-    rate: Array  # learning rate x lr_mult
+    rate: Array  # learning rate * lr_mult
     momentum: Array
-    decay: Array  # weight decay x decay_mult, for solvers that take it off the weights themselves
+    decay: Array  # weight decay * decay_mult, for solvers with decoupled weight decay
     iteration: Array  # 0 at the first update
 
 
 class Solver(Block):
-    """Fields of every solver, Caffe's and those of its forks; subclasses add those of their update rule.
+    """Fields of all solvers, including those of Caffe's forks; subclasses add the fields of their update rule.
 
-    An iteration: the gradients of `iter_size` batches are summed, clipped, divided by `iter_size`, weight decay is
-    added, and the update rule of the type turns them into a step.  Source: BVLC/caffe src/caffe/solver.cpp,
-    solvers/sgd_solver.cpp. Differs: without `random_seed` the seed is 0, so that every run can be repeated; without
-    `lr_policy` it is "fixed".
+    An iteration: the gradients of `iter_size` batches are summed, clipped and divided by `iter_size`, weight decay is
+    added, and the update rule of the type computes the step.  Source: BVLC/caffe src/caffe/solver.cpp,
+    solvers/sgd_solver.cpp.  Differs: a negative `random_seed`, the default, means 0, so that runs are reproducible; the
+    default of `lr_policy` is "fixed".
     """
 
     type: ClassVar[str] = ""
     selector = "type"
-    decoupled: ClassVar[bool] = False  # takes weight decay off the weights itself
-    slots: ClassVar[tuple[str, ...]] = ()  # names of the arrays of a history, in Caffe's order; () where it is a pytree
+    decoupled: ClassVar[bool] = False  # whether `update` applies weight decay itself, not through the gradient
+    slots: ClassVar[tuple[str, ...]] = ()  # names of the arrays of a history, in Caffe's order; () for a pytree
     policy: Policy
 
-    # Which nets
+    # Nets
     net: str | None = param("File of the net, for training and testing.", default=None)
-    train_net: str | None = param("File of the net for training.", default=None)
-    test_net: tuple[str, ...] = param("Files of nets for testing only.", default=())
-    train_state: NetState | None = param("Level and stages of the net in training.", default=None)
+    train_net: str | None = param("File of the training net.", default=None)
+    test_net: tuple[str, ...] = param("Files of the test nets.", default=())
+    train_state: NetState | None = param("Level and stages of the training net.", default=None)
     test_state: tuple[NetState, ...] = param("Level and stages of each test net.", default=())
     weights: tuple[str, ...] = param(
-        "Weight files to start from; several in one text are parted by commas.", default=()
+        "Weight files to start from; a string may contain several, separated by commas.", default=()
     )
 
-    # How long, and what is seen on the way
-    max_iter: int = param("Iterations of the run.", default=0, at_least=0)
-    iter_size: int = param("Batches whose gradients make one update.", default=1, at_least=1)
-    random_seed: int = param("Seed of every random number; negative is 0.", default=-1)
-    display: int = param("Iterations between two displays; 0 shows nothing.", default=0, at_least=0)
-    average_loss: int = param("The loss shown is the mean over this many iterations.", default=1, at_least=1)
+    # Iterations, displays, tests, snapshots
+    max_iter: int = param("Number of iterations of the run.", default=0, at_least=0)
+    iter_size: int = param("Number of batches per update; their gradients are averaged.", default=1, at_least=1)
+    random_seed: int = param("Seed of all random numbers; a negative seed is 0.", default=-1)
+    display: int = param("Iterations between two displays; 0 for no displays.", default=0, at_least=0)
+    average_loss: int = param("Number of iterations over which the displayed loss is averaged.", default=1, at_least=1)
     debug_info: bool = param("Show the mean size of every blob, gradient and parameter at each display.", default=False)
-    test_iter: tuple[int, ...] = param("Batches of a test, for each test net.", default=(), at_least=1)
-    test_interval: int = param("Iterations between two tests; 0 tests nothing.", default=0, at_least=0)
-    test_offset: int = param("Tests are at this iteration plus multiples of the interval.", default=0, at_least=0)
-    test_initialization: bool = param("Whether there is a test before the first iteration.", default=True)
-    test_compute_loss: bool = param("Whether a test shows the whole loss too.", default=False)
-    test_after_train: bool = param(
-        "Whether there is a test at the end, wherever it falls; a sweep's runs have one.", default=False
-    )
-    snapshot: int = param("Iterations between two snapshots; 0 takes none on the way.", default=0, at_least=0)
-    snapshot_prefix: str = param("Where the run's folder is, if none is named on starting.", default="")
-    snapshot_after_train: bool = param("Whether there is a snapshot at the end.", default=True)
+    test_iter: tuple[int, ...] = param("Number of batches of a test, for each test net.", default=(), at_least=1)
+    test_interval: int = param("Iterations between two tests; 0 for no tests.", default=0, at_least=0)
+    test_offset: int = param("Iteration of the first test; the interval counts from it.", default=0, at_least=0)
+    test_initialization: bool = param("Test before the first iteration.", default=True)
+    test_compute_loss: bool = param("Also report the total loss of a test.", default=False)
+    test_after_train: bool = param("Test after the last iteration; the runs of a sweep always do.", default=False)
+    snapshot: int = param("Iterations between two snapshots; 0 for none during training.", default=0, at_least=0)
+    snapshot_prefix: str = param("Folder of the run, unless one is given when it is started.", default="")
+    snapshot_after_train: bool = param("Save a snapshot after the last iteration.", default=True)
 
-    snapshot_keep: int = param("How many of the last snapshots are kept; 0 keeps all.", default=0, at_least=0)
-    snapshot_best: Monitor | None = param("Keep a snapshot `best` of the best test as well.", default=None)
-    early_stopping: Monitor | None = param(
-        "End the run when tests do not become better, or are good enough.", default=None
-    )
+    snapshot_keep: int = param("Number of most recent snapshots to keep; 0 keeps all.", default=0, at_least=0)
+    snapshot_best: Monitor | None = param("Also keep a snapshot `best`, of the best test.", default=None)
+    early_stopping: Monitor | None = param("Stop when the tests no longer improve, or reach a target.", default=None)
 
-    # Which layers are trained, from what, and in what precision
-    freeze: tuple[str, ...] = param("Names of frozen layers, as regular expressions for the whole name.", default=())
-    cache_frozen: bool = param("Compute the outputs of frozen layers next to the data once a record.", default=True)
-    stages: tuple[Stage, ...] = param("Stretches of the run in which some layers are frozen.", default=())
+    # Frozen layers, initial weights, precision
+    freeze: tuple[str, ...] = param("Names of frozen layers: regular expressions for the whole name.", default=())
+    cache_frozen: bool = param("Compute the outputs of the first frozen layers only once per record.", default=True)
+    stages: tuple[Stage, ...] = param("Parts of the run during which some layers are frozen.", default=())
     reuse: tuple[Reuse, ...] = param("Weights of other nets to start from.", default=())
     ema: float | None = param(
-        "Tests and the result use averages of the weights, of which this much stays in each iteration.",
+        "Test and return exponential moving averages of the weights, with this decay per iteration.",
         default=None,
         at_least=0,
         at_most=1,
     )
-    precision: Precision = param("BF16: convolutions and products in bfloat16.", default=Precision.FLOAT)
+    precision: Precision = param("BF16: convolutions and matrix products in bfloat16.", default=Precision.FLOAT)
 
-    # The learning rate; `lr_policy` names the class of `policy`
-    base_lr: float | None = param("Learning rate at the start.", default=None, at_least=0)
-    min_lr: float = param("Floor of the learning rate (NVIDIA).", default=0.0, at_least=0)
+    # The learning rate; `lr_policy` selects the class of `policy`
+    base_lr: float | None = param("Initial learning rate.", default=None, at_least=0)
+    min_lr: float = param("Lower bound of the learning rate (NVIDIA).", default=0.0, at_least=0)
     rampup_interval: int = param(
-        "Iterations of a quadratic rise from `rampup_lr` to `base_lr` (NVIDIA).", default=0, at_least=0
+        "Iterations of a quadratic warm-up from `rampup_lr` to `base_lr` (NVIDIA).", default=0, at_least=0
     )
-    rampup_lr: float = param("First learning rate of that rise.", default=0.0, at_least=0)
+    rampup_lr: float = param("First learning rate of the quadratic warm-up.", default=0.0, at_least=0)
     warmup_iter: int = param(
-        "Iterations of a linear rise from `warmup_start_lr` to `base_lr` (Intel).", default=0, at_least=0
+        "Iterations of a linear warm-up from `warmup_start_lr` to `base_lr` (Intel).", default=0, at_least=0
     )
-    warmup_start_lr: float = param("First learning rate of that rise.", default=0.0, at_least=0)
+    warmup_start_lr: float = param("First learning rate of the linear warm-up.", default=0.0, at_least=0)
 
     # Gradients
     clip_gradients: float = param(
-        "Scale gradients down to this L2 norm, taken over all of them; negative: never.", default=-1.0
+        "Clip the gradients to this L2 norm, computed over all parameters; negative: do not clip.", default=-1.0
     )
     clip_value: float | None = param(
-        "Cut every element of a gradient to at most this, either way.", default=None, above=0
+        "Clip each element of the gradients to this absolute value.", default=None, above=0
     )
     clip_adaptive: float | None = param(
-        "Scale the gradient of each unit to at most this times the norm of its weights.", default=None, above=0
+        "Clip the gradient of each unit to this factor times the norm of its weights.", default=None, above=0
     )
     weight_decay: float = param(
-        "Pulls weights to zero: added to the gradient, times the weight's `decay_mult`.", default=0.0
+        "Regularization: this times `decay_mult` times the weight is added to the gradient.", default=0.0
     )
     regularization_type: str = param(
-        'What is added: "L2" the weight, "L1" its sign.', default="L2", choices=("L2", "L1")
+        '"L2" adds `weight_decay` times the weight, "L1" times its sign.', default="L2", choices=("L2", "L1")
     )
     weight_decay_policy: str = param(
-        'How decay goes: "fixed", or "poly" to `max_weight_decay` (NVIDIA).',
+        '"fixed", or "poly": from `weight_decay` to `max_weight_decay` over the run (NVIDIA).',
         default="fixed",
         choices=("fixed", "poly"),
     )
-    max_weight_decay: float = param("Weight decay at the end, with the poly policy.", default=0.0)
-    weight_decay_power: float = param("Power of the poly policy.", default=1.0)
-    larc: bool = param("Layer-wise adaptive rate, |w| over |gradient| (NVIDIA).", default=False)
+    max_weight_decay: float = param("Weight decay at the end of the run, with the poly policy.", default=0.0)
+    weight_decay_power: float = param("Exponent of the poly policy.", default=1.0)
+    larc: bool = param("Layer-wise adaptive learning rate: |w| / |gradient| (NVIDIA).", default=False)
     larc_policy: str = param(
-        '"scale" multiplies the rate by it, "clip" takes the smaller of both.',
+        '"scale" multiplies the learning rate by it, "clip" uses the smaller of both.',
         default="scale",
         choices=("scale", "clip"),
     )
     larc_eta: float = param("Trust coefficient of LARC.", default=0.001)
-    local_lr_auto: bool = param("Layer-wise adaptive rate of Intel's fork, LARS.", default=False)
+    local_lr_auto: bool = param("Layer-wise adaptive learning rate of Intel's fork, LARS.", default=False)
     local_gw_ratio: float = param("Trust coefficient of LARS.", default=0.001)
 
-    # Read for compatibility
-    solver_mode: SolverMode = param("CPU or GPU; jax decides.", default=SolverMode.GPU, inert=True)
-    device_id: int = param("Number of the GPU.", default=0, inert=True)
+    # Accepted for compatibility
+    solver_mode: SolverMode = param("CPU or GPU; JAX selects the device.", default=SolverMode.GPU, inert=True)
+    device_id: int = param("Index of the GPU.", default=0, inert=True)
     snapshot_format: SnapshotFormat = param(
-        "Format of Caffe's own files.", default=SnapshotFormat.BINARYPROTO, inert=True
+        "Format of Caffe's snapshots.", default=SnapshotFormat.BINARYPROTO, inert=True
     )
-    snapshot_diff: bool = param("Whether gradients are saved.", default=False, inert=True)
-    layer_wise_reduce: bool = param("Overlap of reduction with computing.", default=True, inert=True)
-    eval_type: str = param("Kind of evaluation, of the detection forks.", default="classification", inert=True)
-    ap_version: str = param("Kind of average precision, of the detection forks.", default="Integral", inert=True)
+    snapshot_diff: bool = param("Save gradients in snapshots.", default=False, inert=True)
+    layer_wise_reduce: bool = param("Overlap reductions with computation.", default=True, inert=True)
+    eval_type: str = param("Type of evaluation, of the detection forks.", default="classification", inert=True)
+    ap_version: str = param("Type of average precision, of the detection forks.", default="Integral", inert=True)
     show_per_class_result: bool = param("Of the detection forks.", default=False, inert=True)
-    solver_data_type: str = param("Type of history, of NVIDIA's fork.", default="FLOAT", inert=True)
+    solver_data_type: str = param("Data type of the history, of NVIDIA's fork.", default="FLOAT", inert=True)
     store_blobs_in_old_format: bool = param("Of NVIDIA's fork.", default=False, inert=True)
     engine: str = param("Of Intel's fork.", default="", inert=True)
 
@@ -225,22 +223,22 @@ class Solver(Block):
         raise NotImplementedError
 
     def slot_names(self, history: Any) -> tuple[str, ...]:
-        """Names of the arrays of a history: `slots`, or where the class declares none, their places in the pytree."""
+        """Names of the arrays of a history: `slots`, or, if the class declares none, their paths in the pytree."""
         if self.slots:
             return self.slots
         leaves = jax.tree_util.tree_leaves_with_path(history)
         return tuple(jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves)
 
     def update(self, g: Array, w: Array, history: Any, at: Numbers) -> tuple[Array, Any]:
-        """(what is taken off `w`, the new history) for the gradient `g`, decay included; traced."""
+        """(what is subtracted from `w`, the new history) for the gradient `g`, including weight decay; traced."""
         raise NotImplementedError
 
     def setting(self, base_lr: Any = None) -> Setting:
-        """What the policy works with; `base_lr` may be a traced scalar."""
+        """The input of the policy; `base_lr` may be a traced scalar."""
         return Setting(self.base_lr or 0.0 if base_lr is None else base_lr, max(self.max_iter, 1), self.min_lr)
 
     def rate(self, iteration: Array, state: Mapping[str, Array], base_lr: Any = None) -> Array:
-        """The learning rate of an iteration, rises and floor included; a float32 scalar.
+        """The learning rate of an iteration, including warm-up and lower bound; a float32 scalar.
 
         Source: NVIDIA/caffe and intel/caffe, sgd_solver.cpp, GetLearningRate."""
         at = self.setting(base_lr)
@@ -258,11 +256,11 @@ class Solver(Block):
         return (t * at.base_lr + (self.warmup_iter - t) * self.warmup_start_lr) / self.warmup_iter
 
     def momentum_at(self, iteration: Array, rate: Array, base_lr: Any = None) -> Array:
-        """Momentum of an iteration; 0 for solvers without."""
+        """The momentum of an iteration; 0 for solvers without momentum."""
         return jnp.float32(0)
 
     def decay_at(self, iteration: Array, weight_decay: Any = None) -> Array:
-        """Weight decay of an iteration, before `decay_mult`; `weight_decay` may be a traced scalar.
+        """The weight decay of an iteration, before `decay_mult`; `weight_decay` may be a traced scalar.
 
         Source: NVIDIA/caffe, GetWeightDecay."""
         first = self.weight_decay if weight_decay is None else weight_decay
@@ -280,18 +278,17 @@ class Solver(Block):
 class Momentum(Solver):
     """Solvers with momentum, and NVIDIA's policies for it."""
 
-    momentum: float = param("How much of the last step goes on; the decay of first moments.", default=0.0, at_least=0)
+    momentum: float = param("Momentum; the decay rate of the first moments.", default=0.0, at_least=0)
     momentum_policy: str = param(
-        '"fixed", "poly" to `max_momentum`, or "opt": (1 - sqrt(lr)/2)^2 (NVIDIA).',
+        '"fixed", "poly": up to `max_momentum` over the run, or "opt": (1 - sqrt(lr)/2)^2 (NVIDIA).',
         default="fixed",
         choices=("fixed", "poly", "opt"),
     )
-    max_momentum: float = param("Momentum at the end (poly) or at most (opt).", default=0.99)
-    momentum_power: float = param("Power of the poly policy.", default=1.0)
+    max_momentum: float = param("Momentum at the end of the run (poly), or upper bound (opt).", default=0.99)
+    momentum_power: float = param("Exponent of the poly policy.", default=1.0)
 
     def momentum_at(self, iteration: Array, rate: Array, base_lr: Any = None) -> Array:
-        """Source: NVIDIA/caffe, GetMomentum; intel/caffe, ComputeUpdateValue for the correction while the rate warms
-        up."""
+        """Source: NVIDIA/caffe, GetMomentum; intel/caffe, ComputeUpdateValue for the correction during warm-up."""
         momentum = jnp.float32(self.momentum)
         if self.momentum_policy == "poly":
             part = jnp.asarray(iteration, jnp.float32) / max(self.max_iter, 1)
@@ -303,6 +300,6 @@ class Momentum(Solver):
             before = self._warm_rate(iteration - 1, self.setting(base_lr))
             growth = jnp.where(
                 before > 0, rate / jnp.where(before > 0, before, 1.0), 1.0
-            )  # a start at 0 has no history
+            )  # after a learning rate of 0 the history is empty
             momentum = jnp.where(iteration < self.warmup_iter, momentum * growth, momentum)
         return jnp.asarray(momentum, jnp.float32)

@@ -1,6 +1,6 @@
-"""From `solver { }` or a whole solver file to a `Solver`.
+"""Decodes a `solver { }` block or a whole solver file to a `Solver`.
 
-A solver message is flat: the fields of every solver, those of its type and those of its `lr_policy` stand side by side.
+A solver block is flat: it contains the fields that all solvers share, those of its type and those of its `lr_policy`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from ..registry import Registry
 from ..schema import Param, build, take, unknown_field
 from .base import SOLVERS, Solver
 
-_INLINE_NETS = ("net_param", "train_net_param", "test_net_param")  # messages that the compiler reads itself
-_OLD_TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")  # V1 `solver_type`, by number
+_INLINE_NETS = ("net_param", "train_net_param", "test_net_param")  # blocks that the compiler reads itself
+_OLD_TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")  # the old `solver_type`, by enum value
 
 
 def decode_solver(message: Message, report: Report) -> Solver | None:
-    """A solver of a `solver { }` message or of a whole solver file; faults go to the report, None if its type is
+    """Decodes a `solver { }` block or a whole solver file.  Errors are added to the report; returns None if the type is
     unknown."""
     cls, policy_cls = _solver_class(message, report), policy_class(message, report)
     if cls is None:
@@ -34,14 +34,14 @@ def decode_solver(message: Message, report: Report) -> Solver | None:
     for field in rest:
         if field.name not in ("type", "solver_type", "lr_policy", *_INLINE_NETS):
             _stray(field, cls, policy_cls, report)
-    if message.get("base_lr") is None and policy_cls.name != "multifixed":
-        report.add(codes.MISSING_FIELD, place, "`base_lr` must be given here: the learning rate at the start.")
+    if message.get("base_lr") is None and policy_cls.needs_base_lr:
+        report.add(codes.MISSING_FIELD, place, "`base_lr` is required here: initial learning rate.")
     policy = build(policy_cls, policy_values, policy_spans, place)
     return build(cls, values, spans, message.span, policy=policy)
 
 
 def solver_fields() -> dict[str, Param]:
-    """Every field that a solver message may hold, of whatever type and policy."""
+    """All fields of a solver block, for all types and policies."""
     found: dict[str, Param] = {}
     for registry in (SOLVERS, POLICIES):
         for _, cls in registry:
@@ -50,24 +50,24 @@ def solver_fields() -> dict[str, Param]:
 
 
 def _place(message: Message) -> Span | None:
-    """Where to point for something that is missing: the first field, rather than a whole file."""
+    """The place to report for a missing field: the first field, because the block may be a whole file."""
     return message.fields[0].name_span if message.fields else message.span
 
 
 def _solver_class(message: Message, report: Report) -> type[Solver] | None:
-    """By `type`, a string; by the bare word of old files; SGD where there is none."""
+    """The class named by `type`, a string, or by `solver_type`, an enum value of old files; SGD by default."""
     given, old = message.get("type"), message.get("solver_type")
     if given is None and old is None:
         return SOLVERS.get("SGD")
     if given is not None and old is not None:
         report.add(
-            codes.GIVEN_TWICE, old.span, "`type` and the old `solver_type` say the same thing; give one of them."
+            codes.GIVEN_TWICE, old.span, "`type` and `solver_type`, its old form, are both given; remove one of them."
         )
     field = given or old
     assert field is not None
     value = field.value
     if not isinstance(value, Scalar) or (given is not None and value.kind not in ("string", "name")):
-        report.add(codes.WRONG_TYPE, value.span, '`type` takes a string in quotes, such as "Adam".')
+        report.add(codes.WRONG_TYPE, value.span, '`type` expects a quoted string, such as "Adam".')
         return None
     name = str(value.value)
     if value.kind == "int" and isinstance(value.value, int) and 0 <= value.value < len(_OLD_TYPES):
@@ -79,14 +79,14 @@ def _solver_class(message: Message, report: Report) -> type[Solver] | None:
         report.add(
             codes.UNKNOWN_SOLVER,
             value.span,
-            f'there is no solver "{name}"; there are {", ".join(SOLVERS.names())}.',
+            f'there is no solver "{name}"; the solvers are {", ".join(SOLVERS.names())}.',
             hint=closest(name, SOLVERS.names(), '"{}"'),
         )
     return found
 
 
 def _stray(field: Field, cls: type[Solver], policy: type[Policy], report: Report) -> None:
-    """A field of another solver or policy has no effect; any other is unknown."""
+    """Reports a field that this solver does not have: without effect if another solver or policy has it, or unknown."""
     solvers = _users(SOLVERS, field.name)
     policies = _users(POLICIES, field.name) if field.name not in ("base_lr", "until") else []
     if field.name == "until":

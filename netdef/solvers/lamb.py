@@ -10,17 +10,17 @@ from .base import Momentum, Numbers
 
 
 class LAMB(Momentum, type="LAMB"):
-    """w <- w - rate (|w| / |u|) u, with u = m' / (sqrt(v') + delta) + decay w: AdamW with a rate for each array.
+    """w <- w - lr (|w| / |u|) u, with u = m' / (sqrt(v') + delta) + decay w: AdamW with a learning rate for each array.
 
-    The ratio is 1 where one of the norms is 0.  Made for very large batches.
-    Source: You et al. 2020, optax.scale_by_adam and scale_by_trust_ratio; a solver of netdef's own.
+    The ratio is 1 if one of the norms is 0.  For very large batches.
+    Source: You et al. 2020, optax.scale_by_adam and scale_by_trust_ratio.  Differs: Caffe has no such solver.
     """
 
     decoupled = True
     slots = ("count", "m", "v")
-    momentum: float = param("Decay of first moments.", default=0.9, at_least=0, at_most=1)
-    momentum2: float = param("Decay of second moments.", default=0.999, at_least=0, at_most=1)
-    delta: float = param("Keeps the division finite.", default=1e-6, at_least=0)
+    momentum: float = param("Decay rate of the first moments.", default=0.9, at_least=0, at_most=1)
+    momentum2: float = param("Decay rate of the second moments.", default=0.999, at_least=0, at_most=1)
+    delta: float = param("Avoids division by zero.", default=1e-6, at_least=0)
 
     def init(self, w: Array) -> Any:
         return optax.scale_by_adam().init(w)

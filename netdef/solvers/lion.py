@@ -10,16 +10,17 @@ from .base import Momentum, Numbers
 
 
 class Lion(Momentum, type="Lion"):
-    """w <- w - rate (sign(b1 m + (1 - b1) g) + decay w);  m <- b2 m + (1 - b2) g.  b1 is `momentum`, b2 `momentum2`.
+    """w <- w - lr (sign(b1 m + (1 - b1) g) + decay w);  m <- b2 m + (1 - b2) g.  b1 is `momentum`, b2 `momentum2`.
 
-    Every weight moves by the rate, so it is three to ten times smaller than Adam's, and weight decay as much larger.
-    Source: Chen et al. 2023, optax.scale_by_lion; a solver of netdef's own.
+    Each weight changes by the learning rate, so use one that is 3 to 10 times smaller than for Adam, and a weight decay
+    that is 3 to 10 times larger.
+    Source: Chen et al. 2023, optax.scale_by_lion.  Differs: Caffe has no such solver.
     """
 
     decoupled = True
     slots = ("count", "m")
-    momentum: float = param("How much of the mean goes into the sign.", default=0.9, at_least=0, at_most=1)
-    momentum2: float = param("Decay of the mean.", default=0.99, at_least=0, at_most=1)
+    momentum: float = param("Weight of the mean inside the sign.", default=0.9, at_least=0, at_most=1)
+    momentum2: float = param("Decay rate of the mean.", default=0.99, at_least=0, at_most=1)
 
     def init(self, w: Array) -> Any:
         return optax.scale_by_lion().init(w)

@@ -9,7 +9,7 @@ from .base import Momentum, Numbers
 
 
 class Nesterov(Momentum, type="Nesterov"):
-    """V' <- momentum V + rate g;  w <- w - ((1 + momentum) V' - momentum V): Nesterov's accelerated gradient.
+    """V' <- momentum V + lr g;  w <- w - ((1 + momentum) V' - momentum V): Nesterov's accelerated gradient.
 
     Source: BVLC/caffe src/caffe/solvers/nesterov_solver.cpp.  Differs: nothing.
     """

@@ -10,14 +10,14 @@ from .base import Numbers, Solver
 
 
 class RMSProp(Solver, type="RMSProp"):
-    """h <- rms_decay h + (1 - rms_decay) g^2;  w <- w - rate g / (sqrt(h) + delta).
+    """h <- rms_decay h + (1 - rms_decay) g^2;  w <- w - lr g / (sqrt(h) + delta).
 
     Source: BVLC/caffe src/caffe/solvers/rmsprop_solver.cpp; Tieleman and Hinton 2012.  Differs: nothing.
     """
 
     slots = ("squares",)
-    rms_decay: float = param("How much of the mean square goes on.", default=0.99, at_least=0, at_most=1)
-    delta: float = param("Keeps the division finite.", default=1e-8, at_least=0)
+    rms_decay: float = param("Decay rate of the mean square.", default=0.99, at_least=0, at_most=1)
+    delta: float = param("Avoids division by zero.", default=1e-8, at_least=0)
 
     def init(self, w: Array) -> Any:
         return (jnp.zeros_like(w),)

@@ -9,9 +9,9 @@ from .base import Momentum, Numbers
 
 
 class SGD(Momentum, type="SGD"):
-    """V <- momentum V + rate g;  w <- w - V: gradient descent with momentum.
+    """V <- momentum V + lr g;  w <- w - V: gradient descent with momentum.
 
-    The rate stands inside the history, so a step of the learning rate works on later gradients only.
+    V includes the learning rate, so a change of the learning rate affects only the gradients after it.
     Source: BVLC/caffe src/caffe/solvers/sgd_solver.cpp.  Differs: nothing.
     """
 

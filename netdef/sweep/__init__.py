@@ -1,1 +1,1 @@
-"""Many runs of one net under different settings, and what came of each."""
+"""Sweeps: runs of one net with different settings, and their results."""

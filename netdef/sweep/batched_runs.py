@@ -1,7 +1,7 @@
-"""Several runs of one program at once: their states stacked, the step vmapped over them, in the loop of every run.
+"""Several runs of one program at once: the states are stacked, and the step is vmapped over them; the loop is the same.
 
-Each run has its own seed (fillers, random numbers, order of the data), base learning rate and weight decay, and ends
-with the numbers that it would have alone, up to rounding.
+Each run has its own seed (fillers, random numbers, order of the data), base learning rate and weight decay, and the
+same results as if it were trained alone, up to rounding.
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ from ..training.step import GOOD, RunConstants, make_single, make_step
 from ..training.trial_runs import with_solver
 from .goal import Until
 
-# Solver fields by which a run does something for itself while it goes on, or begins elsewhere than at the fillers.
+# Solver fields with which a run cannot train together with others: it may end early, has another step, writes more, or
+# does not start from the fillers.
 ALONE = ("early_stopping", "snapshot_best", "stages", "ema", "weights", "reuse", "debug_info")
 
 
 def can_share(many: Sequence[Nets]) -> bool:
-    """Whether runs need nothing that is decided for each on its own while they go on."""
+    """Whether runs can train together: during training, nothing is decided for each run separately."""
     solvers = [nets.solver for nets in many]
     return all(
         not any(getattr(solver, name) for name in ALONE)
@@ -56,15 +57,15 @@ class Member:
     setup: RunSetup
     start: Start
     recorder: Recorder
-    met: bool = False  # the goal
+    met: bool = False  # whether it met the goal
 
 
 def train_batched(
     runs: Sequence[tuple[Nets, Path]], max_iter: int | None, goal: Until | None
 ) -> list[list[dict[str, Any]]]:
-    """Train runs whose nets and solvers agree but for seed, base_lr and weight_decay; returns the records of each.
+    """Trains runs that differ only in seed, base_lr and weight_decay; returns the records of each.
 
-    A run whose loss is not finite stands still from there on, and its records say so."""
+    After a non-finite loss, the weights of a run no longer change; its records have a loss of nan."""
     keep_compiled()
     refuse_inputs(runs[0][0].train, "trained")
     members = [_member(nets, folder) for nets, folder in runs]
@@ -86,13 +87,13 @@ def train_batched(
 def _member(nets: Nets, folder: Path) -> Member:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / NET).write_text(nets.train.text)
-    nets = with_solver(nets, snapshot=0)  # a run of a batch leaves its records only
+    nets = with_solver(nets, snapshot=0)  # a batched run saves only its records
     setup = make_setup(nets, nets.solver.seed, folder, [RunRecord(nets, folder)])
     return Member(setup, start_from(setup, None), Recorder(folder / METRICS, 0))
 
 
 def _work(members: Sequence[Member], end: int) -> Work:
-    """The step of the first run, vmapped over all; `fixed` are its fixed arrays and the numbers of each run."""
+    """The step of the first run, vmapped over all runs; `fixed` has the fixed arrays and the constants of each run."""
     setup = members[0].setup
     solver, net = setup.solver, setup.net
     step = jax.vmap(make_step(net, solver, setup.partition, jax.random.key(0)), in_axes=(0, 0, 1, None, 0))
@@ -117,7 +118,7 @@ def _work(members: Sequence[Member], end: int) -> Work:
 
 
 def _stacked(trees: Sequence[Any]) -> Any:
-    """One tree whose leaves have an axis of runs in front."""
+    """Stacks trees along a new leading axis of runs."""
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
@@ -127,7 +128,7 @@ def _constants(setup: RunSetup) -> RunConstants:
 
 
 class StackedFeeds:
-    """A source of {blob: (runs, batch, ...)}, each run's from its own feed."""
+    """A source of {blob: (runs, batch, ...)}, with a feed for each run."""
 
     def __init__(self, feeds: Sequence[Feed]):
         self.feeds = feeds
@@ -137,19 +138,19 @@ class StackedFeeds:
         return {name: np.stack([batch[name] for batch in drawn]) for name in drawn[0]}
 
     def state(self) -> dict[str, Any]:
-        """Nothing: such runs take no snapshots."""
+        """Empty, because such runs save no snapshots."""
         return {}
 
 
 @dataclass(kw_only=True)
 class BatchedRuns(Run):
-    """Runs in the loop together: what is read back is recorded for each."""
+    """Runs that train together in the loop; the metrics of each are recorded."""
 
     members: list[Member]
     goal: Until | None
 
     def emit(self, event: Event) -> None:
-        """Nobody watches: each run is known by its files."""
+        """Does nothing, because these runs have no listeners for the events of the loop."""
 
     def read(self, done: UnderWay) -> None:
         metrics, show, piece, _ = done
@@ -168,7 +169,7 @@ class BatchedRuns(Run):
             for i, member in enumerate(self.members):
                 self._test(member, jax.tree.map(lambda leaf, i=i: leaf[i], (self.state, self.work.fixed[0])))
         if self.goal is not None and all(member.met for member in self.members):
-            self.ended = "the goal was met"
+            self.ended = "all runs met the goal"
 
     def _test(self, member: Member, arrays: Any) -> None:
         state, fixed = arrays
@@ -185,10 +186,10 @@ class BatchedRuns(Run):
             member.met = member.met or (n == 0 and self.goal is not None and self.goal.met(row))
 
     def save(self) -> None:
-        """Nothing: see `_member`."""
+        """Does nothing, because batched runs save no snapshots."""
 
     def end(self) -> None:
-        """The last test; an interrupted run has none, and is not finished."""
+        """Runs the last test and reports the end, unless the runs were interrupted."""
         if self.stop:
             return
         if not self.ended and self.work.plan.test_at(self.iteration):

@@ -1,12 +1,11 @@
-"""Sweeps: one net under several settings and seeds, as a table; runs that can train together do so in one compiled
-step.
+"""Sweeps: one net with several settings and seeds, as a table.
 
     found = sweep("model.net", {"width": [16, 32], "solver.base_lr": [0.1, 0.01]}, seeds=3)
-    found.rows                    # a dict a run: its settings, the last loss, the scores of the last test, "reached"
+    found.rows        # a dict for each run: its settings, the last loss, the scores of the last test, "reached"
 
-Runs that differ only in seed, base learning rate and weight decay have the same program: their states are stacked and
-the step is vmapped over them.  Every run has its own folder with `metrics.jsonl` and `result.json`; a sweep that is
-started again goes on with the runs that have no result yet.
+Runs that differ only in seed, base learning rate and weight decay have the same program, so they train together: their
+states are stacked and the step is vmapped over them.  Each run has its own folder with `metrics.jsonl` and
+`result.json`; when a sweep is started again, it continues with the runs that have no result.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from ..training.trial_runs import with_solver
 from .batched_runs import can_share, train_batched
 from .goal import Until
 
-TOGETHER = ("solver.base_lr", "solver.weight_decay", "solver.random_seed")  # settings that leave the program as it is
+TOGETHER = ("solver.base_lr", "solver.weight_decay", "solver.random_seed")  # settings that do not change the program
 RESULT = "result.json"
 Settings = dict[str, Any]
 
@@ -45,11 +44,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Found:
-    """What a sweep gives: a row for each run, in the order of the settings, and the folder with all of them."""
+    """The result of a sweep: a row for each run, in the order of the settings, and the folder of the sweep."""
 
     rows: tuple[dict[str, Any], ...]
     folder: Path
-    settings: tuple[str, ...]  # names of what was varied
+    settings: tuple[str, ...]  # names of the varied settings
 
 
 def sweep(
@@ -63,11 +62,11 @@ def sweep(
     on_run: Callable[[dict[str, Any], int, int], Any] | None = None,
     import_path: Sequence[str | Path] = (),
 ) -> Found:
-    """Train a net under every combination of the values in `vary`, each with `seeds` seeds (those from the solver's
-    on).
+    """Trains a net with every combination of the values in `vary`, each with `seeds` consecutive seeds, starting with
+    the solver's.
 
-    `until` ends a run at the test that meets it.  `on_run(row, done, all)` is called after each run.
-    Errors: as `netdef.train`, with the run that failed named; the others are kept.
+    A run ends at the first test that meets `until`.  `on_run(row, done, all)` is called after each run.
+    Errors: as for `netdef.train`, with the name of the run that failed; the results of other runs are kept.
     """
     goal = Until.read(until) if until else None
     folder = Path(output) if output is not None else Path("runs") / f"{_stem(path)}-sweep"
@@ -101,7 +100,7 @@ def _jobs(
     path: Any, vary: Mapping[str, Iterable[Any]], seeds: int, folder: Path, fixed: Settings, trust: Trust
 ) -> list[Job]:
     if seeds < 1:
-        raise NetdefError(f"a sweep needs at least one seed, not {seeds}.")
+        raise NetdefError(f"the number of seeds is {seeds}; it must be at least 1.")
     values = {name: list(many) for name, many in vary.items()}
     first = nets_of(path, fixed | {name: many[0] for name, many in values.items() if many}, trust).solver.seed
     made = []
@@ -116,7 +115,7 @@ def _jobs(
 
 
 def _kept(job: Job, max_iter: int | None, until: str | None) -> dict[str, Any] | None:
-    """The row of a run that was finished before, with the same settings."""
+    """The row of a run that finished earlier with the same settings; None if there is none."""
     try:
         told = json.loads((job.folder / RESULT).read_text())
         same = [told["settings"], told["max_iter"], told["until"]] == [_plain(job.settings), max_iter, until]
@@ -130,7 +129,7 @@ def _plain(value: Any) -> Any:
 
 
 def _groups(jobs: Sequence[Job]) -> list[list[Job]]:
-    """Jobs whose settings differ only in what may differ between runs that train together."""
+    """Groups of jobs that can train together, because only settings in `TOGETHER` differ."""
     groups: dict[str, list[Job]] = {}
     for job in jobs:
         rest = {name: value for name, value in job.settings.items() if name not in TOGETHER}
@@ -141,7 +140,7 @@ def _groups(jobs: Sequence[Job]) -> list[list[Job]]:
 def _train(
     path: Any, group: list[Job], max_iter: int | None, goal: Until | None, fixed: Mapping[str, Any], trust: Trust
 ) -> Iterable[tuple[Job, dict[str, Any]]]:
-    """Train a group, together if its runs allow; gives each job with its row."""
+    """Trains a group, together if possible; yields each job with its row."""
     judged = lambda job: with_solver(nets_of(path, {**fixed, **job.settings}, trust), test_after_train=True)
     nets = {job.name: judged(job) for job in group}
     if len(group) > 1 and can_share([nets[job.name] for job in group]):
@@ -164,7 +163,7 @@ def _alone(nets: Nets, job: Job, max_iter: int | None, goal: Until | None) -> li
 
 
 def row_of(job: Job, history: Sequence[Mapping[str, Any]], goal: Until | None) -> dict[str, Any]:
-    """A run in one line of the table: its settings, then what came of it."""
+    """The row of a run in the table: its settings, then its results."""
     row: dict[str, Any] = {"run": job.name, **job.settings, "seed": job.seed}
     row.pop("solver.random_seed", None)
     train = [r for r in history if r["phase"] == "train"]

@@ -1,1 +1,1 @@
-"""Training: `netdef.train(path)` runs a solver on its nets."""
+"""Training: `netdef.train(path)` trains a net with its solver."""

@@ -1,4 +1,4 @@
-"""Compiled programs kept on the disk, so that the second start of a net does not wait for XLA again."""
+"""A cache of compiled programs on disk, so that a net is compiled only once."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from pathlib import Path
 
 import jax
 
-SHORTEST = 0.3  # seconds of compiling that are worth a file
+SHORTEST = 0.3  # seconds: programs that compile faster are not cached
 
 
 def keep_compiled() -> None:
-    """Have jax keep what it compiles in $NETDEF_CACHE, or ~/.cache/netdef; an empty $NETDEF_CACHE, or a cache that
-    jax was given already, changes nothing."""
+    """Makes jax cache compiled programs in $NETDEF_CACHE, by default ~/.cache/netdef.  Does nothing if $NETDEF_CACHE is
+    empty or jax already has a cache."""
     folder = os.environ.get("NETDEF_CACHE", str(Path.home() / ".cache" / "netdef"))
     if not folder or getattr(jax.config, "jax_compilation_cache_dir", None):
         return
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError:
-        return  # no home to write to: the net is compiled each time
+        return  # the home folder is not writable: the net is compiled each time
     from jax.experimental.compilation_cache import compilation_cache
 
     jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", SHORTEST)
-    compilation_cache.reset_cache()  # jax asks for the folder once, at the first program of the process
+    compilation_cache.reset_cache()  # because jax reads the folder only once, at the first program of the process

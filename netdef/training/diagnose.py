@@ -1,6 +1,6 @@
-"""Finding out why a net does not learn: the first layer that went bad, and what its layers do at a display.
+"""Diagnosis of a net that does not learn: the first non-finite value, and statistics of the layers at each display.
 
-Everything here runs a net once more, by a program of its own, so that training itself pays nothing for it.
+Each function runs the net again in a program of its own, so that training itself has no overhead.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from ..shape import show
 from .params import Partition
 from .step import State
 
-NEAR = 0.01  # a limit, for a value that counts as saturated
-MICRO = 0  # the batch of an iteration that is looked at, of iter_size
+NEAR = 0.01  # distance from a limit within which a value counts as saturated
+MICRO = 0  # index of the batch, of the iter_size batches of an iteration, that `watch` uses
 
 
 def culprit(
@@ -32,33 +32,35 @@ def culprit(
     batches: Sequence[Mapping[str, Array]],
     key: Array,
 ) -> str:
-    """Where the first number that is not finite comes from, in words; `batches` are those of the iteration."""
+    """Describes the origin of the first non-finite value, as one or two sentences without the last period; `batches`
+    are those of the iteration."""
     here = jax.random.fold_in(key, state.iteration)
     for i, batch in enumerate(batches):
         found = _first_bad(net, partition, state, fixed, batch, jax.random.fold_in(here, i))
         if found:
             return found
-    return "running the iteration again gave finite numbers only"
+    return "All values are finite when the iteration is repeated"
 
 
 def _first_bad(net: Net, partition: Partition, state: State, fixed: Any, batch: Any, key: Array) -> str:
     named = partition.weights(state.trained, fixed, state.kept)
     for owner, array in named.items():
         if not bool(jnp.all(jnp.isfinite(array))):
-            return f"parameter {owner.index} of layer `{owner.layer}` was not finite before: {_range(array)}"
+            return f"Parameter {owner.index} of layer `{owner.layer}` was not finite before: {_range(array)}"
     tops = [top for node in net.layers for top in node.tops]
     found = jax.jit(lambda w, x, k: [every_value(net, w, x, k)[top] for top in tops])(named, batch, key)
     values = dict(zip(tops, found, strict=True))
     for node in net.layers:
         for top in node.tops:
             if not bool(jnp.all(jnp.isfinite(values[top]))):
-                took = ", ".join(f"`{v.name}` {_range(values[v])}" for v in node.bottoms) or "nothing"
-                return f"the first blob that is not finite is `{top.name}` of layer `{node.name}`, which took {took}"
+                read = ", ".join(f"`{v.name}` {_range(values[v])}" for v in node.bottoms)
+                inputs = f", computed from {read}" if read else ""
+                return f"The first non-finite blob is `{top.name}` of layer `{node.name}`{inputs}"
     grads = _gradients(net, partition, state, fixed, batch, key)
     for spec, g in reversed(list(zip(partition.trained, grads, strict=True))):  # the backward pass begins at the loss
         if not bool(jnp.all(jnp.isfinite(g))):
             place = f"parameter {spec.owner.index} of layer `{spec.owner.layer}`"
-            return f"the first gradient that is not finite is that of {place}"
+            return f"The first non-finite gradient is the one of {place}"
     return ""
 
 
@@ -72,13 +74,14 @@ def _gradients(net: Net, partition: Partition, state: State, fixed: Any, batch: 
 def _range(array: Array) -> str:
     a = np.asarray(array, np.float64)
     finite = a[np.isfinite(a)]
-    bounds = f"{finite.min():.4g} to {finite.max():.4g}" if finite.size else "no finite number"
+    bounds = f"{finite.min():.4g} to {finite.max():.4g}" if finite.size else "no finite values"
     bad = a.size - finite.size
     return f"({show(a.shape)}: {bounds}{f', {bad} not finite' if bad else ''})"
 
 
 def strange_inputs(net: Net, feed: Feed) -> list[str]:
-    """A line on each input of the first batch whose scale most nets cannot learn from; the feed stays where it is."""
+    """Warnings about inputs of the first batch with a scale that most nets do not learn from; the feed does not
+    advance."""
     if not feed.readers:
         return []
     batch: dict[str, Any] = {}
@@ -92,14 +95,15 @@ def strange_inputs(net: Net, feed: Feed) -> list[str]:
         mean, deviation = float(np.mean(array)), float(np.std(array))
         if abs(mean) > 3 + 3 * deviation or deviation > 8 or deviation < 0.01:
             lines.append(
-                f"`{name}` has mean {mean:.4g} and deviation {deviation:.4g} in its first batch; most nets learn "
-                "faster from inputs of mean about 0 and deviation about 1 (transform_param has mean_value and scale)."
+                f"`{name}` has mean {mean:.4g} and standard deviation {deviation:.4g} in the first batch; most nets "
+                "learn faster from inputs with mean 0 and standard deviation 1 (mean_value and scale in "
+                "transform_param)."
             )
     return lines
 
 
 def _looked_up(net: Net) -> set[str]:
-    """Blobs that reach a layer as indices: numbers of words, whose size means nothing."""
+    """Names of blobs that a layer uses as indices, such as word ids: their scale has no meaning."""
     found: set[str] = set()
     for node in reversed(net.layers):
         if node.layer.takes_indices or any(top.name in found for top in node.tops):
@@ -107,19 +111,20 @@ def _looked_up(net: Net) -> set[str]:
     return found
 
 
-# What layers do, for `watch` and `debug_info`
+# Statistics of layers, for `watch` and `debug_info`
 
 
 def make_watch(net: Net, partition: Partition, solver: Any, key: Array) -> Any:
-    """A function (run, piece) -> {"watch/LAYER/WHAT": number} of the last iteration of a piece, on the device.
+    """Returns a function (run, piece) -> {"watch/LAYER/STATISTIC": scalar} for the last iteration of a piece, on the
+    device.
 
-    Per layer: `activation` mean |top|; `zeros` share of top values that are 0 and `dead` share of channels that are 0
-    in the whole batch (ReLU and its like); `saturated` share within 0.01 of a limit (Sigmoid, TanH); `weight`,
-    `gradient` L2 norms of its trained arrays; `update` norm of the step a plain gradient makes, lr x gradient, over
-    that of the weights.
+    Per layer: `activation`: mean |top|; `zeros`: fraction of top values that are 0, and `dead`: fraction of channels
+    that are 0 in the whole batch (ReLU and similar layers); `saturated`: fraction within 0.01 of a limit (Sigmoid,
+    TanH); `weight`, `gradient`: L2 norms of its trained arrays; `update`: norm of a plain gradient step,
+    lr * gradient, divided by the norm of the weights.
     """
 
-    names: list[str] = []  # in the order of the net, which jax does not keep in a dict
+    names: list[str] = []  # in the order of the net, because jax sorts the keys of a dict
 
     def measure(state: State, fixed: Any, batch: Any) -> list[Array]:
         here = jax.random.fold_in(jax.random.fold_in(key, state.iteration), MICRO)
@@ -146,7 +151,7 @@ def make_watch(net: Net, partition: Partition, solver: Any, key: Array) -> Any:
     def watch(run: Any, piece: Any) -> dict[str, Any]:
         last = piece.end - piece.begin - 1
         batch = run.batch(piece, last, MICRO)
-        found = measured(run.state, run.fixed, batch)  # tracing it fills `names`
+        found = measured(run.state, run.fixed, batch)  # the first call traces `measure`, which fills `names`
         return dict(zip(names, found, strict=True))
 
     return watch
@@ -175,7 +180,7 @@ def _activations(node: Node, values: Mapping[Any, Array]) -> dict[str, Array]:
 
 
 def table(extra: Mapping[str, Any]) -> list[tuple[str, dict[str, float]]]:
-    """The numbers of a display by layer, in the order of the net: what a table shows."""
+    """The rows of a table: (layer, {statistic: value}) of a display, in the order of the net."""
     rows: dict[str, dict[str, float]] = {}
     for name, value in extra.items():
         if name.startswith("watch/"):

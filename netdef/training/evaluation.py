@@ -1,7 +1,7 @@
-"""Tests while training: the mean of a test net's outputs over `test_iter` batches, with the weights of the moment.
+"""Tests during training: the mean of a test net's outputs over `test_iter` batches, with the current weights.
 
-Layers of one name share their arrays; what only the test net has keeps its own.  As in Caffe the data goes on where the
-test before ended.  Source: BVLC/caffe src/caffe/solver.cpp, Solver::Test.
+Layers with the same name share their arrays; layers that only the test net has keep their own.  As in Caffe, a test
+continues with the data after those of the previous test.  Source: BVLC/caffe src/caffe/solver.cpp, Solver::Test.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..model import Model
 from ..shape import show
 from .step import shown_outputs
 
-MOST_RECORDS = 128 << 20  # bytes of test data that are kept on the device
+MOST_RECORDS = 128 << 20  # bytes of test data that are kept on the device, at most
 
 
 class Scores(NamedTuple):
@@ -35,7 +35,7 @@ class Scores(NamedTuple):
 
 
 class Evaluator:
-    """One test net, its data, and how many batches a test takes."""
+    """One test net, its data, and the number of batches of a test."""
 
     def __init__(self, net: Net, batches: int, seed: int, train: Net):
         self.net, self.batches = net, batches
@@ -55,7 +55,7 @@ class Evaluator:
             self.batches = _whole_pass(net, self.feed)
 
     def _one(self, weights: list[Array], sums: Any, item: Any, key: Array, records: Any) -> Any:
-        """Sums with one more batch, and what the layers kept."""
+        """Returns the sums including one more batch, and the arrays as the layers updated them."""
         inputs = self.resident.make(records, item) if self.resident else item
         named = dict(zip((owner for owner, _ in self._owners), weights, strict=True))
         outcome = forward(self.net, named, inputs, key)
@@ -64,7 +64,7 @@ class Evaluator:
         return jax.tree.map(jnp.add, sums, (outcome.loss, shown)), kept
 
     def test(self, weights: Mapping[Owner, Array], iteration: int) -> Scores:
-        """Run the test with the arrays of the net in training."""
+        """Runs the test with the arrays of the training net."""
         arrays = [weights[self._source[o]] if o in self._source else self._own[o] for o, _ in self._owners]
         key = jax.random.fold_in(self._key, iteration)
         shapes = {name: self.net.blobs[name].shape for name in shown_outputs(self.net)}
@@ -82,17 +82,17 @@ class Evaluator:
 
 
 def refuse_inputs(net: Net, what: str) -> None:
-    """A net that is trained or tested by a solver feeds itself."""
+    """Raises a NetdefError for Input layers, because a solver's nets read their own data."""
     for node in net.layers:
         if node.layer.is_input and not node.layer.is_data:
             raise NetdefError(
-                f"layer `{node.name}` takes `{node.layer.top[0]}` from outside, and a net that is {what} by a solver "
-                "must read its data itself; use a data layer, or write a loop of your own around netdef.compile."
+                f"layer `{node.name}` expects `{node.layer.top[0]}` as input, but a net that is {what} by a solver "
+                "must read its own data; use a data layer, or write your own loop around netdef.compile."
             )
 
 
 def _source(owner: Owner, net: Net, train: Net) -> Owner | None:
-    """The array of the training net that a test net uses: of the layer of the same name; None if it has none."""
+    """The array of the training net that a test net uses: the one of the layer with the same name, or None."""
     node = next(n for n in net.layers if n.name == owner.layer)
     other = next((n for n in train.layers if n.name == owner.layer and n.weights), None)
     if other is None or not node.weights or node.weights[owner.index].kind == "carry":
@@ -101,13 +101,13 @@ def _source(owner: Owner, net: Net, train: Net) -> Owner | None:
     if len(shapes[0]) != len(shapes[1]) or shapes[0][owner.index] != shapes[1][owner.index]:
         there = show(shapes[1][owner.index]) if owner.index < len(shapes[1]) else "missing"
         raise NetdefError(
-            f"parameter {owner.index} of layer `{owner.layer}` is {show(shapes[0][owner.index])} in the net that is "
-            f"tested and {there} in the net that is trained; layers of one name share parameters, so they must agree."
+            f"parameter {owner.index} of layer `{owner.layer}` is {show(shapes[0][owner.index])} in the test net and "
+            f"{there} in the training net; layers with the same name share parameters, so the shapes must be equal."
         )
     return other.owners[owner.index]
 
 
 def _whole_pass(net: Net, feed: Feed) -> int:
-    """Batches of one pass over the data, where `test_iter` does not say."""
+    """The number of batches of one pass over the data, used without `test_iter`."""
     size, batch = feed.size, feed.batch_size
     return -(-size // batch) if size and batch else 1

@@ -1,7 +1,7 @@
-"""What a run tells whoever watches it: frozen values, in the order in which things happen.
+"""Events of a run: frozen values, reported in order.
 
-`train(on_event=f)` calls `f(event)` for each.  The command line renders them, `metrics.jsonl` is written from them.  A
-number in an event is a Python number: whoever takes an event never waits for a device.
+`train(on_event=f)` calls `f(event)` for each.  The command line prints them, and `metrics.jsonl` is written from them.
+Numbers in events are Python numbers, so a listener never waits for a device.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Value = float | list[float]  # a scalar top, or the elements of one that has sev
 
 @dataclass(frozen=True)
 class Started:
-    """The run begins, or goes on: `iteration` is how many updates were made before."""
+    """The run starts or resumes; `iteration` is the number of updates before."""
 
     name: str
     folder: Path
@@ -27,20 +27,20 @@ class Started:
     parameters: int
     device: str
     resumed_from: Path | None = None
-    untouched: tuple[str, ...] = ()  # layers with parameters that no given weight file filled
+    untouched: tuple[str, ...] = ()  # layers with parameters that the given weights do not contain
     warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Stepped:
-    """Work up to `iteration` was given to the device; for progress bars."""
+    """The iterations up to `iteration` were dispatched to the device; for progress bars."""
 
     iteration: int
 
 
 @dataclass(frozen=True)
 class Display:
-    """The state of training at `iteration`: the loss averaged as the solver says, before that iteration's update."""
+    """The state of training at `iteration`: the loss before its update, averaged over `average_loss` iterations."""
 
     iteration: int
     loss: float
@@ -52,7 +52,7 @@ class Display:
 
 @dataclass(frozen=True)
 class Tested:
-    """Means over a test after `iteration` updates; `net` counts the test nets."""
+    """Means over a test after `iteration` updates; `net` is the index of the test net."""
 
     iteration: int
     net: int
@@ -65,7 +65,7 @@ class Tested:
 
 @dataclass(frozen=True)
 class Snapshotted:
-    """Everything needed to go on was saved whole."""
+    """A snapshot was saved, with everything needed to resume."""
 
     iteration: int
     path: Path
@@ -73,7 +73,7 @@ class Snapshotted:
 
 @dataclass(frozen=True)
 class Notice:
-    """Something worth a line: a stage begins, a snapshot was damaged, the rate fell."""
+    """A message: a stage begins, a snapshot could not be saved, the learning rate was reduced."""
 
     iteration: int
     text: str
@@ -81,7 +81,7 @@ class Notice:
 
 @dataclass(frozen=True)
 class Interrupted:
-    """Stopped from outside; `resume` is what to call to go on."""
+    """The run was interrupted; `resume` is the argument or command that resumes it."""
 
     iteration: int
     snapshot: Path | None
@@ -90,13 +90,13 @@ class Interrupted:
 
 @dataclass(frozen=True)
 class Finished:
-    """The run is over."""
+    """The run ended."""
 
     iteration: int
     seconds: float
     folder: Path
     snapshot: Path | None = None
-    why: str = "max_iter"  # or "interrupted", "early stopping"
+    why: str = "max_iter"  # or "interrupted", or the reason for stopping early
 
 
 Event = Started | Stepped | Display | Tested | Snapshotted | Notice | Interrupted | Finished

@@ -1,11 +1,12 @@
-"""Cached frozen features: where the layers next to the data never change, their outputs are computed once a record.
+"""Cached frozen features: the outputs of the first frozen layers are computed only once per record.
 
-    split = prefix_of(net)                  # which layers those are, and the values that the others take from them
-    cached = cache(net, split, ...)         # every record once through them; then training begins above them
+    split = prefix_of(net)                  # these layers, and their values that the other layers use
+    cached = cache(net, split, ...)         # computes these values for each record; training then uses them as input
 
-A layer belongs to the prefix if its parameters are frozen, it draws no random numbers, keeps no statistics and treats
-each record by itself (that is tried out), and if everything it takes comes from the data or from the prefix.  Data that
-are varied at random are not cached.  The numbers of a run are the same with and without, up to rounding.
+A layer belongs to the prefix if its parameters are frozen, it uses no random numbers, updates no statistics and
+processes each record independently (which is verified on a batch), and if all of its inputs come from the data or from
+the prefix.  Data with random augmentation are not cached.  The results of a run are the same with and without the
+cache, up to rounding.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from ..layers.base import Phase
 from ..layers.input import Input
 from ..lazy import Array
 
-WORTH = 1e6  # multiply-adds a record that are worth a cache
+WORTH = 1e6  # smallest number of multiply-adds per record for which a cache is used
 
 
 @dataclass(frozen=True)
 class Split:
-    """A net cut above its frozen prefix: the layers below, and the values that cross the cut."""
+    """A net split after its frozen prefix: the layers of the prefix, and the values that the other layers use."""
 
     prefix: tuple[Node, ...]
     crossing: tuple[Value, ...]
@@ -38,7 +39,7 @@ class Split:
 
 
 class Cached:
-    """A source of record numbers in place of batches; `make` takes the features of each from `table`."""
+    """A source of record indices instead of batches; `make` looks up their features in `table`."""
 
     def __init__(self, feed: Feed, table: dict[str, Array]):
         self.feed, self.table = feed, table
@@ -48,16 +49,16 @@ class Cached:
         return {"record": next(iter(numbers.values()))}
 
     def make(self, table: Mapping[str, Array], item: Mapping[str, Array]) -> dict[str, Array]:
-        """{blob: array} of a batch."""
+        """Returns {blob: array} of a batch."""
         return {name: rows[item["record"]] for name, rows in table.items()}
 
     def state(self) -> dict[str, Any]:
-        """As the feed's."""
+        """The state of the feed."""
         return self.feed.state()
 
 
 def prefix_of(net: Net) -> Split | None:
-    """The frozen layers next to the data; None if there are none, or too little work in them."""
+    """Splits a net after its first frozen layers; None if there are none, or caching them saves too little work."""
     source = _only_data_layer(net)
     shape = net.blobs[source.tops[0].name].shape if source else None
     if source is None or not shape:
@@ -66,21 +67,21 @@ def prefix_of(net: Net) -> Split | None:
     prefix = _frozen_above(net, source, records)
     crossing = _crossing(net, (source, *prefix))
     work = sum(_multiply_adds(net, node) for node in prefix) / records
-    by_name = {value.name for value in crossing}  # the net above is fed by name: one version of a blob alone
+    by_name = {value.name for value in crossing}  # inputs have names, so only one version of each blob is possible
     if work < WORTH or len(by_name) < len(crossing):
         return None
     return Split(prefix, crossing, work)
 
 
 def _only_data_layer(net: Net) -> Node | None:
-    """The data layer, if the net has no other input."""
+    """The data layer, if it is the net's only input layer; else None."""
     inputs = [node for node in net.layers if node.layer.is_input]
     return inputs[0] if len(inputs) == 1 and inputs[0].layer.is_data else None
 
 
 def _frozen_above(net: Net, source: Node, records: int) -> tuple[Node, ...]:
-    """The layers that compute the same of a record every time, from the data layer on."""
-    same = set(source.tops)  # values that are the same every time
+    """The layers after the data layer that always compute the same outputs for a record."""
+    same = set(source.tops)  # values that are always the same for a record
     found = []
     for node in net.layers:
         learns = any(node.trained) or any(node.loss_weights)
@@ -91,7 +92,7 @@ def _frozen_above(net: Net, source: Node, records: int) -> tuple[Node, ...]:
 
 
 def _crossing(net: Net, below: tuple[Node, ...]) -> tuple[Value, ...]:
-    """The values of the layers below that the other layers take, or that are outputs of the net, sorted by name."""
+    """The values of these layers that other layers use, or that are outputs of the net, sorted by name."""
     made = {value for node in below for value in node.tops}
     names = {node.name for node in below}
     taken = {value for node in net.layers if node.name not in names for value in node.bottoms}
@@ -104,7 +105,7 @@ def _multiply_adds(net: Net, node: Node) -> int:
 
 
 class _Probe:
-    """A context that notes what a layer asks for."""
+    """A context that records whether a layer uses random numbers or updates statistics."""
 
     def __init__(self, train: bool):
         self.train, self.asked = train, False
@@ -118,7 +119,7 @@ class _Probe:
 
 
 def _settled(net: Net, node: Node, records: int) -> bool:
-    """Whether a layer draws nothing, keeps nothing, and has the records along its first axis."""
+    """Whether a layer uses no random numbers, updates no statistics, and has the records along its first axis."""
     shapes = [net.shapes.get(v) for v in (*node.bottoms, *node.tops)]
     if any(not shape or shape[0] != records for shape in shapes):
         return False
@@ -131,9 +132,10 @@ def _settled(net: Net, node: Node, records: int) -> bool:
 
 
 def cache(net: Net, split: Split, feed: Feed, weights: Mapping[Owner, Array], budget: int) -> tuple[Net, Cached] | None:
-    """The net above the prefix and its source of data; None where the data vary, or the features take too many bytes.
+    """Returns the net after the prefix and its source of data; None if the data are augmented, or the features need too
+    many bytes.
 
-    Every record goes through the prefix once, in batches of the net's own size."""
+    Runs the prefix once for each record, in batches of the net's batch size."""
     reader = next(iter(feed.readers.values()))
     if not reader.steady or not reader.size:
         return None
@@ -154,7 +156,7 @@ def cache(net: Net, split: Split, feed: Feed, weights: Mapping[Owner, Array], bu
 
 
 def _by_record(compute: Any, weights: Any, batch: Mapping[str, Any]) -> bool:
-    """Whether each record's features are its own: records in another order give the same features in that order."""
+    """Whether the features of a record are independent of the others: permuting the records permutes the features."""
     order = np.random.default_rng(0).permutation(len(next(iter(batch.values()))))
     moved = compute(weights, {name: np.asarray(array)[order] for name, array in batch.items()})
     plain = compute(weights, batch)
@@ -162,7 +164,7 @@ def _by_record(compute: Any, weights: Any, batch: Mapping[str, Any]) -> bool:
 
 
 def _above(net: Net, split: Split) -> Net:
-    """The net with the prefix taken out.  The places of the other layers stay, and with them their random numbers."""
+    """The net without the prefix.  The other layers keep their positions, and with them their random numbers."""
     names = {node.name for node in split.prefix}
     layers, entered = [], False
     for node in net.layers:

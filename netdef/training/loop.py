@@ -1,9 +1,8 @@
-"""The loop: pieces of iterations are dispatched one after the other, and what they showed is read back one piece later.
+"""The training loop: pieces of iterations are dispatched in order, and their metrics are read back later.
 
-The loop is given what it dispatches (`Work`) and what receives the results (a `Run`: one run, or several whose states
-are stacked).  The device never waits for the host except where a number is needed at once: at a test and at a snapshot.
-A bad loss is noticed at most two dispatches later; by then the state has stood still since the iteration in which it
-happened.
+The input of the loop is what it dispatches (`Work`) and what receives the results (a `Run`: one run, or several with
+stacked states).  The device waits for the host only at tests and snapshots, which need results at once.  A non-finite
+loss is detected at most two dispatches later; the step does not change the state after such an iteration.
 """
 
 from __future__ import annotations
@@ -28,42 +27,42 @@ from .plan import Plan
 from .prefetch import Batches, Piece
 from .step import Metrics, State, Unpack
 
-IN_FLIGHT = 2  # dispatches that may be under way before the host waits for the oldest
+IN_FLIGHT = 2  # dispatches that may be pending before the host waits for the oldest
 
 Dispatch = Callable[..., tuple[State, Metrics]]  # (state, fixed, items, number of steps, records)
 
 
 class RunStage(NamedTuple):
-    """A stretch of a run that has steps of its own."""
+    """A part of a run with its own step."""
 
-    until: int | None  # the first iteration of the next stage; None: the rest of the run
-    notice: str  # reported when the stage begins; empty: nothing
+    until: int | None  # the first iteration of the next stage; None: until the end of the run
+    notice: str  # reported when the stage begins, unless it is empty
     dispatch: Dispatch
 
 
 @dataclass(frozen=True)
 class Work:
-    """What the loop dispatches: the steps of each stage, over the items of `source`."""
+    """What the loop dispatches: the steps of each stage, with the items of `source` as input."""
 
     plan: Plan
-    net: Net  # what the steps compute: the net, or what is left of it above cached layers
-    source: Any  # an iterator of items with a `state()`: batches, or the numbers of records
+    net: Net  # what the steps compute: the net, or its part after cached layers
+    source: Any  # an iterator of items with a `state()`: batches, or indices of records
     iter_size: int
     images: int  # of one iteration
     stages: tuple[RunStage, ...]
     steps_per_dispatch: int  # at most
-    fixed: Any  # arrays that the steps only read
+    fixed: Any  # arrays that the steps do not change
     records: Any = None  # all records, or their features, if they are on the device
-    unpack: Unpack | None = None  # makes the batch of an item, if items are not batches
+    unpack: Unpack | None = None  # converts an item to a batch, if items are not batches
 
     def batch(self, piece: Piece, i: int, micro: int) -> dict[str, Array]:
-        """One batch of a piece: {blob: array}."""
+        """Returns one batch of a piece: {blob: array}."""
         item = jax.tree.map(lambda a: a[i][micro], piece.items)
         return dict(self.unpack(self.records, item) if self.unpack else item)
 
 
 class UnderWay(NamedTuple):
-    """A dispatched piece: its metrics, whether they are displayed, and what else is displayed with them."""
+    """A dispatched piece: its metrics, whether they are displayed, and what is displayed in addition."""
 
     metrics: Metrics
     show: bool
@@ -72,7 +71,7 @@ class UnderWay(NamedTuple):
 
 
 class Clock:
-    """Seconds of training: tests and snapshots are left out of the images per second."""
+    """Measures training time; the images per second do not include tests and snapshots."""
 
     def __init__(self) -> None:
         self.begun = self.mark = time.perf_counter()
@@ -86,7 +85,7 @@ class Clock:
         self.mark, self.iteration, self.waiting = time.perf_counter(), iteration, False
 
     def rate(self, iteration: int) -> float:
-        """Iterations a second since the last restart, at `iteration`; restarts."""
+        """Returns the iterations per second from the last restart to `iteration`, and restarts."""
         rate = (iteration - self.iteration) / max(time.perf_counter() - self.mark, 1e-9)
         self.restart(iteration)
         return rate
@@ -100,41 +99,41 @@ class Clock:
 
 @dataclass(kw_only=True)
 class Run(ABC):
-    """What moves while the loop works, and what is done with what it reads back."""
+    """The changing state of the loop, and the handlers of what it reads back."""
 
     work: Work
     state: Any  # a State, or several stacked
     iteration: int = 0
     position: dict[str, Any] = field(default_factory=dict)  # of the data after `iteration`
-    stop: bool = False  # asked for from outside
-    ended: str = ""  # why it is to end before the plan does
-    watch: Callable[[Any, Piece], dict[str, Any]] | None = None  # (run, piece) -> more to show at a display
+    stop: bool = False  # set by SIGINT
+    ended: str = ""  # why the run ends early; empty: it does not
+    watch: Callable[[Any, Piece], dict[str, Any]] | None = None  # (run, piece) -> additional values of a display
     under_way: deque[UnderWay] = field(default_factory=deque)
     clock: Clock = field(default_factory=Clock)
 
     @abstractmethod
     def emit(self, event: Event) -> None:
-        """Report an event of the loop."""
+        """Reports an event of the loop."""
 
     @abstractmethod
     def read(self, done: UnderWay) -> None:
-        """Take the metrics of the oldest piece: wait for them, and show them if they are to be shown."""
+        """Waits for the metrics of the oldest piece, and displays them if `done.show`."""
 
     @abstractmethod
     def test(self) -> None:
-        """Test the state; every dispatch has been read.  May set `ended`."""
+        """Tests the state; called after all dispatches have been read.  May set `ended`."""
 
     @abstractmethod
     def save(self) -> None:
-        """Save the state; every dispatch has been read."""
+        """Saves the state; called after all dispatches have been read."""
 
     @abstractmethod
     def end(self) -> None:
-        """Do what is done after the last iteration, whichever it was."""
+        """Called after the last iteration, also of a run that ends early."""
 
 
 def run_to_end(run: Run) -> None:
-    """Train until the plan's end or until stopped."""
+    """Trains until the end of the plan, or until the run is stopped."""
     run.clock = Clock()
     work, plan = run.work, run.work.plan
     pieces = plan.pieces(run.iteration, work.steps_per_dispatch)
@@ -158,14 +157,14 @@ def run_to_end(run: Run) -> None:
 
 
 def _dispatch(run: Run, piece: Piece) -> None:
-    """Give a piece to the device; read the pieces before it."""
+    """Dispatches a piece to the device; reads the results of earlier pieces."""
     work = run.work
     dispatch = _stage(run, piece.begin)
     show = work.plan.display_at(piece.end - 1)
     extra = run.watch(run, piece) if show and run.watch else {}
     run.state, metrics = dispatch(run.state, work.fixed, piece.items, np.int32(piece.end - piece.begin), work.records)
     if run.clock.waiting:
-        run.clock.restart(piece.begin)  # the first dispatch returns when compiling is over
+        run.clock.restart(piece.begin)  # the first dispatch returns after compilation
     run.under_way.append(UnderWay(metrics, show, piece, extra))
     run.iteration, run.position = piece.end, piece.position
     run.emit(Stepped(run.iteration))
@@ -174,7 +173,7 @@ def _dispatch(run: Run, piece: Piece) -> None:
 
 
 def _stage(run: Run, iteration: int) -> Dispatch:
-    """The dispatch of the stage that an iteration is in; reports a stage that begins here."""
+    """Returns the dispatch of the stage that contains an iteration; reports the stage if it begins here."""
     begin = 0
     for stage in run.work.stages:
         if stage.until is None or iteration < stage.until:
@@ -192,7 +191,8 @@ def _flush(run: Run) -> None:
 
 @contextmanager
 def _stopping(run: Run) -> Iterator[None]:
-    """The first SIGINT lets the piece under way end; the second stops at once.  Signals reach the main thread only."""
+    """Handles SIGINT: the first one stops after the current piece, the second one at once.  Only in the main thread,
+    because Python allows signal handlers nowhere else."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

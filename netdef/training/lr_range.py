@@ -1,4 +1,4 @@
-"""The learning-rate range test: a run whose rate grows in each iteration, and the rate that it suggests."""
+"""The learning-rate range test: a run with a growing learning rate, and the learning rate that it suggests."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from .trial_runs import with_solver, without_tests
 
 @dataclass(frozen=True)
 class Rates:
-    """What a sweep over learning rates found: (rate, loss) of each iteration, and the rate to begin with."""
+    """The result of a range test: (learning rate, loss) of each iteration, and a suggested base_lr."""
 
     points: tuple[tuple[float, float], ...]
-    suggestion: float | None  # where the loss falls fastest; None if it never fell
-    diverged: float | None  # the rate at which the loss left all bounds
-    folder: Path  # of the run that was made for it
+    suggestion: float | None  # None if the loss never fell
+    diverged: float | None  # the learning rate at which the loss diverged
+    folder: Path  # of the run
 
 
 def lr_find(
@@ -37,13 +37,16 @@ def lr_find(
     output: str | Path | None = None,
     import_path: Sequence[str | Path] = (),
 ) -> Rates:
-    """Train with a learning rate that grows by the same factor in each iteration, and see where the loss falls.
+    """Trains with a learning rate that grows by the same factor in each iteration, and records the loss.
 
-    Source: Smith 2017.  The suggestion is a third of the rate at which the smoothed loss falls fastest per factor.
-    Errors: as `netdef.train`.
+    Source: Smith 2017.  The suggestion is a third of the learning rate at which the smoothed loss falls fastest in
+    one iteration.  Errors: as for `netdef.train`.
     """
     if not 0 < lowest < highest or iterations < 10:
-        raise NetdefError("lr_find needs 0 < lowest < highest and at least 10 iterations.")
+        raise NetdefError(
+            "lr_find requires 0 < lowest < highest and at least 10 iterations, not "
+            f"{lowest:g}, {highest:g} and {iterations}."
+        )
     policy = Exp(gamma=(highest / lowest) ** (1 / (iterations - 1)))
     fields = {
         "base_lr": lowest,
@@ -69,7 +72,7 @@ def lr_find(
 
     def enough(loss: float) -> str:
         first.append(loss)
-        return "the loss left all bounds" if loss > 4 * max(min(first), 1e-3) and len(first) > 5 else ""
+        return "the loss diverged" if loss > 4 * max(min(first), 1e-3) and len(first) > 5 else ""
 
     diverged = None
     try:
@@ -83,7 +86,7 @@ def lr_find(
 
 
 def _suggestion(points: list[tuple[float, float]]) -> float | None:
-    """A third of the rate at which the smoothed loss falls fastest."""
+    """A third of the learning rate at which the smoothed loss falls fastest; None if it never falls."""
     smooth, mean = [], points[0][1]
     for _, loss in points:
         mean = 0.8 * mean + 0.2 * loss

@@ -1,9 +1,9 @@
-"""Numbers for keeping: one JSON object per display and per test, in memory and in `metrics.jsonl`.
+"""Records of a run: one JSON object per display and per test, in memory and in `metrics.jsonl`.
 
     {"iteration": 100, "phase": "train", "loss": 0.31, "lr": 0.1, "accuracy": 0.9, "images_per_s": 5120.0, "seconds": 3}
 
-`loss` is the objective; an output of the same name that differs from it (another weight, no averaging) stands as
-`top/loss`. `seconds` counts from the start of the run, pauses between two sittings left out.
+`loss` is the objective; an output with the same name and another value (another weight, no averaging) is stored as
+`top/loss`. `seconds` is the training time since the start of the run, without the time before it was resumed.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from .events import Display, Tested
 
 
 class Recorder:
-    """Keeps records and writes each to the file as it comes."""
+    """Stores records and appends each to the file at once."""
 
     def __init__(self, path: Path, iteration: int):
-        """Begin at `iteration`: of a file that is there, what a run that was broken off did after it is dropped."""
+        """Starts at `iteration`: later records of an existing file, from an interrupted run, are dropped."""
         self.path = path
         self.history = [row for row in _read(path) if row["iteration"] < iteration]
         replaced_text(path, "".join(_line(row) for row in self.history))
         self.seconds_before = max((row.get("seconds", 0.0) for row in self.history), default=0.0)
 
     def add(self, event: Display | Tested, seconds: float) -> dict[str, Any]:
-        """Record an event that happened `seconds` after this sitting began."""
+        """Records an event at `seconds` since the run started or resumed; returns the record."""
         row = record(event)
         row["seconds"] = round(self.seconds_before + seconds, 3)
         self.history.append(row)
@@ -39,7 +39,7 @@ class Recorder:
 
 
 def record(event: Display | Tested) -> dict[str, Any]:
-    """An event as a flat dict."""
+    """Returns an event as a flat dict."""
     test = isinstance(event, Tested)
     row: dict[str, Any] = {"iteration": event.iteration, "phase": "test" if test else "train"}
     if test and event.nets > 1:
@@ -57,13 +57,13 @@ def record(event: Display | Tested) -> dict[str, Any]:
 
 
 def _same(a: Any, b: Any) -> bool:
-    """Whether two numbers differ by rounding at most: sums are made in another order."""
+    """Whether two values are equal up to rounding, because they may be sums in different orders."""
     numbers = isinstance(a, float) and isinstance(b, float)
     return a == b or (numbers and (math.isclose(a, b, rel_tol=1e-5) or (a != a and b != b)))
 
 
 def plain(value: Any) -> float | list[float]:
-    """An array as Python numbers: one, or a flat list."""
+    """Converts an array to a Python number, or a flat list of them."""
     flat = [float(v) for v in value.reshape(-1)]
     return flat[0] if value.ndim == 0 or len(flat) == 1 else flat
 
@@ -73,7 +73,7 @@ def _line(row: Mapping[str, Any]) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no nan and no infinity: they become text."""
+    """Converts nan and infinity to strings, because JSON has neither."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, list):
@@ -82,7 +82,7 @@ def _finite(value: Any) -> Any:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    """The records of a file; a last line that was cut short is dropped."""
+    """Reads the records of a file; an incomplete last line is dropped."""
     if not path.exists():
         return []
     rows = []

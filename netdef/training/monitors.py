@@ -1,4 +1,4 @@
-"""What a run does on seeing a test: the rate of a plateau, the best snapshot, stopping early."""
+"""Reactions of a run to its tests: the `plateau` policy, the best snapshot, early stopping."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from .step import shown_outputs
 
 @dataclass
 class Watched:
-    """A monitor and what it has seen: the best value, and how many tests have passed since."""
+    """A monitor and its state: the best value so far, and the number of tests since then."""
 
     monitor: Monitor
     best: float | None = None
     waited: int = 0
 
     def see(self, value: float) -> bool:
-        """Take a value; gives whether it is better than all before."""
+        """Records a value; returns whether it is better than all values before."""
         better = self.monitor.better(value, self.best)
         self.best, self.waited = (value, 0) if better else (self.best, self.waited + 1)
         return better
 
     @property
     def over(self) -> str:
-        """Why there is nothing to wait for any more; empty if there is."""
+        """Why the run should stop early; empty if it should not."""
         if self.best is not None and self.monitor.reached(self.best):
-            return f"{self.monitor.monitor} has reached {self.best:.6g}"
+            return f"{self.monitor.monitor} reached {self.best:.6g}"
         if self.waited >= self.monitor.patience:
-            best = "was never a number" if self.best is None else f"has not become better than {self.best:.6g}"
+            best = "was nan" if self.best is None else f"did not improve on {self.best:.6g}"
             return f"{self.monitor.monitor} {best} in {self.waited} tests"
         return ""
 
@@ -48,7 +48,7 @@ class Watched:
 
 
 def watches(solver: Solver, tests: Sequence[Net]) -> dict[str, Watched]:
-    """The monitors of a solver by the field that has them.  NetdefError for one that watches what no test shows."""
+    """The monitors of a solver by field.  NetdefError if one monitors an output that no test reports."""
     made = {}
     for field in ("early_stopping", "snapshot_best"):
         monitor = getattr(solver, field)
@@ -63,22 +63,22 @@ def watches(solver: Solver, tests: Sequence[Net]) -> dict[str, Watched]:
 def _check(field: str, monitor: Monitor, tests: Sequence[Net]) -> None:
     if monitor.test_net >= len(tests):
         raise NetdefError(
-            f"`{field}` watches test net {monitor.test_net}, and there are {len(tests)}; give `test_interval`, and a "
-            "layer with `include { phase: TEST }` that reads the test data."
+            f"`{field}` monitors test net {monitor.test_net}, but the number of test nets is {len(tests)}; set "
+            "`test_interval`, and add a data layer with `include { phase: TEST }`."
         )
     names = ["loss", *shown_outputs(tests[monitor.test_net])]
     if monitor.monitor not in names:
         meant = suggestion(monitor.monitor, names)
-        raise NetdefError(f"`{field}` watches `{monitor.monitor}`; the test shows {', '.join(names)}.{meant}")
+        raise NetdefError(f"`{field}` monitors `{monitor.monitor}`, but the test reports {', '.join(names)}.{meant}")
 
 
 def policy_after(policy: Policy, state: Mapping[str, Any], iteration: int, scores: Sequence[Mapping[str, Any]]) -> Any:
-    """The policy's state with the scores of every test net seen."""
+    """Returns the policy's state after a test; `scores` has those of every test net."""
     return policy.tested(state, iteration, scores[policy.monitor.test_net if policy.monitor else 0])
 
 
 def drop_old(folder: Any, keep: int) -> None:
-    """Remove all snapshots of a run but the last few; 0 keeps all."""
+    """Removes all snapshots of a run except the last `keep`; 0 keeps all."""
     if keep:
         for path in snapshot.found(folder)[keep:]:
             shutil.rmtree(path, ignore_errors=True)

@@ -1,12 +1,12 @@
-"""The names of a training state's arrays, by which a snapshot keeps them.
+"""The names of the arrays of a training state in a snapshot.
 
     conv1.0               array 0 of layer `conv1`: a parameter, or a running statistic
-    conv1.0/momentum      an array of the solver's history of it, by the solver's `slots`
-    conv1.0/ema           the moving average of it
-    policy/step           what the learning-rate policy remembers
-    losses, iteration     every other field of the state, by its name
+    conv1.0/momentum      an array of the solver's history for it, named by the solver's `slots`
+    conv1.0/ema           its moving average
+    policy/step           the state of the learning-rate policy
+    losses, iteration     the other fields of the state, by name
 
-Each array has one name, so a field that is added to `State` changes none of the others.
+Because each array has its own name, a new field of `State` does not change the names of the others.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .step import State
 
 
 def state_names(state: State, partition: Partition, solver: Solver) -> dict[str, list[str]]:
-    """{field of the state: names of its leaves}, both in the order of `jax.tree.leaves(state)`."""
+    """Returns {field of the state: names of its leaves}, both in the order of `jax.tree.leaves(state)`."""
     trained = [array_name(spec.owner) for spec in partition.trained]
     histories = zip(trained, state.history, strict=True)
     named = {
@@ -36,20 +36,20 @@ def state_names(state: State, partition: Partition, solver: Solver) -> dict[str,
 
 
 def _places(field: str, value: Any) -> list[str]:
-    """A name for each leaf of a field: the field's, followed by the place in its pytree."""
+    """A name for each leaf of a field: the name of the field, followed by the path in its pytree."""
     leaves = jax.tree_util.tree_leaves_with_path(value)
     return ["/".join([field, *(jax.tree_util.keystr((key,), simple=True) for key in path)]) for path, _ in leaves]
 
 
 def named_arrays(state: State, partition: Partition, solver: Solver) -> dict[str, Any]:
-    """Every array of a state by its name."""
+    """Returns {name: array} for all arrays of a state."""
     names = [name for many in state_names(state, partition, solver).values() for name in many]
-    assert len(set(names)) == len(names), "two arrays of one name"
+    assert len(set(names)) == len(names), "two arrays have the same name"
     return dict(zip(names, jax.tree.leaves(state), strict=True))
 
 
 def owners_of(partition: Partition) -> dict[str, list[list[Any]]]:
-    """[layer, index] of each array, by what happens to it."""
+    """Returns [layer, index] of each array, grouped as in `Partition`."""
     plain = lambda owners: [[owner.layer, owner.index] for owner in owners]
     return {
         "trained": plain(spec.owner for spec in partition.trained),
@@ -59,7 +59,7 @@ def owners_of(partition: Partition) -> dict[str, list[list[Any]]]:
 
 
 def described(net: Net, partition: Partition, solver: Solver, state: State) -> dict[str, Any]:
-    """What a snapshot says of its arrays: whose they are, and what a weight file of the net would hold."""
+    """The description of the arrays of a snapshot: their layers, and the contents of a weight file of the net."""
     slots = dict.fromkeys(slot for history in state.history for slot in solver.slot_names(history))
     kept = lambda node: [(w, o) for w, o in zip(node.weights or (), node.owners, strict=True) if w.kind != "carry"]
     return {

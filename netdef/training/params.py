@@ -1,7 +1,7 @@
-"""Which arrays of a net are trained, how fast, and which are only kept.
+"""The partition of the arrays of a net into trained, fixed and kept ones, with their multipliers.
 
-Arrays are named by their owner (layer and place among its blobs); a training state holds them as tuples in the order of
-`Partition`, which is the order of the layers.
+An array is identified by its owner (a layer and the index among its blobs); a training state has them as tuples in the
+order of `Partition`, which is the order of the layers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..model import Model
 
 @dataclass(frozen=True)
 class Trained:
-    """One array that the solver moves, with its multipliers of learning rate and weight decay."""
+    """One trained array, with its multipliers of learning rate and weight decay."""
 
     owner: Owner
     lr_mult: float
@@ -25,26 +25,26 @@ class Trained:
 
 @dataclass(frozen=True)
 class Partition:
-    """The arrays of a net by what happens to them."""
+    """The arrays of a net, grouped by how they change."""
 
     trained: tuple[Trained, ...]
-    fixed: tuple[Owner, ...]  # parameters whose lr_mult is 0: constants of the step
-    kept: tuple[Owner, ...]  # running statistics and carried state: the layers change them
+    fixed: tuple[Owner, ...]  # parameters with lr_mult 0: constants of the step
+    kept: tuple[Owner, ...]  # running statistics and carried state, which the layers update
 
     @property
     def owners(self) -> tuple[Owner, ...]:
-        """All of them, in the order in which `weights` takes their arrays."""
+        """All owners, in the order of the arguments of `weights`."""
         return (*(t.owner for t in self.trained), *self.fixed, *self.kept)
 
     def weights(
         self, trained: tuple[Array, ...], fixed: tuple[Array, ...], kept: tuple[Array, ...]
     ) -> dict[Owner, Array]:
-        """All arrays by owner, as `forward` takes them."""
+        """Returns all arrays by owner, as `forward` expects them."""
         return dict(zip(self.owners, (*trained, *fixed, *kept), strict=True))
 
 
 def partition_of(net: Net) -> Partition:
-    """The partition of a net, by the `param` messages of its layers."""
+    """The partition of a net, by the `param` blocks of its layers."""
     given = _given(net)
     trained, fixed, kept = [], [], []
     for owner, weight in net.owned:
@@ -59,7 +59,7 @@ def partition_of(net: Net) -> Partition:
 
 
 def _given(net: Net) -> dict[Owner, list[ParamSpec]]:
-    """The `param` messages of each array; those of layers that share it follow the owner's."""
+    """The `param` blocks of each array: those of the owner first, then those of layers that share it."""
     found: dict[Owner, list[ParamSpec]] = {}
     for node in net.layers:
         for spec, owner in zip(node.layer.param, node.owners, strict=False):
@@ -68,7 +68,7 @@ def _given(net: Net) -> dict[Owner, list[ParamSpec]]:
 
 
 def _multipliers(weight: Weight, specs: list[ParamSpec]) -> tuple[float, float]:
-    """Caffe's: the first layer that gives a multiplier decides for all that share the array."""
+    """(lr_mult, decay_mult) of an array: as in Caffe, each from the first layer sharing the array that sets it."""
     lr = next((s.lr_mult for s in specs if s.given("lr_mult") or s.span is None), weight.lr_mult)
     decay = next((s.decay_mult for s in specs if s.given("decay_mult") or s.span is None), weight.decay_mult)
     return lr, decay
@@ -80,6 +80,6 @@ def arrays_of(model: Model, owners: tuple[Owner, ...]) -> tuple[Array, ...]:
 
 
 def put_arrays(model: Model, owners: tuple[Owner, ...], arrays: tuple[Array, ...]) -> None:
-    """Set the arrays of some owners."""
+    """Sets the arrays of some owners."""
     for owner, array in zip(owners, arrays, strict=True):
         model.variable(owner)[...] = array

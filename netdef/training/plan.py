@@ -1,6 +1,6 @@
-"""When what happens: at which iterations a run shows, tests and saves, and into which pieces that cuts it.
+"""The schedule of a run: the iterations of its displays, tests and snapshots, and the pieces between them.
 
-Iteration i is shown with the loss before its update; a test at i, and a snapshot at i, are of the weights after i
+The display of iteration i shows the loss before its update; a test at i, and a snapshot at i, use the weights after i
 updates. Source: BVLC/caffe src/caffe/solver.cpp, Solver::Step.
 """
 
@@ -14,15 +14,15 @@ from ..solvers.base import Solver
 
 @dataclass(frozen=True)
 class Plan:
-    """The events of a run that ends after `end` updates."""
+    """The schedule of a run that ends after `end` updates."""
 
     solver: Solver
     end: int
-    tests: bool  # whether there is anything to test
-    breaks: tuple[int, ...] = ()  # where a stage of the run begins
+    tests: bool  # whether there are test nets
+    breaks: tuple[int, ...] = ()  # first iterations of the stages after the first
 
     def test_at(self, iteration: int) -> bool:
-        """Whether there is a test before update `iteration` (counted from 0)."""
+        """Whether there is a test before update `iteration` (from 0)."""
         if self.tests and self.solver.test_after_train and iteration == self.end:
             return True
         interval, offset = self.solver.test_interval, self.solver.test_offset
@@ -38,7 +38,7 @@ class Plan:
         return bool(self.solver.snapshot) and iteration > 0 and iteration % self.solver.snapshot == 0
 
     def stop_after(self, iteration: int, max_steps: int) -> int:
-        """Where the piece that begins at `iteration` ends: at the next event, after `max_steps`, or at the end."""
+        """The end of the piece that begins at `iteration`: the next event, `max_steps` iterations, or the end."""
         stops = [self.end, iteration + max_steps, *(b for b in self.breaks if b > iteration)]
         if self.solver.display:
             stops.append(-(-iteration // self.solver.display) * self.solver.display + 1)
@@ -50,7 +50,7 @@ class Plan:
         return min(stops)
 
     def pieces(self, begin: int, max_steps: int) -> Iterator[tuple[int, int]]:
-        """(first iteration, one past the last) of each piece."""
+        """Yields (first iteration, last iteration + 1) of each piece."""
         while begin < self.end:
             stop = self.stop_after(begin, max_steps)
             yield begin, stop

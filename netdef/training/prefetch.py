@@ -1,8 +1,8 @@
-"""Batches for several iterations at a time, put on the device while the piece before them runs.
+"""Prefetching of batches for several iterations, which are copied to the device while the preceding piece runs.
 
-A piece for n <= `steps` iterations comes as a pytree of arrays with the axes (steps, iter_size) in front, of which the
-first n are filled, with the position of the data after it: what a snapshot taken there needs.  What is stacked are
-batches {blob: array}, or, where the records are on the device already, plans that say which of them make a batch.
+A piece for n <= `steps` iterations is a pytree of arrays with the leading axes (steps, iter_size), with only the first
+n steps filled, and the position of the data after it, which a snapshot requires.  Its items are batches {blob: array},
+or, if the records are already on the device, the indices of the records of a batch.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Piece(NamedTuple):
 
 
 class Batches:
-    """An iterator of pieces.  Batches are drawn by one thread, one piece ahead."""
+    """An iterator of pieces.  A thread prepares the batches of the next piece."""
 
     def __init__(self, feed: Any, pieces: Iterator[tuple[int, int]], steps: int, iter_size: int):
         self._feed, self._pieces, self._steps, self._iter_size = feed, pieces, steps, iter_size
@@ -59,6 +59,6 @@ class Batches:
         return whole.reshape(self._steps, self._iter_size, *arrays[0].shape)
 
     def close(self) -> None:
-        """Stop the thread."""
+        """Stops the thread."""
         self._next.cancel()
         self._pool.shutdown(wait=True, cancel_futures=True)

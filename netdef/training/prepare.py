@@ -1,4 +1,4 @@
-"""What a run is made of, before its first iteration: nets, arrays, data, and the compiled steps over them."""
+"""Preparation of a run before its first iteration: nets, arrays, data, and the compiled steps."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from .run_record import device
 from .solver_nets import Nets
 from .step import State, Unpack, batch_shapes, initial, loops_well, make_run, make_single, make_step
 
-LONG_STEP = {"cpu": 2e8, "gpu": 2e10, "tpu": 2e10}  # multiply-adds of a step that needs no company in its dispatch
+LONG_STEP = {"cpu": 2e8, "gpu": 2e10, "tpu": 2e10}  # multiply-adds of a step that is long enough for its own dispatch
 MOST_STEPS = 64  # of one dispatch
 MOST_BYTES = 64 << 20  # of the batches of one dispatch
-MOST_RECORDS = {"cpu": 256 << 20, "gpu": 4 << 30}  # bytes of all records of a data set that is kept on the device
+MOST_RECORDS = {"cpu": 256 << 20, "gpu": 4 << 30}  # bytes of a data set that is kept on the device, at most
 
 
 @dataclass(frozen=True)
 class RunSetup:
-    """What is fixed for a whole run.  The model's arrays are those of the start; the feed moves."""
+    """The fixed parts of a run.  The model has the initial arrays; the feed advances."""
 
     name: str
     solver: Solver
@@ -54,7 +54,7 @@ class RunSetup:
     listeners: tuple[OnEvent, ...] = ()
 
     def tell(self, event: Event) -> None:
-        """Report an event to everybody who listens."""
+        """Calls each listener with an event."""
         for listener in self.listeners:
             listener(event)
 
@@ -66,19 +66,19 @@ class RunSetup:
 
 @dataclass(frozen=True)
 class Start:
-    """Where a run begins: its arrays and position, and what is to be said of where they come from."""
+    """The start of a run: its arrays and position, and notes on their origin."""
 
     state: State
     fixed: tuple[Array, ...]
     iteration: int = 0
-    position: dict[str, Any] = field(default_factory=dict)  # of the data; the feed stands there
+    position: dict[str, Any] = field(default_factory=dict)  # of the data; the feed is at it
     monitors: dict[str, Watched] = field(default_factory=dict)
-    untouched: tuple[str, ...] = ()  # layers with parameters that no given weights filled
+    untouched: tuple[str, ...] = ()  # layers with parameters that the given weights do not contain
     notes: tuple[str, ...] = ()
 
 
 def make_setup(nets: Nets, seed: int, folder: Path, listeners: Sequence[OnEvent] = ()) -> RunSetup:
-    """The nets of a solver with fresh arrays and open data."""
+    """The nets of a solver with initial arrays and open data."""
     solver = nets.solver
     half = "bfloat16" if solver.precision is Precision.BF16 else ""
     prepared = lambda net: in_half(net, half) if half else net
@@ -101,24 +101,24 @@ def make_setup(nets: Nets, seed: int, folder: Path, listeners: Sequence[OnEvent]
 
 
 def first_state(solver: Solver, model: Model, partition: Partition) -> State:
-    """Copies, because the step takes its state's memory and the model keeps its own."""
+    """The state of a new run; with copies of the model's arrays, because the step donates those of its state."""
     copy = lambda arrays: tuple(jnp.array(a, copy=True) for a in arrays)
     trained = copy(arrays_of(model, tuple(t.owner for t in partition.trained)))
     return initial(solver, trained, copy(arrays_of(model, partition.kept)))
 
 
 class Data(NamedTuple):
-    """What the steps compute, and from what: the net above cached layers, and the source of its items."""
+    """What the steps compute and their input: the net (without cached layers), and the source of its items."""
 
     net: Net
     source: Any
     unpack: Unpack | None = None
     records: Any = None
-    notice: str = ""  # what is to be said of it
+    notice: str = ""  # to report to the user
 
 
 def make_work(setup: RunSetup, start: Start, end: int, max_steps: int = MOST_STEPS) -> tuple[Work, str]:
-    """The steps of a run that ends after `end` updates, at most `max_steps` in a dispatch; and a notice, or nothing."""
+    """Returns the steps of a run of `end` updates, at most `max_steps` per dispatch, and a notice (may be empty)."""
     solver, data = setup.solver, _data(setup, start)
     steps = min(max_steps, _steps_per_dispatch(data.net, solver))
     if steps > 1:
@@ -141,12 +141,12 @@ def make_work(setup: RunSetup, start: Start, end: int, max_steps: int = MOST_STE
 
 
 def plan_of(setup: RunSetup, end: int) -> Plan:
-    """When a run of `end` updates tests, shows and saves."""
+    """The displays, tests and snapshots of a run of `end` updates."""
     return Plan(setup.solver, end, bool(setup.evaluators), tuple(s.until for s in setup.solver.stages if s.until))
 
 
 def images(net: Net, solver: Solver) -> int:
-    """Images of one iteration."""
+    """The number of images of one iteration."""
     first = next((shape for name in net.inputs if (shape := net.blobs[name].shape)), None)
     if first is None:
         first = next((b.shape for b in net.blobs.values() if b.shape), (1,))
@@ -154,7 +154,7 @@ def images(net: Net, solver: Solver) -> int:
 
 
 def _data(setup: RunSetup, start: Start) -> Data:
-    """Features of frozen layers, or the records on the device, where that is possible and worth it; else the feed."""
+    """Cached features of frozen layers, or the records on the device, if possible and worthwhile; else the feed."""
     feed = setup.feed
     if not _many_rounds(feed, setup.solver):
         return Data(setup.net, feed)
@@ -163,13 +163,13 @@ def _data(setup: RunSetup, start: Start) -> Data:
 
 
 def _many_rounds(feed: Feed, solver: Solver) -> bool:
-    """Whether the run goes through the data more than once; by the file alone, so that a resumed run does the same."""
+    """Whether the run reads the data at least twice.  Depends only on the file, so that a resumed run does the same."""
     drawn = solver.max_iter * solver.iter_size * (feed.batch_size or 0)
     return bool(feed.size) and drawn >= 2 * (feed.size or 0)
 
 
 def _features(setup: RunSetup, start: Start, budget: int) -> Data | None:
-    """The net above its frozen layers, and their outputs for every record."""
+    """The net without its first frozen layers, and their outputs for every record."""
     split = prefix_of(setup.net) if setup.solver.cache_frozen else None
     if split is None:
         return None
@@ -181,18 +181,19 @@ def _features(setup: RunSetup, start: Start, budget: int) -> Data | None:
     net, source = made
     size = sum(rows.nbytes for rows in source.table.values())
     first, last = split.prefix[0].name, split.prefix[-1].name
-    notice = f"`{first}` to `{last}` are frozen: computed once for {setup.feed.size} records ({size / 1e6:.1f} MB)"
+    what = f"outputs cached for {setup.feed.size} records ({size / 1e6:.1f} MB)"
+    notice = f"layers `{first}` to `{last}` are frozen: {what}"
     return Data(net, source, source.make, source.table, notice)
 
 
 def _resident(setup: RunSetup, budget: int) -> Data | None:
-    """The records on the device."""
+    """The records on the device; None if they do not fit."""
     resident = on_device(setup.feed, budget)
     return Data(setup.net, resident, resident.make, resident.table) if resident else None
 
 
 def _stages(setup: RunSetup, data: Data, dispatch_of: Any) -> tuple[RunStage, ...]:
-    """The stages of a run; one where the solver names none."""
+    """The stages of a run; a single one if the solver has no `stages`."""
     solver, partition = setup.solver, setup.partition
     made = []
     for number, stage in enumerate(solver.stages or (Stage(),), start=1):
@@ -207,7 +208,7 @@ def _stages(setup: RunSetup, data: Data, dispatch_of: Any) -> tuple[RunStage, ..
 
 
 def _steps_per_dispatch(net: Net, solver: Solver) -> int:
-    """As many as fill a dispatch; one where a step is long: by the net alone, so that results do not vary."""
+    """The number of steps per dispatch; 1 for long steps.  Depends only on the net, so that results do not vary."""
     work = (
         3
         * solver.iter_size
@@ -222,7 +223,7 @@ def _steps_per_dispatch(net: Net, solver: Solver) -> int:
 
 
 def started(setup: RunSetup, start: Start, work: Work, resumed_from: Path | None, warnings: Sequence[str]) -> Started:
-    """The event with which a run begins."""
+    """The first event of a run."""
     sizes = (*start.state.trained, *start.fixed)
     return Started(
         name=setup.name,

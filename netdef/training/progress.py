@@ -1,6 +1,7 @@
-"""What a run shows while it goes: a progress bar with loss, rate and speed on a terminal, plain lines elsewhere.
+"""The output of a run in progress: a progress bar with loss, learning rate and images per second on a terminal, plain
+lines elsewhere.
 
-`with progress(stream) as show: netdef.train(..., on_event=show)`.  Lines are the same in both; the bar stands below.
+`with progress(stream) as show: netdef.train(..., on_event=show)`.  The lines are the same in both; the bar is below.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ Show = Callable[[events.Event], None]
 
 @contextmanager
 def progress(stream: TextIO) -> Iterator[Show]:
-    """A function that shows events on `stream`."""
+    """Yields a function that prints events to `stream`."""
     if not stream.isatty() or os.environ.get("TERM") == "dumb":
         yield lambda event: _print_lines(event, stream)
         return
@@ -51,7 +52,7 @@ def _bar(stream: TextIO) -> Iterator[Show]:
             for line in lines(event):
                 console.print(line, markup=False)
             if isinstance(event, events.Started):
-                # What an earlier run did is shown as done, but does not count for the speed.
+                # Iterations of an earlier run count as completed, but not for the estimate of the remaining time.
                 bar.reset(task, total=event.max_iter, completed=event.iteration, numbers="compiling")
             elif isinstance(event, events.Stepped):
                 bar.update(task, completed=event.iteration)
@@ -62,7 +63,7 @@ def _bar(stream: TextIO) -> Iterator[Show]:
 
 
 def lines(event: events.Event) -> list[str]:
-    """An event in words; none for those that only move the bar."""
+    """The lines that describe an event; empty for events that only move the bar."""
     match event:
         case events.Started():
             return _started(event)
@@ -79,8 +80,8 @@ def lines(event: events.Event) -> list[str]:
         case events.Notice():
             return [f"iteration {event.iteration:>6}  {event.text}"]
         case events.Interrupted():
-            saved = f"; everything is saved in {event.snapshot}" if event.snapshot else ""
-            return [f"stopped after {event.iteration} iterations{saved}", f"go on with: {event.resume}"]
+            saved = f"; saved {event.snapshot}" if event.snapshot else ""
+            return [f"stopped after {event.iteration} iterations{saved}", f"resume with: {event.resume}"]
         case events.Finished(why="interrupted"):
             return []
         case events.Finished():
@@ -91,7 +92,7 @@ def lines(event: events.Event) -> list[str]:
 
 
 def _watched(extra: Mapping[str, Any]) -> list[str]:
-    """What the layers do, a line for each."""
+    """One line for each layer of `watch`."""
     if not extra:
         return []
     from .diagnose import table
@@ -103,12 +104,12 @@ def _watched(extra: Mapping[str, Any]) -> list[str]:
 
 def _started(event: events.Started) -> list[str]:
     found = [text if "warning:" in text else f"warning: {text}" for text in event.warnings]
-    work = f"{event.parameters:,} parameters, {event.max_iter:,} iterations of {event.batch:,}"
-    found.append(f"{event.name or 'training'}: {work}, on {event.device}, into {event.folder}")
+    work = f"{event.parameters:,} parameters, {event.max_iter:,} iterations, batch size {event.batch:,}"
+    found.append(f"{event.name or 'training'}: {work}, on {event.device}, output in {event.folder}")
     if event.resumed_from:
-        found.append(f"goes on at iteration {event.iteration}, from {event.resumed_from}")
+        found.append(f"resuming at iteration {event.iteration} from {event.resumed_from}")
     if event.untouched:
-        found.append(f"not in the weights that were given, so freshly filled: {', '.join(event.untouched)}")
+        found.append(f"not in the given weights, initialized by their fillers: {', '.join(event.untouched)}")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Where a run begins: at fresh arrays, at given weights, at one of our snapshots, or at a `.solverstate` of Caffe's."""
+"""The start of a run: from initial or given weights, from a snapshot, or from a `.solverstate` of Caffe."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from .params import arrays_of, put_arrays
 from .prepare import RunSetup, Start, first_state
 from .step import State, initial
 
-# The fields of a State when snapshots numbered its leaves.
+# The fields of a State in snapshots of format 1, which store its leaves by number.
 NUMBERED = ("trained", "kept", "history", "policy", "ema", "losses", "iteration", "bad")
 
 
 def start_from(setup: RunSetup, weights: Any) -> Start:
-    """The beginning of a new run: the fillers' arrays, then `weights`, then what the solver's `reuse` blocks name."""
+    """The start of a new run: arrays of the fillers, replaced by `weights`, then by those of the `reuse` blocks."""
     monitors, model = watches(setup.solver, setup.tests), setup.model
     filled = _fill(model, weights) if weights is not None else set()
     for block in setup.solver.reuse:
@@ -47,7 +47,7 @@ def start_from(setup: RunSetup, weights: Any) -> Start:
 
 
 def _fill(model: Model, weights: Any) -> set[str]:
-    """Set parameters from {layer: [arrays]} or from weight files; returns the layers that were filled."""
+    """Sets parameters from {layer: [arrays]} or from weight files; returns the names of the layers that were set."""
     if isinstance(weights, Mapping):
         model.set_weights(weights)
         return set(weights)
@@ -55,15 +55,16 @@ def _fill(model: Model, weights: Any) -> set[str]:
 
 
 def reuse(model: Model, block: Reuse) -> set[str]:
-    """Take weights of another net as a `reuse` block says; returns the layers that were filled.
+    """Sets parameters from the weights of another net, as a `reuse` block specifies; returns the names of the layers
+    that were set.
 
-    NetdefError where nothing matches, a name is not in the net, or shapes differ (both are shown)."""
+    NetdefError if nothing matches, a name is not in the net, or shapes differ (the message shows both)."""
     path = locator(model.net.folder)(block.source)
     stored = read_weights(path)
     renamed = renamed_layers(list(stored), block)
     if not renamed:
         raise NetdefError(
-            f'`reuse`: no layer of {path} is called "{block.layers}"; it has {", ".join(list(stored)[:12])}.'
+            f'`reuse`: no layer in {path} matches "{block.layers}"; it contains {", ".join(list(stored)[:12])}.'
         )
     absent = [new for new in renamed.values() if new not in model.net.params]
     if absent and block.to:
@@ -72,27 +73,28 @@ def reuse(model: Model, block: Reuse) -> set[str]:
     found = {new: stored[old] for old, new in renamed.items() if new in model.net.params}
     if not found:
         raise NetdefError(
-            f"`reuse`: of the layers {', '.join(list(renamed)[:12])} of {path} none is in the net; say `to`."
+            f"`reuse`: the net has none of the layers {', '.join(list(renamed)[:12])} of {path}; set `to` to rename "
+            "them."
         )
     model.set_weights(found)
     return set(found)
 
 
 def renamed_layers(names: Sequence[str], block: Reuse) -> dict[str, str]:
-    """{name in the file: name in the net} of the layers that a `reuse` block takes."""
+    """{name in the file: name in the net} of the layers that a `reuse` block selects."""
     try:
         taken, left = re.compile(block.layers), [re.compile(pattern) for pattern in block.exclude]
         matches = {name: taken.fullmatch(name) for name in names if not any(e.fullmatch(name) for e in left)}
         return {name: m.expand(block.to) if block.to else name for name, m in matches.items() if m}
     except (re.error, IndexError) as error:
-        raise NetdefError(f'`reuse`: {error} in the expression "{block.layers}" or "{block.to}".') from error
+        raise NetdefError(f'`reuse`: {error} in the regular expression "{block.layers}" or "{block.to}".') from error
 
 
 def resume_snapshot(setup: RunSetup, read: snapshot.Snapshot) -> Start:
-    """The arrays, numbers and positions of a snapshot; the data go on where they were.
+    """The arrays and positions of a snapshot; the data continue at its positions.
 
-    A field of the state that the snapshot does not have begins anew, with a note.  NetdefError if parameters are
-    missing or of other shapes, or the solver is another."""
+    A field of the state that the snapshot does not have keeps its initial value, with a note.  NetdefError if
+    parameters are missing or have other shapes, or the type of the solver differs."""
     _check_same_run(setup, read)
     fresh = first_state(setup.solver, setup.model, setup.partition)
     names = state_names(fresh, setup.partition, setup.solver)
@@ -109,7 +111,9 @@ def resume_snapshot(setup: RunSetup, read: snapshot.Snapshot) -> Start:
         iteration=read.state["iteration"],
         position=_go_on(setup, read),
         monitors=_monitors(setup, read),
-        notes=tuple(f"the snapshot {read.path} has no {what}; it begins anew" for what in _absent(names, found)),
+        notes=tuple(
+            f"the snapshot {read.path} has no {what}; using the initial value" for what in _absent(names, found)
+        ),
     )
 
 
@@ -120,8 +124,8 @@ def _fixed(setup: RunSetup) -> tuple[Any, ...]:
 def _check_same_run(setup: RunSetup, read: snapshot.Snapshot) -> None:
     if read.state["solver"] != setup.solver.type:
         raise NetdefError(
-            f"the snapshot {read.path} was made by the solver {read.state['solver']}, and this one is "
-            f"{setup.solver.type}; resume with the same, or start from its weights."
+            f"the snapshot {read.path} is of the solver {read.state['solver']}, but the solver of this run is "
+            f"{setup.solver.type}; resume with the same solver, or start from the weights of the snapshot."
         )
     there, here = read.state["owners"], owners_of(setup.partition)
     for group in ("trained", "fixed", "kept"):
@@ -130,20 +134,20 @@ def _check_same_run(setup: RunSetup, read: snapshot.Snapshot) -> None:
             what = (
                 f"parameter {only[0][1]} of layer `{only[0][0]}` is {group} in only one of them"
                 if only
-                else "its layers stand in another order"
+                else "its layers are in another order"
             )
-            raise NetdefError(f"the snapshot {read.path} is of another net: {what}.")
+            raise NetdefError(f"the snapshot {read.path} belongs to another net: {what}.")
 
 
 def _by_name(read: snapshot.Snapshot, names: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """The arrays of a snapshot by name, of one that numbers them too."""
+    """The arrays of a snapshot by name; for format 1, which numbers them, the names are those of `names` in order."""
     if not snapshot.is_numbered(read):
         return read.arrays
     order = [name for field in NUMBERED for name in names[field]]
     if len(order) != snapshot.count_numbered(read):
         raise NetdefError(
-            f"the snapshot {read.path} does not fit: its training state has {snapshot.count_numbered(read)} arrays and "
-            f"{len(order)} are needed here; resume with the solver fields of its run."
+            f"the snapshot {read.path} does not match: its training state has {snapshot.count_numbered(read)} arrays, "
+            f"but this run needs {len(order)}; resume with the solver fields of its run."
         )
     return snapshot.by_name(read, order)
 
@@ -151,22 +155,23 @@ def _by_name(read: snapshot.Snapshot, names: Mapping[str, Sequence[str]]) -> dic
 def _fitting(
     read: snapshot.Snapshot, arrays: Mapping[str, Any], name: str, like: Any, owner: Owner | None
 ) -> Any | None:
-    """An array as jax's, of the type that is needed; None if there is none, which a parameter may not be."""
+    """An array of the snapshot as a jax array of the type of `like`; None if it is missing.  NetdefError for a missing
+    parameter."""
     what = f"parameter {owner.index} of layer `{owner.layer}`" if owner else f"`{name}`"
     if name not in arrays:
         if owner is None:
             return None
-        raise NetdefError(f"the snapshot {read.path} does not fit: it has no {what}; resume with the net of its run.")
+        raise NetdefError(f"the snapshot {read.path} does not match: it has no {what}; resume with the net of its run.")
     if np.shape(arrays[name]) != like.shape:
         raise NetdefError(
-            f"the snapshot {read.path} does not fit: {what} is {show(np.shape(arrays[name]))} there and "
-            f"{show(like.shape)} here; resume with the net and the solver of its run, or start from its weights."
+            f"the snapshot {read.path} does not match: {what} is {show(np.shape(arrays[name]))} in the snapshot and "
+            f"{show(like.shape)} in this run; resume with the net and solver of its run, or start from its weights."
         )
     return jnp.array(arrays[name], dtype=like.dtype)
 
 
 def _restored(setup: RunSetup, names: Mapping[str, Sequence[str]], found: Mapping[str, Any]) -> State:
-    """The state with what was found in its place; the rest is as at the start of a run with these parameters."""
+    """The state with the arrays that were found; the rest has the initial values of a run with these parameters."""
     of = lambda field: tuple(found[name] for name in names[field])
     state = initial(setup.solver, of("trained"), of("kept"))
     leaves, tree = jax.tree.flatten(state)
@@ -175,13 +180,13 @@ def _restored(setup: RunSetup, names: Mapping[str, Sequence[str]], found: Mappin
 
 
 def _absent(names: Mapping[str, Sequence[str]], found: Mapping[str, Any]) -> list[str]:
-    """What a snapshot does not have, by field: the first array, and how many others."""
+    """For each field with missing arrays: the name of the first one, and the number of others."""
     missing = [absent for many in names.values() if (absent := [name for name in many if name not in found])]
-    return [f"`{first}`" + (f" (nor {len(rest)} more of its kind)" if rest else "") for first, *rest in missing]
+    return [f"`{first}`" + (f" (nor {len(rest)} similar arrays)" if rest else "") for first, *rest in missing]
 
 
 def _go_on(setup: RunSetup, read: snapshot.Snapshot) -> dict[str, Any]:
-    """Set the data to the positions of a snapshot; returns that of the training data."""
+    """Sets the data to the positions of a snapshot; returns the position of the training data."""
     setup.feed.restore(read.state["position"])
     for evaluator, position in zip(setup.evaluators, read.state["test_positions"], strict=False):
         evaluator.feed.restore(position)
@@ -197,14 +202,14 @@ def _monitors(setup: RunSetup, read: snapshot.Snapshot) -> dict[str, Watched]:
 
 
 def resume_caffe(setup: RunSetup, path: Path) -> Start:
-    """Where Caffe's run was: weights, history and iteration, and the data where they were by then.
+    """Continues a run of Caffe: its weights, history and iteration, with the data at the position of that iteration.
 
-    Differs: Caffe begins the data again.  NetdefError if the state is of another net or solver."""
+    Differs: Caffe restarts the data.  NetdefError if the state belongs to another net or solver."""
     state = read_state(path)
     loaded = setup.model.load_weights(state.weights())
     if loaded.untouched:
         raise NetdefError(
-            f"{state.weights()}: layer `{loaded.untouched[0]}` of the net is not in it; it is of another net"
+            f"{state.weights()} does not contain layer `{loaded.untouched[0]}` of the net; it belongs to another net"
         )
     histories = histories_of(state, setup.net, setup.solver)
     first = first_state(setup.solver, setup.model, setup.partition)

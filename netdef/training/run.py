@@ -1,4 +1,4 @@
-"""`netdef.train`, from the arguments to the result; the loop itself is in `loop`."""
+"""`netdef.train`, from its arguments to the result; the loop itself is in `loop`."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ from .trial_runs import Learning, Repeated, dry, without_tests
 
 @dataclass(frozen=True)
 class Result:
-    """What `train` returns: the trained net (phase TRAIN), the records of `metrics.jsonl`, and how the run ended."""
+    """The result of `train`: the trained net (phase TRAIN), the records of `metrics.jsonl`, and how the run ended."""
 
     model: Model
     history: list[dict[str, Any]]
     folder: Path
     iteration: int
     snapshot: Path | None
-    why: str  # "max_iter", "interrupted", or what ended it early
+    why: str  # "max_iter", "interrupted", or the reason for stopping early
 
 
 @dataclass(frozen=True)
 class Options:
-    """How nets are trained, beside what their solver says; see `train`."""
+    """Options of a run in addition to the solver's fields; see `train`."""
 
     weights: Any = None
     resume: bool | str | Path | None = None
@@ -56,7 +56,7 @@ class Options:
     watch: bool = False
     overfit: int = 0
     tensorboard: bool = False
-    enough: Callable[[float], str] | None = None  # shown every loss, and ends the run by saying why
+    enough: Callable[[float], str] | None = None  # called with each loss; a non-empty result, the reason, ends the run
 
 
 def train(
@@ -74,23 +74,24 @@ def train(
     tensorboard: bool = False,
     import_path: Sequence[str | Path] = (),
 ) -> Result:
-    """Train a net as its solver says.
+    """Trains a net with its solver.
 
-    `path`: a `.net` file with a solver, a solver prototxt, or such text.  `weights`: a weight file, several, or
-    {layer: [arrays]} to start from.  `resume`: True for the newest snapshot of the run in `output` (or where a run
-    without `output` would be), or the path of a snapshot, of a run, or of a `.solverstate` of Caffe's.  `max_iter`
-    stops earlier or later than the solver's own, whose schedule stays.  `set` overrides constants and solver fields:
-    {"width": 32, "solver.base_lr": 0.1}.  `on_event` is called with each event (see `netdef.training.events`).
+    `path`: a `.net` file with a solver, a solver prototxt, or the source text of one.  `weights`: a weight file, a
+    list of them, or {layer: [arrays]} to start from.  `resume`: True for the newest snapshot of the run in `output`
+    (by default, of the newest run of this net), or the path of a snapshot, a run, or a `.solverstate` of Caffe.
+    `max_iter` replaces the solver's for the end of the run, but not for its learning-rate policy.  `set` overrides
+    constants and solver fields: {"width": 32, "solver.base_lr": 0.1}.  `on_event` is called with each event (see
+    `netdef.training.events`).
 
-    `watch` adds to each display what the layers do: norms, dead and saturated units, the size of updates.  `overfit` N
-    trains on the first N batches alone until they are known by heart, and says whether that was so.  `dry_run` makes
-    two iterations with a display, a test and a snapshot each, in a folder that is removed. `tensorboard` writes events
-    for TensorBoard too, into the folder `tensorboard` of the run.  `import_path` are more folders from which
-    files are imported.  The modules of Python layers are run.  Errors: CompileError for faults of the net; NetdefError
-    for files, weights, snapshots, and a loss that is not finite.
+    `watch` adds statistics of the layers to each display: norms, dead and saturated units, the size of updates.
+    `overfit` N trains on the first N batches only, until the net overfits them, and reports whether it did.  `dry_run`
+    runs two iterations, each with a display, a test and a snapshot, in a temporary folder. `tensorboard` also writes
+    events for TensorBoard, to the folder `tensorboard` of the run.  `import_path` lists additional folders for imports.
+    The modules of Python layers are run.  Errors: CompileError for errors in the net; NetdefError for files, weights,
+    snapshots, and a non-finite loss.
     """
     if resume and weights is not None:
-        raise NetdefError("`resume` goes on with the weights of its snapshot: give `weights` or `resume`, not both.")
+        raise NetdefError("`resume` continues with the weights of its snapshot; give `weights` or `resume`, not both.")
     nets = nets_of(path, set, Trust(python=True, folders=tuple(import_path)))
     options = Options(weights, resume, max_iter, output, on_event, watch, overfit, tensorboard)
     if dry_run:
@@ -102,7 +103,7 @@ def train(
 
 
 def run_nets(nets: Nets, options: Options) -> Result:
-    """`train` for nets that were loaded."""
+    """`train` for loaded nets."""
     keep_compiled()
     end = _iterations(nets, options)
     _refuse(nets, options)
@@ -146,22 +147,22 @@ def run_nets(nets: Nets, options: Options) -> Result:
 
 
 def _iterations(nets: Nets, options: Options) -> int:
-    """Where the run ends.  NetdefError if nobody says."""
+    """The number of iterations of the run.  NetdefError if it is not positive."""
     end = nets.solver.max_iter if options.max_iter is None else options.max_iter
     if end <= 0:
-        raise NetdefError(f"{nets.name}: the solver does not say how long to train; give `max_iter`.")
+        raise NetdefError(f"{nets.name}: `max_iter` is {end}; it must be at least 1.")
     return end
 
 
 def _refuse(nets: Nets, options: Options) -> None:
-    """Say what is missing before anything is written."""
+    """Raises a NetdefError for missing packages or data before any file is written."""
     if options.tensorboard:
         writer_class()
     refuse_inputs(nets.train, "trained")
 
 
 class Place(NamedTuple):
-    """Where a run is kept, and what it goes on from: a snapshot, a state of Caffe's, or nothing."""
+    """The folder of a run, and what it resumes from: a snapshot, a `.solverstate` of Caffe, or nothing."""
 
     folder: Path
     seed: int
@@ -183,7 +184,7 @@ def _place(nets: Nets, options: Options) -> Place:
 
 
 def _start(nets: Nets, setup: RunSetup, place: Place, options: Options) -> Start:
-    """The arrays of the run: a snapshot's, Caffe's, those given, those that the solver names, or fresh ones."""
+    """The start of the run: a snapshot, a state of Caffe, given weights, those that the solver names, or none."""
     if place.read is not None:
         return resume_snapshot(setup, place.read)
     if place.caffe is not None:
@@ -199,6 +200,6 @@ def _named_weights(nets: Nets) -> list[Path] | None:
 
 
 def _warnings(nets: Nets, setup: RunSetup) -> list[str]:
-    """What is strange about the inputs and the net."""
+    """Warnings about the inputs and the net."""
     faults = [str(d) for d in nets.train.diagnostics if d.severity == "warning"]
     return [*strange_inputs(setup.net, setup.feed), *faults]

@@ -1,9 +1,9 @@
-"""The folder of a run: where it is, and what is done with a run that is in it already.
+"""The folder of a run, and the handling of a run that is already in it.
 
-A run keeps `metrics.jsonl`, `net.prototxt` and its snapshots in one folder: `output`, or what the solver's
-`snapshot_prefix` names, or `runs/NAME` in the working directory.  Nothing that was saved is overwritten: without
-`output` a new run takes the next free name (`runs/digits-2`); a run that stands in a named `output` is moved to
-`output.1`, unless it is resumed.
+A run writes `metrics.jsonl`, `net.prototxt` and its snapshots to one folder: `output`, or the solver's
+`snapshot_prefix`, or `runs/NAME` in the working directory.  Saved files are never overwritten: without `output` a new
+run uses the next free name (`runs/digits-2`); an existing run in a given `output` is moved to `output.1`, unless it is
+resumed.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ METRICS, NET = "metrics.jsonl", "net.prototxt"
 
 
 def new_folder(nets: Nets, output: str | Path | None) -> tuple[Path, list[str]]:
-    """An empty place for a new run, made if it is not there, and a line on the run that was moved away for it."""
+    """Returns the folder of a new run, which is created if necessary, and a note if a run in it was moved."""
     notes = []
     if output is None:
         path = _free(_base(nets))
     else:
         path = Path(output)
         if path.exists() and not path.is_dir():
-            raise NetdefError(f"{path} is a file, and the output of a run is a folder; name another.")
+            raise NetdefError(f"{path} is a file, but the output of a run is a folder; choose another path.")
         if _holds_run(path):
             moved = path.rename(_numbered(path, "."))
-            notes.append(f"{path} held another run, which is in {moved} now; --resume would have gone on with it")
+            notes.append(f"{path} contained another run, which was moved to {moved}; --resume would have continued it")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise NetdefError(f"the folder {path} cannot be made: {error.strerror}") from error
+        raise NetdefError(f"cannot create the folder {path}: {error.strerror}") from error
     return path, notes
 
 
 def resumed(nets: Nets, output: str | Path | None, resume: bool | str | Path) -> tuple[Path, Path, list[str]]:
-    """(folder, snapshot to go on from, lines on damaged ones).  NetdefError if there is none."""
+    """(folder, snapshot to resume from, notes on damaged snapshots).  NetdefError if there is no snapshot."""
     if resume is not True:
         given = Path(str(resume))
         if snapshot.is_one(given):
             wrong = snapshot.damage(given)
             if wrong:
                 raise NetdefError(
-                    f"the snapshot {given} is damaged: {wrong}; `resume` with its folder takes the one before."
+                    f"the snapshot {given} is damaged: {wrong}; resume from {given.parent} to use the one before it."
                 )
             return Path(output) if output is not None else given.parent, given, []
         folders = [given]
@@ -61,7 +61,7 @@ def resumed(nets: Nets, output: str | Path | None, resume: bool | str | Path) ->
     where = folders[0] if folders else _base(nets)
     reason = f" ({notes[0]})" if notes else ""
     raise NetdefError(
-        f"there is no snapshot to resume from in {where}{reason}; start without resume, or name the folder of the run."
+        f"there is no snapshot to resume from in {where}{reason}; train without resume, or give the folder of the run."
     )
 
 
@@ -73,7 +73,7 @@ def _base(nets: Nets) -> Path:
 
 
 def _family(base: Path) -> list[Path]:
-    """The folders that runs of this name have taken, the one written last first."""
+    """The folders of runs with this name, most recent first."""
     others = [p for p in base.parent.glob(f"{base.name}-*") if p.name.removeprefix(base.name + "-").isdigit()]
     runs = [p for p in (base, *others) if snapshot.found(p)]
     return sorted(runs, key=lambda p: snapshot.found(p)[0].stat().st_mtime, reverse=True)

@@ -1,11 +1,11 @@
-"""`run.json`: on what, with what and how long a run was trained; what a report says of it later.
+"""`run.json`: the settings, device, versions and duration of a run, for reports.
 
     {"name": "Digits", "file": "/home/me/digits.net", "settings": {}, "seed": 1, "batch": 64, "parameters": 12298,
      "sittings": [{"began": "2026-01-31T12:00:00Z", "from": 0, "to": 600, "seconds": 21.4, "ended": "max_iter",
                    "device": "cpu", "devices": 1, "machine": {...}, "versions": {...}}]}
 
-A sitting is one start of the program: a run that is resumed has several, and one without `to` was killed.  The name of
-the machine and of its user stay out.
+A sitting is one start of the program: a resumed run has several, and a sitting without `to` was killed.  The host name
+and the user name are not recorded.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 
 class RunRecord:
-    """Writes `run.json` when a run starts and when it ends: one of those who are told of events."""
+    """An event listener that writes `run.json` when a run starts and when it ends."""
 
     def __init__(self, nets: Nets, folder: Path):
         self.nets, self.path = nets, folder / RUN
@@ -62,7 +62,7 @@ class RunRecord:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What stands in a `run.json`; nothing where it is missing or damaged: it is not needed to go on."""
+    """Reads a `run.json`; empty if it is missing or damaged, because it is not needed to resume a run."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -88,7 +88,7 @@ def _sitting(event: Started) -> dict[str, Any]:
 
 
 def device() -> str:
-    """The device that jax computes on, in words."""
+    """The name of the device that jax computes on."""
     import jax
 
     first = jax.devices()[0]
@@ -96,7 +96,7 @@ def device() -> str:
 
 
 def machine() -> dict[str, Any]:
-    """The system, the processor, its cores and the memory in bytes, as far as the system tells."""
+    """The operating system, the processor, its cores and the memory in bytes, as far as they are known."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else None
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {"system": platform.platform(), "processor": _processor(), "cores": cores, "memory_bytes": pages}

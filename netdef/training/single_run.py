@@ -1,4 +1,4 @@
-"""One run in the loop: its events, tests and snapshots, and what its solver does on seeing a test."""
+"""One run in the loop: its events, tests and snapshots, and the reactions of its solver to tests."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Diverged(NetdefError):
 
 @dataclass(kw_only=True)
 class SingleRun(Run):
-    """A run of one net: its setup is fixed, and beside what the loop moves, these move."""
+    """A run of one net.  The setup is fixed; the other fields change, in addition to those that the loop changes."""
 
     setup: RunSetup
     recorder: Recorder
     monitors: dict[str, Watched]  # by the field of the solver
-    enough: Callable[[float], str] | None = None  # shown every loss that is read back; says why the run may end
+    enough: Callable[[float], str] | None = None  # called with each loss that is read back; returns why to end, or ""
     saved: Path | None = None
 
     @property
@@ -52,11 +52,11 @@ class SingleRun(Run):
 
     @property
     def why(self) -> str:
-        """Why the run has ended."""
+        """Why the run ended."""
         return "interrupted" if self.stop else self.ended or "max_iter"
 
     def weights(self) -> dict[Owner, Array]:
-        """The arrays that are tested and returned, by owner: averages, where the solver makes them."""
+        """The arrays that are tested and returned, by owner: moving averages if the solver has `ema`."""
         return self.setup.partition.weights(self.state.ema or self.state.trained, self.fixed, self.state.kept)
 
     def emit(self, event: Event) -> None:
@@ -65,7 +65,7 @@ class SingleRun(Run):
         self.setup.tell(event)
 
     def read(self, done: UnderWay) -> None:
-        """Refuse a bad loss, show what is to be shown."""
+        """Raises `Diverged` for a non-finite loss or gradient; else emits the display, if there is one."""
         metrics, show, piece, extra = done
         if not show:
             bad, iteration, loss = jax.device_get((metrics.bad, metrics.iteration, metrics.loss))
@@ -87,15 +87,15 @@ class SingleRun(Run):
         self.ended = self.ended or (self.enough(loss) if self.enough else "")
 
     def _refuse(self, bad: int, iteration: int, loss: float, piece: Piece) -> None:
-        """Stop at an iteration whose loss or gradient is not finite, with the first layer that went bad."""
+        """Raises `Diverged` for an iteration with a non-finite loss or gradient, naming the first non-finite value."""
         setup = self.setup
-        what = f"the loss is {loss}" if bad == BAD_LOSS else "the gradient is not finite"
-        kept = f"the last good snapshot is {self.saved}" if self.saved else "no snapshot was taken before"
+        what = f"The loss is {loss}" if bad == BAD_LOSS else "The gradient is not finite"
+        kept = f"The last good snapshot is {self.saved}." if self.saved else "No snapshot was saved before."
         batches = [self.batch(piece, iteration - piece.begin, i) for i in range(self.work.iter_size)]
         where = culprit(self.work.net, setup.partition, self.state, self.fixed, batches, setup.key)
         raise Diverged(
-            f"iteration {iteration}: {what}; {where}. Training stopped, and {kept}. A smaller base_lr, clip_gradients, "
-            "or a look at the input's scale most often helps."
+            f"{what} at iteration {iteration}. {where}. {kept} Try a smaller base_lr, clip_gradients, or rescaling the "
+            "input."
         )
 
     def test(self) -> None:
@@ -115,11 +115,11 @@ class SingleRun(Run):
             self._react(seen, positions)
 
     def _react(self, seen: list[dict[str, Any]], positions: list[Any]) -> None:
-        """What the solver wants done on the scores of a test; `positions` are those of its data before it."""
+        """Reacts to the scores of a test as the solver specifies; `positions` are those of the test data before it."""
         value = lambda watched: float(seen[watched.monitor.test_net][watched.monitor.monitor])
         best = self.monitors.get("snapshot_best")
         if best is not None and self.iteration > 0 and best.monitor.better(value(best), best.best):
-            self._save(name="best", positions=positions)  # as before the test, which a resumed run makes again
+            self._save(name="best", positions=positions)  # from before the test, because a resumed run repeats it
         policy, before = self.setup.solver.policy, self.state.policy
         self.state = self.state._replace(policy=policy_after(policy, before, self.iteration, seen))
         if change := policy.change(before, self.state.policy):
@@ -133,7 +133,7 @@ class SingleRun(Run):
         self._save()
 
     def _save(self, last: bool = False, name: str | None = None, positions: list[Any] | None = None) -> None:
-        """Save the state; a disk that refuses is reported, and ends the run only where it is the last snapshot."""
+        """Saves the state.  A failure to write is reported; it ends the run only for the last snapshot."""
         with self.clock.paused():
             try:
                 path = self._write(name, positions)
@@ -142,7 +142,7 @@ class SingleRun(Run):
             except NetdefError as error:
                 if last:
                     raise
-                self.emit(Notice(self.iteration, f"{error}; training goes on"))
+                self.emit(Notice(self.iteration, f"{error}; training continues"))
                 return
         self.emit(Snapshotted(self.iteration, path))
 

@@ -1,4 +1,4 @@
-"""The nets that a solver trains and tests: from one `.net` file, or from a solver file and those that it names."""
+"""The nets that a solver trains and tests: from one `.net` file, or from a solver file and the files that it names."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ Settings = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Nets:
-    """A solver, the net that it trains and the nets that it tests."""
+    """A solver, its training net and its test nets."""
 
     name: str
     solver: Solver
     train: Net
     tests: tuple[Net, ...]
-    file: Path | None  # that was asked for
-    settings: Settings = field(default_factory=dict)  # that it was changed by
+    file: Path | None  # None for source text
+    settings: Settings = field(default_factory=dict)  # `set`: overridden constants and solver fields
 
 
 def nets_of(path_or_text: str | Path, set: Settings | None = None, trust: Trust = UNTRUSTED) -> Nets:
@@ -47,7 +47,7 @@ def nets_of(path_or_text: str | Path, set: Settings | None = None, trust: Trust 
         report.add(
             codes.WRONG_COUNT,
             solver.span_of("test_state"),
-            f"there are {len(states)} test states for {len(testing)} test nets; give one for each, or none.",
+            f"there are {len(states)} `test_state` blocks for {len(testing)} test nets; give one for each, or none.",
         )
     tests = [build_net(p, _state(Phase.TEST, s)) for p, s in zip(testing, states, strict=False)]
     report.stop_on_errors()
@@ -59,7 +59,7 @@ def nets_of(path_or_text: str | Path, set: Settings | None = None, trust: Trust 
 
 
 def _read(tree: Tree, report: Report) -> tuple[Solver, Parsed, list[Parsed]]:
-    """The solver, what it trains, and what it tests."""
+    """The solver, its training net, and its test nets."""
     if is_solver(tree.body):
         solver = decode_solver(tree.body, report)
         report.stop_on_errors()
@@ -73,7 +73,7 @@ def _read(tree: Tree, report: Report) -> tuple[Solver, Parsed, list[Parsed]]:
     if program.solver is None:
         report.stop_on_errors()
         raise NetdefError(
-            f"{tree.source.name}: there is no solver to train with; add `solver {{ base_lr: 0.1 max_iter: 1000 }}`."
+            f"{tree.source.name} has no solver; add one, such as `solver {{ base_lr: 0.1 max_iter: 1000 }}`."
         )
     training = Parsed(program, tree.source, report, tree.trust)
     return program.solver, training, [training] * tests_of(program.solver)

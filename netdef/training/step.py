@@ -1,8 +1,8 @@
-"""One iteration of training as a pure function, and several of them in one dispatch.
+"""One iteration of training as a pure function, and several iterations in one dispatch.
 
-In Caffe's order: the gradients of `iter_size` batches are summed, clipped by the L2 norm of the sum, divided by
-`iter_size`, weight decay is added, the solver's rule makes the update.  An iteration whose loss or gradient is not
-finite changes nothing but `bad`, and the iterations after it do nothing: the state stays the last good one.
+In Caffe's order: the gradients of `iter_size` batches are summed, clipped by the L2 norm of the sum and divided by
+`iter_size`, weight decay is added, and the solver's rule computes the update.  An iteration with a non-finite loss or
+gradient changes only `bad`, and the iterations after it change nothing, so the state remains the last good one.
 """
 
 from __future__ import annotations
@@ -26,39 +26,39 @@ GOOD, BAD_LOSS, BAD_GRADIENT = 0, 1, 2
 
 
 class State(NamedTuple):
-    """All that changes from iteration to iteration; a pytree that the step takes, donated, and gives back.
+    """Everything that changes from iteration to iteration: a pytree that the step accepts, donated, and returns.
 
-    `losses` holds those of the last `average_loss` iterations, iteration i at i modulo average_loss; nan where none
-    yet.
+    `losses` contains the losses of the last `average_loss` iterations, iteration i at index i modulo average_loss;
+    nan before.
     """
 
     trained: tuple[Array, ...]
     kept: tuple[Array, ...]
     history: tuple[Any, ...]
     policy: Mapping[str, Array]
-    ema: tuple[Array, ...]  # averages of `trained`; empty where the solver has none
+    ema: tuple[Array, ...]  # moving averages of `trained`; empty if the solver has no `ema`
     losses: Array  # (average_loss)
-    iteration: Array  # int32: updates made
-    bad: Array  # int32: GOOD, or why iteration `iteration` could not be made
+    iteration: Array  # int32: number of updates
+    bad: Array  # int32: GOOD, or why iteration `iteration` failed
 
 
 class Metrics(NamedTuple):
-    """What the last iteration of a dispatch showed."""
+    """The metrics of the last iteration of a dispatch."""
 
     loss: Array  # mean over the last average_loss iterations
     lr: Array
     outputs: dict[str, Array]  # of the last batch of the iteration
     bad: Array
-    iteration: Array  # updates made
+    iteration: Array  # number of updates
 
 
-Items = Any  # a pytree of arrays with a leading axis of iter_size: batches, or what `unpack` makes batches of
+Items = Any  # a pytree of arrays with a leading axis of iter_size: batches, or what `unpack` converts to batches
 Unpack = Callable[[Any, Items], Mapping[str, Array]]  # (all records, item) -> {blob: array}
 Step = Callable[..., tuple[State, Metrics]]
 
 
 class RunConstants(NamedTuple):
-    """What may differ between runs that train together in one compiled step; traced."""
+    """The values that may differ between runs that train together in one compiled step; traced."""
 
     key: Array
     base_lr: Array
@@ -80,7 +80,7 @@ def initial(solver: Solver, trained: tuple[Array, ...], kept: tuple[Array, ...])
 
 
 def shown_outputs(net: Net) -> tuple[str, ...]:
-    """The outputs that are small enough to be looked at as numbers."""
+    """The outputs that are small enough to be displayed."""
     sizes = {name: _count(net.blobs[name].shape) for name in net.outputs}
     return tuple(name for name, size in sizes.items() if size <= SHOWN)
 
@@ -100,11 +100,11 @@ def make_step(
     active: Sequence[bool] = (),
     unpack: Unpack | None = None,
 ) -> Step:
-    """The step of a net: (state, fixed arrays, items, records, constants) -> (state, metrics).  Not yet jitted.
+    """Returns the step of a net: (state, fixed arrays, items, records, constants) -> (state, metrics).  Not jitted.
 
-    `active` says of each trained array whether this step moves it (a stage of a run freezes some); none given: all.
-    `unpack` makes the batch of an item where the data are on the device, in `records`; without it an item is the batch.
-    `constants`, if given, replace the key and the solver's numbers.
+    `active` selects the trained arrays that this step updates, because a stage may freeze some; by default all.
+    `unpack` converts an item to a batch if the data are on the device, in `records`; without it an item is a batch.
+    `constants`, if given, replace the key and the solver's base_lr and weight_decay.
     """
     names = shown_outputs(net)
     moves = tuple(active) or (True,) * len(partition.trained)
@@ -144,13 +144,13 @@ def _verdict(loss: Array, grads: Any) -> Array:
 
 
 def _merged(moves: Sequence[bool], moving: Sequence[Array], whole: Sequence[Array]) -> tuple[Array, ...]:
-    """All arrays, with those that move put in their places."""
+    """All arrays: `whole`, with the active ones replaced by those of `moving`."""
     items = iter(moving)
     return tuple(next(items) if moved else array for moved, array in zip(moves, whole, strict=True))
 
 
 def _averaged(solver: Solver, state: State, trained: Sequence[Array]) -> tuple[Array, ...]:
-    """The moving averages of the weights; early ones follow faster, so that the start is soon forgotten."""
+    """The moving averages of the weights; the decay is smaller in early iterations, to forget the initial weights."""
     if solver.ema is None:
         return ()
     t = state.iteration.astype(jnp.float32)
@@ -161,7 +161,7 @@ def _averaged(solver: Solver, state: State, trained: Sequence[Array]) -> tuple[A
 def _accumulate(
     gradient: Any, n: int, moving: Any, state: State, fixed: Any, items: Items, batch: Callable[[Any], Any], key: Array
 ) -> tuple[Array, Any, Any, Any]:
-    """(mean loss, sum of gradients, what layers keep, outputs of the last batch) over `n` batches."""
+    """(mean loss, sum of gradients, updated `kept`, outputs of the last batch) over `n` batches."""
     if n == 1:
         only = batch(jax.tree.map(lambda a: a[0], items))
         (loss, (kept, outputs)), grads = gradient(
@@ -195,7 +195,7 @@ def updated(
     moves: Sequence[bool],
     constants: RunConstants | None,
 ) -> tuple[Any, Any]:
-    """Parameters and histories after the solver's rule."""
+    """Returns parameters and histories after the solver's update."""
     momentum = solver.momentum_at(state.iteration, rate, None if constants is None else constants.base_lr)
     decay = solver.decay_at(state.iteration, None if constants is None else constants.weight_decay)
     decays = bool(constants is not None or solver.weight_decay or solver.max_weight_decay)
@@ -217,9 +217,8 @@ def updated(
 
 
 def clipped(solver: Solver, grads: Any, weights: Any) -> Any:
-    """Summed gradients, cut down where the solver says: to an L2 norm of at most clip_gradients over all of them
-    together (Caffe's), each element to clip_value, and each unit to clip_adaptive times the norm of its weights
-    (Brock et al. 2021, by optax)."""
+    """Clips summed gradients as the solver specifies: to a global L2 norm of clip_gradients (Caffe's), each element to
+    clip_value, and each unit to clip_adaptive times the norm of its weights (Brock et al. 2021, by optax)."""
     if solver.clip_gradients >= 0:
         norm = jnp.sqrt(sum((jnp.sum(g * g) for g in grads), jnp.float32(0)))
         scale = jnp.where(norm > solver.clip_gradients, solver.clip_gradients / norm, 1.0)
@@ -228,7 +227,7 @@ def clipped(solver: Solver, grads: Any, weights: Any) -> Any:
         grads = tuple(jnp.clip(g, -solver.clip_value, solver.clip_value) for g in grads)
     if solver.clip_adaptive is not None:
         rule = optax.adaptive_grad_clip(solver.clip_adaptive)
-        # optax takes the last axis for the units, Caffe's arrays have them first
+        # the units are the last axis for optax, and the first one in Caffe's arrays
         turn = lambda a: a.reshape(a.shape[0], -1).T if a.ndim > 1 else a
         cut: Any = rule.update([turn(g) for g in grads], optax.EmptyState(), [turn(w) for w in weights])[0]
         grads = tuple(c.T.reshape(g.shape) for c, g in zip(cut, grads, strict=True))
@@ -236,10 +235,10 @@ def clipped(solver: Solver, grads: Any, weights: Any) -> Any:
 
 
 def local_rate(solver: Solver, lr_mult: float, rate: Array, momentum: Array, g: Array, w: Array) -> Array:
-    """The learning rate of one array: times its lr_mult, or layer-wise adaptive.
+    """The learning rate of one array: multiplied by its lr_mult, or layer-wise adaptive.
 
-    Source: NVIDIA/caffe (larc) and intel/caffe (local_lr_auto), sgd_solver.cpp, GetLocalRate; norms are taken before
-    decay is added, as NVIDIA's GPU code does."""
+    Source: NVIDIA/caffe (larc) and intel/caffe (local_lr_auto), sgd_solver.cpp, GetLocalRate; norms are computed before
+    weight decay is added, as in NVIDIA's GPU code."""
     if not (solver.larc or solver.local_lr_auto):
         return rate * lr_mult
     w_norm, g_norm = jnp.sqrt(jnp.sum(w * w)), jnp.sqrt(jnp.sum(g * g))
@@ -252,9 +251,9 @@ def local_rate(solver: Solver, lr_mult: float, rate: Array, momentum: Array, g: 
 
 
 def make_run(step: Step) -> Callable[..., tuple[State, Metrics]]:
-    """Several steps in one dispatch, jitted with donated state: (state, fixed, items, n, records), items with an axis k
-    before that of iter_size, does the first n of k.  One compiled loop serves every n, so that results do not depend on
-    where a run was cut into pieces."""
+    """Several steps in one dispatch, jitted with donated state: (state, fixed, items, n, records) runs the first n of k
+    steps; `items` has the leading axes (k, iter_size).  One compiled loop is used for every n, so that results do not
+    depend on the division of a run into pieces."""
 
     def run(
         state: State, fixed: tuple[Array, ...], items: Items, n: Array, records: Any = None
@@ -268,20 +267,20 @@ def make_run(step: Step) -> Callable[..., tuple[State, Metrics]]:
 
 
 def batch_shapes(net: Net, iter_size: int) -> dict[str, Any]:
-    """What the step takes: {blob: (iter_size, batch, ...)}, as shapes."""
+    """The input shapes of the step: {blob: (iter_size, batch, ...)}."""
     return {name: jax.ShapeDtypeStruct((iter_size, *(net.blobs[name].shape or ())), jnp.float32) for name in net.inputs}
 
 
 def loops_well(step: Step, *arguments: Any) -> bool:
-    """Whether the step is as fast in a compiled loop as alone.  On a CPU, XLA runs convolutions that stand in a loop
-    without its threaded kernels, seven times slower and more."""
+    """Whether the step is as fast inside a compiled loop as alone.  On CPU, XLA runs convolutions inside a loop without
+    its multithreaded kernels, at least seven times slower."""
     if jax.default_backend() != "cpu":
         return True
     return "conv_general_dilated" not in str(jax.make_jaxpr(step)(*arguments))
 
 
 def make_single(step: Step) -> Callable[..., tuple[State, Metrics]]:
-    """As `make_run` for k = 1, without a loop around the step: for steps that are long anyway."""
+    """Like `make_run` with k = 1, but without a loop around the step; for long steps."""
 
     def run(
         state: State, fixed: tuple[Array, ...], items: Items, n: Array, records: Any = None

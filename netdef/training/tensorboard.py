@@ -1,9 +1,9 @@
-"""TensorBoard events of a run, in its folder `tensorboard`: what `metrics.jsonl` holds, for those who watch it there.
+"""TensorBoard events of a run, in its folder `tensorboard`, with the contents of `metrics.jsonl`.
 
     netdef.train("model.net", tensorboard=True)          tensorboard --logdir runs
 
-Displays go into `tensorboard/train`, tests into `tensorboard/test` (`test1` and so on for further test nets), under the
-same names, so that TensorBoard draws the loss of both into one picture.  The text of the net is kept beside them.
+Displays are written to `tensorboard/train`, tests to `tensorboard/test` (`test1` and so on for further test nets), with
+the same names, so that TensorBoard plots the loss of both in one chart.  The net is included as text.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NO_SCALARS = ("iteration", "phase", "net")
 
 
 class TensorBoard:
-    """Writes events as they come: one of those who are told of them.  NetdefError if tensorboardX is missing."""
+    """An event listener that writes TensorBoard events.  NetdefError if tensorboardX is not installed."""
 
     def __init__(self, folder: Path, text: str = ""):
         self._writer_class = writer_class()
@@ -54,18 +54,18 @@ class TensorBoard:
 
     def _writer(self, kind: str) -> Any:
         if kind not in self._writers:
-            # What a run that was broken off wrote after its last snapshot is hidden: it happens again.
+            # hides the events of an interrupted run after its last snapshot, because the resumed run repeats them
             purge = self.begin or None
             self._writers[kind] = self._writer_class(str(self.folder / kind), purge_step=purge, flush_secs=10)
         return self._writers[kind]
 
     def close(self) -> None:
-        """Have everything on the disk."""
+        """Writes all events to disk and closes the files."""
         for writer in self._writers.values():
             writer.close()
         self._writers = {}
 
 
 def writer_class() -> Any:
-    """The class that writes event files.  NetdefError if it is not installed."""
+    """The class that writes event files.  NetdefError if tensorboardX is not installed."""
     return need("tensorboardX", "writing TensorBoard events").SummaryWriter

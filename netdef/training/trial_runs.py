@@ -1,6 +1,6 @@
-"""Trial runs: two steps of everything, and overfitting a few batches.
+"""Trial runs: a dry run of two iterations, and overfitting a few batches.
 
-Each is an ordinary run with another solver, so what it finds holds for the ordinary run.
+Each is an ordinary run with a modified solver, so its result also applies to the ordinary run.
 """
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ from typing import Any
 
 from .solver_nets import Nets
 
-LEARNT = 0.01  # of the first loss: what is left of it when a batch is known by heart
+OVERFIT = 0.01  # the batches count as overfit when the loss is at most this fraction of the first loss
 
 
 def with_solver(nets: Nets, **fields: Any) -> Nets:
-    """The nets with another solver."""
+    """Returns the nets with other values of some solver fields."""
     return replace(nets, solver=nets.solver.replace(**fields))
 
 
 def dry(nets: Nets) -> Nets:
-    """Two iterations, each shown, tested on one batch and saved."""
+    """Returns the nets for two iterations, each with a display, a test on one batch and a snapshot."""
     once = (1,) * len(nets.tests)
     return with_solver(nets, max_iter=2, display=1, test_interval=1, test_iter=once, test_offset=0, snapshot=1)
 
 
 def without_tests(nets: Nets) -> Nets:
-    """Training alone: no tests, no snapshots, a display now and then."""
+    """Returns the nets for training only, with displays but without tests and snapshots."""
     quiet = replace(nets, tests=())
     fields = {"test_interval": 0, "test_iter": (), "snapshot": 0, "snapshot_after_train": False, "average_loss": 1}
     return with_solver(quiet, early_stopping=None, snapshot_best=None, display=nets.solver.display or 20, **fields)
 
 
 class Repeated:
-    """A source of batches that gives the first few of another again and again."""
+    """A source that repeats the first few batches of another source."""
 
     def __init__(self, source: Any, count: int):
         self._batches = [next(source) for _ in range(count)]
@@ -45,30 +45,30 @@ class Repeated:
         return batch
 
     def state(self) -> dict[str, Any]:
-        """Nothing: such a run takes no snapshots."""
+        """Empty, because such a run saves no snapshots."""
         return {}
 
 
 @dataclass
 class Learning:
-    """Watches the loss of a run that learns a few batches by heart."""
+    """Observes the loss of a run that overfits a few batches."""
 
     batches: int
     first: float | None = None
     last: float = math.nan
 
     def see(self, loss: float) -> str:
-        """Why the run may end: nothing is left to be learnt.  Empty before."""
+        """Returns the reason to end the run once the batches are overfit, else an empty string."""
         self.first, self.last = loss if self.first is None else self.first, loss
-        return f"the loss is {loss:.3g}" if loss <= LEARNT * abs(self.first) else ""
+        return f"the loss is {loss:.3g}" if loss <= OVERFIT * abs(self.first) else ""
 
     def verdict(self, iteration: int) -> str:
-        """What the run has shown, in words."""
+        """The message that reports the result of the run."""
         many = f"{self.batches} batches" if self.batches > 1 else "one batch"
-        if self.first is not None and self.last <= LEARNT * abs(self.first):
-            return f"learnt: the net knows {many} by heart after {iteration} iterations (loss {self.last:.3g})"
+        if self.first is not None and self.last <= OVERFIT * abs(self.first):
+            return f"overfit {many} in {iteration} iterations (loss {self.last:.3g})"
         return (
-            f"NOT learnt: after {iteration} iterations on {many} the loss is {self.last:.3g}, from "
-            f"{self.first or 0:.3g} at first. A net that cannot learn so little has a fault: try another base_lr, look "
-            "at the labels, the input's scale, frozen layers and dropout, or at `watch`."
+            f"did NOT overfit {many}: after {iteration} iterations the loss is {self.last:.3g}; it was "
+            f"{self.first or 0:.3g} at the start. A net that cannot fit so little data is broken: try another base_lr, "
+            "check the labels, the scale of the input, frozen layers and dropout, or use `watch`."
         )

@@ -1,4 +1,4 @@
-"""`netdef(words...)` runs a command in this process and gives its exit code, stdout and stderr."""
+"""`netdef(words...)` runs a command in this process and returns its exit code, stdout and stderr."""
 
 from __future__ import annotations
 

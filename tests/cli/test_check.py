@@ -1,4 +1,4 @@
-"""`netdef check`: every fault of several files, in words or as JSON, and an exit code that scripts can use."""
+"""`netdef check`: reports every error and warning of several files, as text or JSON, and sets the exit code."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import json
 
 def test_a_good_file(netdef, good):
     done = netdef("check", good)
-    assert done == (0, "1 file checked: no faults\n", "")
+    assert done == (0, "1 file checked: no problems\n", "")
 
 
-def test_every_fault_is_shown_with_its_place(netdef, bad):
+def test_every_error_is_shown_with_its_place(netdef, bad):
     done = netdef("check", bad)
     assert done.code == 2
     lines = done.out.splitlines()
@@ -19,7 +19,7 @@ def test_every_fault_is_shown_with_its_place(netdef, bad):
     assert lines[-1].startswith("1 file checked: 2 errors")
 
 
-def test_faults_of_both_phases_are_told_once(netdef, bad):
+def test_errors_of_both_phases_are_reported_once(netdef, bad):
     assert netdef("check", bad).out.count("[unknown-bottom]") == 1
 
 
@@ -43,14 +43,14 @@ def test_json(netdef, bad, good):
 def test_a_missing_file_does_not_hide_the_others(netdef, bad, tmp_path):
     done = netdef("check", tmp_path / "none.net", bad, tmp_path)
     assert done.code == 2
-    assert f"there is no file {tmp_path / 'none.net'}" in done.err
+    assert f"the file {tmp_path / 'none.net'} does not exist" in done.err
     assert f"{tmp_path} is a folder" in done.err
     assert "unknown-field" in done.out
 
 
 def test_no_file_at_all(netdef):
     done = netdef("check")
-    assert done.code == 2 and "no file was given" in done.err
+    assert done.code == 2 and "FILE is missing" in done.err
 
 
 def test_warnings_are_errors_only_if_strict(netdef, good):
@@ -85,7 +85,7 @@ def test_phase_level_and_stage_choose_the_net(netdef, good):
     assert netdef("check", good, "--stage", "on").code == 0
 
 
-def test_caffes_own_words(netdef, good):
+def test_caffes_flags(netdef, good):
     assert netdef("check", "-model", good, "-gpu", "0").code == 0
 
 
@@ -110,4 +110,4 @@ def test_plugin(netdef, good, tmp_path, monkeypatch):
 def test_set_needs_a_value(netdef, good):
     done = netdef("check", good, "--set", "width")
     assert done.code == 2
-    assert "--set takes KEY=VALUE" in done.err
+    assert "--set expects KEY=VALUE" in done.err

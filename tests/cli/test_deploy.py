@@ -27,13 +27,13 @@ def test_options(netdef, good: Path):
 
 def test_mistakes(netdef, good: Path, bad: Path):
     assert netdef("deploy", good, "--shape", "x=2,-3").code == 2
-    assert "--shape takes BLOB=DIMS" in netdef("deploy", good, "--shape", "2,3").err
+    assert "--shape expects BLOB=DIMS" in netdef("deploy", good, "--shape", "2,3").err
     done = netdef("deploy", good, "--output", "none")
     assert (done.code, done.out) == (2, "") and "there is no blob `none`" in done.err
     assert "[unknown-field]" in netdef("deploy", bad).err
 
 
-def test_googlenet_loses_its_classifiers_on_the_side(netdef):
+def test_googlenet_loses_its_auxiliary_classifiers(netdef):
     net = package.load(netdef("deploy", EXAMPLES / "googlenet.net").out)
     assert sum(prod(s) for shapes in net.params.values() for s in shapes) == 6_998_552
     assert net.outputs == ("prob",) and net.blobs["prob"].shape == (1, 1000)

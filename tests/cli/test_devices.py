@@ -1,4 +1,4 @@
-"""`netdef devices`: the devices that jax finds, as lines and as JSON."""
+"""`netdef devices`: the devices that JAX finds, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def device(number: int, platform: str, kind: str, memory: int | None = None) -> 
 
 @pytest.fixture
 def found(monkeypatch: pytest.MonkeyPatch):
-    """Let jax find these devices."""
+    """Makes jax.devices return these devices."""
     return lambda *devices: monkeypatch.setattr(jax, "devices", lambda: list(devices))
 
 
@@ -75,4 +75,4 @@ def test_no_device_is_a_line(netdef, monkeypatch):
     monkeypatch.setattr(jax, "devices", fails)
     done = netdef("devices", "--json")
     assert (done.code, done.out) == (1, "")
-    assert done.err == "netdef: error: jax finds no device: Unable to initialize backend 'tpu'\n"
+    assert done.err == "netdef: error: JAX finds no device: Unable to initialize backend 'tpu'\n"

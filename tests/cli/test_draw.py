@@ -34,7 +34,7 @@ def test_mistakes(netdef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     done = netdef("draw", net, "-o", tmp_path / "n.gif")
     assert done.code == 2 and "must end in .dot, .gv, .mmd, .svg, .png or .pdf" in done.err
     done = netdef("draw", net, "--fold", "residual")
-    assert done.code == 2 and "there are residual_basic, residual_stage" in done.err
+    assert done.code == 2 and "templates in this net: residual_basic, residual_stage" in done.err
     monkeypatch.setenv("PATH", "")
     done = netdef("draw", net, "-o", tmp_path / "n.svg")
     assert done.code == 2 and "n.mmd (Mermaid) and n.dot do not need it" in done.err

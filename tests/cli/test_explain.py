@@ -1,4 +1,4 @@
-"""`netdef explain`: everything that can be named is explained, from where it is declared."""
+"""`netdef explain`: every name is explained, according to its declaration."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ def test_a_field_names_the_layers_that_have_it(netdef):
     assert "InnerProduct" in done.out and "Convolution" in done.out
 
 
-def test_the_words_of_a_choice_are_listed(netdef):
+def test_the_values_of_an_enum_are_listed(netdef):
     assert '"L2" | "L1"' in netdef("explain", "regularization_type").out
 
 
-def test_a_message_leads_to_the_layers_that_read_it(netdef):
+def test_a_block_leads_to_the_layers_that_read_it(netdef):
     assert "Convolution  (layer type)" in netdef("explain", "convolution_param").out
 
 

@@ -1,4 +1,4 @@
-"""`netdef features`: a file with all rows, or none."""
+"""`netdef features`: writes a file with all rows, or no file."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def words(netdef, tmp_path: Path) -> list[object]:
 
 
 @pytest.mark.parametrize("ending", ["npz", "h5"])
-def test_the_file_is_whole_or_not_there(netdef, words, tmp_path: Path, ending: str):
+def test_the_file_is_complete_or_missing(netdef, words, tmp_path: Path, ending: str):
     target = tmp_path / "out" / f"f.{ending}"
     target.parent.mkdir()
     done = netdef(*words, "--blobs", "ip", "-o", target)
     assert (done.code, done.out) == (0, f"{target}: ip 4x2\n")
     before = target.read_bytes()
     done = netdef(*words, "--blobs", "ip,all", "-o", target)
-    assert done.code == 1 and "`all` is ()" in done.err
+    assert done.code == 1 and "`all` has the shape ()" in done.err
     assert [p.name for p in target.parent.iterdir()] == [target.name] and target.read_bytes() == before
     done = netdef(*words, "--blobs", "ip,all", "-o", target.with_name(f"new.{ending}"))
     assert done.code == 1

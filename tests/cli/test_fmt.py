@@ -62,10 +62,10 @@ def test_folders(netdef, ugly: Path, tmp_path: Path):
     assert netdef("fmt", "--check", tmp_path) == (1, f"{ugly}\n", "1 of 2 files would be formatted\n")
     (tmp_path / "empty").mkdir()
     done = netdef("fmt", tmp_path / "empty")
-    assert done.code == 2 and "there are no .net and no .prototxt files" in done.err
+    assert done.code == 2 and "no .net or .prototxt files in this folder" in done.err
 
 
-def test_a_faulty_file_is_left_alone_and_the_others_are_formatted(netdef, ugly: Path, tmp_path: Path):
+def test_an_invalid_file_is_left_alone_and_the_others_are_formatted(netdef, ugly: Path, tmp_path: Path):
     bad = tmp_path / "bad.net"
     bad.write_text("layer {\n")
     binary = tmp_path / "binary.net"
@@ -148,11 +148,11 @@ def test_both_files_together_are_the_one(netdef, one_file: Path):
     assert net.solver.base_lr == 0.1 and net.solver.policy.stepvalue == (10, 20)
 
 
-def test_expand_without_a_solver_or_with_a_fault(netdef, tmp_path: Path):
+def test_expand_without_a_solver_or_with_an_error(netdef, tmp_path: Path):
     path = tmp_path / "n.net"
     path.write_text('name: "n"\n')
     done = netdef("expand", path, "--solver")
-    assert done.code == 2 and "there is no solver in this file" in done.err
+    assert done.code == 2 and "has no solver" in done.err
     path.write_text("num_output: ${width}\n")
     done = netdef("expand", path)
     assert done.code == 2 and "[unknown-name]" in done.err and done.out == ""

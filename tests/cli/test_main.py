@@ -1,4 +1,4 @@
-"""What all commands do alike: help, names, exit codes, broken pipes, and never a traceback."""
+"""What all commands have in common: help, names, exit codes, closed pipes, and never a traceback."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import netdef as package
 from netdef import NetdefError, cli
 
-LESS = "a smaller batch_size needs less (iter_size adds batches up)"
+LESS = "try a smaller batch_size, with iter_size to accumulate gradients"
 
 
 def test_help_names_every_command_and_gives_three_examples(netdef):
@@ -19,7 +19,7 @@ def test_help_names_every_command_and_gives_three_examples(netdef):
     assert done.code == 0
     for command in cli.COMMANDS:
         assert f"\n  {command} " in done.out
-    examples = done.out.partition("for example\n")[2].partition("\n\n")[0]
+    examples = done.out.partition("examples:\n")[2].partition("\n\n")[0]
     assert len(examples.splitlines()) == 3
 
 
@@ -46,7 +46,7 @@ def test_without_a_command_the_help_is_an_error(netdef):
     assert "commands" in done.err
 
 
-def test_misspelt_command(netdef):
+def test_misspelled_command(netdef):
     done = netdef("trian", "x.net")
     assert done.code == 2
     assert "Did you mean `netdef train`?" in done.err
@@ -58,7 +58,7 @@ def test_file_in_place_of_a_command(netdef, good):
     assert f"netdef check {good}" in done.err
 
 
-def test_misspelt_option(netdef, good):
+def test_misspelled_option(netdef, good):
     done = netdef("check", good, "--strct")
     assert done.code == 2
     assert "did you mean --strict?" in done.err
@@ -75,11 +75,11 @@ def test_options_are_not_abbreviated(netdef, good):
         (cli.UsageError("no file"), 2, "netdef: error: no file\n"),
         (PermissionError(13, "Permission denied", "run"), 1, "netdef: error: run: Permission denied\n"),
         (KeyboardInterrupt(), 130, "netdef: interrupted\n"),
-        (MemoryError("no 4 GiB"), 1, f"netdef: error: not enough memory: no 4 GiB; {LESS}\n"),
+        (MemoryError("no 4 GiB"), 1, f"netdef: error: out of memory: no 4 GiB; {LESS}\n"),
         (
             RuntimeError("RESOURCE_EXHAUSTED: 9 GB\n..."),
             1,
-            f"netdef: error: not enough memory: RESOURCE_EXHAUSTED: 9 GB; {LESS}\n",
+            f"netdef: error: out of memory: RESOURCE_EXHAUSTED: 9 GB; {LESS}\n",
         ),
     ],
     ids=["run", "usage", "os", "ctrl-c", "memory", "accelerator"],
@@ -93,7 +93,7 @@ def test_exit_codes(netdef, monkeypatch, error, code, shown):
     assert (done.code, done.err) == (code, shown)
 
 
-def test_a_reader_that_goes_away_is_no_error(tmp_path):
+def test_a_closed_stdout_is_no_error(tmp_path):
     command = [sys.executable, "-m", "netdef", "explain"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as process:
         assert process.stdout is not None and process.stderr is not None
@@ -102,7 +102,7 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path):
         assert process.wait() == 141
 
 
-def test_colour_is_for_terminals(monkeypatch):
+def test_color_is_for_terminals(monkeypatch):
     class Terminal:
         def isatty(self) -> bool:
             return True

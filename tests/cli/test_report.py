@@ -1,4 +1,4 @@
-"""`netdef report`: a page about a run that has ended, and what it says of what is damaged, empty or no run."""
+"""`netdef report`: the report of a finished run, and of damaged, empty and missing ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that has ended; its net tells numbers below zero from those above."""
+    """The folder of a finished run; its net classifies numbers as negative or positive."""
     h5py = pytest.importorskip("h5py")
     folder = tmp_path_factory.mktemp("report")
     with h5py.File(folder / "d.h5", "w") as file:
@@ -44,7 +44,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A folder with records and nothing else."""
+    """A folder with metrics.jsonl and nothing else."""
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
@@ -52,7 +52,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def text_of(path: Path) -> str:
-    """The words of a page without its markup."""
+    """Returns the text of a page without markup."""
     return " ".join(re.sub(r"<style>.*?</style>|<[^>]+>", " ", path.read_text(), flags=re.S).split())
 
 
@@ -88,7 +88,7 @@ def test_without_its_net_the_page_says_so(netdef, run):
 
 
 def test_a_damaged_run(netdef, finished, tmp_path):
-    """Of what can be read there is a page, and it names what cannot be."""
+    """The report contains everything that can be read, and names what cannot be read."""
     broken = tmp_path / "broken"
     shutil.copytree(finished, broken, ignore=shutil.ignore_patterns("report.html"))
     with (broken / "metrics.jsonl").open("a") as file:
@@ -102,7 +102,7 @@ def test_a_damaged_run(netdef, finished, tmp_path):
     assert "layer { &lt;b&gt;" in words and "test accuracy 1 1" in words
 
 
-def test_a_loss_that_is_not_finite_is_said_to_be_so(netdef, run):
+def test_a_non_finite_loss_is_reported(netdef, run):
     last = {"iteration": 10, "phase": "train", "loss": "nan", "lr": 0.1, "seconds": 3.0}
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*ROWS, last]))
     assert netdef("report", run).code == 0
@@ -112,17 +112,17 @@ def test_a_loss_that_is_not_finite_is_said_to_be_so(netdef, run):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["missing"], 2, "there is no run missing; name the folder that `netdef train` wrote"),
-        (["run/metrics.jsonl"], 2, "there is no run run/metrics.jsonl"),
+        (["missing"], 2, "the run missing does not exist; name a folder that `netdef train` wrote"),
+        (["run/metrics.jsonl"], 2, "the run run/metrics.jsonl does not exist"),
         (["."], 1, "is not a run: it has no metrics.jsonl. It contains runs: begun, noise, run"),
         (["empty"], 1, "is not a run: it has no metrics.jsonl"),
         (["begun"], 1, "has no records yet: it is empty"),
         (["noise"], 1, "has no records yet: none of its 2 lines is a record"),
-        (["run", "-o", "no/x.html"], 2, "there is no folder no"),
+        (["run", "-o", "no/x.html"], 2, "the folder no does not exist"),
         (["run", "--plugin", "not_there"], 2, "not_there"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_line(netdef, run, monkeypatch, words, code, said):
+def test_errors_are_reported_in_one_line(netdef, run, monkeypatch, words, code, said):
     monkeypatch.chdir(run.parent)
     for name, records in (("empty", None), ("begun", ""), ("noise", "no\nrecords\n")):
         Path(name).mkdir()

@@ -1,4 +1,4 @@
-"""`--set` on the command line means what the language says: one reading of numbers, words and strings."""
+"""`--set` on the command line parses numbers, words and strings as the language does."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def file(tmp_path: Path) -> Path:
         ("width= 7 ", "size: 7"),
         ("width=[1, 2]", "size: 1\nsize: 2"),
         ("width=a/b", 'size: "a/b"'),
-        ("width=\uff11\uff16", 'size: "\uff11\uff16"'),  # digits, but none of the language
-        ("name=0x10", 'name: "0x10"'),  # a string is replaced by a string
+        ("width=\uff11\uff16", 'size: "\uff11\uff16"'),  # Unicode digits, but not digits of the language
+        ("name=0x10", 'name: "0x10"'),  # a string is replaced with a string
         ("name=16", 'name: "16"'),
         ("name=true", 'name: "true"'),
         ("pool=AVE", "pool: AVE"),
@@ -80,7 +80,7 @@ def test_a_number_of_the_solver_is_not_replaced_by_what_is_nearly_one(netdef, fi
 
 def test_a_sweep_reads_numbers_as_the_language_does():
     assert values(["width=0x10,010,1e3", "on=true,a"]) == {"width": [16, 8, 1000.0], "on": [True, "a"]}
-    assert values(["width=1_000"]) == {"width": ["1_000"]}  # which the language refuses in place of a number
+    assert values(["width=1_000"]) == {"width": ["1_000"]}  # which the language rejects as a number
 
 
 def test_python_values_stay_as_they_are():

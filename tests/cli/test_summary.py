@@ -1,4 +1,4 @@
-"""`netdef summary`: numbers that can be checked by hand."""
+"""`netdef summary`: values that can be verified by hand."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_blobs_in_place_and_shared_parameters_count_once(netdef, tmp_path):
     assert [layer["activation_bytes"] for layer in train["layers"]] == [12, 12, 0, 12]
 
 
-def test_what_is_not_known_is_said(netdef, tmp_path):
+def test_unknown_shapes_are_reported(netdef, tmp_path):
     path = tmp_path / "n.net"
     path.write_text(
         'layer { name: "h" type: "HDF5Data" top: "x" hdf5_data_param { source: "none.txt" batch_size: 2 } }\n'
@@ -64,7 +64,7 @@ def test_what_is_not_known_is_said(netdef, tmp_path):
     assert json.loads(netdef("summary", path, "--json").out)[0]["complete"] is False
 
 
-def test_faults_are_shown_instead(netdef, bad):
+def test_errors_are_shown_instead(netdef, bad):
     done = netdef("summary", bad)
     assert (done.code, done.out) == (2, "")
     assert "[unknown-field]" in done.err and "netdef: 2 errors" in done.err
@@ -72,12 +72,12 @@ def test_faults_are_shown_instead(netdef, bad):
 
 def test_missing_file(netdef):
     done = netdef("summary", "none.net")
-    assert done == (2, "", "netdef: error: there is no file none.net\n")
+    assert done == (2, "", "netdef: error: the file none.net does not exist\n")
 
 
 def test_two_names_for_two_files(netdef, good, bad):
     done = netdef("summary", good, "--model", bad)
-    assert done.code == 2 and "one file is needed" in done.err
+    assert done.code == 2 and "expected one file" in done.err
     assert netdef("summary", "--model", good).code == 0
 
 
@@ -91,7 +91,7 @@ def test_size():
     ]
 
 
-def test_types_have_the_colours_of_pictures(netdef, good, monkeypatch):
+def test_types_have_the_colors_of_diagrams(netdef, good, monkeypatch):
     plain = netdef("summary", good).out
     layers = json.loads(netdef("summary", good, "--json").out)[0]["layers"]
     assert {layer["type"]: layer["family"] for layer in layers}.items() >= {("InnerProduct", "product")}

@@ -1,4 +1,4 @@
-"""`netdef time`: what was measured adds up, layers are counted as XLA counts them, and what cannot be timed is told."""
+"""`netdef time`: measurements are consistent, the cost of layers is that of XLA, and errors are reported."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ def test_layers_are_counted_as_xla_does(timed):
     conv = 2 * (4 * 6 * 6 * 6) * (3 * 9)  # two for each multiply-add
     bias = 4 * 6 * 6 * 6
     assert conv <= costs["conv"].forward_flop <= conv + 2 * bias
-    assert conv * 0.9 <= costs["conv"].backward_flop <= conv + 2 * bias  # filters alone: nobody wants d data
-    assert costs["again"].backward_flop > 1.5 * costs["again"].forward_flop  # filters, and what is below
+    assert conv * 0.9 <= costs["conv"].backward_flop <= conv + 2 * bias  # of the filters only
+    assert costs["again"].backward_flop > 1.5 * costs["again"].forward_flop  # of the filters and of the input
     assert costs["d"].forward_flop == costs["d"].backward_flop == 0
     assert costs["ip"].forward_bytes >= 4 * (4 * 96 + 2 * 96 + 8)
     total = sum(c.forward_flop for c in costs.values())
     assert timed.passes[0].flop == total
 
 
-def test_a_loop_counts_by_the_layers_own_arithmetic():
+def test_a_loop_counts_by_the_multiply_adds_of_the_layer():
     net = load(
         'layer { name: "x" type: "Input" top: "x" top: "c" input_param { shape { dim: 6 dim: 2 dim: 3 } shape { dim: 6 dim: 2 } } }\n'
         'layer { name: "lstm" type: "LSTM" bottom: "x" bottom: "c" top: "h" recurrent_param { num_output: 4 } }',
@@ -117,7 +117,7 @@ layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "
 """
 
 
-def test_shapes_of_data_that_is_not_here(netdef, tmp_path):
+def test_shapes_of_missing_data(netdef, tmp_path):
     absent, deploy = tmp_path / "absent.net", tmp_path / "deploy.net"
     absent.write_text(ABSENT)
     deploy.write_text(DEPLOY)
@@ -130,27 +130,27 @@ def test_shapes_of_data_that_is_not_here(netdef, tmp_path):
     assert json.loads(done.out)["layers"][2]["output"] == [3, 3]
     for words, told in (
         ((absent,), "the shape of `data` is"),
-        ((absent, "--shape", "dat=1,2"), "the net has no input `dat`; it has data, label"),
-        ((absent, "--shape", "data"), "--shape takes BLOB=DIMS"),
+        ((absent, "--shape", "dat=1,2"), "the net has no input `dat`; its inputs: data, label"),
+        ((absent, "--shape", "data"), "--shape expects BLOB=DIMS"),
         ((absent, "--shape", "data=6,4", "--shape", "label=5"), "6"),
     ):
         done = netdef("time", *words)
         assert done.code == 2 and told in done.err, (words, done.err)
 
 
-def test_what_cannot_be_timed(netdef, good, bad, tmp_path):
+def test_nets_that_cannot_be_timed(netdef, good, bad, tmp_path):
     unknown = tmp_path / "data.net"
     unknown.write_text(
         'layer { name: "d" type: "HDF5Data" top: "x" hdf5_data_param { source: "no.txt" batch_size: 2 } }'
     )
     for words, code, told in (
-        (("time",), 2, "no file was given"),
-        (("time", tmp_path / "none.net"), 2, "there is no file"),
+        (("time",), 2, "FILE is missing"),
+        (("time", tmp_path / "none.net"), 2, "none.net does not exist"),
         (("time", bad), 2, "num_outputs"),
-        (("time", good, "--iterations", 0), 2, "a whole number of iterations"),
-        (("time", good, "--warm-up", 0), 2, "--warm-up takes at least 1"),
-        (("time", unknown), 2, "give it, as in --shape x="),
-        (("time", good, "--batch", 3), 2, "nothing is fed to this net"),
+        (("time", good, "--iterations", 0), 2, "expected a positive integer"),
+        (("time", good, "--warm-up", 0), 2, "--warm-up is 0; it must be at least 1"),
+        (("time", unknown), 2, "set it, as in --shape x="),
+        (("time", good, "--batch", 3), 2, "--batch requires a net with inputs"),
     ):
         done = netdef(*words)
         assert done.code == code and told in done.err, (words, done.err)

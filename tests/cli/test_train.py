@@ -1,4 +1,4 @@
-"""`netdef train` and `netdef test`: what they show and leave behind, and how they end."""
+"""`netdef train` and `netdef test`: their output, the files they write, and their exit codes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, good_text: str) -> tuple[Path, Path, str]:
-    """A net that was trained for two iterations: its file, the folder of the run, and what was shown."""
+    """A net that was trained for two iterations: its file, the folder of the run, and stdout."""
     folder = tmp_path_factory.mktemp("trained")
     path = folder / "good.net"
     path.write_text(good_text.replace("display: 1", "display: 1 test_iter: 3 test_interval: 2"))
@@ -25,10 +25,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory, good_text: str) -> tuple[P
     return path, folder / "run", done.stdout
 
 
-def test_training_tells_what_it_does(trained):
+def test_training_shows_its_progress(trained):
     _, run, shown = trained
     lines = [line for line in shown.splitlines() if "warning:" not in line]
-    assert lines[0] == f"Good: 8 parameters, 2 iterations of 4, on cpu, into {run}"
+    assert lines[0] == f"Good: 8 parameters, 2 iterations, batch size 4, on cpu, output in {run}"
     assert lines[1].startswith("iteration      0  test: loss ")
     assert lines[2].startswith("iteration      0  loss 0.6931  lr 0.1  ")  # two classes, and weights of 0
     assert lines[-1].startswith("done: 2 iterations in ")
@@ -63,7 +63,7 @@ def test_testing_needs_weights(trained, netdef, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for words in ([], ["--run", tmp_path]):
         done = netdef("test", path, *words)
-        assert done.code == 2 and "there is no whole snapshot" in done.err
+        assert done.code == 2 and "no complete snapshot" in done.err
     assert netdef("test", path, "--weights", "none.caffemodel").code == 2
     assert netdef("test", path, "--iterations", "many").code == 2
 
@@ -82,7 +82,7 @@ def test_resuming_goes_on(trained, netdef):
     path, run, _ = trained
     done = netdef("train", path, "--output", run, "--resume", "--max-iter", 3)
     assert done.code == 0
-    assert f"goes on at iteration 2, from {run / 'iter_000002'}" in done.out
+    assert f"resuming at iteration 2 from {run / 'iter_000002'}" in done.out
     assert (run / "iter_000003").is_dir()
 
 
@@ -100,14 +100,14 @@ def test_a_dry_run_keeps_nothing(netdef, good, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["good.net"]
 
 
-def test_learning_by_heart(netdef, good, tmp_path):
+def test_overfitting(netdef, good, tmp_path):
     words = ["train", good, "--overfit", 1, "--output", tmp_path / "run"]
     done = netdef(*words, "--max-iter", 5)
     assert done.code == 1
-    assert "NOT learnt" in done.out
+    assert "did NOT overfit one batch" in done.out
     done = netdef(*words, "--max-iter", 500, "--set", "solver.base_lr=2")
     assert done.code == 0
-    assert "by heart" in done.out
+    assert "overfit one batch in" in done.out
 
 
 def test_stages_choose_the_net_that_is_trained(netdef, good, tmp_path):
@@ -121,14 +121,14 @@ def test_stages_choose_the_net_that_is_trained(netdef, good, tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        ([], 2, "no file was given"),
-        (["none.net"], 2, "there is no file none.net"),
+        ([], 2, "FILE is missing"),
+        (["none.net"], 2, "the file none.net does not exist"),
         (["{bad}"], 2, "[unknown-field]"),
-        (["{good}", "--max-iter", "-3"], 2, "a whole number of iterations is needed"),
-        (["{good}", "--weights", "none.caffemodel"], 2, "there is no weight file none.caffemodel"),
-        (["{good}", "--resume", "none"], 2, "there is no snapshot none"),
+        (["{good}", "--max-iter", "-3"], 2, "expected a positive integer"),
+        (["{good}", "--weights", "none.caffemodel"], 2, "the weight file none.caffemodel does not exist"),
+        (["{good}", "--resume", "none"], 2, "the snapshot none does not exist"),
         (["{good}", "--weights", "a", "--resume"], 2, "not allowed with"),
-        (["{good}", "--set", "base_lr"], 2, "--set takes KEY=VALUE"),
+        (["{good}", "--set", "base_lr"], 2, "--set expects KEY=VALUE"),
         (["{good}", "--output", "{good}"], 1, "is a file"),
         (["{good}", "--resume", "--output", "{folder}"], 1, "no snapshot"),
     ],
@@ -153,7 +153,7 @@ def test_a_solver_file_with_caffes_flags(netdef, good, tmp_path):
     (tmp_path / "solver.prototxt").write_text(f'net: "good.net"\n{solver.strip().removesuffix("}")}')
     done = netdef("train", f"--solver={tmp_path / 'solver.prototxt'}", "--gpu", "all", "--output", tmp_path / "run")
     assert done.code == 0
-    assert "--gpu has no effect" in done.err
+    assert "--gpu is ignored" in done.err
 
 
 def test_a_loss_that_is_not_finite_fails_the_run(netdef, good, tmp_path):
@@ -166,7 +166,7 @@ def test_a_loss_that_is_not_finite_fails_the_run(netdef, good, tmp_path):
     assert "iteration" in done.err
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+@pytest.mark.skipif(sys.platform == "win32", reason="requires POSIX signals")
 def test_ctrl_c_saves_and_says_how_to_go_on(good, tmp_path):
     command = [sys.executable, "-m", "netdef", "train", str(good), "--output", "run", "--max-iter", "100000000"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -179,5 +179,5 @@ def test_ctrl_c_saves_and_says_how_to_go_on(good, tmp_path):
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    assert "everything is saved in run/iter_" in out
-    assert out.splitlines()[-1] == f"go on with: netdef train {good} --max-iter 100000000 --output run --resume"
+    assert "; saved run/iter_" in out
+    assert out.splitlines()[-1] == f"resume with: netdef train {good} --max-iter 100000000 --output run --resume"

@@ -6,6 +6,7 @@ import errno
 import gzip
 import json
 import os
+import shutil
 import struct
 from pathlib import Path
 
@@ -144,15 +145,74 @@ def test_a_full_disk_is_named_and_the_conversion_goes_on(run, faces, target, tmp
     )
     assert not (tmp_path / target).exists()
     code, out, err = run("convert", "faces", target)
-    assert (code, out) == (0, f"{target}: 5 records\n") and "goes on at record 2 of 5" in err
+    assert (code, out) == (0, f"{target}: 5 records\n") and "resuming at record 2 of 5" in err
     assert calls == [0, 2, 2, 4]  # the first two were not written again
     np.testing.assert_array_equal(all_records(tmp_path / target)[0], faces)
+
+
+@pytest.mark.parametrize("target", ["out.lmdb", "out.h5", "out.npz"])
+def test_only_a_full_disk_asks_for_space(run, faces, target, tmp_path, monkeypatch):
+    def broken(self, records):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    sink = conversion.SINKS[conversion.kind_of(Path(target))]
+    put = sink.put
+    monkeypatch.setattr(sink, "put", broken)
+    code, _, err = run("convert", "faces", target)
+    assert code == 1 and err.count("\n") == 1
+    assert f"{target}: writing record 0 failed: Input/output error." in err and "space" not in err
+    monkeypatch.setattr(sink, "put", put)
+    assert run("convert", "faces", target)[0] == 0
+    assert sorted(p.name for p in tmp_path.glob("out*")) == sorted(
+        {target, *([f"{target}.txt"] * (target == "out.h5"))}
+    )
+
+
+@pytest.mark.parametrize("target", ["out.lmdb", "out.h5"])
+def test_space_is_looked_for_before_writing(run, faces, target, monkeypatch):
+    """Because lmdb and HDF5 leave half-written files on a full disk, or die of a file that is mapped into memory."""
+    Usage = type(shutil.disk_usage("."))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10_000, 9_000, 1_000))
+    code, _, err = run("convert", "faces", target)
+    assert code == 1 and f"{target}: writing record 0 failed: the disk is full." in err and "free some space" in err
+    monkeypatch.undo()
+
+
+def test_an_archive_that_fails_leaves_nothing(run, faces, tmp_path, monkeypatch):
+    def full(file, **arrays):
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(conversion.np, "savez", full)
+    code, _, err = run("convert", "faces", "out.npz")
+    assert code == 1 and "the disk is full.  Nothing is kept; free some space and run the same command again." in err
+    assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize("target", ["out.lmdb", "out.h5"])
+@pytest.mark.parametrize("content", [b"", b"damaged" * 2000])
+def test_a_damaged_partial_file_is_started_again(run, faces, target, content, tmp_path):
+    partial = tmp_path / f"{target}.partial"
+    if target == "out.lmdb":
+        partial.mkdir()
+        partial = partial / "data.mdb"
+    partial.write_bytes(content)
+    assert run("convert", "faces", target)[:2] == (0, f"{target}: 5 records\n")
+    np.testing.assert_array_equal(all_records(tmp_path / target)[0], faces)
+
+
+@pytest.mark.parametrize("target", ["out.lmdb", "out.h5", "out.npz"])
+def test_a_target_that_cannot_be_written(run, faces, target, tmp_path):
+    (tmp_path / "file").touch()
+    code, _, err = run("convert", "faces", f"file/{target}")
+    assert code == 1 and err.count("\n") == 1
+    assert f"file/{target}: cannot be written (" in err and "write it elsewhere" in err
 
 
 def test_a_target_that_is_there_is_kept(run, faces, tmp_path):
     (tmp_path / "out.npz").write_text("precious")
     code, _, err = run("convert", "faces", "out.npz")
-    assert code == 2 and "out.npz is there already" in err and (tmp_path / "out.npz").read_text() == "precious"
+    assert code == 2 and "out.npz already exists" in err and (tmp_path / "out.npz").read_text() == "precious"
     assert run("convert", "faces", "out.npz", "--force")[0] == 0
 
 
@@ -161,10 +221,10 @@ def test_broken_images_are_named_or_left_out(run, faces, tmp_path):
     code, _, err = run("convert", "faces", "out.lmdb")
     assert code == 1 and "anna/01.png cannot be decoded as an image" in err
     code, out, err = run("convert", "faces", "out.lmdb", "--skip-corrupt")
-    assert (code, out) == (0, "out.lmdb: 4 records, 1 left out\n") and "left out:" in err
+    assert (code, out) == (0, "out.lmdb: 4 records, 1 skipped\n") and "skipped:" in err
     code, out, _ = run("check", "faces")
-    assert code == 1 and "anna/01.png cannot be decoded" in out and out.endswith("faces: 5 records, 1 broken\n")
-    assert run("check", "out.lmdb")[:2] == (0, "out.lmdb: 4 records, 0 broken\n")
+    assert code == 1 and "anna/01.png cannot be decoded" in out and out.endswith("faces: 5 records, 1 corrupt\n")
+    assert run("check", "out.lmdb")[:2] == (0, "out.lmdb: 4 records, 0 corrupt\n")
 
 
 def test_several_sizes_need_resizing(run, tmp_path):
@@ -172,7 +232,7 @@ def test_several_sizes_need_resizing(run, tmp_path):
     write_images(tmp_path / "f" / "b", numbered(1, 3, 6, 5))
     code, _, err = run("convert", "f", "out.npz")
     assert code == 1 and "is 3x6x5, but" in err and "--resize HxW" in err
-    assert "images have 2 shapes" in run("check", "f")[1]
+    assert "the images have 2 different shapes" in run("check", "f")[1]
     assert run("mean", "f", "-o", "m")[0] == 1
     assert run("convert", "f", "out.npz", "--resize", "4x4")[0] == 0
     assert run("convert", "f", "x.npz", "--resize", "4")[0] == 2
@@ -180,7 +240,7 @@ def test_several_sizes_need_resizing(run, tmp_path):
 
 def test_mean(run, faces, tmp_path):
     code, out, _ = run("mean", "faces", "--output", "m.binaryproto")
-    assert code == 0 and out.startswith("m.binaryproto: the mean of 5 images 3x4x5\nmean_value: ")
+    assert code == 0 and out.startswith("m.binaryproto: mean of 5 images of shape 3x4x5\nmean_value: ")
     mean = mean_image(tmp_path / "m.binaryproto")
     np.testing.assert_allclose(mean, faces.astype(np.float64).mean(0), rtol=1e-6)
 
@@ -200,7 +260,7 @@ def test_stats(run, faces, tmp_path):
     np.testing.assert_allclose(found["deviation"], faces.std((0, 2, 3)), atol=1e-4)
     assert size(tmp_path / "s.png")[0] > 5
     out = run("stats", "faces")[1]
-    assert "classes    2, of 2 to 3 records" in out and "in a net   transform_param { mean_value:" in out
+    assert "classes    2, with 2 to 3 records each" in out and "in a net   transform_param { mean_value:" in out
 
 
 def test_stats_of_a_net_show_what_it_sees(run, tmp_path):

@@ -97,7 +97,7 @@ def test_confusion(run):
     code, out, err = run("test", "stripes.net", "--run", "run", "--confusion")
     assert (code, out.splitlines()) == (
         0,
-        ["across: 7 of 7 right", "down: 7 of 7 right", "14 of 14 records right, 1.0000"],
+        ["across: 7 of 7 correct", "down: 7 of 7 correct", "14 of 14 records classified correctly: 1.0000"],
     ), err
     code, out, _ = run("test", "stripes.net", "--run", "run", "--confusion", "--json")
     found = json.loads(out)
@@ -107,7 +107,7 @@ def test_confusion(run):
 def test_what_cannot_be_predicted(run, trained):
     (trained / "broken.png").write_bytes(b"no image")
     for words, code, said in (
-        (("predict", "stripes.net", "--run", "run"), 2, "nothing to predict"),
+        (("predict", "stripes.net", "--run", "run"), 2, "INPUT is missing"),
         (("predict", "stripes.net", "nowhere.png", "--run", "run"), 1, "nowhere.png does not exist"),
         (
             ("predict", "stripes.net", "broken.png", "--run", "run"),
@@ -122,9 +122,9 @@ def test_what_cannot_be_predicted(run, trained):
         (
             ("features", "stripes.net", "--run", "run", "--blobs", "accuracy", "-o", "f.npz"),
             1,
-            "with a row for each record",
+            "with one row for each record",
         ),
-        (("features", "stripes.net", "--run", "run", "--blobs", "ip", "-o", "f.txt"), 2, "takes a .h5 or .npz file"),
+        (("features", "stripes.net", "--run", "run", "--blobs", "ip", "-o", "f.txt"), 2, "expects a .h5 or .npz file"),
     ):
         found, _, err = run(*words)
         assert found == code and said in err and "Traceback" not in err, (words, err)

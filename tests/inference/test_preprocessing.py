@@ -69,7 +69,7 @@ def test_without_the_file_a_note_says_so(trained, tmp_path, capsys):
     shutil.copy("out/shades.safetensors", tmp_path / "bare.safetensors")
     words = ["predict", "deploy.prototxt", "photos/light/00.png", "--weights", str(tmp_path / "bare.safetensors")]
     assert main(words) == 0
-    assert "nothing says how images were prepared" in capsys.readouterr().err
+    assert "no preprocessing.json was found" in capsys.readouterr().err
     assert main([*words, "--preprocessing", f"run/{NAME}"]) == 0
     done = capsys.readouterr()
     assert done.err == "" and done.out.split()[1] == "light"

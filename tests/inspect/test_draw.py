@@ -53,7 +53,7 @@ def test_in_place_layers_are_in_the_box_of_their_blob():
     drawn = pictured(NET)
     assert titles(drawn) == ["d", "c", "p", "loss", "acc", "prob"]
     assert drawn.boxes[1].lines == ("Convolution 3x3 / 2, 6", "BatchNorm · ReLU")
-    assert drawn.boxes[2].lines == ("Pooling ave of all",)
+    assert drawn.boxes[2].lines == ("Pooling global ave",)
     assert (drawn.boxes[1].layers, drawn.boxes[1].parameters) == (3, 6 * 27 + 6 + 13)
 
 
@@ -108,7 +108,7 @@ def test_a_family_without_a_color_is_drawn_as_other():
             "Deconvolution 2x3 / 2, 8",
         ),
         ("Im2col convolution_param { kernel_size: 3 }", "Im2col 3x3"),
-        ("Pooling pooling_param { pool: AVE global_pooling: true }", "Pooling ave of all"),
+        ("Pooling pooling_param { pool: AVE global_pooling: true }", "Pooling global ave"),
         ("Pooling pooling_param { kernel_size: 2 stride: 2 }", "Pooling max 2x2 / 2"),
         ("InnerProduct inner_product_param { num_output: 5 }", "InnerProduct, 5"),
         ("Dropout dropout_param { dropout_ratio: 0.25 }", "Dropout 0.25"),

@@ -1,4 +1,4 @@
-"""A model, and its weights in every format."""
+"""Fixtures: a model, and its weights in every format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import netdef
 
 @pytest.fixture(scope="session")
 def small() -> netdef.Model:
-    """The net, every parameter a different number; nobody changes it."""
+    """A model with different values in all parameters; tests must not change it."""
     model = netdef.compile(NET)
     rng = np.random.default_rng(0)
     weights = {
@@ -26,7 +26,7 @@ def small() -> netdef.Model:
 
 @pytest.fixture(scope="session")
 def written(small: netdef.Model, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Its weights in every format."""
+    """Writes the model's weights in every format, and returns the paths."""
     folder = tmp_path_factory.mktemp("written")
     for ending in FORMATS:
         small.save_weights(folder / f"small.{ending}")

@@ -1,4 +1,4 @@
-"""`.caffemodel`s of every age, made by the protobuf package and read by netdef, and the other way round."""
+"""`.caffemodel` files of every version, written by the protobuf package and read by netdef, and vice versa."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_doubles_half_precision_and_diffs(tmp_path):
 
 
 def test_numbers_that_are_not_packed(tmp_path):
-    """A tag before each number, in two runs with the shape between them."""
+    """A tag before each value, in two runs with the shape between them."""
     tagged = [b"\x2d" + struct.pack("<f", v) for v in W.ravel()]
     shape = messages().BlobProto()
     shape.shape.dim.extend(W.shape)
@@ -110,10 +110,10 @@ def test_what_netdef_writes_is_a_net_parameter(small, written):
 @pytest.mark.parametrize(
     ("made", "told"),
     [
-        (dict(data=[1.0] * 23), "2x3x2x2, and 23 numbers"),
-        (dict(), "2x3x2x2, and 0 numbers"),
-        (dict(raw_data=b"123", raw_data_type=1), "3 bytes of numbers"),
-        (dict(raw_data=bytes(24), raw_data_type=9), "numbers of type 9"),
+        (dict(data=[1.0] * 23), "2x3x2x2, but 23 values"),
+        (dict(), "2x3x2x2, but 0 values"),
+        (dict(raw_data=b"123", raw_data_type=1), "3 bytes of values, which is not a multiple of 4"),
+        (dict(raw_data=bytes(24), raw_data_type=9), "values of type 9"),
     ],
 )
 def test_numbers_that_do_not_fill_the_shape(made, told, tmp_path):
@@ -126,7 +126,7 @@ def test_numbers_that_do_not_fill_the_shape(made, told, tmp_path):
 def test_a_shape_that_asks_for_everything(tmp_path):
     net = messages().NetParameter()
     net.layer.add(name="c").blobs.add(data=[1.0]).shape.dim.extend([1 << 40, 1 << 40])
-    with pytest.raises(netdef.NetdefError, match="1099511627776x1099511627776, and 1 numbers"):
+    with pytest.raises(netdef.NetdefError, match="1099511627776x1099511627776, but 1 values"):
         read_weights(saved(tmp_path, net))
 
 

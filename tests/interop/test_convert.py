@@ -1,4 +1,4 @@
-"""`netdef convert`: weights, states, mean files, and old nets written as they are today."""
+"""`netdef convert`: weights, states, mean files, and old nets in the current format."""
 
 from __future__ import annotations
 
@@ -94,10 +94,10 @@ def test_old_text_today(tmp_path, capsys):
     assert main(["convert", str(tmp_path / "old.prototxt"), "-o", str(tmp_path / "new.net")]) == 0
     assert (tmp_path / "new.net").read_text() == NEW
     said = capsys.readouterr().err
-    assert "layers (2 of V0 and 1 of V1) are of today's form now" in said and "BatchNorm (1 times)" in said
+    assert "layers in an old format (2 of V0 and 1 of V1) converted to" in said and "BatchNorm (1 times)" in said
     assert main(["convert", str(tmp_path / "new.net")]) == 0
     done = capsys.readouterr()
-    assert done.out == NEW and "of today's form already" in done.err
+    assert done.out == NEW and "the file is in the current format already" in done.err
 
 
 def test_the_new_text_means_the_same():
@@ -113,7 +113,7 @@ def test_old_solvers(word, today):
 
 
 def test_real_files_mean_the_same_today(corpus_rows, corpus):
-    """The new text is the upgraded tree, every comment is still there, and there is nothing left to change."""
+    """The new source is the upgraded tree with all comments, and a second conversion changes nothing."""
     changed = 0
     for row in corpus_rows[::4]:
         source, report = Source.read(corpus / row["file"]), Report()
@@ -122,7 +122,7 @@ def test_real_files_mean_the_same_today(corpus_rows, corpus):
             continue
         try:
             text, notes = modernised(source)
-        except netdef.CompileError:  # layers that no Caffe had by number
+        except netdef.CompileError:  # layers with enum numbers that no version of Caffe has
             continue
         again = parse(Source("again", text), Report())
         assert again is not None and notes
@@ -138,7 +138,7 @@ def test_real_files_mean_the_same_today(corpus_rows, corpus):
 @pytest.mark.parametrize("to", FORMATS)
 @pytest.mark.parametrize("source", ["npz", "caffemodel.h5"])
 def test_weights(source, to, small, written, tmp_path, capsys):
-    if source.endswith("h5"):  # which does not say with whom a layer shares
+    if source.endswith("h5"):  # it does not store which layers share parameters
         (tmp_path / "small.net").write_text(NET)
         more = ["--net", str(tmp_path / "small.net")]
     else:
@@ -173,11 +173,11 @@ def test_means(tmp_path):
 
 def test_what_cannot_be(written, tmp_path, capsys):
     refused = [
-        (["convert", str(tmp_path / "none.npz"), "-o", "x.npz"], 2, "there is no file or folder"),
-        (["convert", str(written["npz"])], 2, "say where to"),
-        (["convert", str(written["npz"]), "-o", str(tmp_path / "x.bin")], 1, "the ending of a weight file"),
-        (["convert", str(written["caffemodel.h5"]), "-o", str(tmp_path / "x.npz")], 1, "name the net with --net"),
-        (["convert", str(written["npz"]), "-o", str(tmp_path / "x.solverstate")], 2, "made from a snapshot"),
+        (["convert", str(tmp_path / "none.npz"), "-o", "x.npz"], 2, "the file or folder"),
+        (["convert", str(written["npz"])], 2, "-o FILE is missing"),
+        (["convert", str(written["npz"]), "-o", str(tmp_path / "x.bin")], 1, "the name of a weight file must end in"),
+        (["convert", str(written["caffemodel.h5"]), "-o", str(tmp_path / "x.npz")], 1, "specify the net with --net"),
+        (["convert", str(written["npz"]), "-o", str(tmp_path / "x.solverstate")], 2, "converted from a snapshot"),
     ]
     for words, code, told in refused:
         assert main(words) == code

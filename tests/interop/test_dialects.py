@@ -1,4 +1,4 @@
-"""Batch normalisation as each fork stores it, loaded into what each fork computes: the same outputs."""
+"""Batch normalization as each fork stores it, loaded into the layers of each fork: the same outputs."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_every_dialect_into_every_other(written_by, into, tmp_path):
     write_weights(path, entries(written_by))
     dialect = written_by if written_by in ("HAPPYNEAR", "YJXIONG") else None
     if written_by == "BVLC" and into == "BVLC":
-        model.set_weights({"scale": [SCALE, SHIFT]})  # its Scale has another name here: a rename is the user's
+        model.set_weights({"scale": [SCALE, SHIFT]})  # because the Scale layers have different names
     load_weights(model, path, bn_dialect=dialect)
     np.testing.assert_allclose(model(x=X)["y"], WANTED, rtol=2e-5, atol=2e-6)
 
@@ -66,7 +66,7 @@ def test_its_own_files_are_taken_bit_for_bit(into, tmp_path):
     model, path = netdef.compile(NETS[into]), tmp_path / "w.caffemodel"
     weights = {k: [RNG.random(a.shape, np.float32) + 0.5 for a in v] for k, v in model.get_weights().items()}
     if into == "NVIDIA":
-        weights["bn"][2] = ONE  # no factor is used there; another number is another fork's
+        weights["bn"][2] = ONE  # the fork uses no factor; another value would mean another fork
     model.set_weights(weights)
     save_weights(model, path)
     other = netdef.compile(NETS[into], weights=path)
@@ -88,12 +88,12 @@ def test_what_cannot_be_known_is_asked(tmp_path):
     write_weights(tmp_path / "w.npz", entries("YJXIONG"))
     with pytest.raises(netdef.NetdefError, match="--bn-dialect: HAPPYNEAR, HAPPYNEAR_CUDNN, YJXIONG"):
         netdef.compile(NETS["NVIDIA"], weights=tmp_path / "w.npz")
-    with pytest.raises(netdef.NetdefError, match="not CAFFE"):
+    with pytest.raises(netdef.NetdefError, match="unknown BN dialect CAFFE"):
         load_weights(netdef.compile(NETS["NVIDIA"]), tmp_path / "w.npz", bn_dialect="CAFFE")
 
 
 def test_a_scale_that_has_no_place_is_told(tmp_path):
     write_weights(tmp_path / "w.npz", entries("NVIDIA"))
     alone = INPUT + 'layer { name: "bn" type: "BatchNorm" bottom: "x" top: "y" }'
-    with pytest.raises(netdef.NetdefError, match="the net has no place for them"):
+    with pytest.raises(netdef.NetdefError, match="a scale and a shift for this layer, but the net does not"):
         netdef.compile(alone, weights=tmp_path / "w.npz")

@@ -1,4 +1,4 @@
-"""Ejected models: source that runs without netdef and gives what netdef gives, bit for bit."""
+"""Ejected models: source that runs without netdef and returns the same results, bit for bit."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ NUMBER = itertools.count()
 
 
 def run(model: netdef.Model, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
-    """What the ejected source of a model makes of inputs."""
+    """Returns the outputs of a model's ejected source."""
     text, arrays = source_of(model.net, model.get_weights())
     names = {name.partition(".")[0] for name in imported(text)}
     assert names <= {"jax", "flax", "numpy"} | sys.stdlib_module_names, names
@@ -65,7 +65,7 @@ def run(model: netdef.Model, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
         (Path(folder) / f"{name}.py").write_text(text)
         spec = importlib.util.spec_from_file_location(name, Path(folder) / f"{name}.py")
         assert spec and spec.loader
-        module = sys.modules[name] = importlib.util.module_from_spec(spec)  # dataclasses look their module up
+        module = sys.modules[name] = importlib.util.module_from_spec(spec)  # because dataclasses look up their module
         spec.loader.exec_module(module)
     try:
         ejected = next(
@@ -87,7 +87,7 @@ def imported(text: str) -> set[str]:
 
 
 def assert_equal(got: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """Bit for bit; numbers that are none are equal too."""
+    """The arrays are equal bit for bit; NaNs are equal."""
     assert got.keys() == wanted.keys()
     for name in wanted:
         one, other = np.asarray(got[name]), np.asarray(wanted[name])
@@ -95,7 +95,7 @@ def assert_equal(got: dict[str, Any], wanted: dict[str, Any]) -> None:
         np.testing.assert_array_equal(one, other)
 
 
-TYPES = {cls: name for name, cls in LAYERS if name in EMITTERS}  # each once, whatever else it is called
+TYPES = {cls: name for name, cls in LAYERS if name in EMITTERS}  # each class once, without aliases
 CASES = [
     pytest.param(example, id=f"{name}-{i}") for cls, name in TYPES.items() for i, example in enumerate(cls.examples)
 ]
@@ -176,12 +176,12 @@ def test_the_batch_is_open():
     model = random_model(netdef.load(SMALL, phase="TEST"))
     inputs = inputs_of(model.net, 1)
     assert_equal(run(model, inputs), model(**inputs))
-    assert "Takes data (n, 4, 9, 8), for any n." in source_of(model.net, model.get_weights())[0]
+    assert "Input shapes: data (n, 4, 9, 8), for any n." in source_of(model.net, model.get_weights())[0]
 
 
 def test_a_batch_that_the_net_fixes_is_said():
     net = netdef.load(IMAGE + layer("Reshape", "reshape_param { shape { dim: 4 dim: 2 dim: -1 } }"), phase="TEST")
-    assert "Takes data (2, 4, 9, 8), and no other shape." in source_of(net, {})[0]
+    assert "Input shapes: data (2, 4, 9, 8), which are fixed." in source_of(net, {})[0]
 
 
 def test_the_text(golden):
@@ -191,13 +191,13 @@ def test_the_text(golden):
 
 @pytest.mark.parametrize("name", ["lenet", "googlenet", "mobilenet", "face_bn"])
 def test_the_text_of_examples(name: str, golden):
-    """The model alone: its parts are in the other golden."""
+    """Compares the class of the model only; the parts are in the other golden."""
     net = netdef.deploy(EXAMPLES / f"{name}.net", shapes={"data": (1, 1, 28, 28)} if name == "lenet" else None)
     golden(f"{name}.txt", model_alone(source_of(net, {}, name)[0]))
 
 
 def model_alone(text: str) -> str:
-    """The class of the model."""
+    """Returns the source of the model's class."""
     tree = ast.parse(text)
     first = next(node for node in tree.body if isinstance(node, ast.ClassDef))
     lines = text.splitlines(keepends=True)[first.lineno - 1 : first.end_lineno]
@@ -210,7 +210,7 @@ import sys
 class Nowhere:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] == "netdef":
-            raise ImportError("netdef is not here")
+            raise ImportError("netdef is not available")
 
 sys.meta_path.insert(0, Nowhere())
 sys.path.insert(0, sys.argv[1])
@@ -223,7 +223,7 @@ assert "netdef" not in sys.modules
 
 
 def test_without_netdef(tmp_path: Path):
-    """A Python of its own, which cannot import netdef."""
+    """A separate Python process that cannot import netdef."""
     (tmp_path / "net.prototxt").write_text(SMALL)
     model = random_model(netdef.load(SMALL, phase="TEST"))
     model.save_weights(tmp_path / "w.caffemodel")
@@ -245,12 +245,12 @@ def test_the_weights_of_the_last_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
     solver = 'solver { base_lr: 0.1 lr_policy: "fixed" max_iter: 2 }\n'
     Path("few.net").write_text('name: "Few"\n' + data.replace('"y"', '"t"') + ip + loss + solver)
     assert main(["eject", "few.net", "-o", "before.py"]) == 0
-    assert "its fillers' numbers are written" in capsys.readouterr().err
+    assert "the weights are those of its fillers" in capsys.readouterr().err
     before = dict(np.load("before.npz"))
-    assert before["y/weight"].std() > 0  # what the filler draws, not the zeros of a net without one
+    assert before["y/weight"].std() > 0  # values of the filler, not the zeros of a net without one
     result = netdef.train("few.net")
     assert main(["eject", "few.net", "-o", "after.py"]) == 0
-    assert "1 layers have weights" in capsys.readouterr().err
+    assert "weights loaded for 1 layer\n" in capsys.readouterr().err
     np.testing.assert_array_equal(np.load("after.npz")["y/bias"], result.model.get_weights()["y"][1])
     assert '"prob": prob' in Path("after.py").read_text()
 
@@ -258,7 +258,7 @@ def test_the_weights_of_the_last_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_the_text_is_formatted(tmp_path: Path):
     ruff = shutil.which("ruff")
     if ruff is None:
-        pytest.skip("ruff is not here")
+        pytest.skip("ruff is not installed")
     for name in ("googlenet", "mobilenet"):
         text, _ = source_of(netdef.deploy(EXAMPLES / f"{name}.net"), {}, name)
         (tmp_path / f"{name}.py").write_text(text)
@@ -287,15 +287,15 @@ def test_jax_and_flax_take_it_as_any_module(tmp_path: Path, monkeypatch: pytest.
     [
         (layer("Flip"), "layer `y`: layers of type Flip cannot be ejected"),
         (layer("Pooling", "pooling_param { kernel_size: 2 }", top="y mask", name="y"), "layer `y`: pooling with a mask"),
-        (layer("BN", "bn_param { bn_mode: LEARN }"), "layer `y`: batch normalisation by the statistics of the batch"),
+        (layer("BN", "bn_param { bn_mode: LEARN }"), "layer `y`: batch normalization with the statistics of the batch"),
         (layer("InnerProduct", "inner_product_param { num_output: 2 transpose: true }"), "layer `y`: an InnerProduct with `transpose`"),
-        (layer("Scale", "scale_param { max_value: 1 }"), "layer `y`: a Scale with limits"),
+        (layer("Scale", "scale_param { max_value: 1 }"), "layer `y`: a Scale with `min_value` or `max_value`"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_ejected(text: str, why: str):
     with pytest.raises(netdef.NetdefError, match=why) as caught:
         source_of(netdef.load(IMAGE + text, phase="TEST"), {})
-    assert str(caught.value).endswith("`netdef convert NET -o NET.stablehlo` takes every layer")
+    assert str(caught.value).endswith("use `netdef convert NET -o NET.stablehlo`, which supports every layer")
 
 
 def test_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture):
@@ -307,13 +307,13 @@ def test_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture):
         tmp_path / "w.npz"
     )
     for words, code, said in [
-        (["-o", "model.txt"], 2, "the source of a model ends in .py"),
+        (["-o", "model.txt"], 2, "the name of a source file must end in .py"),
         ([], 2, "the following arguments are required: -o"),
-        (["-o", "model.py", "--weights", "none.caffemodel"], 2, "there is no weight file none.caffemodel"),
-        (["-o", "model.py", "--run", "none"], 2, "there is no run none"),
+        (["-o", "model.py", "--weights", "none.caffemodel"], 2, "the weight file none.caffemodel does not exist"),
+        (["-o", "model.py", "--run", "none"], 2, "the run none does not exist"),
         (["-o", "model.py", "--output", "none"], 2, "there is no blob `none`"),
         (["-o", str(tmp_path / "model.py"), "--weights", str(tmp_path / "w.npz")], 1, "no layer of this file is in the net"),
-        (["-o", str(tmp_path / "mine.py")], 1, "mine.npz: this file is there already"),
+        (["-o", str(tmp_path / "mine.py")], 1, "mine.npz: the file exists already"),
         (["-o", str(tmp_path / "file" / "model.py")], 1, "cannot be written"),
     ]:  # fmt: skip
         assert main(["eject", str(net), *words]) == code, words

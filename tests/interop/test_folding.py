@@ -1,4 +1,4 @@
-"""Folded nets: fewer layers, the same outputs, and nothing folded that must not be."""
+"""Folded nets: fewer layers, the same outputs, and layers that cannot be folded."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def scale(bottom: str = "c", top: str = "c", fields: str = SCALE) -> str:
 
 
 def folded(text: str) -> tuple[list[str], list[str], tuple[str, ...]]:
-    """(layer types before, after, notes) of a net whose outputs were compared."""
+    """Folds a net and compares the outputs. Returns (layer types before, layer types after, notes)."""
     model = random_model(netdef.load(text, phase="TEST"))
     made = fold(model.net, model.get_weights())
     short = netdef.compile(made.net, weights=made.weights)
@@ -57,7 +57,7 @@ def folded(text: str) -> tuple[list[str], list[str], tuple[str, ...]]:
 def test_three_dialects_behind_every_product(product: str, lines: str):
     before, after, notes = folded(IMAGE + product + lines + RELU)
     assert after == [before[0], "ReLU"]
-    assert notes[0].startswith("layer `c` takes in `")
+    assert notes[0].startswith("layer `c`: folded `")
 
 
 @pytest.mark.parametrize(
@@ -87,24 +87,27 @@ SHARED = CONV.replace("convolution_param", f"{WEIGHT} convolution_param")
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        (CONV + norm(top="n") + layer("TanH", "", "c", "t"), "the result of `c` is taken by others too"),
+        (CONV + norm(top="n") + layer("TanH", "", "c", "t"), "other layers use the output of `c` too"),
         (CONV + norm("use_global_stats: false"), "it uses the statistics of the batch"),
         (CONV + layer("BN", "bn_param { bn_mode: LEARN }", "c", "c", "norm"), "it uses the statistics of the batch"),
-        (CONV + RELU + norm(), "before it is `relu`, of type ReLU"),
-        (norm(bottom="data"), "before it is `data`, of type Input"),
+        (CONV + RELU + norm(), "it follows `relu`, of type ReLU"),
+        (norm(bottom="data"), "it follows `data`, of type Input"),
         (SHARED + SHARED.replace('"c"', '"d"') + norm(), "`c` shares parameters with another layer"),
-        (CONV + norm("scale_filler { } filler { }") + norm("relu: true").replace('"norm"', '"n"'), "ReLU of its own"),
-        (CONV + scale(fields="scale_param { axis: 2 num_axes: 1 }"), "it has more than a number for each channel"),
-        (CONV + scale(fields="scale_param { num_axes: 0 }"), "or none"),
-        (layer("InnerProduct", "inner_product_param { num_output: 5 axis: 2 }", top="c") + norm(), "before it is `c`"),
-        (layer("InnerProduct", "inner_product_param { num_output: 5 normalize: true }", top="c") + norm(), "before it"),
+        (
+            CONV + norm("scale_filler { } filler { }") + norm("relu: true").replace('"norm"', '"n"'),
+            "it includes a ReLU",
+        ),
+        (CONV + scale(fields="scale_param { axis: 2 num_axes: 1 }"), "it does not have one value for each channel"),
+        (CONV + scale(fields="scale_param { num_axes: 0 }"), "it does not have one value for each channel"),
+        (layer("InnerProduct", "inner_product_param { num_output: 5 axis: 2 }", top="c") + norm(), "it follows `c`"),
+        (layer("InnerProduct", "inner_product_param { num_output: 5 normalize: true }", top="c") + norm(), "follows"),
     ],
 )
 def test_what_stays(text: str, why: str):
     before, after, notes = folded(IMAGE + text)
     kept = [kind for kind in before if kind in ("BatchNorm", "BN", "Scale")]
     assert kept[-1:] == [kind for kind in after if kind in ("BatchNorm", "BN", "Scale")][-1:]
-    assert [note for note in notes if " stays: " in note and why in note], notes
+    assert [note for note in notes if " is not folded: " in note and why in note], notes
 
 
 def test_a_factor_of_zero_is_a_variance_of_zero():
@@ -164,14 +167,14 @@ def test_everything_else_stays_as_it_was():
 
 def test_wrong_input():
     text = "force_backward: true " + IMAGE + CONV + norm()
-    with pytest.raises(netdef.NetdefError, match="is of phase TRAIN; what is folded is of phase TEST"):
+    with pytest.raises(netdef.NetdefError, match="is of phase TRAIN, but only a net of phase TEST can be folded"):
         fold(netdef.load(text), {})
-    with pytest.raises(netdef.NetdefError, match="the weights of layer `norm` are needed"):
+    with pytest.raises(netdef.NetdefError, match="folding needs the weights of layer `norm`"):
         fold(netdef.load(text, phase="TEST"), {"c": [np.zeros((6, 4, 3, 3))]})
 
 
 def test_an_example():
-    """face_bn with the statistics of a batch, as training leaves them."""
+    """face_bn with statistics of one training batch."""
     net = netdef.deploy(EXAMPLES / "face_bn.net", shapes={"data": (4, 1, 24, 24)}, outputs=["conv4b"], fillers=True)
     learning = netdef.compile("force_backward: true\n" + net.text, phase="TRAIN", seed=1)
     learning(**inputs_of(net, 4))
@@ -193,7 +196,7 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture):
     words = ["deploy", str(tmp_path / "net.prototxt"), "--weights", str(tmp_path / "w.caffemodel"), "--fold"]
     assert main([*words, "-o", str(net), "--save-weights", str(weights)]) == 0
     said = capsys.readouterr().err
-    assert "layer `c` takes in `norm`, `scale`" in said and "5 layers became 3" in said
+    assert "layer `c`: folded `norm`, `scale` into it" in said and "5 layers became 3" in said
     short = netdef.compile(net, weights=weights)
     inputs = inputs_of(model.net)
     np.testing.assert_allclose(short(**inputs)["c"], model(**inputs)["c"], rtol=1e-4, atol=1e-4)
@@ -203,7 +206,7 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture):
     assert 0 < np.abs(halved - exact).max() <= 2**-8 * np.abs(exact).max()
     for more, code, why in [
         ([], 2, "--save-weights FILE"),
-        (["--save-weights", "f.txt"], 2, "f.txt: the ending of a weight file is one of"),
+        (["--save-weights", "f.txt"], 2, "f.txt: the name of a weight file must end in one of"),
         (["--save-weights", str(tmp_path / "f.npz"), "--dtype", "bf16"], 1, "not bfloat16"),
         (["--save-weights", str(tmp_path / "w.caffemodel" / "f.npz")], 1, "cannot be written"),
     ]:
@@ -211,4 +214,4 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture):
         assert why in capsys.readouterr().err
     assert not (tmp_path / "none.net").exists()
     assert main(["deploy", str(tmp_path / "net.prototxt"), "--fold", "--save-weights", "f.npz"]) == 2
-    assert "there is no run of this net" in capsys.readouterr().err
+    assert "this net has no runs" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Every format, both ways: bit-equal, by layer name, and written whole or not at all."""
+"""Reading and writing of every format: equal bit for bit, matched by layer name, and written atomically."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_bfloat16_is_read_where_nothing_has_imported_jax(small, tmp_path):
 
 def test_numbers_that_a_format_does_not_hold(small, tmp_path):
     for ending in ("npz", "caffemodel", "caffemodel.h5"):
-        with pytest.raises(netdef.NetdefError, match=r"not bfloat16; \.orbax and \.safetensors can$"):
+        with pytest.raises(netdef.NetdefError, match=r"not bfloat16; use \.orbax or \.safetensors$"):
             save_weights(small, tmp_path / f"w.{ending}", "bfloat16")
 
 
@@ -120,12 +120,12 @@ def test_shapes_that_differ_are_shown_and_nothing_is_changed(small, tmp_path):
 
 def test_another_number_of_parameters(small, tmp_path):
     told = message(save(tmp_path / "w.npz", scale__0=np.ones(4)), changed(small))
-    assert "`scale` has 1 parameter (4) there, and here 2 parameters (4, 4)" in told
+    assert "`scale` has 1 parameter (4) in the file and 2 parameters (4, 4) in the net" in told
 
 
 def test_a_file_of_another_net(small, tmp_path):
     told = message(save(tmp_path / "w.npz", scael__0=np.ones(4), fc7__0=np.ones(4)), changed(small))
-    assert "scael, fc7" in told and "is `scael` of the file what the net calls `scale`?" in told
+    assert "scael, fc7" in told and "is `scael` in the file the layer `scale` of the net?" in told
 
 
 def test_only_in_one_of_both_is_told(small, tmp_path):
@@ -133,16 +133,16 @@ def test_only_in_one_of_both_is_told(small, tmp_path):
     loaded = load_weights(changed(small), path)
     assert loaded.copied == ("scale",) and loaded.unused == ("fc9",)
     assert str(loaded) == (
-        "1 layers have weights from the file; 4 of the net keep what their fillers gave: block/conv, bn, ip1, ip2; "
-        "1 of the file are not in the net: fc9"
+        "weights loaded for 1 layer; initial values kept in 4 layers: block/conv, bn, ip1, ip2; "
+        "1 layer of the file not in the net: fc9"
     )
 
 
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("a.caffemodel", b"", "it is empty"),
-        ("a.caffemodel", b'layer { name: "a" }', "the text of a net"),
+        ("a.caffemodel", b"", "the file is empty"),
+        ("a.caffemodel", b'layer { name: "a" }', "the definition of a net"),
         ("a.caffemodel", b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "git lfs pull"),
         ("a.caffemodel", b"<!DOCTYPE html><html>404", "a web page"),
         ("a.caffemodel.h5", b"\x89HDF\r\n\x1a\n" + b"\0" * 99, "not a .caffemodel.h5"),
@@ -150,7 +150,7 @@ def test_only_in_one_of_both_is_told(small, tmp_path):
         ("a.safetensors", b"\xff" * 64, "not a .safetensors"),
         ("a.pth", b"PK\x03\x04" + b"\0" * 26 + b"archive/data.pkl", "a PyTorch file"),
         ("a.pkl", b"\x80\x02}q\x00", "a pickle"),
-        ("a.solverstate", b"\x08\x01", "the state of a solver"),
+        ("a.solverstate", b"\x08\x01", "a solver state contains no weights"),
     ],
 )
 def test_foreign_files(name, content, told, small, tmp_path):
@@ -159,7 +159,7 @@ def test_foreign_files(name, content, told, small, tmp_path):
 
 
 def test_missing_files_and_endings(small, tmp_path):
-    assert "no such weight file" in message(tmp_path / "none.caffemodel", small)
+    assert "weight file not found" in message(tmp_path / "none.caffemodel", small)
     (tmp_path / "empty").mkdir()
     assert "orbax" in message(tmp_path / "empty", small)
     with pytest.raises(netdef.NetdefError, match=r"\.caffemodel, \.caffemodel\.h5, \.npz"):
@@ -170,4 +170,4 @@ def test_missing_files_and_endings(small, tmp_path):
 
 def test_pickled_arrays_are_refused(small, tmp_path):
     np.savez(tmp_path / "w.npz", **{"scale/0": np.array([object()])})
-    assert "numbers are needed" in message(tmp_path / "w.npz", small)
+    assert "of type object, which is not numeric" in message(tmp_path / "w.npz", small)

@@ -1,7 +1,7 @@
-"""Damaged files of every kind: one line of error or weights of sound shapes, whatever bytes stand there.
+"""Damaged files of every format: an error message of one line, or weights of valid shapes.
 
-NETDEF_FUZZ=1000 runs so many mutations of each kind in place of 150; `benchmarks/fuzz_weights.py` runs many, each
-kind in a process of its own.
+NETDEF_FUZZ sets the number of mutations of each format, 150 by default; `benchmarks/fuzz_weights.py` runs many, each
+format in its own process.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import netdef
 from netdef.interop import read_weights
 
 N = int(os.environ.get("NETDEF_FUZZ", "150"))
-SLACK = 1 << 20  # bytes that a reader may take for itself
+SLACK = 1 << 20  # bytes that a reader may allocate in addition
 
 
 @pytest.fixture(scope="module")
 def whole(small, tmp_path_factory):
-    """A file of each kind."""
+    """Writes an undamaged file of each format."""
     return files_of(small, tmp_path_factory.mktemp("whole"))
 
 
@@ -49,7 +49,7 @@ def test_mutations(kind, whole, small, tmp_path):
     assert seen["refused"] >= N // 10 and sum(seen.values()) == N
 
 
-# Reads that orbax gives up go on in its threads, which then find its event loop closed.
+# Reads that orbax abandons continue in its threads, which later find that its event loop is closed.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_damaged_orbax_folder(written, tmp_path):
     files = [p for p in written["orbax"].rglob("*") if p.is_file()]

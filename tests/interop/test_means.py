@@ -1,4 +1,4 @@
-"""Mean files: a data layer and `netdef convert` read the same values from every form of a BlobProto."""
+"""Mean files: a data layer and `netdef convert` read the same values from every variant of a BlobProto."""
 
 from __future__ import annotations
 

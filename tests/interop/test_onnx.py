@@ -1,4 +1,4 @@
-"""Nets as ONNX, through jax2onnx: onnxruntime gives what netdef gives."""
+"""Export to ONNX with jax2onnx: onnxruntime returns the same results as netdef."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import netdef
 from netdef.cli import main
 
 HERE = all(importlib.util.find_spec(name) for name in ("jax2onnx", "onnxruntime"))
-needed = pytest.mark.skipif(not HERE, reason="jax2onnx is not installed")
+needed = pytest.mark.skipif(not HERE, reason="jax2onnx is not installed; pip install jax2onnx onnxruntime")
 POOLED = "pooling_param { kernel_size: 3 stride: 2 }"
 
 
@@ -26,7 +26,7 @@ def session(path: Path) -> Any:
 
 
 def export(model: netdef.Model, path: Path, **options: Any) -> None:
-    """jax2onnx and what it needs warn of what they will do one day, which is not ours to put right."""
+    """Exports without the deprecation warnings of jax2onnx and its dependencies."""
     import warnings
 
     from netdef.interop import export_onnx

@@ -1,4 +1,4 @@
-"""Snapshots: whole or not at all, whatever happens while they are written."""
+"""Snapshots: complete, or not written at all, even after errors and kills during writing."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
 
 KILLED = """
 import os, random, signal, sys, time
-import numpy as np, orbax.checkpoint  # before the fork: a child does nothing but save
+import numpy as np, orbax.checkpoint  # before the fork, so that a child only saves
 from pathlib import Path
 from netdef.interop import snapshot
 
@@ -92,7 +92,7 @@ for turn in range(50):
         for n in range(1, 1000):
             array = np.full((50, 50), newest + n, np.float32)
             snapshot.save(folder, newest + n, {"a": array}, {"iteration": newest + n}, "net")
-    while turn == 0 and not list(folder.glob("iter_*")):  # one is whole before the first is killed, on a slow machine too
+    while turn == 0 and not list(folder.glob("iter_*")):  # one snapshot is complete before the first kill
         time.sleep(0.01)
     time.sleep(rng.uniform(0.0, 0.25))
     os.kill(child, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Caffe's training goes on in netdef at the exact step and ends where Caffe ended, and netdef's states are Caffe's."""
+"""netdef resumes runs of Caffe and ends with the same weights as Caffe, and Caffe can read netdef's states."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def folder(tmp_path_factory):
 
 
 def assert_ends_there(run, result):
-    """Within 2 % of what training moved it, as the recorded runs are held."""
+    """Every parameter is within 2 % of its change during training, the tolerance of the recorded runs."""
     arrays = np.load(f"{run}.npz")
     got = result.model.get_weights()
     assert result.iteration == 30
@@ -59,7 +59,7 @@ def test_resumed_on_the_command_line_by_caffes_flag(folder, capsys):
             layer, i = key.removeprefix("final/").split("/")
             np.testing.assert_allclose(got[layer][int(i)], arrays[key], rtol=1e-3, atol=1e-5)
     assert main(["train", "sgd_fixed.solver.prototxt", "--resume", "adam_iter_15.solverstate", "--output", "no"]) == 1
-    assert "8 histories, and the solver SGD keeps 1 for each of the net's 4" in capsys.readouterr().err
+    assert "8 histories, but solver SGD keeps 1 for each of the net's 4" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("run", "ending"), [("sgd_inv", "solverstate"), ("adadelta_bn", "solverstate.h5")])
@@ -102,7 +102,7 @@ def test_histories_per_array():
 def test_another_solver_or_net_is_refused(folder):
     refused = [
         ("adam", "sgd_inv", "histor"),
-        ("sgd_fixed", "adam", "8 histories, and the solver SGD keeps 1 for each of the net's 4"),
+        ("sgd_fixed", "adam", "8 histories, but solver SGD keeps 1 for each of the net's 4"),
     ]
     for net, state, told in refused:
         with pytest.raises(netdef.NetdefError, match=told if net == "sgd_fixed" else "net"):
@@ -112,9 +112,9 @@ def test_another_solver_or_net_is_refused(folder):
 def test_weights_that_are_not_beside_it(folder, tmp_path, monkeypatch):
     shutil.copy("adam_iter_15.solverstate", tmp_path / "x.solverstate")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(netdef.NetdefError, match="put adam_iter_15.caffemodel beside it"):
+    with pytest.raises(netdef.NetdefError, match="put adam_iter_15.caffemodel into the same folder"):
         netdef.train(folder / "adam.solver.prototxt", resume=tmp_path / "x.solverstate", output="missing")
-    with pytest.raises(netdef.NetdefError, match="no such solver state"):
+    with pytest.raises(netdef.NetdefError, match="solver state not found"):
         netdef.train(folder / "adam.solver.prototxt", resume=tmp_path / "none.solverstate", output="missing")
     with pytest.raises(netdef.NetdefError, match="not a .solverstate"):
         read_state(folder / "adam_iter_15.caffemodel")

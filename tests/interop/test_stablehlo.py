@@ -1,4 +1,4 @@
-"""Nets as StableHLO: jax.export's file gives what netdef gives, for any number of items."""
+"""Export to StableHLO: the file of jax.export returns the same results as netdef, for any batch size."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture):
     inputs = inputs_of(model.net, 2)
     for words in ([str(net), "--weights", str(weights)], [str(weights), "--net", str(net)]):
         assert main(["convert", *words, "-o", str(to)]) == 0
-        assert capsys.readouterr().out == f"{to} takes data (n, 4, 9, 8)\n"
+        assert capsys.readouterr().out == f"{to}: inputs data (n, 4, 9, 8)\n"
         got = export.deserialize(bytearray(to.read_bytes())).call(inputs)
         np.testing.assert_allclose(got["y"], model(**inputs)["y"], rtol=1e-4, atol=1e-4)
     assert main(["convert", str(net), "--weights", str(weights), "--batch", "2", "-o", str(to)]) == 0
@@ -100,23 +100,23 @@ def test_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture):
     to = str(tmp_path / "net.stablehlo")
     for words, code, why in [
         ([str(weights), "-o", to], 2, "name the net with --net"),
-        ([str(weights), "--net", str(net), "--weights", str(weights), "-o", to], 2, "not both"),
+        ([str(weights), "--net", str(net), "--weights", str(weights), "-o", to], 2, "--run are not allowed"),
         ([str(net), "--weights", str(weights), "-o", to], 1, "no layer of this file is in the net"),
         ([str(net), "-o", str(net / "x.stablehlo")], 1, "cannot be written"),
         ([str(net), "-o", str(tmp_path / "w.npz")], 2, "is a net; to write"),
         (
             [str(net), "-o", "net.onx"],
             2,
-            "net.onx: a net becomes .prototxt or .net or .pt, or with its weights .onnx or",
+            "net.onx: a net is converted to .prototxt or .net or .pt, or with its weights to",
         ),
-        ([str(fixed), "-o", to], 1, "cannot be exported for batches of any size"),
-        ([str(tmp_path / "none.net"), "-o", to], 2, "there is no file or folder"),
+        ([str(fixed), "-o", to], 1, "cannot be exported for any batch size"),
+        ([str(tmp_path / "none.net"), "-o", to], 2, "the file or folder"),
     ]:
         assert main(["convert", *words]) == code, words
         assert why in capsys.readouterr().err
     assert not Path(to).exists()
     assert main(["convert", str(fixed), "--batch", "2", "-o", to]) == 0
-    with pytest.raises(netdef.NetdefError, match="of phase TRAIN; what is exported is of phase TEST"):
+    with pytest.raises(netdef.NetdefError, match="of phase TRAIN, but only a net of phase TEST can be exported"):
         export_stablehlo(netdef.compile("force_backward: true " + TEXT, phase="TRAIN"), to)
 
 

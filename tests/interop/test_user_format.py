@@ -1,4 +1,4 @@
-"""A weight format from a single file outside the package: it works wherever the package's own do."""
+"""A weight format defined in a single file outside the package: it works like those of the package."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from netdef.interop.formats import Format
 from netdef.interop.formats.base import FORMATS, endings, format_to_read
 
 JSON = '''
-"""Weights that anybody can read."""
+"""Weights in a human-readable format."""
 
 import json
 from pathlib import Path
@@ -67,7 +67,7 @@ solver { base_lr: 0 lr_policy: "fixed" max_iter: 1 display: 1 }
 
 @pytest.fixture(autouse=True)
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The format in a module of the working folder, unknown until it is imported and forgotten afterwards."""
+    """Writes the format as a module in the working directory; it is registered on import and removed after the test."""
     (tmp_path / "mine_format.py").write_text(JSON)
     (tmp_path / "n.net").write_text(NET)
     monkeypatch.chdir(tmp_path)
@@ -86,7 +86,7 @@ def wanted() -> dict[str, list[np.ndarray]]:
 
 def test_without_the_plugin_nobody_knows_it(wanted, capsys: pytest.CaptureFixture[str]):
     assert main(["convert", "w.caffemodel", "-o", "w.mine"]) == 1
-    assert "the ending of a weight file is one of .caffemodel, " in capsys.readouterr().err
+    assert "the name of a weight file must end in one of .caffemodel, " in capsys.readouterr().err
 
 
 def test_it_is_converted_loaded_and_trained_from(wanted, capsys: pytest.CaptureFixture[str]):
@@ -96,7 +96,7 @@ def test_it_is_converted_loaded_and_trained_from(wanted, capsys: pytest.CaptureF
     model = netdef.compile("n.net", weights="w.mine")
     assert all(map(np.array_equal, model.get_weights()["ip"], wanted["ip"]))
     assert main(["train", "n.net", "--weights", "w.mine", "--output", "run", *plugin]) == 0
-    trained = netdef.compile("n.net", weights="run").get_weights()  # its rate is 0
+    trained = netdef.compile("n.net", weights="run").get_weights()  # the learning rate is 0
     assert all(map(np.array_equal, trained["ip"], wanted["ip"]))
     assert main(["convert", "w.mine", "-o", "back.npz", *plugin]) == 0
     assert (netdef.interop.read_weights("back.npz")["ip"][0] == wanted["ip"][0]).all()
@@ -116,7 +116,7 @@ def test_its_dtypes_are_held(wanted, capsys: pytest.CaptureFixture[str]):
     words = ["convert", "w.caffemodel", "-o", "w.mine", "--plugin", "mine_format", "--dtype"]
     assert main([*words, "fp16"]) == 0
     assert main([*words, "bf16"]) == 1
-    assert ".mine holds float32 or float16, not bfloat16; .orbax and .safetensors can" in capsys.readouterr().err
+    assert ".mine can store float32 or float16, not bfloat16; use .orbax or .safetensors" in capsys.readouterr().err
 
 
 def test_what_belongs_to_the_weights_goes_by_its_ending_too():

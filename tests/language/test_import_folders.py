@@ -106,7 +106,7 @@ def test_commands_have_the_option(place, command, capsys):
     word, *more = command.split()
     assert main([word, path, *more]) == 2
     code = main([word, path, *more, "--import-path", str(place / "common"), "--import-path", str(place / "other")])
-    assert code == 2 and "there is no folder" in capsys.readouterr().err
+    assert code == 2 and "common does not exist" in capsys.readouterr().err
     code = main([word, path, *more, "--import-path", str(place / "elsewhere"), "--import-path", str(place / "other")])
     assert code == 0, capsys.readouterr().err
 

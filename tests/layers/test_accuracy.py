@@ -1,4 +1,4 @@
-"""Accuracy of items, pixels (counted by hand) and pairs: ties, labels that are no class, thresholds."""
+"""Accuracy of items, pixels (counted by hand) and pairs: ties, labels out of range, thresholds."""
 
 from __future__ import annotations
 
@@ -57,16 +57,18 @@ def test_the_best_threshold_of_a_batch_of_pairs():
     pairs = measure("PairVerificationAccuracy", "", 'bottom: "a" bottom: "b" bottom: "like"', 'top: "y" top: "t"')
     made = outputs(pairs, a=a, b=b, like=like)
     assert made["y"] == pytest.approx(0.8)
-    assert min(abs(made["t"] - np.cos([0.5, 1.5]))) < 1e-5  # both are right about four of the five
+    assert min(abs(made["t"] - np.cos([0.5, 1.5]))) < 1e-5  # with both, four of the five are correct
     fixed = pairs.replace('top: "t"', 'top: "t" pair_verification_accuracy_param { threshold: 0.9 }')
     assert outputs(fixed, a=a, b=b, like=like)["y"] == pytest.approx(0.6)
-    assert outputs(pairs, a=a, b=b, like=np.zeros(5))["y"] == 1  # no pair is alike: none is called so
+    assert (
+        outputs(pairs, a=a, b=b, like=np.zeros(5))["y"] == 1
+    )  # all pairs are of different classes, and are classified as such
 
 
 SEGMENTED = 'layer { name: "m" type: "SegAccuracy" bottom: "x" bottom: "label" top: "m" seg_accuracy_param { FIELDS } }'
 CHOSEN = np.asarray([[0, 0, 1, 1, 1, 0]]).reshape(1, 1, 2, 3)
 PIXEL_LABEL = np.asarray([[0, 0, 1, 1, 0, 255]], np.float32).reshape(1, 1, 2, 3)
-PIXELS = (np.arange(3).reshape(1, 3, 1, 1) == CHOSEN).astype(np.float32)  # of three classes, the third nowhere
+PIXELS = (np.arange(3).reshape(1, 3, 1, 1) == CHOSEN).astype(np.float32)  # three classes, the third does not occur
 
 
 def segmented(fields: str, label: np.ndarray = PIXEL_LABEL) -> np.ndarray:
@@ -78,7 +80,7 @@ def test_pixels_are_counted() -> None:
     np.testing.assert_allclose(segmented("ignore_label: 255"), [right, recall, overlap], rtol=1e-6)
 
 
-def test_a_label_that_is_no_class_is_seen() -> None:
+def test_a_label_out_of_range() -> None:
     assert np.isnan(segmented("")).all()
 
 

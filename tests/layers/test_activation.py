@@ -1,4 +1,4 @@
-"""Activations beyond their recorded cases: derivatives at kinks, large values, layers that Caffe lacks."""
+"""Activations beyond their recorded cases: derivatives at kinks, large values, layers that Caffe does not have."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_derivatives_at_kinks_are_those_of_caffe(layer, at, slopes):
     assert slope(layer, at) == slopes
 
 
-def test_a_relu_hands_on_what_is_not_a_number():
+def test_a_relu_propagates_nan():
     y = ReLU().apply((), jnp.array([jnp.nan, -1.0]), ctx=None)
     assert np.isnan(y[0]) and y[1] == 0
 
@@ -51,7 +51,7 @@ def test_prelu_slopes_are_of_channels_or_of_all():
     assert [w.shape for w in PReLULayer(channel_shared=True).weights((2, 3, 2))] == [()]
     y = PReLULayer().apply((jnp.array([1.0, 2.0, 3.0]),), x, ctx=None)
     assert y[1, :, 1].tolist() == [-1.0, -2.0, -3.0]
-    with pytest.raises(ShapeError, match="2 axes or more.* 7 has 1") as caught:
+    with pytest.raises(ShapeError, match="the input 7 has no channel axis; .* 2 axes") as caught:
         PReLULayer().infer((7,))
     assert caught.value.bottom == 0
 

@@ -1,4 +1,4 @@
-"""Elementwise arithmetic beyond its recorded cases: zeros, limits, bases that are none."""
+"""Element-wise arithmetic beyond its recorded cases: zeros, limits, invalid bases."""
 
 from __future__ import annotations
 

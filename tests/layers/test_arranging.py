@@ -21,7 +21,7 @@ def test_filter_moves_chosen_rows_to_the_front_and_fills_with_zeros():
     assert b.tolist() == [2, 4, 0, 0]
 
 
-def test_gradient_of_filter_reaches_chosen_rows_alone():
+def test_gradient_of_filter_reaches_only_chosen_rows():
     weight = jnp.array([[1.0, 2], [3, 4], [5, 6], [7, 8]])
     chosen = jnp.array([0.0, 1, 0, 1])
     grad = jax.grad(lambda x: jnp.sum(weight * Filter(top=("y",)).apply((), x, chosen, ctx=None)[0]))(ROWS)
@@ -50,18 +50,18 @@ def test_permute_appends_the_axes_that_are_left_out():
 @pytest.mark.parametrize(
     ("layer", "bottoms", "field", "bottom", "words"),
     [
-        (Permute(order=[0, 3]), [(2, 3)], "order", None, ["axis 3", "2x3"]),
-        (Permute(order=[1, 0, 1]), [(2, 3)], "order", None, ["axis 1", "places 0 and 2"]),
+        (Permute(order=[0, 3]), [(2, 3)], "order", None, ["contains 3", "2x3"]),
+        (Permute(order=[1, 0, 1]), [(2, 3)], "order", None, ["axis 1 twice", "values 0 and 2"]),
         (Tile(tiles=2, axis=2), [(2, 3)], "axis", None, ["`axis` is 2"]),
         (Reverse(axis=2), [(2, 3)], "axis", None, ["`axis` is 2"]),
-        (Flip(), [(2, 3)], None, 0, ["4 axes", "has 2"]),
-        (BatchReindex(), [(2, 3), (2, 3)], None, 1, ["1 axis", "has 2"]),
-        (Filter(top=("y",)), [(4, 2), (4, 2)], None, 1, ["as 4 has", "4x2"]),
-        (Filter(top=("y",)), [(4, 2), (5,)], None, 0, ["4x2", "selector 5"]),
-        (Filter(top=("y", "z")), [(4, 2), (4,)], None, None, ["1 blob", "2 tops"]),
+        (Flip(), [(2, 3)], None, 0, ["requires 4", "has 2"]),
+        (BatchReindex(), [(2, 3), (2, 3)], None, 1, ["2x3 has 2 axes", "must have 1"]),
+        (Filter(top=("y",)), [(4, 2), (4, 2)], None, 1, ["is 4x2", "each row: 4"]),
+        (Filter(top=("y",)), [(4, 2), (5,)], None, 0, ["is 4x2", "selector is 5"]),
+        (Filter(top=("y", "z")), [(4, 2), (4,)], None, None, ["selector is 1", "tops is 2"]),
     ],
 )
-def test_faults_name_field_and_numbers(layer, bottoms, field, bottom, words):
+def test_errors_name_field_and_values(layer, bottoms, field, bottom, words):
     with pytest.raises(ShapeError) as caught:
         layer.infer(*bottoms)
     assert (caught.value.field, caught.value.bottom) == (field, bottom)

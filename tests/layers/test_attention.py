@@ -1,4 +1,4 @@
-"""MultiHeadAttention against its formula written out, its masks, and its faults."""
+"""MultiHeadAttention compared with its formula, masks, and errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def weights(layer, *shapes):
 
 
 def plain(w, query, key, value, heads, allowed):
-    """The formula, head by head and place by place; `allowed[n][t]` are the places that t may look at."""
+    """The formula, for each head and position; `allowed[n][t]` are the positions that t may attend to."""
     q, k, v = (x @ w[i].T + w[i + 1] for i, x in zip((0, 2, 4), (query, key, value), strict=True))
     d = q.shape[-1] // heads
     seen = np.zeros_like(q)
@@ -39,7 +39,7 @@ def test_attention_to_another_sequence_is_the_formula():
     np.testing.assert_allclose(y, plain(w, QUERY, OTHER, OTHER, 2, [[list(range(5))] * 3] * 2), rtol=1e-4, atol=1e-4)
 
 
-def test_causal_places_look_back_alone_and_masked_places_are_not_seen():
+def test_causal_and_masked_positions_are_not_attended_to():
     layer = MultiHeadAttention(num_heads=2, causal=True)
     w = weights(layer, QUERY.shape)
     mask = np.array([[1, 1, 1], [1, 0, 1]])
@@ -54,7 +54,7 @@ def test_a_place_that_may_look_nowhere_gets_numbers():
     assert np.isfinite(y).all()
 
 
-def test_dropout_in_training_alone():
+def test_dropout_only_in_training():
     layer = MultiHeadAttention(num_heads=1, dropout_ratio=0.5)
     w = weights(layer, QUERY.shape)
     still = layer.apply(w, QUERY, ctx=Alone())
@@ -76,19 +76,19 @@ class Alone:
 @pytest.mark.parametrize(
     ("layer", "bottoms", "field", "bottom", "words"),
     [
-        (MultiHeadAttention(num_heads=3), [(2, 3, 4)], "num_heads", None, ["3 heads", "4 channels"]),
+        (MultiHeadAttention(num_heads=3), [(2, 3, 4)], "num_heads", None, ["`num_heads` is 3", "4 channels"]),
         (MultiHeadAttention(num_heads=2), [(2, 3)], None, 0, ["2x3", "2 axes"]),
         (MultiHeadAttention(num_heads=2), [(2, 3, 4), (3, 5, 4)], None, 1, ["3x5x4", "2x3x4"]),
         (MultiHeadAttention(num_heads=2), [(2, 3, 4), (2, 5, 4), (2, 6, 4)], None, 2, ["2x5x4", "2x6x4"]),
         (MultiHeadAttention(num_heads=2), [(2, 3, 4), (2, 5, 4), (2, 5, 4), (2, 3)], None, 3, ["2x5", "2x3"]),
     ],
 )
-def test_faults_name_field_and_numbers(layer, bottoms, field, bottom, words):
+def test_errors_name_field_and_values(layer, bottoms, field, bottom, words):
     with pytest.raises(ShapeError) as caught:
         layer.infer(*bottoms)
     assert (caught.value.field, caught.value.bottom) == (field, bottom)
     assert [w for w in words if w not in caught.value.detail] == []
 
 
-def test_unknown_channels_are_no_fault():
+def test_unknown_channels_are_no_error():
     assert MultiHeadAttention(num_heads=3, num_output=7).infer((2, UNKNOWN, UNKNOWN))[2] == 7

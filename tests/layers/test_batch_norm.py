@@ -1,4 +1,4 @@
-"""Batch normalisation beyond recorded cases: what each dialect stores, its own gradient, frozen and grouped batches.
+"""Batch normalization beyond recorded cases: what each dialect stores, the custom gradient, frozen and grouped batches.
 
 Two batches of one channel, [1, 2, 3, 6] and [0, 4, 4, 8], and then the input 5, with 0.9 of the old kept: the numbers
 were computed by hand from each fork's source.
@@ -76,7 +76,7 @@ def answer(layer, w, x=FIVE):
         (BN(scale_filler=ONE, decay=0.95), (1, 0, 0.3425, 1.46875), 3.8430756),
     ],
 )
-def test_what_each_dialect_stores_and_what_it_makes_of_it(layer, stored, y):
+def test_what_each_dialect_stores_and_outputs(layer, stored, y):
     w = trained(layer)
     np.testing.assert_allclose([float(v.reshape(())) for v in w], stored, rtol=1e-6)
     np.testing.assert_allclose(answer(layer, w), y, rtol=1e-5)
@@ -191,8 +191,8 @@ def test_items_in_groups_have_their_own_statistics():
     parts = [BatchNorm().apply(w, x, ctx=Given()) for x in BATCHES]
     np.testing.assert_allclose(y, jnp.concatenate(parts), rtol=1e-6)
     stored = [float(given.updates[i][0]) for i in range(3)]
-    np.testing.assert_allclose(stored, (6.7, 14.8666667, 1.9), rtol=1e-6)  # as if one came after the other
-    with pytest.raises(ShapeError, match="batch of 6 is no multiple of `stats_batch_size`, 4") as caught:
+    np.testing.assert_allclose(stored, (6.7, 14.8666667, 1.9), rtol=1e-6)  # as if they were two batches
+    with pytest.raises(ShapeError, match="batch size 6 is not a multiple of `stats_batch_size` 4") as caught:
         layer.infer((6, 3))
     assert caught.value.field == "stats_batch_size"
 
@@ -211,7 +211,7 @@ def test_a_blob_of_one_axis_is_one_channel_and_one_value_has_no_bias_correction(
     assert caught.value.bottom == 0
 
 
-def test_segnet_uses_the_batch_in_both_phases_or_scale_and_shift_alone():
+def test_segnet_uses_the_batch_in_both_phases_or_only_scale_and_shift():
     x, w = BATCHES[0], (jnp.full((1, 1, 1, 1), 2.0), jnp.full((1, 1, 1, 1), 10.0))
     learn = BN(scale_filler=ONE, top=("y", "mean", "var"))
     y, mean, var = learn.apply(w, x[..., None], ctx=Given(train=False))
@@ -223,8 +223,8 @@ def test_segnet_uses_the_batch_in_both_phases_or_scale_and_shift_alone():
 
 
 @pytest.mark.parametrize("layer", [BN(top=("y", "mean")), BN(bn_mode=BNMode.INFERENCE, top=("y", "mean"))])
-def test_more_tops_are_of_a_learning_segnet_alone(layer):
-    with pytest.raises(ShapeError, match="2 tops, but only a BN of SegNet") as caught:
+def test_only_segnet_in_learn_mode_has_more_tops(layer):
+    with pytest.raises(ShapeError, match="2 tops, but only SEGNET") as caught:
         layer.infer((4, 3, 5, 5))
     assert caught.value.field == "top"
 
@@ -248,5 +248,5 @@ def test_statistics_of_parts_of_the_batch_for_a_whole_net():
     wanted = np.asarray(net("", "stats_batch_size: 2")(x=x)["y"])
     np.testing.assert_allclose(net("bn_stats_batch_size: 2")(x=x)["y"], wanted, atol=1e-5)
     assert np.abs(np.asarray(net("")(x=x)["y"]) - wanted).max() > 0.1
-    with pytest.raises(netdef.NetdefError, match="the batch of 4 is no multiple of `bn_stats_batch_size`, 3"):
+    with pytest.raises(netdef.NetdefError, match="the batch size 4 is not a multiple of `bn_stats_batch_size` 3"):
         net("bn_stats_batch_size: 3")(x=x)

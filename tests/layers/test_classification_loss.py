@@ -1,4 +1,4 @@
-"""Information gain and focal loss, and what losses of classes and values say of bottoms that do not fit."""
+"""Information gain and focal loss, and errors of classification and regression losses for bottoms that do not fit."""
 
 from __future__ import annotations
 
@@ -76,11 +76,11 @@ LOSS = 'layer {{ name: "l" type: "{}" bottom: "a" bottom: "b" top: "loss" {} }}'
         ("SigmoidCrossEntropyLoss", "", (4, 5), (4,), '"b"', "20 and 4 values"),
         ("HingeLoss", "", (4, 5), (4, 2), '"b"', "4x2"),
         ("MultinomialLogisticLoss", "", (4, 5), (2,), '"b"', "4x5 and 2"),
-        ("InfogainLoss", "", (4, 5), (4,), '"l"', "third bottom"),
+        ("InfogainLoss", "", (4, 5), (4,), '"l"', "give it as bottom 2"),
         ("FocalLoss", "focal_loss_param { gamma: -1 }", (4, 5), (4,), "-1", "at least 0"),
     ],
 )
-def test_what_does_not_fit_is_told_with_both_numbers(kind, fields, a, b, place, words):
+def test_errors_contain_both_values(kind, fields, a, b, place, words):
     where, message = fault(LOSS.format(kind, fields), a=a, b=b)
     assert where == place
     assert words in message

@@ -1,6 +1,6 @@
-"""What every layer type owes, held by its own examples (see support/contract.py).
+"""The contract of all layer types, checked with their examples (see support/contract.py).
 
-Runs over every registered type; a new layer is held to it by being there.
+All registered types are tested, including new ones.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ every_running_example = pytest.mark.parametrize("example", RUNNING.values(), ids
 
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some layers write files."""
+    """A temporary working directory, because some layers write files."""
     monkeypatch.chdir(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Convolutions beyond their recorded cases: identities between the layers, fields of forks, faults."""
+"""Convolutions beyond their recorded cases: identities between the layers, fields of forks, errors."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def test_a_deconvolution_is_the_transpose_of_a_convolution(form, group):
     (weight,) = back.weights(x.shape)
     assert [weight.shape] == [other.shape for other in forth.weights(shape)] == [(6, 4 // group, *weight.shape[2:])]
     w, other = normal(*weight.shape, seed=1), normal(*shape, seed=2)
-    # The convolution of a result of this size gives x's size back, so <deconv(x), z> = <x, conv(z)>.
+    # The convolution of an output of this size has the size of x, so <deconv(x), z> = <x, conv(z)>.
     np.testing.assert_allclose(np.vdot(one(back, (w,), x), other), np.vdot(x, one(forth, (w,), other)), rtol=1e-4)
 
 
-def test_a_depthwise_convolution_is_one_of_as_many_groups_as_channels():
+def test_a_depthwise_convolution_has_one_group_per_channel():
     x, w, b = normal(2, 3, 6, 5), normal(6, 1, 3, 3, seed=1), normal(6, seed=2)
     depthwise = ConvolutionDepthwise(num_output=6, kernel_size=(3,), pad=(1,))
     grouped = Convolution(num_output=6, kernel_size=(3,), pad=(1,), group=3)
@@ -123,44 +123,44 @@ def test_unknown_dimensions_stay_unknown():
 @pytest.mark.parametrize(
     ("fields", "field", "words"),
     [
-        (dict(), "kernel_size", "once for each of the 2 spatial axes"),
-        (dict(kernel_size=(3, 3, 3)), "kernel_size", "3 times.* 2 spatial axes"),
-        (dict(kernel_size=(9,)), "kernel_size", "9 long .* only 8 in its height.* pad by 1 more"),
-        (dict(kernel_size=(3,), dilation=(4,), pad=(0, 1)), "kernel_size", "9 long .* only 8 in its height"),
+        (dict(), "kernel_size", "one for each of 2 spatial axes"),
+        (dict(kernel_size=(3, 3, 3)), "kernel_size", "3 values.* 2 spatial axes"),
+        (dict(kernel_size=(9,)), "kernel_size", "height of the window is 9, .* only 8.* the total padding by 1"),
+        (dict(kernel_size=(3,), dilation=(4,), pad=(0, 1)), "kernel_size", "height of the window is 9, .* only 8"),
         (dict(kernel_size=(3,), kernel_h=3), "kernel_h", "`kernel_h` and `kernel_size` are both given"),
         (dict(kernel_h=3), "kernel_h", "without `kernel_w`"),
         (dict(kernel_size=(3,), stride_w=2), "stride_w", "without `stride_h`"),
         (dict(kernel_size=(3,), pad_l=2, pad=(1,)), "pad_l", "`pad_l` and `pad` are both given"),
-        (dict(kernel_size=(3,), dilation=(1, 2, 3)), "dilation", "3 times.* 2 spatial axes"),
-        (dict(kernel_size=(3,), group=4), "group", "4, which does not divide the 6 of channels"),
-        (dict(kernel_size=(3,), group=3), "group", "3, which does not divide the 4 of `num_output`"),
+        (dict(kernel_size=(3,), dilation=(1, 2, 3)), "dilation", "3 values.* 2 spatial axes"),
+        (dict(kernel_size=(3,), group=4), "group", "4, which does not divide the 6 channels"),
+        (dict(kernel_size=(3,), group=3), "group", "3, which does not divide `num_output` 4"),
         (dict(kernel_size=(3,), axis=4), "axis", "4, but the input 2x6x8x7 has 4 axes"),
     ],
 )
-def test_faults_name_the_field_and_both_numbers(fields, field, words):
+def test_errors_name_the_field_and_both_values(fields, field, words):
     with pytest.raises(ShapeError, match=words) as caught:
         Convolution(num_output=4, **fields).infer((2, 6, 8, 7))
     assert caught.value.field == field
 
 
-def test_faults_of_the_others():
-    with pytest.raises(ShapeError, match="bottom 1 is 2x3x8x9 and bottom 0 is 2x3x8x8") as caught:
+def test_errors_of_the_others():
+    with pytest.raises(ShapeError, match="bottom 1 is 2x3x8x9, but bottom 0 is 2x3x8x8") as caught:
         Convolution(num_output=4, kernel_size=(3,)).infer((2, 3, 8, 8), (2, 3, 8, 9))
     assert caught.value.bottom == 1
-    with pytest.raises(ShapeError, match="`num_output` is 4, which is no multiple of the 3 channels"):
+    with pytest.raises(ShapeError, match="`num_output` is 4, which is not a multiple of the 3 channels"):
         ConvolutionDepthwise(num_output=4, kernel_size=(3,)).infer((2, 3, 8, 8))
-    with pytest.raises(ShapeError, match="nothing is left of the height: 3 numbers, of which padding takes away 4"):
+    with pytest.raises(ShapeError, match="height of the output would be -1: 3 without padding, less 4"):
         Deconvolution(num_output=4, kernel_size=(3,), pad=(2,)).infer((2, 3, 1, 8))
-    with pytest.raises(ShapeError, match="`kernel_h` is for 2 spatial axes, and the input has 1"):
+    with pytest.raises(ShapeError, match="`kernel_h` requires 2 spatial axes, but the input has 1"):
         Im2col(kernel_h=2, kernel_w=2).infer((2, 3, 8))
 
 
-def test_a_fault_is_shown_at_the_field():
+def test_an_error_is_reported_at_the_field():
     conv = 'layer {{ name: "c" type: "Convolution" bottom: "x" top: "y" convolution_param {{ num_output: 4 {} }} }}'
     place, message = fault(conv.format("kernel_size: 3 group: 3"), x=(2, 6, 8, 8))
     assert place == "3" and "`group` is 3" in message
     place, message = fault(conv.format("kernel_size: 9"), x=(2, 6, 8, 7))
-    assert place == "9" and "9 long and the input only 8 in its height" in message
+    assert place == "9" and "height of the window is 9, but the height of the input is only 8" in message
 
 
 def test_fields_of_forks_are_read():

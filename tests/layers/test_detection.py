@@ -35,14 +35,14 @@ def test_boxes_are_clipped_placed_by_steps_and_counted_once():
     ("fields", "words"),
     [
         ("", "`min_size`"),
-        ("min_size: [1, 2] max_size: 3", "1 max_size are given for 2"),
-        ("min_size: 3 max_size: 2", "max_size 2 must be above its min_size 3"),
-        ("min_size: 3 variance: [1, 2]", "2 variances"),
-        ("min_size: 3 img_size: 3 img_h: 3 img_w: 3", "`img_size` stands for"),
-        ("min_size: 3 step_h: 3", "`step_h` is given alone"),
+        ("min_size: [1, 2] max_size: 3", "`max_size` is 1, but the number of `min_size` is 2"),
+        ("min_size: 3 max_size: 2", "`max_size` 2 is not above its `min_size` 3"),
+        ("min_size: 3 variance: [1, 2]", "`variance` has 2 values"),
+        ("min_size: 3 img_size: 3 img_h: 3 img_w: 3", "`img_size` and `img_h` are both given"),
+        ("min_size: 3 step_h: 3", "only `step_h` is given"),
     ],
 )
-def test_faults_of_default_boxes(fields, words):
+def test_errors_of_default_boxes(fields, words):
     assert words in fault(PRIOR.format(fields), x=(2, 8, 2, 3), image=(2, 3, 40, 90))[1]
 
 
@@ -69,8 +69,8 @@ def test_shapes_of_the_detector():
 def test_predictions_that_do_not_fit_the_default_boxes():
     where, message = fault(LOSS, loc=(2, 24), conf=(2, 12), priors=(1, 2, 24), truth=(1, 1, 5, 8))
     assert where == '"conf"'
-    assert "6 default boxes of 3 numbers, 18 in all" in message
-    assert "12 for each image" in message
+    assert "6 default boxes of 3 values require 18" in message
+    assert "12 values per image" in message
 
 
 def test_running_the_detector_is_an_error_in_one_line():

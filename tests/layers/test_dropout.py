@@ -1,4 +1,4 @@
-"""Dropout: how much is dropped, how kept values grow, what the fields of the forks change."""
+"""Dropout: the fraction that is dropped, the scale of the other values, and fields of the forks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_values_are_dropped_at_the_ratio_and_the_mean_stays(ratio):
     assert abs((y == 0).mean() - ratio) < 4 * deviation
     assert set(np.unique(y)) == {0.0, np.float32(1 / (1 - ratio))}
     by_item = (y == 0).mean(axis=(1, 2))
-    assert by_item.std() < 4 * (ratio * (1 - ratio) / 210) ** 0.5  # items do not share what is dropped
+    assert by_item.std() < 4 * (ratio * (1 - ratio) / 210) ** 0.5  # items have different masks
     assert (run(True, key=1, dropout_ratio=ratio) != y).any()
 
 
@@ -62,7 +62,7 @@ def test_a_mask_of_any_size_and_of_a_ratio_near_one():
     assert abs(float(mask(key, 1 / 3, (40000,)).mean()) - 1 / 3) < 0.01
 
 
-def test_a_ratio_that_keeps_nothing_gives_zeros():
+def test_a_ratio_of_1_outputs_zeros():
     assert (run(True, dropout_ratio=1) == 0).all() and (run(False, dropout_ratio=1) == 1).all()
     assert not jax.grad(lambda x: Dropout(dropout_ratio=1).apply((), x, ctx=Given(True)).sum())(X).any()
 
@@ -72,5 +72,5 @@ def test_alpha_dropout_keeps_mean_0_and_variance_1():
     layer = AlphaDropout(dropout_ratio=0.25)
     y = np.asarray(layer.apply((), x, ctx=Given(True)))
     assert abs(y.mean()) < 0.01 and abs(y.var() - 1) < 0.02
-    assert abs(np.unique(y, return_counts=True)[1].max() / y.size - 0.25) < 0.01  # all dropped ones are equal
+    assert abs(np.unique(y, return_counts=True)[1].max() / y.size - 0.25) < 0.01  # all dropped values are equal
     assert (layer.apply((), x, ctx=Given(False)) == x).all()

@@ -1,4 +1,4 @@
-"""Eltwise beyond its recorded cases: ties of MAX, products with a zero, faults."""
+"""Eltwise beyond its recorded cases: ties of MAX, products with a zero, errors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_gradient_of_a_product_with_a_zero_is_finite_whatever_the_file_says():
 @pytest.mark.parametrize(
     ("layer", "field", "words"),
     [
-        (Eltwise(coeff=[1, 2, 3]), "coeff", ["3 of `coeff`", "2 inputs"]),
+        (Eltwise(coeff=[1, 2, 3]), "coeff", ["`coeff` is 3", "bottoms is 2"]),
         (Eltwise(operation=EltwiseOp.PROD, coeff=[1, 2]), "coeff", ["SUM", "PROD"]),
     ],
 )
@@ -49,6 +49,6 @@ def test_coefficients_that_do_not_fit(layer, field, words):
 
 
 def test_shapes_must_be_one():
-    with pytest.raises(ShapeError, match="2x3 and 3x2") as caught:
+    with pytest.raises(ShapeError, match="bottom 0 is 2x3, but bottom 2 is 3x2") as caught:
         Eltwise().infer((2, 3), (2, 3), (3, 2))
     assert caught.value.bottom == 2

@@ -1,4 +1,4 @@
-"""Embed and PositionEmbed: numbers out of range, sequences shorter than the table, faults."""
+"""Embed and PositionEmbed: indices out of range, sequences shorter than the table, errors."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ def test_positions_are_added_along_their_axis(axis):
 @pytest.mark.parametrize(
     ("layer", "x", "field", "words"),
     [
-        (PositionEmbed(input_dim=3), (2, 4, 5), "input_dim", ["4 places", "`input_dim` is 3"]),
-        (PositionEmbed(), (2, 4), "axis", ["last of 2x4"]),
+        (PositionEmbed(input_dim=3), (2, 4, 5), "input_dim", ["4 positions", "`input_dim` is 3"]),
+        (PositionEmbed(), (2, 4), "axis", ["last axis of 2x4"]),
         (PositionEmbed(axis=3), (2, 4, 5), "axis", ["`axis` is 3"]),
     ],
 )
-def test_faults(layer, x, field, words):
+def test_errors(layer, x, field, words):
     with pytest.raises(ShapeError) as caught:
         layer.infer(x)
     assert caught.value.field == field
     assert [w for w in words if w not in caught.value.detail] == []
 
 
-def test_a_sequence_of_unknown_length_is_no_fault():
+def test_a_sequence_of_unknown_length_is_no_error():
     assert PositionEmbed(input_dim=3).infer((2, UNKNOWN, 5))[2] == 5

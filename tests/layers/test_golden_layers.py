@@ -1,11 +1,11 @@
-"""Every layer against what real Caffe and its forks computed: outputs, gradients and statistics of every recorded case."""
+"""Layers compared with Caffe and its forks: outputs, gradients and statistics of all recorded cases."""
 
 from __future__ import annotations
 
 import pytest
 from golden_cases import arrays, hold, rows
 
-# Some were recorded without a loss; what is recorded of their gradients is that Caffe computes none.
+# Some cases were recorded without a loss; for them the record is that Caffe computes no gradients.
 pytestmark = pytest.mark.filterwarnings("ignore:net .* no loss above its parameters")
 
 FOLDERS = ("layers", "forks/happynear", "forks/ssd")

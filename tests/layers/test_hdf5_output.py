@@ -1,4 +1,4 @@
-"""HDF5Output: batch after batch in one file, in a jitted and in a differentiated net; a place where it cannot write."""
+"""HDF5Output: several batches in one file, in a jitted and in a differentiated net; a path that cannot be written."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path):
         jax.effects_barrier()
 
 
-def test_rows_must_be_as_many():
+def test_batch_sizes_must_be_equal():
     text = NET.format(path="out.h5").replace("shape { dim: 2 } }", "shape { dim: 3 } }")
-    with pytest.raises(netdef.CompileError, match="data 2x3 and label 3"):
+    with pytest.raises(netdef.CompileError, match="data is 2x3 and label is 3"):
         netdef.load(text)

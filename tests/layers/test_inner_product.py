@@ -1,4 +1,4 @@
-"""InnerProduct beyond its recorded cases: rows of length 1, and weights that come as blobs."""
+"""InnerProduct beyond its recorded cases: normalized rows, and weights that are bottoms."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ X = jnp.array([[1.0, 2.0, -1.0], [0.5, 0.0, 3.0]])
 W = jnp.array([[3.0, 4.0, 0.0], [1.0, 2.0, 2.0]])
 
 
-def test_normalised_rows_make_the_length_of_a_row_without_effect():
+def test_with_normalized_rows_the_length_of_a_row_has_no_effect():
     layer = InnerProduct(num_output=2, bias_term=False, normalize=True)
     y = layer.apply((W,), X, ctx=None)
     np.testing.assert_allclose(y, X @ (W / np.array([[5.0], [3.0]])).T, rtol=1e-5)
     grad = jax.grad(lambda w: jnp.sum(layer.apply((w,), X, ctx=None) ** 2))(W)
-    np.testing.assert_allclose(jnp.sum(grad * W, axis=1), 0, atol=1e-4)  # no pull along the row
+    np.testing.assert_allclose(jnp.sum(grad * W, axis=1), 0, atol=1e-4)  # no component along the row
     transposed = InnerProduct(num_output=2, bias_term=False, normalize=True, transpose=True)
     np.testing.assert_allclose(transposed.apply((W.T,), X, ctx=None), y, rtol=1e-6)
 

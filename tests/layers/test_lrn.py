@@ -1,4 +1,4 @@
-"""LRN beyond its recorded cases: every exponent against Caffe's formula, faults."""
+"""LRN beyond its recorded cases: all exponents compared with Caffe's formula, errors."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def test_the_formula_and_its_derivative(beta, region):
 @pytest.mark.parametrize(
     ("fields", "shape", "field", "words"),
     [
-        (dict(local_size=4), (2, 3, 4, 4), "local_size", "`local_size` is 4, .* give 3 or 5"),
-        (dict(), (2,), None, "input 2 has 1 axes, and ACROSS_CHANNELS needs at least 2"),
-        (dict(norm_region=NormRegion.WITHIN_CHANNEL), (2, 3), None, "WITHIN_CHANNEL needs at least 3"),
+        (dict(local_size=4), (2, 3, 4, 4), "local_size", "`local_size` is 4; it must be odd: 3 or 5"),
+        (dict(), (2,), None, "input 2 has 1 axes, but ACROSS_CHANNELS requires at least 2"),
+        (dict(norm_region=NormRegion.WITHIN_CHANNEL), (2, 3), None, "WITHIN_CHANNEL requires at least 3"),
     ],
 )
-def test_faults(fields, shape, field, words):
+def test_errors(fields, shape, field, words):
     with pytest.raises(ShapeError, match=words) as caught:
         LRN(**fields).infer(shape)
     assert caught.value.field == field

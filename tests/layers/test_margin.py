@@ -1,4 +1,4 @@
-"""Margin layers of face recognition against loops written from the forks' formulas."""
+"""Margin layers of face recognition compared with loops written from the forks' formulas."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_psi_is_the_definition_of_the_papers(m):
 
 
 def gradients(layer: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(W, gradient on W, gradient on x) of sum(G y)."""
+    """Returns (W, gradient of W, gradient of x) of sum(G y)."""
     net = model(layer, x=X, label=LABEL)
     w = net.get_weights()["l"][0]
     graph, params, rest = nnx.split(net, nnx.Param, ...)
@@ -90,7 +90,7 @@ def test_large_margin_inner_product(angle):
     np.testing.assert_allclose(net(x=X, label=LABEL)["y"], y, rtol=1e-3, atol=1e-4)
 
 
-def test_large_margin_takes_its_weights_from_a_blob():
+def test_large_margin_with_weights_from_a_blob():
     layer = (
         'layer { name: "l" type: "LargeMarginInnerProduct" bottom: "x" bottom: "label" bottom: "w" top: "y"\n'
         "        largemargin_inner_product_param { type: SINGLE } }"
@@ -108,7 +108,7 @@ def test_lambda_falls_with_each_pass_of_training_and_is_carried_on(layer):
     still = model(layer("DOUBLE", fields), "TEST", x=X, label=LABEL)
     assert [float(still(x=X, label=LABEL)["lambda"][0]) for _ in range(2)] == pytest.approx([10 / 3.5**2] * 2)
     assert set(net.get_weights()["l"][0].shape) == {6, 4}
-    assert len(net.get_weights()["l"]) == 1  # the count is none of Caffe's blobs
+    assert len(net.get_weights()["l"]) == 1  # the iteration count is not one of Caffe's blobs
 
 
 def test_zero_features_and_zero_weights_are_finite():
@@ -123,7 +123,7 @@ ADD = (
 )
 
 
-def test_the_additive_margin_grows_where_it_is_told_to():
+def test_the_additive_margin_increases_with_bias_base():
     layer = ADD.format("bias_base: -0.1 bias_gamma: -0.5 bias_power: 1 bias_min: -0.8 bias_max: 0")
     net = model(layer, x=X, label=LABEL)
     shown = [float(net(x=X, label=LABEL)["bias"][0]) for _ in range(3)]
@@ -156,7 +156,7 @@ def test_arc_face_has_a_finite_gradient_at_its_goal():
     assert np.isfinite(gradient).all()
 
 
-def test_faults():
+def test_errors():
     where, message = fault(a_softmax("DOUBLE"), x=(4, 3), label=(4, 2))
     assert where == '"label"'
     assert "4x2" in message

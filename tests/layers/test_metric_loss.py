@@ -61,12 +61,12 @@ def test_the_l1_center_loss_and_its_rule(weight):
     assert loss == pytest.approx(weight * np.abs(A - centers[label]).sum() / 4, rel=1e-5)
     np.testing.assert_allclose(on_x, weight * step / 4, rtol=1e-5)
     want = np.zeros_like(centers)
-    want[1] = -0.75 * step[[0, 2, 3]].sum(0)  # three items: 3 / 4 of their sum, whatever the loss weight
+    want[1] = -0.75 * step[[0, 2, 3]].sum(0)  # three items: 3 / 4 of their sum, for any loss weight
     want[3] = -0.5 * step[1]
     np.testing.assert_allclose(net.get_weights(on_centers)["l"][0], want, rtol=1e-5)
 
 
-def test_centers_rest_where_their_loss_has_no_part_in_the_objective():
+def test_centers_do_not_change_where_their_loss_is_not_in_the_objective():
     label = np.array([1, 3, 1, 1])
     net = model(
         center(weight=0.0) + 'layer { name: "e" type: "EuclideanLoss" bottom: "x" bottom: "x" }', x=A, label=label
@@ -76,11 +76,11 @@ def test_centers_rest_where_their_loss_has_no_part_in_the_objective():
     assert not net.get_weights(gradient)["l"][0].any()
 
 
-def test_a_label_that_has_no_center_shows():
+def test_a_label_out_of_range_is_nan():
     assert np.isnan(outputs(center(), x=A, label=np.array([0, 1, 2, 5]))["loss"])
 
 
-def test_faults():
+def test_errors():
     assert fault(CONTRASTIVE, a=(4, 3), b=(4, 2), like=(4,))[0] == '"b"'
     assert "4x3 and 4x2" in fault(CONTRASTIVE, a=(4, 3), b=(4, 2), like=(4,))[1]
     assert "4x3x2x2" in fault(CONTRASTIVE, a=(4, 3, 2, 2), b=(4, 3, 2, 2), like=(4,))[1]
@@ -90,4 +90,4 @@ def test_faults():
     assert '"L1" or "L2"' in message
     where, message = fault(center("axis: 2"), x=(4, 3, 2), label=(4,))
     assert where == "2"
-    assert "12 features" in message
+    assert "12 rows of features" in message

@@ -1,4 +1,4 @@
-"""Precision, recall, errors, similarity and ArgMax: values worked out by hand."""
+"""Precision, recall, errors, similarity and ArgMax, compared with values computed by hand."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def measure(kind: str, fields: str = "", bottoms: str = 'bottom: "x" bottom: "la
 
 
 @pytest.mark.parametrize("axis", ["", "axis: 1"])
-def test_arg_max_gives_the_last_of_equal_values_first(axis):
+def test_arg_max_outputs_the_last_index_first_in_case_of_ties(axis):
     x = np.array([[3, 1, 3, 3]], np.float32)
     made = outputs(measure("ArgMax", f"argmax_param {{ top_k: 3 {axis} }}", 'bottom: "x"'), x=x)["y"]
     assert made.reshape(-1).tolist() == [3, 2, 0]
 
 
-def test_arg_max_faults_name_the_number_of_values():
+def test_arg_max_errors_contain_the_number_of_values():
     where, message = fault(measure("ArgMax", "argmax_param { top_k: 9 axis: 1 }", 'bottom: "x"'), x=(2, 4))
     assert where == "9"
     assert "only 4 values" in message

@@ -1,4 +1,4 @@
-"""Normalisation of single items beyond recorded cases: flat inputs, eps, a second top, LayerNorm, GroupNorm, faults."""
+"""Normalization of single items beyond recorded cases: flat inputs, eps, a second top, LayerNorm, GroupNorm, errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def standard(rows, eps=1e-5):
     return (rows - rows.mean(-1, keepdims=True)) / np.sqrt(rows.var(-1, keepdims=True) + eps)
 
 
-def test_mvn_of_equal_values_is_0_and_so_is_nothing_about_its_gradient_infinite():
+def test_mvn_of_equal_values_is_0_with_a_finite_gradient():
     f = lambda x: MVN(eps=1e-3).apply((), x, ctx=None)
     x = jnp.full((1, 1, 2, 2), 3.0)
     assert (f(x) == 0).all()
@@ -99,7 +99,7 @@ def test_scale_and_shift_can_be_left_out():
         (LayerNorm(axis=-2), (2, 6), "axis", ["`axis` is -2", "2x6"]),
         (LayerNorm(axis=2), (2, 6), "axis", ["`axis` is 2", "2 axes"]),
         (Normalize(normalize_type="L3", top=("y",)), (2, 6), "normalize_type", ['"L3"', '"L2"']),
-        (Normalize(norm_param=NormBlock(), top=("y", "n")), (2, 6), "top", ["one top"]),
+        (Normalize(norm_param=NormBlock(), top=("y", "n")), (2, 6), "top", ["2 tops", "only one"]),
         (Normalize(top=("y",)), (2,), None, ["axis 1"]),
     ],
 )

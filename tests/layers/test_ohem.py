@@ -1,4 +1,4 @@
-"""Hard examples alone: losses of each position, and the worst regions of each image."""
+"""Online hard example mining: the loss of each position, and the regions with the highest loss of each image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pooling beyond its recorded cases: ties, gradients against the plain form, masks, random draws, forks, faults."""
+"""Pooling beyond its recorded cases: ties, gradients compared with the plain form, masks, sampling, forks, errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def run(layer, x, train=True):
 
 
 class Draw:
-    """A context that gives one random key."""
+    """A context with one random key."""
 
     def __init__(self, train):
         self.train = train
@@ -51,7 +51,7 @@ def windows_of(form, layer, shape):
 
 
 def by_loop(form, layer, x, dy):
-    """(y, mask, dx) as Caffe's loops compute them, one element after the other."""
+    """Returns (y, mask, dx), computed element by element as in Caffe's loops."""
     y, mask, dx = np.zeros(layer.infer(x.shape)[0]), np.zeros(layer.infer(x.shape)[0]), np.zeros(x.shape)
     for i, j, (rows, columns), area in windows_of(form, layer, x.shape):
         for n, c in np.ndindex(*x.shape[:2]):
@@ -60,7 +60,7 @@ def by_loop(form, layer, x, dy):
                 y[n, c, i, j] = window.sum() / area
                 dx[n, c, rows, columns] += dy[n, c, i, j] / area
                 continue
-            row, column = np.unravel_index(window.argmax(), window.shape)  # the first of equal ones
+            row, column = np.unravel_index(window.argmax(), window.shape)  # the first in case of ties
             row, column = row + rows.start, column + columns.start
             y[n, c, i, j], mask[n, c, i, j] = x[n, c, row, column], row * x.shape[3] + column
             dx[n, c, row, column] += dy[n, c, i, j]
@@ -158,7 +158,7 @@ def test_a_pyramid_is_its_levels_one_after_the_other():
     assert y.shape == SPP(pyramid_height=2).infer(x.shape) == (2, 15)
     np.testing.assert_array_equal(y[:, :3], x.max((2, 3)))
     np.testing.assert_array_equal(y[:, 3:], x.reshape(2, 3, 2, 4, 2, 4).max((3, 5)).reshape(2, 12))
-    with pytest.raises(ShapeError, match="`pyramid_height` is 4, and 3 pixels cannot be cut into 4 bins"):
+    with pytest.raises(ShapeError, match="`pyramid_height` is 4, but 3 pixels cannot be divided into 4 bins"):
         SPP(pyramid_height=4).infer((2, 3, 3, 3))
 
 
@@ -175,26 +175,26 @@ def test_global_pooling_drops_the_axes():
 @pytest.mark.parametrize(
     ("fields", "field", "words"),
     [
-        (dict(), "kernel_size", "must be given"),
-        (dict(kernel_size=(3,), pad=(3,)), "pad", "`pad` is 3 and the window only 3; pad by 2 at most"),
+        (dict(), "kernel_size", "`kernel_size` is missing"),
+        (dict(kernel_size=(3,), pad=(3,)), "pad", "`pad` is 3, but the window is only 3; .* at most 2"),
         (dict(kernel_size=(3,), pad_h=1), "pad_h", "without `pad_w`"),
-        (dict(kernel_size=(3,), global_pooling=True), "kernel_size", "takes the whole image"),
+        (dict(kernel_size=(3,), global_pooling=True), "kernel_size", "the window is the whole image"),
         (dict(global_pooling=True, stride=(2,)), "stride", "stride 1"),
-        (dict(kernel_size=(9,)), "kernel_size", "9 long and the input only 6 in its height"),
+        (dict(kernel_size=(9,)), "kernel_size", "height of the window is 9, but the height of the input is only 6"),
         (dict(kernel_size=(3,), pad=(1,), pool=STOCHASTIC), "pad", "`pad` is 1"),
         (dict(kernel_size=(3,), pool=AVE, top=("y", "mask")), "top", "2 tops .* AVE; only MAX"),
     ],
 )
-def test_faults_name_the_field_and_both_numbers(fields, field, words):
+def test_errors_name_the_field_and_both_values(fields, field, words):
     with pytest.raises(ShapeError, match=words) as caught:
         Pooling(**fields).infer((2, 3, 6, 7))
     assert caught.value.field == field
 
 
-def test_faults_in_a_file():
+def test_errors_in_a_file():
     pool = 'layer {{ name: "p" type: "Pooling" bottom: "x" top: "y" pooling_param {{ {} }} }}'
     place, message = fault(pool.format("kernel_size: 2 ceil_mode: true round_mode: FLOOR"), x=(2, 3, 6, 6))
-    assert place == "true" and "opposite things" in message
+    assert place == "true" and "`ceil_mode: true` contradicts `round_mode: FLOOR`" in message
     place, message = fault(pool.format("kernel_size: 2"), x=(2, 3))
     assert place == '"x"' and "the input 2x3 has 2 axes" in message
 

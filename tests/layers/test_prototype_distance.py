@@ -1,4 +1,4 @@
-"""InnerDistance, the losses of distances, and the factor of the own class, by numbers worked out by hand."""
+"""InnerDistance, the losses of distances, and LabelSpecificRescale, compared with values computed by hand."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_own_vectors_of_length_1() -> None:
 
 
 @pytest.mark.parametrize("kind", ["L1", "L2"])
-def test_a_center_learns_from_its_own_items_alone(kind: str) -> None:
+def test_a_center_learns_only_from_its_own_items(kind: str) -> None:
     text = (
         'layer { name: "d" type: "InnerDistance" bottom: "x" bottom: "w" bottom: "label" top: "d" loss_weight: 1\n'
         f'        inner_distance_param {{ distance_type: "{kind}" update_center_only: true }} }}'
@@ -47,12 +47,12 @@ def test_a_center_learns_from_its_own_items_alone(kind: str) -> None:
     np.testing.assert_allclose(slopes["x"], push, atol=1e-5)
 
 
-def test_faults_of_distances() -> None:
+def test_errors_of_distances() -> None:
     layer = 'layer { name: "d" type: "InnerDistance" bottom: "x" top: "d" inner_distance_param { FIELDS } }'
-    assert "must be given" in fault(layer.replace("FIELDS", ""), x=(2, 3))[1]
+    assert "`num_output` is missing" in fault(layer.replace("FIELDS", ""), x=(2, 3))[1]
     assert '"L3"' in fault(layer.replace("FIELDS", 'num_output: 2 distance_type: "L3"'), x=(2, 3))[1]
     two = layer.replace('bottom: "x"', 'bottom: "x" bottom: "w"').replace("FIELDS", "")
-    assert "have 4 numbers each, those of 2x3 3" in fault(two, x=(2, 3), w=(5, 4))[1]
+    assert "have 4 values each, but those of the input 2x3 have 3" in fault(two, x=(2, 3), w=(5, 4))[1]
 
 
 def loss(kind: str, fields: str, **more: np.ndarray) -> tuple[float, np.ndarray]:

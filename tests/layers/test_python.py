@@ -1,4 +1,4 @@
-"""The Python layer: layers, functions and pycaffe classes of the user's, found beside the net; and what goes wrong."""
+"""The Python layer: the user's layers, functions and pycaffe classes in the folder of the net, and their errors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def both(x, param_str, ctx):
 
 
 class Distance(caffe.Layer):
-    """Keeps the difference between forward and backward, and knows no gradient of its second bottom."""
+    """Stores the difference in forward for backward, and has no gradient for its second bottom."""
 
     def setup(self, bottom, top):
         if len(bottom) != 2:
@@ -108,7 +108,7 @@ T = np.random.RandomState(1).randn(2, 3).astype(np.float32)
 
 @pytest.fixture
 def compiled(tmp_path):
-    """compile(layers): a net whose inputs are x and t, with the module `their_layers` beside its file."""
+    """compile(layers): a net with the inputs x and t, and the module `their_layers` in the folder of its file."""
     (tmp_path / "their_layers.py").write_text(MODULE)
     path = tmp_path / "model.net"
 
@@ -170,7 +170,7 @@ def test_errors_of_a_running_class_name_layer_and_step(compiled):
     ):
         jax.block_until_ready(model(x=X + 100, t=T))
     jax.block_until_ready(model(x=X, t=T))
-    with pytest.raises(Exception, match="Growing made `y` 3, where the net was compiled for 2"):
+    with pytest.raises(Exception, match="Growing reshaped `y` to 3, but the net was compiled for 2"):
         jax.block_until_ready(model(x=X, t=T))
 
 
@@ -178,16 +178,16 @@ def test_errors_of_a_running_class_name_layer_and_step(compiled):
     ("text", "at", "words"),
     [
         (layer("Tims"), '"Tims"', "has no `Tims`. Did you mean `Times`?"),
-        (layer("np"), '"np"', "is no netdef layer, no function"),
+        (layer("np"), '"np"', "must be a netdef layer, a function"),
         (layer("Times", text="much"), '"Times"', "could not convert string to float: 'much'"),
-        (layer("Distance"), '"Distance"', "with 2x3: Exception: two bottoms are needed"),
-        (layer("both", tops="y", text="2"), '"both"', "makes 2 tops, and 1 are named"),
-        (layer("both", tops="y z", text="b"), '"both"', "their_layers.both of 2x3 fails: ValueError"),
+        (layer("Distance"), '"Distance"', "fails for 2x3: Exception: two bottoms are needed"),
+        (layer("both", tops="y", text="2"), '"both"', "outputs 2 tops, but the layer has 1"),
+        (layer("both", tops="y z", text="b"), '"both"', "their_layers.both fails for 2x3: ValueError"),
         (layer("Plus", text="amout: 3"), '"amout', "Did you mean `amount`?"),
-        (layer("Plus", "x t"), '"x"', "2 bottoms are given; Plus takes 1"),
+        (layer("Plus", "x t"), '"x"', "2 bottoms, but Plus requires 1"),
     ],
 )
-def test_faults_of_the_users_code_are_diagnostics(compiled, text, at, words):
+def test_errors_of_the_users_code_are_diagnostics(compiled, text, at, words):
     with pytest.raises(netdef.CompileError) as caught:
         compiled(text)
     (fault,) = caught.value.diagnostics
@@ -199,7 +199,7 @@ def test_a_module_that_is_missing_is_a_warning_until_the_net_is_compiled():
     text = layer("Any").replace("their_layers", "nobody.has.this").replace('bottom: "x"', "")
     net = netdef.load(text, trust_python=True)
     assert [(d.code, d.severity) for d in net.diagnostics] == [("unavailable", "warning")]
-    assert "put nobody/has/this.py beside the net" in net.diagnostics[0].message
+    assert "put nobody/has/this.py in the folder of the net" in net.diagnostics[0].message
     with pytest.raises(netdef.NetdefError, match="nobody"):
         netdef.compile(text)
 
@@ -208,7 +208,7 @@ def test_a_module_that_needs_another_or_fails_says_so(tmp_path):
     net = tmp_path / "m.net"
     net.write_text('layer { name: "l" type: "Python" top: "y" python_param { module: "their_needy" layer: "A" } }')
     (tmp_path / "their_needy.py").write_text("import surely_not_installed")
-    assert "needs `surely_not_installed`" in netdef.load(net, trust_python=True).diagnostics[0].message
+    assert "requires `surely_not_installed`" in netdef.load(net, trust_python=True).diagnostics[0].message
     (tmp_path / "their_needy.py").write_text("1 +")
     with pytest.raises(netdef.CompileError, match="cannot be imported: SyntaxError"):
         netdef.load(net, trust_python=True)
@@ -220,10 +220,16 @@ def test_a_module_that_needs_another_or_fails_says_so(tmp_path):
         ("import sys; sys.exit()", "Python module `their_rude` cannot be imported: SystemExit"),
         ("class Mine(BaseException): pass\nraise Mine('no')", "their_rude` cannot be imported: Mine: no"),
         ("def __getattr__(name): raise SystemExit(0)", "their_rude` cannot be imported: SystemExit: 0"),
-        ("def A(x): raise SystemExit(0)", "their_rude.A of 2 fails: SystemExit: 0"),
-        ("class A:\n def setup(s, b, t): raise SystemExit(0)\n forward = reshape = setup", "class their_rude.A cannot"),
-        ("class A:\n setup = print\n def reshape(s, b, t): exit(0)\n forward = reshape", "class their_rude.A cannot"),
-        ("import netdef\nclass A(netdef.Layer):\n def infer(s, x): return 1 / 0", "their_rude.A of 2 fails: ZeroDiv"),
+        ("def A(x): raise SystemExit(0)", "their_rude.A fails for 2: SystemExit: 0"),
+        (
+            "class A:\n def setup(s, b, t): raise SystemExit(0)\n forward = reshape = setup",
+            "the setup of class their_rude.A fails",
+        ),
+        (
+            "class A:\n setup = print\n def reshape(s, b, t): exit(0)\n forward = reshape",
+            "the setup of class their_rude.A fails",
+        ),
+        ("import netdef\nclass A(netdef.Layer):\n def infer(s, x): return 1 / 0", "their_rude.A fails for 2: ZeroDiv"),
     ],
 )
 def test_whatever_a_module_raises_is_an_error_of_its_layer(tmp_path, code, words):
@@ -253,7 +259,7 @@ def test_an_exit_while_the_net_runs_is_an_error(tmp_path):
     )
     try:
         model = netdef.compile(net)
-        with pytest.raises(netdef.NetdefError, match="layer `l`: their_late.A of 2 fails: SystemExit: 0"):
+        with pytest.raises(netdef.NetdefError, match="layer `l`: their_late.A fails for 2: SystemExit: 0"):
             model(x=np.zeros(2, np.float32))
     finally:
         sys.modules.pop("their_late", None)

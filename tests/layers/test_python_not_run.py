@@ -127,7 +127,7 @@ def test_an_exit_in_a_module_does_not_look_like_success(net, capsys):
     net.write_text(NET.replace("their_double", "sys").replace('"double"', '"exit"'))
     assert main(["check", str(net)]) == 0
     assert main(["check", "--trust-python", str(net)]) == 2
-    assert "Sys.exit of 4x3 fails: SystemExit" in capsys.readouterr().out.replace("sys.exit", "Sys.exit")
+    assert "Sys.exit fails for 4x3: SystemExit" in capsys.readouterr().out.replace("sys.exit", "Sys.exit")
     assert main(["train", str(net)]) == 2
 
 

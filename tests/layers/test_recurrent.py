@@ -1,4 +1,4 @@
-"""LSTM, RNN and LSTMUnit beyond their recorded cases: state between batches, own forms, faults."""
+"""LSTM, RNN and LSTMUnit beyond their recorded cases: state between batches, additions to Caffe, errors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_sequence_in_two_batches_is_the_sequence_in_one(kind):
     np.testing.assert_allclose(run(half, X[3:]), expected[3:], rtol=1e-5, atol=1e-6)
 
 
-def test_cont_0_begins_anew_in_its_stream_alone():
+def test_cont_0_resets_only_its_stream():
     net = model(3)
     first = run(net, X[:3])
     cont = np.ones((3, 2))
@@ -63,7 +63,7 @@ def test_stateful_false_forgets_even_with_cont():
     np.testing.assert_allclose(run(net, X[:3]), run(net, X[:3]), rtol=1e-5)
 
 
-def test_the_carried_state_is_no_parameter_and_is_kept_by_a_jitted_call():
+def test_the_carried_state_is_not_a_parameter_and_is_kept_by_a_jitted_call():
     net = model(3)
     assert [a.shape for a in net.get_weights()["l"]] == [(16, 3), (16,), (16, 4)]
     call = nnx.jit(lambda m, x: m(x=x, cont=jnp.ones((3, 2)))["y"])
@@ -71,7 +71,7 @@ def test_the_carried_state_is_no_parameter_and_is_kept_by_a_jitted_call():
     assert np.abs(first - second).max() > 1e-3
 
 
-def test_the_last_step_alone():
+def test_only_the_last_step():
     last = run(model(6, "return_sequences: false", cont=False), X)
     np.testing.assert_allclose(last, run(model(6, cont=False), X)[-1], rtol=1e-5, atol=1e-6)
 
@@ -101,7 +101,7 @@ def test_no_gradient_enters_or_leaves_by_exposed_states():
 @pytest.mark.parametrize(
     ("layer", "bottoms", "bottom", "words"),
     [
-        (LSTM(num_output=4), [(6, 2)], 0, ["at least 3 axes", "6x2", "has 2"]),
+        (LSTM(num_output=4), [(6, 2)], 0, ["at least 3", "6x2", "has 2"]),
         (LSTM(num_output=4), [(6, 2, 3), (6, 3)], 1, ["6x3", "6x2"]),
         (LSTM(num_output=4), [(6, 2, 3), (6, 2), (3, 5)], 2, ["3x5", "n = 2"]),
         (
@@ -111,11 +111,11 @@ def test_no_gradient_enters_or_leaves_by_exposed_states():
             ["`c`", "1x2x5", "1x2x4"],
         ),
         (RNN(num_output=4, expose_hidden=True), [(6, 2, 3), (6, 2)], None, ["2 bottoms", "3 to 4"]),
-        (RNN(num_output=4, top=("y", "h")), [(6, 2, 3), (6, 2)], None, ["2 tops", "makes 1"]),
+        (RNN(num_output=4, top=("y", "h")), [(6, 2, 3), (6, 2)], None, ["2 tops", "outputs 1"]),
         (LSTMUnit(), [(1, 2, 3), (1, 2, 9), (1, 2)], 1, ["1x2x12", "1x2x9"]),
     ],
 )
-def test_faults_name_the_bottom_and_numbers(layer, bottoms, bottom, words):
+def test_errors_name_the_bottom_and_values(layer, bottoms, bottom, words):
     with pytest.raises(ShapeError) as caught:
         layer.infer(*bottoms)
     assert caught.value.bottom == bottom

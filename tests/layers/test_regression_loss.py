@@ -1,4 +1,4 @@
-"""Losses between values: weights, sigma, gradients of ties."""
+"""Regression losses: weights, sigma, gradients of ties."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from one_layer import loss_and_gradients
 
-rng = np.random.RandomState(1)  # weights of both signs, whose sum is not near 0
+rng = np.random.RandomState(1)  # weights of both signs; their sum is not close to 0
 
 
 def test_smooth_l1_with_weights_and_sigma():

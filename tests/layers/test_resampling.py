@@ -1,4 +1,4 @@
-"""Layers that change the size of an image: against loops, against what they undo, and their faults."""
+"""Resizing layers compared with loops and with the operations that they reverse, and their errors."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_upsample_undoes_a_pooling_and_hands_the_gradient_back():
     np.testing.assert_array_equal(back(x)[0], y)
 
 
-def test_a_place_that_is_named_twice_gives_its_gradient_twice_and_one_outside_none():
+def test_a_repeated_position_has_its_gradient_twice_and_one_outside_none():
     mask = jnp.array([[[[1.0, 1.0], [0.0, 99.0]]]])
     gradient = jax.grad(lambda x: (Upsample().apply((), x, mask, ctx=None) * numbers(1, 1, 4, 4)).sum())
     assert gradient(jnp.ones((1, 1, 2, 2)))[0, 0].tolist() == [[1, 1], [0, 0]]
@@ -78,7 +78,7 @@ def test_upsample_without_a_mask_repeats():
     assert y[0, 0].tolist() == [[0, 0, 0, 1, 1, 1]] * 2
 
 
-def test_crop_takes_one_offset_for_all_axes_or_one_for_each():
+def test_crop_with_one_offset_for_all_axes_or_one_for_each():
     x = numbers(2, 5, 6, 7)
     like = jnp.zeros((9, 3, 4, 4))
     np.testing.assert_array_equal(run(Crop(axis=1, offset=(2, 0, 3)), x, like), x[:, 2:5, :4, 3:])
@@ -115,24 +115,32 @@ def test_shuffled_channels_come_from_each_group_in_turn():
 @pytest.mark.parametrize(
     ("layer", "shapes", "words"),
     [
-        (Interp(), [(1, 2, 3, 3)], "no size is given"),
-        (Interp(height=3), [(1, 2, 3, 3)], "no size is given"),
-        (Interp(height=3, width=3, zoom_factor=2), [(1, 2, 3, 3)], "`zoom_factor` and a size are both given"),
-        (Interp(use_blob_size=True), [(1, 2, 3, 3)], "needs a second bottom"),
-        (Interp(zoom_factor=2, pad_beg=-3), [(1, 2, 3, 4)], "the height is 3, and padding takes away 3"),
-        (Interp(zoom_factor=2), [(1, 2, 3)], "bottom 0 is 1x2x3; it must have 4 axes"),
+        (Interp(), [(1, 2, 3, 3)], "the output size is missing"),
+        (Interp(height=3), [(1, 2, 3, 3)], "the output size is missing"),
+        (
+            Interp(height=3, width=3, zoom_factor=2),
+            [(1, 2, 3, 3)],
+            "`zoom_factor` and `height` or `width` are both given",
+        ),
+        (Interp(use_blob_size=True), [(1, 2, 3, 3)], "requires a second bottom"),
+        (Interp(zoom_factor=2, pad_beg=-3), [(1, 2, 3, 4)], "the height is 3, but `pad_beg` and `pad_end` crop 3"),
+        (Interp(zoom_factor=2), [(1, 2, 3)], "bottom 0 1x2x3 has 3 axes; it must have 4"),
         (Upsample(), [(1, 2, 3, 3), (1, 2, 3, 4)], "the mask is 1x2x3x4 and x is 1x2x3x3"),
-        (Upsample(scale=3, pad_out_w=True), [(1, 2, 3, 3), (1, 2, 3, 3)], "`pad_out_w` is for .* the scale is 3"),
-        (Upsample(scale_h=3), [(1, 2, 3, 3)], "`scale_h` is given; give `scale_h` and `scale_w`"),
-        (Crop(offset=(3,)), [(1, 2, 6, 6), (1, 2, 4, 3)], "axis 2 of 1x2x6x6 has 6 elements, and 4 from 3 on"),
-        (Crop(offset=(1, 2, 3)), [(1, 2, 6, 6), (1, 2, 4, 3)], "3 times, and 2 axes are cropped"),
+        (Upsample(scale=3, pad_out_w=True), [(1, 2, 3, 3), (1, 2, 3, 3)], "`pad_out_w` requires .* the scale is 3"),
+        (Upsample(scale_h=3), [(1, 2, 3, 3)], "only `scale_h` is given; give both `scale_h` and `scale_w`"),
+        (
+            Crop(offset=(3,)),
+            [(1, 2, 6, 6), (1, 2, 4, 3)],
+            "axis 2 of 1x2x6x6 has only 6 elements, but the crop is 4 elements from 3 on",
+        ),
+        (Crop(offset=(1, 2, 3)), [(1, 2, 6, 6), (1, 2, 4, 3)], "3 values, but 2 axes are cropped"),
         (Crop(), [(1, 2, 6, 6), (1, 2, 4)], "bottom 1 is 1x2x4 and bottom 0 is 1x2x6x6"),
         (Crop(axis=4), [(1, 2, 6, 6), (1, 2, 4, 4)], "`axis` is 4, but the input 1x2x6x6 has 4 axes"),
-        (Reorg(stride=2), [(1, 4, 6, 5)], "the width is 5, which is no multiple of `stride` 2"),
-        (Reorg(stride=3), [(1, 4, 6, 6)], "the 4 channels are no multiple of 9"),
+        (Reorg(stride=2), [(1, 4, 6, 5)], "the width is 5, which is not a multiple of `stride` 2"),
+        (Reorg(stride=3), [(1, 4, 6, 6)], "the 4 channels are not a multiple of 9"),
         (ShuffleChannel(group=4), [(1, 6, 2, 2)], "`group` is 4, which does not divide the 6 channels"),
     ],
 )
-def test_faults_say_both_numbers(layer, shapes, words):
+def test_errors_contain_both_values(layer, shapes, words):
     with pytest.raises(ShapeError, match=words):
         layer.infer(*shapes)

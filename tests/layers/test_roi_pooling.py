@@ -1,4 +1,4 @@
-"""Pooling of regions beyond the recorded cases: ties, empty bins, means of position-sensitive bins, faults."""
+"""Pooling of regions beyond the recorded cases: ties, empty bins, means of position-sensitive bins, errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from netdef.layers.roi_pooling import PSROIPooling, ROIPooling
 from netdef.shape import UNKNOWN, ShapeError
 
 
-def test_a_tie_gives_its_gradient_to_the_first_maximum_of_each_bin():
+def test_the_gradient_goes_to_the_first_maximum_of_each_bin():
     x = jnp.zeros((1, 1, 4, 4))
     rois = jnp.array([[0.0, 0, 0, 3, 3], [0, 1, 1, 3, 3]])
     layer = ROIPooling(pooled_h=2, pooled_w=1)
@@ -28,7 +28,7 @@ def test_a_tie_gives_its_gradient_to_the_first_maximum_of_each_bin():
     assert not d_rois.any()
 
 
-def test_a_region_beyond_the_image_gives_zero():
+def test_a_region_outside_the_image_is_zero():
     x = jnp.full((1, 2, 4, 4), -1.0)
     rois = jnp.array([[0.0, 6, 6, 9, 9], [0.0, 2, 2, 5, 5]])
     y = jax.jit(lambda x: ROIPooling(pooled_h=2, pooled_w=2).apply((), x, rois, ctx=None))(x)
@@ -69,16 +69,16 @@ def test_position_sensitive_bins_are_means_of_channels_of_their_own():
     np.testing.assert_allclose(got, dx, atol=1e-5)
 
 
-def test_faults_and_unknown_dimensions():
+def test_errors_and_unknown_dimensions():
     layer = ROIPooling(pooled_h=7, pooled_w=6)
     assert repr(layer.infer((UNKNOWN, 8, UNKNOWN, 9), (UNKNOWN, 5))) == "(?, 8, 7, 6)"
     assert layer.infer((1, 8, 9, 9), (300, 5, 1, 1)) == (300, 8, 7, 6)
     for shapes, words, bottom in (
-        (((1, 8, 9), (3, 5)), "bottom 0 is 1x8x9; it must have 4 axes", 0),
-        (((1, 8, 9, 9), (3, 4)), "bottom 1 is 3x4; a region has 5 numbers", 1),
+        (((1, 8, 9), (3, 5)), "bottom 0 1x8x9 has 3 axes; it must have 4", 0),
+        (((1, 8, 9, 9), (3, 4)), "bottom 1 is 3x4; it must have 5 values", 1),
     ):
         with pytest.raises(ShapeError, match=words) as caught:
             layer.infer(*shapes)
         assert caught.value.bottom == bottom
-    with pytest.raises(ShapeError, match="x has 8 channels; 3 outputs in 2 x 2 bins need 12"):
+    with pytest.raises(ShapeError, match="x has 8 channels, but 3 outputs in 2 x 2 bins require 12"):
         PSROIPooling(output_dim=3, group_size=2).infer((1, 8, 9, 9), (3, 5))

@@ -55,8 +55,14 @@ def test_limits_of_a_scale():
     ("layer", "bottoms", "field", "bottom", "words"),
     [
         (Scale(axis=3), [(2, 3, 4)], "axis", None, ["`axis` is 3", "2x3x4"]),
-        (Scale(axis=2, num_axes=2), [(2, 3, 4)], "num_axes", None, ["2 from axis 2", "2x3x4", "1 or less"]),
-        (Bias(), [(2, 3, 4), (4,)], None, 1, ["second input is 4", "2x3x4", "has 3"]),
+        (
+            Scale(axis=2, num_axes=2),
+            [(2, 3, 4)],
+            "num_axes",
+            None,
+            ["`num_axes` is 2", "2x3x4 has only 1", "1 or less"],
+        ),
+        (Bias(), [(2, 3, 4), (4,)], None, 1, ["bottom 1 is 4", "2x3x4", "has 3"]),
         (Bias(axis=2), [(2, 3, 4), (4, 5)], None, 1, ["4x5", "has 4"]),
         (Axpy(), [(2, 4), (2, 3, 4), (2, 3, 4)], None, 0, ["2x4", "2x3x4", "2x3"]),
         (Axpy(), [(2, 3, 4, 1), (2, 3, 4, 5), (2, 3, 4, 5)], None, 0, ["2x3x4x1", "2x3x1x1"]),
@@ -70,12 +76,12 @@ def test_shapes_that_do_not_fit(layer, bottoms, field, bottom, words):
     assert [w for w in words if w not in caught.value.detail] == []
 
 
-def test_unknown_dimensions_find_no_fault():
+def test_unknown_dimensions_are_no_error():
     assert Axpy().infer((UNKNOWN, 3), (UNKNOWN, 3, 4), (5, 3, 4)) == (UNKNOWN, 3, 4)
     assert Scale().infer((2, UNKNOWN, 4), (9,)) == (2, UNKNOWN, 4)
 
 
-def test_axpy_takes_factors_without_spatial_axes():
+def test_axpy_accepts_factors_without_spatial_axes():
     a, z = jnp.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), jnp.ones_like(X)
     np.testing.assert_allclose(Axpy().apply((), a, X, z, ctx=None), a[:, :, None] * X + 1, rtol=1e-5, atol=1e-6)
 
@@ -118,6 +124,6 @@ def test_gradients_of_channel_scale(fields, of_x, of_norm):
     np.testing.assert_allclose(slopes["norm"], np.full(norm.shape, of_norm))
 
 
-def test_channel_scale_wants_one_number_for_each_position():
+def test_channel_scale_requires_one_value_for_each_position():
     layer = 'layer { name: "s" type: "ChannelScale" bottom: "x" bottom: "norm" top: "s" }'
-    assert "2x3x4x4 and its scale 2x3x4x4" in fault(layer, x=(2, 3, 4, 4), norm=(2, 3, 4, 4))[1]
+    assert "the scale, is 2x3x4x4; it must be 2x1x4x4" in fault(layer, x=(2, 3, 4, 4), norm=(2, 3, 4, 4))[1]

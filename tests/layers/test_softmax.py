@@ -1,4 +1,4 @@
-"""SoftmaxWithLoss beyond recorded cases: fields of forks, weights, ignored and wrong labels, hopeless scores."""
+"""SoftmaxWithLoss beyond recorded cases: fields of forks, weights, ignored and wrong labels, very low scores."""
 
 from __future__ import annotations
 
@@ -69,12 +69,12 @@ def test_a_batch_of_ignored_labels_costs_nothing():
 
 @pytest.mark.parametrize("label", [5, -1])
 @pytest.mark.parametrize("kind", ["SoftmaxWithLoss", "MultinomialLogisticLoss", "HingeLoss", "FocalLoss"])
-def test_a_label_that_is_no_class_shows(kind, label):
+def test_a_label_out_of_range_is_nan(kind, label):
     layer = f'layer {{ name: "l" type: "{kind}" bottom: "x" bottom: "label" top: "loss" }}'
     assert np.isnan(outputs(layer, x=P, label=np.array([0, 1, label, 2]))["loss"])
 
 
-def test_hopeless_scores_cost_at_most_the_logarithm_of_the_smallest_float_and_are_still_learned_from():
+def test_the_loss_of_very_low_scores_is_limited_but_has_a_gradient():
     x = np.array([[0, 200.0]], np.float32)
     loss, gradients = loss_and_gradients(softmax_loss(), x=x, label=np.array([0]))
     assert loss == pytest.approx(87.3365, abs=1e-3)

@@ -1,4 +1,4 @@
-"""A layer type from a single file outside the package: it works wherever the package's own do."""
+"""A layer type from a single file outside the package works wherever built-in types do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import netdef
 from netdef.layers.base import LAYERS
 
 GATE = '''
-"""Gates that learn how sharp they are."""
+"""Gates with a learned steepness."""
 
 from netdef import Context, Example, Layer, Weight, param
 from netdef.fillers import Constant, Filler
@@ -27,7 +27,7 @@ from netdef.shape import ShapeError
 
 
 class SharpGate(Layer, type="SharpGate", block="sharp_gate_param"):
-    """y = x sigmoid(beta x), beta being a number for each channel.
+    """y = x sigmoid(beta x), with one beta per channel.
 
     Bottoms: x (n, c, ...).  Tops: y, as x.  Weights: beta (c).
     Source: Ramachandran et al. 2017.  Differs: Caffe has no such layer.
@@ -65,7 +65,7 @@ solver { base_lr: 0.1 lr_policy: "fixed" max_iter: 4 display: 1 }
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A user's folder: the layer in a file, and a net that has it."""
+    """A user's folder: the layer in a file, and a net that uses it."""
     (tmp_path / "gates.py").write_text(GATE)
     (tmp_path / "gated.net").write_text(NET)
     return tmp_path
@@ -73,7 +73,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def installed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The same, with the file as a distribution that names it as its entry point; forgotten after the test."""
+    """The same, with the file as a distribution that declares it as an entry point; unregistered after the test."""
     distribution = folder / "gates-1.0.dist-info"
     distribution.mkdir()
     (distribution / "METADATA").write_text("Metadata-Version: 2.1\nName: gates\nVersion: 1.0\n")
@@ -85,7 +85,7 @@ def installed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """`netdef words...` in the folder, as a user types it."""
+    """Runs `netdef words...` in the folder."""
     path = os.pathsep.join([str(Path(netdef.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
         [sys.executable, "-m", "netdef", *words],
@@ -113,7 +113,7 @@ def test_a_plugin_is_trained(folder: Path) -> None:
     assert losses[0] == pytest.approx(np.log(2)) and losses[-1] < losses[0]
 
 
-def test_a_module_that_is_not_there_is_named(folder: Path) -> None:
+def test_the_error_names_a_missing_module(folder: Path) -> None:
     done = command(folder, "explain", "--plugin", "gate")
     assert done.returncode == 2 and "--plugin gate" in done.stderr and "Traceback" not in done.stderr
 

@@ -1,4 +1,4 @@
-"""YOLO's layers, which are read and not run."""
+"""YOLO's layers, which can be read but not run."""
 
 from __future__ import annotations
 
@@ -18,4 +18,4 @@ def test_detections_of_yolo_are_shaped_and_not_run() -> None:
     assert net.blobs["found"].shape == (2, 2 + 4 * 9 * 2)
     with pytest.raises(netdef.NetdefError, match="EvalDetection can be read and checked, but not run yet"):
         netdef.compile(net)
-    assert "126 for each image" in fault(YOLO, boxes=(2, 3, 3, 15), truth=(2, 30, 5))[1]
+    assert "126 values per image" in fault(YOLO, boxes=(2, 3, 3, 15), truth=(2, 30, 5))[1]

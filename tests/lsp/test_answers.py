@@ -1,4 +1,4 @@
-"""Whatever stands in the text and wherever the cursor is, an editor gets an answer and never an error."""
+"""For any document and any cursor position, an editor gets an answer and never an error."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def inside(text: str, mark: str) -> tuple[list[str], str | None]:
         ('stepsize: 100 }\n', [], None),
     ],
 )  # fmt: skip
-def test_where_the_cursor_stands(mark: str, around: list[str], field: str | None):
+def test_the_context_of_the_cursor(mark: str, around: list[str], field: str | None):
     assert inside(NET, mark) == (around, field)
 
 
-def test_fields_of_nested_messages():
+def test_fields_of_nested_blocks():
     text = 'layer { type: "Convolution" convolution_param { weight_filler { type: "msra" '
     assert {"variance_norm"} <= fields(context(text, len(text))).keys()
     assert "num_output" in fields(context(text, text.index("weight_filler"))).keys()
@@ -62,7 +62,7 @@ def test_fields_of_nested_messages():
 
 
 @pytest.mark.parametrize("start", range(0, len(NET), 9))
-def test_half_written_texts(start: int):
+def test_incomplete_documents(start: int):
     whole, text = page(NET), NET[:start]
     now = page(text)
     for offset in {0, start // 2, max(start - 1, 0), start}:
@@ -76,15 +76,15 @@ def test_half_written_texts(start: int):
     assert all(symbol.name for symbol in outline(now))
 
 
-def test_a_page_without_faults_and_one_that_is_a_solver():
+def test_a_page_without_errors_and_one_that_is_a_solver():
     assert page(NET).diagnostics == () and len(page(NET).nets) == 2
     solver = page('net: "other.prototxt"\nbase_lr: "0.1"\n')
     assert [d.code for d in solver.diagnostics] == ["wrong-type"] and solver.nets == ()
 
 
-def test_names_that_templates_make_are_not_renamed():
+def test_names_composed_by_templates_are_not_renamed():
     whole = page(NET)
-    with pytest.raises(NetdefError, match="makes its name out of parts"):
+    with pytest.raises(NetdefError, match="a template composes its name"):
         rename(whole, NET.index('"res1"') + 2, "other")
     places = rename(whole, NET.index('name: "score"') + 8, "points")
     assert [span.text for span in places] == ['"score"']

@@ -1,4 +1,4 @@
-"""What editors are given: the TextMate grammar and the extension for VS Code."""
+"""Files for editors: the TextMate grammar and the extension for VS Code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def rules(node: Any) -> Iterator[dict[str, Any]]:
             yield from rules(value)
 
 
-def test_the_grammar_holds_together():
+def test_the_grammar_is_consistent():
     found = [rule for rule in rules(GRAMMAR) if rule.keys() & {"match", "begin", "include"}]
     assert len(found) > 40
     for rule in found:
@@ -49,7 +49,7 @@ def test_the_grammar_knows_the_functions_of_the_language():
     assert set(re.search(r"\((\w+(\|\w+)+)\)", pattern)[1].split("|")) == set(FUNCTIONS)
 
 
-def test_the_extension_names_files_that_are_there():
+def test_the_extension_names_files_that_exist():
     package = json.loads((EXTENSION / "package.json").read_text())
     assert package["contributes"]["configuration"]["properties"]["netdef.command"]["default"] == ["netdef", "lsp"]
     limited = package["capabilities"]["untrustedWorkspaces"]["restrictedConfigurations"]
@@ -64,7 +64,7 @@ def test_the_extension_names_files_that_are_there():
 
 @pytest.mark.skipif(
     shutil.which("node") is None or not (EXTENSION / "node_modules").is_dir(),
-    reason="needs node, and `npm install` in grammar/editors/vscode",
+    reason="requires node, and `npm install` in grammar/editors/vscode",
 )
 def test_the_grammar_as_vs_code_loads_it():
     files = [*ROOT.glob("examples/*.net"), *ROOT.glob("netdef/std/*.net")]

@@ -1,4 +1,4 @@
-"""The language server as an editor drives it: a real client over stdin and stdout."""
+"""The language server with a real client over stdin and stdout."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ layer { name: "ip" type: "InnerProduct" bottom: "p" top: "ip" inner_product_para
 
 
 class Editor:
-    """A client with one open text."""
+    """A client with one open document."""
 
     def __init__(self, client: LanguageClient, path: Path):
         self.client, self.uri, self.version = client, path.as_uri(), 1
@@ -36,7 +36,7 @@ class Editor:
         )
 
     async def write(self, text: str) -> list[lsp.Diagnostic]:
-        """Open the text, or change it; what the server says of it."""
+        """Opens the document, or changes it. Returns the diagnostics of the server."""
         if not self.text:
             item = lsp.TextDocumentItem(self.uri, "netdef", 1, text)
             self.client.text_document_did_open(lsp.DidOpenTextDocumentParams(item))
@@ -49,7 +49,7 @@ class Editor:
         return await asyncio.wait_for(self.told.get(), 60)
 
     def at(self, mark: str, back: int = 0) -> dict[str, Any]:
-        """The place just behind some words of the text, `back` characters before their end."""
+        """Returns the position `back` characters before the end of a fragment of the document."""
         offset = self.text.index(mark) + len(mark) - back
         line = self.text.count("\n", 0, offset)
         begin = self.text.rfind("\n", 0, offset) + 1
@@ -64,7 +64,7 @@ class Editor:
 
 
 def session(work: Callable[[Editor], Awaitable[None]], folder: Path, settings: Any = None) -> None:
-    """Start a server with an editor's settings, open a text in it, work, and end it as an editor does."""
+    """Starts a server with the settings of an editor, runs `work` with a document, and stops the server as an editor does."""
 
     async def run() -> None:
         client = LanguageClient("test", "1")
@@ -84,7 +84,7 @@ def session(work: Callable[[Editor], Awaitable[None]], folder: Path, settings: A
     asyncio.run(run())
 
 
-def test_faults_as_they_are_typed(tmp_path: Path):
+def test_diagnostics_as_you_type(tmp_path: Path):
     async def work(editor: Editor) -> None:
         assert await editor.write(NET) == []
         (fault,) = await editor.write(NET.replace("num_output", "num_ouput"))
@@ -183,7 +183,7 @@ def test_places_and_changes(tmp_path: Path):
         edit = await ask.text_document_rename_async(lsp.RenameParams(**editor.at('top: "p"', 2), new_name="pool"))
         changes = edit.changes[editor.uri]
         assert [(c.range.start.line, c.new_text) for c in changes] == [(4, '"pool"'), (5, '"pool"')]
-        for name, words in (("data", "there is a blob"), ('a"b', "cannot be the name")):
+        for name, words in (("data", "a blob `data` already exists"), ('a"b', "is not a valid blob name")):
             with pytest.raises(JsonRpcException, match=words):
                 await ask.text_document_rename_async(lsp.RenameParams(**editor.at('top: "p"', 2), new_name=name))
         with pytest.raises(JsonRpcException, match="only blobs can be renamed"):

@@ -1,4 +1,4 @@
-"""Every learning-rate policy against its formula written out in numpy."""
+"""Every learning-rate policy, compared with its formula in numpy."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def rates(policy: Policy, **fields) -> np.ndarray:
 
 
 def multistep(stepvalue, gamma):
-    """Caffe's loop: at most one step an iteration."""
+    """Caffe's loop: at most one step per iteration."""
     made, step = [], 0
     for t in range(MAX + 3):
         if step < len(stepvalue) and t >= stepvalue[step]:
@@ -63,11 +63,11 @@ def test_formula(name):
 
 
 @pytest.mark.parametrize("stepvalue", [(5, 12, 20), (0, 0, 3), (10, 4, 4), ()])
-def test_multistep_reaches_one_value_an_iteration(stepvalue):
+def test_multistep_reaches_at_most_one_value_per_iteration(stepvalue):
     np.testing.assert_allclose(rates(MultiStep(gamma=0.3, stepvalue=stepvalue)), multistep(stepvalue, 0.3), rtol=2e-6)
 
 
-def test_join_counts_each_piece_from_its_own_start_and_goes_on_from_the_rate_reached():
+def test_join_counts_each_piece_from_its_own_start_and_continues_with_the_last_learning_rate():
     smooth, jumps = Exp(gamma=0.9, until=10), MultiStep(gamma=0.1, stepvalue=(5, 15))
     got = rates(Join(piece=(smooth, jumps)))
     reached = BASE * 0.9**10
@@ -75,7 +75,7 @@ def test_join_counts_each_piece_from_its_own_start_and_goes_on_from_the_rate_rea
     np.testing.assert_allclose(got, wanted, rtol=3e-6)
 
 
-def test_join_gives_a_piece_its_own_length_and_rate():
+def test_a_piece_of_join_has_its_own_length_and_learning_rate():
     got = rates(Join(piece=(Poly(power=1, until=8), Cosine(base_lr=0.5))))
     np.testing.assert_allclose(got[:8], [BASE * (1 - t / 8) for t in range(8)], rtol=2e-6)
     np.testing.assert_allclose(
@@ -83,7 +83,7 @@ def test_join_gives_a_piece_its_own_length_and_rate():
     )
 
 
-def test_rampup_is_quadratic_and_min_lr_is_a_floor():
+def test_rampup_is_quadratic_and_min_lr_is_a_lower_bound():
     got = rates(Fixed(), rampup_interval=10, rampup_lr=0.02)
     np.testing.assert_allclose(
         got[:12], [0.02 + 0.08 * (t / 10) ** 2 if t < 10 else BASE for t in range(12)], rtol=2e-6
@@ -112,7 +112,7 @@ def test_momentum_and_decay_policies():
     assert issubclass(SGD, Momentum)
 
 
-def test_every_policy_is_registered_under_its_own_name():
+def test_every_policy_is_registered_under_its_name():
     assert {
         "fixed",
         "step",

@@ -1,4 +1,4 @@
-"""Modes and devices: jax's default device, and what is said where there is no accelerator."""
+"""Modes and devices: JAX's default device, and the warning without an accelerator."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y"
 
 @pytest.fixture
 def settings(monkeypatch):
-    """What is given to jax's configuration, which stays as it is."""
+    """Records updates of JAX's configuration without applying them."""
     given = {}
     monkeypatch.setattr(jax.config, "update", given.__setitem__)
     return given
@@ -33,7 +33,7 @@ def test_modes_on_a_machine_with_accelerators(settings, monkeypatch):
     assert settings["jax_default_device"] is gpus[0]
     caffe.set_device(1)
     assert settings["jax_default_device"] is gpus[1]
-    with pytest.raises(netdef.NetdefError, match="no device 2: jax finds 2, numbered from 0"):
+    with pytest.raises(netdef.NetdefError, match="no device 2: JAX finds 2, numbered from 0"):
         caffe.set_device(2)
     caffe.set_mode_cpu()
     assert settings["jax_default_device"] is cpu
@@ -41,7 +41,7 @@ def test_modes_on_a_machine_with_accelerators(settings, monkeypatch):
 
 def test_without_any_the_cpu_computes(settings, monkeypatch):
     monkeypatch.setattr(jax, "devices", lambda kind=None: [SimpleNamespace(platform="cpu")])
-    with pytest.warns(UserWarning, match="jax finds no accelerator here, so the CPU computes"):
+    with pytest.warns(UserWarning, match="JAX finds no accelerator, so the CPU is used"):
         caffe.set_mode_gpu()
     caffe.set_device(0)
     assert settings == {}

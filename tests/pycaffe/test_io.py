@@ -1,4 +1,4 @@
-"""Images as arrays, and what a Transformer makes of them."""
+"""Images as arrays, and their preprocessing by a Transformer."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def test_load_image(tmp_path):
     pillow.fromarray(pixels).save(tmp_path / "c.png")
     image = io.load_image(tmp_path / "c.png")
     assert image.dtype == np.float32 and np.allclose(image, pixels / 255)
-    grey = io.load_image(str(tmp_path / "c.png"), color=False)
-    assert grey.shape == (4, 5, 1) and np.allclose(grey[..., 0], image @ [0.299, 0.587, 0.114], atol=0.01)
+    gray = io.load_image(str(tmp_path / "c.png"), color=False)
+    assert gray.shape == (4, 5, 1) and np.allclose(gray[..., 0], image @ [0.299, 0.587, 0.114], atol=0.01)
     pillow.fromarray(pixels[..., 0]).save(tmp_path / "g.png")
     assert np.allclose(io.load_image(tmp_path / "g.png"), np.repeat(pixels[..., :1], 3, 2) / 255)
     (tmp_path / "bad.png").write_bytes(b"no")
     for name in ("bad.png", "none.png"):
-        with pytest.raises(netdef.NetdefError, match=f"{name}: not an image that can be read"):
+        with pytest.raises(netdef.NetdefError, match=f"{name}: cannot be read as an image"):
             io.load_image(tmp_path / name)
 
 
@@ -66,11 +66,11 @@ def test_there_and_back():
     ("work", "told"),
     [
         (lambda t: t.set_mean("dta", 1), "the net has no input `dta`. Did you mean `data`?"),
-        (lambda t: t.set_transpose("data", (2, 1)), "each once, not"),
-        (lambda t: t.set_channel_swap("data", (2, 1, 3)), "0 to 2, each once"),
-        (lambda t: t.set_mean("data", np.zeros(4)), "a mean of 4 does not fit `data`, which is 1x3x4x5"),
-        (lambda t: t.set_mean("data", np.zeros((3, 9, 9))), "a mean of 3x9x9 does not fit"),
-        (lambda t: t.preprocess("data", np.zeros((4, 5))), "takes images of 3 axes, and this one is 4x5"),
+        (lambda t: t.set_transpose("data", (2, 1)), "must be a permutation of 0 to 2, not"),
+        (lambda t: t.set_channel_swap("data", (2, 1, 3)), "permutation of 0 to 2, not"),
+        (lambda t: t.set_mean("data", np.zeros(4)), "a mean of 4 does not match `data`, which is 1x3x4x5"),
+        (lambda t: t.set_mean("data", np.zeros((3, 9, 9))), "a mean of 3x9x9 does not match"),
+        (lambda t: t.preprocess("data", np.zeros((4, 5))), "expects images of 3 axes, but this one is 4x5"),
         (lambda t: t.preprocess("data", np.zeros((4, 5, 3))), "set_transpose"),
     ],
 )
@@ -89,7 +89,7 @@ def test_blobs_as_messages():
     old = caffe.proto.caffe_pb2.BlobProto(num=1, channels=1, height=2, width=3, data=range(6))
     assert io.blobproto_to_array(old).shape == (1, 1, 2, 3)
     old.width = 4
-    with pytest.raises(netdef.NetdefError, match="1x1x2x4, and 6 numbers"):
+    with pytest.raises(netdef.NetdefError, match="1x1x2x4, but 6 values"):
         io.blobproto_to_array(old)
     with pytest.raises(netdef.NetdefError, match="there is no message NetParam"):
         _ = caffe.proto.caffe_pb2.NetParam

@@ -1,4 +1,4 @@
-"""`Net`: arrays that keep their place, passes over parts of a net, and Caffe's own results and gradients."""
+"""`Net`: arrays that are updated in place, passes over parts of a net, and comparison with results of Caffe."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ X = np.random.default_rng(0).normal(size=(2, 1, 6, 6)).astype(np.float32)
 
 @pytest.fixture(scope="module")
 def shared() -> caffe.Net:
-    """For tests that leave the parameters as they are."""
+    """A net for tests that do not change the parameters."""
     return caffe.Net(NET, caffe.TEST)
 
 
@@ -34,7 +34,7 @@ def shared() -> caffe.Net:
     "kind", ["net_in_place", "net_fan_out", "net_loss_weight", "net_shared_params", "LSTM", "BatchNorm"]
 )
 def test_caffes_own_results(kind):
-    """Forward, backward and statistics of recorded cases, by the arrays of the blobs alone."""
+    """Compares forward, backward and statistics with recorded cases, using only the arrays of blobs."""
     recorded = arrays("layers", kind)
     for row in rows("layers")[kind][:1]:
         case = recorded[row["id"]]
@@ -95,7 +95,7 @@ def test_arrays_are_read_and_written_in_place():
 
 
 def test_a_result_that_is_kept_does_not_follow_the_input():
-    """Where a blob only passes numbers on, its array is its own."""
+    """A blob with the same values as its input has its own array."""
     net = caffe.Net(
         'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }\n'
         'layer { name: "f" type: "Flatten" bottom: "x" top: "f" }',
@@ -120,7 +120,7 @@ def test_parts_of_a_net(shared):
 
 
 def test_a_gradient_of_ones_own_from_the_middle(shared):
-    """Backward from a layer inside, as deep dreams do it, against finite differences."""
+    """Backward from an inner layer, as in DeepDream, compared with finite differences."""
     net = shared
     net.forward(data=X, end="pool")
     net.blobs["pool"].diff[...] = net.blobs["pool"].data
@@ -206,18 +206,18 @@ def test_data_layers_deliver_at_each_pass():
         (lambda n: n.blobs["cnv"], "the net has no blob `cnv`. Did you mean `conv`?"),
         (lambda n: n.params["relu"], "the net has no layer with parameters `relu`. It has conv, ip."),
         (lambda n: n.forward(dta=X), "the net has no input `dta`. Did you mean `data`?"),
-        (lambda n: n.forward(data=X[:1]), "input `data` is 2x1x6x6, and what is given is 1x1x6x6"),
+        (lambda n: n.forward(data=X[:1]), "input `data` is 2x1x6x6, but the array passed is 1x1x6x6"),
         (lambda n: n.forward(end="pol"), "the net has no layer `pol`. Did you mean `pool`?"),
         (lambda n: n.forward(blobs=["x"]), "the net has no blob `x`."),
         (lambda n: n.forward(start="ip", end="conv"), "layer `ip` comes after layer `conv`"),
         (lambda n: n.backward(prop=X), "the net has no output `prop`. Did you mean `prob`?"),
-        (lambda n: n.copy_from("none.caffemodel"), "none.caffemodel: there is no such weight file"),
+        (lambda n: n.copy_from("none.caffemodel"), "none.caffemodel: weight file not found"),
         (lambda n: n.set_input_arrays(X, X), "the net has no MemoryData layer"),
         (lambda n: caffe.Net(NET, "TSET"), "phase must be TRAIN or TEST, not 'TSET'"),
         (lambda n: caffe.Net(NET, 3), "phase must be TRAIN or TEST, not '3'"),
-        (lambda n: caffe.Net(NET, "w.caffemodel"), "the phase is missing behind w.caffemodel"),
+        (lambda n: caffe.Net(NET, "w.caffemodel"), "the phase is missing after w.caffemodel"),
         (lambda n: caffe.Net(NET), "the phase is missing"),
-        (lambda n: caffe.Net(NET, "none.caffemodel", caffe.TEST), "there is no such weight file"),
+        (lambda n: caffe.Net(NET, "none.caffemodel", caffe.TEST), "weight file not found"),
         (lambda n: caffe.Net("none.prototxt", caffe.TEST), "none.prototxt"),
         (lambda n: caffe.Net(UNKNOWN, caffe.TEST), "the shape of `data` is"),
     ],
@@ -235,7 +235,7 @@ def test_a_shape_that_does_not_work():
     net = caffe.Net(NET.replace("global_pooling: true pool: AVE", "kernel_size: 2"), caffe.TEST)
     net.blobs["data"].reshape(2, 1, 9, 9)
     with pytest.raises(
-        netdef.NetdefError, match="with `data` 2x1x9x9, parameter 0 of layer `ip` would be 2x108, and it is 2x27"
+        netdef.NetdefError, match="with `data` 2x1x9x9, parameter 0 of layer `ip` would be 2x108, but it is 2x27"
     ):
         net.forward()
     net.blobs["data"].reshape(2, 1, 2, 2)
@@ -246,7 +246,9 @@ def test_a_shape_that_does_not_work():
 def test_a_parameter_of_another_shape():
     net = caffe.Net(NET, caffe.TEST)
     net.params["ip"][0].reshape(3, 3)
-    with pytest.raises(netdef.NetdefError, match="parameter 0 of layer `ip` was made 3x3, and the layer needs 2x3"):
+    with pytest.raises(
+        netdef.NetdefError, match="parameter 0 of layer `ip` was reshaped to 3x3, but the layer requires 2x3"
+    ):
         net.forward()
 
 

@@ -1,4 +1,4 @@
-"""Nets written in Python: the LeNet of Caffe's example, and what cannot be written."""
+"""Nets defined in Python, and errors in such definitions."""
 
 from __future__ import annotations
 
@@ -76,11 +76,11 @@ def test_a_deep_net_is_no_deep_recursion():
     ("work", "told"),
     [
         (lambda n: L.Convolutoin(n.data), "there is no layer type `Convolutoin`. Did you mean `Convolution`?"),
-        (lambda n: L.ReLU("data"), "input 0 of L.ReLU is 'data'; a top of another layer is needed"),
-        (lambda n: L.ReLU(in_place=True), "L.ReLU works in place: it needs an input"),
-        (lambda n: setattr(n, "x", 3), "n.x is 3; a layer is needed"),
+        (lambda n: L.ReLU("data"), "input 0 of L.ReLU must be a top of another layer, not 'data'"),
+        (lambda n: L.ReLU(in_place=True), "L.ReLU with in_place=True requires an input"),
+        (lambda n: setattr(n, "x", 3), "n.x must be a layer, not 3"),
         (lambda n: n.dta, "there is no top `dta` yet. Did you mean `data`?"),
-        (lambda n: (setattr(n, "r", L.ReLU(n.data, engine=object())), n.to_proto()), "`engine` is <object"),
+        (lambda n: (setattr(n, "r", L.ReLU(n.data, engine=object())), n.to_proto()), "`engine` must be a number"),
     ],
 )
 def test_what_cannot_be_written(work, told):

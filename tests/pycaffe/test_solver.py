@@ -1,4 +1,4 @@
-"""Solvers step by step: where `netdef.train` and real Caffe end, with arrays that a script may look at and change."""
+"""Solvers step by step: the same results as `netdef.train` and Caffe, with arrays that a script can read and change."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
 
 
 def assert_ends_there(run: str, net: caffe.Net) -> None:
-    """Within 2 % of what training moved it, as the recorded runs are held."""
+    """Every parameter is within 2 % of its change during training, the tolerance of the recorded runs."""
     arrays = np.load(f"{run}.npz")
     for key in arrays.files:
         if key.startswith("final/"):
@@ -84,7 +84,7 @@ def trained(tmp_path_factory) -> Result:
 
 
 def test_what_train_does(trained, capsys):
-    """The same numbers, random data included, and the lines that Caffe logs."""
+    """The same values, including random data, and the same log lines as Caffe."""
     solver = caffe.SGDSolver(TEXT % "")
     solver.step(6)
     wanted = trained.model.get_weights()["ip"]
@@ -124,8 +124,8 @@ def test_a_solve_saves_what_caffe_saves(tmp_path, capsys):
     ("more", "make", "told"),
     [
         ("", caffe.AdamSolver, "the type of this solver is SGD, not Adam; use get_solver"),
-        ("ema: 0.9", caffe.get_solver, "`ema` belongs to a whole run; use netdef.train"),
-        ("precision: BF16", caffe.get_solver, "leave `precision` out"),
+        ("ema: 0.9", caffe.get_solver, "`ema` is not supported by pycaffe solvers; use netdef.train"),
+        ("precision: BF16", caffe.get_solver, "remove `precision`"),
     ],
 )
 def test_what_only_whole_runs_know(more, make, told):
@@ -135,7 +135,7 @@ def test_what_only_whole_runs_know(more, make, told):
 
 def test_states_that_do_not_fit(folder):
     solver = caffe.get_solver("sgd_inv.solver.prototxt")
-    for path, told in (("adam_iter_15.solverstate", "histor"), ("none.solverstate", "no such solver state")):
+    for path, told in (("adam_iter_15.solverstate", "histor"), ("none.solverstate", "solver state not found")):
         with pytest.raises(netdef.NetdefError, match=told):
             solver.restore(path)
     assert solver.iter == 0
@@ -144,5 +144,5 @@ def test_states_that_do_not_fit(folder):
 def test_a_loss_that_is_not_a_number_ends_it():
     solver = caffe.get_solver(TEXT % "")
     solver.net.params["ip"][0].data[0] = np.nan
-    with pytest.raises(netdef.NetdefError, match="iteration 0: the loss is nan"):
+    with pytest.raises(netdef.NetdefError, match="the loss is nan at iteration 0"):
         solver.step(1)

@@ -1,4 +1,4 @@
-"""What Caffe's own notebooks do, on a small net: classification, net surgery, learning by steps."""
+"""The steps of Caffe's notebooks on a small net: classification, net surgery, training step by step."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CONVOLUTIONAL = (
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """deploy.prototxt, its weights, a mean and a photograph."""
+    """Writes deploy.prototxt, its weights, a mean and an image."""
     folder = tmp_path_factory.mktemp("walk")
     (folder / "deploy.prototxt").write_text(DEPLOY)
     (folder / "full_conv.prototxt").write_text(CONVOLUTIONAL)
@@ -89,13 +89,13 @@ def test_the_classifier(files):
         channel_swap=(2, 1, 0),
     )  # fmt: skip
     image = caffe.io.load_image(files / "cat.png")
-    centre, over = (classifier.predict([image, image[:, ::-1]], oversample=o) for o in (False, True))
-    assert centre.shape == over.shape == (2, 5)
-    np.testing.assert_allclose(centre.sum(1), 1, rtol=1e-5)
-    np.testing.assert_allclose(over[0], over[1], rtol=1e-4)  # ten cuts of an image and of its mirror are the same
+    center, over = (classifier.predict([image, image[:, ::-1]], oversample=o) for o in (False, True))
+    assert center.shape == over.shape == (2, 5)
+    np.testing.assert_allclose(center.sum(1), 1, rtol=1e-5)
+    np.testing.assert_allclose(over[0], over[1], rtol=1e-4)  # an image and its mirror image have the same crops
     cut = caffe.io.resize_image(image, (14, 14))[1:13, 1:13]
     classifier.blobs["data"].data[...] = classifier.transformer.preprocess("data", cut)
-    np.testing.assert_allclose(classifier.forward()["prob"][0], centre[0], rtol=1e-5)
+    np.testing.assert_allclose(classifier.forward()["prob"][0], center[0], rtol=1e-5)
 
 
 def test_surgery_on_filters(files):

@@ -1,4 +1,4 @@
-"""From the text of a solver to a `Solver`: which class, which fields, and what is said of those that do not belong."""
+"""Decoding of a solver file: the class, the fields, and the diagnostics for fields of other solvers and policies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def decoded(text):
     return decode_solver(document.body, report), report.in_order()
 
 
-def test_fields_of_the_type_and_the_policy_stand_side_by_side():
+def test_fields_of_the_type_and_the_policy_are_in_one_block():
     solver, found = decoded(
         'net: "x.prototxt" base_lr: 0.1 lr_policy: "step" gamma: 0.5 stepsize: 7 type: "Adam" '
         "momentum2: 0.9 test_iter: 3 test_iter: 4"
@@ -51,7 +51,7 @@ def test_type(text, type):
     [
         ('type: "Adan"', "unknown-solver", ["Adan", "Adam"]),
         ('lr_policy: "steps"', "unknown-policy", ["steps", "multistep"]),
-        ("lr_policy: step gamma: 0.1 stepsize: 1", "wrong-type", ["string in quotes"]),
+        ("lr_policy: step gamma: 0.1 stepsize: 1", "wrong-type", ["quoted string"]),
         ('lr_policy: "step" gamma: 0.1', "missing-field", ["stepsize"]),
         ("momentom: 0.9", "unknown-field", ["momentom", "momentum"]),
         ("stepvalue: 3", "no-effect", ["multistep", "fixed"]),
@@ -62,14 +62,14 @@ def test_type(text, type):
         ("until: 3", "no-effect", ["piece"]),
     ],
 )
-def test_faults_are_told_where_they_are(text, code, words):
+def test_errors_are_reported_at_their_place(text, code, words):
     _, found = decoded(f"base_lr: 0.1 {text}")
     assert [d.code for d in found] == [code]
     assert all(word in found[0].message for word in words), found[0].message
     assert found[0].column is not None and found[0].column > 13
 
 
-def test_a_solver_without_a_rate_is_told():
+def test_a_solver_without_a_learning_rate_is_reported():
     _, found = decoded('lr_policy: "fixed" max_iter: 10')
     assert [(d.code, "base_lr" in d.detail) for d in found] == [("missing-field", True)]
     assert decoded('lr_policy: "multifixed" stagelr: 0.1 stageiter: 10')[1] == ()

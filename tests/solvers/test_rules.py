@@ -1,4 +1,4 @@
-"""The update rules, step by step against Caffe's formulas in float64."""
+"""The update rules, compared step by step with Caffe's formulas in float64."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RATES = [
     0.1,
     0.01,
     0.05,
-]  # it changes, which is where a history that holds the rate differs from one that does not
+]  # not constant, because only then a history that includes the learning rate differs from one that does not
 
 
 def sgd(w, grads, m=0.9):

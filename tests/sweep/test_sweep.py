@@ -1,4 +1,4 @@
-"""Sweeps: every run of the table ends where it would have ended alone, and a sweep broken off goes on."""
+"""Sweeps: every run of the table ends as if it were trained alone, and an interrupted sweep can be continued."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from netdef.training.solver_nets import nets_of
 SHORT = {"solver.snapshot": 0, "solver.max_iter": 8, "solver.test_interval": 8, "solver.snapshot_after_train": False}
 
 
-def test_runs_that_train_batched_end_where_each_does_alone(tiny, tmp_path, monkeypatch):
+def test_batched_runs_have_the_results_of_separate_ones(tiny, tmp_path, monkeypatch):
     calls = []
     shared = batched_runs.train_batched
     monkeypatch.setattr(sweeps, "train_batched", lambda runs, *rest: calls.append(len(runs)) or shared(runs, *rest))
@@ -42,17 +42,17 @@ def test_runs_that_train_batched_end_where_each_does_alone(tiny, tmp_path, monke
         assert [json.loads(line)["iteration"] for line in written] == [r["iteration"] for r in alone.history]
 
 
-def test_settings_that_change_the_program_train_apart(tiny, tmp_path):
+def test_runs_with_different_programs_train_separately(tiny, tmp_path):
     path = tiny.parent / "width.net"
     path.write_text("let width: 6\n" + tiny.read_text().replace("num_output: 6", "num_output: ${width}"))
     found = sweeps.sweep(path, {"width": [3, 5]}, output=tmp_path / "s", set=SHORT, max_iter=2)
     assert [row["width"] for row in found.rows] == [3, 5]
     assert found.settings == ("width",)
-    assert [row["iterations"] for row in found.rows] == [2, 2], "each is tested at its end"
+    assert [row["iterations"] for row in found.rows] == [2, 2], "each is tested at the end"
     assert sorted(p.name for p in (tmp_path / "s").iterdir()) == ["width=3", "width=5"]
 
 
-def test_a_sweep_that_is_started_again_keeps_what_is_done(tiny, tmp_path):
+def test_a_sweep_that_is_started_again_keeps_its_results(tiny, tmp_path):
     first = sweeps.sweep(tiny, {"solver.base_lr": [0.1, 0.01]}, output=tmp_path / "s", set=SHORT)
     written = lambda: {path: path.stat().st_mtime_ns for path in (tmp_path / "s").glob("*/metrics.jsonl")}
     before = written()
@@ -60,7 +60,7 @@ def test_a_sweep_that_is_started_again_keeps_what_is_done(tiny, tmp_path):
     assert len(before) == 2 and written() == before and again.rows == first.rows
 
 
-def test_until_says_when_a_run_got_there(tiny, tmp_path):
+def test_reached_is_the_iteration_at_which_a_run_meets_until(tiny, tmp_path):
     settings = SHORT | {"solver.test_interval": 2, "solver.max_iter": 60}
     found = sweeps.sweep(
         tiny, {"solver.base_lr": [0.1, 1e-9]}, until="accuracy>=0.7", output=tmp_path / "s", set=settings
@@ -75,11 +75,11 @@ def test_until_says_when_a_run_got_there(tiny, tmp_path):
 
 @pytest.fixture
 def halved():
-    """A policy of one's own that tests move; forgotten after the test."""
+    """A user-defined policy that reacts to tests; unregistered after the test."""
     with POLICIES.apart():
 
         class Halved(Policy, name="halved"):
-            """A policy of one's own that tests move."""
+            """A policy that halves the learning rate after each test."""
 
             def initial(self):
                 return {"tests": jnp.int32(0)}
@@ -93,7 +93,7 @@ def halved():
         yield Halved
 
 
-def test_runs_that_decide_for_themselves_are_not_batched(tiny, halved):
+def test_runs_that_react_to_their_tests_are_not_batched(tiny, halved):
     def shares(*change):
         path = tiny.parent / "alone.net"
         path.write_text(tiny.read_text().replace(*change))
@@ -107,7 +107,7 @@ def test_runs_that_decide_for_themselves_are_not_batched(tiny, halved):
         assert not shares("solver { ", f"solver {{ {field} "), field
 
 
-def test_a_run_that_diverges_stands_still_and_the_others_go_on(tiny, tmp_path):
+def test_a_diverged_run_stops_changing_and_the_others_continue(tiny, tmp_path):
     found = sweeps.sweep(tiny, {"solver.base_lr": [0.1, 1e30]}, output=tmp_path / "s", set=SHORT)
     good, bad = found.rows
     assert np.isfinite(good["loss"]) and np.isfinite(good["test loss"])

@@ -1,4 +1,4 @@
-"""The small net that runs are made of."""
+"""Fixtures: a small net and its data."""
 
 from tiny_net import compiled, tiny
 

@@ -1,4 +1,4 @@
-"""Cached frozen features: the same training, without computing what never changes."""
+"""Cached frozen features: the same training result, without recomputing constant outputs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def prefix(path):
 
 def test_the_prefix_ends_below_the_first_layer_that_changes(tiny):
     assert prefix(written(tiny, "prefix")) == (["ip1", "bn", "relu"], ["ip1''", "label"])
-    moving = written(tiny, "moving", (FREEZE, 'freeze: "ip1" '))  # its BatchNorm goes on to learn statistics
+    moving = written(tiny, "moving", (FREEZE, 'freeze: "ip1" '))  # its BatchNorm still updates its statistics
     assert prefix(moving) == (["ip1"], ["ip1", "label"])
     assert prefix(tiny) is None
 
@@ -48,11 +48,11 @@ def test_training_from_features_is_the_same_training(tiny, tmp_path):
     with_cache = netdef.train(path, output=tmp_path / "with", on_event=events.append)
     without = netdef.train(path, output=tmp_path / "without", set={"solver.cache_frozen": False})
     notices = [e.text for e in events if isinstance(e, ev.Notice)]
-    assert notices == ["`ip1` to `relu` are frozen: computed once for 60 records (0.0 MB)"]
+    assert notices == ["layers `ip1` to `relu` are frozen: outputs cached for 60 records (0.0 MB)"]
     one, other = with_cache.model.get_weights(), without.model.get_weights()
     for layer in one:
         for a, b in zip(one[layer], other[layer], strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)  # dropout draws the same numbers too
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)  # dropout uses the same random numbers
     losses = [[row["loss"] for row in run.history] for run in (with_cache, without)]
     np.testing.assert_allclose(*losses, rtol=1e-4)
 

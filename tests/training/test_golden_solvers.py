@@ -1,4 +1,4 @@
-"""Training runs of real Caffe: thirty iterations must end where Caffe's ended, with the losses it had on the way."""
+"""Training runs recorded with Caffe: after 30 iterations, netdef has the same weights, and the same losses before."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import netdef
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "solvers"
 TOPS = {row["id"]: row["loss_tops"] for row in map(json.loads, (GOLDEN / "index.jsonl").read_text().splitlines())}
-# The gradient of a bias below a BatchNorm is 0; both programs move it by the rounding errors that Adam makes large.
+# The gradient of a bias before a BatchNorm is 0; in both programs it changes by rounding errors, which Adam amplifies.
 NOISE = {("adam_bn_multistep", "conv2", 1)}
 
 

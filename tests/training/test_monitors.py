@@ -1,4 +1,4 @@
-"""What a solver may ask for beside its rule: stopping early, best snapshots, averages, stages, freezing, precision."""
+"""Options of a solver: early stopping, best snapshots, moving averages, stages, frozen layers, precision, `reuse`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_early_stopping_waits_for_patience_tests(tiny, tmp_path):
     events = []
     result = netdef.train(path, output=tmp_path / "run", set={"solver.test_interval": 2}, on_event=events.append)
     assert result.iteration == 4  # tests at 0 (the first is best), 2 and 4
-    assert "accuracy has not become better" in result.why
+    assert "accuracy did not improve on" in result.why
     assert result.snapshot == tmp_path / "run" / "iter_000004"
     assert any(isinstance(e, ev.Notice) and "stopped early" in e.text for e in events)
 
@@ -39,14 +39,14 @@ def test_a_target_that_is_reached_ends_the_run(tiny, tmp_path):
     tests = [row for row in result.history if row["phase"] == "test"]
     assert tests[-1]["accuracy"] >= 0.7 and all(row["accuracy"] < 0.7 for row in tests[:-1])
     assert tests[-1]["iteration"] == result.iteration < 200
-    assert "has reached" in result.why
+    assert "accuracy reached" in result.why
 
 
-def test_what_cannot_be_watched_is_told_at_once(tiny, tmp_path):
+def test_a_monitor_of_a_missing_output_or_test_net_is_reported_at_once(tiny, tmp_path):
     path = with_solver(tiny, "unknown", 'early_stopping { monitor: "acuracy" }')
     with pytest.raises(NetdefError, match="`acuracy`.*loss, .*Did you mean `accuracy`"):
         netdef.train(path, output=tmp_path / "run")
-    with pytest.raises(NetdefError, match="test net 0.*there are 0"):
+    with pytest.raises(NetdefError, match="test net 0.*number of test nets is 0"):
         netdef.train(path, output=tmp_path / "run", set={"solver.test_interval": 0, "solver.test_iter": []})
 
 
@@ -64,7 +64,7 @@ def test_the_best_and_the_last_snapshots_are_kept(tiny, tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(weights(again, "ip2"), weights(result, "ip2"), strict=True))
 
 
-def test_averages_follow_the_weights_and_are_what_is_given_back(tiny, tmp_path):
+def test_averages_follow_the_weights_and_are_returned(tiny, tmp_path):
     plain = [netdef.train(tiny, output=tmp_path / f"{n}", max_iter=n, set=QUIET) for n in (1, 2)]
     start = netdef.compile(tiny, phase="TRAIN", seed=3).get_weights()["ip2"][0]
     averaged = netdef.train(with_solver(tiny, "ema", "ema: 0.9"), output=tmp_path / "ema", max_iter=2, set=QUIET)
@@ -103,7 +103,7 @@ def test_layers_frozen_by_name_stay_with_their_statistics(tiny, tmp_path):
         netdef.train(with_solver(tiny, "wrong", 'freeze: "ip9"'), output=tmp_path / "other")
 
 
-def test_half_precision_learns_with_weights_in_single(tiny, tmp_path):
+def test_half_precision_learns_with_weights_in_float32(tiny, tmp_path):
     half = netdef.train(with_solver(tiny, "half", "precision: BF16"), output=tmp_path / "half")
     full = netdef.train(tiny, output=tmp_path / "full")
     assert all(a.dtype == np.float32 for arrays in half.model.get_weights().values() for a in arrays)
@@ -113,7 +113,7 @@ def test_half_precision_learns_with_weights_in_single(tiny, tmp_path):
     assert half.history[-2]["loss"] < half.history[1]["loss"]
 
 
-def test_a_plateau_lets_the_rate_fall(tiny, tmp_path):
+def test_a_plateau_reduces_the_learning_rate(tiny, tmp_path):
     text = tiny.read_text().replace('lr_policy: "step" gamma: 0.5 stepsize: 10', 'lr_policy: "plateau" gamma: 0.1')
     path = tiny.parent / "plateau.net"
     path.write_text(text.replace("solver { ", 'solver { plateau { monitor: "accuracy" patience: 1 min_delta: 2 } '))

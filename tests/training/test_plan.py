@@ -1,4 +1,4 @@
-"""When a run shows, tests and saves: the pieces against Caffe's loop, one iteration after the other."""
+"""The displays, tests and snapshots of a run, compared with Caffe's loop, one iteration at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from netdef.training.plan import Plan
 
 
 def caffe(solver, end, tests):
-    """The events of Solver::Step, and where each forces the device to be waited for."""
+    """The events of Solver::Step, in order."""
     events = []
     for i in range(end):
         if tests and solver.test_interval and i >= solver.test_offset:
@@ -34,7 +34,7 @@ def caffe(solver, end, tests):
         {"test_interval": 6, "test_offset": 9},
     ],
 )
-def test_pieces_end_where_something_happens(fields, most):
+def test_pieces_end_at_events(fields, most):
     solver, end = SGD(base_lr=0.1, **fields), 30
     plan = Plan(solver, end, tests=True)
     events, at = [], 0
@@ -48,14 +48,14 @@ def test_pieces_end_where_something_happens(fields, most):
     assert events == caffe(solver, end, True)
 
 
-def test_a_piece_that_begins_anywhere_ends_at_the_same_places():
+def test_the_ends_of_pieces_do_not_depend_on_the_first_iteration():
     plan = Plan(SGD(base_lr=0.1, display=4, snapshot=5, test_interval=8), 40, tests=True)
     ends = {stop for _, stop in plan.pieces(0, 64)}
     for begin in range(1, 40):
         assert {stop for _, stop in plan.pieces(begin, 64)} == {stop for stop in ends if stop > begin}
 
 
-def test_a_test_at_the_end_where_the_solver_wants_one():
+def test_a_test_at_the_end_with_test_after_train():
     fields = {"base_lr": 0.1, "test_interval": 8, "test_initialization": False}
     tested = lambda plan: [i for i in range(plan.end + 1) if plan.test_at(i)]
     assert tested(Plan(SGD(**fields), 20, tests=True)) == [8, 16]

@@ -1,4 +1,4 @@
-"""What a run shows: the same lines on a terminal and in a file, and a bar only on a terminal."""
+"""The output of a run: the same lines on a terminal and in a file, and a bar only on a terminal."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ RUN = [
 ]
 SHOWN = """\
 warning: a shape
-Digits: 29,000 parameters, 600 iterations of 64, on cpu, into run
-not in the weights that were given, so freshly filled: fc8
+Digits: 29,000 parameters, 600 iterations, batch size 64, on cpu, output in run
+not in the given weights, initialized by their fillers: fc8
 iteration     20  loss 0.5  lr 0.05  1,234 images/s
 iteration    100  test: accuracy 0.975  loss 0.1
 iteration    200  saved run/snapshot_200
@@ -36,7 +36,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_plain_lines_elsewhere():
+def test_plain_lines_without_a_terminal():
     stream = io.StringIO()
     with progress(stream) as show:
         for event in RUN:
@@ -58,28 +58,28 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch):
     assert "20/600" in shown and "left" in shown
 
 
-def test_an_interrupted_run_says_how_to_go_on():
-    told = lines(events.Interrupted(321, Path("run/snapshot_321"), "netdef train x.net --resume"))
-    assert told == [
-        "stopped after 321 iterations; everything is saved in run/snapshot_321",
-        "go on with: netdef train x.net --resume",
+def test_an_interrupted_run_says_how_to_resume():
+    shown = lines(events.Interrupted(321, Path("run/snapshot_321"), "netdef train x.net --resume"))
+    assert shown == [
+        "stopped after 321 iterations; saved run/snapshot_321",
+        "resume with: netdef train x.net --resume",
     ]
     assert lines(events.Finished(321, 1.0, Path("run"), why="interrupted")) == []
 
 
 def test_a_resumed_run_says_from_where():
     started = events.Started("n", Path("run"), 200, 600, 1, 64, 10, "cpu", resumed_from=Path("run/snapshot_200"))
-    assert lines(started)[-1] == "goes on at iteration 200, from run/snapshot_200"
+    assert lines(started)[-1] == "resuming at iteration 200 from run/snapshot_200"
 
 
-def test_several_outputs_and_nets_are_told_apart():
+def test_several_outputs_and_nets_are_distinguished():
     shown = lines(events.Display(1, 3.0, 0.1, {"loss1": 1.0, "loss2": 2.0}, 1.0))[0]
     assert shown.endswith("loss1 1  loss2 2")
     tested = events.Tested(1, 1, 1.0, 0.1, {"per_class": [0.5] * 12}, 1.0, nets=2)
     assert lines(tested) == ["iteration      1  test 1: per_class [0.5 0.5 0.5 0.5 0.5 0.5 0.5 0.5 ...]"]
 
 
-def test_what_layers_do_stands_below_the_display():
+def test_watched_layers_are_shown_below_the_display():
     extra = {"watch/conv1/weight": 1.5, "watch/conv1/update": 0.001, "watch/ip/weight": 2.0}
     assert lines(events.Display(1, 3.0, 0.1, {}, 1.0, extra))[1:] == [
         "    conv1  weight 1.5  update 0.001",

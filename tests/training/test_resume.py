@@ -1,5 +1,5 @@
-"""Snapshots by name: each array once, whatever layers are called; what a snapshot lacks begins anew, and what does not
-fit is named.  Snapshots that number their arrays, as they were written before, go on to the same end.
+"""Snapshots store each array once under a name, for any layer name; missing fields get initial values, and mismatches
+are reported.  Runs can be resumed from snapshots of format 1, which number their arrays.
 
 tests/golden/snapshots was recorded by the code that wrote format 1: two runs of the small net of 20 iterations, the
 snapshot at 10, and in the .npz the weights at the end, the weights that were read from the snapshot, and its histories
@@ -44,7 +44,7 @@ def changed(tiny, name, *changes):
 
 
 def rewritten(path, to, change):
-    """A snapshot with other arrays, its checksums right."""
+    """A snapshot with other arrays and valid checksums."""
     read = snapshot.load(path)
     arrays = {name: np.asarray(array) for name, array in read.arrays.items()}
     change(arrays)
@@ -56,7 +56,7 @@ def rewritten(path, to, change):
 
 @pytest.fixture(scope="module", params=["sgd", "adam_ema_plateau"])
 def before(request, tiny, tmp_path_factory):
-    """(the net's file, a run of before with its snapshot, what was recorded of it)."""
+    """(the net's file, a run with a snapshot of format 1, the recording of it)."""
     path = tiny.parent / f"{request.param}.net"
     shutil.copy(GOLDEN / request.param / "iter_000010" / "net.prototxt", path)
     run = tmp_path_factory.mktemp("before") / request.param
@@ -73,7 +73,7 @@ def recorded(arrays, group):
     return found
 
 
-def test_a_numbered_snapshot_goes_on_to_the_end_of_its_run(before, tmp_path):
+def test_a_run_resumed_from_a_numbered_snapshot_ends_with_the_recorded_weights(before, tmp_path):
     path, run, arrays = before
     result = netdef.train(path, resume=run, output=tmp_path / "run")
     assert result.iteration == 20
@@ -87,7 +87,7 @@ def test_a_numbered_snapshot_goes_on_to_the_end_of_its_run(before, tmp_path):
 def test_a_numbered_snapshot_and_its_copy_by_name_are_the_same_run(before, tmp_path):
     path, run, _ = before
     numbered = netdef.train(path, resume=run, output=tmp_path / "numbered")
-    named = netdef.train(path, resume=run, output=tmp_path / "named", max_iter=10)  # nothing but a snapshot
+    named = netdef.train(path, resume=run, output=tmp_path / "named", max_iter=10)  # only saves a snapshot
     assert snapshot.load(named.snapshot).state["format"] == 2
     copied = netdef.train(path, resume=named.snapshot, output=tmp_path / "copied")
     assert same(copied.model.get_weights(), numbered.model.get_weights())
@@ -115,7 +115,7 @@ def test_a_numbered_snapshot_with_other_fields_is_refused(before, tmp_path):
     other.write_text(
         text.replace("ema: 0.9 ", "") if "ema" in text else text.replace("solver { ", "solver { ema: 0.9 ")
     )
-    with pytest.raises(NetdefError, match=r"its training state has \d+ arrays and \d+ are needed"):
+    with pytest.raises(NetdefError, match=r"its training state has \d+ arrays, but this run needs \d+"):
         netdef.train(other, resume=run, output=tmp_path / "run")
 
 
@@ -154,22 +154,22 @@ def test_layers_may_have_any_name(tiny, tmp_path):
     assert set(read_weights(tmp_path / "odd.caffemodel")) == {"inception_3a/1x1", "größe 1.0", "%2F"}
 
 
-# What is not there, and what does not fit
+# Missing and mismatching arrays
 
 
 def warned(path, **how):
     events: list[ev.Event] = []
     result = netdef.train(path, on_event=events.append, **how)
     assert isinstance(events[0], ev.Started)
-    return result, [warning for warning in events[0].warnings if "begin" in warning]
+    return result, [warning for warning in events[0].warnings if "initial value" in warning]
 
 
-def test_a_field_that_the_snapshot_lacks_begins_anew_and_says_so(tiny, saved, tmp_path):
+def test_a_field_that_the_snapshot_lacks_gets_its_initial_value_with_a_warning(tiny, saved, tmp_path):
     path = rewritten(saved, tmp_path / "less", lambda arrays: [arrays.pop(n) for n in ("losses", "ip1.0/momentum")])
     kept, notes = warned(tiny, resume=path, output=tmp_path / "run", max_iter=6, set=QUIET)
     assert notes == [
-        f"the snapshot {path} has no `ip1.0/momentum`; it begins anew",
-        f"the snapshot {path} has no `losses`; it begins anew",
+        f"the snapshot {path} has no `ip1.0/momentum`; using the initial value",
+        f"the snapshot {path} has no `losses`; using the initial value",
     ]
     arrays = snapshot.load(kept.snapshot).arrays
     assert not np.any(arrays["ip1.0/momentum"]) and np.all(np.isnan(arrays["losses"]))
@@ -185,10 +185,10 @@ def test_a_field_that_only_the_snapshot_has_changes_nothing(tiny, saved, tmp_pat
     assert same(one.model.get_weights(), other.model.get_weights())
 
 
-def test_averages_that_begin_later_begin_at_the_weights_of_the_snapshot(tiny, saved, tmp_path):
+def test_averages_that_are_added_later_start_at_the_weights_of_the_snapshot(tiny, saved, tmp_path):
     path = changed(tiny, "later", ("solver { ", "solver { ema: 0.9 "))
     result, notes = warned(path, resume=saved, output=tmp_path / "run", max_iter=6, set=QUIET)
-    assert notes == [f"the snapshot {saved} has no `ip1.0/ema` (nor 5 more of its kind); it begins anew"]
+    assert notes == [f"the snapshot {saved} has no `ip1.0/ema` (nor 5 similar arrays); using the initial value"]
     assert same(result.model.get_weights(), snapshot.weights(saved))
 
 
@@ -197,18 +197,18 @@ def test_a_parameter_that_is_missing_or_has_another_shape_is_named(tiny, saved, 
     with pytest.raises(NetdefError, match="it has no parameter 1 of layer `ip2`"):
         netdef.train(tiny, resume=path, output=tmp_path / "run")
     wider = changed(tiny, "wider", ("num_output: 6", "num_output: 7"))
-    with pytest.raises(NetdefError, match="parameter 0 of layer `ip1` is 6x4 there and 7x4 here"):
+    with pytest.raises(NetdefError, match="parameter 0 of layer `ip1` is 6x4 in the snapshot and 7x4 in this run"):
         netdef.train(wider, resume=saved, output=tmp_path / "run")
-    with pytest.raises(NetdefError, match="`losses` is 3 there and 5 here"):
+    with pytest.raises(NetdefError, match="`losses` is 3 in the snapshot and 5 in this run"):
         netdef.train(tiny, resume=saved, output=tmp_path / "run", set={"solver.average_loss": 5})
 
 
-# Solvers of one's own
+# User-defined solvers
 
 
 @pytest.fixture
 def nested():
-    """A solver whose history is a nested pytree, and that names no slots; forgotten after the test."""
+    """A solver with a nested pytree as history and without slot names; unregistered after the test."""
     with SOLVERS.apart():
 
         class Nested(Solver, type="Nested"):
@@ -254,7 +254,7 @@ def test_slots_name_every_array_of_a_history(name):
 
 @pytest.mark.parametrize("field", ['weights: "{}"', 'reuse {{ source: "{}" }}'])
 @pytest.mark.parametrize("where", ["home", "beside the net", "working directory"])
-def test_weights_are_found_where_every_file_of_a_net_is(field, where, tiny, saved, tmp_path, monkeypatch):
+def test_weights_are_searched_in_the_same_folders_as_other_files(field, where, tiny, saved, tmp_path, monkeypatch):
     homes = {"home": tmp_path / "home", "beside the net": tiny.parent, "working directory": tmp_path / "here"}
     for folder in homes.values():
         folder.mkdir(exist_ok=True)

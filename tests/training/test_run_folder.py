@@ -1,4 +1,4 @@
-"""Where runs are kept: nothing that was saved is ever written over."""
+"""The folders of runs: saved files are never overwritten."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run_in(path: Path, iteration: int = 1) -> Path:
     ("field", "first", "second"),
     [("", "runs/N", "runs/N-2"), ('snapshot_prefix: "a/b"', "a/b", "a/b-2"), ('snapshot_prefix: "a/"', "a/N", "a/N-2")],
 )
-def test_a_run_without_output_takes_the_next_free_name(field, first, second):
+def test_a_run_without_output_uses_the_next_free_name(field, first, second):
     nets = nets_of(TEXT % field)
     assert new_folder(nets, None) == (Path(first), [])
     run_in(Path(first))
@@ -39,17 +39,17 @@ def test_a_run_without_output_takes_the_next_free_name(field, first, second):
     assert resumed(nets, None, True) == (Path(second), newest, [])
 
 
-def test_a_run_in_a_named_output_is_moved_aside():
+def test_an_existing_run_in_a_given_output_is_moved():
     nets = nets_of(TEXT % "")
     saved = run_in(Path("out"))
     path, notes = new_folder(nets, "out")
     assert path == Path("out")
-    assert notes == ["out held another run, which is in out.1 now; --resume would have gone on with it"]
+    assert notes == ["out contained another run, which was moved to out.1; --resume would have continued it"]
     assert not any(Path("out").iterdir())
     assert (Path("out.1") / saved.name).is_dir()
 
 
-def test_a_folder_that_holds_no_run_is_used_as_it_is():
+def test_a_folder_without_a_run_is_used_as_it_is():
     Path("out").mkdir()
     (Path("out") / "notes.txt").write_text("mine")
     assert new_folder(nets_of(TEXT % ""), "out") == (Path("out"), [])

@@ -1,4 +1,4 @@
-"""The order of operations around a solver's rule, on one linear layer whose gradient is known by hand."""
+"""The order of operations before a solver's update, on one linear layer with a known gradient."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from netdef.training.step import clipped
 
 
 def data(folder, rows):
-    """A net with loss (w x) for each row in turn, so that the gradient of w is the row."""
+    """A net with the loss (w x) for each row in turn, so that the gradient of w is the row."""
     import h5py
 
     with h5py.File(folder / "d.h5", "w") as file:
@@ -48,7 +48,7 @@ def trained(path, start, **fields):
         ({"weight_decay": 0.1, "regularization_type": "L1"}, [3 + 0.3, 4 - 0.3]),
         ({"weight_decay": 0.1, "clip_gradients": 2.5}, [1.5 + 0.3, 2 - 0.6]),  # decay is not clipped
         ({"clip_value": 3.5}, [3, 3.5]),
-        ({"larc": "true", "larc_eta": 0.5}, np.array([3, 4]) * 0.5 * 5**0.5 / 5 / 2),  # in place of lr_mult
+        ({"larc": "true", "larc_eta": 0.5}, np.array([3, 4]) * 0.5 * 5**0.5 / 5 / 2),  # instead of lr_mult
         ({"local_lr_auto": "true", "local_gw_ratio": 0.5}, np.array([3, 4]) * 0.5 * 5**0.5 / 5 / 2),
     ],
 )
@@ -58,7 +58,7 @@ def test_order(tmp_path, fields, gradient):
     np.testing.assert_allclose(got, start - 0.1 * 2 * np.asarray(gradient), rtol=1e-5)
 
 
-def test_larc_may_only_slow_down_where_it_clips(tmp_path):
+def test_larc_with_clip_never_increases_the_learning_rate(tmp_path):
     path = data(tmp_path, [[3, 4]])
     slow = trained(path, [1, -2], larc="true", larc_policy="clip", larc_eta=0.01)
     np.testing.assert_allclose(slow, np.array([1, -2]) - 0.01 * 5**0.5 / 5 * np.array([3, 4]), rtol=1e-5)
@@ -66,7 +66,7 @@ def test_larc_may_only_slow_down_where_it_clips(tmp_path):
     np.testing.assert_allclose(fast, np.array([1, -2]) - 0.1 * np.array([3, 4]), rtol=1e-5)
 
 
-def test_adaptive_clipping_is_by_unit():
+def test_adaptive_clipping_is_per_unit():
     weights = (np.float32([[3, 4], [0.3, 0.4]]),)  # norms 5 and 0.5
     grads = (np.float32([[0.3, 0.4], [0.3, 0.4]]),)
     got = clipped(SGD(base_lr=1, clip_adaptive=0.5), grads, weights)[0]

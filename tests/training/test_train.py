@@ -1,4 +1,4 @@
-"""`netdef.train`: that it learns, what it tells, and that a run broken off ends where the unbroken one does."""
+"""`netdef.train` learns, reports events in order, and ends with the same result after an interruption."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from netdef.training import events as ev
 
 
 def same(a, b):
-    """Whether two models hold the same arrays, bit for bit."""
+    """Whether two models have the same arrays, bit for bit."""
     wa, wb = a.get_weights(), b.get_weights()
     return wa.keys() == wb.keys() and all(np.array_equal(x, y) for k in wa for x, y in zip(wa[k], wb[k], strict=True))
 
@@ -27,7 +27,7 @@ def told(history):
 
 @pytest.fixture(scope="module")
 def whole(tiny, tmp_path_factory):
-    """A run from beginning to end, with its events."""
+    """An uninterrupted run with its events."""
     events = []
     result = netdef.train(tiny, output=tmp_path_factory.mktemp("whole") / "run", on_event=events.append)
     return result, events
@@ -56,7 +56,7 @@ def test_it_learns(whole):
     assert tests[-1]["accuracy"] >= 0.8 > tests[0]["accuracy"]
 
 
-def test_the_rate_shown_is_that_of_the_iteration(whole):
+def test_the_learning_rate_shown_is_the_one_of_the_iteration(whole):
     rates = {row["iteration"]: row["lr"] for row in whole[0].history if row["phase"] == "train"}
     assert rates == {t: pytest.approx(0.1 * 0.5 ** (t // 10)) for t in (0, 4, 8, 12, 16)}
 
@@ -69,7 +69,7 @@ def test_metrics_are_one_json_object_a_line(whole):
 
 
 @pytest.mark.parametrize("broken_at", [5, 7, 16])
-def test_a_resumed_run_ends_where_the_unbroken_one_does(tiny, whole, tmp_path, broken_at):
+def test_a_resumed_run_ends_like_the_uninterrupted_one(tiny, whole, tmp_path, broken_at):
     netdef.train(tiny, output=tmp_path / "run", max_iter=broken_at)
     result = netdef.train(tiny, output=tmp_path / "run", resume=True)
     assert same(result.model, whole[0].model)
@@ -81,7 +81,7 @@ def test_weights_and_a_snapshot_to_resume_from_exclude_each_other(tiny, tmp_path
         netdef.train(tiny, output=tmp_path / "run", resume=True, weights={"ip": []})
 
 
-def test_a_snapshot_can_be_named_and_metrics_after_it_are_dropped(tiny, whole, tmp_path):
+def test_a_snapshot_can_be_given_and_metrics_after_it_are_dropped(tiny, whole, tmp_path):
     shutil.copytree(whole[0].folder, tmp_path / "run")
     result = netdef.train(tiny, resume=tmp_path / "run" / "iter_000010")
     assert result.folder == tmp_path / "run"
@@ -89,16 +89,16 @@ def test_a_snapshot_can_be_named_and_metrics_after_it_are_dropped(tiny, whole, t
     assert told(result.history) == told(whole[0].history)
 
 
-def test_the_same_seed_gives_the_same_run_and_another_one_another(tiny, whole, tmp_path):
+def test_the_seed_determines_the_run(tiny, whole, tmp_path):
     again = netdef.train(
         tiny, output=tmp_path / "again", set={"solver.display": 1, "solver.snapshot": 0, "solver.test_interval": 0}
     )
-    assert same(again.model, whole[0].model)  # however it is cut into pieces
+    assert same(again.model, whole[0].model)  # the division into pieces does not matter
     other = netdef.train(tiny, output=tmp_path / "other", set={"solver.random_seed": 4, "solver.snapshot": 0})
     assert not same(other.model, whole[0].model)
 
 
-def test_sigint_saves_and_says_how_to_go_on(tiny, whole, tmp_path):
+def test_sigint_saves_a_snapshot_and_says_how_to_resume(tiny, whole, tmp_path):
     events = []
 
     def watch(event):
@@ -152,21 +152,21 @@ def test_weights_to_start_from(tiny, tmp_path):
         netdef.train(tiny, weights={"ip2": [np.zeros((2, 2)), np.zeros(3)]}, output=tmp_path / "other")
 
 
-def test_faults_of_a_run_are_one_line(tiny, tmp_path):
+def test_errors_of_a_run_are_one_line(tiny, tmp_path):
     with pytest.raises(NetdefError, match="no snapshot to resume from"):
         netdef.train(tiny, output=tmp_path / "nothing", resume=True)
     with pytest.raises(NetdefError, match="max_iter"):
         netdef.train(tiny, output=tmp_path / "run", set={"solver.max_iter": 0})
     net = 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 2 } } }'
     unfed = net + " solver { base_lr: 1 max_iter: 1 }"
-    with pytest.raises(NetdefError, match="from outside"):
+    with pytest.raises(NetdefError, match="use a data layer"):
         netdef.train(unfed, output=tmp_path / "run")
     with pytest.raises(NetdefError, match="no solver"):
         netdef.train(net, output=tmp_path / "run")
 
 
 def test_resuming_with_another_solver_or_net_is_refused(tiny, whole):
-    with pytest.raises(NetdefError, match="made by the solver SGD.*Adam"):
+    with pytest.raises(NetdefError, match="of the solver SGD.*Adam"):
         netdef.train(tiny, resume=whole[0].folder, set={"solver.type": "Adam"})
     other = tiny.parent / "other.net"
     other.write_text(tiny.read_text().replace('name: "ip2"', 'name: "ip3"'))
@@ -174,7 +174,7 @@ def test_resuming_with_another_solver_or_net_is_refused(tiny, whole):
         netdef.train(other, resume=whole[0].folder)
 
 
-def test_tests_cover_the_data_once_where_nothing_is_said(tiny, tmp_path):
+def test_without_test_iter_a_test_covers_the_data_once(tiny, tmp_path):
     events = []
     path = tiny.parent / "pass.net"
     path.write_text(tiny.read_text().replace("test_iter: 2 ", ""))

@@ -1,4 +1,4 @@
-"""Trial runs, and what is said of a net that does not learn."""
+"""Trial runs, and the diagnosis of a net that does not learn."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_dry_run_does_two_steps_of_everything_and_leaves_nothing(tiny, tmp_pat
     assert not any(tmp_path.iterdir())
 
 
-def test_overfit_says_that_a_batch_was_learnt(tiny, tmp_path):
+def test_overfit_reports_that_a_batch_was_overfit(tiny, tmp_path):
     events = []
     plain = variant(
         tiny,
@@ -45,22 +45,20 @@ def test_overfit_says_that_a_batch_was_learnt(tiny, tmp_path):
         ('"step"', '"fixed"'),
     )
     result = netdef.train(plain, overfit=1, output=tmp_path / "run", on_event=events.append)
-    assert [e.text for e in events if isinstance(e, ev.Notice)][-1].startswith(
-        "learnt: the net knows one batch by heart"
-    )
+    assert [e.text for e in events if isinstance(e, ev.Notice)][-1].startswith("overfit one batch in ")
     assert result.iteration < 400 and not any(isinstance(e, ev.Tested) for e in events)
 
 
-def test_overfit_says_that_a_batch_was_not_learnt(tiny, tmp_path):
+def test_overfit_reports_that_two_batches_were_not_overfit(tiny, tmp_path):
     events = []
     netdef.train(
         tiny, overfit=2, max_iter=6, output=tmp_path / "run", set={"solver.base_lr": 1e-9}, on_event=events.append
     )
     last = [e.text for e in events if isinstance(e, ev.Notice)][-1]
-    assert last.startswith("NOT learnt: after 6 iterations on 2 batches")
+    assert last.startswith("did NOT overfit 2 batches: after 6 iterations")
 
 
-def test_the_layer_that_goes_bad_is_named_with_its_inputs(tiny, tmp_path):
+def test_the_first_layer_with_a_non_finite_output_is_named_with_its_inputs(tiny, tmp_path):
     log = 'layer { name: "log" type: "Log" bottom: "ip2" top: "log" }\nlayer { name: "loss"'
     path = variant(
         tiny,
@@ -70,18 +68,18 @@ def test_the_layer_that_goes_bad_is_named_with_its_inputs(tiny, tmp_path):
     )
     with pytest.raises(
         NetdefError,
-        match=r"iteration 0: the loss is nan; the first blob.*`log` of layer `log`, which took `ip2` \(8x3: -.* to ",
+        match=r"The loss is nan at iteration 0\. The first non-finite .*`log` of layer `log`, .* `ip2` \(8x3: -.* to ",
     ):
         netdef.train(path, output=tmp_path / "run")
 
 
-def test_a_parameter_that_was_bad_before_is_named(tiny, tmp_path):
+def test_a_parameter_that_was_not_finite_before_is_named(tiny, tmp_path):
     start = {"ip2": [np.full((3, 6), np.nan, np.float32), np.zeros(3, np.float32)]}
-    with pytest.raises(NetdefError, match="iteration 0.*parameter 0 of layer `ip2` was not finite before"):
+    with pytest.raises(NetdefError, match="iteration 0.*Parameter 0 of layer `ip2` was not finite before"):
         netdef.train(tiny, weights=start, output=tmp_path / "run")
 
 
-def test_watch_shows_what_layers_do(tiny, tmp_path):
+def test_watch_shows_the_statistics_of_layers(tiny, tmp_path):
     dead = {"ip1": [np.zeros((6, 4), np.float32), np.float32([-1, -1, -1, 1, 1, 1])]}
     path = variant(
         tiny,
@@ -99,7 +97,7 @@ def test_watch_shows_what_layers_do(tiny, tmp_path):
     assert shown["ip2"]["update"] == pytest.approx(update, rel=1e-5) and update > 0
 
 
-def test_inputs_that_are_not_scaled_are_told(tiny, tmp_path):
+def test_inputs_that_are_not_scaled_are_reported(tiny, tmp_path):
     import h5py
 
     with h5py.File(tiny.parent / "raw.h5", "w") as file:
@@ -115,7 +113,7 @@ def test_inputs_that_are_not_scaled_are_told(tiny, tmp_path):
     assert not any(w.startswith("`x`") for w in good)
 
 
-def test_lr_find_suggests_a_rate_that_learns(tiny, tmp_path):
+def test_lr_find_suggests_a_learning_rate_that_works(tiny, tmp_path):
     found = lr_find(tiny, iterations=60, output=tmp_path / "find")
     rates = [rate for rate, _ in found.points]
     np.testing.assert_allclose(rates[:3], 1e-6 * (1e7) ** (np.arange(3) / 59), rtol=1e-4)
@@ -124,17 +122,17 @@ def test_lr_find_suggests_a_rate_that_learns(tiny, tmp_path):
         lr_find(tiny, iterations=3)
 
 
-def test_lr_find_ends_where_the_loss_is_no_number(tiny, tmp_path):
+def test_lr_find_ends_where_the_loss_is_not_finite(tiny, tmp_path):
     log = 'layer { name: "log" type: "Log" bottom: "ip2" top: "log" }\nlayer { name: "loss"'
     swapped = ('bottom: "ip2" bottom: "label" top: "loss"', 'bottom: "log" bottom: "label" top: "loss"')
-    with pytest.raises(Diverged, match="iteration 0: the loss is nan"):  # nothing was found before
+    with pytest.raises(Diverged, match="The loss is nan at iteration 0"):  # no loss was recorded before
         lr_find(variant(tiny, "nolog", ('layer { name: "loss"', log), swapped), output=tmp_path / "log")
     found = lr_find(tiny, lowest=1e-3, highest=1e36, iterations=20, output=tmp_path / "find")
     assert found.diverged is not None and len(found.points) < 20
 
 
-def test_a_net_whose_faults_have_iterations_in_their_words_is_no_divergence(tiny, tmp_path):
-    with pytest.raises(NetdefError, match="from outside"):
+def test_an_error_that_mentions_an_iteration_is_no_divergence(tiny, tmp_path):
+    with pytest.raises(NetdefError, match="use a data layer"):
         text = (
             'layer { name: "iteration" type: "Input" top: "x" input_param { shape { dim: 1 } } } solver { base_lr: 1 }'
         )

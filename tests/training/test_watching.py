@@ -1,4 +1,4 @@
-"""What a run leaves for those who look at it later: run.json, events for TensorBoard, and a report of both."""
+"""The files of a run for later inspection: run.json, events for TensorBoard, and a report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from netdef.observe import facts_of, page
 
 
 def scalars(folder) -> dict[str, list[tuple[int, float]]]:
-    """The scalars in the event files of a folder: {tag: [(step, value)]}."""
+    """Reads the scalars in the event files of a folder: {tag: [(step, value)]}."""
     from tensorboardX.proto.event_pb2 import Event
 
     found: dict[str, list[tuple[int, float]]] = {}
@@ -39,7 +39,7 @@ def trained(tiny, tmp_path_factory):
     return netdef.train(tiny, output=folder, resume=True, max_iter=12, set={"solver.base_lr": 0.05}, tensorboard=True)
 
 
-def test_run_json_tells_of_each_sitting(trained, tiny):
+def test_run_json_describes_each_sitting(trained, tiny):
     told = json.loads((trained.folder / "run.json").read_text())
     assert told["file"] == str(tiny) and told["settings"] == {"solver.base_lr": 0.05}
     assert (told["name"], told["seed"], told["batch"]) == ("Tiny", 3, 16)
@@ -53,20 +53,20 @@ def test_events_are_the_records(trained):
     for tags, phase in ((train, "train"), (test, "test")):
         rows = [row for row in trained.history if row["phase"] == phase]
         for name in ("loss", "lr"):
-            written = dict(tags[name])  # what happened twice counts once, as TensorBoard shows it
+            written = dict(tags[name])  # the last of repeated events, as TensorBoard shows them
             assert sorted(written) == sorted({row["iteration"] for row in rows})
             assert all(written[row["iteration"]] == pytest.approx(row[name], rel=1e-6) for row in rows)
     assert "accuracy" in test and "accuracy" not in train
 
 
-def test_without_tensorboardx_nothing_is_begun(tiny, tmp_path, monkeypatch):
+def test_without_tensorboardx_no_run_is_started(tiny, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(NetdefError, match=r"pip install tensorboardX"):
         netdef.train(tiny, output=tmp_path / "run", tensorboard=True)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_report_is_one_page_that_needs_nothing_else(trained):
+def test_a_report_is_a_single_self_contained_page(trained):
     pytest.importorskip("matplotlib")
     facts = facts_of(trained.folder)
     html = page(facts)
@@ -87,7 +87,7 @@ def test_the_confusion_matrix_is_of_the_last_snapshot(trained):
     assert sum(n for _, _, n in found.mistakes(99)) == found.records - found.right
 
 
-def test_a_report_of_what_is_left_of_a_run(trained, tmp_path):
+def test_a_report_of_a_damaged_run(trained, tmp_path):
     pytest.importorskip("matplotlib")
     (tmp_path / "metrics.jsonl").write_text((trained.folder / "metrics.jsonl").read_text() + "{")
     (tmp_path / "run.json").write_text('{"seed": [], "batch": "many", "sittings": [3, {"to": "x"}]}')

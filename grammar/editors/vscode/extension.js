@@ -1,4 +1,4 @@
-// Starts `netdef lsp` and hands every .net and .prototxt file to it.
+// Starts `netdef lsp` for .net and .prototxt files.
 const vscode = require("vscode");
 const { LanguageClient } = require("vscode-languageclient/node");
 
@@ -18,7 +18,7 @@ exports.activate = async () => {
     await client.start();
   } catch (error) {
     vscode.window.showErrorMessage(
-      `netdef: the language server did not start (${error.message}); pip install pygls beside netdef, or set netdef.command`,
+      `netdef: the language server did not start: ${error.message}. Run pip install pygls, or set netdef.command.`,
     );
   }
 };

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...lazy import np
 from ..base import Fit
+from ..damage import reading
 from .base import DataSet
 
 SIDE = 32
@@ -25,7 +26,8 @@ class Cifar(DataSet, name="cifar"):
     def load(path: Path) -> tuple[Any, Any]:
         images, labels = [], []
         for file in _files(path):
-            rows = np.fromfile(file, np.uint8).reshape(-1, _extra(file) + IMAGE)
+            with reading(file, "file of CIFAR"):
+                rows = np.fromfile(file, np.uint8).reshape(-1, _extra(file) + IMAGE)
             images.append(rows[:, -IMAGE:].reshape(-1, 3, SIDE, SIDE)[:, ::-1])
             labels.append(rows[:, -IMAGE - 1])
         return np.concatenate(images), np.concatenate(labels)
@@ -37,4 +39,5 @@ def _files(path: Path) -> list[Path]:
 
 def _extra(file: Path) -> int:
     """Returns the number of label bytes per image: 1 in CIFAR-10, 2 in CIFAR-100; 0 for a file of another size."""
-    return next((extra for extra in (1, 2) if file.stat().st_size % (extra + IMAGE) == 0), 0)
+    size = file.stat().st_size
+    return next((extra for extra in (1, 2) if size and size % (extra + IMAGE) == 0), 0)

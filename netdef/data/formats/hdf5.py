@@ -7,6 +7,8 @@ from typing import Any
 
 from ...language.errors import NetdefError
 from ..base import Fit
+from ..damage import reading
+from ..hdf5_file import KIND, dataset
 from .base import DataSet
 
 
@@ -21,14 +23,13 @@ class Hdf5(DataSet, name="hdf5"):
     def load(path: Path) -> tuple[Any, Any]:
         import h5py
 
-        try:
-            with h5py.File(path, "r") as opened:
-                file: Any = opened
-                if "data" not in file:
-                    raise NetdefError(f"{path} has no dataset `data`; it has {', '.join(file) or 'none'}.")
-                images, labels = file["data"][:], file["label"][:] if "label" in file else None
-        except OSError as error:
-            raise NetdefError(f"{path} is not a readable HDF5 file ({str(error)[:120]}).") from None
+        with reading(path, KIND), h5py.File(path, "r") as file:
+            images = dataset(file, path, "data")[:]
+            labels = dataset(file, path, "label")[:] if "label" in file else None
+        if images.ndim == 0 or len(images) == 0:
+            raise NetdefError(f"{path} has no records: its dataset `data` has the shape {images.shape}.")
+        if labels is not None and labels.ndim == 1 and len(labels) != len(images):
+            raise NetdefError(f"{path} has {len(images)} images, but {len(labels)} labels.")
         if images.ndim < 4:
             images = images.reshape(len(images), *(1,) * (4 - images.ndim), *images.shape[1:])
         return images, None if labels is None or labels.ndim != 1 else labels

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import math
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
 from ...language.errors import NetdefError
 from ...lazy import np
 from ..base import Fit
+from ..damage import reading
 from .base import DataSet
 
 MAGIC = (b"\0\0\x08\x03", b"\0\0\x08\x04")  # unsigned bytes, with three or four axes
@@ -37,19 +40,25 @@ class Idx(DataSet, name="idx"):
 
 def _head(path: Path) -> bytes:
     """Returns the first bytes of a file, decompressed if it is gzipped."""
-    with path.open("rb") as file:
-        start = file.read(2)
-    with gzip.open(path) if start == GZIP else path.open("rb") as file:
-        return file.read(16)
+    try:
+        with path.open("rb") as file:
+            start = file.read(2)
+        with gzip.open(path) if start == GZIP else path.open("rb") as file:
+            return file.read(16)
+    except (OSError, EOFError, zlib.error):  # not of this format, or `load` says what is wrong
+        return b""
 
 
 def _array(path: Path) -> Any:
-    data = path.read_bytes()
-    data = gzip.decompress(data) if data[:2] == GZIP else data
-    if len(data) < 4 or data[:3] != b"\0\0\x08":
+    with reading(path, "idx file"):
+        data = path.read_bytes()
+        data = gzip.decompress(data) if data[:2] == GZIP else data
+    if len(data) < 4 or data[:3] != b"\0\0\x08" or len(data) < 4 + 4 * data[3]:
         raise NetdefError(f"{path} is not an idx file of unsigned bytes.")
     shape = struct.unpack(f">{data[3]}I", data[4 : 4 + 4 * data[3]])
-    values = np.frombuffer(data, np.uint8, offset=4 + 4 * data[3])
-    if values.size != np.prod(shape):
-        raise NetdefError(f"{path} is truncated: it has {values.size} of {np.prod(shape)} bytes; copy it again.")
+    values, wanted = np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]), math.prod(shape)
+    if values.size != wanted:
+        raise NetdefError(f"{path} is truncated: it has {values.size} of {wanted} bytes; copy it again.")
+    if not wanted:
+        raise NetdefError(f"{path} has no records: its shape is {shape}.")
     return values.reshape(shape)

@@ -12,7 +12,11 @@ from ...lazy import np
 from ...schema import param
 from ...shape import Shape
 from ..base import Batch, Fit, Process, Reader
+from ..damage import reading
+from ..npy_file import header, rows_of
 from ._image_layer import ImageLayer, ImageReader, Record, Records
+
+KIND = "NumPy file"
 
 
 class ArrayData(ImageLayer, type="ArrayData", block="array_data_param"):
@@ -47,7 +51,7 @@ class ArrayData(ImageLayer, type="ArrayData", block="array_data_param"):
         tops = super().tops_of(path)
         if path.suffix != ".npz":
             return tops
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as pack:
+        with reading(path, KIND), path.open("rb") as file, np.load(file, allow_pickle=False) as pack:
             if all(top in pack for top in tops):
                 return tops
             images = next((name for name in pack if pack[name].ndim >= 2), pack.files[0])
@@ -82,30 +86,33 @@ class ArrayData(ImageLayer, type="ArrayData", block="array_data_param"):
 
     def _arrays(self, file: Any, path: Path, headers_only: bool) -> list[Any]:
         """Returns the arrays of the tops.  Raises NetdefError if one is missing or their lengths differ."""
-        try:
+        with self.reading(path if isinstance(file, dict) else file, KIND):
             if isinstance(file, dict):
-                found = self._named(
-                    {name: np.load(one, mmap_mode="r", allow_pickle=False) for name, one in file.items()}, path
-                )
+                found = [self._opened(file[name]) for name in self._present(file, path)]
             elif headers_only:
-                found = self._named(_headers(file), file)
+                pack = _headers(file)
+                found = [pack[name] for name in self._present(pack, file)]
             else:
                 with file.open("rb") as opened, np.load(opened, allow_pickle=False) as pack:
-                    found = self._named(pack, file)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-            place = path if isinstance(file, dict) else file
-            raise self.fault(f"{place} is not a readable NumPy file ({str(error)[:120]}).") from None
+                    found = [pack[name] for name in self._present(pack, file)]
+        for name, array in zip(self._names, found, strict=True):
+            if array.dtype.kind not in "fiub":
+                raise self.fault(f"{path}: array `{name}` has elements of type {array.dtype}; numbers are required.")
         lengths = {len(a) if a.ndim else 0 for a in found}
         if len(lengths) != 1 or lengths == {0}:
             listed = ", ".join(f"`{n}` {a.shape}" for n, a in zip(self._names, found, strict=True))
             raise self.fault(f"{path}: all arrays must have the same number of rows, at least 1, not {listed}.")
         return found
 
-    def _named(self, pack: Any, path: Path) -> list[Any]:
+    def _opened(self, path: Path) -> Any:
+        with self.reading(path, KIND):
+            return rows_of(path)
+
+    def _present(self, pack: Any, path: Path) -> tuple[str, ...]:
         for name in self._names:
             if name not in pack:
                 raise self.fault(f"{path} has no array `{name}`; it has {', '.join(pack)}.  Select one with `array`.")
-        return [pack[name] for name in self._names]
+        return self._names
 
     def shapes(self, locate: Locate) -> list[Shape]:
         records = self.records(locate, first_only=True)
@@ -127,9 +134,7 @@ def _headers(path: Path) -> dict[str, Any]:
     with zipfile.ZipFile(path) as pack:
         for name in pack.namelist():
             with pack.open(name) as file:
-                version = np.lib.format.read_magic(file)
-                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                shape, _, dtype = read(file)
+                shape, _, dtype = header(file)
             found[name.removesuffix(".npy")] = np.broadcast_to(np.zeros((), dtype), shape)
     return found
 
@@ -165,7 +170,7 @@ class _Rows(Records):
     def classes(self) -> Any:
         if len(self.packs[0]) < 2 or self.packs[0][1].ndim != 1:
             return None
-        labels = np.concatenate([arrays[1] for arrays in self.packs])
+        labels = np.concatenate([np.asarray(arrays[1]) for arrays in self.packs])
         return labels if np.all(labels == labels.astype(np.int64)) else None
 
 

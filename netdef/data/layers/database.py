@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...files import Locate
 from ...interop.caffe_proto import messages
+from ...language.errors import NetdefError
 from ...layers.base import Phase
 from ...lazy import np
 from ...schema import param
 from .. import images
 from ..base import Fit
 from ..key_value import LEVELDB_FILE, LMDB_FILE, Database, open_database
+from ..statistics import CHUNK
 from ._image_layer import Corrupt, ImageLayer, Record, Records
 
 
@@ -64,10 +68,19 @@ class Data(ImageLayer, type="Data", block="data_param"):
 
     def records(self, locate: Locate, first_only: bool = False) -> Records:
         path = self.source_path(locate, self.source, "the database")
-        database = open_database(path)
-        if database.is_empty:
-            raise self.fault(f"the database {path} is empty.")
+        with self.naming():
+            database = open_database(path)
+            if database.is_empty:
+                raise NetdefError(f"the database {path} is empty.")
         return _Datums(self, database)
+
+    @contextmanager
+    def naming(self) -> Iterator[None]:
+        """Adds the name of this layer to errors of its database."""
+        try:
+            yield
+        except NetdefError as error:
+            raise self.fault(str(error)) from error
 
 
 class _Key(NamedTuple):
@@ -87,10 +100,12 @@ class _Datums(Records):
 
     @property
     def size(self) -> int:  # type: ignore[override]
-        return self.database.size
+        with self.layer.naming():
+            return self.database.size
 
     def read(self, numbers: Any) -> list[tuple[bytes, bytes]]:
-        return self.database.read(numbers)
+        with self.layer.naming():
+            return self.database.read(numbers)
 
     def decode(self, raw: tuple[bytes, bytes]) -> Record:
         datum = self._datum(raw)
@@ -114,11 +129,16 @@ class _Datums(Records):
             raise self._corrupt(raw, "is not a Datum, the record that Caffe and `netdef data convert` write") from None
 
     def _corrupt(self, raw: tuple[bytes, bytes], what: str) -> Corrupt:
-        where = f"layer `{self.layer.name}`: {_Key(raw[0], self.database)}"
-        return Corrupt(f"{where} {what}; convert the data again, or set `skip_corrupt`.")
+        record = _Key(raw[0], self.database)
+        return Corrupt(str(self.layer.fault(f"{record} {what}; convert the data again, or set `skip_corrupt`.")))
 
     def classes(self) -> Any:
-        return np.fromiter((self._datum(pair).label for pair in self.database.pairs()), np.int64, self.size)
+        numbers = range(self.size)
+        found = np.empty(self.size, np.int64)
+        for start in numbers[::CHUNK]:
+            part = numbers[start : start + CHUNK]
+            found[part.start : part.stop] = [self._datum(pair).label for pair in self.read(part)]
+        return found
 
     def close(self) -> None:
         self.database.close()

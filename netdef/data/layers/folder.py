@@ -40,7 +40,8 @@ class ImageFolder(ImageFiles, type="ImageFolder", block="image_folder_param"):
         folder = self.source_path(locate, self.source, "the folder of images")
         if not folder.is_dir():
             raise self.fault(f"{folder} is a file; `source` must be a folder with one subfolder per class.")
-        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+        with self.reading(folder, "folder"), os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
         if not names:
             raise self.fault(f"{folder} has no subfolders; put the images of each class into a subfolder of its name.")
         return names

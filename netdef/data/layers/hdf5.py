@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
 
-from ...files import Locate
+from ...files import Locate, shown
 from ...layers.base import Phase
 from ...lazy import np
 from ...schema import param
 from ...shape import UNKNOWN, Shape
 from ..base import Batch, DataLayer, Process, Reader, Table
+from ..hdf5_file import KIND, dataset
 from ..records import Order
 
 
@@ -31,18 +33,20 @@ class HDF5Data(DataLayer, type="HDF5Data", block="hdf5_data_param"):
 
     def files(self, locate: Locate) -> list[Path]:
         """Returns the files of the list.  Raises NetdefError if it is empty or a file is missing."""
-        path = self.source_path(locate, self.source, "the list of HDF5 files")
-        if path.read_bytes()[:8] == b"\x89HDF\r\n\x1a\n":
+        path = self.source_path(locate, self.source, "the list of HDF5 files", is_file=True)
+        with self.reading(path, "list of HDF5 files"):
+            content = path.read_bytes()
+        if content[:8] == b"\x89HDF\r\n\x1a\n":
             raise self.fault(f"{path} is itself an HDF5 file; `source` must be a text file with names of HDF5 files.")
-        names = path.read_text().split()
+        names = os.fsdecode(content).split()
         if not names:
             raise self.fault(f"{path} lists no files; write the name of one HDF5 file on each line.")
         found = []
         for name in names:
             places = (locate(name), path.parent / name)
-            there = next((p for p in places if p.exists()), None)
+            there = next((p for p in places if os.path.exists(p)), None)
             if there is None:
-                raise self.fault(f"{places[0]}, listed in {path}, does not exist.")
+                raise self.fault(f"{shown(places[0])}, listed in {path}, does not exist.")
             found.append(there)
         return found
 
@@ -50,11 +54,8 @@ class HDF5Data(DataLayer, type="HDF5Data", block="hdf5_data_param"):
         """Returns the shape of each top's dataset in one file.  Raises NetdefError if one is missing or differs."""
         import h5py
 
-        try:
-            with h5py.File(path, "r") as file:
-                shapes = {top: _dataset(self, file, path, top).shape for top in self.top}
-        except OSError as error:
-            raise self.fault(f"{path} is not a readable HDF5 file ({_first_line(error)}).") from None
+        with self.reading(path, KIND), h5py.File(path, "r") as file:
+            shapes = {top: dataset(file, path, top, self.fault).shape for top in self.top}
         rows = {shape[0] if shape else 0 for shape in shapes.values()}
         if len(rows) > 1 or rows == {0}:
             listed = ", ".join(f"`{top}` {shape[0] if shape else 'none'}" for top, shape in shapes.items())
@@ -85,6 +86,7 @@ class HDF5Reader(Reader):
                     raise layer.fault(
                         f"rows of `{top}` are {header[top][1:]} in {path}, but {headers[0][top][1:]} in {files[0]}."
                     )
+        self._headers = headers
         rows = [header[layer.top[0]][0] for header in headers]
         self.starts = np.cumsum([0, *rows])  # index of the first record of each file
         self.size: int = int(self.starts[-1])
@@ -117,7 +119,7 @@ class HDF5Reader(Reader):
         rows = self.layer.read_header(self.files[0])
         if sum(4 * self.size * int(np.prod(shape[1:])) for shape in rows.values()) > budget:
             return None
-        files = [self._read(path) for path in self.files]
+        files = [self._read(file) for file in range(len(self.files))]
         return {top: np.concatenate([file[top] for file in files]).astype(np.float32) for top in self.layer.top}
 
     def _load(self, file: int) -> dict[str, Any]:
@@ -126,27 +128,15 @@ class HDF5Reader(Reader):
             if file not in self._loaded:
                 while len(self._loaded) > 1:
                     del self._loaded[next(iter(self._loaded))]
-                self._loaded[file] = self._read(self.files[file])
+                self._loaded[file] = self._read(file)
             return self._loaded[file]
 
-    def _read(self, path: Path) -> dict[str, Any]:
+    def _read(self, number: int) -> dict[str, Any]:
         import h5py
 
-        try:
-            with h5py.File(path, "r") as file:
-                return {top: _dataset(self.layer, file, path, top)[:] for top in self.layer.top}
-        except OSError as error:
-            raise self.layer.fault(f"{path} cannot be read ({_first_line(error)}).") from None
-
-
-def _dataset(layer: HDF5Data, file: Any, path: Path, top: str) -> Any:
-    if top not in file:
-        there = ", ".join(f"`{name}`" for name in file) or "no dataset"
-        raise layer.fault(
-            f"{path} has no dataset `{top}`; a top is read from the dataset of the same name, and the file has {there}."
-        )
-    return file[top]
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).split("\n")[0][:160]
+        path, layer = self.files[number], self.layer
+        with layer.reading(path, KIND), h5py.File(path, "r") as file:
+            sets = {top: dataset(file, path, top, layer.fault) for top in layer.top}
+            if {top: found.shape for top, found in sets.items()} != self._headers[number]:
+                raise layer.fault(f"{path} has changed while it was in use; run again when it is complete.")
+            return {top: found[:] for top, found in sets.items()}

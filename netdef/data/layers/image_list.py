@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...files import Locate
+from ...files import Locate, shown
 from ...layers.base import Phase
 from ...lazy import np
 from ...schema import param
 from ...shape import UNKNOWN, Shape, ShapeError
 from .. import images
 from ..base import Fit
+from ..damage import reason
 from ._image_layer import Corrupt, ImageLayer, Record, Records
+
+MOST_LABEL = 1 << 31  # labels are integers of 32 bits in Caffe
 
 
 class ImageFiles(ImageLayer):
@@ -81,7 +84,7 @@ class ImageData(ImageFiles, type="ImageData", block="image_data_param"):
         return self.shuffle
 
     def records(self, locate: Locate, first_only: bool = False) -> Records:
-        path = self.source_path(locate, self.source, "the list of images")
+        path = self.source_path(locate, self.source, "the list of images", is_file=True)
         lines = read_list(self, path, first_only)
 
         find = lambda i: locate(self.root_folder + lines[i][0])
@@ -91,15 +94,12 @@ class ImageData(ImageFiles, type="ImageData", block="image_data_param"):
 def read_list(layer: ImageLayer, path: Path, first_only: bool = False) -> list[tuple[str, int]]:
     """Returns (path, label) of each line; paths may contain spaces.  Raises NetdefError for a line without a label."""
     found = []
-    try:
-        with path.open(encoding="utf-8", errors="surrogateescape") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    found.append(_entry(layer, path, number, line.rstrip()))
-                    if first_only:
-                        break
-    except OSError as error:
-        raise layer.fault(f"the list of images {path} cannot be read ({error.strerror}).") from None
+    with layer.reading(path, "list of images"), path.open(encoding="utf-8", errors="surrogateescape") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                found.append(_entry(layer, path, number, line.rstrip()))
+                if first_only:
+                    break
     if not found:
         raise layer.fault(f"the list of images {path} is empty; write `path label` on each line.")
     return found
@@ -108,11 +108,12 @@ def read_list(layer: ImageLayer, path: Path, first_only: bool = False) -> list[t
 def _entry(layer: ImageLayer, path: Path, number: int, line: str) -> tuple[str, int]:
     name, label = (line.rsplit(None, 1) + [""])[:2]
     try:
-        return name.strip(), int(label)
+        value = int(label)
+        if abs(value) < MOST_LABEL:
+            return name.strip(), value
     except ValueError:
-        raise layer.fault(
-            f"{path}:{number}: expected `path label`, with an integer as the label, not `{line[:80]}`."
-        ) from None
+        pass
+    raise layer.fault(f"{path}:{number}: expected `path label`, with an integer as the label, not `{line[:80]}`.")
 
 
 class FileRecords(Records):
@@ -120,6 +121,8 @@ class FileRecords(Records):
 
     def __init__(self, layer: ImageFiles, size: int, find: Any, columns: Sequence[Any]):
         self.layer, self.size, self.find, self.columns = layer, size, find, columns
+        listed = "root_folder" in layer.params()
+        self.remedy = "check the list and `root_folder`" if listed else "restore it, or set `skip_corrupt`"
 
     def read(self, numbers: Any) -> list[tuple[int, Path]]:
         return [(int(number), self.find(int(number))) for number in numbers]
@@ -128,19 +131,17 @@ class FileRecords(Records):
         number, path = raw
         try:
             image = images.decode(path.read_bytes(), self.layer.color)
-        except OSError as error:
-            raise self._corrupt(
-                f"the image {path} cannot be read ({error.strerror}); check the list and `root_folder`."
-            ) from None
         except images.Undecodable as error:
             raise self._corrupt(
                 f"{path} cannot be decoded as an image ({error}); replace it, or set `skip_corrupt`."
             ) from None
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            raise self._corrupt(f"the image {shown(path)} cannot be read ({reason(error)}); {self.remedy}.") from None
         image = images.resize(image, *self.layer.size_of(*image.shape[:2]))
         return Record(image.transpose(2, 0, 1), tuple(column[number] for column in self.columns), str(path))
 
     def _corrupt(self, text: str) -> Corrupt:
-        return Corrupt(f"layer `{self.layer.name}`: {text}")
+        return Corrupt(str(self.layer.fault(text)))
 
     def classes(self) -> Any:
         first = self.columns[0] if self.columns else None

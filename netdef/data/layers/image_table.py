@@ -50,7 +50,7 @@ class ImageTable(ImageFiles, type="ImageTable", block="image_table_param"):
         return self.shuffle and phase is Phase.TRAIN
 
     def records(self, locate: Locate, first_only: bool = False) -> Records:
-        path = self.source_path(locate, self.source, "the table of labels")
+        path = self.source_path(locate, self.source, "the table of labels", is_file=True)
         header, rows = self._read(path)
         images = self._column(path, header, self.image_column or header[0])
         wanted = {c.top: c.name or (c.top,) for c in self.column}
@@ -62,7 +62,7 @@ class ImageTable(ImageFiles, type="ImageTable", block="image_table_param"):
         return FileRecords(self, len(rows), find, labels)
 
     def _read(self, path: Path) -> tuple[list[str], list[list[str]]]:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with self.reading(path, "table"), path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, delimiter="\t" if path.suffix == ".tsv" else ",", skipinitialspace=True)
             header = next(reader, [])
             rows = []

@@ -6,13 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from ...files import Locate
+from ...files import Locate, shown
 from ...layers.base import Phase
 from ...lazy import np
 from ...schema import param
 from ...shape import UNKNOWN, Shape, ShapeError
 from .. import images
 from ..base import Batch, DataLayer, Process, Reader
+from ..damage import reason
 from ..transform import Transform, Transformer
 
 
@@ -76,8 +77,9 @@ class WindowData(DataLayer, type="WindowData", block="window_data_param"):
 
     def windows(self, locate: Locate) -> tuple[list[Window], list[Window]]:
         """Returns (objects, background) of the file.  Raises NetdefError, with the image, for an invalid line."""
-        path = self.source_path(locate, self.source, "the window file")
-        words = iter(path.read_text().split())
+        path = self.source_path(locate, self.source, "the window file", is_file=True)
+        with self.reading(path, "window file"):
+            words = iter(path.read_text(encoding="utf-8", errors="surrogateescape").split())
         objects: list[Window] = []
         background: list[Window] = []
         image = ""
@@ -138,8 +140,8 @@ class _WindowReader(Reader):
         path = self.locate(self.layer.root_folder + window.image)
         try:
             image = images.decode(path.read_bytes(), True)  # (h, w, 3)
-        except (OSError, images.Undecodable) as error:
-            raise self.layer.fault(f"the image {path} cannot be read ({error}).") from None
+        except (OSError, ValueError) as error:
+            raise self.layer.fault(f"the image {shown(path)} cannot be read ({reason(error)}).") from None
         place = _place(window.box, image.shape[:2], self.side, self.layer.context_pad, self.layer.crop_mode == "square")
         x1, y1, x2, y2 = place.box
         part = image[y1 : y2 + 1, x1 : x2 + 1]

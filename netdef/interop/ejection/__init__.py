@@ -1,7 +1,7 @@
-"""`netdef eject`: a compiled net as source of Flax that runs without netdef, and its weights beside it.
+"""`netdef eject`: writes a compiled net as Flax source that runs without netdef, and its weights as a separate file.
 
-The text has the model on top, a line for each layer with the shape of its result, and below it the parts that it is
-made of, copied from `parts`.  Results agree with netdef's bit for bit on a CPU.
+The source begins with the model, which has one line per layer with the shape of its output. The functions and modules
+that it uses follow, copied from `parts`. On a CPU, the results equal those of netdef bit for bit.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from .wrapping import wrapped
 
 __all__ = ["EMITTERS", "eject", "expressions", "source_of"]
 
-WIDTH = 100  # columns after which a line gets no comment
+WIDTH = 100  # longer lines get no comment
 
 LOAD = '''\
 def load(path: str | Path | None = None) -> {name}:
-    """The model with its weights, an array `module/field` for each; without a path, of the .npz beside this file."""
+    """Returns the model with the weights of an .npz file, by default the one next to this file."""
     model = {name}()
     with np.load(path or Path(__file__).with_suffix(".npz")) as arrays:
         for key in arrays.files:
@@ -45,20 +45,21 @@ def load(path: str | Path | None = None) -> {name}:
 
 
 def eject(model: Any, path: str | Path) -> Path:
-    """Write a model of phase TEST as `path` (ends in .py) and its weights as `.npz` beside it; gives the latter.
+    """Writes a model of phase TEST to `path` (a .py file) and its weights to an `.npz` next to it. Returns the path of
+    the weights.
 
-    NetdefError for layers that have no such form, for paths that cannot be written, and where the `.npz` is there and
-    the `.py` is not: it is another file."""
+    Raises NetdefError for layers that cannot be ejected, for paths that cannot be written, and if the `.npz` exists but
+    the `.py` does not, because it is then an unrelated file."""
     path = Path(path)
     beside = path.with_suffix(".npz")
     if path.suffix != ".py":
-        raise NetdefError(f"{path}: the source of a model ends in .py")
+        raise NetdefError(f"{path}: the name of the source file must end in .py")
     if beside.exists() and not path.exists():
-        raise NetdefError(f"{beside}: this file is there already, and the weights would be written to it; name another")
+        raise NetdefError(f"{beside}: the file exists already, and the weights would replace it; choose another name")
     text, arrays = source_of(model.net, model.get_weights(), path.stem)
 
     def write_arrays(aside: Path) -> None:
-        with open(aside, "wb") as file:  # numpy.savez would add an ending to a name
+        with open(aside, "wb") as file:  # because numpy.savez appends .npz to a file name
             np.savez(file, **arrays)
 
     written_aside(beside, write_arrays)
@@ -67,7 +68,7 @@ def eject(model: Any, path: str | Path) -> Path:
 
 
 def source_of(net: Net, weights: dict[str, list[np.ndarray]], stem: str = "model") -> tuple[str, dict[str, Any]]:
-    """(the text of the model, the arrays that it loads: those of the layers that are in `weights`)."""
+    """Returns the source of the model, and the arrays that it loads, for the layers in `weights`."""
     used(net, "ejected")
     body = _Body(net)
     held, made = _modules(body)
@@ -85,7 +86,7 @@ def source_of(net: Net, weights: dict[str, list[np.ndarray]], stem: str = "model
 
 
 class _Names:
-    """Python's names for layers and blobs, each once."""
+    """Unique Python identifiers for layers and blobs."""
 
     def __init__(self, net: Net):
         self.taken = {"self", "jax", "jnp", "np", "lax", "nnx", "load", "reduce", "math", *dir(parts)}
@@ -102,7 +103,7 @@ class _Names:
         return self.modules[layer]
 
     def value(self, value: Value) -> str:
-        """In-place layers write the same name again, as they do in the net."""
+        """Returns the variable of a blob. In-place layers assign to the same variable again."""
         if value.name not in self.values:
             self.values[value.name] = self._free(value.name)
         return self.values[value.name]
@@ -125,7 +126,7 @@ def _identifier(name: str, taken: set[str]) -> str:
 
 @dataclass
 class _Body:
-    """A net's layers as they are written, and whether that holds for any number of items."""
+    """The layers of a net as source, and whether that source is valid for any batch size."""
 
     net: Net
 
@@ -137,7 +138,7 @@ class _Body:
         self.other = other if same else None
 
     def line(self, node: Node, layer: Written, module: str) -> str:
-        """The statement of a layer; the shape behind it where there is room."""
+        """Returns the statement of a layer, followed by the shape as a comment if the line is short enough."""
         inputs = [self.names.value(v) for v in node.bottoms]
         call = layer.call.replace("{self}", f"self.{module}")
         for i, name in enumerate(inputs):
@@ -150,7 +151,7 @@ class _Body:
         return f"{line}  # {shapes}" if "\n" not in line and len(line) + len(shapes) + 12 <= WIDTH else line
 
     def shape(self, value: Value) -> str:
-        """`(n, 3, 32, 32)`, n being the batch where that is open."""
+        """Returns a shape such as `(n, 3, 32, 32)`, where n is a batch size that is not fixed."""
         dims = self.net.shapes[value] or ()
         others = dims if self.other is None else self.other.shapes[value] or ()
         shown = [_dim(a, b) for a, b in zip(dims, others, strict=True)]
@@ -158,7 +159,7 @@ class _Body:
 
 
 def _dim(one: Any, other: Any) -> str:
-    """A dimension that is `one` at some batch and `other` at a batch of one more."""
+    """Returns a dimension that is `one` for some batch size, and `other` for a batch size larger by 1."""
     if one == other:
         return str(one)
     return f"{other - one} n" if other - one > 1 else "n"
@@ -169,7 +170,7 @@ def _layers(net: Net) -> Iterable[tuple[Node, Written]]:
 
 
 def _larger(net: Net) -> Net | None:
-    """The net with one item more in each input; None where it cannot have that, or not with the same weights."""
+    """Returns the net with a batch size larger by 1; None if that is invalid or changes the shapes of its weights."""
     shapes = {name: net.blobs[name].shape or () for name in net.inputs}
     more = {name: (shape[0] + 1, *shape[1:]) for name, shape in shapes.items() if shape}
     report = Report()
@@ -181,10 +182,10 @@ def _larger(net: Net) -> Net | None:
 
 
 def _modules(body: _Body) -> tuple[dict[str, str], list[str]]:
-    """(the attribute that holds each layer's module, the statements that make them).
+    """Returns the attribute of each layer's module, and the statements that create the modules.
 
-    A layer that has all its parameters from one other, and is made as that is, is that one; single parameters are tied
-    one by one."""
+    A layer that shares all its parameters with another one of the same arguments uses the module of that layer; other
+    shared parameters are tied one by one."""
     held: dict[str, str] = {}
     lines: list[str] = []
     layers = {node.name: layer for node, layer in body.layers}
@@ -206,11 +207,11 @@ def _modules(body: _Body) -> tuple[dict[str, str], list[str]]:
 
 
 def _owned(body: _Body, layers: dict[str, Written], owner: Owner, weight: Any) -> str:
-    """The field that a tied parameter has where it is stored.  NetdefError if it has another shape there."""
+    """Returns the field of a shared parameter in its owner. Raises NetdefError if its shape is different there."""
     stored = next(node for node in body.net.layers if node.name == owner.layer)
     field = layers[owner.layer].fields[owner.index]
     if not field or (stored.weights or ())[owner.index].shape != weight.shape:
-        raise NetdefError(f"layer `{owner.layer}`: a parameter that is shared under another shape cannot be ejected")
+        raise NetdefError(f"layer `{owner.layer}`: a parameter that is shared with another shape cannot be ejected")
     return field
 
 
@@ -229,15 +230,15 @@ def _head(body: _Body, stem: str, needed: list[str]) -> str:
     inputs = ", ".join(f"{names.values[name]} {body.shape(first[name])}" for name in net.inputs)
     given = ", ".join(f"{names.values[name]}=..." for name in net.inputs)
     name = _plain(net.name) or "A net"
-    size = "for any n" if body.other is not None else "and no other shape"
+    size = "for any n" if body.other is not None else "which are fixed"
     return "\n".join(
         [
-            f'"""{name}, written by `netdef eject`: a Flax model that needs jax, flax and numpy alone.',
+            f'"""{name}: a Flax model written by `netdef eject`. It requires only jax, flax and numpy.',
             "",
-            f"    model = load()  # weights of {_plain(stem)}.npz, beside this file",
-            f"    model({given})  # {{name: array}}; images are (n, c, h, w)",
+            f"    model = load()  # the weights are in {_plain(stem)}.npz, next to this file",
+            f"    model({given})  # returns {{name: array}}; images are (n, c, h, w)",
             "",
-            f"Takes {inputs or 'nothing'}, {size}.",
+            f"Input shapes: {inputs}, {size}." if inputs else "There are no inputs.",
             '"""',
             "",
             "from __future__ import annotations",
@@ -248,7 +249,7 @@ def _head(body: _Body, stem: str, needed: list[str]) -> str:
 
 
 def _plain(name: str) -> str:
-    """A name as it can stand in any text: in one line, short, and without quotes."""
+    """Returns a name without line breaks, backslashes and double quotes, shortened for use in a docstring."""
     return re.sub(r"[\\\"\s]+", " ", name)[:36].strip()
 
 
@@ -264,11 +265,11 @@ def _class(body: _Body, made: list[str], lines: list[str]) -> str:
     return "\n".join(
         [
             f"class {names.class_name}(nnx.Module):",
-            f'    """{_plain(net.name) or "The net"}: a line for each layer."""',
+            f'    """{_plain(net.name) or "The net"}: one line per layer."""',
             "",
             *own,
             signature("__call__"),
-            '        """`forward` as one compiled program."""',
+            '        """Runs `forward` as one compiled program."""',
             f"        {wrapped('return ', f'run(*nnx.split(self){given})', 8)}",
             "",
             signature("forward"),

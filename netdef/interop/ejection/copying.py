@@ -1,6 +1,6 @@
-"""The source of functions and classes with everything of this package that they use, as one piece of text.
+"""Collects the source of functions and classes, with everything in this package that they use.
 
-Takes objects of our own modules; what they name of jax, flax and Python is imported, constants are written out.
+Names from JAX, Flax and Python are imported; constants of this package are written as literals.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 _PACKAGE = __name__.partition(".")[0]
-_IMPORTS = {  # names that the copied code may use, and how it gets them
+_IMPORTS = {  # the names that copied code may import
     "jax": "import jax",
     "jnp": "import jax.numpy as jnp",
     "lax": "from jax import lax",
@@ -35,7 +35,7 @@ _IMPORTS = {  # names that the copied code may use, and how it gets them
 
 
 def copied(wanted: Iterable[Any]) -> tuple[list[str], set[str]]:
-    """(the pieces of source in the order in which they are needed, the names of `_IMPORTS` that they use)."""
+    """Returns the pieces of source, each after the ones that it uses, and the names of `_IMPORTS` in them."""
     pieces: dict[str, str] = {}
     imported: set[str] = set()
     for thing in wanted:
@@ -44,13 +44,13 @@ def copied(wanted: Iterable[Any]) -> tuple[list[str], set[str]]:
 
 
 def _take(thing: Any, pieces: dict[str, str], imported: set[str]) -> None:
-    """A function or class, after what it needs."""
+    """Adds a function or class after its dependencies."""
     name = thing.__name__
     if name in pieces:
         return
     source = textwrap.dedent(inspect.getsource(thing)).rstrip()
     module = sys.modules[thing.__module__]
-    pieces[name] = ""  # stands for it while what it needs is taken: functions may call each other
+    pieces[name] = ""  # a placeholder while its dependencies are added, because functions may call each other
     for used in _names(source):
         _follow(used, module, pieces, imported)
     del pieces[name]
@@ -73,13 +73,13 @@ def _follow(name: str, module: ModuleType, pieces: dict[str, str], imported: set
 
 
 def _names(source: str) -> list[str]:
-    """The names that a piece of code looks up, in order, each once; annotations too."""
+    """Returns the distinct names that a piece of code refers to, in order, including those in annotations."""
     found = (node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name))
     return list(dict.fromkeys(found))
 
 
 def import_lines(names: set[str]) -> list[str]:
-    """The import statements for some names, as a formatter would sort them: Python's own, then the others."""
+    """Returns the import statements for some names, sorted as by a formatter: the standard library, then others."""
     lines: dict[str, list[str]] = {}
     plain = sorted({_IMPORTS[name] for name in names if _IMPORTS[name].startswith("import")})
     for name in names:

@@ -1,8 +1,8 @@
-"""How layers are written in an ejected model: what is made in `__init__`, and what is called.
+"""The source of layers in an ejected model: the module created in `__init__`, and the call.
 
-An emitter takes a layer with its shapes and gives a `Written`, whose parts are source text, or raises NetdefError for
-what cannot be ejected.  Constants are worked out: the text has numbers, not rules.  Here are the layers with weights;
-those without are in `expressions`.
+An emitter accepts a layer with its shapes. It returns a `Written`, which contains source text, or raises NetdefError if
+the layer cannot be ejected. All constants are evaluated, so the source contains numbers. This module has the layers
+with weights; those without are in `expressions`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ Text = list[str]
 
 @dataclass(frozen=True)
 class Written:
-    """One layer.  `made`: the constructor call of its module, if it has one; `call`: the expression, in which `{0}`,
-    `{1}` stand for its inputs and `{self}` for the module; `uses`: parts that are copied; `fields`: the module's name
-    of each of Caffe's blobs."""
+    """The source of one layer. `made`: the constructor call of its module, if it has one; `call`: the expression, in
+    which `{0}`, `{1}` represent the inputs and `{self}` the module; `uses`: the parts to copy; `fields`: the module's
+    field for each of Caffe's blobs."""
 
     call: str
     made: str = ""
@@ -46,7 +46,7 @@ class Seen:
         return self.node.layer
 
 
-INSTEAD = "`netdef convert NET -o NET.stablehlo` takes every layer"
+INSTEAD = "use `netdef convert NET -o NET.stablehlo`, which supports every layer"
 Emitter = Callable[[Seen], Written]
 EMITTERS: dict[str, Emitter] = {}
 
@@ -60,7 +60,7 @@ def emits(*types: str) -> Callable[[Emitter], Emitter]:
 
 
 def written(net: Net, node: Node) -> Written:
-    """A layer as source.  NetdefError if its type has no emitter."""
+    """Returns the source of a layer. Raises NetdefError if its type has no emitter."""
     emitter = EMITTERS.get(node.type)
     if emitter is None:
         raise NetdefError(f"layer `{node.name}`: layers of type {node.type} cannot be ejected; {INSTEAD}")
@@ -73,7 +73,7 @@ def refuse(seen: Seen, what: str) -> NetdefError:
 
 
 def unless(name: str, value: Any, default: Any) -> list[str]:
-    """`name=value`, unless it is what the part takes anyway."""
+    """Returns `name=value`, or nothing if it is the default."""
     return [] if value == default else [f"{name}={value!r}"]
 
 
@@ -81,7 +81,7 @@ def unless(name: str, value: Any, default: Any) -> list[str]:
 def _convolution(seen: Seen) -> Written:
     x, layer = seen.bottoms[0], seen.layer
     if layer.axis % len(x) != 1 or len(seen.bottoms) > 1:
-        raise refuse(seen, "a convolution along other axes, or of several inputs,")
+        raise refuse(seen, "a convolution along other axes, or of several inputs")
     axes = len(x) - 2
     slide = layer.sliding(axes, layer.groups(x[1]))
     pads = tuple(low if low == high else (low, high) for low, high in slide.pads)
@@ -113,9 +113,9 @@ def _batch_norm(seen: Seen) -> Written:
     if getattr(layer, "bn_mode", None) is BNMode.INFERENCE:  # a scale and a shift, no statistics
         return Written("{self}({0})", f"Scale(({seen.bottoms[0][1]},))", ("Scale",), ("scale", "bias"))
     if not layer.uses_stored(False) or "mean" not in storage.blobs or len(seen.node.tops) > 1:
-        raise refuse(seen, "batch normalisation by the statistics of the batch")
+        raise refuse(seen, "batch normalization with the statistics of the batch")
     if len(seen.bottoms[0]) < 2 or getattr(layer, "relu", False):
-        raise refuse(seen, "batch normalisation without a channel axis, or with `relu`,")
+        raise refuse(seen, "batch normalization without a channel axis, or with `relu`")
     stored = "sums" if storage.rule is Rule.SUM else "inverse" if storage.inverse else "averages"
     eps = layer.epsilon() if storage.eps_at_test else 0.0
     arguments = [str(seen.bottoms[0][1]), f"eps={eps!r}"]
@@ -140,7 +140,7 @@ def _scale(seen: Seen) -> Written:
     if seen.node.type == "Bias":
         return Written("{self}({0})", f"Bias({', '.join(arguments)})", ("Bias",), ("bias",))
     if layer.min_value is not None or layer.max_value is not None:
-        raise refuse(seen, "a Scale with limits")
+        raise refuse(seen, "a Scale with `min_value` or `max_value`")
     arguments += unless("use_bias", layer.bias_term, True)
     return Written(
         "{self}({0})", f"Scale({', '.join(arguments)})", ("Scale",), ("scale", "bias")[: 1 + layer.bias_term]
@@ -166,7 +166,7 @@ def _embed(seen: Seen) -> Written:
 def _normalize(seen: Seen) -> Written:
     layer, x = seen.layer, seen.bottoms[0]
     if len(seen.tops) > 1 or layer.normalize_type != "L2":
-        raise refuse(seen, "a Normalize with a second top, or by L1,")
+        raise refuse(seen, "a Normalize with a second top, or with L1 normalization")
     if layer.norm_param is None:
         if len(x) < 4:
             return Written(

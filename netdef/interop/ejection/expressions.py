@@ -1,4 +1,4 @@
-"""How layers without weights are written in an ejected model: as expressions of jax, and a few functions of `parts`."""
+"""The source of layers without weights in an ejected model: JAX expressions, and calls of functions in `parts`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _pooling(seen: Seen) -> Written:
     windows = layer.windows(x)[::-1]
     steps = tuple(w.steps for w in windows)
     if len(seen.node.tops) > 1 or layer.pool is PoolMethod.STOCHASTIC or (*x[:2], *steps) != seen.tops[0]:
-        raise refuse(seen, "pooling with a mask, STOCHASTIC pooling, and windows that lie outside the image")
+        raise refuse(seen, "pooling with a mask, STOCHASTIC pooling, or windows outside the image")
     arguments = [str(tuple(w.size for w in windows))]
     arguments += unless("strides", tuple(w.stride for w in windows), (1,) * len(windows))
     arguments += unless("padding", tuple(w.before for w in windows), (0,) * len(windows))
@@ -116,7 +116,7 @@ def _permute(seen: Seen) -> Written:
 def _dropout(seen: Seen) -> Written:
     layer = seen.layer
     if layer.sample_weights_test:
-        raise refuse(seen, "Dropout that draws in phase TEST")
+        raise refuse(seen, "Dropout that is random in phase TEST")
     return Written("{0}" if layer.scale_train else f"{{0}} * {1.0 - layer.dropout_ratio!r}")
 
 
@@ -142,13 +142,13 @@ def _reduction(seen: Seen) -> Written:
 def _mvn(seen: Seen) -> Written:
     layer = seen.layer
     if len(seen.bottoms[0]) < 4:
-        raise refuse(seen, "an MVN of less than four axes")
+        raise refuse(seen, "an MVN of fewer than four axes")
     arguments = [
         str(1 if layer.across_channels else 2),
         repr(layer.eps),
         *unless("divide", layer.normalize_variance, True),
     ]
-    return Written(f"standardise({{0}}, {', '.join(arguments)})", uses=("standardise",))
+    return Written(f"standardize({{0}}, {', '.join(arguments)})", uses=("standardize",))
 
 
 @emits("ShuffleChannel")

@@ -1,7 +1,7 @@
-"""What ejected models are made of: modules and functions of jax and flax alone, whose source is copied as it stands.
+"""The modules and functions of ejected models. They use only JAX and Flax, and their source is copied unchanged.
 
-Each computes what the layer of its name computes in phase TEST, by the same steps, so that results agree bit for bit.
-The functions of `layers.convolve` and `layers.reduce_windows` that they call are copied with them.
+Each computes the same as the layer of its name in phase TEST, with the same operations, so that results are equal bit
+for bit. The functions of `layers._convolve` and `layers._reduce_windows` that they call are copied too.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Array = jax.Array
 
 @partial(jax.jit, static_argnums=0)
 def run(graph: Any, state: Any, *inputs: Array) -> dict[str, Array]:
-    """`forward` of a model, taken apart by nnx.split, as one compiled program."""
+    """Runs `forward` of a model, given as the result of nnx.split, as one compiled program."""
     return nnx.merge(graph, state).forward(*inputs)
 
 
 def convolve(x: Array, w: Array, slide: Slide) -> Array:
-    """y[n, o] = sum over c and the window of w[o, c] x[n, c]: XLA's own, or the form that is fastest on a CPU."""
+    """y[n, o] = sum over c and the window of w[o, c] x[n, c], by XLA's convolution or the fastest form for a CPU."""
     choose = lambda form: lambda x, w: form(x, w, slide)
     return lax.platform_dependent(x, w, cpu=choose(_on_cpu), default=choose(reference))
 
@@ -56,16 +56,16 @@ def slide(
     kernel_dilation: Sequence[int],
     groups: int,
 ) -> Slide:
-    """How filters slide; what is not given is 1 for strides and dilation, and 0 for padding."""
+    """The geometry of a convolution; strides and dilation are 1 by default, padding is 0."""
     axes = len(kernel_size)
     pads = tuple((p, p) if isinstance(p, int) else p for p in padding or (0,) * axes)
     return Slide(tuple(strides) or (1,) * axes, pads, tuple(kernel_dilation) or (1,) * axes, groups)
 
 
 class Convolution(nnx.Module):
-    """Filters (out, in / groups, kernel...) slide over images (n, in, ...), with zeros round them.
+    """A convolution of images (n, in, ...) with filters (out, in / groups, kernel...).
 
-    `padding` is the number of zeros at both ends of each axis, or a pair of numbers."""
+    `padding` is the number of zeros at both ends of each axis, or a pair of numbers (before, after)."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class Convolution(nnx.Module):
 
 
 class Deconvolution(nnx.Module):
-    """The transpose of a convolution: images (n, in, ...) become images (n, out, size...)."""
+    """The transpose of a convolution, from images (n, in, ...) to images (n, out, size...)."""
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class InnerProduct(nnx.Module):
 
 
 class UnitProduct(nnx.Module):
-    """y = W x, each row of W (out, in) brought to length 1: cosines, times the length of x."""
+    """y = W x, with each row of W (out, in) normalized to length 1."""
 
     def __init__(self, in_features: int, out_features: int, use_bias: bool = True, axis: int = 1):
         self.weight = nnx.Param(jnp.zeros((out_features, in_features)))
@@ -143,8 +143,8 @@ class UnitProduct(nnx.Module):
 class BatchNorm(nnx.Module):
     """y = scale (x - mean) / sqrt(var + eps) + shift for each channel, with stored statistics.
 
-    `stored`: "averages" of mean and var; "sums", beside them `factor`, by which both are divided; or "inverse", where
-    `var` holds 1 / sqrt(var + eps)."""
+    `stored`: "averages" if mean and var are stored; "sums" if both are stored multiplied by `factor`; "inverse" if the
+    field `var` is 1 / sqrt(var + eps)."""
 
     def __init__(self, channels: int, eps: float, stored: str = "averages", use_scale: bool = False):
         self.mean = nnx.BatchStat(jnp.zeros(channels))
@@ -168,7 +168,7 @@ class BatchNorm(nnx.Module):
 
 
 class Scale(nnx.Module):
-    """y = s x + b, s and b being broadcast along the axes of x from `axis` on that they do not have."""
+    """y = s x + b, where the first axis of s and b is axis `axis` of x, and missing axes are broadcast."""
 
     def __init__(self, shape: Sequence[int], axis: int = 1, use_bias: bool = True):
         self.scale = nnx.Param(jnp.ones(shape))
@@ -182,7 +182,7 @@ class Scale(nnx.Module):
 
 
 class Bias(nnx.Module):
-    """y = x + b, b being broadcast along the axes of x from `axis` on that it does not have."""
+    """y = x + b, where the first axis of b is axis `axis` of x, and missing axes are broadcast."""
 
     def __init__(self, shape: Sequence[int], axis: int = 1):
         self.bias = nnx.Param(jnp.zeros(shape))
@@ -194,7 +194,7 @@ class Bias(nnx.Module):
 
 
 class PReLU(nnx.Module):
-    """y = x where x > 0, a x elsewhere, with a slope a for each channel or one for all."""
+    """y = x where x > 0, and a x elsewhere, with one slope a per channel or for all channels."""
 
     def __init__(self, shape: Sequence[int]):
         self.slope = nnx.Param(jnp.full(shape, 0.25))
@@ -212,20 +212,20 @@ class Embed(nnx.Module):
 
     def __call__(self, x: Array) -> Array:
         rows = x.astype(jnp.int32)
-        rows = jnp.where(rows < 0, self.weight.shape[0], rows)  # out of range, not counted from the back
+        rows = jnp.where(rows < 0, self.weight.shape[0], rows)  # out of range, not counted from the end
         y = jnp.take(self.weight[...], rows, axis=0, mode="fill", fill_value=jnp.nan)
         return y if self.bias is None else y + self.bias[...]
 
 
 def largest(x: Array, windows: Windows) -> Array:
-    """Largest element of each window along one axis."""
+    """The largest element of each window along one axis."""
     if windows.size > UNROLLED and not windows.whole(x):
         return _plain(x, windows, -jnp.inf, lax.max)
     return window_argmax(x, windows)[0]
 
 
 def total(x: Array, windows: Windows) -> Array:
-    """Sum of each window along one axis; what lies outside the data is 0."""
+    """The sum of each window along one axis; elements outside the data are 0."""
     if windows.size > UNROLLED and not windows.whole(x):
         return _plain(x, windows, 0.0, lax.add)
     if windows.whole(x):
@@ -245,15 +245,15 @@ def windows_of(
 def max_pool(
     x: Array, kernel: Sequence[int], strides: Sequence[int] = (), padding: Sequence[int] = (), *, steps: Sequence[int]
 ) -> Array:
-    """The largest value of each window: `steps` windows along each axis, the last of which may reach out of the
-    image."""
+    """The largest value of each window. `steps` is the number of windows along each axis; the last window may extend
+    beyond the image."""
     return reduce(largest, windows_of(kernel, strides, padding, steps), x)
 
 
 def mean_pool(
     x: Array, kernel: Sequence[int], strides: Sequence[int] = (), padding: Sequence[int] = (), *, steps: Sequence[int]
 ) -> Array:
-    """The sum of each window over its area, of which only what lies in the padded image counts."""
+    """The sum of each window divided by its area within the padded image."""
     windows = windows_of(kernel, strides, padding, steps)
     area: Any = np.ones((1,) * (x.ndim - 2), np.float32)
     for v in windows:
@@ -264,7 +264,7 @@ def mean_pool(
 
 
 def lrn(x: Array, size: int, alpha: float, beta: float, k: float = 1.0, axes: Sequence[int] = (1,)) -> Array:
-    """x / (k + alpha times the mean of squares of the `size` neighbours along each axis) ^ beta."""
+    """x / (k + alpha times the mean of the squares of `size` neighbors along each axis) ^ beta."""
     windows = [Windows(axis, size, 1, size // 2, x.shape[axis]) for axis in axes]
     base = k + (alpha / size ** len(axes)) * reduce(total, windows, x * x)
     if beta == 0.75:
@@ -273,22 +273,22 @@ def lrn(x: Array, size: int, alpha: float, beta: float, k: float = 1.0, axes: Se
     return x * (lax.rsqrt(base) if beta == 0.5 else base**-beta)
 
 
-def standardise(x: Array, axis: int, eps: float, divide: bool = True) -> Array:
-    """x minus its mean over all axes from `axis` on, over its standard deviation there."""
+def standardize(x: Array, axis: int, eps: float, divide: bool = True) -> Array:
+    """x minus its mean over all axes from `axis` on, divided by its standard deviation over these axes."""
     rows = x.reshape(math.prod(x.shape[:axis]), -1)
-    centred = rows - rows.mean(axis=-1, keepdims=True)
+    centered = rows - rows.mean(axis=-1, keepdims=True)
     if divide:
-        centred = centred / (jnp.sqrt((centred * centred).mean(axis=-1, keepdims=True)) + eps)
-    return centred.reshape(x.shape)
+        centered = centered / (jnp.sqrt((centered * centered).mean(axis=-1, keepdims=True)) + eps)
+    return centered.reshape(x.shape)
 
 
 def unit_length(x: Array) -> Array:
-    """x over its length along the channels."""
+    """x divided by its length along the channels."""
     return x / jnp.sqrt(jnp.sum(x * x, axis=1, keepdims=True) + 1e-6)
 
 
 class ScaledUnit(nnx.Module):
-    """x over its length along the channels (or along all axes but the first), times a learned scale."""
+    """x divided by its length along the channels (or along all axes but the first), times a learned scale."""
 
     def __init__(self, shape: Sequence[int], eps: float, across_spatial: bool):
         self.scale = nnx.Param(jnp.ones(shape))
@@ -301,5 +301,5 @@ class ScaledUnit(nnx.Module):
 
 
 def largest_of(first: Array, second: Array, *others: Array) -> Array:
-    """The largest of several arrays, element by element."""
+    """The elementwise maximum of several arrays."""
     return reduce(lambda y, x: jnp.where(x > y, x, y), others, jnp.where(first > second, first, second))

@@ -1,4 +1,4 @@
-"""Statements broken over lines as formatters of Python do."""
+"""Wraps statements over several lines, as Python formatters do."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ OPENING, CLOSING = "([{", ")]}"
 
 
 def wrapped(start: str, expression: str, indent: int) -> str:
-    """`start` and an expression, in one line where it fits behind `indent` columns; else broken at its last bracket:
-    what that holds in one line, or an argument a line.  Lines after the first have their indentation."""
+    """Returns `start` and an expression, in one line if it fits after `indent` columns. Otherwise the line is broken at
+    the expression's last bracket, with the contents in one line or one argument per line. Lines after the first include
+    their indentation."""
     if indent + len(start) + len(expression) <= WIDEST:
         return start + expression
     opened = _opening(expression)
@@ -29,8 +30,8 @@ def _within(inner: str, indent: int) -> str:
 
 
 def _opening(expression: str) -> int | None:
-    """Where the bracket opens that the last character closes; None where it closes none, or where the expression is
-    a sum or product of several."""
+    """Returns the position of the bracket that the last character closes; None if that is not a bracket, or if the
+    expression is a sum or product."""
     if not expression or expression[-1] not in CLOSING:
         return None
     depth = 0
@@ -42,7 +43,7 @@ def _opening(expression: str) -> int | None:
 
 
 def _arguments(inner: str) -> list[str]:
-    """The parts between commas that stand in no bracket."""
+    """Splits at the commas outside brackets."""
     found, depth, start = [], 0, 0
     for at, letter in enumerate(inner):
         depth += (letter in OPENING) - (letter in CLOSING)

@@ -1,4 +1,4 @@
-"""Formats of weight files: a class each.  Files find themselves; there is no list to edit.
+"""Formats of weight files, one class each. The modules of this folder register themselves; there is no list to edit.
 
 class Mine(Format, name="mine"):
     endings = (".mine",)

@@ -1,4 +1,4 @@
-"""The contract of a weight format, and how the format of a file is found."""
+"""The interface of a weight format, and the detection of a file's format."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ...registry import Registry
 from ..entries import Entry, existing_file
 
 FORMATS: Registry[Format] = Registry("weight format", "netdef.interop.formats", group="netdef.formats")
-FILES, FOLDERS = "caffemodel", "orbax"  # the formats of files and folders that no format recognizes
-HEAD = 64  # bytes of a file that a format is shown
+FILES, FOLDERS = "caffemodel", "orbax"  # the defaults for files and folders that no format recognizes
+HEAD = 64  # bytes of a file that are passed to `recognizes`
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What a weight file gets.  `name`: of the net; `shared`: (layer, i) of arrays that are stored with another layer;
-    `dtype`: of the stored values, one of the format's."""
+    """The contents of a new weight file. `name`: name of the net; `shared`: (layer, i) of arrays that are stored with
+    another layer; `dtype`: type of the stored values, one of the format's `dtypes`."""
 
     entries: tuple[Entry, ...]
     name: str = ""
@@ -29,7 +29,8 @@ class Contents:
 
 
 class Format:
-    """One format of weight files.  `endings`: of its files, none if it is only read; `dtypes`: that it can store."""
+    """A format of weight files. `endings`: its file extensions, none for a read-only format; `dtypes`: the types that
+    it can store."""
 
     name: ClassVar[str] = ""
     endings: ClassVar[tuple[str, ...]] = ()
@@ -41,57 +42,58 @@ class Format:
         FORMATS.add(name, cls)
 
     def recognizes(self, path: Path, head: bytes) -> bool:
-        """Whether a file that begins with `head`, or a folder (without one), is surely of this format."""
+        """Whether a file that begins with `head`, or a folder (empty `head`), is certainly of this format."""
         return False
 
     def read(self, path: Path) -> list[Entry]:
-        """The layers of a file, in its order, without their values.  NetdefError in one line if it is none."""
+        """Returns the layers of a file, in its order, without reading their values. Raises NetdefError, with a message
+        of one line, if the file is invalid."""
         raise NotImplementedError
 
     def write(self, path: Path, contents: Contents) -> None:
-        """Write a new file.  It is given its name when it is whole; OSError and NetdefError leave the old one."""
+        """Writes a new file. `path` is temporary; the caller renames it, unless OSError or NetdefError is raised."""
         raise NotImplementedError
 
 
 def formats() -> list[Format]:
-    """Every format, those of other distributions included."""
+    """Returns every format, including those of other distributions."""
     return [cls() for _, cls in FORMATS]
 
 
 def endings() -> tuple[str, ...]:
-    """The endings of weight files, by the names of their formats."""
+    """Returns the extensions of weight files, ordered by the names of their formats."""
     return tuple(ending for known in formats() for ending in known.endings)
 
 
 def ending_of(path: str | Path) -> str:
-    """The ending of a weight file, the longest that its name has; empty if it has none."""
+    """Returns the longest extension of a weight file that the name ends in; empty if there is none."""
     return max((ending for ending in endings() if Path(path).name.endswith(ending)), key=len, default="")
 
 
 def format_to_write(path: Path, dtype: str = "float32") -> Format:
-    """The format that a path's ending names.  NetdefError if there is none, or it does not store `dtype`."""
+    """Returns the format for a path's extension. Raises NetdefError if there is none, or if it cannot store `dtype`."""
     ending = ending_of(path)
     if not ending:
-        raise NetdefError(f"{path}: the ending of a weight file is one of {', '.join(endings())}")
+        raise NetdefError(f"{path}: the name of a weight file must end in one of {', '.join(endings())}")
     chosen = next(known for known in formats() if ending in known.endings)
     if dtype not in chosen.dtypes:
         others = [ending for known in formats() if dtype in known.dtypes for ending in known.endings]
-        remedy = f"; {' and '.join(others)} can" if others else ""
-        raise NetdefError(f"{path}: {ending} holds {' or '.join(chosen.dtypes)}, not {dtype}{remedy}")
+        remedy = f"; use {' or '.join(others)}" if others else ""
+        raise NetdefError(f"{path}: {ending} can store {' or '.join(chosen.dtypes)}, not {dtype}{remedy}")
     return chosen
 
 
 def format_called(name: str) -> Format:
-    """The format of a name.  NetdefError if there is none."""
+    """Returns the format with a name. Raises NetdefError if there is none."""
     found = FORMATS.get(name)
     if found is None:
-        raise NetdefError(f"there is no weight format {name}; there are {', '.join(FORMATS.names())}")
+        raise NetdefError(f"there is no weight format {name}; choose from {', '.join(FORMATS.names())}")
     return found()
 
 
 def format_to_read(path: Path) -> Format:
-    """The format of a file or folder; what stands in it decides, and its ending only where that says nothing.
-    NetdefError if it is not there."""
+    """Returns the format of a file or folder, detected from its contents or else from its extension. Raises
+    NetdefError if it does not exist."""
     head, known = b"", formats()
     if not path.is_dir():
         with open(existing_file(path), "rb") as file:

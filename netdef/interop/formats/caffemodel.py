@@ -1,4 +1,4 @@
-"""`.caffemodel`: Caffe's weights as a NetParameter, today's layers as well as those of V1 (2013) and V0.
+"""`.caffemodel`: Caffe's weights as a NetParameter, with current layers or those of V1 (2013) and V0.
 
 Source: BVLC/caffe src/caffe/net.cpp, CopyTrainedLayersFrom and ToProto; src/caffe/proto/caffe.proto.
 """
@@ -21,14 +21,14 @@ from ..entries import Damaged, Entry, Stored, foreign, whole
 from ..wire import BYTES, encoded, parts, tagged
 from .base import Contents, Format
 
-LAYER, V1_LAYER, V0_LAYER = 100, 2, 1  # of NetParameter, NetParameter and V1LayerParameter
+LAYER, V1_LAYER, V0_LAYER = 100, 2, 1  # field numbers in NetParameter, NetParameter and V1LayerParameter
 LAYER_BLOBS, V1_BLOBS, V0_BLOBS = 7, 6, 50
-MOST_BYTES = (1 << 31) - 1  # of a message, for protobuf
+MOST_BYTES = (1 << 31) - 1  # protobuf's limit for a message
 _V1_NAMES = {number: today for number, today in V1_TYPES.values()}
 
 
 class CaffeModel(Format, name="caffemodel"):
-    """Caffe's weights; half precision is read by NVIDIA/caffe and OpenCV."""
+    """Caffe's weights; NVIDIA/caffe and OpenCV can read half precision."""
 
     endings = (".caffemodel",)
     dtypes = ("float32", "float16")
@@ -37,16 +37,16 @@ class CaffeModel(Format, name="caffemodel"):
         try:
             with open(path, "rb") as file, _mapped(file) as data:
                 found = list(_layers(path, data))
-        except Exception as error:  # protobuf has its own; whatever is wrong, it is the file
+        except Exception as error:  # protobuf has exceptions of its own; each of them means that the file is invalid
             if isinstance(error, NetdefError):
                 raise
             raise foreign(path, "a .caffemodel", error) from error
         if not any(entry.arrays for entry in found):
-            raise foreign(path, "a .caffemodel", "there is no layer with weights in it")
+            raise foreign(path, "a .caffemodel", "the file contains no layer with weights")
         return found
 
     def write(self, path: Path, contents: Contents) -> None:
-        """Layers without weights are written too.  NetdefError if the file would be longer than Caffe can read."""
+        """Writes all layers, with or without weights. Raises NetdefError if the file would be too large for Caffe."""
         total = 0
         with open(path, "wb") as file:
             file.write(messages().NetParameter(name=contents.name).SerializeToString())
@@ -56,7 +56,7 @@ class CaffeModel(Format, name="caffemodel"):
                 total += size
                 if total > MOST_BYTES:
                     raise NetdefError(
-                        f"{path}: Caffe reads files of up to 2 GiB, and this would be longer; write .caffemodel.h5"
+                        f"{path}: Caffe reads files of up to 2 GiB, and this one would be larger; use .caffemodel.h5"
                     )
                 file.write(tagged(LAYER, BYTES) + encoded(size))
                 file.writelines(pieces)
@@ -64,7 +64,7 @@ class CaffeModel(Format, name="caffemodel"):
 
 def _mapped(file: Any) -> mmap.mmap:
     if os.fstat(file.fileno()).st_size == 0:
-        raise Damaged("it is empty")
+        raise Damaged("the file is empty")
     return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
@@ -76,7 +76,7 @@ def _layers(path: Path, data: Any) -> Iterator[Entry]:
 
 
 def _layer(path: Path, data: Any, start: int, end: int, kind: str, blobs_number: int) -> Entry:
-    """One layer: its numbers are located, the rest is parsed."""
+    """Parses one layer, except for its values, which are only located."""
     small, arrays, inner = [], [], None
     for part in parts(data, start, end):
         if part.number == blobs_number and part.kind == BYTES:
@@ -95,7 +95,7 @@ def _layer(path: Path, data: Any, start: int, end: int, kind: str, blobs_number:
 
 
 def _pieces(entry: Entry, half: bool) -> list[Any]:
-    """The bytes of one layer."""
+    """Returns the bytes of one layer."""
     head = messages().LayerParameter(name=entry.name, type=entry.type, bottom=entry.bottoms, top=entry.tops)
     pieces = [head.SerializeToString()]
     for i in range(len(entry.arrays)):
@@ -104,7 +104,7 @@ def _pieces(entry: Entry, half: bool) -> list[Any]:
 
 
 def solver_state(path: Path) -> tuple[Any, list[Stored]]:
-    """(the SolverState without its history, the arrays of the history).  NetdefError if it is not one."""
+    """Returns the SolverState without its history, and the history's arrays. Raises NetdefError for other files."""
     try:
         with open(path, "rb") as file, _mapped(file) as data:
             small, history = [], []
@@ -115,14 +115,14 @@ def solver_state(path: Path) -> tuple[Any, list[Stored]]:
                     small.append(data[part.tag : part.end])
             state = messages().SolverState.FromString(b"".join(small))
             if not state.HasField("iter") or state.iter < 0 or state.current_step < 0:
-                raise Damaged("it does not say at which iteration it was taken")
+                raise Damaged("the iteration is missing or negative")
             return state, history
     except Exception as error:
         raise foreign(path, "a .solverstate", error) from error
 
 
 def write_solver_state(path: Path, head: Any, history: Iterable[Any]) -> None:
-    """Write a SolverState and the arrays of its history."""
+    """Writes a SolverState and the arrays of its history."""
     with open(path, "wb") as file:
         file.write(head.SerializeToString())
         for array in history:

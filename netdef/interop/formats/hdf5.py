@@ -1,6 +1,6 @@
-"""`.caffemodel.h5` and `.solverstate.h5`: what Caffe writes with `snapshot_format: HDF5`.
+"""`.caffemodel.h5` and `.solverstate.h5`, the files that Caffe writes with `snapshot_format: HDF5`.
 
-Weights are /data/LAYER/0, /data/LAYER/1 and so on; arrays that layers share stand with the first of them only.  A
+Weights are /data/LAYER/0, /data/LAYER/1 and so on; shared arrays are stored only with the first layer that uses them. A
 state is /iter, /current_step, /learned_net and /history/0, /history/1 and so on.
 Source: BVLC/caffe src/caffe/net.cpp, ToHDF5 and CopyTrainedLayersFromHDF5; src/caffe/solvers/sgd_solver.cpp.
 """
@@ -32,7 +32,7 @@ class HDF5(Format, name="hdf5"):
 
     def read(self, path: Path) -> list[Entry]:
         if not is_hdf5(path):
-            raise foreign(path, "a .caffemodel.h5", "it does not begin as HDF5 does")
+            raise foreign(path, "a .caffemodel.h5", "the signature of HDF5 is missing")
         return _opened(path, "a .caffemodel.h5", lambda file: _layers(path, file))
 
     def write(self, path: Path, contents: Contents) -> None:
@@ -53,7 +53,7 @@ def _opened(path: Path, wanted: str, use: Callable[[Any], T]) -> T:
     try:
         with h5py.File(path, "r", rdcc_nbytes=0) as file:
             return use(file)
-    except Exception as error:  # of many kinds, and all of them mean the file
+    except Exception as error:  # h5py raises many types; each of them means that the file is invalid
         raise foreign(path, wanted, error) from error
 
 
@@ -61,7 +61,7 @@ def _layers(path: Path, file: Any) -> list[Entry]:
     import h5py
 
     if not isinstance(file.get(DATA), h5py.Group):
-        raise Damaged("it has no group `data`")
+        raise Damaged("the group `data` is missing")
     found: list[tuple[str, Stored]] = []
 
     def visit(name: str, item: Any) -> None:
@@ -70,20 +70,20 @@ def _layers(path: Path, file: Any) -> list[Entry]:
 
     file[DATA].visititems(visit)
     if not found:
-        raise Damaged("there is no array in it")
+        raise Damaged("it contains no array")
     return grouped(found, "a .caffemodel.h5", gaps=True)
 
 
 def _stored(path: Path, name: str, item: Any) -> Stored:
     if item.dtype.kind not in "fiu" or item.shape is None:
-        raise Damaged(f"the array {name!r} holds {item.dtype}, and numbers are needed")
+        raise Damaged(f"the array {name!r} is of type {item.dtype}, which is not numeric")
     size = int(np.prod(item.shape, dtype=object))
     if item.chunks is None and item.external is None and item.id.get_storage_size() != size * item.dtype.itemsize:
-        raise Damaged(f"the array {name!r} is not whole in the file")
+        raise Damaged(f"the array {name!r} is incomplete")
     if item.external is not None or item.is_virtual:
-        raise Damaged(f"the array {name!r} stands in other files, which are not read")
-    if size * item.dtype.itemsize > 1032 * max(path.stat().st_size, 1):  # more than any compression gives
-        raise Damaged(f"the array {name!r} says it has {size} numbers")
+        raise Damaged(f"the array {name!r} is stored in other files, which is not supported")
+    if size * item.dtype.itemsize > 1032 * max(path.stat().st_size, 1):  # more than any compression achieves
+        raise Damaged(f"the array {name!r} claims to have {size} elements, more than the file can contain")
     return Stored(checked_shape(item.shape, size), functools.partial(_array, path, name))
 
 
@@ -99,7 +99,7 @@ def _array(path: Path, name: str) -> np.ndarray:
 
 
 def solver_state(path: Path) -> tuple[dict[str, Any], list[Stored]]:
-    """({"iter", "current_step", "learned_net"}, the arrays of the history).  NetdefError if it is not one."""
+    """Returns {"iter", "current_step", "learned_net"} and the history's arrays. Raises NetdefError for other files."""
 
     def use(file: Any) -> tuple[dict[str, Any], list[Stored]]:
         head = {"iter": _number(file, "iter"), "current_step": _number(file, "current_step"), "learned_net": ""}
@@ -115,12 +115,12 @@ def solver_state(path: Path) -> tuple[dict[str, Any], list[Stored]]:
 def _number(file: Any, name: str) -> int:
     value = np.asarray(file[name][()]).reshape(-1)
     if value.size != 1 or int(value[0]) < 0:
-        raise Damaged(f"`{name}` is not one number")
+        raise Damaged(f"`{name}` is not a single nonnegative integer")
     return int(value[0])
 
 
 def write_solver_state(path: Path, head: Any, history: Iterable[Any]) -> None:
-    """Write a state (fields iter, current_step, learned_net) and the arrays of its history."""
+    """Writes a state (with the attributes iter, current_step, learned_net) and the arrays of its history."""
     import h5py
 
     with h5py.File(path, "w") as file:
@@ -133,6 +133,6 @@ def write_solver_state(path: Path, head: Any, history: Iterable[Any]) -> None:
 
 
 def is_hdf5(path: Path) -> bool:
-    """Whether a file begins as HDF5 files do."""
+    """Whether a file begins with the HDF5 signature."""
     with open(path, "rb") as file:
         return file.read(len(MAGIC)) == MAGIC

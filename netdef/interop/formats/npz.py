@@ -1,6 +1,6 @@
-"""`.npz`: numpy's archive, an array `LAYER/i` for each of Caffe's blobs.
+"""`.npz`: NumPy's archive, with an array `LAYER/i` for each of Caffe's blobs.
 
-It is not read through pickle, and sizes are held against the file before memory is asked for.
+Files are read without pickle, and sizes are compared with the file size before memory is allocated.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import numpy as np
 from ..entries import Damaged, Entry, Stored, aligned_empty, bytes_of, checked_shape, foreign, grouped, keyed
 from .base import Contents, Format
 
-MOST_DEFLATED = 1032  # times the size that it takes in a file: the most that deflate can save
+MOST_DEFLATED = 1032  # the highest compression ratio of deflate
 
 
 class NPZ(Format, name="npz"):
-    """Numpy's archive."""
+    """NumPy's archive."""
 
     endings = (".npz",)
     dtypes = ("float32", "float16")
@@ -37,7 +37,7 @@ class NPZ(Format, name="npz"):
             raise foreign(path, "an .npz of weights", error) from error
 
     def write(self, path: Path, contents: Contents) -> None:
-        """One array at a time."""
+        """Writes the file one array at a time."""
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
             for key, stored in keyed(contents.entries):
                 with archive.open(f"{key}.npy", "w", force_zip64=True) as file:
@@ -47,29 +47,29 @@ class NPZ(Format, name="npz"):
 
 def _key(info: zipfile.ZipInfo) -> str:
     if not info.filename.endswith(".npy"):
-        raise Damaged(f"{info.filename[:60]!r} in it is no array")
+        raise Damaged(f"the member {info.filename[:60]!r} is not an array")
     return info.filename.removesuffix(".npy")
 
 
 def _stored(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Stored:
     if info.compress_size > path.stat().st_size or info.file_size > MOST_DEFLATED * max(info.compress_size, 1):
-        raise Damaged(f"the array {info.filename[:60]!r} says it is larger than the file")
+        raise Damaged(f"the array {info.filename[:60]!r} claims to be larger than the file")
     with archive.open(info) as file:
         shape, _, dtype, begin = _npy_head(file)
     if dtype.hasobject or dtype.kind not in "fiu":
-        raise Damaged(f"the array {info.filename[:60]!r} holds {dtype}, and numbers are needed")
+        raise Damaged(f"the array {info.filename[:60]!r} is of type {dtype}, which is not numeric")
     count = (info.file_size - begin) // dtype.itemsize
     if begin + count * dtype.itemsize != info.file_size:
-        raise Damaged(f"the array {info.filename[:60]!r} is not whole")
+        raise Damaged(f"the array {info.filename[:60]!r} is incomplete")
     return Stored(checked_shape(shape, count), functools.partial(_array, path, info.filename))
 
 
 def _npy_head(file: Any) -> tuple[tuple[int, ...], bool, np.dtype, int]:
-    """(shape, whether columns come first, type, bytes before the numbers)."""
+    """Returns (shape, whether it is in column-major order, dtype, size of the header in bytes)."""
     version = np.lib.format.read_magic(file)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if read is None:
-        raise Damaged(f"its arrays are of numpy's format {version}, which is not known")
+        raise Damaged(f"version {version} of NumPy's array format is not supported")
     shape, columns, dtype = read(file)
     return shape, columns, dtype, file.tell()
 
@@ -86,8 +86,8 @@ def _array(path: Path, name: str) -> np.ndarray:
                 raw = np.empty(count, dtype)
                 _fill(file, bytes_of(raw))
                 flat = raw.astype(np.float32)
-            if file.read(1):  # at the end the archive's checksum is compared
-                raise Damaged(f"{name!r} goes on behind its last number")
+            if file.read(1):  # reading to the end also verifies the archive's checksum
+                raise Damaged(f"{name!r} has extra bytes after its last value")
             return flat.reshape(shape, order="F" if columns else "C")
     except Exception as error:
         raise foreign(path, "an .npz of weights", error) from error
@@ -97,5 +97,5 @@ def _fill(file: Any, view: memoryview) -> None:
     while view:
         n = file.readinto(view[: 1 << 22])
         if not n:
-            raise Damaged("it ends in the middle of an array")
+            raise Damaged("the file ends within an array")
         view = view[n:]

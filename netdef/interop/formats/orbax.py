@@ -1,4 +1,4 @@
-"""Orbax checkpoints: folders with the tree {layer: {"0": array, ...}}, read also where it is under "weights"."""
+"""Orbax checkpoints: folders with the tree {layer: {"0": array, ...}}, at the top level or under "weights"."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .base import Contents, Format
 
 
 class Orbax(Format, name="orbax"):
-    """What jax programs save."""
+    """The checkpoints of JAX programs."""
 
     endings = (".orbax",)
     dtypes = ("float32", "float16", "bfloat16")

@@ -1,4 +1,4 @@
-"""`.safetensors`: an array `LAYER/i` for each of Caffe's blobs."""
+"""`.safetensors`, with an array `LAYER/i` for each of Caffe's blobs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FLOATS = ("F64", "F32", "F16", "BF16")
 
 
 class Safetensors(Format, name="safetensors"):
-    """What other frameworks read without running a program."""
+    """A format that other frameworks read, without executing code."""
 
     endings = (".safetensors",)
     dtypes = ("float32", "float16", "bfloat16")
@@ -37,15 +37,15 @@ class Safetensors(Format, name="safetensors"):
 
 
 def _stored(path: Path, key: str, part: Any) -> Stored:
-    """Damaged for anything but numbers with a point."""
+    """Returns one array. Raises Damaged if it is not of a floating-point type."""
     if part.get_dtype() not in FLOATS:
-        raise Damaged(f"the array {key[:60]!r} holds {part.get_dtype()}; {', '.join(FLOATS)} are read")
+        raise Damaged(f"the array {key[:60]!r} is of type {part.get_dtype()}; supported are {', '.join(FLOATS)}")
     shape = tuple(part.get_shape())
     return Stored(checked_shape(shape, math.prod(shape)), functools.partial(_tensor, path, key))
 
 
 def _tensor(path: Path, key: str) -> np.ndarray:
-    import ml_dtypes  # noqa: F401  from it numpy knows bfloat16
+    import ml_dtypes  # noqa: F401  it registers bfloat16 with NumPy
 
     try:
         with need("safetensors", "reading .safetensors files").safe_open(path, framework="numpy") as file:

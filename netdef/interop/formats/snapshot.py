@@ -1,4 +1,4 @@
-"""Snapshots of a run, and runs, as weights: folders that are only read."""
+"""Snapshots of a run, and runs, as weights. These folders are only read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .base import Format
 
 
 class Snapshot(Format, name="snapshot"):
-    """A snapshot, or a folder of snapshots, whose newest whole one is taken."""
+    """A snapshot, or a folder of snapshots, of which the newest intact one is read."""
 
     def recognizes(self, path: Path, head: bytes) -> bool:
         return snapshot.is_one(path) or bool(snapshot.found(path))
@@ -20,6 +20,6 @@ class Snapshot(Format, name="snapshot"):
         if not snapshot.is_one(path):
             newest, _ = snapshot.newest(path)
             if newest is None:
-                raise NetdefError(f"{path}: none of the snapshots in this folder is whole")
+                raise NetdefError(f"{path}: all snapshots in this folder are damaged")
             path = newest
         return [Entry(name, tuple(map(in_memory, blobs))) for name, blobs in snapshot.weights(path).items()]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from ...files import locator
 from ...graph import Net, Node
 from ...language import codes
 from ...language.diagnostics import Related, Report
 from ...language.errors import NetdefError
-from ...language.source import Span
 from ...shape import ShapeError, Unavailable
 
 # Field -> (the field on which its effect depends, the condition).
@@ -83,13 +80,8 @@ def steps_after_the_end(net: Net, report: Report) -> None:
     solver = net.solver
     if solver is None or not solver.max_iter:
         return
-    policy, end = solver.policy, solver.max_iter
-    steps: Iterable[tuple[int, Span | None]] = ()
-    if policy.given("stepvalue"):
-        steps = [(value, policy.span_of("stepvalue", i)) for i, value in enumerate(policy.stepvalue)]
-    elif policy.given("stepsize") and policy.name == "step":
-        steps = [(policy.stepsize, policy.span_of("stepsize"))]
-    late = [(value, span) for value, span in steps if value > end]
+    end = solver.max_iter
+    late = [(value, span) for value, span in solver.policy.steps() if value > end]
     if late:
         value, span = late[0]
         limit = solver.span_of("max_iter")

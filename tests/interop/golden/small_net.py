@@ -1,9 +1,9 @@
-"""small net, written by `netdef eject`: a Flax model that needs jax, flax and numpy alone.
+"""small net: a Flax model written by `netdef eject`. It requires only jax, flax and numpy.
 
-    model = load()  # weights of small_net.npz, beside this file
-    model(data=...)  # {name: array}; images are (n, c, h, w)
+    model = load()  # the weights are in small_net.npz, next to this file
+    model(data=...)  # returns {name: array}; images are (n, c, h, w)
 
-Takes data (n, 4, 9, 8), for any n.
+Input shapes: data (n, 4, 9, 8), for any n.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from jax import lax
 
 
 class SmallNet(nnx.Module):
-    """small net: a line for each layer."""
+    """small net: one line per layer."""
 
     def __init__(self):
         self.conv_1_3x3 = Convolution(4, 6, kernel_size=(3, 3), strides=(2, 2), padding=(1, 1), use_bias=False)
@@ -34,7 +34,7 @@ class SmallNet(nnx.Module):
         self.ip = InnerProduct(48, 3)
 
     def __call__(self, data: jax.Array) -> dict[str, jax.Array]:
-        """`forward` as one compiled program."""
+        """Runs `forward` as one compiled program."""
         return run(*nnx.split(self), data)
 
     def forward(self, data: jax.Array) -> dict[str, jax.Array]:
@@ -54,7 +54,7 @@ class SmallNet(nnx.Module):
 
 
 def load(path: str | Path | None = None) -> SmallNet:
-    """The model with its weights, an array `module/field` for each; without a path, of the .npz beside this file."""
+    """Returns the model with the weights of an .npz file, by default the one next to this file."""
     model = SmallNet()
     with np.load(path or Path(__file__).with_suffix(".npz")) as arrays:
         for key in arrays.files:
@@ -68,14 +68,14 @@ Array = jax.Array
 
 @partial(jax.jit, static_argnums=0)
 def run(graph: Any, state: Any, *inputs: Array) -> dict[str, Array]:
-    """`forward` of a model, taken apart by nnx.split, as one compiled program."""
+    """Runs `forward` of a model, given as the result of nnx.split, as one compiled program."""
     return nnx.merge(graph, state).forward(*inputs)
 
 
 @dataclass(frozen=True)
 class Slide:
-    """How filters slide: for each spatial axis the step, the zeros before and after, and the distance of a filter's
-    elements; and the number of groups."""
+    """How filters slide: the stride, the zero padding before and after, and the dilation of each spatial axis, and the
+    number of groups."""
 
     strides: tuple[int, ...]
     pads: tuple[tuple[int, int], ...]
@@ -83,7 +83,7 @@ class Slide:
     groups: int = 1
 
     def windows(self, offsets: Sequence[int], steps: Sequence[int]) -> tuple[slice, ...]:
-        """Slices of a padded image: the element `offsets` of every window."""
+        """Returns the slices of a padded image that select the element at `offsets` of every window."""
         rows = zip(offsets, steps, self.strides, self.dilations, strict=True)
         return tuple(slice(o * d, o * d + s * (n - 1) + 1, s) for o, n, s, d in rows)
 
@@ -95,7 +95,7 @@ def slide(
     kernel_dilation: Sequence[int],
     groups: int,
 ) -> Slide:
-    """How filters slide; what is not given is 1 for strides and dilation, and 0 for padding."""
+    """The geometry of a convolution; strides and dilation are 1 by default, padding is 0."""
     axes = len(kernel_size)
     pads = tuple((p, p) if isinstance(p, int) else p for p in padding or (0,) * axes)
     return Slide(tuple(strides) or (1,) * axes, pads, tuple(kernel_dilation) or (1,) * axes, groups)
@@ -109,7 +109,7 @@ WASTE = 1.3
 
 
 def _folds(filters: tuple[int, ...], slide: Slide) -> bool:
-    """Whether steps of more than a pixel are better taken as blocks of pixels."""
+    """Returns whether a strided convolution is faster on blocks of pixels."""
     sides = [-(-k // s) * s for k, s in zip(filters[2:], slide.strides, strict=True)]
     strided = max(slide.strides, default=1) > 1 and set(slide.dilations) == {1} and not _pointwise(filters)
     return strided and math.prod(sides) <= WASTE * math.prod(filters[2:])
@@ -134,20 +134,20 @@ def _in_parts(filters: tuple[int, ...], slide: Slide) -> bool:
 
 
 def reference(x: Array, w: Array, slide: Slide) -> Array:
-    """`convolve` by XLA's own operation."""
+    """`convolve` with XLA's own operation."""
     return lax.conv_general_dilated(
         x, w, slide.strides, slide.pads, rhs_dilation=slide.dilations, feature_group_count=slide.groups
     )
 
 
 def _steps(size: Sequence[int], kernel: Sequence[int], slide: Slide) -> tuple[int, ...]:
-    """Size of the result."""
+    """Returns the spatial size of the result."""
     rows = zip(size, kernel, slide.strides, slide.pads, slide.dilations, strict=True)
     return tuple((n + sum(pad) - d * (k - 1) - 1) // s + 1 for n, k, s, pad, d in rows)
 
 
 def _by_product(x: Array, w: Array, slide: Slide) -> Array:
-    """Filters of one element: a matrix product for each group."""
+    """1x1 filters: one matrix product per group."""
     n, groups, steps = x.shape[0], slide.groups, _steps(x.shape[2:], w.shape[2:], slide)
     x = jnp.pad(x, [(0, 0), (0, 0), *slide.pads])[(..., *slide.windows((0,) * len(steps), steps))]
     x = x.reshape(n, groups, w.shape[1], math.prod(steps))
@@ -164,17 +164,17 @@ def _fold(x: Array, slide: Slide) -> Array:
 
 
 def _fold_image(x: Array, filters: tuple[int, ...], slide: Slide, steps: Sequence[int]) -> tuple[Array, Slide]:
-    """Blocks of pixels as channels, (n, c * strides..., blocks...), and how filters of blocks slide over them."""
+    """Folds blocks of pixels into channels: (n, c * strides..., blocks...), and how folded filters slide over them."""
     blocks = [n - 1 - (-k // s) for n, k, s in zip(steps, filters[2:], slide.strides, strict=True)]
     rows = zip(blocks, slide.strides, slide.pads, x.shape[2:], strict=True)
-    edges = [(low, b * s - low - size, 0) for b, s, (low, _), size in rows]  # what no window meets is cut off
+    edges = [(low, b * s - low - size, 0) for b, s, (low, _), size in rows]  # pixels outside all windows are cut off
     x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), (0, 0, 0), *edges])
     axes = len(blocks)
     return _fold(x, slide), Slide((1,) * axes, ((0, 0),) * axes, (1,) * axes, slide.groups)
 
 
 def _by_elements(x: Array, w: Array, slide: Slide) -> Array:
-    """A sum over the filter's elements, each times the image where it meets it: one loop for the CPU."""
+    """A sum over the filter's elements, each times the shifted image: XLA fuses it into one loop on a CPU."""
     n, groups, per_group, kernel = x.shape[0], slide.groups, w.shape[1], w.shape[2:]
     padded = jnp.pad(x, [(0, 0), (0, 0), *slide.pads])
     padded = padded.reshape(n, groups, 1, per_group, *padded.shape[2:])
@@ -189,7 +189,7 @@ def _by_elements(x: Array, w: Array, slide: Slide) -> Array:
 
 
 def _fold_filters(w: Array, slide: Slide) -> Array:
-    """Filters of blocks, (o, c / groups * strides..., blocks...)."""
+    """Folds filters like images: (o, c / groups * strides..., blocks...)."""
     edges = [(0, -k % s) for k, s in zip(w.shape[2:], slide.strides, strict=True)]
     return _fold(jnp.pad(w, [(0, 0), (0, 0), *edges]), slide)
 
@@ -210,15 +210,15 @@ def _on_cpu(x: Array, w: Array, slide: Slide) -> Array:
 
 
 def convolve(x: Array, w: Array, slide: Slide) -> Array:
-    """y[n, o] = sum over c and the window of w[o, c] x[n, c]: XLA's own, or the form that is fastest on a CPU."""
+    """y[n, o] = sum over c and the window of w[o, c] x[n, c], by XLA's convolution or the fastest form for a CPU."""
     choose = lambda form: lambda x, w: form(x, w, slide)
     return lax.platform_dependent(x, w, cpu=choose(_on_cpu), default=choose(reference))
 
 
 class Convolution(nnx.Module):
-    """Filters (out, in / groups, kernel...) slide over images (n, in, ...), with zeros round them.
+    """A convolution of images (n, in, ...) with filters (out, in / groups, kernel...).
 
-    `padding` is the number of zeros at both ends of each axis, or a pair of numbers."""
+    `padding` is the number of zeros at both ends of each axis, or a pair of numbers (before, after)."""
 
     def __init__(
         self,
@@ -243,8 +243,8 @@ class Convolution(nnx.Module):
 class BatchNorm(nnx.Module):
     """y = scale (x - mean) / sqrt(var + eps) + shift for each channel, with stored statistics.
 
-    `stored`: "averages" of mean and var; "sums", beside them `factor`, by which both are divided; or "inverse", where
-    `var` holds 1 / sqrt(var + eps)."""
+    `stored`: "averages" if mean and var are stored; "sums" if both are stored multiplied by `factor`; "inverse" if the
+    field `var` is 1 / sqrt(var + eps)."""
 
     def __init__(self, channels: int, eps: float, stored: str = "averages", use_scale: bool = False):
         self.mean = nnx.BatchStat(jnp.zeros(channels))
@@ -268,7 +268,7 @@ class BatchNorm(nnx.Module):
 
 
 class Scale(nnx.Module):
-    """y = s x + b, s and b being broadcast along the axes of x from `axis` on that they do not have."""
+    """y = s x + b, where the first axis of s and b is axis `axis` of x, and missing axes are broadcast."""
 
     def __init__(self, shape: Sequence[int], axis: int = 1, use_bias: bool = True):
         self.scale = nnx.Param(jnp.ones(shape))
@@ -283,8 +283,8 @@ class Scale(nnx.Module):
 
 @dataclass(frozen=True)
 class Windows:
-    """`steps` windows of `size` elements along `axis`, `stride` apart; the first starts `before` elements ahead of the
-    data, and every one reaches into it."""
+    """`steps` windows of `size` elements along `axis`, `stride` apart; the first starts `before` elements before the
+    data, and each overlaps the data."""
 
     axis: int
     size: int
@@ -293,11 +293,11 @@ class Windows:
     steps: int
 
     def whole(self, x: Array) -> bool:
-        """Whether there is one window and it holds everything."""
+        """Returns whether there is only one window and it covers all of the data."""
         return self.steps == 1 and self.before == 0 and self.size >= x.shape[self.axis]
 
     def after(self, x: Array) -> int:
-        """How far the last window goes beyond the data."""
+        """Returns how far the last window extends beyond the data."""
         return max(0, self.stride * (self.steps - 1) + self.size - x.shape[self.axis] - self.before)
 
 
@@ -305,7 +305,7 @@ UNROLLED = 32
 
 
 def _plain(x: Array, windows: Windows, start: float, reducer: Callable[[Array, Array], Array]) -> Array:
-    """The same by XLA's own operation, with XLA's gradient."""
+    """The same reduction with XLA's own operation and gradient."""
     at = lambda value, other: tuple(value if i == windows.axis else other for i in range(x.ndim))
     pads = at((windows.before, windows.after(x)), (0, 0))
     return lax.reduce_window(x, start, reducer, at(windows.size, 1), at(windows.stride, 1), pads)
@@ -319,14 +319,15 @@ def _pad(x: Array, axis: int, before: int, after: int, value: Any) -> Array:
 
 
 def window_elements(x: Array, windows: Windows, outside: Any) -> list[Array]:
-    """The first element of every window, the second of every window, and so on; `outside` stands where no data is."""
+    """Returns the first element of every window, the second of every window, and so on; `outside` fills in for
+    elements outside the data."""
     axis, last = windows.axis, windows.stride * (windows.steps - 1)
     padded = _pad(x, axis, windows.before, windows.after(x), outside)
     return [lax.slice_in_dim(padded, i, i + last + 1, windows.stride, axis) for i in range(windows.size)]
 
 
 def total(x: Array, windows: Windows) -> Array:
-    """Sum of each window along one axis; what lies outside the data is 0."""
+    """The sum of each window along one axis; elements outside the data are 0."""
     if windows.size > UNROLLED and not windows.whole(x):
         return _plain(x, windows, 0.0, lax.add)
     if windows.whole(x):
@@ -335,7 +336,7 @@ def total(x: Array, windows: Windows) -> Array:
 
 
 def lrn(x: Array, size: int, alpha: float, beta: float, k: float = 1.0, axes: Sequence[int] = (1,)) -> Array:
-    """x / (k + alpha times the mean of squares of the `size` neighbours along each axis) ^ beta."""
+    """x / (k + alpha times the mean of the squares of `size` neighbors along each axis) ^ beta."""
     windows = [Windows(axis, size, 1, size // 2, x.shape[axis]) for axis in axes]
     base = k + (alpha / size ** len(axes)) * reduce(total, windows, x * x)
     if beta == 0.75:
@@ -345,7 +346,7 @@ def lrn(x: Array, size: int, alpha: float, beta: float, k: float = 1.0, axes: Se
 
 
 def window_argmax(x: Array, windows: Windows) -> tuple[Array, Array]:
-    """(largest element of each window, its offset from the start of the window): the first of equal ones."""
+    """Returns (largest element of each window, its offset from the start of the window), the first in case of ties."""
     if windows.whole(x):
         axis = windows.axis
         return jnp.max(x, axis, keepdims=True), jnp.argmax(x, axis, keepdims=True).astype(jnp.int32)
@@ -359,7 +360,7 @@ def window_argmax(x: Array, windows: Windows) -> tuple[Array, Array]:
 
 
 def largest(x: Array, windows: Windows) -> Array:
-    """Largest element of each window along one axis."""
+    """The largest element of each window along one axis."""
     if windows.size > UNROLLED and not windows.whole(x):
         return _plain(x, windows, -jnp.inf, lax.max)
     return window_argmax(x, windows)[0]
@@ -377,15 +378,15 @@ def windows_of(
 def max_pool(
     x: Array, kernel: Sequence[int], strides: Sequence[int] = (), padding: Sequence[int] = (), *, steps: Sequence[int]
 ) -> Array:
-    """The largest value of each window: `steps` windows along each axis, the last of which may reach out of the
-    image."""
+    """The largest value of each window. `steps` is the number of windows along each axis; the last window may extend
+    beyond the image."""
     return reduce(largest, windows_of(kernel, strides, padding, steps), x)
 
 
 def mean_pool(
     x: Array, kernel: Sequence[int], strides: Sequence[int] = (), padding: Sequence[int] = (), *, steps: Sequence[int]
 ) -> Array:
-    """The sum of each window over its area, of which only what lies in the padded image counts."""
+    """The sum of each window divided by its area within the padded image."""
     windows = windows_of(kernel, strides, padding, steps)
     area: Any = np.ones((1,) * (x.ndim - 2), np.float32)
     for v in windows:

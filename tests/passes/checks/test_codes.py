@@ -53,7 +53,7 @@ def test_examples_of_codes(code: Code, folder: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize("code", [c for c in CODES if c.severity == "warning"], ids=lambda c: c.name)
 def test_nothing_is_wrong_with_right_examples(code: Code, folder: Path, capsys: pytest.CaptureFixture[str]):
     status, out = check(code.right, folder, capsys)
-    assert (status, out) == (0, "1 file checked: no faults\n")
+    assert (status, out) == (0, "1 file checked: no problems\n")
 
 
 def test_strict_lets_warnings_fail(folder: Path, capsys: pytest.CaptureFixture[str]):

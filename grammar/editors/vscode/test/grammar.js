@@ -1,4 +1,4 @@
-// Loads the grammar as VS Code does, and looks at what it makes of some lines.
+// Loads the grammar as VS Code does, and checks the scopes of tokens in some lines.
 const fs = require("fs");
 const path = require("path");
 const oniguruma = require("vscode-oniguruma");
@@ -6,7 +6,7 @@ const { Registry, parseRawGrammar } = require("vscode-textmate");
 
 const folder = path.join(__dirname, "..");
 const wanted = [
-  // line, words in it, what they are
+  // line, token, scope of the token
   ['import "std/conv.net"', "import", "keyword.control.import"],
   ["let width: 64  # channels", "width", "variable.other.constant"],
   ["let width: 64  # channels", "64", "constant.numeric"],
@@ -47,10 +47,10 @@ async function main() {
     const found = tokens.find((t) => line.slice(t.startIndex, t.endIndex).trim() === words);
     if (!found || !found.scopes.some((s) => s.startsWith(scope))) {
       failures += 1;
-      console.error(`${line}\n  ${words}: ${found ? found.scopes.join(" ") : "no such token"}, not ${scope}`);
+      console.error(`${line}\n  ${words}: ${found ? found.scopes.join(" ") : "token not found"}, not ${scope}`);
     }
   }
-  // A real file: nothing may stay open at its end.
+  // In complete files, no rule is open at the end.
   for (const name of process.argv.slice(2)) {
     let state = null;
     for (const line of fs.readFileSync(name, "utf8").split(/\r?\n/)) state = grammar.tokenizeLine(line, state).ruleStack;
@@ -59,7 +59,7 @@ async function main() {
       console.error(`${name}: a rule is still open at the end`);
     }
   }
-  console.log(failures ? `${failures} failures` : `${wanted.length} tokens as wanted`);
+  console.log(failures ? `${failures} failures` : `${wanted.length} tokens correct`);
   process.exit(failures ? 1 : 0);
 }
 
