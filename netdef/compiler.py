@@ -21,6 +21,7 @@ from .language.expansion.expand import expand
 from .language.parsing.parser import parse
 from .language.source import Source
 from .language.syntax import Message
+from .language.trust import UNTRUSTED, Trust
 from .layers.base import Phase
 from .passes.checks import check
 from .passes.connect import connect
@@ -42,6 +43,7 @@ class Tree(NamedTuple):
     body: Message
     source: Source
     others: Settings  # for a solver file: the settings of the nets that it names
+    trust: Trust
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Parsed:
     program: Program
     source: Source
     report: Report
+    trust: Trust = UNTRUSTED
 
     @property
     def folder(self) -> Path | None:
@@ -75,25 +78,38 @@ def load(
     stages: Sequence[str] = (),
     level: int = 0,
     set: Settings | None = None,
+    *,
+    trust_python: bool = False,
+    import_path: Sequence[str | Path] = (),
 ) -> Net:
     """Returns the net of one phase, with all shapes that can be inferred; jax is not imported.
 
     `path_or_text` is a path (it ends in .net or .prototxt, or exists) or the text itself; for a solver file, the net
     that it names is loaded. `set` overrides constants and solver fields: `{"width": 32, "solver.base_lr": 0.1}`.
+    No code that the file names is run: the tops of a Python layer have unknown shapes, unless `trust_python` allows
+    its module to run. Files are imported from the folder of the file, the working directory, the library, and the
+    folders of `import_path`.
     Raises CompileError with all diagnostics, or NetdefError if a file does not exist.
     """
     state = State(phase_of(phase), level, tuple(stages))
-    parsed = read_file(path_or_text, phase=state.phase, set=set)
+    trust = Trust(trust_python, tuple(import_path))
+    parsed = read_file(path_or_text, phase=state.phase, set=set, trust=trust)
     net = build_net(parsed, state)
     parsed.report.stop_on_errors()
     return replace(net, diagnostics=parsed.report.in_order())
 
 
-def read_file(path_or_text: str | Path | Source, *, phase: Phase = Phase.TRAIN, set: Settings | None = None) -> Parsed:
+def read_file(
+    path_or_text: str | Path | Source,
+    *,
+    phase: Phase = Phase.TRAIN,
+    set: Settings | None = None,
+    trust: Trust = UNTRUSTED,
+) -> Parsed:
     """Parses, expands, upgrades and decodes a file, or for a solver file, the net that it names for this phase.
 
     Raises CompileError if the text cannot be parsed; all other errors go to the report."""
-    return read_phases(path_or_text, [phase], set)[phase]
+    return read_phases(path_or_text, [phase], set, trust)[phase]
 
 
 def build_net(parsed: Parsed, state: State, shapes: Mapping[str, Shape] | None = None) -> Net:
@@ -104,7 +120,7 @@ def build_net(parsed: Parsed, state: State, shapes: Mapping[str, Shape] | None =
     chosen = select(program.layers, state)
     report_unknown(program.layers, chosen, report)
     connected = connect(chosen, report)
-    nodes, inferred = infer(connected.nodes, locator(parsed.folder), report, shapes)
+    nodes, inferred = infer(connected.nodes, locator(parsed.folder), report, shapes, parsed.trust.python)
     nodes = mark_gradients(nodes, state.phase, connected.outputs, program.net.force_backward)
     if not report.has_errors:
         nodes = mark_overwritten(nodes, report)
@@ -117,6 +133,7 @@ def build_net(parsed: Parsed, state: State, shapes: Mapping[str, Shape] | None =
         solver=program.solver,
         folder=parsed.folder,
         text=parsed.source.text,
+        trust_python=parsed.trust.python,
     )
     if not report.has_errors:  # warnings about a net with errors would be noise
         check(net, report)
@@ -127,13 +144,16 @@ def build_net(parsed: Parsed, state: State, shapes: Mapping[str, Shape] | None =
 
 
 def read_phases(
-    path_or_text: str | Path | Source, phases: Iterable[Phase] = Phase, set: Settings | None = None
+    path_or_text: str | Path | Source,
+    phases: Iterable[Phase] = Phase,
+    set: Settings | None = None,
+    trust: Trust = UNTRUSTED,
 ) -> dict[Phase, Parsed]:
     """Like `read_file`, for several phases; each file is read once."""
     report = Report()
-    tree = plain_tree(Source.of(path_or_text), report, set)
+    tree = plain_tree(Source.of(path_or_text), report, set, trust)
     if not is_solver(tree.body):
-        return dict.fromkeys(phases, Parsed(decode_program(tree.body, report), tree.source, report))
+        return dict.fromkeys(phases, decoded(tree, report))
     solver = decode_solver(tree.body, report)
     report.stop_on_errors()
     wanted = {phase: named for phase in phases if (named := net_of(tree.body, phase, report))}
@@ -150,10 +170,11 @@ def read_named(nets: Iterable[Named], solver: Tree, report: Report) -> list[Pars
 
     def read(named: Named) -> Parsed:
         if named.inline is not None:
-            tree = Tree(upgrade(named.inline, report), solver.source, {})
-        else:
-            tree = plain_tree(_source_of(named, locator(folder)(named.path), solver), report, solver.others)
-        return Parsed(decode_program(tree.body, report), tree.source, report)
+            return decoded(Tree(upgrade(named.inline, report), solver.source, {}, solver.trust), report)
+        source = _source_of(named, locator(folder)(named.path), solver)
+        if source.is_named_as_net:
+            return decoded(plain_tree(source, report, solver.others, solver.trust), report)
+        return read_unlikely(source, solver, report)
 
     keyed = [(named.path or id(named.inline), named) for named in nets]
     for key, named in keyed:
@@ -171,16 +192,36 @@ def _source_of(named: Named, path: Path, solver: Tree) -> Source:
         raise NetdefError(f"{solver.source.name}: `{named.field}`: {shown(path)}: {why}") from error
 
 
-def plain_tree(source: Source, report: Report, set: Settings | None = None) -> Tree:
+def read_unlikely(source: Source, solver: Tree, report: Report) -> Parsed:
+    """Returns a net that a solver names, from a file without an extension of nets. Raises NetdefError if it has errors,
+    because the solver may name any file, and diagnostics would show its lines."""
+    own = Report()
+    try:
+        parsed = decoded(plain_tree(source, own, solver.others, solver.trust), own)
+        own.stop_on_errors()
+    except CompileError as error:
+        count = sum(d.severity == "error" for d in error.diagnostics)
+        raise NetdefError(
+            f"{source.name}: the solver {solver.source.name} names this file as its net, but it is not one, or has "
+            f"{count} error{'s' if count > 1 else ''}; `netdef check {source.name}` shows them"
+        ) from None
+    return replace(parsed, report=report)
+
+
+def decoded(tree: Tree, report: Report) -> Parsed:
+    return Parsed(decode_program(tree.body, report), tree.source, report, tree.trust)
+
+
+def plain_tree(source: Source, report: Report, set: Settings | None = None, trust: Trust = UNTRUSTED) -> Tree:
     """Parses, expands and upgrades a source. Raises CompileError if it cannot be parsed or expanded."""
     document = parse(source, report)
     if document is None:
         report.stop_on_errors()
         raise AssertionError("the parser returned neither a document nor an error")
     own, others = divided(set or {}, document)
-    expanded = expand(document, report, settings=own)
+    expanded = expand(document, report, settings=own, trust=trust)
     report.stop_on_errors()  # every later stage would report the fields that could not be expanded as missing
-    return Tree(upgrade(expanded.body, report), source, others)
+    return Tree(upgrade(expanded.body, report), source, others, trust)
 
 
 # A file in several phases
@@ -192,10 +233,11 @@ def load_phases(
     stages: Sequence[str] = (),
     level: int = 0,
     set: Settings | None = None,
+    trust: Trust = UNTRUSTED,
 ) -> Phases:
     """The nets of a file and all its diagnostics. Raises NetdefError if the file does not exist."""
     try:
-        return build_phases(read_phases(path_or_text, phases, set), stages, level)
+        return build_phases(read_phases(path_or_text, phases, set, trust), stages, level)
     except CompileError as error:  # the text cannot be parsed
         return Phases((), error.diagnostics)
 

@@ -95,6 +95,7 @@ class Net:
     diagnostics: tuple[Diagnostic, ...] = ()
     folder: Path | None = None  # of the file; paths in it are relative to this
     text: str = field(default="", repr=False)  # of the file
+    trust_python: bool = False  # whether the modules of its Python layers may run
 
     @cached_property
     def blobs(self) -> dict[str, Blob]:

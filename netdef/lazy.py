@@ -14,30 +14,31 @@ from .language.errors import NetdefError
 
 Array = Any  # a jax array, for annotations
 
-# Optional module -> (the package that contains it, the extra of netdef that installs it).
+# Optional module -> the package that contains it. Messages name this package, not an extra of netdef, because
+# `pip install 'netdef[...]'` would install another project of that name over this one.
 OPTIONAL = {
-    "PIL": ("pillow", "images"),
-    "cv2": ("opencv-python-headless", "opencv"),
-    "flatbuffers": ("flatbuffers", "stablehlo"),
-    "google": ("protobuf", "caffe"),
-    "jax2onnx": ("jax2onnx", "onnx"),
-    "lmdb": ("lmdb", "caffe"),
-    "matplotlib": ("matplotlib", "plot"),
-    "plyvel": ("plyvel", "caffe"),
-    "pygls": ("pygls", "lsp"),
-    "safetensors": ("safetensors", "safetensors"),
-    "tensorboardX": ("tensorboardX", "tensorboard"),
+    "PIL": "pillow",
+    "cv2": "opencv-python-headless",
+    "flatbuffers": "flatbuffers",
+    "google": "protobuf",
+    "jax2onnx": "jax2onnx",
+    "lmdb": "lmdb",
+    "matplotlib": "matplotlib",
+    "plyvel": "plyvel",
+    "pygls": "pygls",
+    "safetensors": "safetensors",
+    "tensorboardX": "tensorboardX",
 }
 
 
 def need(module: str, what: str) -> Any:
-    """Imports an optional module that `what` requires. If it is missing, raises NetdefError and names the extra."""
+    """Imports an optional module that `what` requires. If it is missing, raises NetdefError and names its package."""
     try:
         return importlib.import_module(module)
     except ImportError:
-        package, extra = OPTIONAL[module.partition(".")[0]]
+        package = OPTIONAL[module.partition(".")[0]]
         raise NetdefError(
-            f"{what} requires the package {package}, which is not installed; run `pip install 'netdef[{extra}]'`."
+            f"{what} requires the package {package}, which is not installed; run `pip install {package}`."
         ) from None
 
 

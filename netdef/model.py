@@ -55,11 +55,12 @@ def compile(
     """Compiles a net to a model. Its parameters are initialized by the fillers, or from `weights` (a path, several
     paths, or a dict).
 
-    `options` are passed to `netdef.load` (stages, level, set). A Net that is passed as `net` keeps its own phase.
+    `options` are passed to `netdef.load` (stages, level, set, import_path). A Net that is passed as `net` keeps its own
+    phase. The modules of Python layers are run, as in Caffe; those of a Net only if it was loaded with `trust_python`.
     Raises CompileError, and NetdefError if a shape is unknown because a file or module is missing.
     """
     if not isinstance(net, Net):
-        net = load(net, phase=phase, **options)
+        net = load(net, phase=phase, **{"trust_python": True, **options})
     start = None
     if weights is not None and not isinstance(weights, Mapping):
         from .interop.weights import match
@@ -214,6 +215,12 @@ def _refuse_unknown(net: Net) -> None:
                 f"layer `{node.name}`: layers of type {node.type} can be read and checked, but not run yet; remove it, "
                 "for example with `exclude { }`, and use its input blobs instead"
             )
+        if node.layer.runs_module is not None and not net.trust_python:
+            raise NetdefError(
+                f"the net cannot be compiled: layer `{node.name}` runs the Python module `{node.layer.runs_module}`, "
+                "and the net was loaded without permission for this; give --trust-python, or trust_python=True to "
+                "netdef.load or netdef.deploy"
+            )
         for top in node.tops:
             if not known(net.shapes.get(top)):
                 why = next((d.detail for d in net.diagnostics if d.code == "unavailable"), f"layer `{node.name}`")
@@ -259,7 +266,7 @@ def _checked_inputs(net: Net, inputs: Mapping[str, Any]) -> dict[str, jax.Array]
 def _check_shapes(net: Net, shapes: tuple[tuple[str, Shape], ...]) -> None:
     """Checks that input shapes other than the file's work for every layer and change no shape of a parameter."""
     report = Report()
-    nodes, _ = infer(net.layers, locator(net.folder), report, dict(shapes))
+    nodes, _ = infer(net.layers, locator(net.folder), report, dict(shapes), net.trust_python)
     given = ", ".join(f"`{name}` {show(shape)}" for name, shape in shapes)
     if report.has_errors:
         problem = next(d.detail for d in report.diagnostics if d.severity == "error")

@@ -15,6 +15,7 @@ import pytest
 from netdef.lazy import OPTIONAL
 
 ROOT = Path(__file__).parents[1]
+TEXTS = (".py", ".md", ".js", ".json", ".net", ".lark")
 if not (ROOT / "pyproject.toml").is_file():
     pytest.skip("the tests of packaging require the checkout", allow_module_level=True)
 
@@ -37,6 +38,7 @@ def test_the_wheel_contains_the_package_and_its_data(wheel: Path):
     wanted |= {str(path.relative_to(ROOT)) for path in (ROOT / "netdef" / "std").glob("*.net")}
     assert "netdef/std/conv.net" in wanted
     assert wanted <= names
+    assert "netdef/docs/security.md" in names, "the manual is part of the package"
     assert not [
         name for name in names if name.startswith(("tests/", "examples/", "grammar/", "netdef/grammar/editors"))
     ]
@@ -46,6 +48,7 @@ def test_the_wheel_has_the_command(wheel: Path):
     with zipfile.ZipFile(wheel) as archive:
         points = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))
         assert "netdef = netdef.cli:main" in archive.read(points).decode()
+    assert wheel.name.startswith("netdef_jax-")
 
 
 def test_an_installed_wheel_finds_its_grammar(wheel: Path, tmp_path: Path):
@@ -78,19 +81,29 @@ def test_extras():
     assert not pinned, f"an upper bound excludes newer versions: {pinned}"
 
 
-def test_every_extra_that_a_message_names_can_be_installed():
-    texts = [path.read_text() for path in (ROOT / "netdef").rglob("*.py")]
-    named = {name for text in texts for name in re.findall(r"netdef\[(\w+)\]", text)}
-    with open(ROOT / "pyproject.toml", "rb") as file:
-        offered = set(tomllib.load(file)["project"]["optional-dependencies"])
-    assert named and named <= offered
+def test_the_name_is_not_that_of_another_project():
+    """On the public index, `netdef` is another project: installing it would replace this one."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["name"] == "netdef-jax"
+    assert project["scripts"] == {"netdef": "netdef.cli:main"}
+    own = [line for lines in project["optional-dependencies"].values() for line in lines if line.startswith("netdef")]
+    assert own and all(line.startswith("netdef-jax[") for line in own)
+    files = [path for folder in ("netdef", "grammar", "examples") for path in (ROOT / folder).rglob("*.*")]
+    files = [
+        ROOT / "README.md",
+        ROOT / ".ci/run",
+        *(f for f in files if f.suffix in TEXTS and "node_modules" not in f.parts),
+    ]
+    wrong = re.compile(r"netdef\[\w+\]|pip install (-\w+ )*[\"']?netdef\b(?!-jax)")
+    found = [path.name for path in files if wrong.search(path.read_text(encoding="utf-8"))]
+    assert found == ["lazy.py"], "only the comment that explains it"
 
 
-def test_every_optional_module_comes_with_its_extra():
-    """The package of each module that `need` knows is in the extra that its message names."""
+def test_every_optional_module_comes_with_an_extra():
+    """The package of each module that `need` knows is in an extra, so that one command installs it beside netdef."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    for module, (package, extra) in OPTIONAL.items():
-        assert package in {re.split(r"[<>=;\[ ]", line)[0] for line in extras[extra]}, module
+    offered = {re.split(r"[<>=;\[ ]", line)[0] for lines in extras.values() for line in lines}
+    assert set(OPTIONAL.values()) <= offered
     texts = {path: path.read_text() for path in (ROOT / "netdef").rglob("*.py")}
     needed = {name for text in texts.values() for name in re.findall(r"\bneed\(\s*\"(\w+)", text)}
     assert needed == set(OPTIONAL)

@@ -9,7 +9,7 @@ from ..graph import Net
 from ..language.diagnostics import CompileError
 from ..language.errors import NetdefError
 from . import UsageError
-from ._options import add_state, iterations, settings
+from ._options import add_state, add_trust, iterations, settings, trust_of
 from ._output import say
 from ._trained import add_weights, given_weights, trained
 
@@ -26,6 +26,7 @@ def add_deployed(parser: argparse.ArgumentParser) -> None:
         help="shape of an input, as in data=1,3,224,224; may be repeated",
     )
     add_state(parser)
+    add_trust(parser)
 
 
 def deployed(path: str, args: argparse.Namespace, outputs: list[str], fillers: bool = False) -> Net:
@@ -34,8 +35,9 @@ def deployed(path: str, args: argparse.Namespace, outputs: list[str], fillers: b
 
     shapes = dict(shape_of(text) for text in args.shape)
     more: dict[str, Any] = {"stages": args.stage, "level": args.level, "set": settings(args), "fillers": fillers}
+    trust = trust_of(args)
     try:
-        return deploy(path, args.batch, shapes, outputs, **more)
+        return deploy(path, args.batch, shapes, outputs, trust_python=trust.python, import_path=trust.folders, **more)
     except CompileError:
         raise
     except NetdefError as error:
@@ -65,7 +67,7 @@ def weight_files(path: str, args: argparse.Namespace) -> list[str]:
     if files:
         return files
     try:
-        return [str(trained(path, settings(args), args.run))]
+        return [str(trained(path, args))]
     except NetdefError:
         if args.run:
             raise

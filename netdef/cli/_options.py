@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..language.source import printable
+from ..language.trust import Trust
 from . import UsageError
 
 
@@ -37,6 +38,31 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE",
         help="import this Python module first, to register its layers; may be repeated",
     )
+    add_import_path(parser)
+
+
+def add_import_path(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--import-path",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="additional folder from which `import` may open files; may be repeated",
+    )
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Adds the permission to run code that a net names, for commands that only read nets."""
+    parser.add_argument(
+        "--trust-python",
+        action="store_true",
+        help="run the modules of Python layers, to infer the shapes of their tops; these modules can run any code",
+    )
+
+
+def trust_of(args: argparse.Namespace) -> Trust:
+    """Returns the permissions of the file. A command that runs nets sets `trust_python` itself."""
+    return Trust(getattr(args, "trust_python", False), tuple(existing(f, "folder") for f in args.import_path))
 
 
 def add_caffe_model(parser: argparse.ArgumentParser) -> Any:

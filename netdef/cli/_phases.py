@@ -10,6 +10,7 @@ from ..compiler import Phases
 from ..language.errors import NetdefError
 from ..layers.base import Phase
 from . import UsageError
+from ._options import trust_of
 
 
 def add_phase(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +23,6 @@ def load_phases(path: str, args: argparse.Namespace, settings: dict[str, Any]) -
     """Returns the nets of a file. UsageError if it cannot be read."""
     wanted = [Phase[args.phase]] if args.phase else list(Phase)
     try:
-        return compiler.load_phases(path, wanted, args.stage, args.level, settings)
+        return compiler.load_phases(path, wanted, args.stage, args.level, settings, trust_of(args))
     except NetdefError as error:
         raise UsageError(str(error)) from error

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..language.errors import NetdefError
 from . import UsageError, colored
-from ._options import settings
+from ._options import add_import_path, settings
 from ._output import say
 
 
@@ -30,6 +30,7 @@ def add_source(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="override a constant of the net; may be repeated",
     )
+    add_import_path(parser)
     parser.add_argument(
         "--plugin",
         action="append",
@@ -58,7 +59,7 @@ def net_of(args: argparse.Namespace) -> Any:
     """Returns the net that is the source."""
     from ..compiler import load
 
-    return load(args.source, phase=args.phase, set=settings(args))
+    return load(args.source, phase=args.phase, set=settings(args), import_path=args.import_path)
 
 
 def records_of(args: argparse.Namespace) -> Any:

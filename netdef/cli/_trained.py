@@ -9,7 +9,7 @@ from typing import Any
 
 from ..language.errors import NetdefError
 from . import UsageError
-from ._options import add_net, add_state, existing, net_file, settings
+from ._options import add_net, add_state, existing, net_file, settings, trust_of
 from ._phases import load_phases
 
 
@@ -18,7 +18,7 @@ def add_trained(parser: argparse.ArgumentParser) -> None:
     add_net(parser)
     add_weights(parser)
     parser.add_argument("--blob", metavar="NAME", help="blob of the scores (default: the input of the loss or softmax)")
-    parser.set_defaults(phase="TEST")
+    parser.set_defaults(phase="TEST", trust_python=True)
     add_state(parser)
 
 
@@ -44,15 +44,15 @@ def given_weights(args: argparse.Namespace) -> list[str]:
     return [existing(name, "weight file") for given in args.weights or () for name in given.split(",")]
 
 
-def trained(path: str, changes: dict[str, Any], run: str | None) -> Path:
+def trained(path: str, args: argparse.Namespace) -> Path:
     """Returns the newest snapshot of the given run, or of the last run of this net."""
     from ..training.run_folder import resumed
     from ..training.solver_nets import nets_of
 
     try:
-        _, found, notes = resumed(nets_of(path, changes), None, run or True)
+        _, found, notes = resumed(nets_of(path, settings(args), trust_of(args)), None, args.run or True)
     except NetdefError as error:
-        where = f"in {run}" if run else "of this net"
+        where = f"in {args.run}" if args.run else "of this net"
         raise UsageError(
             f"no complete snapshot {where}; name a run with --run, or a weight file with --weights"
         ) from error
@@ -74,5 +74,5 @@ def predictor_of(args: argparse.Namespace) -> Any:
     loaded.stop_on_errors()
     if files:
         return Predictor(loaded.nets[0], files, args.blob, stored or stored_with(files))
-    found = trained(path, settings(args), args.run)
+    found = trained(path, args)
     return Predictor(loaded.nets[0], snapshot.weights(found), args.blob, stored or stored_with(found))

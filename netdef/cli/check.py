@@ -3,6 +3,8 @@
 The nets of both phases are checked. Each error or warning is printed with its line, a mark below the place, and a
 suggestion. The exit code is 0 if there are no errors, else 2.
 
+No code that a file names is run, unless --trust-python is given; a note names the Python modules that would run.
+
   netdef check model.net
   netdef check models/*.prototxt --strict
   netdef check model.net --json
@@ -18,7 +20,7 @@ from collections.abc import Iterable
 from ..language.diagnostics import Diagnostic
 from ..language.render import count, render, to_json
 from . import UsageError, colored
-from ._options import add_caffe_model, add_json, add_settings, add_state, existing, load_plugins, settings
+from ._options import add_caffe_model, add_json, add_settings, add_state, add_trust, existing, load_plugins, settings
 from ._output import say
 from ._phases import add_phase, load_phases
 
@@ -31,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
     add_phase(parser)
     add_state(parser)
+    add_trust(parser)
     add_settings(parser)
     add_caffe_model(parser)
 
@@ -51,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         found += [d for d in faults if d not in found]
         if not args.json:
             print(render(faults, color=colored(sys.stdout)) + ("\n" if faults else ""), end="")
-    failed = bool(broken) or any(d.severity == "error" or args.strict for d in found)
+    failed = bool(broken) or any(d.severity == "error" or (args.strict and d.severity == "warning") for d in found)
     if args.json:
         print(
             json.dumps(

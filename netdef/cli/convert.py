@@ -33,7 +33,7 @@ from typing import Any
 
 from . import UsageError
 from ._deployed import add_deployed, deployed_model
-from ._options import add_settings, existing, load_plugins
+from ._options import add_settings, existing, load_plugins, trust_of
 from ._output import say, written_text
 
 HELP = "convert weights to other formats, nets to ONNX and StableHLO, old nets to current ones"
@@ -155,7 +155,8 @@ def _for_the_net(args: argparse.Namespace, names: list[str]) -> list[str]:
     from ..interop.weights import entries_of, load_weights, write_weights
     from ..model import compile
 
-    model = compile(existing(args.net))
+    trust = trust_of(args)
+    model = compile(existing(args.net), trust_python=trust.python, import_path=trust.folders)
     loaded = load_weights(model, names, args.bn_dialect)
     write_weights(args.output, entries_of(model.net, model.get_weights()), model.net, args.dtype)
     return [*loaded.notes, str(loaded)]
@@ -178,7 +179,7 @@ def _state(args: argparse.Namespace) -> int:
         state = read_state(args.file)
         write_state(to, state.iteration, [s.read() for s in state.history], state.learned_net, state.current_step)
         return _say([f"the state of iteration {state.iteration} was written"])
-    weights = export_snapshot(_snapshot(Path(args.file)), to, _solver(args.net))
+    weights = export_snapshot(_snapshot(Path(args.file)), to, _solver(args))
     return _say([f"the weights were written to {weights}"])
 
 
@@ -199,12 +200,12 @@ def _snapshot(path: Path) -> Path:
     return found
 
 
-def _solver(path: str | None) -> Any:
-    if path is None:
+def _solver(args: argparse.Namespace) -> Any:
+    if args.net is None:
         return None
     from ..training.solver_nets import nets_of
 
-    return nets_of(existing(path)).solver
+    return nets_of(existing(args.net), trust=trust_of(args)).solver
 
 
 def _mean(source: Path, to: Path) -> int:

@@ -22,7 +22,7 @@ import sys
 from ..graph import Net
 from . import UsageError
 from ._deployed import deployed, weight_files
-from ._options import add_net, add_state, iterations, net_file
+from ._options import add_net, add_state, add_trust, iterations, net_file
 from ._output import say, written_text
 from ._trained import add_weights
 from .convert import add_dtype
@@ -57,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_dtype(parser)
     add_state(parser)
+    add_trust(parser)
 
 
 def run(args: argparse.Namespace) -> int:

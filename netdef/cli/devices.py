@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
         memory = f"  {facts['memory_bytes'] / 2**30:.1f} GiB" if facts["memory_bytes"] else ""
         print(f"{facts['id']:>3}  {facts['platform']:<4} {facts['kind']}{memory}")
     if all(facts["platform"] == "cpu" for facts in found):
-        print('no accelerator: pip install "netdef[cuda13]", "netdef[cuda12]" or "netdef[tpu]" if this machine has one')
+        print('no accelerator: pip install "jax[cuda13]", "jax[cuda12]" or "jax[tpu]" if this machine has one')
     return 0
 
 

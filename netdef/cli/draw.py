@@ -17,7 +17,7 @@ import sys
 from ..language.diagnostics import CompileError
 from ..language.errors import NetdefError
 from . import UsageError
-from ._options import add_net, add_state, net_file, settings
+from ._options import add_net, add_state, add_trust, net_file, settings, trust_of
 
 HELP = "draw a diagram of a net: SVG, PNG, PDF, DOT or Mermaid"
 
@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--sideways", action="store_true", help="draw from left to right")
     add_state(parser)
+    add_trust(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,7 +50,9 @@ def run(args: argparse.Namespace) -> int:
     from ..inspect import draw
 
     path = net_file(args)
-    net = load(path, phase=args.phase, stages=args.stage, level=args.level, set=settings(args))
+    trust = trust_of(args)
+    more = {"set": settings(args), "trust_python": trust.python, "import_path": trust.folders}
+    net = load(path, args.phase, args.stage, args.level, **more)
     known = {frame.template for box in draw.picture(net).boxes for frame in draw.around(box.frame)}
     for name in args.fold:
         if name != "all" and name not in known:

@@ -22,7 +22,7 @@ from ..language.render import render
 from ..language.source import NOWHERE, Source
 from ..language.syntax import Field, Message, Scalar
 from . import UsageError, colored
-from ._options import add_net, net_file, settings
+from ._options import add_net, net_file, settings, trust_of
 
 HELP = "print a file as plain prototxt for Caffe"
 NETS = ("net", "net_param", "train_net", "train_net_param")
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     document = parse(Source.read(path), report)
     report.stop_on_errors()
     assert document is not None  # None only after an error
-    body = expand(document, report, settings=settings(args)).body
+    body = expand(document, report, settings=settings(args), trust=trust_of(args)).body
     report.stop_on_errors()
     if report.diagnostics:
         print(render(report.in_order(), color=colored(sys.stderr)), file=sys.stderr)

@@ -1,6 +1,7 @@
 """Run the language server: diagnostics as you type, completion, shapes on hover, rename, formatting.
 
-An editor starts it and communicates with it over stdin and stdout. It requires `pip install 'netdef[lsp]'`.
+An editor starts it and communicates with it over stdin and stdout. It requires `pip install pygls`. It runs no code
+that a net names, unless --trust-python or the setting trustPython of the editor permits it.
 
   VS Code     the extension in grammar/editors/vscode
   Neovim      vim.lsp.config("netdef", { cmd = { "netdef", "lsp" }, filetypes = { "netdef" } })
@@ -13,7 +14,7 @@ import os
 import sys
 
 from ..lazy import need
-from ._options import load_plugins
+from ._options import add_import_path, add_trust, load_plugins, trust_of
 
 HELP = "run the language server for editors"
 
@@ -27,6 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE",
         help="import this Python module first, to register its layers; may be repeated",
     )
+    add_import_path(parser)
+    add_trust(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,5 +38,5 @@ def run(args: argparse.Namespace) -> int:
     from ..lsp.server import serve
 
     with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as out:  # the server closes its stream, and stdout must stay open
-        serve().start_io(stdout=out)
+        serve(trust_of(args)).start_io(stdout=out)
     return 0

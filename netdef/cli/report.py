@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 from . import UsageError
-from ._options import load_plugins
+from ._options import add_import_path, add_trust, load_plugins, trust_of
 from ._output import written_text
 
 HELP = "write a report of a run as one HTML file"
@@ -34,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE",
         help="import this Python module first, to register its layers; may be repeated",
     )
+    add_import_path(parser)
+    add_trust(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -46,6 +48,6 @@ def run(args: argparse.Namespace) -> int:
     path = Path(args.output) if args.output else folder / "report.html"
     if not path.parent.is_dir():
         raise UsageError(f"{path}: the folder {path.parent} does not exist")
-    written_text(path, page(facts_of(folder, test=not args.no_test)))
+    written_text(path, page(facts_of(folder, test=not args.no_test, trust=trust_of(args))))
     print(path)
     return 0

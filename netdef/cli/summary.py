@@ -15,7 +15,7 @@ import sys
 
 from ..language.render import render
 from . import colored
-from ._options import add_json, add_net, add_state, net_file, settings
+from ._options import add_json, add_net, add_state, add_trust, net_file, settings
 from ._phases import add_phase, load_phases
 
 HELP = "print layers, shapes, parameters, multiply-adds and memory of a net"
@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_net(parser)
     add_phase(parser)
     add_state(parser)
+    add_trust(parser)
     add_json(parser)
 
 

@@ -22,7 +22,7 @@ from ..files import replaced_text
 from ..language.errors import NetdefError
 from ..language.expansion.settings import read
 from . import UsageError
-from ._options import add_json, add_net, add_plot, iterations, net_file, pictures
+from ._options import add_json, add_net, add_plot, iterations, net_file, pictures, trust_of
 from ._output import say
 
 HELP = "train a net with several settings and compare the runs"
@@ -59,7 +59,8 @@ def run(args: argparse.Namespace) -> int:
         if not args.json:
             print(f"{done}/{total}  {row['run']}  loss {_shown(row.get('loss'))}", file=sys.stderr, flush=True)
 
-    found = sweep(path, vary, args.seeds, args.output, args.max_iter, args.until, on_run=tell)
+    more = {"on_run": tell, "import_path": trust_of(args).folders}
+    found = sweep(path, vary, args.seeds, args.output, args.max_iter, args.until, **more)
     told = {"folder": str(found.folder), "until": args.until, "rows": found.rows}
     text = json.dumps(told, indent=1, default=str)
     replaced_text(found.folder / SWEEP, text)

@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_state(parser)
     add_json(parser)
     caffe.add_argument("--solver", "-solver", metavar="FILE", help="same as FILE")
+    parser.set_defaults(trust_python=True)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     loaded = load_phases(path, args, settings(args))
     loaded.stop_on_errors()
     if not weights:
-        weights = trained(path, settings(args), args.run)
+        weights = trained(path, args)
     if args.confusion:
         return _confusion(loaded.nets[0], weights, args.json)
     measured = _measure(loaded.nets[0], weights, args.iterations)

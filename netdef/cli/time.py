@@ -27,7 +27,7 @@ from ..passes.select import State
 from ..shape import Shape, known, show
 from . import UsageError, colored
 from ._deployed import shape_of
-from ._options import add_json, add_net, add_state, iterations, net_file, settings
+from ._options import add_json, add_net, add_state, iterations, net_file, settings, trust_of
 from ._phases import add_phase, load_phases
 
 HELP = "measure the speed of a net, and the cost of each layer"
@@ -58,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_json(parser)
     caffe.add_argument("--solver", "-solver", metavar="FILE", help="same as FILE")
+    parser.set_defaults(trust_python=True)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -108,7 +109,7 @@ def _shapes(net: Net, args: argparse.Namespace) -> dict[str, Shape]:
 
 def _resized(path: str, net: Net, args: argparse.Namespace, shapes: dict[str, Shape]) -> Net:
     """Returns the net with inputs of these shapes. CompileError if they are invalid."""
-    parsed = read_file(path, phase=net.phase, set=settings(args))
+    parsed = read_file(path, phase=net.phase, set=settings(args), trust=trust_of(args))
     made = build_net(parsed, State(net.phase, args.level, tuple(args.stage)), shapes)
     parsed.report.stop_on_errors()
     return made

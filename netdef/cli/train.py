@@ -76,6 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_state(parser)
     parser.add_argument("--output", metavar="DIR", help="folder of the run (default: runs/NAME)")
     caffe.add_argument("--solver", "-solver", metavar="FILE", help="same as FILE")
+    parser.set_defaults(trust_python=True)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -112,6 +113,7 @@ def run(args: argparse.Namespace) -> int:
             overfit=args.overfit or 0,
             dry_run=args.dry_run,
             tensorboard=args.tensorboard,
+            import_path=args.import_path,
         )
     if result.why == "interrupted":
         return 130
@@ -142,7 +144,8 @@ def find_rate(path: str, args: argparse.Namespace, changes: dict[str, Any], weig
     """Prints the loss at each learning rate, and the suggested base_lr."""
     from ..training.lr_range import lr_find
 
-    found = lr_find(path, iterations=args.max_iter or 100, set=changes, weights=weights or None, output=args.output)
+    more = {"output": args.output, "import_path": args.import_path}
+    found = lr_find(path, iterations=args.max_iter or 100, set=changes, weights=weights or None, **more)
     for rate, loss in found.points:
         print(f"lr {rate:<12.4g}loss {loss:.6g}")
     _draw_rates(found, args.plot)
@@ -179,7 +182,7 @@ def _train_state(args: argparse.Namespace) -> dict[str, Any]:
 
 def again(path: str, args: argparse.Namespace) -> str:
     """Returns the command that resumes this run."""
-    given = {"--set": args.set, "--plugin": args.plugin, "--stage": args.stage}
+    given = {"--set": args.set, "--plugin": args.plugin, "--import-path": args.import_path, "--stage": args.stage}
     more = [word for flag, values in given.items() for value in values for word in (flag, value)]
     more += ["--level", str(args.level)] if args.level else []
     more += ["--max-iter", str(args.max_iter)] if args.max_iter else []

@@ -26,7 +26,7 @@ def rows_of(path: Path) -> Any:
     """Returns the rows of a file; in memory if its columns come first.  Raises what NumPy does for a damaged file."""
     with path.open("rb") as file:
         shape, by_columns, _ = header(file)
-    return np.load(path) if by_columns and len(shape) > 1 else NpyFile(path)
+    return np.load(path, allow_pickle=False) if by_columns and len(shape) > 1 else NpyFile(path)
 
 
 class NpyFile:

@@ -18,6 +18,7 @@ from ..language.errors import NetdefError
 from ..language.printer import print_message
 from ..language.source import NOWHERE, Source
 from ..language.syntax import Field, Message, Scalar
+from ..language.trust import Trust
 from ..layers.base import Layer, ParamSpec, Phase
 from ..layers.batch_norm import BatchNormalisation
 from ..layers.input import BlobShape, Input
@@ -38,27 +39,32 @@ def deploy(
     level: int = 0,
     set: Settings | None = None,
     fillers: bool = False,
+    trust_python: bool = False,
+    import_path: Sequence[str | Path] = (),
 ) -> Net:
     """Returns the inference net of a file; its `text` is prototxt.
 
     `batch` is the batch size of the inputs (None: 1, and for Input layers their own), `shapes` contains complete shapes
     of inputs by name, `outputs` the names of the output blobs (default: the predictions of the losses, or all blobs
     without consumers).  Layers with `include { stage: "deploy" }` are included; `fillers` keeps the fillers of the
-    parameters.  Raises CompileError; NetdefError for an unknown shape or a net without an output.
+    parameters.  `trust_python` and `import_path` are those of `netdef.load`: modules of Python layers are not run by
+    default, and their tops have unknown shapes.  Raises CompileError; NetdefError for an unknown shape or a net
+    without an output.
     """
-    net, source = _tested(path_or_text, State(Phase.TEST, level, (*stages, "deploy")), set)
+    trust = Trust(trust_python, tuple(import_path))
+    net, source = _tested(path_or_text, State(Phase.TEST, level, (*stages, "deploy")), set, trust)
     deployment = Deployment(net, outputs, fillers)
     text = deployment.text(batch, shapes or {})
-    return load(Source(f"<deployed {source.name}>", text, source.path), phase="TEST")
+    return load(Source(f"<deployed {source.name}>", text, source.path), phase="TEST", trust_python=trust_python)
 
 
-def _tested(path_or_text: str | Path, state: State, set: Settings | None) -> tuple[Net, Source]:
+def _tested(path_or_text: str | Path, state: State, set: Settings | None, trust: Trust) -> tuple[Net, Source]:
     """Returns the net of phase TEST, or of TRAIN if that one has errors or no output."""
     failure: CompileError | None = None
     made: tuple[Net, Source] | None = None
     for phase in (Phase.TEST, Phase.TRAIN):
         try:
-            parsed = read_file(path_or_text, phase=phase, set=set)
+            parsed = read_file(path_or_text, phase=phase, set=set, trust=trust)
             net = build_net(parsed, State(phase, state.level, state.stages))
             parsed.report.stop_on_errors()
         except CompileError as error:

@@ -63,7 +63,7 @@ def predict(
     if weights is None and not isinstance(net, Model):
         raise NetdefError("the weights are missing; give a weight file, a snapshot or the folder of a run.")
     if not isinstance(net, (Net, Model)):
-        net = load(net, phase="TEST", **options)
+        net = load(net, phase="TEST", **{"trust_python": True, **options})
     predictor = Predictor(net, weights, blob, stored)
     return list(predictor.predictions(inputs, names))
 

@@ -227,7 +227,7 @@ def _field_entries(name: str) -> Iterator[Entry]:
 def text(entry: Entry) -> str:
     """Returns an entry as text: documentation, a table of fields, and examples."""
     parts = [f"{entry.name}  ({entry.kind})"]
-    if entry.kind in ("error", "warning"):
+    if entry.kind in ("error", "warning", "note"):
         parts.append(textwrap.indent(entry.summary, "  "))
     if entry.doc:
         parts.append(textwrap.indent(_wrapped(entry.doc) if "\n" not in entry.doc else entry.doc, "  "))

@@ -68,7 +68,8 @@ def fold(net: Net, weights: Weights) -> Folded:
 def _loaded(net: Net, layers: list[Layer]) -> Net:
     name = [Field("name", Scalar("string", net.name, NOWHERE), NOWHERE, NOWHERE)] if net.name else []
     text = print_message(Message((*name, *map(encode_layer, layers)), NOWHERE))
-    return load(Source("<folded net>", text, net.folder / "folded.net" if net.folder else None), phase="TEST")
+    source = Source("<folded net>", text, net.folder / "folded.net" if net.folder else None)
+    return load(source, phase="TEST", trust_python=net.trust_python)
 
 
 def _sharing(net: Net) -> set[str]:

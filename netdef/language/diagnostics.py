@@ -1,4 +1,4 @@
-"""Errors and warnings about the user's file, as values: collected here, printed by `render`.
+"""Errors, warnings and notes about the user's file, as values: collected here, printed by `render`.
 
 A `Code` is one kind of error or warning with a fixed summary; a `Diagnostic` is one occurrence, with its place, the
 values involved and what to do. Every stage adds to a `Report` and continues; `Report.stop_on_errors` ends the run where
@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from .errors import NetdefError
 from .source import Span
 
-Severity = Literal["error", "warning"]
+Severity = Literal["error", "warning", "note"]  # a note is information: nothing is wrong with the file
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,10 @@ TAB = 4  # cells
 WIDEST = 100  # cells of a source line that are shown
 NEAR = 4 * WIDEST  # characters on each side of the mark that are considered
 MOST_USES = 4  # places of a `via` chain that are shown
-COLORS = {"error": "1;31", "warning": "1;33", "bold": "1", "gutter": "34", "hint": "36", "related": "1;34"}
+COLORS = {
+    **{"error": "1;31", "warning": "1;33", "note": "1;36"},
+    **{"bold": "1", "gutter": "34", "hint": "36", "related": "1;34"},
+}
 
 
 def render(diagnostics: Iterable[Diagnostic], color: bool = False) -> str:
@@ -33,9 +36,9 @@ def render(diagnostics: Iterable[Diagnostic], color: bool = False) -> str:
 
 
 def count(diagnostics: Iterable[Diagnostic]) -> str:
-    """`2 errors, 1 warning`."""
+    """`2 errors, 1 warning`; notes are counted last."""
     severities = [d.severity for d in diagnostics]
-    numbers = [(severities.count(kind), kind) for kind in ("error", "warning") if kind in severities]
+    numbers = [(severities.count(kind), kind) for kind in ("error", "warning", "note") if kind in severities]
     return ", ".join(f"{n} {kind}{'s' if n > 1 else ''}" for n, kind in numbers)
 
 

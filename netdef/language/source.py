@@ -15,6 +15,7 @@ from typing import BinaryIO, NamedTuple
 
 from .errors import NetdefError
 
+ENDINGS = (".net", ".prototxt", ".pt")  # of the names of nets and solvers
 LARGEST = 4 << 20  # bytes of a file; the longest known nets have a fifth of that
 
 
@@ -49,7 +50,7 @@ class Source:
             return Source.read(path_or_text)
         text = path_or_text
         one_line = "\n" not in text and "{" not in text and len(text) < 4096
-        if (one_line and text.endswith((".net", ".prototxt", ".pt"))) or exists(text):
+        if (one_line and text.endswith(ENDINGS)) or exists(text):
             return Source.read(text)
         if one_line and ":" not in text and text.strip():
             raise NetdefError(f"{text}: file not found (and this is not the text of a net)")
@@ -70,6 +71,10 @@ class Source:
             starts.append(at + 1)
             at = find("\n", at + 1)
         return starts
+
+    @property
+    def is_named_as_net(self) -> bool:
+        return self.name.endswith(ENDINGS)
 
     def position(self, offset: int) -> tuple[int, int]:
         """(line, column) of a character, both from 1."""

@@ -13,7 +13,8 @@ from typing import Any
 from ..fillers import Filler
 from ..language.errors import NetdefError
 from ..lazy import Array, jax, jnp, np
-from ..shape import Shape, ShapeError, show
+from ..shape import Shape, show
+from ._users_code import failing_as, one_line
 from .base import Context, Weight
 
 
@@ -93,8 +94,17 @@ class _AsSetUp(Filler):
 class CaffeClass:
     """A pycaffe class as the user's code in a Python layer."""
 
-    def __init__(self, cls: type, name: str, param_str: str, tops: tuple[str, ...], propagate_down: tuple[bool, ...]):
+    def __init__(
+        self,
+        cls: type,
+        module: str,
+        name: str,
+        param_str: str,
+        tops: tuple[str, ...],
+        propagate_down: tuple[bool, ...],
+    ):
         self.cls, self.name, self.param_str = cls, name, param_str
+        self.where = f"{module}.{cls.__name__}"
         self.propagate_down = propagate_down
         self.top_names = tops
         self.top = [Blob() for _ in tops]
@@ -102,19 +112,14 @@ class CaffeClass:
 
     def infer(self, bottoms: tuple[Shape, ...]) -> list[Shape]:
         bottom = [Blob(*shape) for shape in bottoms]
-        try:
+        shapes = ", ".join(map(show, bottoms)) or "no bottoms"
+        with failing_as(lambda why: f"the setup of class {self.where} fails for {shapes}: {why}."):
             if self.made is None:
                 made = self.cls()
                 made.param_str, made.phase, made.blobs = self.param_str, 0, Blobs()
                 made.setup(bottom, self.top)
                 self.made = made
             self.made.reshape(bottom, self.top)
-        except Exception as error:  # whatever the user's class may raise
-            shapes = ", ".join(map(show, bottoms)) or "no bottoms"
-            raise ShapeError(
-                f"the setup of class {self.cls.__name__} fails for {shapes}: {type(error).__name__}: {error}.",
-                field="layer",
-            ) from error
         return [blob.shape for blob in self.top]
 
     def weights(self, bottoms: tuple[Shape, ...]) -> list[Weight]:
@@ -171,10 +176,10 @@ class CaffeClass:
     def _guard(self, step: str, *arguments: Any) -> None:
         try:
             getattr(self.made, step)(*arguments)
-        except Exception as error:
-            raise NetdefError(
-                f"layer `{self.name}`: {self.cls.__name__}.{step} failed: {type(error).__name__}: {error}"
-            ) from error
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit too: see `failing_as`
+            raise NetdefError(f"layer `{self.name}`: {self.where}.{step} failed: {one_line(error)}") from error
 
 
 def _with_gradient(forward: Any, backward: Any, tops: tuple[Any, ...], asked: tuple[bool, ...]) -> Any:

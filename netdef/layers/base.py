@@ -191,6 +191,12 @@ class Layer(Block):
         """The label whose positions are ignored; None if there is none."""
         return None
 
+    @property
+    def runs_module(self) -> str | None:
+        """The Python module, named by the file, whose code `infer`, `weights` and `apply` run; None if there is none.
+        Shapes are inferred without these methods unless the file is trusted."""
+        return None
+
     def squashes(self) -> bool:
         """Returns whether the layer restricts the range of its input: cut off at 0, or squashed between limits."""
         return self.limits is not None

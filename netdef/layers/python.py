@@ -12,11 +12,12 @@ import os
 import sys
 import types
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import Any, Protocol
 
 from ..language.diagnostics import Report
+from ..language.errors import NetdefError
 from ..language.parsing.parser import parse
 from ..language.source import Source
 from ..language.spelling import suggestion
@@ -24,6 +25,7 @@ from ..lazy import Array, jax, jnp
 from ..schema import build, param, take, unknown_field
 from ..shape import Shape, ShapeError, Unavailable, known, show
 from ._caffe_class import CaffeClass, stand_in
+from ._users_code import failing_as
 from .base import Context, Example, Layer, Weight
 
 Shapes = tuple[Shape, ...]
@@ -42,7 +44,8 @@ class User(Protocol):
 class Python(Layer, type="Python", block="python_param"):
     """Runs Python code of the user: the function or class `layer` of the module `module`.
 
-    The module is searched on the Python path, in the folder of the net and in the working directory.  `layer` is
+    The module is searched on the Python path, in the folder of the net and in the working directory.  It is run only
+    when the net is run, or with `--trust-python`.  `layer` is
 
     - a subclass of `netdef.Layer`: `param_str` contains its fields, written as in its block;
     - a function of arrays that JAX can trace, which returns an array or a tuple of arrays; if it has parameters named
@@ -71,15 +74,20 @@ class Python(Layer, type="Python", block="python_param"):
         ),
     )
 
+    @property
+    def runs_module(self) -> str:
+        return self.module
+
     @cached_property
     def user(self) -> User:
         """The wrapped object of the module, imported once."""
         path = self.span.source.path if self.span else None
-        found = _find(self.module, self.layer, [str(path.parent)] if path else [])
+        # absolute, because Python remembers which folder a relative one was
+        found = _find(self.module, self.layer, [str(path.parent.absolute())] if path else [])
         if isinstance(found, type) and issubclass(found, Layer):
             return _AsLayer(_fields(found, self))
         if isinstance(found, type) and hasattr(found, "forward"):
-            return CaffeClass(found, self.name, self.param_str, self.top, self.propagate_down)
+            return CaffeClass(found, self.module, self.name, self.param_str, self.top, self.propagate_down)
         if callable(found) and not isinstance(found, type):
             return _AsFunction(found, self)
         raise ShapeError(
@@ -90,7 +98,8 @@ class Python(Layer, type="Python", block="python_param"):
     def infer(self, *bottoms: Shape) -> list[Any]:
         if not all(map(known, bottoms)):
             return [None] * len(self.top)
-        tops = self.user.infer(bottoms)
+        with self._failing(bottoms):
+            tops = self.user.infer(bottoms)
         if len(tops) != len(self.top):
             raise ShapeError(
                 f"{self.module}.{self.layer} outputs {len(tops)} tops, but the layer has {len(self.top)}; "
@@ -100,10 +109,21 @@ class Python(Layer, type="Python", block="python_param"):
         return tops
 
     def weights(self, *bottoms: Shape) -> list[Weight]:
-        return self.user.weights(bottoms) if all(map(known, bottoms)) else []
+        if not all(map(known, bottoms)):
+            return []
+        with self._failing(bottoms):
+            return self.user.weights(bottoms)
 
     def apply(self, w: tuple[Array, ...], *bottoms: Array, ctx: Context) -> list[Array]:
-        return self.user.apply(w, bottoms, ctx)
+        try:
+            with self._failing(tuple(a.shape for a in bottoms)):
+                return self.user.apply(w, bottoms, ctx)
+        except ShapeError as error:
+            raise NetdefError(f"layer `{self.name}`: {error.detail}") from error
+
+    def _failing(self, bottoms: Shapes) -> AbstractContextManager[None]:
+        shapes = ", ".join(map(show, bottoms)) or "no bottoms"
+        return failing_as(lambda why: f"{self.module}.{self.layer} fails for {shapes}: {why}.")
 
 
 class _AsLayer:
@@ -164,13 +184,7 @@ class _AsFunction:
 
     def infer(self, bottoms: Shapes) -> list[Shape]:
         given = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in bottoms]
-        try:
-            made = jax.eval_shape(lambda *arrays: self._call(arrays, _Dry()), *given)
-        except Exception as error:  # whatever the user's function may raise
-            shapes = ", ".join(map(show, bottoms)) or "no bottoms"
-            raise ShapeError(
-                f"{self.layer.module}.{self.layer.layer} fails for {shapes}: {_one_line(error)}.", field="layer"
-            ) from error
+        made = jax.eval_shape(lambda *arrays: self._call(arrays, _Dry()), *given)
         return [tuple(a.shape) for a in made]
 
     def weights(self, bottoms: Shapes) -> list[Weight]:
@@ -202,21 +216,20 @@ class _Dry:
 def _find(module: str, name: str, folders: list[str]) -> Any:
     """Returns the object `name` of a module.  Raises Unavailable if a module is missing, and ShapeError if the import
     fails or the name does not exist."""
+    cannot = lambda why: f"Python module `{module}` cannot be imported: {why}."
     try:
-        with _importing([*folders, os.getcwd()]):
+        with failing_as(cannot, "module", but=ModuleNotFoundError), _importing([*folders, os.getcwd()]):
             found: types.ModuleType = importlib.import_module(module)
+            if hasattr(found, name):
+                return getattr(found, name)
     except ModuleNotFoundError as error:
         missing = error.name or module
         if module == missing or module.startswith(f"{missing}."):
             file = module.replace(".", "/") + ".py"
             raise Unavailable(f"Python module `{module}` not found; put {file} in the folder of the net.") from None
         raise Unavailable(f"Python module `{module}` requires `{missing}`, which is not installed.") from None
-    except Exception as error:  # whatever the user's module may raise
-        raise ShapeError(f"Python module `{module}` cannot be imported: {_one_line(error)}.", field="module") from error
-    if not hasattr(found, name):
-        meant = suggestion(name, [n for n in vars(found) if not n.startswith("_")])
-        raise ShapeError(f"Python module `{module}` has no `{name}`.{meant}", field="layer")
-    return getattr(found, name)
+    meant = suggestion(name, [n for n in vars(found) if not n.startswith("_")])
+    raise ShapeError(f"Python module `{module}` has no `{name}`.{meant}", field="layer")
 
 
 @contextmanager
@@ -235,8 +248,3 @@ def _importing(folders: list[str]) -> Iterator[None]:
                 sys.path.remove(folder)
         if ours:
             sys.modules.pop("caffe", None)
-
-
-def _one_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__

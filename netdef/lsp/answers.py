@@ -74,25 +74,25 @@ def _in_scope(page: Page, before: str) -> Iterable[Item]:
     head = HEAD.findall(before)
     named |= {m[1]: "argument" for m in ARGUMENT.finditer(head[-1] if head else "")}
     if page.document is not None:
-        named |= {let.name: f"let {let.name}: {let.value.span.text}" for let in _lets(page.document)}
+        named |= {let.name: f"let {let.name}: {let.value.span.text}" for let in _lets(page, page.document)}
     yield from (Item(name, "constant", detail) for name, detail in named.items())
     yield from (
         Item(name, "function", (f.__doc__ or "").partition("\n")[0], "", f"{name}(") for name, f in FUNCTIONS.items()
     )
 
 
-def _lets(document: Document) -> Iterable[Let]:
+def _lets(page: Page, document: Document) -> Iterable[Let]:
     """Yields the constants of the top level, including imported ones."""
     for item in document.body.fields:
         if isinstance(item, Let):
             yield item
         elif isinstance(item, Import):
-            yield from imported_lets(item)
+            yield from imported_lets(page, item)
 
 
-def imported_lets(statement: Import) -> list[Let]:
+def imported_lets(page: Page, statement: Import) -> list[Let]:
     """Returns the constants of an imported file."""
-    document = _imported(statement)
+    document = _imported(page, statement)
     return [let for let in document.body.fields if isinstance(let, Let)] if document else []
 
 
@@ -191,14 +191,14 @@ def templates(page: Page) -> dict[str, Template]:
         return {}
     found: dict[str, Template] = {}
     for item in page.document.body.fields:
-        if isinstance(item, Import) and (imported := _imported(item)) is not None:
+        if isinstance(item, Import) and (imported := _imported(page, item)) is not None:
             found |= {t.name: t for t in imported.body.fields if isinstance(t, Template)}
         elif isinstance(item, Template):
             found[item.name] = item
     return found
 
 
-def _imported(statement: Import) -> Document | None:
+def _imported(page: Page, statement: Import) -> Document | None:
     from ..language.diagnostics import Report
     from ..language.errors import NetdefError
     from ..language.expansion.evaluate import Fault
@@ -207,7 +207,7 @@ def _imported(statement: Import) -> Document | None:
     from ..language.source import Source
 
     try:
-        return parse(Source.read(find(statement)), Report())
+        return parse(Source.read(find(statement, page.source.path, page.trust)), Report())
     except (Fault, NetdefError):
         return None
 
@@ -273,7 +273,7 @@ def _blob(page: Page, name: str) -> str:
 def _constant(page: Page, name: str) -> str:
     if page.document is None:
         return ""
-    lets = [let for let in _lets(page.document) if let.name == name]
+    lets = [let for let in _lets(page, page.document) if let.name == name]
     return f"```netdef\nlet {name}: {lets[-1].value.span.text}\n```" if lets else ""
 
 

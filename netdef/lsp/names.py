@@ -35,7 +35,7 @@ def definition(page: Page, offset: int) -> list[Span]:
             (i for i in _statements(page.document) if isinstance(i, Import) and _holds(i.span, offset)), None
         )
         if statement is not None:
-            return _file(statement)
+            return _file(page, statement)
         return _makers(page, at.word, at.start)
     if at.word in (used := templates(page)):
         return [used[at.word].name_span]
@@ -54,7 +54,9 @@ def _defined(page: Page, name: str, offset: int) -> list[Span]:
             size = item.span.end - item.span.start
             found += [(size, p.span) for p in item.parameters if p.name == name]
         elif isinstance(item, Import):
-            found += [(2 * len(page.source.text), let.name_span) for let in imported_lets(item) if let.name == name]
+            found += [
+                (2 * len(page.source.text), let.name_span) for let in imported_lets(page, item) if let.name == name
+            ]
     return [min(found, key=lambda pair: pair[0])[1]] if found else []
 
 
@@ -84,7 +86,8 @@ def rename(page: Page, offset: int, name: str) -> list[Span]:
         raise NetdefError(f"a blob `{name}` already exists")
     if not name or any(c in name for c in "\"'\\\n$"):
         raise NetdefError(f"{name!r} is not a valid blob name")
-    after = read(Source(page.source.name, replaced(page.source.text, places, f'"{name}"'), page.source.path))
+    changed = replaced(page.source.text, places, f'"{name}"')
+    after = read(Source(page.source.name, changed, page.source.path), page.trust)
     errors = lambda page: [d.code for d in page.diagnostics if d.severity == "error"]
     if errors(after) != errors(page) or [len(net.blobs) for net in after.nets] != [len(net.blobs) for net in page.nets]:
         raise NetdefError(f"`{at.word}` cannot be renamed here: a template composes its name")
@@ -156,13 +159,13 @@ def _makers(page: Page, name: str, start: int) -> list[Span]:
     return _in_order(made)[:1] if not before else [min(before, key=lambda span: span.start)]
 
 
-def _file(statement: Import) -> list[Span]:
+def _file(page: Page, statement: Import) -> list[Span]:
     from ..language.errors import NetdefError
     from ..language.expansion.evaluate import Fault
     from ..language.expansion.imports import find
 
     try:
-        source = Source.read(find(statement))
+        source = Source.read(find(statement, page.source.path, page.trust))
     except (Fault, NetdefError):
         return []
     return [Span(source, 0, 0)]

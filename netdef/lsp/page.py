@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..compiler import Parsed, build_phases, plain_tree
+from ..compiler import build_phases, decoded, plain_tree
 from ..graph import Net
 from ..language import codes
 from ..language.diagnostics import CompileError, Diagnostic, Report
@@ -14,8 +14,8 @@ from ..language.errors import NetdefError
 from ..language.parsing.parser import parse
 from ..language.source import Source, Span
 from ..language.syntax import Document
+from ..language.trust import UNTRUSTED, Trust
 from ..layers.base import Layer, Phase
-from ..passes.decode import decode_program
 from ..passes.solver_file import is_solver
 from ..solvers.decode import decode_solver
 
@@ -29,6 +29,7 @@ class Page:
     layers: tuple[Layer, ...] = ()
     nets: tuple[Net, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
+    trust: Trust = UNTRUSTED
 
     @cached_property
     def is_solver(self) -> bool:
@@ -42,21 +43,21 @@ class Page:
         return span
 
 
-def read(source: Source) -> Page:
+def read(source: Source, trust: Trust = UNTRUSTED) -> Page:
     """Compiles a document. Never raises, whatever the source is."""
     report = Report()
     document = parse(source, Report())
     try:
-        body = plain_tree(source, report).body
-        if is_solver(body):
-            decode_solver(body, report)
-            return Page(source, document, diagnostics=report.in_order())
-        parsed = Parsed(decode_program(body, report), source, report)
+        tree = plain_tree(source, report, trust=trust)
+        if is_solver(tree.body):
+            decode_solver(tree.body, report)
+            return Page(source, document, diagnostics=report.in_order(), trust=trust)
+        parsed = decoded(tree, report)
         built = build_phases(dict.fromkeys(Phase, parsed))
     except (CompileError, NetdefError) as error:
         told = error.diagnostics if isinstance(error, CompileError) else report.in_order()
-        return Page(source, document, diagnostics=told)
-    return Page(source, document, parsed.program.layers, built.nets, built.diagnostics)
+        return Page(source, document, diagnostics=told, trust=trust)
+    return Page(source, document, parsed.program.layers, built.nets, built.diagnostics, trust)
 
 
 def refused(source: Source) -> Page:

@@ -24,6 +24,7 @@ from ..language.errors import NetdefError
 from ..language.formatter import format
 from ..language.parsing.parser import parse
 from ..language.source import Source, Span
+from ..language.trust import UNTRUSTED, Trust
 from . import answers, names
 from .page import Page, read, refused
 
@@ -41,6 +42,11 @@ KINDS = {
     "constant": lsp.CompletionItemKind.Constant,
     "function": lsp.CompletionItemKind.Function,
     "file": lsp.CompletionItemKind.File,
+}
+SEVERITIES = {
+    "error": lsp.DiagnosticSeverity.Error,
+    "warning": lsp.DiagnosticSeverity.Warning,
+    "note": lsp.DiagnosticSeverity.Information,
 }
 SYMBOLS = {
     "layer": lsp.SymbolKind.Object,
@@ -63,7 +69,8 @@ class Open:
 class Server(LanguageServer):
     """The server and its open documents by URI."""
 
-    def __init__(self) -> None:
+    def __init__(self, trust: Trust) -> None:
+        self.trust = trust
         super().__init__("netdef", __version__, text_document_sync_kind=lsp.TextDocumentSyncKind.Full)
         self.pages: dict[str, Open] = {}
         self.waiting: dict[str, asyncio.TimerHandle] = {}
@@ -90,20 +97,20 @@ class Server(LanguageServer):
         if len(text) > LONGEST:
             self.show(uri, refused(source))
         elif len(text) <= QUICK:
-            self.show(uri, read(source))
+            self.show(uri, read(source, self.trust))
         else:
-            reading = asyncio.get_running_loop().run_in_executor(self.reader, read, source)
+            reading = asyncio.get_running_loop().run_in_executor(self.reader, read, source, self.trust)
             self.reading[uri] = reading
             reading.add_done_callback(lambda done: done.cancelled() or self.finished(uri, done))
 
     def finished(self, uri: str, reading: asyncio.Future[Page]) -> None:
-        """A thread has read a text."""
+        """Shows the page that a thread has compiled."""
         if self.reading.get(uri) is reading:
             del self.reading[uri]
             self.show(uri, reading.result())
 
     def show(self, uri: str, page: Page) -> None:
-        """Keep a page and tell what is wrong with it."""
+        """Keeps a page and publishes its diagnostics."""
         before = self.pages.get(uri)
         self.pages[uri] = Open(page, page if page.nets or before is None else before.good)
         told = [diagnostic(page, d) for d in page.diagnostics]
@@ -165,7 +172,7 @@ def diagnostic(page: Page, d: Diagnostic) -> lsp.Diagnostic:
     return lsp.Diagnostic(
         range=range_of(here) if here else nothing,
         message=d.message + (f"  Hint: {d.hint}" if d.hint else ""),
-        severity=lsp.DiagnosticSeverity.Error if d.severity == "error" else lsp.DiagnosticSeverity.Warning,
+        severity=SEVERITIES[d.severity],
         code=d.code,
         source="netdef",
         related_information=[lsp.DiagnosticRelatedInformation(location(span), text) for text, span in others],
@@ -175,9 +182,23 @@ def diagnostic(page: Page, d: Diagnostic) -> lsp.Diagnostic:
 # Requests
 
 
-def serve() -> Server:
-    """Returns a server with all its features."""
-    server = Server()
+def asked(options: Any, trust: Trust) -> Trust:
+    """Returns `trust` with what the initializationOptions of an editor add to it, such as `{"trustPython": true,
+    "importPath": ["FOLDER"]}`. Only true and lists of strings count, because a malformed setting must not permit
+    anything."""
+    given = options if isinstance(options, dict) else {}
+    folders = given.get("importPath")
+    more = [f for f in folders if isinstance(f, str)] if isinstance(folders, list) else []
+    return Trust(trust.python or given.get("trustPython") is True, (*trust.folders, *more))
+
+
+def serve(trust: Trust = UNTRUSTED) -> Server:
+    """Returns a server with all its features. `trust` comes from the command line; an editor may add to it."""
+    server = Server(trust)
+
+    @server.feature(lsp.INITIALIZE)
+    def initialize(params: lsp.InitializeParams) -> None:
+        server.trust = asked(params.initialization_options, server.trust)
 
     @server.feature(lsp.TEXT_DOCUMENT_DID_OPEN)
     def opened(params: lsp.DidOpenTextDocumentParams) -> None:

@@ -4,7 +4,7 @@
     save(curves(read_runs(["runs/a", "runs/b"])), "both.svg")
     html = page(facts_of("runs/a"))
 
-Nothing here trains a net or modifies a run.  Figures require matplotlib (`pip install 'netdef[plot]'`); jax is loaded
+Nothing here trains a net or modifies a run.  Figures require matplotlib (`pip install matplotlib`); jax is loaded
 only if a report tests a net.
 """
 

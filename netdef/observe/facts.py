@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..language.diagnostics import CompileError
 from ..language.errors import NetdefError
+from ..language.trust import UNTRUSTED, Trust
 from ..training.run_folder import NET
 from ..training.run_record import RUN
 from .runs import History, kind, read_run
@@ -85,13 +86,14 @@ class Facts:
     notes: tuple[str, ...] = field(default=())
 
 
-def facts_of(folder: str | Path, test: bool = True) -> Facts:
-    """Collects the facts of a run.  `test`: evaluate its test data.  NetdefError if the folder is not a run."""
+def facts_of(folder: str | Path, test: bool = True, trust: Trust = UNTRUSTED) -> Facts:
+    """Collects the facts of a run.  `test`: evaluate its test data; without `trust`, nets with Python
+    layers are not evaluated.  NetdefError if the folder is not a run."""
     history = read_run(folder)
     told = _proper(_json(history.folder / RUN))
     text = _text(history.folder / NET)
     notes = [f"damaged lines of metrics.jsonl that were skipped: {history.damaged}"] if history.damaged else []
-    nets = _nets(told, text, history.folder, notes)
+    nets = _nets(told, text, history.folder, notes, trust)
     return Facts(
         history=history,
         told=told,
@@ -149,7 +151,7 @@ def _text(path: Path) -> str:
         return ""
 
 
-def _nets(told: Mapping[str, Any], text: str, folder: Path, notes: list[str]) -> Nets | None:
+def _nets(told: Mapping[str, Any], text: str, folder: Path, notes: list[str], trust: Trust) -> Nets | None:
     """Compiles the nets of the run, from their file if it is unchanged, because its relative paths lead to the data, or
     else from the copy in the run's folder."""
     from ..training.solver_nets import nets_of
@@ -166,7 +168,7 @@ def _nets(told: Mapping[str, Any], text: str, folder: Path, notes: list[str]) ->
         return None
     settings = told.get("settings")
     try:
-        return nets_of(kept, settings if isinstance(settings, dict) else None)
+        return nets_of(kept, settings if isinstance(settings, dict) else None, trust)
     except CompileError as error:
         notes.append(f"the net could not be compiled: {error.diagnostics[0].message}")
     except NetdefError as error:

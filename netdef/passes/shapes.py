@@ -20,16 +20,25 @@ Shapes = dict[Value, Shape | None]
 
 
 def infer(
-    nodes: tuple[Node, ...], locate: Locate, report: Report, given: Mapping[str, Shape] | None = None
+    nodes: tuple[Node, ...],
+    locate: Locate,
+    report: Report,
+    given: Mapping[str, Shape] | None = None,
+    trust_python: bool = False,
 ) -> tuple[tuple[Node, ...], Shapes]:
-    """Nodes with weights and owners, and the shape of every value. `given` overrides the shapes of inputs."""
+    """Nodes with weights and owners, and the shape of every value. `given` overrides the shapes of inputs. Only with
+    `trust_python` are layers asked that would run a module of the user's; the shapes of the others stay unknown."""
     shapes: Shapes = {}
     makers: dict[Value, Node] = {}
     sharing = _Sharing(report)
     typed = []
     for node in nodes:
         bottoms = [shapes.get(v) for v in node.bottoms]
-        tops, weights = _types(node, bottoms, makers, locate, report, given or {})
+        if not (trust_python or node.layer.faulty) and node.layer.runs_module is not None:
+            _not_run(node, report)
+            tops, weights = [None] * len(node.tops), None
+        else:
+            tops, weights = _types(node, bottoms, makers, locate, report, given or {})
         shapes.update(zip(node.tops, tops, strict=True))
         makers.update(dict.fromkeys(node.tops, node))
         typed.append(node.but(weights=weights, owners=sharing.owners(node, weights)))
@@ -70,6 +79,16 @@ def _types(
     _check_specs(node, weights, report)
     _check_fillers(node, weights, report)
     return tops, weights  # pyright: ignore[reportReturnType]
+
+
+def _not_run(node: Node, report: Report) -> None:
+    report.add(
+        codes.NOT_RUN,
+        node.layer.span_of("module") or node.span,
+        f"layer `{node.name}` runs the Python module `{node.layer.runs_module}`. It has not been run, so the shapes of "
+        "the layer's tops are unknown. If you trust the module, allow it with --trust-python, or with "
+        "trust_python=True in Python.",
+    )
 
 
 def _misfit(

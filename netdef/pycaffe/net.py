@@ -57,7 +57,7 @@ class Net:
     ):
         phase, weights = _arguments(words, phase, weights)
         if not isinstance(network_file, Graph):
-            network_file = load(network_file, phase=phase, stages=tuple(stages or ()), level=level)
+            network_file = load(network_file, phase, tuple(stages or ()), level, trust_python=True)
         self._set_up(network_file, random_seed())
         if weights is not None:
             self.copy_from(weights)
@@ -332,7 +332,7 @@ class Net:
         if all(shapes[name] == self._net.blobs[name].shape for name in fed):
             return
         report = Report()
-        nodes, inferred = infer(self._net.layers, locator(self._net.folder), report, shapes)
+        nodes, inferred = infer(self._net.layers, locator(self._net.folder), report, shapes, self._net.trust_python)
         given = ", ".join(f"`{name}` {show(shape)}" for name, shape in shapes.items())
         if report.has_errors:
             problem = next(d.detail for d in report.diagnostics if d.severity == "error")

@@ -17,6 +17,7 @@ import numpy as np
 from ..graph import Owner
 from ..interop.solver_state import histories_of, learnable, per_array, read_state, write_state
 from ..language.errors import NetdefError
+from ..language.trust import Trust
 from ..layers.base import LAYERS
 from ..passes.freeze import frozen
 from ..solvers.base import Precision, SnapshotFormat
@@ -39,7 +40,7 @@ class Solver:
     type: str | None = None  # the solver type of the class; None accepts any
 
     def __init__(self, solver_file: str | Path):
-        nets = nets_of(solver_file)
+        nets = nets_of(solver_file, trust=Trust(python=True))
         self.param = nets.solver
         self._file = nets.file
         self._check(solver_file)

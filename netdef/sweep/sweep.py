@@ -21,6 +21,7 @@ from typing import Any
 from ..files import replaced_text
 from ..interop import snapshot
 from ..language.errors import NetdefError
+from ..language.trust import Trust
 from ..training.run import Options, run_nets
 from ..training.run_lock import locked
 from ..training.solver_nets import Nets, nets_of
@@ -61,6 +62,7 @@ def sweep(
     until: str | None = None,
     set: Mapping[str, Any] | None = None,
     on_run: Callable[[dict[str, Any], int, int], Any] | None = None,
+    import_path: Sequence[str | Path] = (),
 ) -> Found:
     """Trains a net with every combination of the values in `vary`, each with `seeds` consecutive seeds, starting with
     the solver's.
@@ -70,7 +72,8 @@ def sweep(
     """
     goal = Until.read(until) if until else None
     folder = Path(output) if output is not None else Path("runs") / f"{_stem(path)}-sweep"
-    jobs = _jobs(path, vary, seeds, folder, dict(set or {}))
+    trust = Trust(python=True, folders=tuple(import_path))
+    jobs = _jobs(path, vary, seeds, folder, dict(set or {}), trust)
     rows: dict[str, dict[str, Any]] = {}
 
     def done(job: Job, row: dict[str, Any]) -> None:
@@ -83,7 +86,7 @@ def sweep(
             done(job, kept)
     with locked(folder):
         for group in _groups([job for job in jobs if job.name not in rows]):
-            for job, row in _train(path, group, max_iter, goal, set or {}):
+            for job, row in _train(path, group, max_iter, goal, set or {}, trust):
                 told = {"settings": job.settings, "max_iter": max_iter, "until": until, "row": row}
                 replaced_text(job.folder / RESULT, json.dumps(told, default=str))
                 done(job, row)
@@ -95,11 +98,13 @@ def _stem(path: str | Path) -> str:
     return Path(text).stem if len(text) < 256 and "{" not in text else "net"
 
 
-def _jobs(path: Any, vary: Mapping[str, Iterable[Any]], seeds: int, folder: Path, fixed: Settings) -> list[Job]:
+def _jobs(
+    path: Any, vary: Mapping[str, Iterable[Any]], seeds: int, folder: Path, fixed: Settings, trust: Trust
+) -> list[Job]:
     if seeds < 1:
         raise NetdefError(f"the number of seeds is {seeds}; it must be at least 1.")
     values = {name: list(many) for name, many in vary.items()}
-    first = nets_of(path, fixed | {name: many[0] for name, many in values.items() if many}).solver.seed
+    first = nets_of(path, fixed | {name: many[0] for name, many in values.items() if many}, trust).solver.seed
     made = []
     for combination in itertools.product(*values.values()):
         chosen = dict(zip(values, combination, strict=True))
@@ -135,10 +140,10 @@ def _groups(jobs: Sequence[Job]) -> list[list[Job]]:
 
 
 def _train(
-    path: Any, group: list[Job], max_iter: int | None, goal: Until | None, fixed: Mapping[str, Any]
+    path: Any, group: list[Job], max_iter: int | None, goal: Until | None, fixed: Mapping[str, Any], trust: Trust
 ) -> Iterable[tuple[Job, dict[str, Any]]]:
     """Trains a group, together if possible; yields each job with its row."""
-    judged = lambda job: with_solver(nets_of(path, {**fixed, **job.settings}), test_after_train=True)
+    judged = lambda job: with_solver(nets_of(path, {**fixed, **job.settings}, trust), test_after_train=True)
     nets = {job.name: judged(job) for job in group}
     if len(group) > 1 and can_share([nets[job.name] for job in group]):
         histories = train_batched([(nets[job.name], job.folder) for job in group], max_iter, goal)

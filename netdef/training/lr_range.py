@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..language.errors import NetdefError
+from ..language.trust import Trust
 from ..policies.exp import Exp
 from .events import Display, Started
 from .run import Options, run_nets
@@ -34,6 +35,7 @@ def lr_find(
     set: Mapping[str, Any] | None = None,
     weights: Any = None,
     output: str | Path | None = None,
+    import_path: Sequence[str | Path] = (),
 ) -> Rates:
     """Trains with a learning rate that grows by the same factor in each iteration, and records the loss.
 
@@ -54,7 +56,8 @@ def lr_find(
         "warmup_iter": 0,
         "min_lr": 0.0,
     }
-    nets = with_solver(without_tests(nets_of(path, set)), **fields, rampup_interval=0, stages=())
+    nets = nets_of(path, set, Trust(python=True, folders=tuple(import_path)))
+    nets = with_solver(without_tests(nets), **fields, rampup_interval=0, stages=())
     points: list[tuple[float, float]] = []
     folder = Path()
 

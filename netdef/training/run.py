@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from ..files import locator, replaced_text
 from ..inference.preprocessing import keep as keep_preprocessing
 from ..interop import snapshot, solver_state
 from ..language.errors import NetdefError
+from ..language.trust import Trust
 from ..model import Model
 from .compilation_cache import keep_compiled
 from .diagnose import make_watch, strange_inputs
@@ -75,6 +76,7 @@ def train(
     overfit: int = 0,
     dry_run: bool = False,
     tensorboard: bool = False,
+    import_path: Sequence[str | Path] = (),
 ) -> Result:
     """Trains a net with its solver.
 
@@ -88,12 +90,13 @@ def train(
     `watch` adds statistics of the layers to each display: norms, dead and saturated units, the size of updates.
     `overfit` N trains on the first N batches only, until the net overfits them, and reports whether it did.  `dry_run`
     runs two iterations, each with a display, a test and a snapshot, in a temporary folder. `tensorboard` also writes
-    events for TensorBoard, to the folder `tensorboard` of the run.  Errors: CompileError for errors in the net;
-    NetdefError for files, weights, snapshots, and a non-finite loss.
+    events for TensorBoard, to the folder `tensorboard` of the run.  `import_path` lists additional folders for imports.
+    The modules of Python layers are run.  Errors: CompileError for errors in the net; NetdefError for files, weights,
+    snapshots, and a non-finite loss.
     """
     if resume and weights is not None:
         raise NetdefError("`resume` continues with the weights of its snapshot; give `weights` or `resume`, not both.")
-    nets = nets_of(path, set)
+    nets = nets_of(path, set, Trust(python=True, folders=tuple(import_path)))
     options = Options(weights, resume, max_iter, output, on_event, watch, overfit, tensorboard)
     if dry_run:
         with tempfile.TemporaryDirectory(prefix="netdef-", ignore_cleanup_errors=True) as folder:

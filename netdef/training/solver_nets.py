@@ -13,6 +13,7 @@ from ..language import codes
 from ..language.diagnostics import Report
 from ..language.errors import NetdefError
 from ..language.source import Source
+from ..language.trust import UNTRUSTED, Trust
 from ..layers.base import Phase
 from ..passes.decode import decode_program
 from ..passes.select import State
@@ -35,10 +36,10 @@ class Nets:
     settings: Settings = field(default_factory=dict)  # `set`: overridden constants and solver fields
 
 
-def nets_of(path_or_text: str | Path, set: Settings | None = None) -> Nets:
+def nets_of(path_or_text: str | Path, set: Settings | None = None, trust: Trust = UNTRUSTED) -> Nets:
     """The solver and its nets.  Errors: CompileError with every diagnostic; NetdefError for a missing file."""
     report = Report()
-    tree = plain_tree(Source.of(path_or_text), report, set)
+    tree = plain_tree(Source.of(path_or_text), report, set, trust)
     solver, training, testing = _read(tree, report)
     train = build_net(training, _state(Phase.TRAIN, solver.train_state))
     states = solver.test_state or (None,) * len(testing)
@@ -74,7 +75,7 @@ def _read(tree: Tree, report: Report) -> tuple[Solver, Parsed, list[Parsed]]:
         raise NetdefError(
             f"{tree.source.name} has no solver; add one, such as `solver {{ base_lr: 0.1 max_iter: 1000 }}`."
         )
-    training = Parsed(program, tree.source, report)
+    training = Parsed(program, tree.source, report, tree.trust)
     return program.solver, training, [training] * tests_of(program.solver)
 
 

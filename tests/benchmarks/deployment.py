@@ -1,6 +1,6 @@
 """Exported whole nets: ejected source, ONNX, StableHLO and folding, compared with netdef on the same images.
 
-usage: python tests/benchmarks/deployment.py [NET ...]      (default: the five below; ONNX requires `netdef[onnx]`)
+usage: python tests/benchmarks/deployment.py [NET ...]      (default: the five below; ONNX requires jax2onnx)
 
 Parameters are those of the fillers, with the statistics of one training batch.  The scores before the softmax, which
 are of the order of 1, are compared on 2 and on 3 images.  The ejected source runs in a Python process that cannot

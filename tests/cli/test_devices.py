@@ -10,7 +10,7 @@ import jaxlib
 import pytest
 
 VERSIONS = f"jax {jax.__version__}, jaxlib {jaxlib.__version__}"
-EXTRAS = 'pip install "netdef[cuda13]", "netdef[cuda12]" or "netdef[tpu]"'
+EXTRAS = 'pip install "jax[cuda13]", "jax[cuda12]" or "jax[tpu]"'
 
 
 def device(number: int, platform: str, kind: str, memory: int | None = None) -> SimpleNamespace:

@@ -96,7 +96,8 @@ def test_what_opencv_does_for_the_fork(batches, colors):
 def test_opencv_is_named_where_it_is_missing(batches, colors, monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(
-        netdef.NetdefError, match=r"`clahe` requires the package opencv-python-headless.*netdef\[opencv\]"
+        netdef.NetdefError,
+        match=r"`clahe` requires the package opencv-python-headless, .*pip install opencv-python-headless",
     ):
         batches(data("noise_param { prob: 1 clahe: true }"), 1, phase="TRAIN")
 

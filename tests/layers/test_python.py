@@ -165,7 +165,9 @@ def test_a_class_without_bottoms_is_asked_at_each_pass_and_knows_the_phase(compi
 
 def test_errors_of_a_running_class_name_layer_and_step(compiled):
     model = compiled(layer("Growing"))
-    with pytest.raises(Exception, match="layer `l_Growing`: Growing.forward failed: ValueError: too large"):
+    with pytest.raises(
+        Exception, match="layer `l_Growing`: their_layers.Growing.forward failed: ValueError: too large"
+    ):
         jax.block_until_ready(model(x=X + 100, t=T))
     jax.block_until_ready(model(x=X, t=T))
     with pytest.raises(Exception, match="Growing reshaped `y` to 3, but the net was compiled for 2"):
@@ -195,7 +197,7 @@ def test_errors_of_the_users_code_are_diagnostics(compiled, text, at, words):
 
 def test_a_module_that_is_missing_is_a_warning_until_the_net_is_compiled():
     text = layer("Any").replace("their_layers", "nobody.has.this").replace('bottom: "x"', "")
-    net = netdef.load(text)
+    net = netdef.load(text, trust_python=True)
     assert [(d.code, d.severity) for d in net.diagnostics] == [("unavailable", "warning")]
     assert "put nobody/has/this.py in the folder of the net" in net.diagnostics[0].message
     with pytest.raises(netdef.NetdefError, match="nobody"):
@@ -206,10 +208,61 @@ def test_a_module_that_needs_another_or_fails_says_so(tmp_path):
     net = tmp_path / "m.net"
     net.write_text('layer { name: "l" type: "Python" top: "y" python_param { module: "their_needy" layer: "A" } }')
     (tmp_path / "their_needy.py").write_text("import surely_not_installed")
-    assert "requires `surely_not_installed`" in netdef.load(net).diagnostics[0].message
+    assert "requires `surely_not_installed`" in netdef.load(net, trust_python=True).diagnostics[0].message
     (tmp_path / "their_needy.py").write_text("1 +")
     with pytest.raises(netdef.CompileError, match="cannot be imported: SyntaxError"):
-        netdef.load(net)
+        netdef.load(net, trust_python=True)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("import sys; sys.exit()", "Python module `their_rude` cannot be imported: SystemExit"),
+        ("class Mine(BaseException): pass\nraise Mine('no')", "their_rude` cannot be imported: Mine: no"),
+        ("def __getattr__(name): raise SystemExit(0)", "their_rude` cannot be imported: SystemExit: 0"),
+        ("def A(x): raise SystemExit(0)", "their_rude.A fails for 2: SystemExit: 0"),
+        (
+            "class A:\n def setup(s, b, t): raise SystemExit(0)\n forward = reshape = setup",
+            "the setup of class their_rude.A fails",
+        ),
+        (
+            "class A:\n setup = print\n def reshape(s, b, t): exit(0)\n forward = reshape",
+            "the setup of class their_rude.A fails",
+        ),
+        ("import netdef\nclass A(netdef.Layer):\n def infer(s, x): return 1 / 0", "their_rude.A fails for 2: ZeroDiv"),
+    ],
+)
+def test_whatever_a_module_raises_is_an_error_of_its_layer(tmp_path, code, words):
+    net = tmp_path / "m.net"
+    net.write_text(
+        'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 } } }\n'
+        'layer { name: "l" type: "Python" bottom: "x" top: "y" python_param { module: "their_rude" layer: "A" } }'
+    )
+    (tmp_path / "their_rude.py").write_text(code)
+    try:
+        with pytest.raises(netdef.CompileError) as caught:
+            netdef.compile(net)
+    finally:
+        sys.modules.pop("their_rude", None)
+    (fault,) = caught.value.diagnostics
+    assert "layer `l`: " in fault.message and words in fault.message
+
+
+def test_an_exit_while_the_net_runs_is_an_error(tmp_path):
+    net = tmp_path / "m.net"
+    net.write_text(
+        'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 } } }\n'
+        'layer { name: "l" type: "Python" bottom: "x" top: "y" python_param { module: "their_late" layer: "A" } }'
+    )
+    (tmp_path / "their_late.py").write_text(
+        "import sys\nruns = []\ndef A(x):\n    runs.append(1)\n    return x if len(runs) < 2 else sys.exit(0)\n"
+    )
+    try:
+        model = netdef.compile(net)
+        with pytest.raises(netdef.NetdefError, match="layer `l`: their_late.A fails for 2: SystemExit: 0"):
+            model(x=np.zeros(2, np.float32))
+    finally:
+        sys.modules.pop("their_late", None)
 
 
 def test_the_stand_in_for_caffe_does_not_stay(compiled):

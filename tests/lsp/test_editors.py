@@ -52,6 +52,8 @@ def test_the_grammar_knows_the_functions_of_the_language():
 def test_the_extension_names_files_that_exist():
     package = json.loads((EXTENSION / "package.json").read_text())
     assert package["contributes"]["configuration"]["properties"]["netdef.command"]["default"] == ["netdef", "lsp"]
+    limited = package["capabilities"]["untrustedWorkspaces"]["restrictedConfigurations"]
+    assert set(limited) == set(package["contributes"]["configuration"]["properties"]), "a workspace may not set these"
     paths = [row["path"] for row in package["contributes"]["grammars"]]
     paths += [row["configuration"] for row in package["contributes"]["languages"]]
     assert all((EXTENSION / path).is_file() for path in paths)

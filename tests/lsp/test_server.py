@@ -65,14 +65,16 @@ class Editor:
         return line[2 * place.start.character : 2 * place.end.character].decode("utf-16-le")
 
 
-def session(work: Callable[[Editor], Awaitable[None]], folder: Path) -> None:
-    """Starts a server, runs `work` with a document, and stops the server as an editor does."""
+def session(work: Callable[[Editor], Awaitable[None]], folder: Path, settings: Any = None) -> None:
+    """Starts a server with the settings of an editor, runs `work` with a document, and stops the server as an editor does."""
 
     async def run() -> None:
         client = LanguageClient("test", "1")
         await client.start_io(sys.executable, "-m", "netdef", "lsp")
         try:
-            options = lsp.InitializeParams(lsp.ClientCapabilities(), root_uri=folder.as_uri())
+            options = lsp.InitializeParams(
+                lsp.ClientCapabilities(), root_uri=folder.as_uri(), initialization_options=settings
+            )
             await asyncio.wait_for(client.initialize_async(options), 60)
             client.initialized(lsp.InitializedParams())
             await work(Editor(client, folder / "net.net"))
@@ -242,3 +244,44 @@ def test_a_polite_end_is_silent():
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert b'"id":2' in done.stdout.replace(b" ", b"")
+
+
+@pytest.mark.parametrize(
+    ("settings", "trusted"),
+    [
+        (None, False),
+        ({"trustPython": "false"}, False),
+        ({"trustPython": True}, True),
+        ({"trustPython": True, "importPath": 1}, True),
+    ],
+)
+def test_a_module_runs_only_if_the_editor_says_so(tmp_path: Path, settings: Any, trusted: bool):
+    (tmp_path / "their_module.py").write_text(
+        "from pathlib import Path\nPath(__file__).with_name('ran').touch()\ndef same(x):\n    return x\n"
+    )
+    layer = (
+        'layer { name: "l" type: "Python" bottom: "x" top: "y" python_param { module: "their_module" layer: "same" } }'
+    )
+
+    async def work(editor: Editor) -> None:
+        told = await editor.write(
+            'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 } } }\n' + layer
+        )
+        found = [(d.code, d.severity) for d in told]
+        assert found == ([] if trusted else [("not-run", lsp.DiagnosticSeverity.Information)])
+
+    session(work, tmp_path, settings)
+    assert (tmp_path / "ran").exists() is trusted
+
+
+def test_an_editor_may_allow_more_folders_for_imports(tmp_path: Path):
+    (tmp_path / "common").mkdir()
+    (tmp_path / "common/width.net").write_text("let width: 2\n")
+    (tmp_path / "nets").mkdir()
+    text = 'import "../common/width.net"\nlayer { name: "x" type: "Input" top: "x" input_param { shape { dim: ${width} } } }\n'
+    for settings, codes in ((None, ["bad-import"]), ({"importPath": [str(tmp_path / "common")]}, [])):
+
+        async def work(editor: Editor, codes: list[str] = codes) -> None:
+            assert [d.code for d in await editor.write(text)] == codes
+
+        session(work, tmp_path / "nets", settings)

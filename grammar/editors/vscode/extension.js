@@ -5,18 +5,20 @@ const { LanguageClient } = require("vscode-languageclient/node");
 let client;
 
 exports.activate = async () => {
-  const [command, ...args] = vscode.workspace.getConfiguration("netdef").get("command");
+  const settings = vscode.workspace.getConfiguration("netdef");
+  const [command, ...args] = settings.get("command");
+  const initializationOptions = { trustPython: settings.get("trustPython"), importPath: settings.get("importPath") };
   client = new LanguageClient(
     "netdef",
     "netdef",
     { command, args },
-    { documentSelector: [{ language: "netdef" }] },
+    { documentSelector: [{ language: "netdef" }], initializationOptions },
   );
   try {
     await client.start();
   } catch (error) {
     vscode.window.showErrorMessage(
-      `netdef: the language server did not start: ${error.message}. Run pip install "netdef[lsp]", or set netdef.command.`,
+      `netdef: the language server did not start: ${error.message}. Run pip install pygls, or set netdef.command.`,
     );
   }
 };

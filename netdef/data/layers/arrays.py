@@ -51,7 +51,7 @@ class ArrayData(ImageLayer, type="ArrayData", block="array_data_param"):
         tops = super().tops_of(path)
         if path.suffix != ".npz":
             return tops
-        with reading(path, KIND), path.open("rb") as file, np.load(file) as pack:
+        with reading(path, KIND), path.open("rb") as file, np.load(file, allow_pickle=False) as pack:
             if all(top in pack for top in tops):
                 return tops
             images = next((name for name in pack if pack[name].ndim >= 2), pack.files[0])
@@ -93,7 +93,7 @@ class ArrayData(ImageLayer, type="ArrayData", block="array_data_param"):
                 pack = _headers(file)
                 found = [pack[name] for name in self._present(pack, file)]
             else:
-                with file.open("rb") as opened, np.load(opened) as pack:
+                with file.open("rb") as opened, np.load(opened, allow_pickle=False) as pack:
                     found = [pack[name] for name in self._present(pack, file)]
         for name, array in zip(self._names, found, strict=True):
             if array.dtype.kind not in "fiub":

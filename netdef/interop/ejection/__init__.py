@@ -174,7 +174,7 @@ def _larger(net: Net) -> Net | None:
     shapes = {name: net.blobs[name].shape or () for name in net.inputs}
     more = {name: (shape[0] + 1, *shape[1:]) for name, shape in shapes.items() if shape}
     report = Report()
-    nodes, made = infer(net.layers, locator(net.folder), report, {**shapes, **more})
+    nodes, made = infer(net.layers, locator(net.folder), report, {**shapes, **more}, net.trust_python)
     kept = lambda nodes: [[w.shape for w in node.weights or ()] for node in nodes]
     if report.has_errors or kept(nodes) != kept(net.layers):
         return None

@@ -129,8 +129,10 @@ BAD_IMPORT = Code(
     "error",
     "Invalid import",
     "The imported file contains `let` and `template` statements. It is looked up relative to the importing file, "
-    'then relative to the working directory; `import "std/..."` imports from the library. `import` is allowed '
-    "only at the top level, and circular imports are an error.",
+    "then relative to the working directory, then in the folders of --import-path; it must be inside the folder of the "
+    "net, the working directory or one of those folders, because diagnostics show lines of the files that are read. "
+    '`import "std/..."` imports from the library. `import` is allowed only at the top level, and circular imports are '
+    "an error.",
     'import "no_such_file.net"\n',
     "let width: 64\n",
 )

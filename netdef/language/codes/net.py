@@ -85,6 +85,18 @@ TOO_MANY_PARAMS = Code(
     'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }\n'
     'layer { name: "r" type: "ReLU" bottom: "x" top: "x" }\n',
 )
+NOT_RUN = Code(
+    "not-run",
+    "note",
+    "A Python module that has not been run",
+    "Checking, drawing or deploying a net never runs code that the file names, so that a file from anywhere can be "
+    "opened. The tops of this layer and what follows from them have unknown shapes. --trust-python runs the module, "
+    "as training and testing do.",
+    'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }\n'
+    'layer { name: "sorted" type: "Python" bottom: "x" top: "y" python_param { module: "jax.numpy" layer: "sort" } }\n',
+    'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }\n'
+    'layer { name: "y" type: "ReLU" bottom: "x" top: "y" }\n',
+)
 UNAVAILABLE = Code(
     "unavailable",
     "warning",

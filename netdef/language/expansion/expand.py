@@ -14,6 +14,7 @@ from typing import Any
 from ..diagnostics import Report
 from ..source import Source
 from ..syntax import Document
+from ..trust import UNTRUSTED, Trust
 
 
 def expand(
@@ -22,14 +23,15 @@ def expand(
     *,
     settings: Mapping[str, Any] | None = None,
     load: Callable[[Path], Source] = Source.read,
+    trust: Trust = UNTRUSTED,
 ) -> Document:
     """Returns the document with plain fields only.
 
     `settings` overrides constants of the top level (`width`) and fields of the solver (`solver.base_lr`); `load` reads
-    an imported file.
+    an imported file; `trust` contains more folders from which files may be imported.
     """
     if document.plain and not settings:
         return document
     from .expander import expand_document
 
-    return expand_document(document, report, settings or {}, load)
+    return expand_document(document, report, settings or {}, load, trust)

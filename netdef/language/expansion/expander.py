@@ -14,6 +14,7 @@ from ..diagnostics import Related, Report
 from ..source import Source, Span
 from ..spelling import did_you_mean
 from ..syntax import Document, Field, For, If, Import, Interpolation, Let, ListValue, Message, Scalar, Template
+from ..trust import Trust
 from . import imports
 from . import settings as overrides
 from .evaluate import condition, evaluate
@@ -29,10 +30,10 @@ class TooManyFaults(TooMuch):
 
 
 def expand_document(
-    document: Document, report: Report, settings: Mapping[str, Any], load: Callable[[Path], Source]
+    document: Document, report: Report, settings: Mapping[str, Any], load: Callable[[Path], Source], trust: Trust
 ) -> Document:
     """Expands a document that is not plain, or that has settings; see `expand`."""
-    expander = Expander(document.source, report, settings, load)
+    expander = Expander(document.source, report, settings, load, trust)
     fields = expander.file(document)
     overrides.report_unknown(settings, expander.settable, report)
     fields = overrides.override_solver(fields, settings, report)
@@ -43,13 +44,13 @@ class Expander:
     """The state of one expansion: the budget, the templates being expanded, and the imported files."""
 
     def __init__(
-        self, source: Source, report: Report, settings: Mapping[str, Any], load: Callable[[Path], Source]
+        self, source: Source, report: Report, settings: Mapping[str, Any], load: Callable[[Path], Source], trust: Trust
     ) -> None:
         self.report = report
         self.settings = settings
         self.settable: list[str] = []  # the names of the top level
         self.budget = Budget()
-        self.importer = imports.Importer(source, report, load, self.definitions)
+        self.importer = imports.Importer(source, report, load, self.definitions, trust)
         self.active: list[Template] = []
         self.depth = 0
         self.faults = 0

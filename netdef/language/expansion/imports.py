@@ -5,7 +5,8 @@ Given the Import statements of one expansion, it adds the constants and template
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from .. import codes
@@ -15,6 +16,7 @@ from ..parsing.parser import parse
 from ..source import Source, Span
 from ..spelling import did_you_mean
 from ..syntax import Document, Field, Import
+from ..trust import Trust
 from .scope import Scope
 from .values import Fault
 
@@ -31,8 +33,9 @@ class Importer:
         report: Report,
         load: Callable[[Path], Source],
         definitions: Callable[[Document], Scope],
+        trust: Trust,
     ) -> None:
-        self.report, self.load, self.definitions = report, load, definitions
+        self.main, self.report, self.load, self.definitions, self.trust = main, report, load, definitions, trust
         self.done: dict[Path, Scope] = {}
         self.open: list[Path] = [main.path.resolve()] if main.path else []
         self.failed = False  # if True, some names may be missing for this reason
@@ -53,7 +56,7 @@ class Importer:
             scope.define(name, place, found.values.get(name), template)
 
     def scope_of(self, statement: Import) -> Scope:
-        path = find(statement)
+        path = find(statement, self.main.path, self.trust)
         resolved = path.resolve()
         if resolved in self.done:
             return self.done[resolved]
@@ -88,26 +91,58 @@ class Importer:
             self.report.add(codes.NOT_IMPORTED, place, detail)
 
 
-def find(statement: Import) -> Path:
-    """The file of an import: in the library, in the folder of the importing file, or in the working directory."""
+def find(statement: Import, main: Path | None, trust: Trust) -> Path:
+    """The file of an import: in the library, in the folder of the importing file, in the working directory, or in a
+    folder of `trust`. It must be inside one of `roots`; `main` is the file that was asked for, which imports it itself
+    or through others. Raises Fault."""
     name = statement.path
     if name.startswith("std/"):
-        path = LIBRARY / name.removeprefix("std/")
-        if path.is_file() and LIBRARY in path.resolve().parents:
-            return path
-        have = sorted(f"std/{p.relative_to(LIBRARY).as_posix()}" for p in LIBRARY.rglob("*.net"))
-        detail = f"The library has no file `{name}`."
-        hint = did_you_mean(name, have) or (f"the library has {', '.join(have)}" if have else None)
-        raise Fault(codes.BAD_IMPORT, statement.path_span, detail, hint=hint)
+        return in_library(statement)
     origin = statement.span.source.path
-    folders = [origin.parent] if origin else []
-    for path in [*(folder / name for folder in folders), Path(name)]:
+    folders = [*([origin.parent] if origin else []), Path(), *map(Path, trust.folders)]
+    allowed = roots(main, trust)
+    beside, *_ = places = [folder / name for folder in folders]
+    for path in places:
         try:
-            if name and path.is_file():
+            if name and inside(path, allowed) and path.is_file():
                 return path
-        except (OSError, ValueError):
+        except (OSError, ValueError):  # a name that no file can have
             break
-    beside = folders[0] if folders else Path()
-    near = [p.name for p in beside.glob("*") if p.suffix in (".net", ".prototxt")]
-    detail = f"`{name}` was not found, neither in the folder of this file nor in the working directory."
+    if name and "\0" not in name and not inside(beside, allowed):
+        # Whether the file exists is not said, and it is not opened, because its lines would appear in diagnostics.
+        detail = (
+            f"`{name}` is outside the folders from which this file may import: {', '.join(map(str, allowed))} and std/."
+        )
+        hint = "move it into one of them, or allow its folder with --import-path FOLDER"
+        raise Fault(codes.BAD_IMPORT, statement.path_span, detail, hint=hint)
+    near = [p.name for p in folders[0].glob("*") if p.suffix in (".net", ".prototxt")]
+    more = "".join(f", nor in {folder}" for folder in trust.folders)
+    detail = f"`{name}` was not found, neither in the folder of this file nor in the working directory{more}."
     raise Fault(codes.BAD_IMPORT, statement.path_span, detail, hint=did_you_mean(name, near))
+
+
+def in_library(statement: Import) -> Path:
+    name = statement.path
+    path = LIBRARY / name.removeprefix("std/")
+    if path.is_file() and LIBRARY in path.resolve().parents:
+        return path
+    have = sorted(f"std/{p.relative_to(LIBRARY).as_posix()}" for p in LIBRARY.rglob("*.net"))
+    detail = f"The library has no file `{name}`."
+    hint = did_you_mean(name, have) or (f"the library has {', '.join(have)}" if have else None)
+    raise Fault(codes.BAD_IMPORT, statement.path_span, detail, hint=hint)
+
+
+def roots(main: Path | None, trust: Trust) -> tuple[Path, ...]:
+    """The folders below which imported files must be, without symbolic links: the folder of the file that was asked
+    for, the working directory, and those of `trust`. A working directory of / is not meant: it would allow all files,
+    and an editor or a service often has it by accident."""
+    here = Path(os.path.realpath(""))
+    found = [Path(os.path.realpath(main)).parent] if main else []
+    found += [here] if here != here.parent else []
+    return tuple(dict.fromkeys([*found, *(Path(os.path.realpath(folder)) for folder in trust.folders)]))
+
+
+def inside(path: Path, allowed: Iterable[Path]) -> bool:
+    """Whether a path is below one of some folders, after symbolic links have been followed."""
+    real = Path(os.path.realpath(path))
+    return any(real.is_relative_to(folder) for folder in allowed)
