@@ -211,7 +211,7 @@ def test_arrays(tmp_path, error_of):
 
 
 @pytest.mark.parametrize(
-    "content", [b"\0\0\x08\x03", b"\0\0\x08\x03" + b"\xff" * 12, gzip.compress(b"\0\0\x08\x03" * 9)]
+    "content", [b"\0\0\x08\x03", b"\0\0\x08\x03" + b"\xff" * 12, gzip.compress(b"\0\0\x08\x03" * 9, mtime=0)]
 )
 def test_idx(content, tmp_path):
     path = tmp_path / "train-images-idx3-ubyte"
