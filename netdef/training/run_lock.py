@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import json
 import os
 import socket
@@ -21,10 +22,7 @@ from typing import Any, NamedTuple
 
 from ..language.errors import NetdefError
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl: Any = None
+fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None  # Windows has no such locks
 
 LOCK = "lock"
 TRIES, PAUSE = 5, 0.05  # because `holder` has the lock of a free folder for a moment

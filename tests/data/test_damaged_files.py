@@ -143,7 +143,11 @@ def test_mean_files_that_cannot_be_read(tmp_path, error_of):
 @pytest.mark.parametrize("field", ["net", "train_net"])
 def test_the_net_of_a_solver(field, tmp_path, capsys):
     solver = tmp_path / "solver.prototxt"
-    for name, words in (("a" * 5000, "File name too long"), ("b.prototxt", "no such file"), (".", "this is a folder")):
+    for name, words in (
+        ("a" * 5000, "File name too long"),
+        ("b.prototxt", "file not found"),
+        (".", "this is a folder"),
+    ):
         solver.write_text(f'{field}: "{name}" base_lr: 1 lr_policy: "fixed" max_iter: 1')
         assert main(["check", str(solver)]) == 2
         line = capsys.readouterr().err
@@ -259,5 +263,5 @@ def test_a_leveldb_that_changes_while_it_is_used(tmp_path):
 
 
 def test_a_name_that_no_file_can_have():
-    with pytest.raises(netdef.NetdefError, match="there is no such file"):
+    with pytest.raises(netdef.NetdefError, match="file not found"):
         netdef.load("a" * 300)

@@ -195,7 +195,7 @@ def test_what_cannot_be(written, tmp_path, capsys):
 def test_old_layers_beside_statements(statement: str):
     old = 'layers { name: "r" type: RELU bottom: "a" top: "a" }\n'
     text, notes = modernised(Source("old.net", f"let x: true\n{statement}\n{old}"))
-    assert notes == ["layers (1 of V1) are of today's form now"]
+    assert notes == ["layers in an old format (1 of V1) converted to `layer`"]
     assert 'type: "ReLU"' in text and statement.split()[0] in text and "let x: true" in text
     assert modernised(Source("new.net", f"let x: true\n{statement}\n"))[1] == []
 

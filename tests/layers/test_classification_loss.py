@@ -67,7 +67,7 @@ LOSS = 'layer {{ name: "l" type: "{}" bottom: "a" bottom: "b" top: "loss" {} }}'
     [
         ("SoftmaxWithLoss", "", (4, 5), (3,), '"b"', "4x5 and 3"),
         ("SoftmaxWithLoss", "", (4, 5, 2, 2), (4,), '"b"', "4 labels (4)"),
-        ("SoftmaxWithLoss", "softmax_param { axis: 2 }", (4, 5), (4,), "2", "only 2 axes"),
+        ("SoftmaxWithLoss", "softmax_param { axis: 2 }", (4, 5), (4,), "2", "has 2 axes"),
         ("SoftmaxWithLoss", "softmax_param { class_weight: [1, 2] }", (4, 5), (4,), "1", "5 classes"),
         ("SoftmaxWithLoss", "", (4, 5), (), '"b"', "4x5 and scalar"),
         ("EuclideanLoss", "", (4, 5), (4, 6), '"b"', "20 and 24 values"),

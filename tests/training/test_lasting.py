@@ -122,7 +122,7 @@ def full(*_, **__):
 def test_a_last_snapshot_that_cannot_be_written_is_an_error(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr("orbax.checkpoint.StandardCheckpointer.save", full)
     events = []
-    with pytest.raises(NetdefError, match=r"iteration 20 could not be written to .*iter_000020: No space left"):
+    with pytest.raises(NetdefError, match=r"iteration 20 cannot be written to .*iter_000020: No space left"):
         netdef.train(tiny, output=tmp_path / "run", on_event=events.append)
     notices = [e.text for e in events if isinstance(e, ev.Notice)]
     assert len(notices) == 3 and all("No space left" in n and "training continues" in n for n in notices)
