@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import importlib
 import json
 import os
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +22,10 @@ from typing import Any, NamedTuple
 
 from ..language.errors import NetdefError
 
-fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None  # Windows has no such locks
+if sys.platform == "win32":  # which has no such locks
+    fcntl: Any = None
+else:
+    import fcntl
 
 LOCK = "lock"
 TRIES, PAUSE = 5, 0.05  # because `holder` has the lock of a free folder for a moment

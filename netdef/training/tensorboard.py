@@ -56,7 +56,10 @@ class TensorBoard:
         if kind not in self._writers:
             # hides the events of an interrupted run after its last snapshot, because the resumed run repeats them
             purge = self.begin or None
-            self._writers[kind] = self._writer_class(str(self.folder / kind), purge_step=purge, flush_secs=10)
+            # tensorboardX names a file by the second: a run that is resumed within it would overwrite the file
+            self._writers[kind] = self._writer_class(
+                str(self.folder / kind), purge_step=purge, flush_secs=10, filename_suffix=f".{self.begin:09d}"
+            )
         return self._writers[kind]
 
     def close(self) -> None:
