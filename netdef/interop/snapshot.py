@@ -144,11 +144,17 @@ def _quiet() -> Iterator[None]:
                 yield
             except Exception:
                 time.sleep(0.2)  # because the threads of the writes that are still pending print later
+                logging.getLogger("asyncio").addFilter(_is_retrieved)
                 raise
     finally:
         logger.setLevel(level)
     if printed.getvalue():  # of a save that succeeded
         sys.stderr.write(printed.getvalue())
+
+
+def _is_retrieved(message: logging.LogRecord) -> bool:
+    """False for the errors of further writes of a failed save, which asyncio logs when their tasks are collected."""
+    return "was never retrieved" not in message.getMessage()
 
 
 def _force(folder: Path) -> None:
