@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from .language.errors import NetdefError
+from .language.source import printable
 
 LONGEST_NAME = 160  # characters of a path in a message
+MOST_DEFLATED = 1032  # the highest compression ratio of deflate
 Locate = Callable[[str], Path]  # a path in the net -> its location
 WRITING = ".writing"  # the end of the name of a file that is not complete
 LEFTOVER = re.compile(r"\.(.*?)(?:\.(\d+))?\.writing", re.DOTALL)  # its target, and the process that writes it
@@ -40,12 +42,7 @@ def shown(name: Path | str) -> str:
     return printable(text)
 
 
-def printable(text: str) -> str:
-    """Returns a text as one line; what a terminal cannot show is escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
-
-
-def written_aside(path: Path, write: Callable[[Path], Any]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
     """Writes a file or folder atomically: to a temporary name, which is then renamed to `path`. Raises NetdefError if
     this fails. What a killed process left of an earlier attempt is removed."""
     aside = temporary_name(path)
@@ -112,6 +109,6 @@ def put_in_place(whole: Path, path: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def replaced_text(path: Path, text: str) -> None:
+def write_text_atomically(path: Path, text: str) -> None:
     """Writes a text file atomically. Raises NetdefError if this fails."""
-    written_aside(path, lambda aside: aside.write_text(text, encoding="utf-8"))
+    write_atomically(path, lambda aside: aside.write_text(text, encoding="utf-8"))

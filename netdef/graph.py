@@ -124,12 +124,12 @@ class Net:
         return tuple(v.name for node in self.layers if node.layer.is_input for v in node.tops)
 
     @cached_property
-    def makers(self) -> dict[Value, Node]:
+    def producers(self) -> dict[Value, Node]:
         """The layer that outputs each value."""
         return {top: node for node in self.layers for top in node.tops}
 
     @cached_property
-    def takers(self) -> dict[Value, list[Node]]:
+    def consumers(self) -> dict[Value, list[Node]]:
         """The layers that use each value, in order."""
         found: dict[Value, list[Node]] = {top: [] for node in self.layers for top in node.tops}
         for node in self.layers:
@@ -141,18 +141,18 @@ class Net:
     def copies(self) -> dict[str, str]:
         """Maps the names of the copies that Caffe creates of a blob that several layers use (`data_input_0_split_1`) to
         the name of the blob."""
-        takers: dict[Value, int] = {}
+        consumers: dict[Value, int] = {}
         for node in self.layers:
             explicit = node.layer.loss_weight
             lost = [top for top, weight in zip(node.tops, explicit, strict=False) if weight]
             for value in (*node.bottoms, *lost):
-                takers[value] = takers.get(value, 0) + 1
+                consumers[value] = consumers.get(value, 0) + 1
         return {
             f"{top.name}_{node.name}_{i}_split_{k}": top.name
             for node in self.layers
             for i, top in enumerate(node.tops)
-            if takers.get(top, 0) > 1
-            for k in range(takers[top])
+            if consumers.get(top, 0) > 1
+            for k in range(consumers[top])
         }
 
     def __str__(self) -> str:

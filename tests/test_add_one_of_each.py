@@ -4,15 +4,11 @@ entry point of a distribution."""
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-import netdef
+from plugins import command
 
 MINE = '''
 """My own types: one of each."""
@@ -126,19 +122,6 @@ def trained(folder: Path) -> Path:
     done = command(folder, "train", "mine.net", "--plugin", "mine", "--output", "run")
     assert done.returncode == 0, done.stderr
     return folder / "run"
-
-
-def command(folder: Path, *words: str, installed: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs `netdef words...` in the folder; `installed` is a folder with a distribution."""
-    here = [str(Path(netdef.__file__).parents[1]), *([str(installed)] if installed else [])]
-    path = os.pathsep.join([*here, os.environ.get("PYTHONPATH", "")])
-    return subprocess.run(
-        [sys.executable, "-m", "netdef", *words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": path},
-    )
 
 
 def losses(run: Path) -> dict[int, float]:

@@ -31,13 +31,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="override a constant or a solver field, as in solver.base_lr=0.1; may be repeated",
     )
-    parser.add_argument(
-        "--plugin",
-        action="append",
-        default=[],
-        metavar="MODULE",
-        help="import this Python module first, to register its layers; may be repeated",
-    )
+    add_plugin(parser)
     add_import_path(parser)
 
 
@@ -63,6 +57,16 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
 def trust_of(args: argparse.Namespace) -> Trust:
     """Returns the permissions of the file. A command that runs nets sets `trust_python` itself."""
     return Trust(getattr(args, "trust_python", False), tuple(existing(f, "folder") for f in args.import_path))
+
+
+def add_plugin(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="import this Python module first, to register its layers; may be repeated",
+    )
 
 
 def add_caffe_model(parser: argparse.ArgumentParser) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ..files import written_aside
+from ..files import write_atomically
 from ..language.source import printable
 
 
@@ -16,4 +16,4 @@ def say(line: str) -> None:
 
 def written_text(path: str | Path, text: str) -> None:
     """Writes a text file atomically. NetdefError if it cannot be written."""
-    written_aside(Path(path), lambda aside: aside.write_bytes(text.encode()))
+    write_atomically(Path(path), lambda aside: aside.write_bytes(text.encode()))

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..language.errors import NetdefError
 from . import UsageError, colored
-from ._options import add_import_path, settings
+from ._options import add_import_path, add_plugin, settings
 from ._output import say
 
 
@@ -31,13 +31,7 @@ def add_source(parser: argparse.ArgumentParser) -> None:
         help="override a constant of the net; may be repeated",
     )
     add_import_path(parser)
-    parser.add_argument(
-        "--plugin",
-        action="append",
-        default=[],
-        metavar="MODULE",
-        help="import this Python module first, to register its layers; may be repeated",
-    )
+    add_plugin(parser)
 
 
 def read_all(records: Any, show: Callable[[int], None]) -> Iterator[tuple[int, Any]]:

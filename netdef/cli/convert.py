@@ -111,12 +111,12 @@ def _inputs(net: Any, any_batch: bool) -> str:
 
 
 def _net(args: argparse.Namespace) -> int:
-    from ..interop.modernize import modernised
+    from ..interop.modernize import modernized
     from ..language.source import Source
 
     if args.output and not args.output.endswith(NETS):
         raise UsageError(_no_net(args.file, args.output))
-    text, notes = modernised(Source.read(args.file))
+    text, notes = modernized(Source.read(args.file))
     if args.output is None:
         sys.stdout.write(text)
     else:

@@ -14,20 +14,14 @@ import dataclasses
 import json
 
 from . import UsageError
-from ._options import add_json, load_plugins
+from ._options import add_json, add_plugin, load_plugins
 
 HELP = "explain a layer type, field, filler, policy, solver or diagnostic"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="layer type, field, filler, ... (default: list all)")
-    parser.add_argument(
-        "--plugin",
-        action="append",
-        default=[],
-        metavar="MODULE",
-        help="import this Python module first, to register its layers; may be repeated",
-    )
+    add_plugin(parser)
     add_json(parser)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..files import written_aside
+from ..files import write_atomically
 from ..language.errors import NetdefError
 from . import UsageError
 from ._trained import add_trained, predictor_of
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     predictor = predictor_of(args)
     write = _write_npz if target.suffix == ".npz" else _write_hdf5
     shapes: dict[str, tuple[int, ...]] = {}
-    written_aside(target, lambda aside: shapes.update(write(aside, _rows(predictor, names))))
+    write_atomically(target, lambda aside: shapes.update(write(aside, _rows(predictor, names))))
     listed = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
     print(f"{target}: {listed}")
     return 0

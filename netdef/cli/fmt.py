@@ -18,7 +18,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..files import written_aside
+from ..files import write_atomically
 from ..language.diagnostics import CompileError, Report
 from ..language.errors import NetdefError
 from ..language.formatter import format
@@ -120,4 +120,4 @@ def _replace(path: Path, text: str) -> None:
         aside.write_bytes(text.encode())
         shutil.copymode(path, aside)
 
-    written_aside(path, write)
+    write_atomically(path, write)

@@ -14,20 +14,14 @@ import os
 import sys
 
 from ..lazy import need
-from ._options import add_import_path, add_trust, load_plugins, trust_of
+from ._options import add_import_path, add_plugin, add_trust, load_plugins, trust_of
 
 HELP = "run the language server for editors"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stdio", action="store_true", help="communicate over stdin and stdout (always the case)")
-    parser.add_argument(
-        "--plugin",
-        action="append",
-        default=[],
-        metavar="MODULE",
-        help="import this Python module first, to register its layers; may be repeated",
-    )
+    add_plugin(parser)
     add_import_path(parser)
     add_trust(parser)
 

@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 from . import UsageError
-from ._options import add_import_path, add_trust, load_plugins, trust_of
+from ._options import add_import_path, add_plugin, add_trust, load_plugins, trust_of
 from ._output import written_text
 
 HELP = "write a report of a run as one HTML file"
@@ -27,13 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-test", action="store_true", help="omit the confusion matrix, which requires testing the net"
     )
-    parser.add_argument(
-        "--plugin",
-        action="append",
-        default=[],
-        metavar="MODULE",
-        help="import this Python module first, to register its layers; may be repeated",
-    )
+    add_plugin(parser)
     add_import_path(parser)
     add_trust(parser)
 

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..files import replaced_text
+from ..files import write_text_atomically
 from ..language.errors import NetdefError
 from ..language.expansion.settings import read
 from . import UsageError
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     found = sweep(path, vary, args.seeds, args.output, args.max_iter, args.until, **more)
     told = {"folder": str(found.folder), "until": args.until, "rows": found.rows}
     text = json.dumps(told, indent=1, default=str)
-    replaced_text(found.folder / SWEEP, text)
+    write_text_atomically(found.folder / SWEEP, text)
     print(text if args.json else table(found.rows, found.settings))
     for path in _drawn(found.folder, args.plot):
         print(path, file=sys.stderr)

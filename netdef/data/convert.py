@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..files import put_in_place, written_aside
+from ..files import put_in_place, write_atomically
 from ..interop.caffe_proto import messages
 from ..language.errors import NetdefError
 from ..lazy import need, np
@@ -179,7 +179,7 @@ class Hdf5Sink(Sink):
     def finish(self) -> None:
         # The list is written first, so that a conversion that is interrupted between the two can be continued.
         listed = self.target.with_name(self.target.name + ".txt")
-        written_aside(listed, lambda temporary: temporary.write_text(f"{self.target.resolve()}\n"))
+        write_atomically(listed, lambda temporary: temporary.write_text(f"{self.target.resolve()}\n"))
         super().finish()
 
 

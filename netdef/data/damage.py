@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..files import LONGEST_NAME, printable, shown
+from ..files import LONGEST_NAME, MOST_DEFLATED, shown
 from ..language.errors import NetdefError
+from ..language.source import printable
 from ..shape import ShapeError, Unavailable
-
-MOST_DEFLATED = 1032  # times its size in the file: the most that the compression of an array can save
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..files import written_aside
+from ..files import write_atomically
 from ..language.errors import NetdefError
 from ..lazy import np
 
@@ -76,7 +76,7 @@ def standard(images: Iterator[Any], key: str) -> tuple[Any, Any]:
     mean, deviation = _measured(images)
     keep = {"of": key, "mean": mean.tolist(), "deviation": deviation.tolist()}
     with contextlib.suppress(NetdefError):  # because the cache is optional
-        written_aside(file, lambda temporary: temporary.write_text(json.dumps(keep)))
+        write_atomically(file, lambda temporary: temporary.write_text(json.dumps(keep)))
     return mean, deviation
 
 

@@ -132,7 +132,7 @@ class Transformer:
             for x, draw in zip(whole, draws, strict=True):
                 rng = augment.generator_of(draw[KEY], 1)
                 x += self.varied.noise * rng.standard_normal(x.shape, np.float32)
-        whole = self.normalised(whole)
+        whole = self.normalized(whole)
         if self.varied.cutout:
             for x, draw in zip(whole, draws, strict=True):
                 augment.cut_hole(x, self.varied.cutout, draw[HOLE_ROW], draw[HOLE_COLUMN])
@@ -222,7 +222,7 @@ class Transformer:
         mirror = (draws[:, MIRROR] < 0.5) & self.param.mirror
         return Places(top, left, mirror, (draws[:, FLIP] < 0.5) & self.varied.flip_vertical)
 
-    def normalised(self, whole: Any, xp: Any = None) -> Any:
+    def normalized(self, whole: Any, xp: Any = None) -> Any:
         """Returns (x - mean) * scale of a batch in float32, squashed if set.  `xp` may be jax.numpy."""
         xp = xp or np
         means, factors = self.param.mean_value, [np.float32(self.param.scale)] if self.param.scale != 1.0 else []

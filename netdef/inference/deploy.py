@@ -20,7 +20,7 @@ from ..language.source import NOWHERE, Source
 from ..language.syntax import Field, Message, Scalar
 from ..language.trust import Trust
 from ..layers.base import Layer, ParamSpec, Phase
-from ..layers.batch_norm import BatchNormalisation
+from ..layers.batch_norm import BatchNormalization
 from ..layers.input import BlobShape, Input
 from ..passes.encode import encode_layer
 from ..passes.select import State
@@ -114,7 +114,7 @@ class Deployment:
 
     def _has_prediction(self, deployed: Layer, scores: Value) -> bool:
         """Whether the net already has the prediction, beside the loss."""
-        return any(node.type == deployed.type for node in self.net.takers[scores] if self.live & {*node.tops})
+        return any(node.type == deployed.type for node in self.net.consumers[scores] if self.live & {*node.tops})
 
     def name(self, value: Value) -> str:
         """Returns the name of a value in the new net."""
@@ -183,14 +183,14 @@ def _heads(net: Net) -> Iterable[Node]:
 
 def _scores(net: Net, loss: Node) -> Value:
     """Returns the scores that a loss uses: its first bottom that is not an input."""
-    fed = lambda value: value in net.makers and not net.makers[value].bottoms
+    fed = lambda value: value in net.producers and not net.producers[value].bottoms
     return next((value for value in loss.bottoms if not fed(value)), loss.bottoms[0])
 
 
 def _other_outputs(net: Net) -> list[Value]:
     """Returns the outputs that are not losses, metrics or inputs, and do not depend on labels."""
     labels = {v for node in net.layers if node.layer.is_loss or node.layer.is_metric for v in node.bottoms[1:]}
-    labels = {v for v in labels if v in net.makers and net.makers[v].layer.is_input}
+    labels = {v for v in labels if v in net.producers and net.producers[v].layer.is_input}
     needs: dict[Value, bool] = {}
     found = []
     for node in net.layers:
@@ -199,12 +199,12 @@ def _other_outputs(net: Net) -> list[Value]:
         if node.layer.is_loss or node.layer.is_metric or node.layer.is_input or needs_labels or any(node.loss_weights):
             continue
         found += [top for top in node.tops if top == _last(net, top.name) and top.name in net.outputs]
-    return [top for top in found if net.makers[top].bottoms]
+    return [top for top in found if net.producers[top].bottoms]
 
 
 def _last(net: Net, name: str) -> Value:
     """Returns the last version of a blob.  Raises NetdefError if it does not exist."""
-    versions = [value for value in net.makers if value.name == name]
+    versions = [value for value in net.producers if value.name == name]
     if not versions:
         raise NetdefError(f"there is no blob `{name}` in phase {net.phase.name}; `netdef summary` lists the blobs")
     return max(versions, key=lambda value: value.version)
@@ -234,5 +234,5 @@ def inference(layer: Layer, node: Node, fillers: bool = False) -> Layer:
 
 def _same_storage(layer: Layer, other: Layer) -> bool:
     """Whether two layers store the same blobs, because the fillers of batch normalization determine its dialect."""
-    stored = lambda layer: layer.storage() if isinstance(layer, BatchNormalisation) else None
+    stored = lambda layer: layer.storage() if isinstance(layer, BatchNormalization) else None
     return stored(layer) == stored(other)

@@ -21,7 +21,7 @@ from ..data import images
 from ..data.base import generator
 from ..data.layers._image_layer import ImageLayer
 from ..data.transform import AUTO, Transformer
-from ..files import locator, written_aside
+from ..files import locator, write_atomically
 from ..graph import Net
 from ..interop import solver_state
 from ..interop.formats.base import ending_of
@@ -93,7 +93,7 @@ class Preprocessing:
 
     def save(self, path: Path) -> None:
         """Writes the file atomically."""
-        written_aside(path, lambda new: new.write_text(json.dumps(self.as_dict(), indent=1), encoding="utf-8"))
+        write_atomically(path, lambda new: new.write_text(json.dumps(self.as_dict(), indent=1), encoding="utf-8"))
 
 
 def preprocessing_of(*nets: Net) -> Preprocessing | None:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..files import written_aside
+from ..files import write_atomically
 from ..graph import Net, Node, Value
 from ..language.errors import NetdefError
 from ..language.source import Span
@@ -94,7 +94,7 @@ def save(net: Net, path: str | Path, *, fold: Sequence[str] = (), sideways: bool
     drawn = picture(net, fold)
     text = mermaid(drawn, sideways) if kind == ".mmd" else dot(drawn, sideways)
     data = text.encode() if kind in TEXT else _rendered(text, kind[1:], path)
-    written_aside(path, lambda aside: aside.write_bytes(data))
+    write_atomically(path, lambda aside: aside.write_bytes(data))
 
 
 def _rendered(text: str, kind: str, path: Path) -> bytes:
@@ -133,8 +133,8 @@ def _homes(net: Net) -> dict[str, str]:
     for node in net.layers:
         homes[node.name] = node.name
         if len(node.tops) == 1 and node.bottoms and node.tops[0].name == node.bottoms[0].name:
-            maker = net.makers.get(node.bottoms[0])
-            if maker is not None and net.takers[node.bottoms[0]] == [node] and len(node.bottoms) == 1:
+            maker = net.producers.get(node.bottoms[0])
+            if maker is not None and net.consumers[node.bottoms[0]] == [node] and len(node.bottoms) == 1:
                 homes[node.name] = homes[maker.name]
     return homes
 
@@ -156,9 +156,9 @@ def _arrows(net: Net, keys: dict[str, str]) -> tuple[list[Arrow], dict[str, str]
     """Returns the arrows and loose names.  A label is a name next to each loss, not an arrow across the whole net."""
     arrows: list[Arrow] = []
     loose: dict[str, str] = {}
-    for value, takers in net.takers.items():
-        maker = net.makers.get(value)
-        for taker in takers:
+    for value, consumers in net.consumers.items():
+        maker = net.producers.get(value)
+        for taker in consumers:
             if maker is None or keys[maker.name] == keys[taker.name]:
                 continue
             start = keys[maker.name]
@@ -170,7 +170,7 @@ def _arrows(net: Net, keys: dict[str, str]) -> tuple[list[Arrow], dict[str, str]
                 arrows.append(arrow)
         if (
             maker is not None
-            and not takers
+            and not consumers
             and not (maker.layer.is_loss or maker.layer.is_metric or maker.layer.is_input)
         ):
             end = f"o{len(loose)}"
@@ -181,8 +181,8 @@ def _arrows(net: Net, keys: dict[str, str]) -> tuple[list[Arrow], dict[str, str]
 
 def _is_label(net: Net, value: Value) -> bool:
     """Whether only losses and metrics use a blob, and it is one of several outputs of a layer without inputs."""
-    judges = [taker.layer.is_loss or taker.layer.is_metric for taker in net.takers[value]]
-    return not net.makers[value].bottoms and len(net.makers[value].tops) > 1 and all(judges)
+    judges = [taker.layer.is_loss or taker.layer.is_metric for taker in net.consumers[value]]
+    return not net.producers[value].bottoms and len(net.producers[value].tops) > 1 and all(judges)
 
 
 def _frames(net: Net, members: dict[str, list[Node]]) -> dict[str, Frame | None]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..graph import Net, Node
 from ..language.errors import NetdefError
-from ..layers.batch_norm import SCALED, STATISTICS, BatchNormalisation, Rule, Storage
+from ..layers.batch_norm import SCALED, STATISTICS, BatchNormalization, Rule, Storage
 from ..layers.bn import BN, BN_STORAGE, BNDialect
 from ..layers.scale import Scale
 from ..shape import Shape, same_shape, show
@@ -33,7 +33,7 @@ def adapted(net: Net, entries: Iterable[Entry], spoken: BNDialect | None = None)
     notes: list[str] = []
     for node in net.layers:
         entry = found.get(node.name)
-        if entry is None or not isinstance(node.layer, BatchNormalisation) or not entry.arrays:
+        if entry is None or not isinstance(node.layer, BatchNormalization) or not entry.arrays:
             continue
         blobs = [stored for stored in entry.arrays if stored is not None]
         if len(blobs) != len(entry.arrays) or _as_it_is(node, blobs, spoken):
@@ -57,7 +57,7 @@ def _as_it_is(node: Node, blobs: list[Stored], spoken: BNDialect | None) -> bool
 
 
 def _storage(node: Node) -> Storage:
-    assert isinstance(node.layer, BatchNormalisation)
+    assert isinstance(node.layer, BatchNormalization)
     return node.layer.storage()
 
 

@@ -20,7 +20,7 @@ from ..language.printer import print_message
 from ..language.source import NOWHERE, Source
 from ..language.syntax import Field, Message, Scalar
 from ..layers.base import Layer
-from ..layers.batch_norm import SCALED, BatchNormalisation, Rule
+from ..layers.batch_norm import SCALED, BatchNormalization, Rule
 from ..layers.convolution import Convolution, Deconvolution
 from ..layers.inner_product import InnerProduct
 from ..layers.scale import Bias, Scale
@@ -84,8 +84,8 @@ def _chain(net: Net, node: Node, shared: set[str]) -> list[Node]:
     if not _absorbs(net, node) or node.name in shared:
         return found
     value = node.tops[0]
-    while len(net.takers.get(value, ())) == 1 and not any((found or [node])[-1].layer.loss_weight):
-        after = net.takers[value][0]
+    while len(net.consumers.get(value, ())) == 1 and not any((found or [node])[-1].layer.loss_weight):
+        after = net.consumers[value][0]
         if not _is_affine(after) or _obstacle(net, after) or after.name in shared or after.bottoms != (value,):
             break
         found.append(after)
@@ -105,13 +105,13 @@ def _absorbs(net: Net, node: Node) -> bool:
 
 def _is_affine(node: Node) -> bool:
     """Whether the layer may be an affine function a x + c for each channel."""
-    return isinstance(node.layer, (BatchNormalisation, Scale, Bias)) and len(node.bottoms) == 1
+    return isinstance(node.layer, (BatchNormalization, Scale, Bias)) and len(node.bottoms) == 1
 
 
 def _obstacle(net: Net, node: Node) -> str:
     """Returns the reason why the layer is not an affine function for each channel; empty if it is one."""
     layer, x = node.layer, net.shapes[node.bottoms[0]] or ()
-    if isinstance(layer, BatchNormalisation):
+    if isinstance(layer, BatchNormalization):
         if not layer.uses_stored(False) or len(node.tops) > 1:
             return "it uses the statistics of the batch"
         return "it includes a ReLU" if getattr(layer, "relu", False) else ""
@@ -123,7 +123,7 @@ def _obstacle(net: Net, node: Node) -> str:
 
 def _why_not(net: Net, node: Node, shared: set[str]) -> str:
     """Returns a note on the reason why a layer is not folded."""
-    before = net.makers.get(node.bottoms[0])
+    before = net.producers.get(node.bottoms[0])
     why = _obstacle(net, node)
     if not why and node.name in shared:
         why = "it shares parameters with another layer"
@@ -131,7 +131,7 @@ def _why_not(net: Net, node: Node, shared: set[str]) -> str:
         why = f"it follows {f'`{before.name}`, of type {before.type}' if before else 'an input'}"
     elif not why and before is not None and before.name in shared:
         why = f"`{before.name}` shares parameters with another layer"
-    elif not why and before is not None and len(net.takers[node.bottoms[0]]) > 1:
+    elif not why and before is not None and len(net.consumers[node.bottoms[0]]) > 1:
         why = f"other layers use the output of `{before.name}` too"
     return f"layer `{node.name}` is not folded: {why or 'the preceding layer is not folded'}"
 
@@ -146,7 +146,7 @@ def _affine(node: Node, arrays: Sequence[Any]) -> tuple[Any, Any]:
         low = -np.inf if layer.min_value is None else layer.min_value
         high = np.inf if layer.max_value is None else layer.max_value
         return np.clip(flat[0], low, high), flat[1] if layer.bias_term else 0.0
-    assert isinstance(layer, BatchNormalisation)
+    assert isinstance(layer, BatchNormalization)
     storage = layer.storage()
     blobs = dict(zip(storage.blobs, flat, strict=True))
     scale, shift = (blobs.get(name, default) for name, default in zip(SCALED, (1.0, 0.0), strict=True))

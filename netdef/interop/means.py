@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files import written_aside
+from ..files import write_atomically
 from ..language.errors import NetdefError
 from ..shape import count, show
 from .blobs import LEGACY, located
@@ -40,7 +40,7 @@ def write_mean(path: Path, array: np.ndarray) -> None:
     dims = (1,) * (4 - array.ndim) + array.shape
     blob = messages().BlobProto(**dict(zip(LEGACY, dims, strict=True)))
     blob.data.extend(array.reshape(-1).tolist())
-    written_aside(path, lambda aside: aside.write_bytes(blob.SerializeToString()))
+    write_atomically(path, lambda aside: aside.write_bytes(blob.SerializeToString()))
 
 
 def convert_mean(source: Path, to: Path) -> str:
@@ -50,7 +50,7 @@ def convert_mean(source: Path, to: Path) -> str:
     if to.suffix == ".binaryproto":
         write_mean(to, array)
     else:
-        written_aside(to, lambda aside: _write_npy(aside, array))
+        write_atomically(to, lambda aside: _write_npy(aside, array))
     return show(array.shape)
 
 

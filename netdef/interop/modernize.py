@@ -22,7 +22,7 @@ _SOLVERS = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
 _INPUT = ("input", "input_dim", "input_shape")
 
 
-def modernised(source: Source) -> tuple[str, list[str]]:
+def modernized(source: Source) -> tuple[str, list[str]]:
     """Returns the source text in the current format, and notes on the changes. Raises CompileError on syntax errors."""
     report = Report()
     document = parse(source, report)

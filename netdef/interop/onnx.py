@@ -14,7 +14,7 @@ import jax
 from jax import lax
 from jax.extend.core import Literal
 
-from ..files import written_aside
+from ..files import write_atomically
 from ..forward import forward
 from ..graph import Net
 from ..language.errors import NetdefError
@@ -54,7 +54,7 @@ def export_onnx(model: Any, path: str | Path, any_batch: bool = True) -> None:
         )
     except Exception as error:  # jax2onnx raises many types
         raise NetdefError(f"{path}: jax2onnx cannot convert this net: {' '.join(str(error).split())[:200]}") from error
-    written_aside(Path(path), lambda aside: aside.write_bytes(made.SerializeToString()))
+    write_atomically(Path(path), lambda aside: aside.write_bytes(made.SerializeToString()))
 
 
 _INLINED = {"jit": "jaxpr", "pjit": "jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr"}

@@ -36,7 +36,7 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 
-from ..files import remove, remove_leftovers, temporary_name
+from ..files import put_in_place, remove_leftovers, temporary_name
 from ..graph import Owner
 from ..language.errors import NetdefError
 
@@ -168,13 +168,8 @@ def _force(folder: Path) -> None:
 
 
 def _exchange(aside: Path, path: Path) -> None:
-    """Renames the folder to its final name; an existing folder is kept as `name~` until then."""
-    old = path.with_name(path.name + "~")
-    if path.exists():
-        remove(old)
-        path.rename(old)
-    aside.rename(path)
-    remove(old)
+    """Renames the folder to its final name, on the disk too."""
+    put_in_place(aside, path)
     handle = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(handle)

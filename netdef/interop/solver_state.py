@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..files import written_aside
+from ..files import write_atomically
 from ..graph import Net, Owner
 from ..language.errors import NetdefError
 from ..shape import same_shape, show
@@ -81,7 +81,7 @@ def write_state(
         raise NetdefError(f"{path}: the name of a solver state must end in {' or '.join(ENDINGS)}")
     head = messages().SolverState(iter=iteration, learned_net=learned_net, current_step=current_step)
     write = hdf5.write_solver_state if path.suffix == ".h5" else caffemodel.write_solver_state
-    written_aside(path, lambda aside: write(aside, head, history))
+    write_atomically(path, lambda aside: write(aside, head, history))
 
 
 def histories_of(state: SolverState, net: Net, solver: Solver) -> dict[Owner, list[np.ndarray]]:

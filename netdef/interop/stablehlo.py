@@ -12,7 +12,7 @@ from typing import Any
 import jax
 from jax import export
 
-from ..files import written_aside
+from ..files import write_atomically
 from ..forward import forward
 from ..graph import Net
 from ..language.errors import NetdefError
@@ -43,7 +43,7 @@ def export_stablehlo(model: Any, path: str | Path, any_batch: bool = True) -> No
         remedy = "; fix the batch size with --batch N, or any_batch=False" if any_batch else ""
         why = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise NetdefError(f"{path}: the net cannot be exported for {size} ({why}){remedy}") from error
-    written_aside(Path(path), lambda aside: aside.write_bytes(exported.serialize()))
+    write_atomically(Path(path), lambda aside: aside.write_bytes(exported.serialize()))
 
 
 def _specs(net: Net, any_batch: bool) -> dict[str, jax.ShapeDtypeStruct]:

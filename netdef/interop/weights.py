@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..files import written_aside
+from ..files import write_atomically
 from ..graph import Net, Node, Owner
 from ..language.errors import NetdefError
 from ..language.spelling import closest
@@ -214,7 +214,7 @@ def write_weights(
     path = Path(path)
     chosen = format_called(format) if format else format_to_write(path, dtype)
     contents = Contents(tuple(entries), net.name if net else "", _shared(net) if net else frozenset(), _dtype(dtype))
-    written_aside(path, lambda aside: chosen.write(aside, contents))
+    write_atomically(path, lambda aside: chosen.write(aside, contents))
 
 
 def _dtype(name: str) -> Any:

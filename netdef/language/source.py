@@ -139,7 +139,7 @@ def too_large(shown: str, size: int) -> NetdefError:
 
 def printable(text: str) -> str:
     """A path as it can be shown on one line: line ends, control characters and undecodable bytes become escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 class Span(NamedTuple):

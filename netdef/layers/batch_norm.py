@@ -103,8 +103,8 @@ def per_channel(x: Array) -> Array:
     return jnp.sum(x.reshape(*x.shape[:2], -1), axis=2).sum(axis=0)
 
 
-def plain_normalise(x: Array, scale: Array, shift: Array, eps: float) -> tuple[Array, Array, Array]:
-    """Returns (y, mean, var) of a batch (n, c, ...): the reference for the values and the gradient of `normalise`."""
+def plain_normalize(x: Array, scale: Array, shift: Array, eps: float) -> tuple[Array, Array, Array]:
+    """Returns (y, mean, var) of a batch (n, c, ...): the reference for the values and the gradient of `normalize`."""
     n = x.size // x.shape[1]
     mean = per_channel(x) / n
     centered = x - along(mean, x)  # before squaring, because the mean of squares minus the squared mean loses precision
@@ -113,12 +113,12 @@ def plain_normalise(x: Array, scale: Array, shift: Array, eps: float) -> tuple[A
 
 
 @cache
-def normalise() -> Callable[..., Any]:
-    """`plain_normalise` with a custom gradient: two sums and one more pass over x and dy, less than half of what JAX's
+def normalize() -> Callable[..., Any]:
+    """`plain_normalize` with a custom gradient: two sums and one more pass over x and dy, less than half of what JAX's
     automatic derivative needs.  The returned statistics have no gradient."""
 
     def forward(x: Array, scale: Array, shift: Array, eps: float) -> Any:
-        y, mean, var = plain_normalise(x, scale, shift, eps)
+        y, mean, var = plain_normalize(x, scale, shift, eps)
         return (y, mean, var), (x, scale, mean, jax.lax.rsqrt(var + eps))
 
     def backward(eps: float, saved: Any, given: Any) -> Any:
@@ -130,12 +130,12 @@ def normalise() -> Callable[..., Any]:
         dx = along(scale * inverse, x) * (dy - along(sum_dy / n, x) - centered * along(slope, x))
         return dx, sum_dy_x * inverse, sum_dy
 
-    own = jax.custom_vjp(plain_normalise, nondiff_argnums=(3,))
+    own = jax.custom_vjp(plain_normalize, nondiff_argnums=(3,))
     own.defvjp(forward, backward)
     return own
 
 
-class BatchNormalisation(Layer):
+class BatchNormalization(Layer):
     """The base of the batch normalization types; subclasses interpret their own fields."""
 
     family = "normalization"
@@ -194,7 +194,7 @@ class BatchNormalisation(Layer):
         return (x - along(mean, x)) * along(scale * inverse, x) + along(shift, x)
 
     def by_batch(self, blobs: dict[str, Array], x: Array, scale: Array, shift: Array, ctx: Context) -> Array:
-        y, mean, var = normalise()(x, scale, shift, self.epsilon())
+        y, mean, var = normalize()(x, scale, shift, self.epsilon())
         self.learn(blobs, [(mean, var)], x.size // x.shape[1], ctx)
         return y
 
@@ -208,7 +208,7 @@ class BatchNormalisation(Layer):
                 ctx.update(i, blobs[name].reshape(storage.shape(name, -1)))
 
 
-class BatchNorm(BatchNormalisation, type="BatchNorm", block="batch_norm_param"):
+class BatchNorm(BatchNormalization, type="BatchNorm", block="batch_norm_param"):
     """y = (x - mean) / sqrt(var + eps) for each channel; with `scale_bias`, followed by a learned scale and shift.
 
     In phase TRAIN mean and var are those of the batch, and the stored statistics are updated; in phase TEST the stored
@@ -291,7 +291,7 @@ class BatchNorm(BatchNormalisation, type="BatchNorm", block="batch_norm_param"):
         if groups == 1:
             return super().by_batch(blobs, x, scale, shift, ctx)
         parts = x.reshape(groups, -1, *x.shape[1:])
-        y, mean, var = jax.vmap(lambda part: normalise()(part, scale, shift, self.eps))(parts)
+        y, mean, var = jax.vmap(lambda part: normalize()(part, scale, shift, self.eps))(parts)
         self.learn(blobs, list(zip(mean, var, strict=True)), x.size // x.shape[1] // groups, ctx)
         return y.reshape(x.shape)
 

@@ -9,7 +9,7 @@ from ..lazy import Array, jax
 from ..schema import param
 from ..shape import Shape, ShapeError
 from .base import Context, Example
-from .batch_norm import SCALED, BatchNormalisation, Storage, along, normalise, plain_normalise
+from .batch_norm import SCALED, BatchNormalization, Storage, along, normalize, plain_normalize
 
 
 class BNMode(enum.Enum):
@@ -41,7 +41,7 @@ BN_STORAGE = {
 }
 
 
-class BN(BatchNormalisation, type="BN", block="bn_param"):
+class BN(BatchNormalization, type="BN", block="bn_param"):
     """y = scale (x - mean) / sqrt(var + eps) + shift for each channel, with a learned scale and shift.
 
     In phase TRAIN mean and var are those of the batch, and the stored statistics are updated; in phase TEST, or with
@@ -141,7 +141,7 @@ class BN(BatchNormalisation, type="BN", block="bn_param"):
         if len(self.top) < 2:
             return [y]
         scale, shift = (blob.reshape(-1) for blob in w)
-        _, mean, var = plain_normalise(x, scale, shift, self.epsilon())
+        _, mean, var = plain_normalize(x, scale, shift, self.epsilon())
         return self.tops(y, mean.reshape(1, -1, 1, 1), var.reshape(1, -1, 1, 1))
 
     def by_stored(self, blobs: dict[str, Array], x: Array, scale: Array, shift: Array) -> Array:
@@ -150,7 +150,7 @@ class BN(BatchNormalisation, type="BN", block="bn_param"):
         return super().by_stored(blobs, x, scale, shift)
 
     def by_batch(self, blobs: dict[str, Array], x: Array, scale: Array, shift: Array, ctx: Context) -> Array:
-        y, mean, var = normalise()(x, scale, shift, self.epsilon())
+        y, mean, var = normalize()(x, scale, shift, self.epsilon())
         if "mean" in blobs and ctx.train:
             self.learn(blobs, [(mean, var)], x.size // x.shape[1], ctx)
         return y

@@ -18,7 +18,7 @@ def image(x: Shape) -> Shape:
 
 
 @cache
-def standardise() -> Callable[[Array, float], Array]:
+def standardize() -> Callable[[Array, float], Array]:
     """(x - mean) / (std + eps) along the last axis, with Caffe's gradient: std + eps is treated as the standard
     deviation, which keeps the gradient finite where all values are equal."""
 
@@ -69,7 +69,7 @@ class MVN(Layer, type="MVN", block="mvn_param"):
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
         shape = image(x.shape)
         rows = x.reshape(shape[0] * (1 if self.across_channels else shape[1]), -1)
-        y = standardise()(rows, self.eps) if self.normalize_variance else rows - rows.mean(axis=1, keepdims=True)
+        y = standardize()(rows, self.eps) if self.normalize_variance else rows - rows.mean(axis=1, keepdims=True)
         return y.reshape(shape)
 
 

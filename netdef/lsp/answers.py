@@ -264,8 +264,10 @@ def _blob(page: Page, name: str) -> str:
     lines = []
     for net in page.nets:
         if name in net.blobs:
-            makers = [f"`{node.name}` ({node.type})" for node in net.layers if any(v.name == name for v in node.tops)]
-            lines.append(f"{net.phase.name}: **{show(net.blobs[name].shape)}** by {', '.join(makers)}")
+            producers = [
+                f"`{node.name}` ({node.type})" for node in net.layers if any(v.name == name for v in node.tops)
+            ]
+            lines.append(f"{net.phase.name}: **{show(net.blobs[name].shape)}** by {', '.join(producers)}")
     bare = {line.partition(": ")[2] for line in lines}
     return f"blob `{name}`\n\n" + (bare.pop() if len(bare) == 1 else "  \n".join(lines)) if lines else ""
 

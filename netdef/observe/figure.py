@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..files import written_aside
+from ..files import write_atomically
 from ..language.errors import NetdefError
 from ..lazy import need
 
@@ -79,7 +79,7 @@ def save(figure: Any, path: str | Path) -> Path:
     if not path.parent.exists():
         raise NetdefError(f"{path}: the folder {path.parent} does not exist.")
     data = written(figure, kind[1:])
-    written_aside(path, lambda aside: aside.write_bytes(data))
+    write_atomically(path, lambda aside: aside.write_bytes(data))
     return path
 
 

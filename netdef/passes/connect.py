@@ -64,9 +64,9 @@ def _bottom(
         return latest[name]
     span = layer.span_of("bottom", k)
     later = place[0][place[1] + 1 :]
-    makers = [(other, j) for other in later for j, top in enumerate(other.top) if top == name]
-    if makers:
-        other, j = makers[0]
+    producers = [(other, j) for other in later for j, top in enumerate(other.top) if top == name]
+    if producers:
+        other, j = producers[0]
         made = other.span_of("top", j)
         report.add(
             codes.UNKNOWN_BOTTOM,

@@ -29,7 +29,7 @@ def infer(
     """Nodes with weights and owners, and the shape of every value. `given` overrides the shapes of inputs. Only with
     `trust_python` are layers asked that would run a module of the user's; the shapes of the others stay unknown."""
     shapes: Shapes = {}
-    makers: dict[Value, Node] = {}
+    producers: dict[Value, Node] = {}
     sharing = _Sharing(report)
     typed = []
     for node in nodes:
@@ -38,9 +38,9 @@ def infer(
             _not_run(node, report)
             tops, weights = [None] * len(node.tops), None
         else:
-            tops, weights = _types(node, bottoms, makers, locate, report, given or {})
+            tops, weights = _types(node, bottoms, producers, locate, report, given or {})
         shapes.update(zip(node.tops, tops, strict=True))
-        makers.update(dict.fromkeys(node.tops, node))
+        producers.update(dict.fromkeys(node.tops, node))
         typed.append(node.but(weights=weights, owners=sharing.owners(node, weights)))
     return tuple(typed), shapes
 
@@ -48,7 +48,7 @@ def infer(
 def _types(
     node: Node,
     bottoms: list[Shape | None],
-    makers: Mapping[Value, Node],
+    producers: Mapping[Value, Node],
     locate: Locate,
     report: Report,
     given: Mapping[str, Shape],
@@ -65,7 +65,7 @@ def _types(
         tops = list(made) if isinstance(made, list) else [made] * min(1, len(node.tops))
         weights = tuple(layer.weights(*bottoms))  # type: ignore[arg-type]
     except ShapeError as error:
-        _misfit(node, error, bottoms, makers, report)
+        _misfit(node, error, bottoms, producers, report)
         return unknown, None
     except Unavailable as missing:
         report.add(codes.UNAVAILABLE, layer.span, f"layer `{node.name}`: {missing}")
@@ -92,7 +92,7 @@ def _not_run(node: Node, report: Report) -> None:
 
 
 def _misfit(
-    node: Node, error: ShapeError, bottoms: list[Shape | None], makers: Mapping[Value, Node], report: Report
+    node: Node, error: ShapeError, bottoms: list[Shape | None], producers: Mapping[Value, Node], report: Report
 ) -> None:
     layer = node.layer
     span = layer.span_of(error.field) if error.field else None
@@ -100,7 +100,7 @@ def _misfit(
         span = layer.span_of("bottom", error.bottom)
     related = []
     for i, value in enumerate(node.bottoms):
-        if value.span is not None and value in makers and (error.bottom in (None, i) or len(bottoms) > 1):
+        if value.span is not None and value in producers and (error.bottom in (None, i) or len(bottoms) > 1):
             related.append(Related(f"`{value.name}` {show(bottoms[i])} is output here", value.span))
     report.add(
         codes.SHAPE_MISMATCH, span or layer.span_of("name"), f"layer `{node.name}`: {error.detail}", *related[:3]

@@ -43,7 +43,7 @@ def forward_program(net: Net, part: range) -> Callable[[Owned, Named, Array], tu
 
 def _made(net: Net, values: Mapping[Value, Array]) -> Named:
     """Returns the last version of each blob that was computed by a layer."""
-    return {v.name: a for v, a in values.items() if v.name and not net.makers[v].layer.is_input}
+    return {v.name: a for v, a in values.items() if v.name and not net.producers[v].layer.is_input}
 
 
 def backward_program(

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..data.feed import Feed
-from ..files import replaced_text
+from ..files import write_text_atomically
 from ..lazy import Array
 from ..solvers.base import Precision
 from ..training.compilation_cache import keep_compiled
@@ -89,7 +89,7 @@ def train_batched(
 
 
 def _member(nets: Nets, folder: Path) -> Member:
-    replaced_text(folder / NET, nets.train.text)
+    write_text_atomically(folder / NET, nets.train.text)
     nets = with_solver(nets, snapshot=0)  # a batched run saves only its records
     setup = make_setup(nets, nets.solver.seed, folder, [RunRecord(nets, folder)])
     return Member(setup, start_from(setup, None), Recorder(folder / METRICS, 0))

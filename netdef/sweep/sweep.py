@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..files import replaced_text
+from ..files import write_text_atomically
 from ..interop import snapshot
 from ..language.errors import NetdefError
 from ..language.trust import Trust
@@ -88,7 +88,7 @@ def sweep(
         for group in _groups([job for job in jobs if job.name not in rows]):
             for job, row in _train(path, group, max_iter, goal, set or {}, trust):
                 told = {"settings": job.settings, "max_iter": max_iter, "until": until, "row": row}
-                replaced_text(job.folder / RESULT, json.dumps(told, default=str))
+                write_text_atomically(job.folder / RESULT, json.dumps(told, default=str))
                 done(job, row)
     return Found(tuple(rows[job.name] for job in jobs), folder, (*vary, *(["seed"] if seeds > 1 else [])))
 

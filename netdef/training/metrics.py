@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..files import replaced_text
+from ..files import write_text_atomically
 from ..language.errors import NetdefError
 from .events import Display, Tested
 
@@ -33,7 +33,7 @@ class Recorder:
         self.failure = ""  # why lines are waiting; empty: none are
         self._waiting: list[str] = []
         self.history = [row for row in _read(path) if row["iteration"] < iteration]
-        replaced_text(path, "".join(_line(row) for row in self.history))
+        write_text_atomically(path, "".join(_line(row) for row in self.history))
         self.seconds_before = max((row.get("seconds", 0.0) for row in self.history), default=0.0)
 
     def add(self, event: Display | Tested, seconds: float) -> dict[str, Any]:

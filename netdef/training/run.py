@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from ..files import locator, replaced_text
+from ..files import locator, write_text_atomically
 from ..inference.preprocessing import keep as keep_preprocessing
 from ..interop import snapshot, solver_state
 from ..language.errors import NetdefError
@@ -134,7 +134,7 @@ def run_nets(nets: Nets, options: Options) -> Result:
         )
         if options.watch or nets.solver.debug_info:
             run.watch = make_watch(work.net, setup.partition, setup.solver, setup.key)
-        replaced_text(place.folder / NET, nets.train.text)
+        write_text_atomically(place.folder / NET, nets.train.text)
         keep_preprocessing((*nets.tests, nets.train), place.folder)
         warnings = [*place.notes, *start.notes, *_room(setup, start), *_warnings(nets, setup)]
         run.emit(started(setup, start, work, place.snapshot or place.caffe, warnings))

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
-from ..files import replaced_text
+from ..files import write_text_atomically
 from .events import Event, Finished, Started
 from .solver_nets import Nets
 
@@ -58,7 +58,7 @@ class RunRecord:
         }
 
     def _write(self) -> None:
-        replaced_text(self.path, json.dumps(self.told, indent=1, default=str) + "\n")
+        write_text_atomically(self.path, json.dumps(self.told, indent=1, default=str) + "\n")
 
 
 def read(path: Path) -> dict[str, Any]:

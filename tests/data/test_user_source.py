@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from plugins import command, make_distribution
 
 import netdef
 from netdef.data.device import on_device
@@ -132,26 +131,11 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def installed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The same, as a distribution that names the file in its entry points; forgotten after the test."""
-    distribution = folder / "heard-1.0.dist-info"
-    distribution.mkdir()
-    (distribution / "METADATA").write_text("Metadata-Version: 2.1\nName: heard\nVersion: 1.0\n")
-    (distribution / "entry_points.txt").write_text("[netdef.layers]\nSignals = heard:Signals\nRawImages = heard:Raw\n")
+    make_distribution(folder, "heard", "[netdef.layers]\nSignals = heard:Signals\nRawImages = heard:Raw\n")
     monkeypatch.syspath_prepend(folder)
     monkeypatch.delitem(sys.modules, "heard", raising=False)
     with LAYERS.apart():
         yield folder
-
-
-def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """`netdef words...` in the folder, as a user types it."""
-    path = os.pathsep.join([str(Path(netdef.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-    return subprocess.run(
-        [sys.executable, "-m", "netdef", *words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": path},
-    )
 
 
 def test_a_plugin_is_checked_explained_and_drawn(folder: Path) -> None:

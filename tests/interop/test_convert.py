@@ -12,7 +12,7 @@ from weight_files import FORMATS, NET, assert_same
 import netdef
 from netdef.cli import main
 from netdef.interop import read_weights
-from netdef.interop.modernize import modernised
+from netdef.interop.modernize import modernized
 from netdef.interop.solver_state import read_state
 from netdef.language.diagnostics import Report
 from netdef.language.errors import NetdefError
@@ -109,7 +109,7 @@ def test_the_new_text_means_the_same():
 
 @pytest.mark.parametrize(("word", "today"), [("ADAM", "Adam"), ("1", "Nesterov"), ("RMSPROP", "RMSProp")])
 def test_old_solvers(word, today):
-    text, notes = modernised(Source("s", f"base_lr: 0.1  # fast\nsolver_type: {word}\nmax_iter: 5\n"))
+    text, notes = modernized(Source("s", f"base_lr: 0.1  # fast\nsolver_type: {word}\nmax_iter: 5\n"))
     assert text == f'base_lr: 0.1  # fast\ntype: "{today}"\nmax_iter: 5\n' and len(notes) == 1
 
 
@@ -122,7 +122,7 @@ def test_real_files_mean_the_same_today(corpus_rows, corpus):
         if document is None or not document.body.get("layers"):
             continue
         try:
-            text, notes = modernised(source)
+            text, notes = modernized(source)
         except netdef.CompileError:  # layers with enum numbers that no version of Caffe has
             continue
         again = parse(Source("again", text), Report())
@@ -131,7 +131,7 @@ def test_real_files_mean_the_same_today(corpus_rows, corpus):
         if not (document.body.get("input") or document.body.get("input_dim")):
             assert ordered(again.body) == ordered(upgrade(document.body, report)), row["file"]
         assert [c.text for c in again.comments] == [c.text.rstrip() for c in document.comments], row["file"]
-        assert modernised(again.source) == (text, [])
+        assert modernized(again.source) == (text, [])
         changed += 1
     assert changed >= 5
 
@@ -194,10 +194,10 @@ def test_what_cannot_be(written, tmp_path, capsys):
 )
 def test_old_layers_beside_statements(statement: str):
     old = 'layers { name: "r" type: RELU bottom: "a" top: "a" }\n'
-    text, notes = modernised(Source("old.net", f"let x: true\n{statement}\n{old}"))
+    text, notes = modernized(Source("old.net", f"let x: true\n{statement}\n{old}"))
     assert notes == ["layers in an old format (1 of V1) converted to `layer`"]
     assert 'type: "ReLU"' in text and statement.split()[0] in text and "let x: true" in text
-    assert modernised(Source("new.net", f"let x: true\n{statement}\n"))[1] == []
+    assert modernized(Source("new.net", f"let x: true\n{statement}\n"))[1] == []
 
 
 @pytest.mark.parametrize(
@@ -215,5 +215,5 @@ def test_old_layers_with_statements_are_refused(text: str, word: str):
     with pytest.raises(
         NetdefError, match=f"`layers` block together with `{word}` cannot be converted; write"
     ) as caught:
-        modernised(Source("old.net", text))
+        modernized(Source("old.net", text))
     assert "\n" not in str(caught.value) and str(caught.value).startswith("old.net:1:")

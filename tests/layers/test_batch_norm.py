@@ -16,7 +16,7 @@ import pytest
 import netdef
 from netdef.fillers import Constant
 from netdef.fillers.base import NumpyRandom
-from netdef.layers.batch_norm import BatchNorm, normalise, plain_normalise
+from netdef.layers.batch_norm import BatchNorm, normalize, plain_normalize
 from netdef.layers.bn import BN, BNDialect, BNMode
 from netdef.shape import UNKNOWN, ShapeError
 
@@ -124,15 +124,15 @@ SCALE, SHIFT = jnp.array([1.0, -2.0, 0.5]), jnp.array([0.0, 1.0, 2.0])
 def test_own_gradient_equals_that_of_the_plain_form(shape):
     x, dy = X.reshape(shape), DY.reshape(shape)
     objective = lambda f: lambda *given: jnp.vdot(f(*given, 0.01)[0], dy)
-    own = jax.jit(jax.grad(objective(normalise()), (0, 1, 2)))(x, SCALE, SHIFT)
-    plain = jax.jit(jax.grad(objective(plain_normalise), (0, 1, 2)))(x, SCALE, SHIFT)
+    own = jax.jit(jax.grad(objective(normalize()), (0, 1, 2)))(x, SCALE, SHIFT)
+    plain = jax.jit(jax.grad(objective(plain_normalize), (0, 1, 2)))(x, SCALE, SHIFT)
     for got, want in zip(own, plain, strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
 
 
 def test_a_large_mean_leaves_the_variance_its_digits():
-    y, mean, var = normalise()(X + 1000, SCALE, SHIFT, 0.0)
-    want, _, want_var = plain_normalise(np.asarray(X, np.float64), SCALE, SHIFT, 0.0)
+    y, mean, var = normalize()(X + 1000, SCALE, SHIFT, 0.0)
+    want, _, want_var = plain_normalize(np.asarray(X, np.float64), SCALE, SHIFT, 0.0)
     np.testing.assert_allclose(var, want_var, rtol=1e-3)
     np.testing.assert_allclose(y, want, atol=5e-3)
     np.testing.assert_allclose(mean, np.asarray(X).mean((0, 2, 3)) + 1000, rtol=1e-6)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 from contract import hold_decoding, hold_documentation, hold_gradients, hold_shapes
+from plugins import command, make_distribution
 
 import netdef
 from netdef.layers.base import LAYERS
@@ -74,26 +73,11 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def installed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The same, with the file as a distribution that declares it as an entry point; unregistered after the test."""
-    distribution = folder / "gates-1.0.dist-info"
-    distribution.mkdir()
-    (distribution / "METADATA").write_text("Metadata-Version: 2.1\nName: gates\nVersion: 1.0\n")
-    (distribution / "entry_points.txt").write_text("[netdef.layers]\nSharpGate = gates:SharpGate\n")
+    make_distribution(folder, "gates", "[netdef.layers]\nSharpGate = gates:SharpGate\n")
     monkeypatch.syspath_prepend(folder)
     monkeypatch.delitem(sys.modules, "gates", raising=False)
     with LAYERS.apart():
         yield folder
-
-
-def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Runs `netdef words...` in the folder."""
-    path = os.pathsep.join([str(Path(netdef.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-    return subprocess.run(
-        [sys.executable, "-m", "netdef", *words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": path},
-    )
 
 
 def test_a_plugin_is_explained_and_checked(folder: Path) -> None:

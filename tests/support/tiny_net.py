@@ -51,3 +51,14 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = folder / "tiny.net"
     path.write_text(NET)
     return path
+
+
+def variant(tiny: Path, name: str, *changes: tuple[str, str]) -> Path:
+    """Writes the net with some of its text replaced, beside its data; returns the path."""
+    text = tiny.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path = tiny.parent / f"{name}.net"
+    path.write_text(text)
+    return path

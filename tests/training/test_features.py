@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tiny_net import variant
 
 import netdef
 from netdef.passes.freeze import frozen
@@ -20,13 +21,7 @@ def small_work(monkeypatch):
 
 
 def written(tiny, name, *changes):
-    text = tiny.read_text().replace("solver { ", f"solver {{ {FREEZE}")
-    for old, new in changes:
-        assert old in text
-        text = text.replace(old, new)
-    path = tiny.parent / f"{name}.net"
-    path.write_text(text)
-    return path
+    return variant(tiny, name, ("solver { ", f"solver {{ {FREEZE}"), *changes)
 
 
 def prefix(path):

@@ -17,7 +17,7 @@ import pytest
 
 import netdef
 from netdef import NetdefError
-from netdef.files import replaced_text, temporary_name
+from netdef.files import temporary_name, write_text_atomically
 from netdef.interop import snapshot
 from netdef.training import events as ev
 from netdef.training import run_lock
@@ -197,7 +197,7 @@ def test_leftovers_of_dead_processes_are_removed_and_those_of_live_ones_are_not(
     live, other = tmp_path / f".a.json.{os.getppid()}.writing", tmp_path / f".b.json.{dead.pid}.writing"
     for path in (left, old, live, other):
         path.write_text("{")
-    replaced_text(tmp_path / "a.json", "{}")
+    write_text_atomically(tmp_path / "a.json", "{}")
     assert not left.exists() and not old.exists() and live.exists() and other.exists()
     assert not temporary_name(tmp_path / "a.json").exists()
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_net import variant
 
 import netdef
 from netdef import NetdefError
@@ -31,16 +32,6 @@ QUIET = {"solver.snapshot": 0, "solver.test_interval": 0, "solver.display": 0}
 def same(a, b):
     """Whether {layer: [arrays]} are equal, bit for bit."""
     return a.keys() == b.keys() and all(np.array_equal(x, y) for k in a for x, y in zip(a[k], b[k], strict=True))
-
-
-def changed(tiny, name, *changes):
-    text = tiny.read_text()
-    for old, new in changes:
-        assert old in text
-        text = text.replace(old, new)
-    path = tiny.parent / f"{name}.net"
-    path.write_text(text)
-    return path
 
 
 def rewritten(path, to, change):
@@ -143,7 +134,7 @@ ODD = [('name: "ip1"', 'name: "inception_3a/1x1"'), ('name: "ip2"', 'name: "grö
 
 
 def test_layers_may_have_any_name(tiny, tmp_path):
-    path = changed(tiny, "odd", *ODD)
+    path = variant(tiny, "odd", *ODD)
     whole = netdef.train(path, output=tmp_path / "whole", max_iter=12, set=QUIET)
     first = netdef.train(path, output=tmp_path / "parts", max_iter=7, set=QUIET)
     assert {"inception_3a/1x1.0/momentum", "größe 1.0.0", "%2F.3"} <= set(snapshot.load(first.snapshot).arrays)
@@ -186,7 +177,7 @@ def test_a_field_that_only_the_snapshot_has_changes_nothing(tiny, saved, tmp_pat
 
 
 def test_averages_that_are_added_later_start_at_the_weights_of_the_snapshot(tiny, saved, tmp_path):
-    path = changed(tiny, "later", ("solver { ", "solver { ema: 0.9 "))
+    path = variant(tiny, "later", ("solver { ", "solver { ema: 0.9 "))
     result, notes = warned(path, resume=saved, output=tmp_path / "run", max_iter=6, set=QUIET)
     assert notes == [f"the snapshot {saved} has no `ip1.0/ema` (nor 5 similar arrays); using the initial value"]
     assert same(result.model.get_weights(), snapshot.weights(saved))
@@ -196,7 +187,7 @@ def test_a_parameter_that_is_missing_or_has_another_shape_is_named(tiny, saved, 
     path = rewritten(saved, tmp_path / "less", lambda arrays: arrays.pop("ip2.1"))
     with pytest.raises(NetdefError, match="it has no parameter 1 of layer `ip2`"):
         netdef.train(tiny, resume=path, output=tmp_path / "run")
-    wider = changed(tiny, "wider", ("num_output: 6", "num_output: 7"))
+    wider = variant(tiny, "wider", ("num_output: 6", "num_output: 7"))
     with pytest.raises(NetdefError, match="parameter 0 of layer `ip1` is 6x4 in the snapshot and 7x4 in this run"):
         netdef.train(wider, resume=saved, output=tmp_path / "run")
     with pytest.raises(NetdefError, match="`losses` is 3 in the snapshot and 5 in this run"):
@@ -226,7 +217,7 @@ def nested():
 
 def test_a_history_may_be_any_pytree(nested, tiny, tmp_path):
     settings = QUIET | {"solver.type": "Nested"}
-    path = changed(tiny, "nested", ("momentum: 0.9 ", ""))
+    path = variant(tiny, "nested", ("momentum: 0.9 ", ""))
     whole = netdef.train(path, output=tmp_path / "whole", max_iter=8, set=settings)
     first = netdef.train(path, output=tmp_path / "parts", max_iter=5, set=settings)
     read = snapshot.load(first.snapshot)
@@ -263,6 +254,6 @@ def test_weights_are_searched_in_the_same_folders_as_other_files(field, where, t
     name = f"start_{where.split()[0]}.npz"
     assert main(["convert", str(saved), "-o", str(homes[where] / name)]) == 0
     named = f"~/{name}" if where == "home" else name
-    path = changed(tiny, "found", ("solver { ", f"solver {{ {field.format(named)} "))
+    path = variant(tiny, "found", ("solver { ", f"solver {{ {field.format(named)} "))
     result = netdef.train(path, output=tmp_path / "run", max_iter=1, set=QUIET | {"solver.base_lr": 0})
     assert np.array_equal(result.model.get_weights()["ip2"][0], snapshot.weights(saved)["ip2"][0])

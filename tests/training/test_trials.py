@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tiny_net import variant
 
 import netdef
 from netdef import NetdefError
@@ -11,16 +12,6 @@ from netdef.training import events as ev
 from netdef.training.diagnose import table
 from netdef.training.lr_range import lr_find
 from netdef.training.single_run import Diverged
-
-
-def variant(tiny, name, *changes):
-    text = tiny.read_text()
-    for old, new in changes:
-        assert old in text
-        text = text.replace(old, new)
-    path = tiny.parent / f"{name}.net"
-    path.write_text(text)
-    return path
 
 
 def test_a_dry_run_does_two_steps_of_everything_and_leaves_nothing(tiny, tmp_path, monkeypatch):

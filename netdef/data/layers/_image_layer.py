@@ -269,7 +269,7 @@ class ImageReader(Reader):
         x = jnp.where(plan["mirror"][:, None, None, None], x[..., ::-1], x)
         x = jnp.where(plan["over"][:, None, None, None], x[:, :, ::-1], x)
         made = {name: table[name][plan["record"]] for name in others}
-        return {top: self.transformer.normalised(x, jnp)} | made
+        return {top: self.transformer.normalized(x, jnp)} | made
 
     def _record_shape(self) -> Shape:
         shape = self._shape or self.records.decode(self.records.read([0])[0]).image.shape

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
-from ...files import locator, written_aside
+from ...files import locator, write_atomically
 from ...graph import Net, Node, Owner, Value
 from ...language.diagnostics import Report
 from ...language.errors import NetdefError
@@ -62,8 +62,8 @@ def eject(model: Any, path: str | Path) -> Path:
         with open(aside, "wb") as file:  # because numpy.savez appends .npz to a file name
             np.savez(file, **arrays)
 
-    written_aside(beside, write_arrays)
-    written_aside(path, lambda aside: aside.write_text(text, encoding="utf-8"))
+    write_atomically(beside, write_arrays)
+    write_atomically(path, lambda aside: aside.write_text(text, encoding="utf-8"))
     return beside
 
 

@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from ...files import MOST_DEFLATED
 from ..entries import Damaged, Entry, Stored, aligned_empty, bytes_of, checked_shape, foreign, grouped, keyed
 from .base import Contents, Format
-
-MOST_DEFLATED = 1032  # the highest compression ratio of deflate
 
 
 class NPZ(Format, name="npz"):

@@ -43,13 +43,13 @@ def _misspelled(net: Net) -> dict[Value, Value]:
     """Maps each unused blob with almost the name of another blob to that other blob."""
     outputs = set(net.outputs)
     unused = [top for node in net.layers for top in node.tops if top.name in outputs]
-    found = ((top, almost(net, top)) for top in unused[: min(MOST_COMPARED, MOST_PAIRS // (len(net.makers) + 1))])
+    found = ((top, almost(net, top)) for top in unused[: min(MOST_COMPARED, MOST_PAIRS // (len(net.producers) + 1))])
     return {top: other for top, other in found if other}
 
 
 def almost(net: Net, value: Value) -> Value | None:
     """A blob whose name differs from the name of `value` by one typing error, or None."""
-    return next((other for other in net.makers if other.version == 0 and slip(value.name, other.name)), None)
+    return next((other for other in net.producers if other.version == 0 and slip(value.name, other.name)), None)
 
 
 def slip(a: str, b: str) -> bool:

@@ -13,7 +13,7 @@ def activation_before_loss(net: Net, report: Report) -> None:
         own = node.layer.prediction
         if not own or not node.bottoms or not any(node.loss_weights):
             continue
-        maker = net.makers.get(node.bottoms[0])
+        maker = net.producers.get(node.bottoms[0])
         if maker is None or not maker.layer.squashes():
             continue
         place = maker.layer.span_of("name")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...graph import Net, Node
 from ...language import codes
 from ...language.diagnostics import Related, Report
-from ...layers.batch_norm import BatchNormalisation
+from ...layers.batch_norm import BatchNormalization
 
 
 def without_scale(net: Net, report: Report) -> None:
@@ -14,11 +14,11 @@ def without_scale(net: Net, report: Report) -> None:
         return
     for node in normalizations(net):
         own = [w for w in node.weights or () if w.kind == "param"]
-        takers = net.takers.get(node.tops[0], [])
-        first = node.bottoms[0] in net.makers and not net.makers[node.bottoms[0]].bottoms
-        if own or first or not takers:
+        consumers = net.consumers.get(node.tops[0], [])
+        first = node.bottoms[0] in net.producers and not net.producers[node.bottoms[0]].bottoms
+        if own or first or not consumers:
             continue
-        if not all(taker.type in ("Scale", "Bias") or _multiplies(taker) for taker in takers):
+        if not all(taker.type in ("Scale", "Bias") or _multiplies(taker) for taker in consumers):
             report.add(
                 codes.BATCH_NORM_WITHOUT_SCALE,
                 node.layer.span_of("name"),
@@ -32,8 +32,8 @@ def bias_before(net: Net, report: Report) -> None:
     if not trained(net):
         return
     for node in normalizations(net):
-        if not node.layer.uses_stored(True) and (maker := net.makers.get(node.bottoms[0])):  # type: ignore[attr-defined]
-            if not _adds_a_bias(maker) or net.takers[node.bottoms[0]] != [node]:
+        if not node.layer.uses_stored(True) and (maker := net.producers.get(node.bottoms[0])):  # type: ignore[attr-defined]
+            if not _adds_a_bias(maker) or net.consumers[node.bottoms[0]] != [node]:
                 continue
             place = node.layer.span_of("bottom")
             report.add(
@@ -60,7 +60,7 @@ def trained_statistics(net: Net, report: Report) -> None:
 
 
 def normalizations(net: Net) -> list[Node]:
-    return [node for node in net.layers if isinstance(node.layer, BatchNormalisation) and node.bottoms and node.tops]
+    return [node for node in net.layers if isinstance(node.layer, BatchNormalization) and node.bottoms and node.tops]
 
 
 def trained(net: Net) -> bool:
