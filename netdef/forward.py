@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .graph import Net, Node, Owner, Value
+from .layers._channels import with_channels_first, with_channels_last
 from .layers.base import Phase
 from .lazy import Array, jax, jnp
+from .passes.channels_last import IMAGE, channels_last
 
 Weights = Mapping[Owner, Array]  # every array once, by the layer that owns it and its index among Caffe's blobs
 
@@ -32,6 +34,7 @@ class _Context:
     """The context of one layer (see `layers.base.Context`)."""
 
     train: bool
+    channels_last: bool
     node: Node
     draw: Callable[[], Array]
     updates: dict[Owner, Array] = field(default_factory=dict)
@@ -100,6 +103,8 @@ def _run(
 ) -> tuple[dict[Value, Array], dict[Owner, Array], Array]:
     """Returns every value, the updates of state, and the objective."""
     values: dict[Value, Array] = {}
+    turned: set[Value] = set()  # those with the channels last
+    turns = channels_last(net)
     updates: dict[Owner, Array] = {}
     loss = jnp.zeros((), jnp.float32)
     train = net.phase is Phase.TRAIN
@@ -108,17 +113,27 @@ def _run(
         if node.layer.is_input:
             values.update({v: inputs[v.name] for v in node.tops})
             continue
-        context = _Context(train and not node.frozen, node, _drawing(key, i), updates)
-        bottoms = [values[v] if v in values else inputs[v.name] for v in node.bottoms]
+        last = i in turns
+        context = _Context(train and not node.frozen, last, node, _drawing(key, i), updates)
+        bottoms = [_ordered(values[v] if v in values else inputs[v.name], v in turned, last) for v in node.bottoms]
         with jax.named_scope(node.name):
             tops = _apply(node, weights, bottoms, context)
             if node.name in ahead:
-                tops = [_sloped(tops[0], bottoms[0], node.layer.slope_from(ahead[node.name]))]
+                top = _ordered(ahead[node.name], False, last)
+                tops = [_sloped(tops[0], bottoms[0], node.layer.slope_from(top))]
+        turned.update(node.tops if last else ())
         for value, array, weight in zip(node.tops, tops, node.loss_weights, strict=True):
-            values[value] = array + probes[value] if probes and value in probes else array
+            values[value] = array + _ordered(probes[value], False, last) if probes and value in probes else array
             if weight:
                 loss = loss + weight * jnp.sum(array)
-    return values, updates, loss
+    return {v: _ordered(array, v in turned, False) for v, array in values.items()}, updates, loss
+
+
+def _ordered(array: Array, is_last: bool, wants_last: bool) -> Array:
+    """Returns an image with the channels last or first; other arrays as they are."""
+    if is_last == wants_last or array.ndim < IMAGE:
+        return array
+    return with_channels_last(array) if wants_last else with_channels_first(array)
 
 
 def _sloped(y: Array, x: Array, slope: Array) -> Array:

@@ -1,10 +1,10 @@
-"""The convolution that layers share: its value, its two gradients and its transpose.
+"""The convolution that layers share: its value, its two gradients and its transpose.  Images have the channels last.
 
-On accelerators, XLA's operations are used.  On a CPU they are slow: XLA's gradient of the filters takes 2 to 4 times as
-long as matrix products over the rows of one image at a time, which stay in the cache; 1x1 filters take 2 to 7 times as
-long as a matrix product; groups take up to hundreds of times as long as one convolution per group or, for narrow
-groups, as a sum over the filter's elements; and a transpose multiplies by the zeros that it inserts between pixels,
-which is avoided by folding blocks of pixels into channels.  Tests compare all forms with `reference`, the plain one.
+On accelerators, XLA's operations are used.  On a CPU they are the fastest in most cases (with the compiler options of
+`jit`), but not in these: 1x1 filters, which are a matrix product; groups, whose gradient takes up to hundreds of times
+as long as that of one convolution per group; one channel per group (depthwise), which is a sum over the filter's
+elements; and the gradient of the image of a strided convolution, which multiplies by the zeros inserted between pixels
+and is a convolution of blocks of pixels instead.  Tests compare all forms with `reference`, the plain one.
 """
 
 from __future__ import annotations
@@ -18,11 +18,8 @@ from typing import Any
 
 from ..lazy import Array, jax, jnp, lax
 
-NARROW = 4  # groups of at most this many channels are written out as a sum,
-TERMS = 100  # if the sum has at most this many terms
-MANY_GROUPS = 64  # up to this many groups, each is a separate convolution
-WASTE = 1.3  # maximum factor by which folding may enlarge a filter
-POSITIONS = 512  # minimum number of output positions for a matrix product to be worthwhile
+MOST_PARTS = 64  # up to this many groups, each is a separate convolution
+WASTE = 2.0  # maximum factor by which folding may enlarge a filter
 
 
 @dataclass(frozen=True)
@@ -40,21 +37,34 @@ class Slide:
         rows = zip(offsets, steps, self.strides, self.dilations, strict=True)
         return tuple(slice(o * d, o * d + s * (n - 1) + 1, s) for o, n, s, d in rows)
 
+    def steps(self, size: Sequence[int], kernel: Sequence[int]) -> tuple[int, ...]:
+        """Returns the spatial size of the result."""
+        rows = zip(size, kernel, self.strides, self.pads, self.dilations, strict=True)
+        return tuple((n + sum(pad) - d * (k - 1) - 1) // s + 1 for n, k, s, pad, d in rows)
+
 
 def convolve(x: Array, w: Array, slide: Slide) -> Array:
-    """y[n, o] = sum over c and the window of w[o, c] x[n, c].  x (n, c, spatial...), w (o, c / groups, kernel...)."""
+    """y[n, o] = sum over c and the window of w[o, c] x[n, c].  x (n, spatial..., c), w (o, c / groups, kernel...)."""
     return _convolution()(x, w, slide)
 
 
 def spread(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Array:
-    """Returns the transpose of `convolve`, applied to y (n, o, ...): an image (n, c, size...)."""
+    """Returns the transpose of `convolve`, applied to y (n, ..., o): an image (n, size..., c)."""
     return _transpose()(y, w, slide, tuple(size))
 
 
 def reference(x: Array, w: Array, slide: Slide) -> Array:
     """`convolve` with XLA's own operation."""
+    axes = "0123456789"[: len(slide.strides)]
+    names = (f"N{axes}C", f"OI{axes}", f"N{axes}C")
     return lax.conv_general_dilated(
-        x, w, slide.strides, slide.pads, rhs_dilation=slide.dilations, feature_group_count=slide.groups
+        x,
+        w,
+        slide.strides,
+        slide.pads,
+        rhs_dilation=slide.dilations,
+        dimension_numbers=names,
+        feature_group_count=slide.groups,
     )
 
 
@@ -64,7 +74,7 @@ def _convolution() -> Callable[..., Array]:
 
     def backward(slide: Slide, kept: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
         x, w = kept
-        return _to_image(dy, w, slide, x.shape[2:]), _to_filters(x, dy, slide, w.shape)
+        return _to_image(dy, w, slide, x.shape[1:-1]), _to_filters(x, dy, slide, w.shape)
 
     made.defvjp(lambda x, w, slide: (_value(x, w, slide), (x, w)), backward)
     return made
@@ -87,18 +97,12 @@ def _transpose() -> Callable[..., Array]:
 
 def _value(x: Array, w: Array, slide: Slide) -> Array:
     choose = lambda form: lambda x, w: form(x, w, slide)
-    return lax.platform_dependent(x, w, cpu=choose(_on_cpu), default=choose(reference))
+    return lax.platform_dependent(x, w, cpu=choose(value_on_cpu), default=choose(reference))
 
 
 def _to_image(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Array:
-    def choose(form: Callable[[Array, Array, Slide], Array]) -> Callable[[Array, Array], Array]:
-        def transposed(y: Array, w: Array) -> Array:
-            image = jax.ShapeDtypeStruct((y.shape[0], w.shape[1] * slide.groups, *size), y.dtype)
-            return jax.linear_transpose(lambda x: form(x, w, slide), image)(y)[0]
-
-        return transposed
-
-    return lax.platform_dependent(y, w, cpu=choose(_on_cpu), default=choose(reference))
+    choose = lambda form: lambda y, w: form(y, w, slide, size)
+    return lax.platform_dependent(y, w, cpu=choose(to_image_on_cpu), default=choose(transposed_reference))
 
 
 def _to_filters(x: Array, y: Array, slide: Slide, shape: tuple[int, ...]) -> Array:
@@ -107,137 +111,171 @@ def _to_filters(x: Array, y: Array, slide: Slide, shape: tuple[int, ...]) -> Arr
     return lax.platform_dependent(x, y, cpu=lambda x, y: _to_filters_on_cpu(x, y, slide, shape), default=plain)
 
 
-def _to_filters_on_cpu(x: Array, y: Array, slide: Slide, shape: tuple[int, ...]) -> Array:
-    filters = jax.ShapeDtypeStruct(shape, x.dtype)
-    if _folds(shape, slide):
-        fold = lambda w: _fold_filters(w, slide)
-        image, once = _fold_image(x, shape, slide, y.shape[2:])
-        folded = _to_filters_on_cpu(image, y, once, jax.eval_shape(fold, filters).shape)
-        return jax.linear_transpose(fold, filters)(folded)[0]
-    if _in_parts(shape, slide):
-        parts = zip(jnp.split(x, slide.groups, 1), jnp.split(y, slide.groups, 1), strict=True)
-        one = (shape[0] // slide.groups, *shape[1:])
-        return jnp.concatenate([_filters_by_rows(*part, replace(slide, groups=1), one) for part in parts])
-    if slide.groups == 1 and not _pointwise(shape):
-        return _filters_by_rows(x, y, slide, shape)
-    return jax.linear_transpose(lambda w: _on_cpu(x, w, slide), filters)(y)[0]
+def transposed_reference(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Array:
+    """`spread` with XLA's own operation."""
+    image = jax.ShapeDtypeStruct((y.shape[0], *size, w.shape[1] * slide.groups), y.dtype)
+    return jax.linear_transpose(lambda x: reference(x, w, slide), image)(y)[0]
 
 
-def _on_cpu(x: Array, w: Array, slide: Slide) -> Array:
+def value_on_cpu(x: Array, w: Array, slide: Slide) -> Array:
     """`convolve` in the form that is fastest on a CPU."""
-    if _pointwise(w.shape):
+    if _depthwise(w.shape, slide):
+        return once(lambda x, w: _by_elements(x, w, slide), x, w)
+    if _in_parts(slide):
+        parts = zip(jnp.split(x, slide.groups, -1), jnp.split(w, slide.groups), strict=True)
+        return jnp.concatenate([value_on_cpu(*part, replace(slide, groups=1)) for part in parts], -1)
+    if _pointwise(w.shape, slide):
         return _by_product(x, w, slide)
-    if _folds(w.shape, slide):
-        image, once = _fold_image(x, w.shape, slide, _steps(x.shape[2:], w.shape[2:], slide))
-        return _on_cpu(image, _fold_filters(w, slide), once)
-    if _written_out(w.shape, slide):
-        return _by_elements(x, w, slide)
-    if _in_parts(w.shape, slide):
-        parts = zip(jnp.split(x, slide.groups, 1), jnp.split(w, slide.groups), strict=True)
-        return jnp.concatenate([reference(*part, replace(slide, groups=1)) for part in parts], 1)
     return reference(x, w, slide)
 
 
-def _pointwise(filters: tuple[int, ...]) -> bool:
-    return math.prod(filters[2:]) == 1
+def to_image_on_cpu(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Array:
+    """`spread` in the form that is fastest on a CPU."""
+    if _depthwise(w.shape, slide) and set(slide.dilations) == {1}:
+        return once(lambda y, w: _to_image_by_elements(y, w, slide, size), y, w)
+    if _in_parts(slide):
+        parts = zip(jnp.split(y, slide.groups, -1), jnp.split(w, slide.groups), strict=True)
+        return jnp.concatenate([to_image_on_cpu(*part, replace(slide, groups=1), size) for part in parts], -1)
+    if _folds(w.shape, slide):
+        return _to_image_by_blocks(y, w, slide, size)
+    image = jax.ShapeDtypeStruct((y.shape[0], *size, w.shape[1] * slide.groups), y.dtype)
+    return jax.linear_transpose(lambda x: value_on_cpu(x, w, slide), image)(y)[0]
+
+
+def _to_filters_on_cpu(x: Array, y: Array, slide: Slide, shape: tuple[int, ...]) -> Array:
+    if _depthwise(shape, slide):
+        return once(lambda x, y: _to_filters_by_elements(x, y, slide, shape), x, y)
+    if _in_parts(slide):
+        parts = zip(jnp.split(x, slide.groups, -1), jnp.split(y, slide.groups, -1), strict=True)
+        one = (shape[0] // slide.groups, *shape[1:])
+        return jnp.concatenate([_to_filters_on_cpu(*part, replace(slide, groups=1), one) for part in parts])
+    filters = jax.ShapeDtypeStruct(shape, x.dtype)
+    return jax.linear_transpose(lambda w: value_on_cpu(x, w, slide), filters)(y)[0]
+
+
+def _depthwise(filters: tuple[int, ...], slide: Slide) -> bool:
+    return slide.groups > 1 and filters[1] == 1
+
+
+def _in_parts(slide: Slide) -> bool:
+    return 1 < slide.groups <= MOST_PARTS
+
+
+def _pointwise(filters: tuple[int, ...], slide: Slide) -> bool:
+    return slide.groups == 1 and math.prod(filters[2:]) == 1
 
 
 def _folds(filters: tuple[int, ...], slide: Slide) -> bool:
-    """Returns whether a strided convolution is faster on blocks of pixels."""
+    """Returns whether the transpose of a strided convolution is faster on blocks of pixels."""
     sides = [-(-k // s) * s for k, s in zip(filters[2:], slide.strides, strict=True)]
-    strided = max(slide.strides, default=1) > 1 and set(slide.dilations) == {1} and not _pointwise(filters)
-    return strided and math.prod(sides) <= WASTE * math.prod(filters[2:])
+    strided = max(slide.strides, default=1) > 1 and set(slide.dilations) == {1} and slide.groups == 1
+    return strided and math.prod(sides) <= WASTE * math.prod(filters[2:]) and not _pointwise(filters, slide)
 
 
-def _written_out(filters: tuple[int, ...], slide: Slide) -> bool:
-    return slide.groups > 1 and filters[1] <= NARROW and math.prod(filters[1:]) <= TERMS
-
-
-def _in_parts(filters: tuple[int, ...], slide: Slide) -> bool:
-    some = 1 < slide.groups <= MANY_GROUPS
-    return some and not _pointwise(filters) and not _written_out(filters, slide)
+def _padded(x: Array, slide: Slide) -> Array:
+    return jnp.pad(x, [(0, 0), *slide.pads, (0, 0)])
 
 
 def _by_product(x: Array, w: Array, slide: Slide) -> Array:
-    """1x1 filters: one matrix product per group."""
-    n, groups, steps = x.shape[0], slide.groups, _steps(x.shape[2:], w.shape[2:], slide)
-    x = jnp.pad(x, [(0, 0), (0, 0), *slide.pads])[(..., *slide.windows((0,) * len(steps), steps))]
-    x = x.reshape(n, groups, w.shape[1], math.prod(steps))
-    y = jnp.einsum("ngcp,goc->ngop", x, w.reshape(groups, -1, w.shape[1]))
-    return y.reshape(n, w.shape[0], *steps)
+    """1x1 filters without groups: a matrix product."""
+    steps = slide.steps(x.shape[1:-1], w.shape[2:])
+    x = _padded(x, slide)[(slice(None), *slide.windows((0,) * len(steps), steps))]
+    y = x.reshape(-1, x.shape[-1]) @ w.reshape(w.shape[:2]).T
+    return y.reshape(*x.shape[:-1], -1)
 
 
-def _fold_image(x: Array, filters: tuple[int, ...], slide: Slide, steps: Sequence[int]) -> tuple[Array, Slide]:
-    """Folds blocks of pixels into channels: (n, c * strides..., blocks...), and how folded filters slide over them."""
-    blocks = [n - 1 - (-k // s) for n, k, s in zip(steps, filters[2:], slide.strides, strict=True)]
-    rows = zip(blocks, slide.strides, slide.pads, x.shape[2:], strict=True)
-    edges = [(low, b * s - low - size, 0) for b, s, (low, _), size in rows]  # pixels outside all windows are cut off
-    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), (0, 0, 0), *edges])
-    axes = len(blocks)
-    return _fold(x, slide), Slide((1,) * axes, ((0, 0),) * axes, (1,) * axes, slide.groups)
+# One channel per group: w (g m, 1, kernel...), for m results per channel.
 
 
-def _fold_filters(w: Array, slide: Slide) -> Array:
-    """Folds filters like images: (o, c / groups * strides..., blocks...)."""
-    edges = [(0, -k % s) for k, s in zip(w.shape[2:], slide.strides, strict=True)]
-    return _fold(jnp.pad(w, [(0, 0), (0, 0), *edges]), slide)
+def once(function: Callable[..., Array], *arrays: Array) -> Array:
+    """Returns function(*arrays), computed once: the condition, which the compiler does not know to be true, prevents it
+    from computing the arrays or the result again in every loop that reads them."""
+    made = jax.eval_shape(function, *arrays)
+    always = lax.optimization_barrier(jnp.bool_(True))
+    return lax.cond(always, function, lambda *_: jnp.zeros(made.shape, made.dtype), *arrays)
 
 
-def _fold(x: Array, slide: Slide) -> Array:
-    sides = list(zip(x.shape[2:], slide.strides, strict=True))
-    x = x.reshape(*x.shape[:2], *(part for size, s in sides for part in (size // s, s)))
-    inner, outer = range(3, x.ndim, 2), range(2, x.ndim, 2)
-    x = x.transpose(0, 1, *inner, *outer)
-    return x.reshape(x.shape[0], -1, *x.shape[2 + len(sides) :])
+def _offsets(kernel: Sequence[int]) -> list[tuple[int, ...]]:
+    return list(itertools.product(*map(range, kernel)))
 
 
 def _by_elements(x: Array, w: Array, slide: Slide) -> Array:
-    """A sum over the filter's elements, each times the shifted image: XLA fuses it into one loop on a CPU."""
-    n, groups, per_group, kernel = x.shape[0], slide.groups, w.shape[1], w.shape[2:]
-    padded = jnp.pad(x, [(0, 0), (0, 0), *slide.pads])
-    padded = padded.reshape(n, groups, 1, per_group, *padded.shape[2:])
-    filters = w.reshape(groups, -1, *w.shape[1:])
-    steps = _steps(x.shape[2:], kernel, slide)
+    """A sum over the filter's elements, each times the shifted image, which XLA fuses into one loop."""
+    kernel, c = w.shape[2:], x.shape[-1]
+    steps, image = slide.steps(x.shape[1:-1], kernel), _padded(x, slide)[..., None]
+    filters = w.reshape(c, -1, *kernel)
     total: Any = 0
-    for channel, *offsets in itertools.product(range(per_group), *map(range, kernel)):
-        element = filters[(slice(None), slice(None), channel, *offsets)]  # (g, o / g)
-        met = padded[(slice(None), slice(None), slice(None), channel, *slide.windows(offsets, steps))]
-        total = total + met * element.reshape(groups, -1, *(1,) * len(kernel))  # (n, g, o / g, steps...)
-    return total.reshape(n, w.shape[0], *steps)
+    for offsets in _offsets(kernel):
+        shifted = image[(slice(None), *slide.windows(offsets, steps))]  # (n, steps..., c, 1)
+        total = total + shifted * filters[(..., *offsets)]  # (n, steps..., c, m)
+    return total.reshape(*total.shape[:-2], -1)
 
 
-def _steps(size: Sequence[int], kernel: Sequence[int], slide: Slide) -> tuple[int, ...]:
-    """Returns the spatial size of the result."""
-    rows = zip(size, kernel, slide.strides, slide.pads, slide.dilations, strict=True)
-    return tuple((n + sum(pad) - d * (k - 1) - 1) // s + 1 for n, k, s, pad, d in rows)
+def _to_filters_by_elements(x: Array, y: Array, slide: Slide, shape: tuple[int, ...]) -> Array:
+    """The products of the shifted images and y, summed over the batch and then, by a product with ones, over pixels."""
+    kernel, c = shape[2:], x.shape[-1]
+    steps, image = slide.steps(x.shape[1:-1], kernel), _padded(x, slide)[..., None]
+    results = y.reshape(*y.shape[:-1], c, -1)  # (n, steps..., c, m)
+    ones = jnp.ones((1, math.prod(steps)), x.dtype)
+    rows = []
+    for offsets in _offsets(kernel):
+        shifted = image[(slice(None), *slide.windows(offsets, steps))]
+        rows.append((ones @ jnp.sum(shifted * results, axis=0).reshape(math.prod(steps), -1))[0])
+    return jnp.stack(rows, -1).reshape(shape)
 
 
-def _filters_by_rows(x: Array, y: Array, slide: Slide, shape: tuple[int, ...]) -> Array:
-    """Returns the gradient of the filters (of `shape`, without groups) for the gradient y of the result.
+def _to_image_by_elements(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Array:
+    """The transpose of `_by_elements`.  With a stride s, pixel r of block b gets y[b - q] w[q s + r] for every q, so
+    that nothing is multiplied by the zeros between the pixels."""
+    strides, kernel, axes = slide.strides, w.shape[2:], len(size)
+    turns = [-(-k // s) for k, s in zip(kernel, strides, strict=True)]
+    rows = zip(size, slide.pads, strides, strict=True)
+    blocks = [-(-(n + low) // s) for n, (low, _), s in rows]
+    channels = slide.groups
+    edges = [(0, t * s - k) for t, s, k in zip(turns, strides, kernel, strict=True)]
+    filters = jnp.pad(w.reshape(channels, -1, *kernel), [(0, 0), (0, 0), *edges])
+    filters = filters.reshape(channels, -1, *(part for t, s in zip(turns, strides, strict=True) for part in (t, s)))
+    before = [(t - 1, max(0, b - n)) for t, b, n in zip(turns, blocks, y.shape[1:-1], strict=True)]
+    results = jnp.pad(y, [(0, 0), *before, (0, 0)]).reshape(
+        y.shape[0], *(n + sum(b) for n, b in zip(y.shape[1:-1], before, strict=True)), channels, -1
+    )
+    total: Any = 0
+    for q in _offsets(turns):
+        place = tuple(slice(t - 1 - i, t - 1 - i + b) for i, t, b in zip(q, turns, blocks, strict=True))
+        moved = results[(slice(None), *place)]  # (n, blocks..., c, m)
+        moved = jnp.expand_dims(moved, tuple(range(2, 2 + 2 * axes, 2)))  # (n, block, 1, block, 1, ..., c, m)
+        part = filters[(slice(None), slice(None), *(index for i in q for index in (i, slice(None))))]  # (c, m, s...)
+        part = jnp.moveaxis(part, (0, 1), (-2, -1))  # (s..., c, m)
+        part = part.reshape(tuple(length for s in strides for length in (1, s)) + part.shape[-2:])
+        total = total + jnp.sum(moved * part, -1)
+    whole = total.reshape(y.shape[0], *(b * s for b, s in zip(blocks, strides, strict=True)), channels)
+    return whole[(slice(None), *(slice(low, low + n) for n, (low, _) in zip(size, slide.pads, strict=True)))]
 
-    The windows along the width form a matrix, and each product of it with y is one row of the filters.  So the image is
-    copied only once per column of the filter, not once per element."""
-    n, (o, c, *kernel), steps = x.shape[0], shape, y.shape[2:]
-    enough = (m for m in range(1, n + 1) if n % m == 0 and (m * math.prod(steps) >= POSITIONS or m == n))
-    at_once = next(enough, 1)  # images
-    turns = n // at_once
-    padded = jnp.pad(jnp.moveaxis(x, 1, -1), [(0, 0), *slide.pads, (0, 0)])
-    images = padded.reshape(turns, at_once, *padded.shape[1:])
-    results = jnp.moveaxis(y, 1, -1).reshape(turns, at_once * math.prod(steps), o)
 
-    def add(total: Array, some: tuple[Array, Array]) -> tuple[Array, None]:
-        image, result = some  # (m, size..., c), (m * steps, o)
-        every = (slice(None),) * (len(kernel) - 1)
-        across = [
-            image[(slice(None), *every, slide.windows((0,) * len(every) + (j,), steps)[-1])] for j in range(kernel[-1])
-        ]
-        rows = jnp.concatenate(across, -1)  # (m, size..., steps[-1], kernel[-1] * c)
-        products = [
-            rows[(slice(None), *slide.windows((*offsets, 0), steps)[:-1])].reshape(-1, kernel[-1] * c).T @ result
-            for offsets in itertools.product(*map(range, kernel[:-1]))
-        ]
-        return total + jnp.stack(products), None
+# The transpose of a strided convolution, on blocks of pixels.
 
-    start = jnp.zeros((math.prod(kernel[:-1]), kernel[-1] * c, o), x.dtype)
-    total, _ = lax.scan(add, start, (images, results))
-    return jnp.moveaxis(total.reshape(*kernel, c, o), (-1, -2), (0, 1))
+
+def _to_image_by_blocks(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Array:
+    """Blocks of pixels are channels: (n, blocks..., strides... * c), so that the stride is 1."""
+    kernel, axes = w.shape[2:], len(size)
+    blocks = [n - 1 - (-k // s) for n, k, s in zip(y.shape[1:-1], kernel, slide.strides, strict=True)]
+    once = Slide((1,) * axes, ((0, 0),) * axes, (1,) * axes)
+    folded = to_image_on_cpu(y, _fold_filters(w, slide), once, blocks)  # (n, blocks..., c * strides...)
+    x = folded.reshape(*folded.shape[:-1], w.shape[1], *slide.strides)
+    order = [0, *(axis for i in range(axes) for axis in (1 + i, 2 + axes + i)), 1 + axes]
+    x = x.transpose(order).reshape(y.shape[0], *(b * s for b, s in zip(blocks, slide.strides, strict=True)), w.shape[1])
+    edges = [
+        (-low, n + low - b * s, 0) for n, (low, _), b, s in zip(size, slide.pads, blocks, slide.strides, strict=True)
+    ]
+    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
+
+
+def _fold_filters(w: Array, slide: Slide) -> Array:
+    """Folds blocks of elements into channels: (o, c * strides..., blocks...)."""
+    edges = [(0, -k % s) for k, s in zip(w.shape[2:], slide.strides, strict=True)]
+    w = jnp.pad(w, [(0, 0), (0, 0), *edges])
+    sides = list(zip(w.shape[2:], slide.strides, strict=True))
+    w = w.reshape(*w.shape[:2], *(part for size, s in sides for part in (size // s, s)))
+    inner, outer = range(3, w.ndim, 2), range(2, w.ndim, 2)
+    w = w.transpose(0, 1, *inner, *outer)
+    return w.reshape(w.shape[0], -1, *w.shape[2 + len(sides) :])

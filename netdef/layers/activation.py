@@ -10,6 +10,7 @@ from ..fillers import Constant, Filler
 from ..lazy import Array, jax, jnp
 from ..schema import param
 from ..shape import Shape, ShapeError, show
+from ._channels import channel_axis, spread
 from ._engine import Engine, engine
 from .arithmetic import Elementwise, example
 from .base import Context, Weight
@@ -87,7 +88,7 @@ class PReLU(Elementwise, type="PReLU", block="prelu_param"):
         return [Weight(() if self.channel_shared else (x[1],), self.filler)]
 
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
-        slope = w[0].reshape(-1, *(1,) * (x.ndim - 2))  # (c or 1, 1, 1)
+        slope = w[0] if self.channel_shared else spread(w[0], x, channel_axis(ctx.channels_last))
         return jnp.where(x > 0, x, slope * x)
 
 

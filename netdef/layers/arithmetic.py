@@ -21,6 +21,9 @@ class Elementwise(Layer):
     def infer(self, x: Shape) -> Shape:
         return x
 
+    def channels_last(self, *bottoms: Shape) -> bool:
+        return True
+
 
 def example(type: str, block: str = "", differentiable: bool = True) -> tuple[Example, ...]:
     """Returns the one example of a layer with one bottom."""

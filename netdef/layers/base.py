@@ -88,6 +88,7 @@ class Context(Protocol):
     """What `apply` can use besides arrays."""
 
     train: bool  # phase TRAIN
+    channels_last: bool  # bottoms and tops are (n, spatial..., c); only if the layer's `channels_last` allows it
 
     def rng(self) -> Array:
         """Returns a new JAX random key."""
@@ -125,6 +126,7 @@ class Layer(Block):
     takes_indices: ClassVar[bool] = False  # its first bottom contains word indices, whose scale has no meaning
     rectifies: ClassVar[bool] = False  # 0 below a limit: a channel that is 0 for every input learns nothing
     limits: ClassVar[tuple[float, float] | None] = None  # the bounds that its tops approach without reaching them
+    prefers_channels_last: ClassVar[bool] = False  # starts a stretch of layers that run with the channels last
     examples: ClassVar[tuple[Example, ...]] = ()
 
     name: str = param("Name of the layer; its parameters are saved under this name.", default="", beside=True)
@@ -176,6 +178,11 @@ class Layer(Block):
         """Returns as many of `values` (shapes or arrays) as the layer has tops, but at least one, because a loss needs
         no top."""
         return list(values[: max(1, len(self.top))])
+
+    def channels_last(self, *bottoms: Shape) -> bool:
+        """Returns whether `apply` accepts these bottoms, and returns all tops, as (n, spatial..., c) if
+        `ctx.channels_last`.  The shapes are those of the net, (n, c, spatial...)."""
+        return False
 
     def deployed(self) -> Layer | None:
         """Returns the layer that replaces this one in an inference net: itself; another layer, which uses only the

@@ -19,6 +19,7 @@ from ..language.errors import NetdefError
 from ..lazy import Array, jax, jnp
 from ..schema import param
 from ..shape import Shape, ShapeError
+from ._channels import along, channel_axis, channel_sum, spread
 from ._engine import Engine, engine
 from .base import Context, Example, Layer, Weight
 
@@ -93,23 +94,14 @@ INTEL = Storage((*STATISTICS, *SCALED), Rule.SUM, unbiased=True)
 NVIDIA = Storage((*STATISTICS, *SCALED), Rule.FIRST_COPIED, unbiased=True, initial={"factor": 1.0})
 
 
-def along(v: Array, x: Array) -> Array:
-    """Returns v (c) as (c, 1, 1), which broadcasts to x (n, c, h, w)."""
-    return v.reshape(-1, *(1,) * (x.ndim - 2))
-
-
-def per_channel(x: Array) -> Array:
-    """Returns sums over all axes but 1: (n, c, ...) to (c).  First along contiguous memory, then over the batch."""
-    return jnp.sum(x.reshape(*x.shape[:2], -1), axis=2).sum(axis=0)
-
-
-def plain_normalize(x: Array, scale: Array, shift: Array, eps: float) -> tuple[Array, Array, Array]:
-    """Returns (y, mean, var) of a batch (n, c, ...): the reference for the values and the gradient of `normalize`."""
-    n = x.size // x.shape[1]
-    mean = per_channel(x) / n
-    centered = x - along(mean, x)  # before squaring, because the mean of squares minus the squared mean loses precision
-    var = per_channel(centered * centered) / n
-    return centered * along(scale * jax.lax.rsqrt(var + eps), x) + along(shift, x), mean, var
+def plain_normalize(x: Array, scale: Array, shift: Array, eps: float, axis: int = 1) -> tuple[Array, Array, Array]:
+    """Returns (y, mean, var) of a batch with the channels on `axis` (1 or -1): the reference for the values and the
+    gradient of `normalize`."""
+    n = x.size // x.shape[axis]
+    mean = channel_sum(x, axis) / n
+    centered = x - along(mean, x, axis)  # before squaring, because E x^2 - (E x)^2 loses precision
+    var = channel_sum(centered * centered, axis) / n
+    return centered * along(scale * jax.lax.rsqrt(var + eps), x, axis) + along(shift, x, axis), mean, var
 
 
 @cache
@@ -117,20 +109,20 @@ def normalize() -> Callable[..., Any]:
     """`plain_normalize` with a custom gradient: two sums and one more pass over x and dy, less than half of what JAX's
     automatic derivative needs.  The returned statistics have no gradient."""
 
-    def forward(x: Array, scale: Array, shift: Array, eps: float) -> Any:
-        y, mean, var = plain_normalize(x, scale, shift, eps)
+    def forward(x: Array, scale: Array, shift: Array, eps: float, axis: int) -> Any:
+        y, mean, var = plain_normalize(x, scale, shift, eps, axis)
         return (y, mean, var), (x, scale, mean, jax.lax.rsqrt(var + eps))
 
-    def backward(eps: float, saved: Any, given: Any) -> Any:
+    def backward(eps: float, axis: int, saved: Any, given: Any) -> Any:
         (x, scale, mean, inverse), dy = saved, given[0]
-        n = x.size // x.shape[1]
-        centered = x - along(mean, x)
-        sum_dy, sum_dy_x = per_channel(dy), per_channel(dy * centered)
+        n = x.size // x.shape[axis]
+        centered = x - along(mean, x, axis)
+        sum_dy, sum_dy_x = channel_sum(dy, axis), channel_sum(dy * centered, axis)
         slope = sum_dy_x * inverse * inverse / n
-        dx = along(scale * inverse, x) * (dy - along(sum_dy / n, x) - centered * along(slope, x))
+        dx = along(scale * inverse, x, axis) * (dy - along(sum_dy / n, x, axis) - centered * along(slope, x, axis))
         return dx, sum_dy_x * inverse, sum_dy
 
-    own = jax.custom_vjp(plain_normalize, nondiff_argnums=(3,))
+    own = jax.custom_vjp(plain_normalize, nondiff_argnums=(3, 4))
     own.defvjp(forward, backward)
     return own
 
@@ -180,22 +172,27 @@ class BatchNormalization(Layer):
                 made.append(Weight(shape, first, "stat", lr_mult=0.0, decay_mult=0.0))
         return made
 
+    def channels_last(self, *bottoms: Shape) -> bool:
+        return len(self.top) < 2
+
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Any:
         given = x.shape
         x = x if x.ndim > 1 else x[:, None]  # without a channel axis, all values form one channel
-        blobs = self.storage().named(w)
-        scale, shift = blobs.get("scale", jnp.ones(x.shape[1])), blobs.get("shift", jnp.zeros(x.shape[1]))
+        blobs, channels = self.storage().named(w), x.shape[channel_axis(ctx.channels_last)]
+        scale, shift = blobs.get("scale", jnp.ones(channels)), blobs.get("shift", jnp.zeros(channels))
         if self.uses_stored(ctx.train):
-            return self.by_stored(blobs, x, scale, shift).reshape(given)
+            return self.by_stored(blobs, x, scale, shift, ctx).reshape(given)
         return self.by_batch(blobs, x, scale, shift, ctx).reshape(given)
 
-    def by_stored(self, blobs: dict[str, Array], x: Array, scale: Array, shift: Array) -> Array:
+    def by_stored(self, blobs: dict[str, Array], x: Array, scale: Array, shift: Array, ctx: Context) -> Array:
+        axis = channel_axis(ctx.channels_last)
         mean, inverse = self.storage().stored(blobs, self.epsilon())
-        return (x - along(mean, x)) * along(scale * inverse, x) + along(shift, x)
+        return (x - spread(mean, x, axis)) * spread(scale * inverse, x, axis) + spread(shift, x, axis)
 
     def by_batch(self, blobs: dict[str, Array], x: Array, scale: Array, shift: Array, ctx: Context) -> Array:
-        y, mean, var = normalize()(x, scale, shift, self.epsilon())
-        self.learn(blobs, [(mean, var)], x.size // x.shape[1], ctx)
+        axis = channel_axis(ctx.channels_last)
+        y, mean, var = normalize()(x, scale, shift, self.epsilon(), axis)
+        self.learn(blobs, [(mean, var)], x.size // x.shape[axis], ctx)
         return y
 
     def learn(self, blobs: dict[str, Array], batches: list[tuple[Array, Array]], n: int, ctx: Context) -> None:
@@ -291,8 +288,9 @@ class BatchNorm(BatchNormalization, type="BatchNorm", block="batch_norm_param"):
         if groups == 1:
             return super().by_batch(blobs, x, scale, shift, ctx)
         parts = x.reshape(groups, -1, *x.shape[1:])
-        y, mean, var = jax.vmap(lambda part: normalize()(part, scale, shift, self.eps))(parts)
-        self.learn(blobs, list(zip(mean, var, strict=True)), x.size // x.shape[1] // groups, ctx)
+        axis = channel_axis(ctx.channels_last)
+        y, mean, var = jax.vmap(lambda part: normalize()(part, scale, shift, self.eps, axis))(parts)
+        self.learn(blobs, list(zip(mean, var, strict=True)), x.size // x.shape[axis] // groups, ctx)
         return y.reshape(x.shape)
 
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:

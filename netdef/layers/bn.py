@@ -8,8 +8,9 @@ from ..fillers import Constant, Filler
 from ..lazy import Array, jax
 from ..schema import param
 from ..shape import Shape, ShapeError
+from ._channels import channel_axis, spread
 from .base import Context, Example
-from .batch_norm import SCALED, BatchNormalization, Storage, along, normalize, plain_normalize
+from .batch_norm import SCALED, BatchNormalization, Storage, normalize, plain_normalize
 
 
 class BNMode(enum.Enum):
@@ -144,13 +145,15 @@ class BN(BatchNormalization, type="BN", block="bn_param"):
         _, mean, var = plain_normalize(x, scale, shift, self.epsilon())
         return self.tops(y, mean.reshape(1, -1, 1, 1), var.reshape(1, -1, 1, 1))
 
-    def by_stored(self, blobs: dict[str, Array], x: Array, scale: Array, shift: Array) -> Array:
+    def by_stored(self, blobs: dict[str, Array], x: Array, scale: Array, shift: Array, ctx: Context) -> Array:
         if "mean" not in blobs:
-            return x * along(scale, x) + along(shift, x)
-        return super().by_stored(blobs, x, scale, shift)
+            axis = channel_axis(ctx.channels_last)
+            return x * spread(scale, x, axis) + spread(shift, x, axis)
+        return super().by_stored(blobs, x, scale, shift, ctx)
 
     def by_batch(self, blobs: dict[str, Array], x: Array, scale: Array, shift: Array, ctx: Context) -> Array:
-        y, mean, var = normalize()(x, scale, shift, self.epsilon())
+        axis = channel_axis(ctx.channels_last)
+        y, mean, var = normalize()(x, scale, shift, self.epsilon(), axis)
         if "mean" in blobs and ctx.train:
-            self.learn(blobs, [(mean, var)], x.size // x.shape[1], ctx)
+            self.learn(blobs, [(mean, var)], x.size // x.shape[axis], ctx)
         return y

@@ -10,6 +10,8 @@ from ..fillers import Constant, Filler
 from ..lazy import Array, jnp
 from ..schema import param
 from ..shape import Shape, ShapeError, axis_of, count, show
+from ._channels import spread as spread_channels
+from ._channels import with_channels_first, with_channels_last
 from ._convolve import Slide, convolve, spread
 from ._engine import Engine, engine
 from ._window import axis_names, per_axis, steps, window_words
@@ -99,6 +101,7 @@ class _Convolving(_Sliding):
 
     n_bottoms = (1, None)
     n_tops = (1, None)
+    prefers_channels_last = True
 
     num_output: int = param("Number of filters.", at_least=1)
     bias_term: bool = param("Whether to add a bias b.", default=True)
@@ -151,19 +154,26 @@ class _Convolving(_Sliding):
         """Returns the first two axes of the weights."""
         return (self.num_output, channels // self.groups(channels))
 
+    def channels_last(self, *bottoms: Shape) -> bool:
+        return all(len(x) > 2 and axis_of(x, self.axis) == 1 for x in bottoms)
+
     def apply(self, w: tuple[Array, ...], *bottoms: Array, ctx: Context) -> list[Array]:
-        return [self._one(w, x) for x in bottoms]
+        if ctx.channels_last:
+            return [self._one(w, x) for x in bottoms]
+        return [self._by_axis(w, x) for x in bottoms]
+
+    def _by_axis(self, w: tuple[Array, ...], x: Array) -> Array:
+        axis = axis_of(x.shape, self.axis)
+        batch = x.shape[:axis]
+        y = self._one(w, with_channels_last(x.reshape(math.prod(batch), *x.shape[axis:])))
+        return with_channels_first(y).reshape(*batch, y.shape[-1], *y.shape[1:-1])
 
     def _one(self, w: tuple[Array, ...], x: Array) -> Array:
-        axis = axis_of(x.shape, self.axis)
-        batch, axes = x.shape[:axis], x.ndim - axis - 1
-        y = self.slide(x.reshape(math.prod(batch), *x.shape[axis:]), w[0])  # (n, c, spatial...)
-        if self.bias_term:
-            y = y + w[1].reshape(-1, *(1,) * axes)
-        return y.reshape(*batch, *y.shape[1:])
+        y = self.slide(x, w[0])
+        return y + spread_channels(w[1], y, -1) if self.bias_term else y
 
     def slide(self, x: Array, w: Array) -> Array:
-        """Applies filters to x (n, c, spatial...): (n, num_output, spatial...)."""
+        """Applies filters to x (n, spatial..., c): (n, spatial..., num_output)."""
         raise NotImplementedError
 
 
@@ -197,7 +207,7 @@ class Convolution(_Convolving, type="Convolution", block="convolution_param"):
     )
 
     def slide(self, x: Array, w: Array) -> Array:
-        return convolve(x, w, self.sliding(x.ndim - 2, self.groups(x.shape[1])))
+        return convolve(x, w, self.sliding(x.ndim - 2, self.groups(x.shape[-1])))
 
     def multiply_adds(self, bottoms: list[Shape], tops: list[Shape]) -> Any:
         axis = axis_of(bottoms[0], self.axis)
@@ -276,7 +286,7 @@ class Deconvolution(_Convolving, type="Deconvolution", block="convolution_param"
         return (channels, self.num_output // self.groups(channels))
 
     def slide(self, x: Array, w: Array) -> Array:
-        return spread(x, w, self.sliding(x.ndim - 2, self.groups(x.shape[1])), self.result(x.shape[2:]))
+        return spread(x, w, self.sliding(x.ndim - 2, self.groups(x.shape[-1])), self.result(x.shape[1:-1]))
 
     def multiply_adds(self, bottoms: list[Shape], tops: list[Shape]) -> Any:
         axis = axis_of(bottoms[0], self.axis)

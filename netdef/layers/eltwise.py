@@ -77,6 +77,9 @@ class Eltwise(Layer, type="Eltwise", block="eltwise_param"):
                 )
         return bottoms[0]
 
+    def channels_last(self, *bottoms: Shape) -> bool:
+        return True
+
     def apply(self, w: tuple[Array, ...], *bottoms: Array, ctx: Context) -> Array:
         if self.operation is EltwiseOp.PROD:
             return reduce(jnp.multiply, bottoms)

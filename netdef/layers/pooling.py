@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -179,11 +180,20 @@ class Pooling(Layer, type="Pooling", block="pooling_param"):
         ]
         return found[::-1]
 
+    def channels_last(self, *bottoms: Shape) -> bool:
+        return self.pool is not PoolMethod.STOCHASTIC and len(self.top) < 2
+
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> list[Array]:
-        tops = self.infer(x.shape)
-        windows = self.windows(x.shape)
+        shape = (x.shape[0], x.shape[-1], *x.shape[1:-1]) if ctx.channels_last else x.shape
+        tops = self.infer(shape)
+        windows = self.windows(shape)
+        areas = self._areas(shape, windows) if self.pool is PoolMethod.AVE else 1
+        if ctx.channels_last:
+            windows = [replace(v, axis=v.axis - 1) for v in windows]
+            tops = [(top[0], *top[2:], top[1]) for top in tops]
+            areas = areas[..., None] if np.ndim(areas) else areas
         if self.pool is PoolMethod.AVE:
-            made = [reduce(window_sum, windows, x) / self._areas(x.shape, windows)]
+            made = [reduce(window_sum, windows, x) / areas]
         elif self.pool is PoolMethod.STOCHASTIC:
             made = [_sample(x, windows, ctx.rng()) if ctx.train else _expect(x, windows)]
         else:

@@ -6,6 +6,7 @@ from ..fillers import Constant, Filler
 from ..lazy import Array, jnp, lax
 from ..schema import param
 from ..shape import Shape, ShapeError, axis_of, count, show
+from ._channels import spread
 from .base import Context, Example, Layer, Weight
 
 
@@ -47,8 +48,13 @@ class _Broadcast(Layer):
             )
         return x[axis : axis + self.num_axes]
 
-    def spread(self, small: Array, x: Array) -> Array:
-        """Returns `small` with trailing axes of length 1, which broadcasts to x."""
+    def channels_last(self, *bottoms: Shape) -> bool:
+        return len(bottoms) == 1 and axis_of(bottoms[0], self.axis) == 1 and self.num_axes == 1
+
+    def spread(self, small: Array, x: Array, ctx: Context) -> Array:
+        """Returns `small` with the shape of x, or with a shape that broadcasts to it."""
+        if ctx.channels_last:
+            return spread(small, x, -1)
         axis = axis_of(x.shape, self.axis) if small.ndim else x.ndim
         return small.reshape(*small.shape, *(1,) * (x.ndim - axis - small.ndim))
 
@@ -74,7 +80,7 @@ class Bias(_Broadcast, type="Bias", block="bias_param"):
         return [] if other is not None else [Weight(self.part(x), self.filler)]
 
     def apply(self, w: tuple[Array, ...], x: Array, *other: Array, ctx: Context) -> Array:
-        return x + self.spread((other or w)[0], x)
+        return x + self.spread((other or w)[0], x, ctx)
 
 
 class Scale(_Broadcast, type="Scale", block="scale_param"):
@@ -113,8 +119,8 @@ class Scale(_Broadcast, type="Scale", block="scale_param"):
         scale = (other or w)[0]
         if self.min_value is not None or self.max_value is not None:
             scale = jnp.clip(scale, self.min_value, self.max_value)
-        y = x * self.spread(scale, x)
-        return y + self.spread(w[-1], x) if self.bias_term else y
+        y = x * self.spread(scale, x, ctx)
+        return y + self.spread(w[-1], x, ctx) if self.bias_term else y
 
 
 class Axpy(Layer, type="Axpy"):

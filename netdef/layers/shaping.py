@@ -74,7 +74,12 @@ class Concat(Layer, type="Concat", block="concat_param"):
             return shape
         return (shape[0], count(shape[1:]), *(1,) * (len(shape) - 2))
 
+    def channels_last(self, *bottoms: Shape) -> bool:
+        return not self.per_fla_fuse and _axis(self, bottoms[0], self.axis, "concat_dim", self.concat_dim) == 1
+
     def apply(self, w: tuple[Array, ...], *bottoms: Array, ctx: Context) -> Array:
+        if ctx.channels_last:
+            return jnp.concatenate(bottoms, -1)
         axis = _axis(self, bottoms[0].shape, self.axis, "concat_dim", self.concat_dim)
         return jnp.concatenate([b.reshape(self._joined(b.shape)) for b in bottoms], axis)
 
@@ -137,8 +142,11 @@ class Slice(Layer, type="Slice", block="slice_param"):
                 )
         return [0, *self.slice_point, size]
 
+    def channels_last(self, *bottoms: Shape) -> bool:
+        return _axis(self, bottoms[0], self.axis, "slice_dim", self.slice_dim) == 1
+
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> list[Array]:
-        axis = _axis(self, x.shape, self.axis, "slice_dim", self.slice_dim)
+        axis = x.ndim - 1 if ctx.channels_last else _axis(self, x.shape, self.axis, "slice_dim", self.slice_dim)
         return jnp.split(x, self._edges(x.shape, axis)[1:-1], axis)
 
 
@@ -156,6 +164,9 @@ class Split(Layer, type="Split"):
 
     def infer(self, x: Shape) -> list[Shape]:
         return [x] * len(self.top)
+
+    def channels_last(self, *bottoms: Shape) -> bool:
+        return True
 
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> list[Array]:
         return [x] * len(self.top)

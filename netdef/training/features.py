@@ -108,7 +108,7 @@ class _Probe:
     """A context that records whether a layer uses random numbers or updates statistics."""
 
     def __init__(self, train: bool):
-        self.train, self.asked = train, False
+        self.train, self.asked, self.channels_last = train, False, False
 
     def rng(self) -> Any:
         self.asked = True

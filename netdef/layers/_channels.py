@@ -1,0 +1,64 @@
+"""Channels of images (n, c, spatial...), and of images with the channels last, (n, spatial..., c).
+
+The language describes images as (n, c, spatial...).  Stretches of a net run with the channels last (see
+`passes.channels_last`), because convolutions are fastest on them; a layer is told by `Context.channels_last`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+from ..lazy import Array, jax, jnp, lax
+
+
+def with_channels_last(x: Array) -> Array:
+    """(n, c, spatial...) to (n, spatial..., c)."""
+    return jnp.moveaxis(x, 1, -1)
+
+
+def with_channels_first(x: Array) -> Array:
+    """(n, spatial..., c) to (n, c, spatial...)."""
+    return jnp.moveaxis(x, -1, 1)
+
+
+def channel_axis(channels_last: bool) -> int:
+    return -1 if channels_last else 1
+
+
+def along(v: Array, x: Array, axis: int = 1) -> Array:
+    """Returns v (c) with the shape that broadcasts to x, whose channels are on `axis` (1 or -1)."""
+    return v if axis == -1 else v.reshape(-1, *(1,) * (x.ndim - 2))
+
+
+def spread(v: Array, x: Array, axis: int = 1) -> Array:
+    """`along`, broadcast to the shape of x; its gradient is a `channel_sum`."""
+    return _spread()(v, tuple(x.shape), axis)
+
+
+def channel_sum(x: Array, axis: int = 1) -> Array:
+    """Returns the sums (c) over all axes but `axis` (1 or -1).
+
+    Channels first: along contiguous memory, then over the batch.  Channels last, on a CPU: over the batch, then by a
+    product with ones; XLA's reduction of leading axes takes up to 10 times as long there."""
+    if axis == 1:
+        return jnp.sum(x.reshape(*x.shape[:2], -1), axis=2).sum(axis=0)
+    plain = lambda x: jnp.sum(x, axis=tuple(range(x.ndim - 1)))
+    return lax.platform_dependent(x, cpu=_sum_by_product, default=plain)
+
+
+def _sum_by_product(x: Array) -> Array:
+    rows = jnp.sum(x, axis=0).reshape(-1, x.shape[-1])
+    return (jnp.ones((1, len(rows)), x.dtype) @ rows)[0]
+
+
+@cache
+def _spread() -> Callable[[Array, tuple[int, ...], int], Array]:
+    def plain(v: Array, shape: tuple[int, ...], axis: int) -> Array:
+        return jnp.broadcast_to(along(v, jax.ShapeDtypeStruct(shape, v.dtype), axis), shape)
+
+    made = jax.custom_vjp(plain, nondiff_argnums=(1, 2))
+    made.defvjp(
+        lambda v, shape, axis: (plain(v, shape, axis), None), lambda shape, axis, _, dy: (channel_sum(dy, axis),)
+    )
+    return made

@@ -1,0 +1,32 @@
+"""Decides which layers of a net run on images with the channels last.
+
+The language describes images as (n, c, spatial...).  Convolutions are fastest on (n, spatial..., c), and a change of the
+order copies the image.  So a convolution starts a stretch, which layers after it continue if they can, and images are
+transposed only at its borders.  On accelerators the compiler chooses the order in memory itself.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from ..graph import Net, Node, Value
+
+IMAGE = 3  # least number of axes: batch, channels, space
+
+
+@lru_cache(maxsize=64)
+def channels_last(net: Net) -> frozenset[int]:
+    """Returns the indices of the layers that run with the channels last."""
+    produced: set[Value] = set()
+    chosen = set()
+    for i, node in enumerate(net.layers):
+        if _accepts(net, node) and (node.layer.prefers_channels_last or not produced.isdisjoint(node.bottoms)):
+            chosen.add(i)
+            produced.update(node.tops)
+    return frozenset(chosen)
+
+
+def _accepts(net: Net, node: Node) -> bool:
+    shapes = [net.shapes.get(v) for v in node.bottoms]
+    images = [shape for shape in shapes if shape is not None and len(shape) >= IMAGE]
+    return bool(images) and len(images) == len(shapes) and node.layer.channels_last(*images)
