@@ -6,9 +6,9 @@ Flax model and the training step are built on this function.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from typing import Any
 
 from .graph import Net, Node, Owner, Value
@@ -79,9 +79,33 @@ def every_value(net: Net, weights: Weights, inputs: Mapping[str, Array], key: Ar
     return _run(net, weights, inputs, key, {}, range(len(net.layers)))[0]
 
 
-@functools.lru_cache(maxsize=16)
-def compiled(net: Net, want: str) -> Callable[[Weights, Mapping[str, Array], Array], tuple[Any, dict[Owner, Array]]]:
-    """Returns `forward` compiled for one result ("outputs", "blobs" or "loss"), so that XLA can discard the others."""
+@cache
+def compiler_options() -> dict[str, str] | None:
+    """Returns the options of programs for a CPU, None on other devices.
+
+    Without them XLA passes convolutions, products and sums to YNNPACK, whose convolutions take 1.2 to 4 times as long
+    as XLA's own (`tests/benchmarks/kernels.py`)."""
+    if jax.default_backend() != "cpu":
+        return None
+    options = {"xla_cpu_experimental_ynn_fusion_type": ""}
+    try:
+        jax.jit(lambda: 0, compiler_options=options).lower().compile()
+    except jax.errors.JaxRuntimeError:  # a version of XLA without this option
+        return None
+    return options
+
+
+def jit(function: Callable[..., Any], **arguments: Any) -> Any:
+    """`jax.jit` with `compiler_options`, which JAX does not allow inside another of its transformations."""
+    return jax.jit(function, compiler_options=compiler_options(), **arguments)
+
+
+@lru_cache(maxsize=32)
+def compiled(
+    net: Net, want: str, outermost: bool = True
+) -> Callable[[Weights, Mapping[str, Array], Array], tuple[Any, dict[Owner, Array]]]:
+    """Returns `forward` compiled for one result ("outputs", "blobs" or "loss"), so that XLA can discard the others.
+    `outermost`: whether it is called outside of JAX's transformations."""
 
     def run(weights: Weights, inputs: Mapping[str, Array], key: Array) -> tuple[Any, dict[Owner, Array]]:
         outcome = forward(net, weights, inputs, key)
@@ -89,7 +113,7 @@ def compiled(net: Net, want: str) -> Callable[[Weights, Mapping[str, Array], Arr
             return {name: outcome.blobs[name] for name in net.outputs}, outcome.updates
         return getattr(outcome, want), outcome.updates
 
-    return jax.jit(run)
+    return jit(run) if outermost else jax.jit(run)
 
 
 def _run(

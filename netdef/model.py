@@ -118,7 +118,7 @@ class Model(nnx.Module):
     def _run(self, want: str, inputs: Mapping[str, Any]) -> Any:
         """Runs a compiled forward pass and stores the updates of running statistics etc."""
         arrays = _checked_inputs(self.net, inputs)
-        wanted, updates = compiled(self.net, want)(self.arrays(), arrays, self._draw())
+        wanted, updates = compiled(self.net, want, jax.core.trace_state_clean())(self.arrays(), arrays, self._draw())
         for owner, value in updates.items():
             _keep(self.variable(owner), value)
         return wanted

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..forward import forward_part
+from ..forward import forward_part, jit
 from ..graph import Net, Node
 from ..language.errors import NetdefError
 from ..shape import Shape, show
@@ -145,7 +145,7 @@ def _median(function: Callable[..., Any], given: tuple[Any, ...], iterations: in
     rng = np.random.default_rng(0)
     fill = lambda s: jnp.asarray(rng.normal(size=s.shape) if len(s.shape) > 1 else np.zeros(s.shape), s.dtype)
     arrays = jax.tree.map(fill, given)
-    compiled = jax.jit(function).lower(*arrays).compile()
+    compiled = jit(function).lower(*arrays).compile()
     seconds = []
     for _ in range(1 + iterations):
         begin = time.perf_counter()
@@ -163,7 +163,7 @@ class Count(NamedTuple):
 
 
 def _count(function: Callable[..., Any], given: tuple[Any, ...]) -> Count:
-    traced = jax.jit(function).trace(*given)
+    traced = jit(function).trace(*given)
     lowered = traced.lower()
     loops = "stablehlo.while" in lowered.as_text()
     if loops and jax.default_backend() == "cpu":

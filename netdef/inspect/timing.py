@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..data.labels import limits
-from ..forward import forward
+from ..forward import forward, jit
 from ..graph import Net
 from ..model import Model
 from ..passes.freeze import frozen
@@ -178,7 +178,7 @@ def _forward(net: Net, model: Model, images: int, flop: float) -> Program:
         return {name: outcome.blobs[name] for name in net.outputs}, outcome.updates
 
     given = (model.arrays(), inputs_of(net), jax.random.key(0))
-    return Program("forward", jax.jit(run), given, images, flop)
+    return Program("forward", jit(run), given, images, flop)
 
 
 def _backward(net: Net, model: Model, images: int, flop: float) -> Program:
@@ -193,7 +193,7 @@ def _backward(net: Net, model: Model, images: int, flop: float) -> Program:
 
     weights = model.arrays()
     given = ([weights[o] for o in trained], weights, inputs_of(net), jax.random.key(0))
-    return Program("forward+backward", jax.jit(run), given, images, flop)
+    return Program("forward+backward", jit(run), given, images, flop)
 
 
 def _step(net: Net, model: Model, images: int, flop: float) -> Program:

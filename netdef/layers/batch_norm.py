@@ -99,7 +99,7 @@ def plain_normalize(x: Array, scale: Array, shift: Array, eps: float, axis: int 
     gradient of `normalize`."""
     n = x.size // x.shape[axis]
     mean = channel_sum(x, axis) / n
-    centered = x - along(mean, x, axis)  # before squaring, because E x^2 - (E x)^2 loses precision
+    centered = x - along(mean, x, axis)  # before squaring, since E x^2 - (E x)^2 loses precision
     var = channel_sum(centered * centered, axis) / n
     return centered * along(scale * jax.lax.rsqrt(var + eps), x, axis) + along(shift, x, axis), mean, var
 

@@ -1,8 +1,8 @@
 """Decides which layers of a net run on images with the channels last.
 
-The language describes images as (n, c, spatial...).  Convolutions are fastest on (n, spatial..., c), and a change of the
-order copies the image.  So a convolution starts a stretch, which layers after it continue if they can, and images are
-transposed only at its borders.  On accelerators the compiler chooses the order in memory itself.
+The language describes images as (n, c, spatial...).  Convolutions are fastest on (n, spatial..., c), and to change the
+order copies the image.  So a convolution starts a stretch, which the layers after it continue if they can, and images
+are transposed only at its borders.  On accelerators the compiler chooses the order in memory itself.
 """
 
 from __future__ import annotations

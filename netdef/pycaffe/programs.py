@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 
-from ..forward import forward_part
+from ..forward import forward_part, jit
 from ..graph import Net, Owner, Value
 from ..lazy import Array
 
@@ -38,7 +38,7 @@ def forward_program(net: Net, part: range) -> Callable[[Owned, Named, Array], tu
         values, updates, _ = forward_part(net, weights, given, key, part)
         return _made(net, values), updates
 
-    return jax.jit(run)
+    return jit(run)
 
 
 def _made(net: Net, values: Mapping[Value, Array]) -> Named:
@@ -71,7 +71,7 @@ def backward_program(
         (on_weights, on_given, on_probes), kept = gradient({o: weights[o] for o in trained}, given, probes)
         return on_probes | on_given, on_weights, *kept
 
-    return jax.jit(run)
+    return jit(run)
 
 
 def _ends(net: Net, part: range) -> list[Value]:

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..forward import jit
 from ..graph import Owner
 from ..interop.solver_state import histories_of, learnable, per_array, read_state, write_state
 from ..language.errors import NetdefError
@@ -50,7 +51,7 @@ class Solver:
         self._partition = partition_of(self.net._net)
         self._state = initial(self.param, self._arrays("_data"), ())
         self._key = jax.random.fold_in(jax.random.key(self.param.seed), 0)
-        self._update = jax.jit(self._updated)
+        self._update = jit(self._updated)
 
     def _check(self, file: Any) -> None:
         if self.type is not None and self.param.type != self.type:

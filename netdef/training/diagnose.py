@@ -14,7 +14,7 @@ import numpy as np
 
 from ..data.base import DataLayer
 from ..data.feed import Feed
-from ..forward import every_value, forward
+from ..forward import every_value, forward, jit
 from ..graph import Net, Node
 from ..lazy import Array
 from ..shape import show
@@ -57,7 +57,7 @@ def _first_bad(net: Net, partition: Partition, state: State, fixed: Any, batch: 
         if not bool(jnp.all(jnp.isfinite(array))):
             return Culprit(f"Parameter {owner.index} of layer `{owner.layer}` was not finite before: {_range(array)}")
     tops = [top for node in net.layers for top in node.tops]
-    found = jax.jit(lambda w, x, k: [every_value(net, w, x, k)[top] for top in tops])(named, batch, key)
+    found = jit(lambda w, x, k: [every_value(net, w, x, k)[top] for top in tops])(named, batch, key)
     values = dict(zip(tops, found, strict=True))
     for node in net.layers:
         for top in node.tops:
@@ -82,7 +82,7 @@ def _gradients(net: Net, partition: Partition, state: State, fixed: Any, batch: 
     def objective(trained: Any) -> Array:
         return forward(net, partition.weights(trained, fixed, state.kept), batch, key).loss
 
-    return jax.jit(jax.grad(objective))(state.trained)
+    return jit(jax.grad(objective))(state.trained)
 
 
 def _range(array: Array) -> str:
@@ -160,7 +160,7 @@ def make_watch(net: Net, partition: Partition, solver: Any, key: Array) -> Any:
         names[:] = shown
         return list(shown.values())
 
-    measured = jax.jit(measure)
+    measured = jit(measure)
 
     def watch(run: Any, piece: Any) -> dict[str, Any]:
         last = piece.end - piece.begin - 1

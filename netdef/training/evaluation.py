@@ -15,7 +15,7 @@ import numpy as np
 
 from ..data.device import on_device
 from ..data.feed import Feed
-from ..forward import forward
+from ..forward import forward, jit
 from ..graph import Net, Owner
 from ..language.errors import NetdefError
 from ..lazy import Array
@@ -50,7 +50,7 @@ class Evaluator:
         self.resident = on_device(self.feed, MOST_RECORDS)
         self._records = self.resident.table if self.resident else None
         self._key = jax.random.fold_in(jax.random.key(seed), 1)
-        self._add = jax.jit(self._one, donate_argnums=1)
+        self._add = jit(self._one, donate_argnums=1)
         if batches == 0:
             self.batches = _whole_pass(net, self.feed)
 

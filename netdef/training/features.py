@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..data.feed import Feed
-from ..forward import every_value
+from ..forward import every_value, jit
 from ..graph import Net, Node, Owner, Value
 from ..layers.base import Phase
 from ..layers.input import Input
@@ -144,7 +144,7 @@ def cache(net: Net, split: Split, feed: Feed, weights: Mapping[Owner, Array], bu
     if sum(4 * (last + 1) * int(np.prod(shape[1:])) for shape in shapes.values()) > budget:
         return None
     below = replace(net, layers=tuple(n for n in net.layers if n in split.prefix or n.layer.is_input))
-    compute = jax.jit(lambda w, x: {v.name: every_value(below, w, x, jax.random.key(0))[v] for v in split.crossing})
+    compute = jit(lambda w, x: {v.name: every_value(below, w, x, jax.random.key(0))[v] for v in split.crossing})
     used = {owner: weights[owner] for node in split.prefix for owner in node.owners}
     if not _by_record(compute, used, reader.batch(0)):
         return None

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ..forward import forward
+from ..forward import forward, jit
 from ..graph import Net
 from ..lazy import Array
 from ..solvers.base import Numbers, Solver
@@ -263,7 +263,7 @@ def make_run(step: Step) -> Callable[..., tuple[State, Metrics]]:
         empty = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
         return jax.lax.fori_loop(0, n, lambda i, carry: step(carry[0], fixed, take(i), records), (state, empty))
 
-    return jax.jit(run, donate_argnums=0)
+    return jit(run, donate_argnums=0)
 
 
 def batch_shapes(net: Net, iter_size: int) -> dict[str, Any]:
@@ -287,4 +287,4 @@ def make_single(step: Step) -> Callable[..., tuple[State, Metrics]]:
     ) -> tuple[State, Metrics]:
         return step(state, fixed, jax.tree.map(lambda a: a[0], items), records)
 
-    return jax.jit(run, donate_argnums=0)
+    return jit(run, donate_argnums=0)

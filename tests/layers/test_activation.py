@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from contexts import PLAIN
 
 from netdef.layers.activation import ELU, GELU, SELU, ReLU, ReLU6, SiLU, Swish
 from netdef.layers.activation import PReLU as PReLULayer
@@ -13,7 +14,7 @@ from netdef.shape import ShapeError
 
 
 def slope(layer, at, w=()):
-    return jax.grad(lambda x: jnp.sum(layer.apply(w, x, ctx=None)))(jnp.asarray(at, jnp.float32)).tolist()
+    return jax.grad(lambda x: jnp.sum(layer.apply(w, x, ctx=PLAIN)))(jnp.asarray(at, jnp.float32)).tolist()
 
 
 @pytest.mark.parametrize(
@@ -30,26 +31,26 @@ def test_derivatives_at_kinks_are_those_of_caffe(layer, at, slopes):
 
 
 def test_a_relu_propagates_nan():
-    y = ReLU().apply((), jnp.array([jnp.nan, -1.0]), ctx=None)
+    y = ReLU().apply((), jnp.array([jnp.nan, -1.0]), ctx=PLAIN)
     assert np.isnan(y[0]) and y[1] == 0
 
 
 def test_relu6_and_gelu_and_silu():
     x = jnp.array([-3.0, -1.0, 0.5, 6.5])
-    assert ReLU6().apply((), x, ctx=None).tolist() == [0.0, 0.0, 0.5, 6.0]
+    assert ReLU6().apply((), x, ctx=PLAIN).tolist() == [0.0, 0.0, 0.5, 6.0]
     gelu = [-0.0040497, -0.1586553, 0.3457312, 6.5]  # x P(X <= x), from a table of the normal distribution
-    np.testing.assert_allclose(GELU().apply((), x, ctx=None), gelu, atol=1e-6)
-    near = GELU(approximate=True).apply((), x, ctx=None)
+    np.testing.assert_allclose(GELU().apply((), x, ctx=PLAIN), gelu, atol=1e-6)
+    near = GELU(approximate=True).apply((), x, ctx=PLAIN)
     np.testing.assert_allclose(near, gelu, atol=1e-3)
     assert not np.allclose(near, gelu, atol=1e-6)
-    np.testing.assert_allclose(SiLU().apply((), x, ctx=None), Swish(beta=1.0).apply((), x, ctx=None), rtol=1e-6)
+    np.testing.assert_allclose(SiLU().apply((), x, ctx=PLAIN), Swish(beta=1.0).apply((), x, ctx=PLAIN), rtol=1e-6)
 
 
 def test_prelu_slopes_are_of_channels_or_of_all():
     x = jnp.full((2, 3, 2), -1.0)
     assert [w.shape for w in PReLULayer().weights((2, 3, 2))] == [(3,)]
     assert [w.shape for w in PReLULayer(channel_shared=True).weights((2, 3, 2))] == [()]
-    y = PReLULayer().apply((jnp.array([1.0, 2.0, 3.0]),), x, ctx=None)
+    y = PReLULayer().apply((jnp.array([1.0, 2.0, 3.0]),), x, ctx=PLAIN)
     assert y[1, :, 1].tolist() == [-1.0, -2.0, -3.0]
     with pytest.raises(ShapeError, match="the input 7 has no channel axis; .* 2 axes") as caught:
         PReLULayer().infer((7,))
@@ -58,6 +59,6 @@ def test_prelu_slopes_are_of_channels_or_of_all():
 
 def test_selu_keeps_mean_0_and_variance_1():
     x = np.random.default_rng(0).standard_normal(200_000).astype(np.float32)
-    y = np.asarray(SELU().apply((), jnp.asarray(x), ctx=None))
+    y = np.asarray(SELU().apply((), jnp.asarray(x), ctx=PLAIN))
     assert abs(y.mean()) < 0.01 and abs(y.var() - 1) < 0.02
     assert slope(SELU(), [0.0, 1.0, 100.0]) == pytest.approx([1.0507 * 1.67326, 1.0507, 1.0507], rel=1e-4)

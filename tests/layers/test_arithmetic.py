@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from contexts import PLAIN
 
 from netdef.layers.arithmetic import Clip, Exp, Log, Power, Threshold
 from netdef.shape import ShapeError
 
 
 def value_and_slope(layer, at):
-    f = lambda x: layer.apply((), x, ctx=None)[0]
+    f = lambda x: layer.apply((), x, ctx=PLAIN)[0]
     y, slope = jax.value_and_grad(f)(jnp.array([at], jnp.float32))
     return float(y), float(slope[0])
 

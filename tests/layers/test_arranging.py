@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from contexts import PLAIN
 
 from netdef.layers.arranging import BatchReindex, Filter, Flip, Permute, Reverse, Tile
 from netdef.shape import ShapeError
@@ -16,7 +17,7 @@ ROWS = jnp.arange(8.0).reshape(4, 2)
 def test_filter_moves_chosen_rows_to_the_front_and_fills_with_zeros():
     layer = Filter(top=("a", "b"))
     assert layer.infer((4, 2), (4,), (4, 1, 1)) == [(4, 2), (4,)]
-    a, b = layer.apply((), ROWS, jnp.array([1, 2, 3, 4]), jnp.array([0.0, 1, 0, 2]), ctx=None)
+    a, b = layer.apply((), ROWS, jnp.array([1, 2, 3, 4]), jnp.array([0.0, 1, 0, 2]), ctx=PLAIN)
     assert a.tolist() == [[2, 3], [6, 7], [0, 0], [0, 0]]
     assert b.tolist() == [2, 4, 0, 0]
 
@@ -24,27 +25,27 @@ def test_filter_moves_chosen_rows_to_the_front_and_fills_with_zeros():
 def test_gradient_of_filter_reaches_only_chosen_rows():
     weight = jnp.array([[1.0, 2], [3, 4], [5, 6], [7, 8]])
     chosen = jnp.array([0.0, 1, 0, 1])
-    grad = jax.grad(lambda x: jnp.sum(weight * Filter(top=("y",)).apply((), x, chosen, ctx=None)[0]))(ROWS)
+    grad = jax.grad(lambda x: jnp.sum(weight * Filter(top=("y",)).apply((), x, chosen, ctx=PLAIN)[0]))(ROWS)
     assert grad.tolist() == [[0, 0], [1, 2], [0, 0], [3, 4]]
 
 
 def test_batch_reindex_adds_gradients_of_a_row_picked_twice_and_marks_what_is_out_of_range():
-    pick = lambda x, i: BatchReindex().apply((), x, jnp.array(i), ctx=None)
+    pick = lambda x, i: BatchReindex().apply((), x, jnp.array(i), ctx=PLAIN)
     grad = jax.grad(lambda x: jnp.sum(pick(x, [1, 1, 3])))(ROWS)
     assert grad.tolist() == [[0, 0], [2, 2], [0, 0], [1, 1]]
     assert np.isnan(pick(ROWS, [0, 4, -1])).all(axis=1).tolist() == [False, True, True]
 
 
 def test_reverse_turns_time_and_its_gradient():
-    assert Reverse().apply((), ROWS, ctx=None).tolist() == ROWS[::-1].tolist()
-    assert Reverse(axis=-1).apply((), ROWS, ctx=None).tolist() == ROWS[:, ::-1].tolist()
-    grad = jax.grad(lambda x: jnp.sum(Reverse().apply((), x, ctx=None) * ROWS))(ROWS)
+    assert Reverse().apply((), ROWS, ctx=PLAIN).tolist() == ROWS[::-1].tolist()
+    assert Reverse(axis=-1).apply((), ROWS, ctx=PLAIN).tolist() == ROWS[:, ::-1].tolist()
+    grad = jax.grad(lambda x: jnp.sum(Reverse().apply((), x, ctx=PLAIN) * ROWS))(ROWS)
     assert grad.tolist() == ROWS[::-1].tolist()
 
 
 def test_permute_appends_the_axes_that_are_left_out():
     assert Permute(order=[2]).infer((2, 3, 4)) == (4, 2, 3)
-    assert Permute(order=[2]).apply((), jnp.zeros((2, 3, 4)), ctx=None).shape == (4, 2, 3)
+    assert Permute(order=[2]).apply((), jnp.zeros((2, 3, 4)), ctx=PLAIN).shape == (4, 2, 3)
 
 
 @pytest.mark.parametrize(

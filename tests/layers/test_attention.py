@@ -7,6 +7,7 @@ import math
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from contexts import PLAIN, Alone
 
 from netdef.layers.attention import MultiHeadAttention
 from netdef.shape import UNKNOWN, ShapeError
@@ -35,7 +36,7 @@ def test_attention_to_another_sequence_is_the_formula():
     layer = MultiHeadAttention(num_heads=2, head_dim=3, num_output=5)
     w = weights(layer, QUERY.shape, OTHER.shape)
     assert [a.shape for a in w] == [(6, 4), (6,), (6, 6), (6,), (6, 6), (6,), (5, 6), (5,)]
-    y = layer.apply(w, QUERY, OTHER, ctx=Alone())
+    y = layer.apply(w, QUERY, OTHER, ctx=PLAIN)
     np.testing.assert_allclose(y, plain(w, QUERY, OTHER, OTHER, 2, [[list(range(5))] * 3] * 2), rtol=1e-4, atol=1e-4)
 
 
@@ -44,33 +45,21 @@ def test_causal_and_masked_positions_are_not_attended_to():
     w = weights(layer, QUERY.shape)
     mask = np.array([[1, 1, 1], [1, 0, 1]])
     allowed = [[[0], [0, 1], [0, 1, 2]], [[0], [0], [0, 2]]]
-    y = layer.apply(w, QUERY, QUERY, QUERY, mask, ctx=Alone())
+    y = layer.apply(w, QUERY, QUERY, QUERY, mask, ctx=PLAIN)
     np.testing.assert_allclose(y, plain(w, QUERY, QUERY, QUERY, 2, allowed), rtol=1e-4, atol=1e-4)
 
 
 def test_a_place_that_may_look_nowhere_gets_numbers():
     layer = MultiHeadAttention(num_heads=2)
-    y = layer.apply(weights(layer, QUERY.shape), QUERY, QUERY, QUERY, np.zeros((2, 3)), ctx=Alone())
+    y = layer.apply(weights(layer, QUERY.shape), QUERY, QUERY, QUERY, np.zeros((2, 3)), ctx=PLAIN)
     assert np.isfinite(y).all()
 
 
 def test_dropout_only_in_training():
     layer = MultiHeadAttention(num_heads=1, dropout_ratio=0.5)
     w = weights(layer, QUERY.shape)
-    still = layer.apply(w, QUERY, ctx=Alone())
+    still = layer.apply(w, QUERY, ctx=PLAIN)
     assert jnp.abs(layer.apply(w, QUERY, ctx=Alone(train=True)) - still).max() > 1e-3
-
-
-class Alone:
-    """A context outside of a net."""
-
-    def __init__(self, train: bool = False):
-        self.train = train
-
-    def rng(self):
-        import jax
-
-        return jax.random.key(0)
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,11 @@ were computed by hand from each fork's source.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from contexts import Alone
 
 import netdef
 from netdef.fillers import Constant
@@ -25,22 +24,13 @@ BATCHES = jnp.array([[1.0, 2.0, 3.0, 6.0], [0.0, 4.0, 4.0, 8.0]])[:, :, None, No
 FIVE = jnp.full((1, 1, 1), 5.0)
 
 
-@dataclass
-class Given:
-    train: bool = True
-    updates: dict = field(default_factory=dict)
-
-    def update(self, i, value):
-        self.updates[i] = value
-
-
 def start(layer, channels=1):
     return tuple(jnp.asarray(w.filler.fill(NumpyRandom(0), w.shape)) for w in layer.weights((4, channels, 1)))
 
 
 def after(layer, w, x):
     """Weights after a batch in phase TRAIN."""
-    given = Given()
+    given = Alone()
 
     def run(w, x):
         layer.apply(w, x, ctx=given)
@@ -60,7 +50,7 @@ def trained(layer):
 
 
 def answer(layer, w, x=FIVE):
-    y = layer.apply(w, x, ctx=Given(train=False))
+    y = layer.apply(w, x, ctx=Alone(train=False))
     return (y[0] if isinstance(y, list) else y)[0, 0, 0]
 
 
@@ -151,21 +141,21 @@ def test_a_frozen_layer_keeps_its_statistics_and_acts_as_in_test(layer):
     w = tuple(v + 0.5 for v in start(layer, 3))
     assert after(layer, w, X) == w
     first = lambda y: y[0] if isinstance(y, list) else y
-    train, test = (first(layer.apply(w, X, ctx=Given(train))) for train in (True, False))
+    train, test = (first(layer.apply(w, X, ctx=Alone(train))) for train in (True, False))
     np.testing.assert_allclose(train, test, rtol=1e-5, atol=1e-6)
-    dx = jax.grad(lambda x: jnp.vdot(first(layer.apply(w, x, ctx=Given())), DY))(X)
+    dx = jax.grad(lambda x: jnp.vdot(first(layer.apply(w, x, ctx=Alone())), DY))(X)
     ratio = np.asarray(dx / DY)  # a fixed factor of each channel
     np.testing.assert_allclose(ratio, ratio[:1, :, :1, :1] + 0 * ratio, rtol=1e-4)
 
 
 def test_frozen_bn_trains_neither_scale_nor_shift():
     layer = BN(slope_filler=ONE, frozen=True)
-    gradients = jax.grad(lambda w: jnp.vdot(layer.apply(w, X, ctx=Given())[0], DY))(start(layer, 3))
+    gradients = jax.grad(lambda w: jnp.vdot(layer.apply(w, X, ctx=Alone())[0], DY))(start(layer, 3))
     assert all((g == 0).all() for g in gradients)
 
 
 def test_use_global_stats_false_learns_in_phase_test_too():
-    given = Given(train=False)
+    given = Alone(train=False)
     BatchNorm(use_global_stats=False).apply(start(BatchNorm(), 3), X, ctx=given)
     assert float(given.updates[2][0]) == 1.0
 
@@ -186,9 +176,9 @@ def test_nvidias_first_batch_is_copied_and_loaded_statistics_are_not_lost():
 def test_items_in_groups_have_their_own_statistics():
     layer, w = BatchNorm(stats_batch_size=4, moving_average_fraction=0.9), start(BatchNorm())
     both = jnp.concatenate(BATCHES)
-    given = Given()
+    given = Alone()
     y = layer.apply(w, both, ctx=given)
-    parts = [BatchNorm().apply(w, x, ctx=Given()) for x in BATCHES]
+    parts = [BatchNorm().apply(w, x, ctx=Alone()) for x in BATCHES]
     np.testing.assert_allclose(y, jnp.concatenate(parts), rtol=1e-6)
     stored = [float(given.updates[i][0]) for i in range(3)]
     np.testing.assert_allclose(stored, (6.7, 14.8666667, 1.9), rtol=1e-6)  # as if they were two batches
@@ -198,7 +188,7 @@ def test_items_in_groups_have_their_own_statistics():
 
 
 def test_intels_relu():
-    y = BatchNorm(relu=True).apply(start(BatchNorm()), BATCHES[0], ctx=Given())
+    y = BatchNorm(relu=True).apply(start(BatchNorm()), BATCHES[0], ctx=Alone())
     assert float(y.min()) == 0.0 and float(y.max()) > 1.5
 
 
@@ -214,12 +204,12 @@ def test_a_blob_of_one_axis_is_one_channel_and_one_value_has_no_bias_correction(
 def test_segnet_uses_the_batch_in_both_phases_or_only_scale_and_shift():
     x, w = BATCHES[0], (jnp.full((1, 1, 1, 1), 2.0), jnp.full((1, 1, 1, 1), 10.0))
     learn = BN(scale_filler=ONE, top=("y", "mean", "var"))
-    y, mean, var = learn.apply(w, x[..., None], ctx=Given(train=False))
+    y, mean, var = learn.apply(w, x[..., None], ctx=Alone(train=False))
     np.testing.assert_allclose(y[:, 0, 0, 0], 10 + 2 * (np.array([1, 2, 3, 6]) - 3) / 3.5**0.5, rtol=1e-6)
     assert (float(mean.reshape(())), float(var.reshape(()))) == (3.0, 3.5)
     assert learn.infer((4, 3, 5, 5)) == [(4, 3, 5, 5), (1, 3, 1, 1), (1, 3, 1, 1)]
     inference = BN(bn_mode=BNMode.INFERENCE)
-    assert inference.apply(w, x, ctx=Given())[0][:, 0, 0].tolist() == [12.0, 14.0, 16.0, 22.0]
+    assert inference.apply(w, x, ctx=Alone())[0][:, 0, 0].tolist() == [12.0, 14.0, 16.0, 22.0]
 
 
 @pytest.mark.parametrize("layer", [BN(top=("y", "mean")), BN(bn_mode=BNMode.INFERENCE, top=("y", "mean"))])
@@ -231,7 +221,7 @@ def test_only_segnet_in_learn_mode_has_more_tops(layer):
 
 def test_moving_average_false_uses_the_batch_in_phase_test():
     layer = BN(scale_filler=ONE, moving_average=False)
-    given = Given(train=False)
+    given = Alone(train=False)
     y = layer.apply(start(layer), BATCHES[0], ctx=given)[0]
     np.testing.assert_allclose(y.mean(), 0, atol=1e-6)
     assert given.updates == {}

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from contexts import PLAIN
 from one_layer import fault, text
 
 import netdef
@@ -18,7 +19,7 @@ def normal(*shape, seed=0):
 
 
 def one(layer, w, x):
-    return jax.jit(lambda w, x: layer.apply(w, x, ctx=None)[0])(w, x)
+    return jax.jit(lambda w, x: layer.apply(w, x, ctx=PLAIN)[0])(w, x)
 
 
 FORMS = [
@@ -38,7 +39,7 @@ def test_a_convolution_is_a_matrix_times_the_columns_of_im2col(form):
     w = normal(*weight.shape, seed=1)
     y = one(layer, (w,), x)
     assert [y.shape] == layer.infer(x.shape)
-    columns = jax.jit(lambda x: Im2col(**form).apply((), x, ctx=None))(x)
+    columns = jax.jit(lambda x: Im2col(**form).apply((), x, ctx=PLAIN))(x)
     assert columns.shape == Im2col(**form).infer(x.shape)
     wanted = np.einsum("ok,nkhw->nohw", np.asarray(w).reshape(6, -1), columns)
     np.testing.assert_allclose(y, wanted, atol=1e-4)
@@ -108,7 +109,7 @@ def test_the_gradients_are_those_of_the_plain_form(form):
             x, w, layer.strides(2), layer.pads(2), rhs_dilation=layer.dilations(2), feature_group_count=layer.group
         )
 
-    mine = lambda w, x: layer.apply((w,), x, ctx=None)[0]
+    mine = lambda w, x: layer.apply((w,), x, ctx=PLAIN)[0]
     both = jax.jit(lambda w, x: (jax.vjp(mine, w, x)[1](dy), jax.vjp(plain, w, x)[1](dy)))(w, x)
     for mine, wanted in zip(*both, strict=True):
         np.testing.assert_allclose(mine, wanted, atol=1e-3)

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from contexts import Alone
 
 from netdef.layers.dropout import AlphaDropout, Dropout, mask
 
 X = jnp.ones((100, 7, 30))
 
 
-@dataclass
-class Given:
-    train: bool
-    key: int = 0
-
-    def rng(self):
-        return jax.random.key(self.key)
-
-
 def run(train, key=0, **fields):
-    return np.asarray(Dropout(**fields).apply((), X, ctx=Given(train, key)))
+    return np.asarray(Dropout(**fields).apply((), X, ctx=Alone(train, key)))
 
 
 @pytest.mark.parametrize("ratio", [0.5, 0.1, 0.9])
@@ -51,7 +41,7 @@ def test_fields_of_the_forks():
 
 
 def test_the_gradient_goes_where_values_went():
-    f = lambda x: jnp.sum(Dropout().apply((), x, ctx=Given(True)))
+    f = lambda x: jnp.sum(Dropout().apply((), x, ctx=Alone(True)))
     assert (np.asarray(jax.grad(f)(X)) == run(True)).all()
 
 
@@ -64,13 +54,13 @@ def test_a_mask_of_any_size_and_of_a_ratio_near_one():
 
 def test_a_ratio_of_1_outputs_zeros():
     assert (run(True, dropout_ratio=1) == 0).all() and (run(False, dropout_ratio=1) == 1).all()
-    assert not jax.grad(lambda x: Dropout(dropout_ratio=1).apply((), x, ctx=Given(True)).sum())(X).any()
+    assert not jax.grad(lambda x: Dropout(dropout_ratio=1).apply((), x, ctx=Alone(True)).sum())(X).any()
 
 
 def test_alpha_dropout_keeps_mean_0_and_variance_1():
     x = jnp.asarray(np.random.default_rng(0).standard_normal(200_000), jnp.float32)
     layer = AlphaDropout(dropout_ratio=0.25)
-    y = np.asarray(layer.apply((), x, ctx=Given(True)))
+    y = np.asarray(layer.apply((), x, ctx=Alone(True)))
     assert abs(y.mean()) < 0.01 and abs(y.var() - 1) < 0.02
     assert abs(np.unique(y, return_counts=True)[1].max() / y.size - 0.25) < 0.01  # all dropped values are equal
-    assert (layer.apply((), x, ctx=Given(False)) == x).all()
+    assert (layer.apply((), x, ctx=Alone(False)) == x).all()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import pytest
+from contexts import PLAIN
 
 from netdef.layers.eltwise import Eltwise, EltwiseOp
 from netdef.shape import ShapeError
@@ -14,7 +15,7 @@ MAX, PROD = Eltwise(operation=EltwiseOp.MAX), Eltwise(operation=EltwiseOp.PROD)
 
 def gradients(layer, *bottoms):
     arrays = [jnp.asarray(b) for b in bottoms]
-    return jax.grad(lambda xs: jnp.sum(layer.apply((), *xs, ctx=None)))(arrays)
+    return jax.grad(lambda xs: jnp.sum(layer.apply((), *xs, ctx=PLAIN)))(arrays)
 
 
 def test_ties_of_max_go_to_the_second_of_the_first_two_and_else_stay():
@@ -26,7 +27,7 @@ def test_ties_of_max_go_to_the_second_of_the_first_two_and_else_stay():
 
 def test_sort_is_the_product_of_one_plus_each():
     layer = Eltwise(operation=EltwiseOp.SORT)
-    assert layer.apply((), jnp.array([1.0, -1.0]), jnp.array([2.0, 5.0]), ctx=None).tolist() == [6, 0]
+    assert layer.apply((), jnp.array([1.0, -1.0]), jnp.array([2.0, 5.0]), ctx=PLAIN).tolist() == [6, 0]
 
 
 def test_gradient_of_a_product_with_a_zero_is_finite_whatever_the_file_says():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from contexts import PLAIN
 
 from netdef.layers.embed import Embed, PositionEmbed
 from netdef.shape import UNKNOWN, ShapeError
@@ -13,7 +14,7 @@ TABLE = jnp.arange(6.0).reshape(3, 2)
 
 
 def test_numbers_out_of_range_become_nan():
-    y = Embed(input_dim=3, num_output=2, bias_term=False).apply((TABLE,), jnp.array([2.0, 3, -1]), ctx=None)
+    y = Embed(input_dim=3, num_output=2, bias_term=False).apply((TABLE,), jnp.array([2.0, 3, -1]), ctx=PLAIN)
     assert y[0].tolist() == [4, 5]
     assert np.isnan(y[1:]).all()
 
@@ -24,7 +25,7 @@ def test_positions_are_added_along_their_axis(axis):
     x = jnp.zeros((2, 2, 2))
     (weight,) = layer.weights(x.shape)
     assert weight.shape == (3, 2)
-    y = layer.apply((TABLE,), x, ctx=None)
+    y = layer.apply((TABLE,), x, ctx=PLAIN)
     assert y.take(0, axis=1 - axis).tolist() == TABLE[:2].tolist()
     assert y.take(1, axis=1 - axis).tolist() == TABLE[:2].tolist()
 

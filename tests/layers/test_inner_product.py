@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from contexts import PLAIN
 
 from netdef.layers.inner_product import InnerProduct
 from netdef.shape import ShapeError
@@ -16,12 +17,12 @@ W = jnp.array([[3.0, 4.0, 0.0], [1.0, 2.0, 2.0]])
 
 def test_with_normalized_rows_the_length_of_a_row_has_no_effect():
     layer = InnerProduct(num_output=2, bias_term=False, normalize=True)
-    y = layer.apply((W,), X, ctx=None)
+    y = layer.apply((W,), X, ctx=PLAIN)
     np.testing.assert_allclose(y, X @ (W / np.array([[5.0], [3.0]])).T, rtol=1e-5)
-    grad = jax.grad(lambda w: jnp.sum(layer.apply((w,), X, ctx=None) ** 2))(W)
+    grad = jax.grad(lambda w: jnp.sum(layer.apply((w,), X, ctx=PLAIN) ** 2))(W)
     np.testing.assert_allclose(jnp.sum(grad * W, axis=1), 0, atol=1e-4)  # no component along the row
     transposed = InnerProduct(num_output=2, bias_term=False, normalize=True, transpose=True)
-    np.testing.assert_allclose(transposed.apply((W.T,), X, ctx=None), y, rtol=1e-6)
+    np.testing.assert_allclose(transposed.apply((W.T,), X, ctx=PLAIN), y, rtol=1e-6)
 
 
 def test_weights_that_come_as_blobs_are_not_parameters():
@@ -30,9 +31,9 @@ def test_weights_that_come_as_blobs_are_not_parameters():
     assert [w.shape for w in layer.weights((2, 3))] == [(2, 3), (2,)]
     assert [w.shape for w in layer.weights((2, 3), (2, 3))] == [(2,)]
     assert layer.weights((2, 3), (2, 3), (2,)) == []
-    whole = layer.apply((W, b), X, ctx=None)
-    np.testing.assert_allclose(layer.apply((b,), X, W, ctx=None), whole, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(layer.apply((), X, W, b, ctx=None), whole, rtol=1e-5, atol=1e-6)
+    whole = layer.apply((W, b), X, ctx=PLAIN)
+    np.testing.assert_allclose(layer.apply((b,), X, W, ctx=PLAIN), whole, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(layer.apply((), X, W, b, ctx=PLAIN), whole, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from contexts import PLAIN
 
 from netdef.layers.lrn import LRN, NormRegion
 from netdef.shape import ShapeError
@@ -29,7 +30,7 @@ def test_the_formula_and_its_derivative(beta, region):
                 total += squares[1:-1, 1:-1, i : i + 3, j : j + 5] / 9
         return x * (k + 0.5 * total) ** -beta
 
-    y, back = jax.vjp(jax.jit(lambda x: layer.apply((), x, ctx=None)), jnp.asarray(x, jnp.float32))
+    y, back = jax.vjp(jax.jit(lambda x: layer.apply((), x, ctx=PLAIN)), jnp.asarray(x, jnp.float32))
     np.testing.assert_allclose(y, formula(x), rtol=1e-5, atol=1e-6)
     dy = np.random.default_rng(1).normal(size=x.shape)
     way = np.random.default_rng(2).normal(size=x.shape)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from contexts import PLAIN
 
 from netdef.fillers import Constant
 from netdef.layers.normalization import MVN, GroupNorm, LayerNorm, Normalize, NormBlock
@@ -21,7 +22,7 @@ def standard(rows, eps=1e-5):
 
 
 def test_mvn_of_equal_values_is_0_with_a_finite_gradient():
-    f = lambda x: MVN(eps=1e-3).apply((), x, ctx=None)
+    f = lambda x: MVN(eps=1e-3).apply((), x, ctx=PLAIN)
     x = jnp.full((1, 1, 2, 2), 3.0)
     assert (f(x) == 0).all()
     dx = jax.jit(jax.grad(lambda x: f(x)[0, 0, 0, 0]))(x)
@@ -30,7 +31,7 @@ def test_mvn_of_equal_values_is_0_with_a_finite_gradient():
 
 def test_mvn_and_happynears_normalize_make_four_axes_as_caffe_does():
     assert MVN().infer((2, 3)) == (2, 3, 1, 1)
-    assert MVN().apply((), jnp.ones((2, 3)), ctx=None).shape == (2, 3, 1, 1)
+    assert MVN().apply((), jnp.ones((2, 3)), ctx=PLAIN).shape == (2, 3, 1, 1)
     assert Normalize(top=("y",)).infer((2, 3)) == [(2, 3, 1, 1)]
     assert MVN().infer((2, 3, 4, 5, 6)) == (2, 3, 4, 5, 6)
 
@@ -40,8 +41,8 @@ def test_the_norm_is_a_second_top_whose_gradient_goes_on_only_if_asked():
         layers = [Normalize(top=("y", "norm"), normalize_type=kind, bp_norm=asked) for asked in (False, True)]
         x = jnp.array([[3.0, -4.0]])
         assert layers[0].infer((1, 2, 5, 5)) == [(1, 2, 5, 5), (1, 1, 5, 5)]
-        np.testing.assert_allclose(layers[0].apply((), x, ctx=None)[1], [[[[norm]]]], rtol=1e-6)
-        slopes = [jax.jit(jax.grad(lambda x, of=layer: of.apply((), x, ctx=None)[1].sum()))(x) for layer in layers]
+        np.testing.assert_allclose(layers[0].apply((), x, ctx=PLAIN)[1], [[[[norm]]]], rtol=1e-6)
+        slopes = [jax.jit(jax.grad(lambda x, of=layer: of.apply((), x, ctx=PLAIN)[1].sum()))(x) for layer in layers]
         assert (slopes[0] == 0).all()
         np.testing.assert_allclose(slopes[1][0], [0.6, -0.8] if kind == "L2" else [1, -1], rtol=1e-5)
 
@@ -52,11 +53,11 @@ def test_ssd_has_a_scale_for_each_channel_or_for_all():
     shared = Normalize(top=("y",), norm_param=NormBlock(scale_filler=Constant(value=20)))
     assert [(w.shape, w.filler.value) for w in shared.weights((2, 6, 4, 3))] == [((), 20)]
     w = (jnp.arange(1.0, 7.0),)
-    (y,) = jax.jit(lambda x: each.apply(w, x, ctx=None))(X)
+    (y,) = jax.jit(lambda x: each.apply(w, x, ctx=PLAIN))(X)
     plain = lambda x, s: x / jnp.sqrt((x**2).sum(1, keepdims=True) + 1e-10) * s[:, None, None]
     np.testing.assert_allclose(y, plain(X, w[0]), rtol=1e-5)
     # The fork's own gradient is wrong here, so there is no recorded case.
-    own = jax.jit(jax.grad(lambda x: jnp.vdot(each.apply(w, x, ctx=None)[0], DY)))(X)
+    own = jax.jit(jax.grad(lambda x: jnp.vdot(each.apply(w, x, ctx=PLAIN)[0], DY)))(X)
     np.testing.assert_allclose(own, jax.jit(jax.grad(lambda x: jnp.vdot(plain(x, w[0]), DY)))(X), rtol=1e-4, atol=1e-5)
 
 
@@ -67,7 +68,7 @@ def test_layer_norm(axis):
     assert [w.shape for w in layer.weights(X.shape)] == [shape, shape]
     want = standard(X.reshape(*X.shape[:axis], -1)).reshape(X.shape)
     w = (jnp.full(shape, 2.0), jnp.arange(float(np.prod(shape))).reshape(shape))
-    np.testing.assert_allclose(layer.apply(w, X, ctx=None), want * w[0] + w[1], atol=1e-4)
+    np.testing.assert_allclose(layer.apply(w, X, ctx=PLAIN), want * w[0] + w[1], atol=1e-4)
 
 
 @pytest.mark.parametrize("groups", [1, 2, 6])
@@ -77,16 +78,16 @@ def test_group_norm(groups):
     want = standard(X.reshape(2, groups, -1)).reshape(X.shape)
     scale, shift = jnp.arange(6.0), -jnp.arange(6.0)
     wide = [np.asarray(v)[:, None, None] for v in (scale, shift)]
-    np.testing.assert_allclose(layer.apply((scale, shift), X, ctx=None), want * wide[0] + wide[1], atol=1e-4)
+    np.testing.assert_allclose(layer.apply((scale, shift), X, ctx=PLAIN), want * wide[0] + wide[1], atol=1e-4)
 
 
 def test_scale_and_shift_can_be_left_out():
     w = (jnp.arange(6.0),)
     bare = GroupNorm(num_groups=2, scale_term=False, bias_term=False)
     assert bare.weights(X.shape) == []
-    y = np.asarray(bare.apply((), X, ctx=None))
-    np.testing.assert_allclose(GroupNorm(num_groups=2, bias_term=False).apply(w, X, ctx=None), y * w[0][:, None, None])
-    shifted = GroupNorm(num_groups=2, scale_term=False).apply(w, X, ctx=None)
+    y = np.asarray(bare.apply((), X, ctx=PLAIN))
+    np.testing.assert_allclose(GroupNorm(num_groups=2, bias_term=False).apply(w, X, ctx=PLAIN), y * w[0][:, None, None])
+    shifted = GroupNorm(num_groups=2, scale_term=False).apply(w, X, ctx=PLAIN)
     np.testing.assert_allclose(shifted, y + w[0][:, None, None], atol=1e-6)
 
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from contexts import PLAIN, Alone
 from one_layer import fault, outputs, text
 
 import netdef
@@ -17,17 +18,7 @@ AVE, STOCHASTIC = PoolMethod.AVE, PoolMethod.STOCHASTIC
 
 def run(layer, x, train=True):
     """The tops of a pooling."""
-    return jax.jit(lambda x: layer.apply((), x, ctx=Draw(train)))(x)
-
-
-class Draw:
-    """A context with one random key."""
-
-    def __init__(self, train):
-        self.train = train
-
-    def rng(self):
-        return jax.random.key(3)
+    return jax.jit(lambda x: layer.apply((), x, ctx=Alone(train, key=3)))(x)
 
 
 def geometry(form, shape):
@@ -93,7 +84,7 @@ def test_pools_as_a_loop_over_the_windows_does_and_ties_go_to_the_first(form, po
 
     @jax.jit
     def both(x, dy):
-        tops, back = jax.vjp(lambda x: layer.apply((), x, ctx=Draw(True)), x)
+        tops, back = jax.vjp(lambda x: layer.apply((), x, ctx=Alone(True, key=3)), x)
         return tops, back([dy, *(jnp.zeros_like(t) for t in tops[1:])])[0]
 
     tops, got = both(x, dy)
@@ -164,11 +155,11 @@ def test_a_pyramid_is_its_levels_one_after_the_other():
 
 def test_global_pooling_drops_the_axes():
     x = jnp.arange(24.0).reshape(2, 3, 2, 2)
-    np.testing.assert_allclose(GlobalPooling().apply((), x, ctx=None), x.mean((2, 3)))
+    np.testing.assert_allclose(GlobalPooling().apply((), x, ctx=PLAIN), x.mean((2, 3)))
     layer = GlobalPooling(pool=PoolMethod.MAX, axis=-1)
-    np.testing.assert_allclose(layer.apply((), x, ctx=None), x.max(-1))
+    np.testing.assert_allclose(layer.apply((), x, ctx=PLAIN), x.max(-1))
     assert layer.infer(x.shape) == (2, 3, 2)
-    tied = jax.grad(lambda x: layer.apply((), x, ctx=None).sum())(jnp.ones((1, 3)))
+    tied = jax.grad(lambda x: layer.apply((), x, ctx=PLAIN).sum())(jnp.ones((1, 3)))
     assert tied.tolist() == [[1, 0, 0]]
 
 

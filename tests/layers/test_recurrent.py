@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from contexts import PLAIN
 from flax import nnx
 
 import netdef
@@ -55,7 +56,7 @@ def test_without_cont_state_goes_on_where_stateful_is_set(fields, cont, goes_on)
 def test_the_indicator_begins_every_sequence_with_the_batch():
     layer = ContinuationIndicator(time_step=3, batch_size=2)
     assert layer.infer() == (3, 2)
-    assert layer.apply((), ctx=None).tolist() == [[0, 0], [1, 1], [1, 1]]
+    assert layer.apply((), ctx=PLAIN).tolist() == [[0, 0], [1, 1], [1, 1]]
 
 
 def test_stateful_false_forgets_even_with_cont():
@@ -80,8 +81,8 @@ def test_a_step_of_the_unit_is_a_step_of_the_lstm():
     layer = LSTM(num_output=2, return_sequences=False)
     w = tuple(jnp.asarray(np.random.RandomState(1).randn(*w.shape), jnp.float32) for w in layer.weights((1, 2, 3)))
     gates = X[:1] @ w[0].T + w[1]
-    c, h = LSTMUnit().apply((), jnp.zeros((1, 2, 2)), gates, jnp.zeros((1, 2)), ctx=None)
-    np.testing.assert_allclose(layer.apply(w, X[:1], ctx=None)[0], h[0], rtol=1e-6)
+    c, h = LSTMUnit().apply((), jnp.zeros((1, 2, 2)), gates, jnp.zeros((1, 2)), ctx=PLAIN)
+    np.testing.assert_allclose(layer.apply(w, X[:1], ctx=PLAIN)[0], h[0], rtol=1e-6)
     i, _, o, g = np.split(np.asarray(gates), 4, axis=-1)
     np.testing.assert_allclose(c, np.tanh(g) / (1 + np.exp(-i)), rtol=1e-5)
     np.testing.assert_allclose(h, np.tanh(c) / (1 + np.exp(-o)), rtol=1e-5)
@@ -93,8 +94,8 @@ def test_no_gradient_enters_or_leaves_by_exposed_states():
         jnp.asarray(np.random.RandomState(1).randn(*w.shape), jnp.float32) for w in layer.weights((6, 2, 3), (6, 2))
     )
     x, h = jnp.asarray(X), jnp.ones((1, 2, 4))
-    by_state = jax.grad(lambda x: jnp.sum(layer.apply(w, x, jnp.ones((6, 2)), h, ctx=None)[1]))(x)
-    into_state = jax.grad(lambda h: jnp.sum(layer.apply(w, x, jnp.ones((6, 2)), h, ctx=None)[0]))(h)
+    by_state = jax.grad(lambda x: jnp.sum(layer.apply(w, x, jnp.ones((6, 2)), h, ctx=PLAIN)[1]))(x)
+    into_state = jax.grad(lambda h: jnp.sum(layer.apply(w, x, jnp.ones((6, 2)), h, ctx=PLAIN)[0]))(h)
     assert not by_state.any() and not into_state.any()
 
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from contexts import PLAIN
 from one_layer import outputs
 
 from netdef.layers.pooling import Pooling
@@ -14,7 +15,7 @@ from netdef.shape import UNKNOWN, ShapeError
 
 
 def run(layer, *x):
-    return np.asarray(jax.jit(lambda *x: layer.apply((), *x, ctx=None))(*x))
+    return np.asarray(jax.jit(lambda *x: layer.apply((), *x, ctx=PLAIN))(*x))
 
 
 def numbers(*shape):
@@ -49,9 +50,9 @@ def test_the_sizes_of_interp():
 
 def test_upsample_undoes_a_pooling_and_hands_the_gradient_back():
     x = jnp.asarray(np.random.default_rng(0).permutation(2 * 3 * 5 * 6).reshape(2, 3, 5, 6), jnp.float32)
-    y, mask = Pooling(kernel_size=(2,), stride=(2,), top=("y", "mask")).apply((), x, ctx=None)
+    y, mask = Pooling(kernel_size=(2,), stride=(2,), top=("y", "mask")).apply((), x, ctx=PLAIN)
     layer = Upsample(pad_out_h=True)
-    up, back = jax.vjp(jax.jit(lambda y: layer.apply((), y, mask, ctx=None)), y)
+    up, back = jax.vjp(jax.jit(lambda y: layer.apply((), y, mask, ctx=PLAIN)), y)
     assert up.shape == layer.infer(y.shape, mask.shape) == x.shape
     np.testing.assert_array_equal(up, jnp.where(jnp.isin(x, y), x, 0))
     np.testing.assert_array_equal(back(x)[0], y)
@@ -59,7 +60,7 @@ def test_upsample_undoes_a_pooling_and_hands_the_gradient_back():
 
 def test_a_repeated_position_has_its_gradient_twice_and_one_outside_none():
     mask = jnp.array([[[[1.0, 1.0], [0.0, 99.0]]]])
-    gradient = jax.grad(lambda x: (Upsample().apply((), x, mask, ctx=None) * numbers(1, 1, 4, 4)).sum())
+    gradient = jax.grad(lambda x: (Upsample().apply((), x, mask, ctx=PLAIN) * numbers(1, 1, 4, 4)).sum())
     assert gradient(jnp.ones((1, 1, 2, 2)))[0, 0].tolist() == [[1, 1], [0, 0]]
 
 

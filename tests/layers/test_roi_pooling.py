@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from contexts import PLAIN
 
 from netdef.layers.roi_pooling import PSROIPooling, ROIPooling
 from netdef.shape import UNKNOWN, ShapeError
@@ -18,7 +19,7 @@ def test_the_gradient_goes_to_the_first_maximum_of_each_bin():
 
     @jax.jit
     def both(x, rois):
-        y, back = jax.vjp(lambda x, rois: layer.apply((), x, rois, ctx=None), x, rois)
+        y, back = jax.vjp(lambda x, rois: layer.apply((), x, rois, ctx=PLAIN), x, rois)
         return y, back(jnp.ones_like(y))
 
     y, (dx, d_rois) = both(x, rois)
@@ -31,7 +32,7 @@ def test_the_gradient_goes_to_the_first_maximum_of_each_bin():
 def test_a_region_outside_the_image_is_zero():
     x = jnp.full((1, 2, 4, 4), -1.0)
     rois = jnp.array([[0.0, 6, 6, 9, 9], [0.0, 2, 2, 5, 5]])
-    y = jax.jit(lambda x: ROIPooling(pooled_h=2, pooled_w=2).apply((), x, rois, ctx=None))(x)
+    y = jax.jit(lambda x: ROIPooling(pooled_h=2, pooled_w=2).apply((), x, rois, ctx=PLAIN))(x)
     assert y[0].tolist() == [[[0, 0], [0, 0]]] * 2
     assert y[1, 0].tolist() == [[-1, 0], [0, 0]]
 
@@ -61,7 +62,7 @@ def test_position_sensitive_bins_are_means_of_channels_of_their_own():
 
     @jax.jit
     def both(x):
-        y, back = jax.vjp(lambda x: layer.apply((), x, jnp.asarray(rois), ctx=None), x)
+        y, back = jax.vjp(lambda x: layer.apply((), x, jnp.asarray(rois), ctx=PLAIN), x)
         return y, back(jnp.asarray(dy))[0]
 
     y, got = both(x)

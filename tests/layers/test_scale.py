@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from contexts import PLAIN
 from one_layer import fault, loss_and_gradients, model
 
 import netdef
@@ -32,22 +33,22 @@ def test_shape_of_what_is_learned(fields, shape):
     scale = jnp.arange(1.0, 1 + np.prod(shape, dtype=int)).reshape(shape)
     axis = fields.get("axis", 1) % 3
     wide = scale.reshape(*(1,) * axis, *shape, *(1,) * (3 - axis - len(shape))) if shape else scale
-    np.testing.assert_allclose(layer.apply((scale, -scale), X, ctx=None), X * wide - wide)
-    np.testing.assert_allclose(Bias(**fields).apply((scale,), X, ctx=None), X + wide)
+    np.testing.assert_allclose(layer.apply((scale, -scale), X, ctx=PLAIN), X * wide - wide)
+    np.testing.assert_allclose(Bias(**fields).apply((scale,), X, ctx=PLAIN), X + wide)
 
 
 def test_a_number_as_second_bottom_fits_any_axis():
     assert Scale(axis=7).infer((2, 3, 4), ()) == (2, 3, 4)
-    np.testing.assert_allclose(Scale(axis=7).apply((), X, jnp.float32(2), ctx=None), 2 * X)
+    np.testing.assert_allclose(Scale(axis=7).apply((), X, jnp.float32(2), ctx=PLAIN), 2 * X)
     assert [w.shape for w in Scale(bias_term=True).weights((2, 3, 4), (3,))] == [(3,)]
     assert Bias().weights((2, 3, 4), (3,)) == []
 
 
 def test_limits_of_a_scale():
     layer = Scale(num_axes=0, min_value=0.5, max_value=2)
-    values = [float(layer.apply((jnp.float32(s),), jnp.ones((1, 1)), ctx=None)[0, 0]) for s in (0.1, 1.0, 3.0)]
+    values = [float(layer.apply((jnp.float32(s),), jnp.ones((1, 1)), ctx=PLAIN)[0, 0]) for s in (0.1, 1.0, 3.0)]
     assert values == [0.5, 1.0, 2.0]
-    slope = jax.grad(lambda s: layer.apply((s,), jnp.ones((1, 1)), ctx=None)[0, 0])
+    slope = jax.grad(lambda s: layer.apply((s,), jnp.ones((1, 1)), ctx=PLAIN)[0, 0])
     assert (float(slope(0.1)), float(slope(1.0))) == (0.0, 1.0)
 
 
@@ -83,7 +84,7 @@ def test_unknown_dimensions_are_no_error():
 
 def test_axpy_accepts_factors_without_spatial_axes():
     a, z = jnp.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), jnp.ones_like(X)
-    np.testing.assert_allclose(Axpy().apply((), a, X, z, ctx=None), a[:, :, None] * X + 1, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(Axpy().apply((), a, X, z, ctx=PLAIN), a[:, :, None] * X + 1, rtol=1e-5, atol=1e-6)
 
 
 def channel_scale(fields: str, **inputs: np.ndarray) -> netdef.Model:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from contexts import PLAIN
 from one_layer import outputs
 
 import netdef
@@ -19,7 +20,7 @@ def reshape(*dims: int, **fields: int) -> Reshape:
 
 def test_the_older_names_of_axis():
     assert Concat(concat_dim=0).infer((2, 3), (4, 3)) == (6, 3)
-    parts = Slice(top=("a", "b"), slice_dim=0).apply((), X, ctx=None)
+    parts = Slice(top=("a", "b"), slice_dim=0).apply((), X, ctx=PLAIN)
     assert [p.tolist() for p in parts] == [X[:1].tolist(), X[1:].tolist()]
 
 

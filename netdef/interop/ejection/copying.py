@@ -23,6 +23,7 @@ _IMPORTS = {  # the names that copied code may import
     "np": "import numpy as np",
     "math": "import math",
     "itertools": "import itertools",
+    "cache": "from functools import cache",
     "partial": "from functools import partial",
     "reduce": "from functools import reduce",
     "dataclass": "from dataclasses import dataclass",

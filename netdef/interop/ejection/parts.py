@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial, reduce
+from functools import cache, reduce
 from typing import Any
 
 import jax
@@ -17,36 +17,43 @@ import numpy as np
 from flax import nnx
 from jax import lax
 
-from ...layers._convolve import Slide, _on_cpu, reference
+from ...forward import compiler_options
+from ...layers._channels import with_channels_first, with_channels_last
+from ...layers._convolve import Slide, reference, to_image_on_cpu, transposed_reference, value_on_cpu
 from ...layers._reduce_windows import UNROLLED, Windows, _plain, window_argmax, window_elements
 from ...layers.inner_product import NORM_EPS
 
 Array = jax.Array
 
 
-@partial(jax.jit, static_argnums=0)
 def run(graph: Any, state: Any, *inputs: Array) -> dict[str, Array]:
-    """Runs `forward` of a model, given as the result of nnx.split, as one compiled program."""
+    """Runs `forward` of a model, given as the result of nnx.split: as one compiled program, unless it is called within
+    one."""
+    return (program() if jax.core.trace_state_clean() else forward)(graph, state, *inputs)
+
+
+@cache
+def program() -> Any:
+    return jax.jit(forward, static_argnums=0, compiler_options=compiler_options())
+
+
+def forward(graph: Any, state: Any, *inputs: Array) -> dict[str, Array]:
     return nnx.merge(graph, state).forward(*inputs)
 
 
 def convolve(x: Array, w: Array, slide: Slide) -> Array:
     """y[n, o] = sum over c and the window of w[o, c] x[n, c], by XLA's convolution or the fastest form for a CPU."""
     choose = lambda form: lambda x, w: form(x, w, slide)
-    return lax.platform_dependent(x, w, cpu=choose(_on_cpu), default=choose(reference))
+    x = with_channels_last(x)
+    return with_channels_first(lax.platform_dependent(x, w, cpu=choose(value_on_cpu), default=choose(reference)))
 
 
 def spread(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Array:
     """The transpose of `convolve`, from y (n, o, ...) to an image (n, c, size...)."""
-
-    def choose(form: Any) -> Any:
-        def transposed(y: Array, w: Array) -> Array:
-            image = jax.ShapeDtypeStruct((y.shape[0], w.shape[1] * slide.groups, *size), y.dtype)
-            return jax.linear_transpose(lambda x: form(x, w, slide), image)(y)[0]
-
-        return transposed
-
-    return lax.platform_dependent(y, w, cpu=choose(_on_cpu), default=choose(reference))
+    choose = lambda form: lambda y, w: form(y, w, slide, size)
+    y = with_channels_last(y)
+    x = lax.platform_dependent(y, w, cpu=choose(to_image_on_cpu), default=choose(transposed_reference))
+    return with_channels_first(x)
 
 
 def slide(
