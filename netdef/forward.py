@@ -105,7 +105,8 @@ def compiled(
     net: Net, want: str, outermost: bool = True
 ) -> Callable[[Weights, Mapping[str, Array], Array], tuple[Any, dict[Owner, Array]]]:
     """Returns `forward` compiled for one result ("outputs", "blobs" or "loss"), so that XLA can discard the others.
-    `outermost`: whether it is called outside of JAX's transformations."""
+    `outermost`: whether it is called outside of
+    JAX's transformations."""
 
     def run(weights: Weights, inputs: Mapping[str, Array], key: Array) -> tuple[Any, dict[Owner, Array]]:
         outcome = forward(net, weights, inputs, key)

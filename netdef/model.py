@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.extend
 import numpy as np
 from flax import errors, nnx
 
@@ -118,7 +119,7 @@ class Model(nnx.Module):
     def _run(self, want: str, inputs: Mapping[str, Any]) -> Any:
         """Runs a compiled forward pass and stores the updates of running statistics etc."""
         arrays = _checked_inputs(self.net, inputs)
-        wanted, updates = compiled(self.net, want, jax.core.trace_state_clean())(self.arrays(), arrays, self._draw())
+        wanted, updates = compiled(self.net, want, _trace() == OUTERMOST)(self.arrays(), arrays, self._draw())
         for owner, value in updates.items():
             _keep(self.variable(owner), value)
         return wanted
@@ -193,6 +194,14 @@ class Model(nnx.Module):
         from .interop import save_weights
 
         save_weights(self, path)
+
+
+def _trace() -> Any:
+    """Returns which transformation of JAX is being traced."""
+    return jax.extend.core.get_opaque_trace_state(convention="nnx")
+
+
+OUTERMOST = _trace()
 
 
 def _keep(variable: nnx.Variable, value: Any) -> None:

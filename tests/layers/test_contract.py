@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from contract import hold_decoding, hold_documentation, hold_gradients, hold_shapes
+from contract import hold_channels_last, hold_decoding, hold_documentation, hold_gradients, hold_shapes
 
 from netdef.layers.base import LAYERS, Example
 
@@ -44,3 +44,8 @@ def test_infers_what_it_computes(example: Example) -> None:
 @every_running_example
 def test_gradients_agree_with_finite_differences(example: Example) -> None:
     hold_gradients(example)
+
+
+@every_running_example
+def test_channels_last_change_nothing(example: Example) -> None:
+    hold_channels_last(example)

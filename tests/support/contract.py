@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from contexts import Alone
 
 import netdef
 from netdef.forward import forward
@@ -124,3 +125,36 @@ def hold_gradients(example: Example) -> None:
     )
     size = sum(float(jnp.linalg.norm(g)) for g in jax.tree.leaves(gradient)) + 1e-2
     assert abs(measured - computed) < 2e-2 * size, f"measured {measured}, computed {computed}"
+
+
+def hold_channels_last(example: Example) -> None:
+    """A layer that accepts images with the channels last computes the same of them, and the same gradients."""
+    for phase in ("TRAIN", "TEST"):
+        net = net_of(example, phase)
+        node = net.layers[-1]
+        shapes = [net.shapes[v] or () for v in node.bottoms]
+        if any(len(shape) < 3 for shape in shapes) or not node.layer.channels_last(*shapes):
+            continue
+        inputs, weights = arrays_of(example), filled(net)
+        own = tuple(weights[owner].reshape(w.shape) for owner, w in zip(node.owners, node.weights or (), strict=True))
+        bottoms = [inputs[v.name] for v in node.bottoms]
+        results = []
+        for last in (False, True):
+            tops, back, updates = jax.vjp(_applied(node.layer, phase == "TRAIN", last), own, bottoms, has_aux=True)
+            random = np.random.default_rng(3)
+            ways = [jnp.asarray(random.normal(size=top.shape), jnp.float32) for top in tops]
+            results.append(jax.tree.leaves((tops, updates, back(ways))))
+        for one, other in zip(*results, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+def _applied(layer: Layer, train: bool, last: bool) -> Any:
+    """Returns the layer as a function of weights and bottoms (n, c, ...), which runs with the channels last or not."""
+
+    def run(own: tuple, bottoms: list) -> tuple[list, dict]:
+        context = Alone(train, channels_last=last)
+        made = layer.apply(own, *(jnp.moveaxis(b, 1, -1) if last else b for b in bottoms), ctx=context)
+        tops = list(made) if isinstance(made, (list, tuple)) else [made]
+        return [jnp.moveaxis(top, -1, 1) if last and top.ndim > 2 else top for top in tops], context.updates
+
+    return run

@@ -29,7 +29,8 @@ Array = jax.Array
 def run(graph: Any, state: Any, *inputs: Array) -> dict[str, Array]:
     """Runs `forward` of a model, given as the result of nnx.split: as one compiled program, unless it is called within
     one."""
-    return (program() if jax.core.trace_state_clean() else forward)(graph, state, *inputs)
+    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((state, inputs)))
+    return (forward if traced else program())(graph, state, *inputs)
 
 
 @cache

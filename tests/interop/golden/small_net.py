@@ -12,7 +12,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial, reduce
+from functools import cache, reduce
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +66,36 @@ def load(path: str | Path | None = None) -> SmallNet:
 Array = jax.Array
 
 
-@partial(jax.jit, static_argnums=0)
-def run(graph: Any, state: Any, *inputs: Array) -> dict[str, Array]:
-    """Runs `forward` of a model, given as the result of nnx.split, as one compiled program."""
+def forward(graph: Any, state: Any, *inputs: Array) -> dict[str, Array]:
     return nnx.merge(graph, state).forward(*inputs)
+
+
+@cache
+def compiler_options() -> dict[str, str] | None:
+    """Returns the options of programs for a CPU, None on other devices.
+
+    Without them XLA passes convolutions, products and sums to YNNPACK, whose convolutions take 1.2 to 4 times as long
+    as XLA's own (`tests/benchmarks/kernels.py`)."""
+    if jax.default_backend() != "cpu":
+        return None
+    options = {"xla_cpu_experimental_ynn_fusion_type": ""}
+    try:
+        jax.jit(lambda: 0, compiler_options=options).lower().compile()
+    except jax.errors.JaxRuntimeError:  # a version of XLA without this option
+        return None
+    return options
+
+
+@cache
+def program() -> Any:
+    return jax.jit(forward, static_argnums=0, compiler_options=compiler_options())
+
+
+def run(graph: Any, state: Any, *inputs: Array) -> dict[str, Array]:
+    """Runs `forward` of a model, given as the result of nnx.split: as one compiled program, unless it is called within
+    one."""
+    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((state, inputs)))
+    return (forward if traced else program())(graph, state, *inputs)
 
 
 @dataclass(frozen=True)
@@ -87,6 +113,11 @@ class Slide:
         rows = zip(offsets, steps, self.strides, self.dilations, strict=True)
         return tuple(slice(o * d, o * d + s * (n - 1) + 1, s) for o, n, s, d in rows)
 
+    def steps(self, size: Sequence[int], kernel: Sequence[int]) -> tuple[int, ...]:
+        """Returns the spatial size of the result."""
+        rows = zip(size, kernel, self.strides, self.pads, self.dilations, strict=True)
+        return tuple((n + sum(pad) - d * (k - 1) - 1) // s + 1 for n, k, s, pad, d in rows)
+
 
 def slide(
     kernel_size: Sequence[int],
@@ -101,118 +132,99 @@ def slide(
     return Slide(tuple(strides) or (1,) * axes, pads, tuple(kernel_dilation) or (1,) * axes, groups)
 
 
-def _pointwise(filters: tuple[int, ...]) -> bool:
-    return math.prod(filters[2:]) == 1
+def with_channels_last(x: Array) -> Array:
+    """(n, c, spatial...) to (n, spatial..., c)."""
+    return jnp.moveaxis(x, 1, -1)
 
 
-WASTE = 1.3
+def with_channels_first(x: Array) -> Array:
+    """(n, spatial..., c) to (n, c, spatial...)."""
+    return jnp.moveaxis(x, -1, 1)
 
 
-def _folds(filters: tuple[int, ...], slide: Slide) -> bool:
-    """Returns whether a strided convolution is faster on blocks of pixels."""
-    sides = [-(-k // s) * s for k, s in zip(filters[2:], slide.strides, strict=True)]
-    strided = max(slide.strides, default=1) > 1 and set(slide.dilations) == {1} and not _pointwise(filters)
-    return strided and math.prod(sides) <= WASTE * math.prod(filters[2:])
+def _depthwise(filters: tuple[int, ...], slide: Slide) -> bool:
+    return slide.groups > 1 and filters[1] == 1
 
 
-NARROW = 4
+MOST_PARTS = 64
 
 
-TERMS = 100
+def _in_parts(slide: Slide) -> bool:
+    return 1 < slide.groups <= MOST_PARTS
 
 
-def _written_out(filters: tuple[int, ...], slide: Slide) -> bool:
-    return slide.groups > 1 and filters[1] <= NARROW and math.prod(filters[1:]) <= TERMS
-
-
-MANY_GROUPS = 64
-
-
-def _in_parts(filters: tuple[int, ...], slide: Slide) -> bool:
-    some = 1 < slide.groups <= MANY_GROUPS
-    return some and not _pointwise(filters) and not _written_out(filters, slide)
+def _pointwise(filters: tuple[int, ...], slide: Slide) -> bool:
+    return slide.groups == 1 and math.prod(filters[2:]) == 1
 
 
 def reference(x: Array, w: Array, slide: Slide) -> Array:
     """`convolve` with XLA's own operation."""
+    axes = "0123456789"[: len(slide.strides)]
+    names = (f"N{axes}C", f"OI{axes}", f"N{axes}C")
     return lax.conv_general_dilated(
-        x, w, slide.strides, slide.pads, rhs_dilation=slide.dilations, feature_group_count=slide.groups
+        x,
+        w,
+        slide.strides,
+        slide.pads,
+        rhs_dilation=slide.dilations,
+        dimension_numbers=names,
+        feature_group_count=slide.groups,
     )
 
 
-def _steps(size: Sequence[int], kernel: Sequence[int], slide: Slide) -> tuple[int, ...]:
-    """Returns the spatial size of the result."""
-    rows = zip(size, kernel, slide.strides, slide.pads, slide.dilations, strict=True)
-    return tuple((n + sum(pad) - d * (k - 1) - 1) // s + 1 for n, k, s, pad, d in rows)
+def once(function: Callable[..., Array], *arrays: Array) -> Array:
+    """Returns function(*arrays), computed once: the condition, which the compiler does not know to be true, prevents it
+    from computing the arrays or the result again in every loop that reads them."""
+    made = jax.eval_shape(function, *arrays)
+    always = lax.optimization_barrier(jnp.bool_(True))
+    return lax.cond(always, function, lambda *_: jnp.zeros(made.shape, made.dtype), *arrays)
+
+
+def _padded(x: Array, slide: Slide) -> Array:
+    return jnp.pad(x, [(0, 0), *slide.pads, (0, 0)])
 
 
 def _by_product(x: Array, w: Array, slide: Slide) -> Array:
-    """1x1 filters: one matrix product per group."""
-    n, groups, steps = x.shape[0], slide.groups, _steps(x.shape[2:], w.shape[2:], slide)
-    x = jnp.pad(x, [(0, 0), (0, 0), *slide.pads])[(..., *slide.windows((0,) * len(steps), steps))]
-    x = x.reshape(n, groups, w.shape[1], math.prod(steps))
-    y = jnp.einsum("ngcp,goc->ngop", x, w.reshape(groups, -1, w.shape[1]))
-    return y.reshape(n, w.shape[0], *steps)
+    """1x1 filters without groups: a matrix product."""
+    steps = slide.steps(x.shape[1:-1], w.shape[2:])
+    x = _padded(x, slide)[(slice(None), *slide.windows((0,) * len(steps), steps))]
+    y = x.reshape(-1, x.shape[-1]) @ w.reshape(w.shape[:2]).T
+    return y.reshape(*x.shape[:-1], -1)
 
 
-def _fold(x: Array, slide: Slide) -> Array:
-    sides = list(zip(x.shape[2:], slide.strides, strict=True))
-    x = x.reshape(*x.shape[:2], *(part for size, s in sides for part in (size // s, s)))
-    inner, outer = range(3, x.ndim, 2), range(2, x.ndim, 2)
-    x = x.transpose(0, 1, *inner, *outer)
-    return x.reshape(x.shape[0], -1, *x.shape[2 + len(sides) :])
-
-
-def _fold_image(x: Array, filters: tuple[int, ...], slide: Slide, steps: Sequence[int]) -> tuple[Array, Slide]:
-    """Folds blocks of pixels into channels: (n, c * strides..., blocks...), and how folded filters slide over them."""
-    blocks = [n - 1 - (-k // s) for n, k, s in zip(steps, filters[2:], slide.strides, strict=True)]
-    rows = zip(blocks, slide.strides, slide.pads, x.shape[2:], strict=True)
-    edges = [(low, b * s - low - size, 0) for b, s, (low, _), size in rows]  # pixels outside all windows are cut off
-    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), (0, 0, 0), *edges])
-    axes = len(blocks)
-    return _fold(x, slide), Slide((1,) * axes, ((0, 0),) * axes, (1,) * axes, slide.groups)
+def _offsets(kernel: Sequence[int]) -> list[tuple[int, ...]]:
+    return list(itertools.product(*map(range, kernel)))
 
 
 def _by_elements(x: Array, w: Array, slide: Slide) -> Array:
-    """A sum over the filter's elements, each times the shifted image: XLA fuses it into one loop on a CPU."""
-    n, groups, per_group, kernel = x.shape[0], slide.groups, w.shape[1], w.shape[2:]
-    padded = jnp.pad(x, [(0, 0), (0, 0), *slide.pads])
-    padded = padded.reshape(n, groups, 1, per_group, *padded.shape[2:])
-    filters = w.reshape(groups, -1, *w.shape[1:])
-    steps = _steps(x.shape[2:], kernel, slide)
+    """A sum over the filter's elements, each times the shifted image, which XLA fuses into one loop."""
+    kernel, c = w.shape[2:], x.shape[-1]
+    steps, image = slide.steps(x.shape[1:-1], kernel), _padded(x, slide)[..., None]
+    filters = w.reshape(c, -1, *kernel)
     total: Any = 0
-    for channel, *offsets in itertools.product(range(per_group), *map(range, kernel)):
-        element = filters[(slice(None), slice(None), channel, *offsets)]  # (g, o / g)
-        met = padded[(slice(None), slice(None), slice(None), channel, *slide.windows(offsets, steps))]
-        total = total + met * element.reshape(groups, -1, *(1,) * len(kernel))  # (n, g, o / g, steps...)
-    return total.reshape(n, w.shape[0], *steps)
+    for offsets in _offsets(kernel):
+        shifted = image[(slice(None), *slide.windows(offsets, steps))]  # (n, steps..., c, 1)
+        total = total + shifted * filters[(..., *offsets)]  # (n, steps..., c, m)
+    return total.reshape(*total.shape[:-2], -1)
 
 
-def _fold_filters(w: Array, slide: Slide) -> Array:
-    """Folds filters like images: (o, c / groups * strides..., blocks...)."""
-    edges = [(0, -k % s) for k, s in zip(w.shape[2:], slide.strides, strict=True)]
-    return _fold(jnp.pad(w, [(0, 0), (0, 0), *edges]), slide)
-
-
-def _on_cpu(x: Array, w: Array, slide: Slide) -> Array:
+def value_on_cpu(x: Array, w: Array, slide: Slide) -> Array:
     """`convolve` in the form that is fastest on a CPU."""
-    if _pointwise(w.shape):
+    if _depthwise(w.shape, slide):
+        return once(lambda x, w: _by_elements(x, w, slide), x, w)
+    if _in_parts(slide):
+        parts = zip(jnp.split(x, slide.groups, -1), jnp.split(w, slide.groups), strict=True)
+        return jnp.concatenate([value_on_cpu(*part, replace(slide, groups=1)) for part in parts], -1)
+    if _pointwise(w.shape, slide):
         return _by_product(x, w, slide)
-    if _folds(w.shape, slide):
-        image, once = _fold_image(x, w.shape, slide, _steps(x.shape[2:], w.shape[2:], slide))
-        return _on_cpu(image, _fold_filters(w, slide), once)
-    if _written_out(w.shape, slide):
-        return _by_elements(x, w, slide)
-    if _in_parts(w.shape, slide):
-        parts = zip(jnp.split(x, slide.groups, 1), jnp.split(w, slide.groups), strict=True)
-        return jnp.concatenate([reference(*part, replace(slide, groups=1)) for part in parts], 1)
     return reference(x, w, slide)
 
 
 def convolve(x: Array, w: Array, slide: Slide) -> Array:
     """y[n, o] = sum over c and the window of w[o, c] x[n, c], by XLA's convolution or the fastest form for a CPU."""
     choose = lambda form: lambda x, w: form(x, w, slide)
-    return lax.platform_dependent(x, w, cpu=choose(_on_cpu), default=choose(reference))
+    x = with_channels_last(x)
+    return with_channels_first(lax.platform_dependent(x, w, cpu=choose(value_on_cpu), default=choose(reference)))
 
 
 class Convolution(nnx.Module):
