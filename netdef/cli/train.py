@@ -5,7 +5,8 @@ metrics.jsonl with one line for each display and each test, and the source of th
 the run; --resume continues it, with the same result as if it had never stopped. SIGTERM, SIGHUP and a closed pipe
 (`| head`) do the same as Ctrl-C; a second signal ends the run immediately. If stdout or stderr is a file (`> log`), or
 under nohup, a run continues when its terminal or pipe is lost. The exit code is 0, 1 after an error, 2 for an invalid
-file or argument, or 128 + the number of the signal. While a run is in progress, no other run can use its folder.
+file or argument, or 128 + the number of the signal. While a run is in progress, no other run can use its folder;
+on file systems without locks, as NFS may be, a warning says that this is not ensured.
 
   netdef train model.net
   netdef train model.net --set solver.base_lr=0.01 --max-iter 1000 --output try1

@@ -112,6 +112,19 @@ def test_handlers_of_the_program_are_kept(tiny, tmp_path):
     assert before == [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
 
 
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP])
+def test_a_folder_that_cannot_be_locked_is_a_warning(tiny, tmp_path, monkeypatch, number):
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    events = []
+    netdef.train(tiny, output=tmp_path / "run", max_iter=2, on_event=events.append)
+    warnings = [text for text in events[0].warnings if "cannot be locked" in text]
+    assert len(warnings) == 1 and f"({os.strerror(number)})" in warnings[0] and "two runs" in warnings[0]
+    assert run_lock.holder(tmp_path / "run") is None
+
+
 # A full disk
 
 
@@ -200,6 +213,20 @@ def test_leftovers_of_dead_processes_are_removed_and_those_of_live_ones_are_not(
     write_text_atomically(tmp_path / "a.json", "{}")
     assert not left.exists() and not old.exists() and live.exists() and other.exists()
     assert not temporary_name(tmp_path / "a.json").exists()
+
+
+def test_leftovers_of_another_host_are_removed_only_when_they_are_old(tmp_path, monkeypatch):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    monkeypatch.setattr("socket.gethostname", lambda: "here.example.org")
+    assert temporary_name(tmp_path / "a.json").name == f".a.json.{os.getpid()}@here.writing"
+    old, new, ours = (tmp_path / f".a.json.{dead.pid}@{host}.writing" for host in ("there", "elsewhere", "here"))
+    same_number = tmp_path / f".a.json.{os.getpid()}@there.writing"  # the processes of a container have low numbers
+    for path in (old, new, ours, same_number):
+        path.mkdir()
+    os.utime(old, (time.time() - 2 * 24 * 3600,) * 2)
+    write_text_atomically(tmp_path / "a.json", "{}")
+    assert not old.exists() and not ours.exists() and new.exists() and same_number.exists()
 
 
 def test_a_snapshot_removes_what_a_killed_process_left(tmp_path):
