@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -191,6 +192,10 @@ class SingleRun(Run):
         plan, solver = self.work.plan, self.setup.solver
         has_last = solver.snapshot_after_train or self.stop or plan.snapshot_at(self.iteration)
         if has_last and self.saved_at != self.iteration:
+            if self.signal:
+                name = signal.Signals(self.signal).name
+                text = f"{name}: saving a snapshot; a second signal ends the run at once, without it"
+                self.emit(Notice(self.iteration, text))
             self._save(last=True)
         if not (self.stop or self.ended) and plan.test_at(self.iteration):
             self.test()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -104,6 +105,83 @@ def test_a_resume_and_a_sweep_of_a_live_folder_are_refused(tiny, tmp_path):
             netdef.train(tiny, output=folder, resume=True)
         with pytest.raises(run_lock.LockedError, match="run in progress"):
             sweep(tiny, {"solver.base_lr": [0.1]}, output=folder)
+
+
+SLOW = """
+import sys, time
+import orbax.checkpoint
+from netdef.cli import main
+save = orbax.checkpoint.StandardCheckpointer.save
+def slow(self, path, arrays):
+    save(self, path, arrays)
+    if "iter_000005" not in str(path):
+        print("half written", flush=True)
+        time.sleep(600)
+orbax.checkpoint.StandardCheckpointer.save = slow
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -15)])
+def test_a_second_signal_ends_a_run_in_its_last_snapshot(tiny, tmp_path, number, code):
+    folder = tmp_path / "run"
+    netdef.train(tiny, output=folder, max_iter=5)
+    words = ["train", str(tiny), "--resume", str(folder), "--max-iter", "100000000", "--set", "solver.snapshot=0"]
+    command = [sys.executable, "-c", SLOW, *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if line.startswith("iteration"):
+                break
+        process.send_signal(number)
+        told = []
+        for line in process.stdout:
+            told.append(line)
+            if line == "half written\n":
+                break
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == code and "Traceback" not in errors
+    text = f"{signal.Signals(number).name}: saving a snapshot; a second signal ends the run at once, without it"
+    assert sum(text in line for line in told) == 1
+    assert [path.name for path in snapshot.found(folder)] == ["iter_000005"]
+    assert netdef.train(tiny, resume=folder, max_iter=8).iteration == 8
+    assert not list(folder.glob(".*.writing")) and not (folder / "lock").exists()
+
+
+IN_TERMINAL = """
+import os, sys
+terminal = os.open(sys.argv[1], os.O_RDWR)  # becomes the controlling terminal of the new session
+for stream in (0, 1, 2):
+    os.dup2(terminal, stream)
+if sys.argv[2]:
+    os.dup2(os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT), 2)
+os.execv(sys.executable, [sys.executable, "-m", "netdef", *sys.argv[3:]])
+"""
+
+
+@pytest.mark.parametrize("log", ["", "log"])
+def test_a_lost_terminal_ends_a_run_unless_its_output_is_also_a_file(tiny, tmp_path, log):
+    folder, log = tmp_path / "run", log and str(tmp_path / log)
+    ours, theirs = os.openpty()
+    words = ["train", str(tiny), "--output", str(folder), "--max-iter", "100000000"]
+    more = [part for name, value in LONG.items() for part in ("--set", f"{name}={value}")]
+    command = [sys.executable, "-c", IN_TERMINAL, os.ttyname(theirs), log, *words, *more]
+    with subprocess.Popen(command, start_new_session=True) as process:
+        metrics = folder / "metrics.jsonl"
+        while process.poll() is None and not (metrics.exists() and metrics.stat().st_size):
+            if select.select([ours], [], [], 0.1)[0]:
+                os.read(ours, 4096)  # else the terminal is full and the run waits
+        os.close(theirs)
+        os.close(ours)
+        if log:
+            before, deadline = metrics.stat().st_size, time.monotonic() + 120
+            while metrics.stat().st_size <= before + 1000 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert process.poll() is None
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(120) == (143 if log else 129)
+    assert snapshot.newest(folder)[0] is not None and not (folder / "lock").exists()
+    assert not log or "Traceback" not in Path(log).read_text()
 
 
 def test_handlers_of_the_program_are_kept(tiny, tmp_path):
