@@ -266,9 +266,9 @@ def load_phases(
 
 
 def build_phases(read: Mapping[Phase, Parsed], stages: Sequence[str] = (), level: int = 0) -> Phases:
-    """The nets of a file that was read, in the given state, by default in those that its solver gives them. Nets without
-    any input are ignored if another phase has inputs, because a file that is meant only for training may have no data
-    in phase TEST."""
+    """The nets of a file that was read, in the given state, by default in the states that its solver gives them. Nets
+    without any input are ignored if another phase has inputs, because a file that is meant only for training may have
+    no data in phase TEST."""
     made: list[tuple[Net, Report]] = []
     for phase, parsed in read.items():
         alone = Report(list(parsed.report.diagnostics))

@@ -1,9 +1,9 @@
 """Format .net and prototxt files, nets as well as solvers.
 
 Comments are kept, the meaning never changes, and files that are formatted already are not written. A folder means all
-.net and .prototxt files in it, except those in the folders of runs (folders with a run.json), which record what was
-trained. Without FILE, or with -, stdin is formatted to stdout. The exit code is 1 if --check or --diff finds a file that would change, and 2
-if a file has a syntax error.
+.net and .prototxt files in it, except in folders of runs (those with a run.json), which record what was trained.
+Without FILE, or with -, stdin is formatted to stdout. The exit code is 1 if --check or --diff finds a file that would
+change, and 2 if a file has a syntax error.
 
   netdef fmt model.net
   netdef fmt models/ --check

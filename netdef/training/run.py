@@ -126,6 +126,7 @@ def run_nets(nets: Nets, options: Options) -> Result:
             work=work,
             state=start.state,
             iteration=start.iteration,
+            first=start.iteration,
             position=start.position,
             monitors=start.monitors,
             recorder=Recorder(place.folder / METRICS, start.iteration),

@@ -15,6 +15,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from tiny_net import variant
 
 import netdef
 from netdef import NetdefError
@@ -278,6 +279,26 @@ def test_a_non_finite_value_of_the_data_is_named_with_its_record(tiny, tmp_path)
     path.write_text(tiny.read_text().replace("train.txt", "nan.txt"))
     with pytest.raises(NetdefError, match=r"`x` of layer `d`.*row 13 of .*nan\.h5\. .*correct or remove") as caught:
         netdef.train(path, output=tmp_path / "run")
+    assert "base_lr" not in str(caught.value)
+
+
+def test_an_infinite_value_of_the_data_is_not_blamed_on_the_learning_rate(tiny, tmp_path):
+    x = np.zeros((16, 4), np.float32)
+    x[13, 2] = np.inf
+    with h5py.File(tiny.parent / "inf.h5", "w") as file:
+        file["x"], file["label"] = x, np.zeros(16, np.float32)
+    (tiny.parent / "inf.txt").write_text("inf.h5\n")
+    path = variant(tiny, "infdata", ("train.txt", "inf.txt"), ("iter_size: 2", ""))
+    with pytest.raises(NetdefError, match=r"The loss is (nan|not finite) at.*row 13 of .*correct or remove") as caught:
+        netdef.train(path, output=tmp_path / "run")
+    assert "base_lr" not in str(caught.value)
+
+
+def test_given_weights_that_are_not_finite_are_not_blamed_on_the_learning_rate(tiny, tmp_path):
+    weights = netdef.compile(tiny, phase="TRAIN").get_weights()
+    weights["ip1"] = [np.full_like(weights["ip1"][0], np.nan), *weights["ip1"][1:]]
+    with pytest.raises(NetdefError, match=r"Parameter 0 of layer `ip1` .*The weights that the run starts") as caught:
+        netdef.train(tiny, output=tmp_path / "run", weights=weights)
     assert "base_lr" not in str(caught.value)
 
 
