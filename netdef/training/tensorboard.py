@@ -96,18 +96,17 @@ class EventFile:
 
     def __init__(self, folder: Path, begin: int):
         """Opens a new file for the events from iteration `begin`."""
-        from tensorboardX.proto.event_pb2 import Event, SessionLog
-        from tensorboardX.record_writer import RecordWriter
-
+        events: Any = need("tensorboardX.proto.event_pb2", "writing TensorBoard events")
+        records: Any = need("tensorboardX.record_writer", "writing TensorBoard events")
         folder.mkdir(parents=True, exist_ok=True)
         # `begin`, because the time is in seconds: a run that is resumed within it would overwrite the file
         self.path = folder / f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{begin:09d}"
-        self._event = Event
-        self._records = RecordWriter(str(self.path))
+        self._event = events.Event
+        self._records = records.RecordWriter(str(self.path))
         self._flushed = time.monotonic()
         self.add(0, file_version="brain.Event:2")
         if begin:  # hides the later events of an interrupted run, because the resumed run repeats them
-            self.add(begin, session_log=SessionLog(status=SessionLog.START))
+            self.add(begin, session_log=events.SessionLog(status=events.SessionLog.START))
 
     def add(self, iteration: int, **content: Any) -> None:
         """Adds one event."""

@@ -12,7 +12,6 @@ import pytest
 
 import netdef
 from netdef.cli import main
-from netdef.observe import facts_of  # noqa: F401  (the user of the test may be unable to import more)
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="permissions are POSIX's")
 NOBODY = 65534
@@ -59,7 +58,6 @@ def folder(tiny, monkeypatch):
         ("run/iter_000002", ("test", "tiny.net", "--run", "run"), None),
         ("run", ("train", "tiny.net", "--resume", "run"), None),
         ("run/metrics.jsonl", ("train", "tiny.net", "--resume", "run", "--max-iter", "4"), None),
-        ("run/metrics.jsonl", ("plot", "run"), None),
         ("run", ("train", "tiny.net", "--output", "run/new"), None),
     ],
 )
