@@ -36,7 +36,6 @@ from . import literals
 from .faults import SyntaxFault, missing_colon
 from .tokens import Parsing, Token
 
-
 new = tuple.__new__  # creates a NamedTuple in half the time, for the nodes of which a net has most
 
 
