@@ -31,7 +31,8 @@ from . import answers, names
 from .page import Page, read, refused
 
 T = TypeVar("T")
-PATIENCE = 0.3  # seconds that a request waits for a document that is being compiled; a short one takes a tenth
+PATIENCE = 0.2  # seconds that a request waits for a document that is being compiled; a short one takes a tenth
+MOST_ITEMS = 500  # completions that are sent; writing ten thousand would delay other answers
 LONGEST = 1 << 20  # characters of a document that is compiled at all
 PAUSE = 0.15  # seconds without a change before a document is compiled; a net of 700 layers takes twice that
 KINDS = {
@@ -143,8 +144,8 @@ class Server(LanguageServer):
         return pages
 
     async def answer(self, uri: str, work: Callable[[Open], T]) -> T:
-        """Returns the result of `work` on the pages of a text, from a thread. JsonRpcContentModified if the text has
-        changed before that finishes; if the editor cancels the request, the work is not begun, or its result ignored."""
+        """Returns the result of `work` on the pages of a text, from a thread. JsonRpcContentModified if the text
+        changes before that finishes; if the editor cancels the request, its result is ignored."""
         pages, loop = await self.open(uri), asyncio.get_running_loop()
         changed = self.changed.setdefault(uri, loop.create_future())
         result = loop.run_in_executor(self.answerers, work, pages)
@@ -265,7 +266,10 @@ def _reading(server: Server) -> None:
             at, items = answers.complete(page.good, source.text, offset, page.now.index)
             start = at.start + at.quoted
             place = range_of(Span(source, start, max(start, min(offset, at.end - at.quoted))))
-            return lsp.CompletionList(False, [_item(item, place) for item in items])
+            begun = source.text[start:offset]
+            if too_many := len(items) > MOST_ITEMS:  # the editor asks again when more of the word has been typed
+                items = [item for item in items if item.label.startswith(begun)][:MOST_ITEMS]
+            return lsp.CompletionList(too_many, [_item(item, place) for item in items])
 
         return await server.answer(params.text_document.uri, complete)
 

@@ -33,7 +33,7 @@ def layers(count: int, form: str) -> str:
 
 CONV = 'type: "Convolution" bottom: "d" top: "t#" convolution_param { num_output: 4 kernel_size: 3 pad: 1 '
 NORM = "layer { type: 'BatchNorm' name: 'b#' bottom: 't#' top: 't#' } layer { type: 'Scale' name: 's#' bottom: 't#' "
-LEFT = "".join(f'template t{i}(a) {{ t{i + 1} {{ a: ${{a}} }} }}\n' for i in range(90))
+LEFT = "".join(f"template t{i}(a) {{ t{i + 1} {{ a: ${{a}} }} }}\n" for i in range(90))
 
 INPUTS: dict[str, Callable[[], str]] = {
     # layers
@@ -49,8 +49,10 @@ INPUTS: dict[str, Callable[[], str]] = {
     "convolutions in a chain": lambda: layers(
         9_999, 'name: "c#" type: "Convolution" bottom: "d" top: "d" convolution_param { num_output: 3 kernel_size: 1 }'
     ),
-    "normalized convolutions": lambda: DATA
-    + repeated(3_000, 'layer { name: "c#" ' + CONV + "} }" + NORM + "top: 't#' scale_param { bias_term: true } }\n"),
+    "normalized convolutions": lambda: (
+        DATA
+        + repeated(3_000, 'layer { name: "c#" ' + CONV + "} }" + NORM + "top: 't#' scale_param { bias_term: true } }\n")
+    ),
     "layers in place": lambda: layers(9_999, 'name: "r#" type: "ReLU" bottom: "d" top: "d"'),
     "layers with one name": lambda: layers(9_999, 'name: "r" type: "ReLU" bottom: "d" top: "t#"'),
     "layers without names": lambda: layers(9_999, 'type: "ReLU" bottom: "d" top: "t#"'),
@@ -65,25 +67,37 @@ INPUTS: dict[str, Callable[[], str]] = {
         9_999, 'name: "l#" type: "Convolution" bottom: "d" top: "t#" convolution_param { num_output: 1 kernel_size: 9 }'
     ),
     "almost equal tops": lambda: layers(9_999, 'name: "l#" type: "ReLU" bottom: "d" top: "abcdefgh_#"'),
-    "splits": lambda: DATA
-    + repeated(10, 'layer { name: "s#" type: "Split" bottom: "d" ' + "".join(f'top: "s#_{i}" ' for i in range(4_900)) + "}\n"),
-    "a sum of many": lambda: DATA + 'layer { name: "s" type: "Eltwise" top: "s" ' + 'bottom: "d" ' * 49_000 + "}",
-    "sums of shared blobs": lambda: DATA
-    + repeated(9_000, 'layer { name: "e#" type: "Eltwise" bottom: ["d", "d", "d", "d"] top: "e#" }\n'),
-    "concatenations": lambda: DATA
-    + repeated(100, 'layer { name: "e#" type: "Concat" top: "e#" ' + 'bottom: "d" ' * 498 + "}\n"),
-    "overwritten": lambda: layers(
-        9_999, 'name: "l#" type: "Sigmoid" bottom: "d" top: "d"'
-    ).rstrip() + 'layer { name: "l" type: "EuclideanLoss" bottom: "d" bottom: "d" top: "l" }',
-    "losses": lambda: layers(9_999, 'name: "l#" type: "SoftmaxWithLoss" bottom: "d" bottom: "d" top: "l#"'),
-    "autoencoder losses": lambda: 'solver { test_iter: 1 test_interval: 1 base_lr: 1 lr_policy: "fixed" }'
-    + layers(4_900, 'name: "l#" type: "SigmoidCrossEntropyLoss" bottom: "d" bottom: "d" top: "l#" } '
-    'layer { name: "r#" type: "ReLU" bottom: "d" top: "r#"'),
-    "shared parameters": lambda: layers(
-        9_999, 'name: "c#" ' + CONV + '} param { name: "w" } param { name: "b" }'
+    "splits": lambda: (
+        DATA
+        + repeated(
+            10,
+            'layer { name: "s#" type: "Split" bottom: "d" ' + "".join(f'top: "s#_{i}" ' for i in range(4_900)) + "}\n",
+        )
     ),
+    "a sum of many": lambda: DATA + 'layer { name: "s" type: "Eltwise" top: "s" ' + 'bottom: "d" ' * 49_000 + "}",
+    "sums of shared blobs": lambda: (
+        DATA + repeated(9_000, 'layer { name: "e#" type: "Eltwise" bottom: ["d", "d", "d", "d"] top: "e#" }\n')
+    ),
+    "concatenations": lambda: (
+        DATA + repeated(100, 'layer { name: "e#" type: "Concat" top: "e#" ' + 'bottom: "d" ' * 498 + "}\n")
+    ),
+    "overwritten": lambda: (
+        layers(9_999, 'name: "l#" type: "Sigmoid" bottom: "d" top: "d"').rstrip()
+        + 'layer { name: "l" type: "EuclideanLoss" bottom: "d" bottom: "d" top: "l" }'
+    ),
+    "losses": lambda: layers(9_999, 'name: "l#" type: "SoftmaxWithLoss" bottom: "d" bottom: "d" top: "l#"'),
+    "autoencoder losses": lambda: (
+        'solver { test_iter: 1 test_interval: 1 base_lr: 1 lr_policy: "fixed" }'
+        + layers(
+            4_900,
+            'name: "l#" type: "SigmoidCrossEntropyLoss" bottom: "d" bottom: "d" top: "l#" } '
+            'layer { name: "r#" type: "ReLU" bottom: "d" top: "r#"',
+        )
+    ),
+    "shared parameters": lambda: layers(9_999, 'name: "c#" ' + CONV + '} param { name: "w" } param { name: "b" }'),
     "misshared parameters": lambda: layers(
-        9_999, 'name: "c#" type: "InnerProduct" bottom: "d" top: "t#" param { name: "w" } inner_product_param { num_output: 1# }'
+        9_999,
+        'name: "c#" type: "InnerProduct" bottom: "d" top: "t#" param { name: "w" } inner_product_param { num_output: 1# }',
     ),
     "rules": lambda: layers(
         2_000,
@@ -97,21 +111,33 @@ INPUTS: dict[str, Callable[[], str]] = {
     ),
     "params of one layer": lambda: layers(1, 'name: "c#" ' + CONV + "} " + "param { lr_mult: 1 } " * 80_000),
     "inputs": lambda: repeated(40_000, 'input: "i#" input_dim: 1 input_dim: 3 input_dim: 4 input_dim: 4\n'),
-    "dimensions": lambda: 'layer { name: "d" type: "Input" top: "d" input_param { shape { '
-    + "dim: 1 " * 240_000 + "} } }",
-    "a blob of many dimensions": lambda: 'layer { name: "d" type: "Input" top: "d" input_param { shape { '
-    + "dim: 2 " * 5_000 + "} } }" + repeated(9_000, 'layer { name: "r#" type: "ReLU" bottom: "d" top: "t#" }\n'),
-    "slice points": lambda: DATA + 'layer { name: "s" type: "Slice" bottom: "d" top: "a" slice_param { '
-    + repeated(200_000, "slice_point: # ") + "} }",
+    "dimensions": lambda: (
+        'layer { name: "d" type: "Input" top: "d" input_param { shape { ' + "dim: 1 " * 240_000 + "} } }"
+    ),
+    "a blob of many dimensions": lambda: (
+        'layer { name: "d" type: "Input" top: "d" input_param { shape { '
+        + "dim: 2 " * 5_000
+        + "} } }"
+        + repeated(9_000, 'layer { name: "r#" type: "ReLU" bottom: "d" top: "t#" }\n')
+    ),
+    "slice points": lambda: (
+        DATA
+        + 'layer { name: "s" type: "Slice" bottom: "d" top: "a" slice_param { '
+        + repeated(200_000, "slice_point: # ")
+        + "} }"
+    ),
     "old layers": lambda: repeated(
         9_999,
         'layers { name: "c#" type: CONVOLUTION bottom: "d" top: "t#" blobs_lr: 1 blobs_lr: 2 weight_decay: 1 '
         "weight_decay: 0 convolution_param { num_output: 4 kernel_size: 3 } }\n",
     ),
     "old layers by number": lambda: repeated(9_999, 'layers { name: "c#" type: 4 bottom: "d" top: "t#" }\n'),
-    "old layers with mistakes": lambda: repeated(9_999, 'layers { name: "c#" type: CONVLUTION# bottom: "d" top: "t#" }\n'),
-    "one old layer with many rates": lambda: 'layers { name: "c" type: CONVOLUTION ' + "blobs_lr: 1 " * 120_000
-    + "weight_decay: 1 " * 120_000 + "}",
+    "old layers with mistakes": lambda: repeated(
+        9_999, 'layers { name: "c#" type: CONVLUTION# bottom: "d" top: "t#" }\n'
+    ),
+    "one old layer with many rates": lambda: (
+        'layers { name: "c" type: CONVOLUTION ' + "blobs_lr: 1 " * 120_000 + "weight_decay: 1 " * 120_000 + "}"
+    ),
     "the oldest layers": lambda: repeated(
         9_000,
         'layers { layer { name: "c#" type: "conv" num_output: 4 kernelsize: 3 pad: 1 } bottom: "d" top: "t#" }\n',
@@ -119,22 +145,33 @@ INPUTS: dict[str, Callable[[], str]] = {
     "padding layers": lambda: repeated(
         9_000, 'layers { layer { name: "p#" type: "padding" pad: 1 } bottom: "d" top: "d" }\n'
     ),
-    "many outermost layers of the oldest form": lambda: 'layers { layer { name: "c" type: "conv" '
-    + repeated(240_000, "x#: 1 ") + "} }",
+    "many outermost layers of the oldest form": lambda: (
+        'layers { layer { name: "c" type: "conv" ' + repeated(240_000, "x#: 1 ") + "} }"
+    ),
     # fields
     "ignored fields of a solver": lambda: SOLVER + "engine: 1 " * 240_000,
     "known fields of a solver": lambda: SOLVER + "max_iter: 1 " * 240_000,
     "unknown fields of a solver": lambda: SOLVER + repeated(200_000, "max_itr#: 1 "),
     "fields of other policies": lambda: SOLVER + "gamma: 1 " * 240_000,
-    "values of a step": lambda: SOLVER.replace("fixed", "multistep") + repeated(200_000, "stepvalue: # ") + "gamma: 0.1",
-    "values of a step in a list": lambda: SOLVER.replace("fixed", "multistep")
-    + f"stepvalue: [{repeated(110_000, '#', ', ')}] gamma: 0.1",
-    "values of a step of a net": lambda: DATA + "solver { "
-    + SOLVER.replace("fixed", "multistep").replace('net: "n.net"', "") + repeated(200_000, "stepvalue: # ") + "gamma: 0.1 max_iter: 5 }",
+    "values of a step": lambda: (
+        SOLVER.replace("fixed", "multistep") + repeated(200_000, "stepvalue: # ") + "gamma: 0.1"
+    ),
+    "values of a step in a list": lambda: (
+        SOLVER.replace("fixed", "multistep") + f"stepvalue: [{repeated(110_000, '#', ', ')}] gamma: 0.1"
+    ),
+    "values of a step of a net": lambda: (
+        DATA
+        + "solver { "
+        + SOLVER.replace("fixed", "multistep").replace('net: "n.net"', "")
+        + repeated(200_000, "stepvalue: # ")
+        + "gamma: 0.1 max_iter: 5 }"
+    ),
     "solvers": lambda: DATA + 'solver { base_lr: 0.1 lr_policy: "fixed" }\n' * 60_000,
     "unknown fields": lambda: repeated(200_000, "nam#: 1 "),
     "ignored fields of a net": lambda: DATA + "engine: 1 " * 240_000,
-    "ignored fields of a layer": lambda: layers(1, 'name: "r" type: "ReLU" bottom: "d" top: "t" ' + "engine: 1 " * 240_000),
+    "ignored fields of a layer": lambda: layers(
+        1, 'name: "r" type: "ReLU" bottom: "d" top: "t" ' + "engine: 1 " * 240_000
+    ),
     "ignored fields of a block": lambda: layers(1, 'name: "c#" ' + CONV + "engine: CAFFE " * 240_000 + "}"),
     "blocks of other layers": lambda: layers(
         1, 'name: "r" type: "ReLU" bottom: "d" top: "t" ' + "pooling_param { } " * 120_000
@@ -151,13 +188,22 @@ INPUTS: dict[str, Callable[[], str]] = {
     "long names of bottoms": lambda: layers(
         1_900, 'name: "l#" type: "ReLU" bottom: "' + "b" * 79 + '#" top: "' + "a" * 79 + '#"'
     ),
-    "many bottoms of one name": lambda: layers(4_000, 'name: "l#" type: "ReLU" bottom: "' + "a" * 60 + '" top: "' + "a" * 59 + '#"'),
-    "wrong words": lambda: layers(9_000, 'name: "l#" type: "Pooling" pooling_param { pool: MXA# } bottom: "d" top: "t#"'),
-    "choices": lambda: layers(1, 'name: "l" type: "Pooling" bottom: "d" top: "t" pooling_param { ' + "pool: MAX " * 240_000 + "}"),
+    "many bottoms of one name": lambda: layers(
+        4_000, 'name: "l#" type: "ReLU" bottom: "' + "a" * 60 + '" top: "' + "a" * 59 + '#"'
+    ),
+    "wrong words": lambda: layers(
+        9_000, 'name: "l#" type: "Pooling" pooling_param { pool: MXA# } bottom: "d" top: "t#"'
+    ),
+    "choices": lambda: layers(
+        1, 'name: "l" type: "Pooling" bottom: "d" top: "t" pooling_param { ' + "pool: MAX " * 240_000 + "}"
+    ),
     "names in brackets": lambda: "[a.b.c/d] { x: 1 } " * 60_000,
-    "values of a list": lambda: layers(1, 'name: "r" type: "ReLU" bottom: "d" top: "t" loss_weight: ['
-    + repeated(110_000, "#.5", ", ") + "]"),
-    "floats": lambda: layers(1, 'name: "r" type: "ReLU" bottom: "d" top: "t" ' + "loss_weight: 1.2345678901234567e-300 " * 100_000),
+    "values of a list": lambda: layers(
+        1, 'name: "r" type: "ReLU" bottom: "d" top: "t" loss_weight: [' + repeated(110_000, "#.5", ", ") + "]"
+    ),
+    "floats": lambda: layers(
+        1, 'name: "r" type: "ReLU" bottom: "d" top: "t" ' + "loss_weight: 1.2345678901234567e-300 " * 100_000
+    ),
     "long numbers": lambda: "a: " + "1" * 4_000_000,
     "long numbers with a point": lambda: "a: 1." + "1" * 4_000_000,
     "many long numbers": lambda: "a: " + "9" * 4_200 + "\n" + ("a: " + "9" * 4_200 + "\n") * 900,
@@ -183,7 +229,9 @@ INPUTS: dict[str, Callable[[], str]] = {
     "deep blocks": lambda: ("a { " * 99 + "}" * 99 + "\n") * 1_200,
     "deep lists of blocks": lambda: ("a: [{ " * 49 + "}]" * 49 + "\n") * 1_200,
     "wide and deep": lambda: "a { " * 99 + "b: 1 " * 200_000 + "}" * 99,
-    "a layer in deep blocks": lambda: layers(1_000, 'name: "r" type: "ReLU" bottom: "d" top: "t" ' + "a { " * 90 + "}" * 90),
+    "a layer in deep blocks": lambda: layers(
+        1_000, 'name: "r" type: "ReLU" bottom: "d" top: "t" ' + "a { " * 90 + "}" * 90
+    ),
     # expressions
     "sums": lambda: "name: ${" + "1+" * 120_000 + "1}",
     "sums of strings": lambda: 'name: ${""' + ' + "x"' * 9_000 + "}",
@@ -200,7 +248,11 @@ INPUTS: dict[str, Callable[[], str]] = {
     "a chain of lets": lambda: "let a0: 1\n" + "".join(f"let a{i + 1}: a{i} + 1\n" for i in range(40_000)),
     "unknown names": lambda: repeated(3_000, "let abcdefghij#: 1\n") + repeated(30_000, "let x#: abcdefghijk#\n"),
     "names that are defined later": lambda: "".join(f"let a{i}: a{i + 1}\n" for i in range(50_000)),
-    "uses before a late let": lambda: repeated(60, "for i in range(2000) { x: ${later#} }\n") + repeated(30_000, "let y#: 1\n") + repeated(60, "let later#: 1\n"),
+    "uses before a late let": lambda: (
+        repeated(60, "for i in range(2000) { x: ${later#} }\n")
+        + repeated(30_000, "let y#: 1\n")
+        + repeated(60, "let later#: 1\n")
+    ),
     "lets defined twice": lambda: "let a: 1\n" * 60_000,
     "names through many scopes": lambda: "let a: 1\n" + "for i in [1] { " * 90 + "x: ${a} " * 30_000 + "}" * 90,
     "fields in many scopes": lambda: "let a: 1\n" + "for i in [1] { " * 90 + "x: 1 " * 90_000 + "}" * 90,
@@ -218,19 +270,28 @@ INPUTS: dict[str, Callable[[], str]] = {
     "templates": lambda: repeated(12_000, "template t#(a, b: 1) { x: ${a} }\n") + "t5 { a: 1 }",
     "parameters of a template": lambda: f"template t({repeated(60_000, 'a#: 1', ', ')}) {{ }}",
     "required parameters": lambda: f"template t({repeated(60_000, 'a#', ', ')}) {{ }} t {{ }}",
-    "uses with one wrong argument": lambda: f"template t({repeated(20_000, 'a#: 1', ', ')}) {{ }}" + repeated(40, "t { b#: 1 }\n"),
+    "uses with one wrong argument": lambda: (
+        f"template t({repeated(20_000, 'a#: 1', ', ')}) {{ }}" + repeated(40, "t { b#: 1 }\n")
+    ),
     "uses with default values": lambda: f"template t({repeated(1_000, 'a#: 1', ', ')}) {{ }}" + "t { }\n" * 290,
-    "uses": lambda: DATA + "template t(name) { layer { name: ${name} type: 'ReLU' bottom: 'd' top: ${name} } }\n" + repeated(8_000, "t { name: 'l#' }\n"),
+    "uses": lambda: (
+        DATA
+        + "template t(name) { layer { name: ${name} type: 'ReLU' bottom: 'd' top: ${name} } }\n"
+        + repeated(8_000, "t { name: 'l#' }\n")
+    ),
     "uses of empty templates": lambda: "template t() { }\n" + "t { } " * 19_000,
     "templates in templates": lambda: LEFT + "template t90(a) { x: ${a} }\n" + "t0 { a: 1 }\n" * 150,
-    "templates that double": lambda: "".join(f"template t{i}() {{ t{i + 1} {{ }} t{i + 1} {{ }} }}\n" for i in range(13))
-    + "template t13() { x: 1 }\nt0 { }",
+    "templates that double": lambda: (
+        "".join(f"template t{i}() {{ t{i + 1} {{ }} t{i + 1} {{ }} }}\n" for i in range(13))
+        + "template t13() { x: 1 }\nt0 { }"
+    ),
     "templates that use themselves": lambda: "template t() { t { } }\n" + "t { }\n" * 60_000,
     "templates defined twice": lambda: "template t() { }\n" * 30_000,
     "imports": lambda: 'import "std/conv.net"\n' * 80_000,
     "imports that fail": lambda: repeated(60_000, 'import "missing#.net"\n'),
-    "library uses": lambda: 'import "std/conv.net"\n' + DATA
-    + repeated(3_000, 'conv_bn_relu { name: "c#" bottom: "d" out: 4 }\n'),
+    "library uses": lambda: (
+        'import "std/conv.net"\n' + DATA + repeated(3_000, 'conv_bn_relu { name: "c#" bottom: "d" out: 4 }\n')
+    ),
     # syntax errors
     "errors of syntax": lambda: "a: = 1\n" * 100_000,
     "errors after many fields": lambda: "a { b: 1 }\n" * 60_000 + "a: = 1\n" * 50,

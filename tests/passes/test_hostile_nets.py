@@ -69,3 +69,11 @@ def test_an_unknown_type_of_an_old_layer_is_reported_once():
     with pytest.raises(netdef.CompileError) as caught:
         netdef.load(DATA + 'layers { name: "a" type: NOPE bottom: "d" top: "a" }')
     assert [d.code for d in caught.value.diagnostics] == ["wrong-enum"]
+
+
+def test_a_blob_of_very_many_axes():
+    text = DATA.replace("[1, 3, 8, 8]", f"[{', '.join('1' * 40)}]") + 'layer { name: "a" type: "ReLU" bottom: "d" }\n'
+    with pytest.raises(netdef.CompileError) as caught:
+        netdef.load(text)
+    told = [d for d in caught.value.diagnostics if d.code == "too-much"]
+    assert [d.detail for d in told] == ["layer `d` outputs a blob of 40 axes; the limit is 32, as in Caffe."]
