@@ -28,6 +28,7 @@ from .language.source import Span
 from .language.spelling import closest, nearest, suggestion
 from .language.syntax import Field, ListValue, Message, Scalar, Value
 
+MOST_COMPARED = 100  # unknown fields of a block that may be misspellings of a missing one; all of them are reported
 REQUIRED: Any = type("Required", (), {"__repr__": lambda self: "required"})()
 
 
@@ -270,7 +271,7 @@ def take(
     for name, (known, where) in repeated.items():
         values[name], spans[name] = tuple(known), tuple(where)
     for name, spec in params.required.items():
-        if name not in first and not any(nearest(field.name, [spec.name]) for field in rest):
+        if name not in first and not any(nearest(field.name, [spec.name]) for field in rest[:MOST_COMPARED]):
             report.add(
                 codes.MISSING_FIELD,
                 owner or message.span,

@@ -19,7 +19,7 @@ from ..language.spelling import closest, nearest, suggestion
 from ..language.syntax import Field, Message, Scalar
 from ..layers.base import LAYERS, Layer
 from ..layers.input import BlobShape, Input
-from ..schema import Block, Params, build, param, take, unknown_field
+from ..schema import MOST_COMPARED, Block, Params, build, param, take, unknown_field
 from ..shape import Shape
 from ..solvers.base import NetState, Solver
 from ..solvers.decode import decode_solver
@@ -187,9 +187,10 @@ def _divided(cls: type[Layer]) -> tuple[Params, Params]:
 def _class_of(field: Field, message: Message, report: Report) -> type[Layer]:
     given = message.get("type")
     if given is None:
-        misspelled = [other for other in message.fields if nearest(other.name, ["type"]) and not _known(other.name)]
-        if misspelled:
-            unknown_field(misspelled[0], ["type"], (), report)
+        fields = message.fields[:MOST_COMPARED]
+        misspelled = (other for other in fields if nearest(other.name, ["type"]) and not _known(other.name))
+        if (first := next(misspelled, None)) is not None:
+            unknown_field(first, ["type"], (), report)
             return UnknownLayer
         report.add(
             codes.MISSING_FIELD,
