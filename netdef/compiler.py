@@ -20,7 +20,7 @@ from .language.errors import NetdefError
 from .language.expansion.expand import expand
 from .language.parsing.parser import parse
 from .language.source import Source
-from .language.syntax import Message
+from .language.syntax import Document, Message
 from .language.trust import UNTRUSTED, Trust
 from .layers.base import Phase
 from .passes.checks import check
@@ -241,10 +241,15 @@ def plain_tree(source: Source, report: Report, set: Settings | None = None, trus
     if document is None:
         report.stop_on_errors()
         raise AssertionError("the parser returned neither a document nor an error")
+    return expanded_tree(document, report, set, trust)
+
+
+def expanded_tree(document: Document, report: Report, set: Settings | None = None, trust: Trust = UNTRUSTED) -> Tree:
+    """Expands and upgrades a parsed document. Raises CompileError if it cannot be expanded."""
     own, others = divided(set or {}, document)
     expanded = expand(document, report, settings=own, trust=trust)
     report.stop_on_errors()  # every later stage would report the fields that could not be expanded as missing
-    return Tree(upgrade(expanded.body, report), source, others, trust)
+    return Tree(upgrade(expanded.body, report), document.source, others, trust)
 
 
 # A file in several phases
