@@ -8,19 +8,19 @@ Every stage adds to one Report and continues, so that one run shows all errors. 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .files import locator, shown
+from .files import Locate, locator, shown
 from .graph import Net
 from .language.diagnostics import CompileError, Diagnostic, Report
 from .language.errors import NetdefError
 from .language.expansion.expand import expand
 from .language.parsing.parser import parse
 from .language.source import Source
-from .language.syntax import Message
+from .language.syntax import Document, Message
 from .language.trust import UNTRUSTED, Trust
 from .layers.base import Phase
 from .passes.checks import check
@@ -29,9 +29,10 @@ from .passes.decode import Program, decode_program, report_unknown
 from .passes.gradients import mark_gradients, mark_overwritten
 from .passes.select import State, check_rules, phase_of, select
 from .passes.shapes import infer
-from .passes.solver_file import Named, divided, is_solver, net_of
+from .passes.solver_file import Named, constants, divided, is_solver, named_nets, net_of
 from .passes.upgrade import upgrade
 from .shape import Shape
+from .solvers.base import Solver
 from .solvers.decode import decode_solver
 
 Settings = Mapping[str, Any]
@@ -165,22 +166,44 @@ def read_phases(
 
 def read_named(nets: Iterable[Named], solver: Tree, report: Report) -> list[Parsed]:
     """The nets that a solver file names, each read once. Raises as `read_file` does; NetdefError for a missing file."""
-    folder = solver.source.path.parent if solver.source.path else None
+    locate = locator(solver.source.path.parent if solver.source.path else None)
+    settings = _settings_of(solver, locate)
     found: dict[str | int, Parsed] = {}
 
     def read(named: Named) -> Parsed:
         if named.inline is not None:
             return decoded(Tree(upgrade(named.inline, report), solver.source, {}, solver.trust), report)
-        source = _source_of(named, locator(folder)(named.path), solver)
+        source = _source_of(named, locate(named.path), solver)
         if source.is_named_as_net:
-            return decoded(plain_tree(source, report, solver.others, solver.trust), report)
-        return read_unlikely(source, solver, report)
+            return decoded(plain_tree(source, report, settings(named.path), solver.trust), report)
+        return read_unlikely(source, solver, settings(named.path), report)
 
     keyed = [(named.path or id(named.inline), named) for named in nets]
     for key, named in keyed:
         if key not in found:
             found[key] = read(named)
     return [found[key] for key, _ in keyed]
+
+
+def _settings_of(solver: Tree, locate: Locate) -> Callable[[str], Settings]:
+    """A function from the path of a net that a solver names to the settings for it: those of constants that it has, and
+    those that no net of the solver has, which are reported as unknown. A net that is not read may have a constant,
+    too."""
+    if not solver.others:
+        return lambda path: {}
+    paths = {named.path for of_phase in named_nets(solver.body) for named in of_phase if named.path}
+    own = {path: _constants(locate(path)) for path in paths}
+    owned = frozenset().union(*own.values())
+    return lambda path: {k: v for k, v in solver.others.items() if k in own[path] or k not in owned}
+
+
+def _constants(path: Path) -> frozenset[str]:
+    """The constants of a file that settings can override; none if it cannot be read, which is reported elsewhere."""
+    try:
+        document = parse(Source.read(path), Report())
+    except NetdefError:
+        return frozenset()
+    return constants(document) if document else frozenset()
 
 
 def _source_of(named: Named, path: Path, solver: Tree) -> Source:
@@ -192,12 +215,12 @@ def _source_of(named: Named, path: Path, solver: Tree) -> Source:
         raise NetdefError(f"{solver.source.name}: `{named.field}`: {shown(path)}: {why}") from error
 
 
-def read_unlikely(source: Source, solver: Tree, report: Report) -> Parsed:
+def read_unlikely(source: Source, solver: Tree, settings: Settings, report: Report) -> Parsed:
     """Returns a net that a solver names, from a file without an extension of nets. Raises NetdefError if it has errors,
     because the solver may name any file, and diagnostics would show its lines."""
     own = Report()
     try:
-        parsed = decoded(plain_tree(source, own, solver.others, solver.trust), own)
+        parsed = decoded(plain_tree(source, own, settings, solver.trust), own)
         own.stop_on_errors()
     except CompileError as error:
         count = sum(d.severity == "error" for d in error.diagnostics)
@@ -218,10 +241,15 @@ def plain_tree(source: Source, report: Report, set: Settings | None = None, trus
     if document is None:
         report.stop_on_errors()
         raise AssertionError("the parser returned neither a document nor an error")
+    return expanded_tree(document, report, set, trust)
+
+
+def expanded_tree(document: Document, report: Report, set: Settings | None = None, trust: Trust = UNTRUSTED) -> Tree:
+    """Expands and upgrades a parsed document. Raises CompileError if it cannot be expanded."""
     own, others = divided(set or {}, document)
     expanded = expand(document, report, settings=own, trust=trust)
     report.stop_on_errors()  # every later stage would report the fields that could not be expanded as missing
-    return Tree(upgrade(expanded.body, report), source, others, trust)
+    return Tree(upgrade(expanded.body, report), document.source, others, trust)
 
 
 # A file in several phases
@@ -243,14 +271,22 @@ def load_phases(
 
 
 def build_phases(read: Mapping[Phase, Parsed], stages: Sequence[str] = (), level: int = 0) -> Phases:
-    """The nets of a file that was read. Nets without any input are ignored if another phase has inputs, because a file
-    that is meant only for training may have no data in phase TEST."""
+    """The nets of a file that was read, in the given state, by default in the states that its solver gives them. Nets
+    without any input are ignored if another phase has inputs, because a file that is meant only for training may have
+    no data in phase TEST."""
     made: list[tuple[Net, Report]] = []
     for phase, parsed in read.items():
         alone = Report(list(parsed.report.diagnostics))
-        made.append((build_net(replace(parsed, report=alone), State(phase, level, tuple(stages))), alone))
+        state = State(phase, level, tuple(stages)) if stages or level else _state_of(parsed.program.solver, phase)
+        made.append((build_net(replace(parsed, report=alone), state), alone))
     meant = [(net, report) for net, report in made if any(not n.bottoms and not n.weights for n in net.layers)] or made
     found = dict.fromkeys(d for _, report in meant for d in report.diagnostics)  # each diagnostic once
     errors = {d.span for d in found if d.severity == "error"}  # an error in one phase may be a warning in the other
     kept = [d for d in found if d.code != "unknown-type-elsewhere" or d.span not in errors]
     return Phases(tuple(net for net, _ in meant), Report(kept).in_order())
+
+
+def _state_of(solver: Solver | None, phase: Phase) -> State:
+    """The state of the net that a solver trains, or of the first that it tests."""
+    given = solver and (solver.train_state if phase is Phase.TRAIN else next(iter(solver.test_state), None))
+    return State(phase).joined(given or None)

@@ -6,6 +6,8 @@ import contextlib
 import os
 import re
 import shutil
+import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,9 @@ LONGEST_NAME = 160  # characters of a path in a message
 MOST_DEFLATED = 1032  # the highest compression ratio of deflate
 Locate = Callable[[str], Path]  # a path in the net -> its location
 WRITING = ".writing"  # the end of the name of a file that is not complete
-LEFTOVER = re.compile(r"\.(.*?)(?:\.(\d+))?\.writing", re.DOTALL)  # its target, and the process that writes it
+# its target, the process that writes it, and the host of that process; both are missing in names of older versions
+LEFTOVER = re.compile(r"\.(.*?)(?:\.(\d+)(?:@([^@]*))?)?\.writing", re.DOTALL)
+ABANDONED = 24 * 3600.0  # seconds: nobody writes one file for longer
 
 
 def locator(folder: Path | str | None) -> Locate:
@@ -58,19 +62,21 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def temporary_name(path: Path) -> Path:
-    """The name under which this process writes `path`: `.NAME.PROCESS.writing` in the same folder."""
-    return path.with_name(f".{path.name}.{os.getpid()}{WRITING}")
+    """The name under which this process writes `path`: `.NAME.PROCESS@HOST.writing` in the same folder."""
+    return path.with_name(f".{path.name}.{os.getpid()}@{_host()}{WRITING}")
 
 
 def remove_leftovers(folder: Path, name: str | None = None) -> None:
     """Removes the temporary files in a folder, or only those of the file `name`, of processes that were killed while
-    they wrote them; not those of live processes."""
+    they wrote them; not those of live processes.  Whether a process of another host lives is not known: its files, on a
+    shared file system, are removed after a day."""
     for left in folder.glob(f".*{WRITING}"):
         found = LEFTOVER.fullmatch(left.name)
         if found is None or (name is not None and name != found[1]):
             continue
         process = int(found[2] or os.getpid())
-        if process == os.getpid() or not _is_alive(process):
+        is_ours = found[3] in (None, _host())
+        if (process == os.getpid() or not _is_alive(process)) if is_ours else _is_abandoned(left):
             remove(left)
 
 
@@ -78,6 +84,18 @@ def remove(path: Path) -> None:
     """Removes a file or folder, if it exists and can be removed."""
     with contextlib.suppress(OSError):
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _host() -> str:
+    """The name of this host without its domain, as a part of a file name."""
+    return re.sub(r"[^\w-]", "_", socket.gethostname().partition(".")[0])
+
+
+def _is_abandoned(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime > ABANDONED
+    except OSError:  # its process has just renamed or removed it
+        return False
 
 
 def _is_alive(process: int) -> bool:

@@ -19,7 +19,7 @@ import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 
 from .language import codes
@@ -28,6 +28,7 @@ from .language.source import Span
 from .language.spelling import closest, nearest, suggestion
 from .language.syntax import Field, ListValue, Message, Scalar, Value
 
+MOST_COMPARED = 100  # unknown fields of a block that may be misspellings of a missing one; all of them are reported
 REQUIRED: Any = type("Required", (), {"__repr__": lambda self: "required"})()
 
 
@@ -76,6 +77,25 @@ class Param:
             or (self.at_most is not None and value > self.at_most)
             or (self.below is not None and value >= self.below)
         )
+
+
+class Params(dict[str, Param]):
+    """Declared fields by attribute, with what decoding needs of them for every block, computed once."""
+
+    @cached_property
+    def by_name(self) -> dict[str, tuple[str, Param]]:
+        """(attribute, field) by the name in the file."""
+        return {spec.name: (attribute, spec) for attribute, spec in self.items()}
+
+    @cached_property
+    def required(self) -> dict[str, Param]:
+        return {attribute: spec for attribute, spec in self.items() if spec.required}
+
+    @cached_property
+    def defaults(self) -> dict[str, Any]:
+        """The values of fields that are not given; those of required fields, which `take` has reported, are None."""
+        missing = {attribute: () if spec.repeated else None for attribute, spec in self.required.items()}
+        return {attribute: spec.default for attribute, spec in self.items()} | missing
 
 
 def param(doc: str, *, default: Any = REQUIRED, **facts: Any) -> Any:
@@ -144,7 +164,7 @@ class Block:
         return made
 
     @classmethod
-    def params(cls) -> dict[str, Param]:
+    def params(cls) -> Params:
         """The declared fields by name, the fields of base classes first."""
         return _params(cls)
 
@@ -160,8 +180,8 @@ class Block:
 
 
 @cache
-def _params(cls: type[Block]) -> dict[str, Param]:
-    found: dict[str, Param] = {}
+def _params(cls: type[Block]) -> Params:
+    found = Params()
     for base in reversed(cls.__mro__):
         for name in vars(base):
             found.pop(name, None)  # a subclass may replace a field by a constant
@@ -201,9 +221,10 @@ def decode(cls: type[B], message: Message, report: Report) -> B | None:
     if chosen is None:
         return None
     values, spans, rest = take(chosen.params(), message, report)
-    for field in rest:
-        if field.name != chosen.selector:
-            unknown_field(field, [spec.name for spec in chosen.params().values()], chosen.tolerated(), report)
+    unknown = [field for field in rest if field.name != chosen.selector]
+    tolerated = chosen.tolerated() if unknown else ()
+    for field in unknown:
+        unknown_field(field, chosen.params().by_name, tolerated, report)
     return build(chosen, values, spans, message.span)
 
 
@@ -213,15 +234,14 @@ def build(
     """An instance from decoded values; missing required fields, which `take` has reported, are None.
     `facts` are attributes of the class that are not fields of the file."""
     made = object.__new__(cls)
-    for name, spec in cls.params().items():
-        default = (() if spec.repeated else None) if spec.required else spec.default
-        made.__dict__[name] = values.get(name, default)
+    made.__dict__.update(cls.params().defaults)
+    made.__dict__.update(values)
     made.__dict__.update(span=span, spans=spans, **facts)
     return made
 
 
 def take(
-    params: Mapping[str, Param], message: Message, report: Report, owner: Span | None = None
+    params: Params, message: Message, report: Report, owner: Span | None = None
 ) -> tuple[dict[str, Any], dict[str, tuple[Span, ...]], list[Field]]:
     """Decodes the fields of `message` that `params` declares: (values, spans, fields that are not declared)."""
     values: dict[str, Any] = {}
@@ -229,29 +249,29 @@ def take(
     repeated: dict[str, tuple[list[Any], list[Span]]] = {}
     first: dict[str, Field] = {}
     rest = []
-    attributes = {spec.name: attribute for attribute, spec in params.items()}
+    by_name = params.by_name
     for field in message.fields:
-        name = attributes.get(field.name)
-        if name is None:
+        found = by_name.get(field.name)
+        if found is None:
             rest.append(field)
             continue
-        spec = params[name]
-        items = field.value.items if isinstance(field.value, ListValue) else (field.value,)
-        decoded = [_value(spec, item, field, report) for item in items]
-        places = tuple(item.span for item in items)
+        name, spec = found
+        value = field.value
+        items = value.items if type(value) is ListValue else (value,)
+        decoded = [_value(spec, item, report) for item in items]
         if spec.repeated:
             known, where = repeated.setdefault(name, ([], []))
             known += [v for v in decoded if v is not None]
-            where += places
+            where += [item.span for item in items]
         elif name in first or len(items) != 1:
             _given_twice(field, first.get(name), report)
         elif decoded[0] is not None:
-            values[name], spans[name] = decoded[0], places
+            values[name], spans[name] = decoded[0], (items[0].span,)
         first.setdefault(name, field)
     for name, (known, where) in repeated.items():
         values[name], spans[name] = tuple(known), tuple(where)
-    for name, spec in params.items():
-        if spec.required and name not in first and not any(nearest(field.name, [spec.name]) for field in rest):
+    for name, spec in params.required.items():
+        if name not in first and not any(nearest(field.name, [spec.name]) for field in rest[:MOST_COMPARED]):
             report.add(
                 codes.MISSING_FIELD,
                 owner or message.span,
@@ -283,18 +303,19 @@ def _lower_first(text: str) -> str:
     return text[:1].lower() + text[1:] if text[1:2].islower() or text[1:2] == " " else text
 
 
-def _value(spec: Param, value: Value, field: Field, report: Report) -> Any:
+def _value(spec: Param, value: Value, report: Report) -> Any:
     """One element converted to its declared type, or None after an error was reported."""
     of = spec.type
-    if isinstance(of, type) and issubclass(of, Block):
+    convert = _SCALARS.get(of)
+    if convert is None and issubclass(of, Block):
         if isinstance(value, Message):
             return decode(of, value, report)
         return _wrong_type(spec, value, "a block, `{ ... }`", report)
     if not isinstance(value, Scalar):
         return _wrong_type(spec, value, _words(of), report)
-    if isinstance(of, type) and issubclass(of, enum.Enum):
+    if convert is None:
         return _enum(spec, value, report)
-    made = _SCALARS[of](value)
+    made = convert(value)
     if made is None:
         return _wrong_type(spec, value, _words(of), report)
     if of is int and not -(2**63) <= made < 2**64:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -139,16 +140,36 @@ def existing(path: str, what: str = "file") -> str:
 
 
 def load_plugins(modules: list[str]) -> None:
-    """Imports modules by name, also from the working directory."""
+    """Imports modules by name, also from the working directory. UsageError if a module does not exist or fails."""
     if modules and "" not in sys.path:
         sys.path.insert(0, "")
     for name in modules:
         try:
             importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-                raise
-            raise UsageError(f"--plugin {name}: no such module in the working directory or on Python's path") from error
+        except (Exception, SystemExit) as error:  # a module may raise anything
+            if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
+                text = "no such module in the working directory or on Python's path"
+            else:
+                text = f"its import failed{_place(error)}: {_words(error)}"
+            raise UsageError(f"--plugin {name}: {text}") from error
+
+
+def _place(error: BaseException) -> str:
+    """The line at which a module has failed; empty if no line of it has run."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" at {error.filename}:{error.lineno}"
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not _is_of_importing(f.filename)]
+    return f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+
+
+def _is_of_importing(file: str) -> bool:
+    return file.startswith("<frozen importlib") or file in (__file__, importlib.__file__)
+
+
+def _words(error: BaseException) -> str:
+    """The class of an exception and the first line of its message."""
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    return ": ".join([type(error).__name__, *text.strip().split("\n")[:1]]) if text.strip() else type(error).__name__
 
 
 def settings(args: argparse.Namespace) -> dict[str, str]:

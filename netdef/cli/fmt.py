@@ -1,8 +1,9 @@
 """Format .net and prototxt files, nets as well as solvers.
 
 Comments are kept, the meaning never changes, and files that are formatted already are not written. A folder means all
-.net and .prototxt files in it. Without FILE, or with -, stdin is formatted to stdout. The exit code is 1 if --check or
---diff finds a file that would change, and 2 if a file has a syntax error.
+.net and .prototxt files in it, except in folders of runs (those with a run.json), which record what was trained.
+Without FILE, or with -, stdin is formatted to stdout. The exit code is 1 if --check or --diff finds a file that would
+change, and 2 if a file has a syntax error.
 
   netdef fmt model.net
   netdef fmt models/ --check
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import shutil
 import sys
 from collections.abc import Iterable
@@ -87,17 +89,29 @@ def _stdin(args: argparse.Namespace) -> int:
 
 
 def _files(names: list[str]) -> Iterable[Path]:
-    """Yields the files, and those in folders in sorted order, without hidden files and folders."""
+    """Yields the files, and those in folders in sorted order, without hidden files and folders, and those of runs."""
     for name in names:
         path = Path(name)
         if not path.is_dir():
             yield Path(existing(name))
             continue
-        found = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file())
-        found = [p for p in found if not any(part.startswith(".") for part in p.relative_to(path).parts)]
+        found = list(_inside(path))
         if not found:
-            raise UsageError(f"{name}: no .net or .prototxt files in this folder")
+            raise UsageError(f"{name}: no .net or .prototxt files in this folder, outside of runs")
         yield from found
+
+
+def _inside(folder: Path) -> Iterable[Path]:
+    from ..training.run_record import RUN  # imported here because files that are named do not need it
+
+    for at, folders, files in os.walk(folder):
+        folders[:] = [] if RUN in files else sorted(name for name in folders if not name.startswith("."))
+        if RUN not in files:
+            yield from (Path(at, name) for name in sorted(files) if _is_net(Path(at, name)))
+
+
+def _is_net(path: Path) -> bool:
+    return path.suffix in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def _report(args: argparse.Namespace, name: str, before: str, after: str) -> None:

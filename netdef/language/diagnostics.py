@@ -108,6 +108,8 @@ class Report:
         self.errors_met = 0  # all calls, also for errors that were already known
 
     def add(self, code: Code, span: Span | None, detail: str = "", *related: Related, hint: str | None = None) -> None:
+        if code.severity == "warning" and self._warnings > MOST_WARNINGS:
+            return
         diagnostic = Diagnostic(code, detail, span, related, hint)
         self.errors_met += code.severity == "error"
         if code.severity == "warning":

@@ -137,6 +137,8 @@ class Formatting:
         if name in ("layer", "layers") and message.fields or self.has_comment(message.span):
             return None
         inner = []
+        if len(message.fields) > WIDTH:  # each takes more than a column
+            return None
         for field in message.fields:
             if not isinstance(field, Field) or isinstance(field.value, Message):
                 return None

@@ -49,7 +49,11 @@ def in_one_line(field: Field, margin: str) -> str | None:
     fields = flat(field.value)
     if not fields:
         return f"{margin}{field.name} {{}}"
-    if field.name in ("layer", "layers") or any(isinstance(inner.value, Message) for inner in fields):
+    if (
+        field.name in ("layer", "layers")
+        or len(fields) > WIDTH
+        or any(isinstance(inner.value, Message) for inner in fields)
+    ):
         return None
     line = f"{margin}{field.name} {{ {' '.join(f'{inner.name}: {scalar(inner.value)}' for inner in fields)} }}"
     return line if len(line) <= WIDTH else None

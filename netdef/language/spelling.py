@@ -54,7 +54,7 @@ def distance_between(wanted: str, have: str, name: str, candidate: str) -> float
     """The distance of a candidate, 0 if only case or punctuation differs, or None if it is too far to suggest."""
     if wanted == have:
         return 0.0
-    if sorted(name.lower().split("_")) == sorted(candidate.lower().split("_")):
+    if len(name) == len(candidate) and sorted(name.lower().split("_")) == sorted(candidate.lower().split("_")):
         return 0.5  # kernel_size, size_kernel
     if len(wanted) >= 3 and have.startswith(wanted):
         return 1.0 + 0.05 * (len(have) - len(wanted))  # conv, Convolution

@@ -38,8 +38,10 @@ class Message(NamedTuple):
 
     def get(self, name: str) -> Field | None:
         """The last field with this name, or None."""
-        found = self.all(name)
-        return found[-1] if found else None
+        for field in reversed(self.fields):
+            if type(field) is Field and field.name == name:
+                return field
+        return None
 
 
 class Field(NamedTuple):

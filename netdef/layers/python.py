@@ -22,7 +22,7 @@ from ..language.parsing.parser import parse
 from ..language.source import Source
 from ..language.spelling import suggestion
 from ..lazy import Array, jax, jnp
-from ..schema import build, param, take, unknown_field
+from ..schema import Params, build, param, take, unknown_field
 from ..shape import Shape, ShapeError, Unavailable, known, show
 from ._caffe_class import CaffeClass, stand_in
 from ._users_code import failing_as
@@ -159,7 +159,7 @@ def _fields(cls: type[Layer], outer: Python) -> Layer:
     """Returns an instance of the user's class with the fields in `param_str`."""
     report = Report()
     document = parse(Source("param_str", outer.param_str), report)
-    own = {name: spec for name, spec in cls.params().items() if not spec.beside}
+    own = Params({name: spec for name, spec in cls.params().items() if not spec.beside})
     values, spans = {}, {}
     if document is not None:
         values, spans, rest = take(own, document.body, report)

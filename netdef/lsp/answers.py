@@ -20,7 +20,7 @@ from ..registry import Registry
 from ..schema import Block, Param, type_name
 from ..shape import show
 from ..solvers.base import POLICIES, SOLVERS
-from .context import Context, context, fields
+from .context import START, Context, Index, context, fields
 from .page import Page
 
 MADE = re.compile(r"""\btop\s*:\s*(?:"([^"\n]*)"|'([^'\n]*)')""")
@@ -49,9 +49,10 @@ class Item:
     text: str = ""  # the inserted text, if it is not the label
 
 
-def complete(page: Page, text: str, offset: int) -> tuple[Context, list[Item]]:
-    """Returns the names that are valid at `offset` of `text`; `page` is its last state that could be compiled."""
-    at = context(text, offset)
+def complete(page: Page, text: str, offset: int, index: Index = START) -> tuple[Context, list[Item]]:
+    """Returns the names that are valid at `offset` of `text`, which may have an index; `page` is its last state that
+    could be compiled."""
+    at = context(text, offset, index)
     if at.expression:
         return at, list(_in_scope(page, text[: at.start]))
     if at.field is not None:
@@ -231,9 +232,9 @@ def comment(template: Template) -> str:
 # Hover
 
 
-def hover(page: Page, text: str, offset: int) -> tuple[Context, str] | None:
+def hover(page: Page, text: str, offset: int, index: Index = START) -> tuple[Context, str] | None:
     """Returns (the word at `offset`, its meaning as Markdown), or None."""
-    at = context(text, offset)
+    at = context(text, offset, index)
     if not at.word:
         return None
     said = _meaning(page, at)

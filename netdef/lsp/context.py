@@ -1,4 +1,5 @@
-"""The context of the cursor. Only the tokens before it are used, so that it works in an incomplete file.
+"""The context of the cursor. Only the tokens before it are used, so that it works in an incomplete file; with the index
+of a text, only those since the last item of the top level.
 
 `context(text, offset)` returns the enclosing blocks, the field if the cursor is in its value, and the word at the
 cursor. `fields(context)` returns the fields that are valid in the enclosing block.
@@ -6,6 +7,7 @@ cursor. `fields(context)` returns the fields that are valid in the enclosing blo
 
 from __future__ import annotations
 
+import bisect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +24,8 @@ TOKEN = re.compile(
     r"""\#[^\n]*|"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?|\$\{|[A-Za-z_]\w*|-?[\d.][\w.+-]*|[^\s\w]""", re.X
 )
 WORD_BEFORE, WORD_AFTER = re.compile(r"[A-Za-z_]\w*\Z|\Z"), re.compile(r"\w*")
+SPACING = 4096  # characters between the places of an index
+MOST_NAMES = 1000  # names of the top level that an index keeps at each of its places
 STATEMENTS = ("template", "for", "if", "else")
 THROUGH = ""  # the name of a block in which the same fields are valid as around it
 
@@ -86,6 +90,11 @@ class _Scan:
         elif text not in (",", ";"):
             self._word(text)
 
+    @property
+    def between(self) -> bool:
+        """Whether the last token ended an item of the top level, so that only `given` matters for what follows."""
+        return not (self.stack or self.field is not None or self.statement or self.lists or self.inner)
+
     def _word(self, text: str) -> None:
         if self.statement:
             return
@@ -110,10 +119,41 @@ class _Scan:
             self.field, self.value = None, False
 
 
-def context(text: str, offset: int) -> Context:
-    """Returns the context at `offset`."""
+@dataclass(frozen=True)
+class Index:
+    """Where the scan of a text may begin: offsets between items of the top level, with the names of the fields before
+    each of them."""
+
+    offsets: tuple[int, ...] = (0,)
+    given: tuple[frozenset[str], ...] = (frozenset(),)
+
+    def before(self, offset: int) -> tuple[int, frozenset[str]]:
+        """The last place before an offset."""
+        at = max(0, bisect.bisect_left(self.offsets, offset) - 1)
+        return self.offsets[at], self.given[at]
+
+
+def index(text: str) -> Index:
+    """Returns the index of a text, which need not be complete."""
     scan = _Scan()
+    offsets, given = [0], [frozenset[str]()]
     for token in TOKEN.finditer(text):
+        scan.take(token[0])
+        if token.end() - offsets[-1] >= SPACING and scan.between and len(scan.given[0]) <= MOST_NAMES:
+            offsets.append(token.end())
+            given.append(given[-1] if len(given[-1]) == len(scan.given[0]) else frozenset(scan.given[0]))
+    return Index(tuple(offsets), tuple(given))
+
+
+START = Index()  # of any text: the scan begins at its start
+
+
+def context(text: str, offset: int, index: Index = START) -> Context:
+    """Returns the context at `offset`. `index`, if it is that of this text, saves time."""
+    scan = _Scan()
+    begin, given = index.before(offset)
+    scan.given[0].update(given)
+    for token in TOKEN.finditer(text, begin):
         if token.end() >= offset and (token.start() < offset or token.start() == offset and token[0][0].isalpha()):
             word = token[0]
             if word[0] in "\"'" and (inner := _in_braces(text, token.start(), offset)):

@@ -29,7 +29,7 @@ class Symbol:
 
 def definition(page: Page, offset: int) -> list[Span]:
     """Returns where the name at the cursor is defined."""
-    at = context(page.source.text, offset)
+    at = context(page.source.text, offset, page.index)
     if at.quoted:
         statement = next(
             (i for i in _statements(page.document) if isinstance(i, Import) and _holds(i.span, offset)), None
@@ -62,7 +62,7 @@ def _defined(page: Page, name: str, offset: int) -> list[Span]:
 
 def references(page: Page, offset: int) -> list[Span]:
     """Returns all uses of the name at the cursor in this page, and its definition."""
-    at = context(page.source.text, offset)
+    at = context(page.source.text, offset, page.index)
     if at.quoted:
         return blob_strings(page, at.word)
     used = templates(page)
@@ -78,7 +78,7 @@ def rename(page: Page, offset: int, name: str) -> list[Span]:
     """Returns the quoted strings to replace by `name`, to rename the blob at the cursor.
 
     NetdefError if there is no blob at the cursor, or if the result would be a different net."""
-    at = context(page.source.text, offset)
+    at = context(page.source.text, offset, page.index)
     places = blob_strings(page, at.word) if at.quoted else []
     if not places or not any(at.word in net.blobs for net in page.nets):
         raise NetdefError("only blobs can be renamed: place the cursor on the name of a bottom or top")

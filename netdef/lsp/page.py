@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..compiler import build_phases, decoded, plain_tree
+from ..compiler import build_phases, decoded, expanded_tree
 from ..graph import Net
 from ..language import codes
 from ..language.diagnostics import CompileError, Diagnostic, Report
@@ -18,6 +18,7 @@ from ..language.trust import UNTRUSTED, Trust
 from ..layers.base import Layer, Phase
 from ..passes.solver_file import is_solver
 from ..solvers.decode import decode_solver
+from .context import Index, index
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ class Page:
         """Whether the file is a solver file."""
         return self.document is not None and is_solver(self.document.body)
 
+    @cached_property
+    def index(self) -> Index:
+        """Where the scan for the context of the cursor may begin."""
+        return index(self.source.text)
+
     def here(self, span: Span | None) -> Span | None:
         """Returns the span itself if it is in this file, or the use of a template that leads to it."""
         while span is not None and span.source is not self.source:
@@ -46,9 +52,11 @@ class Page:
 def read(source: Source, trust: Trust = UNTRUSTED) -> Page:
     """Compiles a document. Never raises, whatever the source is."""
     report = Report()
-    document = parse(source, Report())
+    document = parse(source, report)
+    if document is None:
+        return Page(source, diagnostics=report.in_order(), trust=trust)
     try:
-        tree = plain_tree(source, report, trust=trust)
+        tree = expanded_tree(document, report, trust=trust)
         if is_solver(tree.body):
             decode_solver(tree.body, report)
             return Page(source, document, diagnostics=report.in_order(), trust=trust)

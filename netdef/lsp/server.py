@@ -1,17 +1,20 @@
 """The protocol: passes the requests of an editor to `answers` and `names`, over stdin and stdout with pygls.
 
 For each open document the server keeps its page, and the last page that has a net, so that names are known while a line
-is incomplete. A short document is compiled immediately, a long one in a thread; until that has finished, requests about
-it are refused, so that an editor never waits. A document that is too long to be a net gets one diagnostic.
+is incomplete. Documents are compiled and requests are answered in threads, so that the server always reads the next
+message. A request waits only shortly for a document that is being compiled and is then refused; a request that is being
+answered when its document changes is refused too, because its positions are those of the old text. A document that is
+too long to be a net gets one diagnostic.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlparse
 
 from lsprotocol import types as lsp
@@ -19,16 +22,17 @@ from pygls.exceptions import JsonRpcContentModified, JsonRpcInvalidParams
 from pygls.lsp.server import LanguageServer
 
 from .._version import __version__
-from ..language.diagnostics import Diagnostic, Report
+from ..language.diagnostics import Diagnostic
 from ..language.errors import NetdefError
 from ..language.formatter import format
-from ..language.parsing.parser import parse
 from ..language.source import Source, Span
 from ..language.trust import UNTRUSTED, Trust
 from . import answers, names
 from .page import Page, read, refused
 
-QUICK = 64 << 10  # characters of a document that is compiled immediately; they are about 3,000 lines
+T = TypeVar("T")
+PATIENCE = 0.2  # seconds that a request waits for a document that is being compiled; a short one takes a tenth
+MOST_ITEMS = 500  # completions that are sent; writing ten thousand would delay other answers
 LONGEST = 1 << 20  # characters of a document that is compiled at all
 PAUSE = 0.15  # seconds without a change before a document is compiled; a net of 700 layers takes twice that
 KINDS = {
@@ -66,6 +70,16 @@ class Open:
     good: Page
 
 
+Compiled = tuple[Page, list[lsp.Diagnostic]]
+
+
+def compiled(source: Source, trust: Trust) -> Compiled:
+    """The page of a document, and its diagnostics as the protocol has them."""
+    page = refused(source) if len(source.text) > LONGEST else read(source, trust)
+    _ = page.index  # computed here, in the thread, and not by the first request
+    return page, [diagnostic(page, d) for d in page.diagnostics]
+
+
 class Server(LanguageServer):
     """The server and its open documents by URI."""
 
@@ -74,11 +88,14 @@ class Server(LanguageServer):
         super().__init__("netdef", __version__, text_document_sync_kind=lsp.TextDocumentSyncKind.Full)
         self.pages: dict[str, Open] = {}
         self.waiting: dict[str, asyncio.TimerHandle] = {}
-        self.reading: dict[str, asyncio.Future[Page]] = {}  # long texts
+        self.reading: dict[str, asyncio.Future[Compiled]] = {}
+        self.changed: dict[str, asyncio.Future[None]] = {}  # ends when a text changes about which there are requests
         self.reader = ThreadPoolExecutor(max_workers=1)
+        self.answerers = ThreadPoolExecutor(max_workers=4)  # several, because hovering does not wait for formatting
 
     def change(self, uri: str) -> None:
-        """Compiles a document after a pause in typing. A request about it does not wait."""
+        """Compiles a document after a pause in typing, and refuses the requests about its old text."""
+        self.outdate(uri)
         if uri in self.waiting:
             self.waiting[uri].cancel()
         self.waiting[uri] = asyncio.get_running_loop().call_later(PAUSE, self.update, uri)
@@ -89,44 +106,56 @@ class Server(LanguageServer):
         if reading := self.reading.pop(uri, None):
             reading.cancel()
 
+    def outdate(self, uri: str) -> None:
+        """Refuses the requests about a text that are being answered."""
+        if changed := self.changed.pop(uri, None):
+            changed.set_result(None)
+
     def update(self, uri: str) -> None:
-        """Compiles a document and publishes its diagnostics: immediately, or when a thread has compiled it."""
+        """Compiles a document in a thread, and publishes its diagnostics afterwards."""
         self.forget(uri)
-        text = self.workspace.get_text_document(uri).source
-        source = Source(uri, text, _path(uri))
-        if len(text) > LONGEST:
-            self.show(uri, refused(source))
-        elif len(text) <= QUICK:
-            self.show(uri, read(source, self.trust))
-        else:
-            reading = asyncio.get_running_loop().run_in_executor(self.reader, read, source, self.trust)
-            self.reading[uri] = reading
-            reading.add_done_callback(lambda done: done.cancelled() or self.finished(uri, done))
+        source = Source(uri, self.workspace.get_text_document(uri).source, _path(uri))
+        reading = asyncio.get_running_loop().run_in_executor(self.reader, compiled, source, self.trust)
+        self.reading[uri] = reading
+        reading.add_done_callback(lambda done: done.cancelled() or self.finished(uri, done))
 
-    def finished(self, uri: str, reading: asyncio.Future[Page]) -> None:
-        """Shows the page that a thread has compiled."""
-        if self.reading.get(uri) is reading:
-            del self.reading[uri]
-            self.show(uri, reading.result())
-
-    def show(self, uri: str, page: Page) -> None:
-        """Keeps a page and publishes its diagnostics."""
+    def finished(self, uri: str, reading: asyncio.Future[Compiled]) -> None:
+        """Keeps the page that a thread has compiled, and publishes its diagnostics."""
+        if self.reading.get(uri) is not reading:
+            return
+        del self.reading[uri]
+        page, told = reading.result()
         before = self.pages.get(uri)
         self.pages[uri] = Open(page, page if page.nets or before is None else before.good)
-        told = [diagnostic(page, d) for d in page.diagnostics]
         self.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(uri, told))
 
-    def open(self, uri: str) -> Open:
-        """The pages of a text. JsonRpcContentModified while it is read, or if it was refused: editors do not show this
-        error, and do not wait."""
+    async def open(self, uri: str) -> Open:
+        """The pages of a text. JsonRpcContentModified if compiling it takes long, or if it was refused: editors do not
+        show this error, and do not wait."""
         if uri in self.waiting or uri not in self.pages and uri not in self.reading:
             self.update(uri)
         if uri in self.reading:
+            await asyncio.wait([self.reading[uri]], timeout=PATIENCE)
+        if uri in self.reading or uri in self.waiting or uri not in self.pages:
             raise JsonRpcContentModified("this text is still being read")
         pages = self.pages[uri]
         if len(pages.now.source.text) > LONGEST:
             raise JsonRpcContentModified("this text is too long")
         return pages
+
+    async def answer(self, uri: str, work: Callable[[Open], T]) -> T:
+        """Returns the result of `work` on the pages of a text, from a thread. JsonRpcContentModified if the text
+        changes before that finishes; if the editor cancels the request, its result is ignored."""
+        pages, loop = await self.open(uri), asyncio.get_running_loop()
+        changed = self.changed.setdefault(uri, loop.create_future())
+        result = loop.run_in_executor(self.answerers, work, pages)
+        try:
+            await asyncio.wait([result, changed], return_when=asyncio.FIRST_COMPLETED)
+            if not result.done():
+                raise JsonRpcContentModified("this text has changed")
+            return result.result()
+        finally:
+            result.cancel()
 
 
 def _path(uri: str) -> Path | None:
@@ -148,6 +177,8 @@ def offset_of(source: Source, at: lsp.Position) -> int:
 
 def position_of(source: Source, offset: int) -> lsp.Position:
     line, column = source.position(offset)
+    if source.text.isascii():  # a long line is not encoded again for each of its positions
+        return lsp.Position(line - 1, column - 1)
     before = source.text[offset - column + 1 : offset]
     return lsp.Position(line - 1, len(before.encode("utf-16-le")) // 2)
 
@@ -216,6 +247,7 @@ def serve(trust: Trust = UNTRUSTED) -> Server:
     @server.feature(lsp.TEXT_DOCUMENT_DID_CLOSE)
     def closed(params: lsp.DidCloseTextDocumentParams) -> None:
         server.forget(params.text_document.uri)
+        server.outdate(params.text_document.uri)
         server.pages.pop(params.text_document.uri, None)
         server.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(params.text_document.uri, []))
 
@@ -225,31 +257,33 @@ def serve(trust: Trust = UNTRUSTED) -> Server:
     return server
 
 
-def _at(server: Server, params: Any) -> tuple[Open, int]:
-    page = server.open(params.text_document.uri)
-    return page, offset_of(page.now.source, params.position)
-
-
 def _reading(server: Server) -> None:
     @server.feature(lsp.TEXT_DOCUMENT_COMPLETION, lsp.CompletionOptions(trigger_characters=['"', "{", ":", " "]))
-    def completion(params: lsp.CompletionParams) -> lsp.CompletionList:
-        page, offset = _at(server, params)
-        source = page.now.source
-        at, items = answers.complete(page.good, source.text, offset)
-        start = at.start + at.quoted
-        place = range_of(Span(source, start, max(start, min(offset, at.end - at.quoted))))
-        return lsp.CompletionList(False, [_item(item, place) for item in items])
+    async def completion(params: lsp.CompletionParams) -> lsp.CompletionList:
+        def complete(page: Open) -> lsp.CompletionList:
+            source = page.now.source
+            offset = offset_of(source, params.position)
+            at, items = answers.complete(page.good, source.text, offset, page.now.index)
+            start = at.start + at.quoted
+            place = range_of(Span(source, start, max(start, min(offset, at.end - at.quoted))))
+            begun = source.text[start:offset]
+            if too_many := len(items) > MOST_ITEMS:  # the editor asks again when more of the word has been typed
+                items = [item for item in items if item.label.startswith(begun)][:MOST_ITEMS]
+            return lsp.CompletionList(too_many, [_item(item, place) for item in items])
+
+        return await server.answer(params.text_document.uri, complete)
 
     @server.feature(lsp.TEXT_DOCUMENT_HOVER)
-    def hover(params: lsp.HoverParams) -> lsp.Hover | None:
-        page, offset = _at(server, params)
-        source = page.now.source
-        found = answers.hover(page.good, source.text, offset)
-        if found is None:
-            return None
-        at, said = found
-        said = lsp.MarkupContent(lsp.MarkupKind.Markdown, said)
-        return lsp.Hover(said, range_of(Span(source, at.start, at.end)))
+    async def hover(params: lsp.HoverParams) -> lsp.Hover | None:
+        def meaning(page: Open) -> lsp.Hover | None:
+            source = page.now.source
+            found = answers.hover(page.good, source.text, offset_of(source, params.position), page.now.index)
+            if found is None:
+                return None
+            at, said = found
+            return lsp.Hover(lsp.MarkupContent(lsp.MarkupKind.Markdown, said), range_of(Span(source, at.start, at.end)))
+
+        return await server.answer(params.text_document.uri, meaning)
 
 
 def _item(item: answers.Item, place: lsp.Range) -> lsp.CompletionItem:
@@ -263,20 +297,22 @@ def _item(item: answers.Item, place: lsp.Range) -> lsp.CompletionItem:
 
 
 def _places(server: Server) -> None:
+    async def locations(params: Any, find: Callable[[Page, int], list[Span]]) -> list[lsp.Location]:
+        work = lambda page: [location(s) for s in find(page.now, offset_of(page.now.source, params.position))]
+        return await server.answer(params.text_document.uri, work)
+
     @server.feature(lsp.TEXT_DOCUMENT_DEFINITION)
-    def definition(params: lsp.DefinitionParams) -> list[lsp.Location]:
-        page, offset = _at(server, params)
-        return [location(span) for span in names.definition(page.now, offset)]
+    async def definition(params: lsp.DefinitionParams) -> list[lsp.Location]:
+        return await locations(params, names.definition)
 
     @server.feature(lsp.TEXT_DOCUMENT_REFERENCES)
-    def references(params: lsp.ReferenceParams) -> list[lsp.Location]:
-        page, offset = _at(server, params)
-        return [location(span) for span in names.references(page.now, offset)]
+    async def references(params: lsp.ReferenceParams) -> list[lsp.Location]:
+        return await locations(params, names.references)
 
     @server.feature(lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL)
-    def outline(params: lsp.DocumentSymbolParams) -> list[lsp.DocumentSymbol]:
-        page = server.open(params.text_document.uri).now
-        return [_symbol(symbol) for symbol in names.outline(page)]
+    async def outline(params: lsp.DocumentSymbolParams) -> list[lsp.DocumentSymbol]:
+        work = lambda page: [_symbol(symbol) for symbol in names.outline(page.now)]
+        return await server.answer(params.text_document.uri, work)
 
 
 def _symbol(s: names.Symbol) -> lsp.DocumentSymbol:
@@ -288,20 +324,24 @@ def _symbol(s: names.Symbol) -> lsp.DocumentSymbol:
 
 def _writing(server: Server) -> None:
     @server.feature(lsp.TEXT_DOCUMENT_RENAME)
-    def rename(params: lsp.RenameParams) -> lsp.WorkspaceEdit:
-        page, offset = _at(server, params)
+    async def rename(params: lsp.RenameParams) -> lsp.WorkspaceEdit:
+        def edits(page: Open) -> list[lsp.TextEdit]:
+            places = names.rename(page.now, offset_of(page.now.source, params.position), params.new_name)
+            return [lsp.TextEdit(range_of(span), f'"{params.new_name}"') for span in places]
+
+        uri = params.text_document.uri
         try:
-            places = names.rename(page.now, offset, params.new_name)
+            return lsp.WorkspaceEdit({uri: await server.answer(uri, edits)})
         except NetdefError as error:
             raise JsonRpcInvalidParams(str(error)) from None
-        edits = [lsp.TextEdit(range_of(span), f'"{params.new_name}"') for span in places]
-        return lsp.WorkspaceEdit({params.text_document.uri: edits})
 
     @server.feature(lsp.TEXT_DOCUMENT_FORMATTING)
-    def formatting(params: lsp.DocumentFormattingParams) -> list[lsp.TextEdit]:
-        source = server.open(params.text_document.uri).now.source
-        document = parse(source, Report())
-        if document is None:  # the errors are published already
-            return []
-        text = format(document)
-        return [] if text == source.text else [lsp.TextEdit(range_of(Span(source, 0, len(source.text))), text)]
+    async def formatting(params: lsp.DocumentFormattingParams) -> list[lsp.TextEdit]:
+        return await server.answer(params.text_document.uri, lambda page: formatted(page.now))
+
+
+def formatted(page: Page) -> list[lsp.TextEdit]:
+    """The edit that formats a document; none if it has errors of syntax, which are published already."""
+    source = page.source
+    text = format(page.document) if page.document else source.text
+    return [] if text == source.text else [lsp.TextEdit(range_of(Span(source, 0, len(source.text))), text)]

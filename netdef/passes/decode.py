@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import chain
 from typing import Any
 
 from ..language import codes
@@ -18,7 +19,7 @@ from ..language.spelling import closest, nearest, suggestion
 from ..language.syntax import Field, Message, Scalar
 from ..layers.base import LAYERS, Layer
 from ..layers.input import BlobShape, Input
-from ..schema import Block, Param, build, param, take, unknown_field
+from ..schema import MOST_COMPARED, Block, Params, build, param, take, unknown_field
 from ..shape import Shape
 from ..solvers.base import NetState, Solver
 from ..solvers.decode import decode_solver
@@ -99,7 +100,7 @@ def _net(message: Message, report: Report) -> NetParameter:
         if field.name in ("layer", "layers", "solver"):
             report.add(codes.WRONG_TYPE, field.span, f"`{field.name}` expects a block, `{{ ... }}`.")
         else:
-            unknown_field(field, [*NetParameter.params(), "layer", "solver"], IDLE, report)
+            unknown_field(field, chain(NetParameter.params(), ("layer", "solver")), IDLE, report)
     return build(NetParameter, values, spans, message.span)
 
 
@@ -139,8 +140,9 @@ def decode_layer(field: Field, report: Report) -> Layer:
         own_values, own_spans, own_rest = take(own, block, report, place)
         values |= own_values
         spans |= own_spans
+        tolerated = cls.tolerated() if own_rest else ()
         for extra in own_rest:
-            unknown_field(extra, [spec.name for spec in own.values()], cls.tolerated(), report)
+            unknown_field(extra, own.by_name, tolerated, report)
     facts = _of_unknown_type(type_field) if unknown else {}
     return build(cls, values, spans, field.span, faulty=unknown or report.errors_met > errors, **facts)
 
@@ -174,9 +176,9 @@ def _no_type(name: str, known: tuple[str, ...]) -> tuple[str, str | None]:
 
 
 @cache
-def _divided(cls: type[Layer]) -> tuple[dict[str, Param], dict[str, Param]]:
+def _divided(cls: type[Layer]) -> tuple[Params, Params]:
     """The fields of a layer's own block, and the fields of the layer itself."""
-    divided: tuple[dict[str, Param], dict[str, Param]] = {}, {}
+    divided = Params(), Params()
     for name, spec in cls.params().items():
         divided[spec.beside][name] = spec
     return divided
@@ -185,9 +187,10 @@ def _divided(cls: type[Layer]) -> tuple[dict[str, Param], dict[str, Param]]:
 def _class_of(field: Field, message: Message, report: Report) -> type[Layer]:
     given = message.get("type")
     if given is None:
-        misspelled = [other for other in message.fields if nearest(other.name, ["type"]) and not _known(other.name)]
-        if misspelled:
-            unknown_field(misspelled[0], ["type"], (), report)
+        fields = message.fields[:MOST_COMPARED]
+        misspelled = (other for other in fields if nearest(other.name, ["type"]) and not _known(other.name))
+        if (first := next(misspelled, None)) is not None:
+            unknown_field(first, ["type"], (), report)
             return UnknownLayer
         report.add(
             codes.MISSING_FIELD,
@@ -208,7 +211,7 @@ def _known(name: str) -> bool:
     return name in Layer.params() or name in _blocks()
 
 
-def _stray(field: Field, cls: type[Layer], own: dict[str, Param], beside: dict[str, Param], report: Report) -> None:
+def _stray(field: Field, cls: type[Layer], own: Params, beside: Params, report: Report) -> None:
     """Reports a field that this layer type does not have: one of another type (no effect), of its block, or of none."""
     others = _blocks()
     if field.name in others:
@@ -226,7 +229,7 @@ def _stray(field: Field, cls: type[Layer], own: dict[str, Param], beside: dict[s
             hint=f"{cls.block} {{ {field.span.text} }}",
         )
     else:
-        unknown_field(field, [*beside, *([cls.block] if cls.block else []), *others], IDLE, report)
+        unknown_field(field, chain(beside, [cls.block] if cls.block else (), others), IDLE, report)
 
 
 def _some(users: Iterable[str]) -> str:

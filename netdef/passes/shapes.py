@@ -17,6 +17,7 @@ from ..shape import Shape, ShapeError, Unavailable, count, show
 from .connect import counts_fit
 
 Shapes = dict[Value, Shape | None]
+MOST_AXES = 32  # of a blob, as in Caffe (kMaxBlobAxes)
 
 
 def infer(
@@ -76,6 +77,10 @@ def _types(
     for top, shape in zip(node.tops, tops, strict=True):
         if shape is not None and any(d < 0 for d in shape):
             report.add(codes.SHAPE_MISMATCH, layer.span, f"`{top.name}` would have the shape {show(shape)}.")
+    if (axes := max((len(shape) for shape in tops if shape is not None), default=0)) > MOST_AXES:
+        detail = f"layer `{node.name}` outputs a blob of {axes} axes; the limit is {MOST_AXES}, as in Caffe."
+        report.add(codes.TOO_MUCH, layer.span_of("top"), detail)
+        return unknown, weights
     _check_specs(node, weights, report)
     _check_fillers(node, weights, report)
     return tops, weights  # pyright: ignore[reportReturnType]

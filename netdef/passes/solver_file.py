@@ -63,9 +63,14 @@ def divided(settings: Mapping[str, Any], document: Document) -> tuple[dict[str, 
     A solver file uses the fields of the solver and its own constants; any other file uses all settings."""
     if not settings or not is_solver(document.body):
         return dict(settings), {}
-    constants = {item.name for item in document.body.fields if isinstance(item, Let)}
-    own = {name: value for name, value in settings.items() if name.startswith(SOLVER) or name in constants}
+    known = constants(document)
+    own = {name: value for name, value in settings.items() if name.startswith(SOLVER) or name in known}
     return own, {name: value for name, value in settings.items() if name not in own}
+
+
+def constants(document: Document) -> frozenset[str]:
+    """The constants of a file that settings can override."""
+    return frozenset(item.name for item in document.body.fields if isinstance(item, Let))
 
 
 def named_nets(body: Message) -> NamedNets:

@@ -240,7 +240,7 @@ def _from_v0(field: Field) -> Message:
         elif name in _TRANSFORMS:
             transforms.append(f._replace(name=name))
         elif f.name not in ("blobs_lr", "weight_decay"):
-            own.append(f._replace(name=name))
+            own.append(f if f.name == name else f._replace(name=name))
     if own and block_name:
         fields.append(_block(block_name, own, inner_field.name_span))
     elif own:

@@ -15,9 +15,10 @@ from ..language.spelling import closest
 from ..language.syntax import Field, Message, Scalar
 from ..policies.base import POLICIES, Policy, policy_class
 from ..registry import Registry
-from ..schema import Param, build, take, unknown_field
+from ..schema import Param, Params, build, take, unknown_field
 from .base import SOLVERS, Solver
 
+Users = dict[str, list[str]]  # the names of the classes that have each field
 _INLINE_NETS = ("net_param", "train_net_param", "test_net_param")  # blocks that the compiler reads itself
 _OLD_TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")  # the old `solver_type`, by enum value
 
@@ -29,12 +30,13 @@ def decode_solver(message: Message, report: Report) -> Solver | None:
     if cls is None:
         return None
     values, spans, rest = take(cls.params(), message, report)
-    own = {name: spec for name, spec in policy_cls.params().items() if name not in Policy.params()}
+    own = Params({name: spec for name, spec in policy_cls.params().items() if name not in Policy.params()})
     place = named.span if (named := message.get("lr_policy")) else _place(message)
     policy_values, policy_spans, rest = take(own, Message(tuple(rest), message.span), report, place)
-    for field in rest:
-        if field.name not in ("type", "solver_type", "lr_policy", *_INLINE_NETS):
-            _stray(field, cls, policy_cls, report)
+    strays = [field for field in rest if field.name not in ("type", "solver_type", "lr_policy", *_INLINE_NETS)]
+    users = (_users(SOLVERS), _users(POLICIES)) if strays else ({}, {})
+    for field in strays:
+        _stray(field, cls, policy_cls, *users, report)
     if message.get("base_lr") is None and policy_cls.needs_base_lr:
         report.add(codes.MISSING_FIELD, place, "`base_lr` is required here: initial learning rate.")
     policy = build(policy_cls, policy_values, policy_spans, place)
@@ -86,10 +88,12 @@ def _solver_class(message: Message, report: Report) -> type[Solver] | None:
     return found
 
 
-def _stray(field: Field, cls: type[Solver], policy: type[Policy], report: Report) -> None:
+def _stray(
+    field: Field, cls: type[Solver], policy: type[Policy], by_solver: Users, by_policy: Users, report: Report
+) -> None:
     """Reports a field that this solver does not have: without effect if another solver or policy has it, or unknown."""
-    solvers = _users(SOLVERS, field.name)
-    policies = _users(POLICIES, field.name) if field.name not in ("base_lr", "until") else []
+    solvers = by_solver.get(field.name)
+    policies = by_policy.get(field.name) if field.name != "base_lr" else None
     if field.name == "until":
         report.add(codes.NO_EFFECT, field.name_span, '`until` belongs in a `piece { }` of the policy "join".')
     elif policies:
@@ -103,14 +107,14 @@ def _stray(field: Field, cls: type[Solver], policy: type[Policy], report: Report
         unknown_field(field, known | {"type", "lr_policy"}, (), report)
 
 
-def _users(registry: Registry[Any], field: str) -> list[str]:
-    return _users_by_field(registry, tuple(registry.names())).get(field, [])
+def _users(registry: Registry[Any]) -> Users:
+    return _users_by_field(registry, tuple(registry.names()))
 
 
 @lru_cache(8)
-def _users_by_field(registry: Registry[Any], names: tuple[str, ...]) -> dict[str, list[str]]:
+def _users_by_field(registry: Registry[Any], names: tuple[str, ...]) -> Users:
     """The classes that have each field; `names` are all classes, so that those of a plugin are not missed."""
-    found: dict[str, list[str]] = {}
+    found: Users = {}
     for name, cls in registry:
         for field in cls.params():
             found.setdefault(field, []).append(name)

@@ -32,6 +32,7 @@ class Culprit(NamedTuple):
     layer: str = ""  # the data layer that has read the value; empty: it was computed
     row: int = 0  # its record in the batch
     micro: int = 0  # index of the batch, of the iter_size batches of the iteration
+    of_weights: bool = False  # whether a parameter was not finite before the iteration
 
 
 def culprit(
@@ -55,7 +56,8 @@ def _first_bad(net: Net, partition: Partition, state: State, fixed: Any, batch: 
     named = partition.weights(state.trained, fixed, state.kept)
     for owner, array in named.items():
         if not bool(jnp.all(jnp.isfinite(array))):
-            return Culprit(f"Parameter {owner.index} of layer `{owner.layer}` was not finite before: {_range(array)}")
+            text = f"Parameter {owner.index} of layer `{owner.layer}` was not finite before: {_range(array)}"
+            return Culprit(text, of_weights=True)
     tops = [top for node in net.layers for top in node.tops]
     found = jit(lambda w, x, k: [every_value(net, w, x, k)[top] for top in tops])(named, batch, key)
     values = dict(zip(tops, found, strict=True))

@@ -32,7 +32,7 @@ from .run_lock import locked
 from .run_record import RunRecord
 from .single_run import SingleRun
 from .solver_nets import Nets, nets_of
-from .tensorboard import TensorBoard, writer_class
+from .tensorboard import TensorBoard, event_writer
 from .trial_runs import Learning, Repeated, dry, without_tests
 
 
@@ -126,6 +126,7 @@ def run_nets(nets: Nets, options: Options) -> Result:
             work=work,
             state=start.state,
             iteration=start.iteration,
+            first=start.iteration,
             position=start.position,
             monitors=start.monitors,
             recorder=Recorder(place.folder / METRICS, start.iteration),
@@ -157,7 +158,7 @@ def _iterations(nets: Nets, options: Options) -> int:
 def _refuse(nets: Nets, options: Options) -> None:
     """Raises a NetdefError for missing packages or data before any file is written."""
     if options.tensorboard:
-        writer_class()
+        event_writer()
     refuse_inputs(nets.train, "trained")
 
 
@@ -176,7 +177,7 @@ def _listeners(nets: Nets, place: Place, options: Options, opened: ExitStack) ->
     listeners: list[OnEvent] = [options.on_event] if options.on_event else []
     listeners.append(RunRecord(nets, place.folder))
     if options.tensorboard:
-        listeners.append(opened.enter_context(closing(TensorBoard(place.folder, nets.train.text))))
+        listeners.append(opened.enter_context(closing(TensorBoard(place.folder, nets.train.text, options.on_event))))
     return listeners
 
 

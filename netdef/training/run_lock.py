@@ -3,8 +3,9 @@
     {"host": "gpu1", "process": 4711}
 
 The file `lock` in the folder is locked with flock, which the kernel releases when the process ends, in whatever way.
-Linux also enforces it over NFS if the server supports locks; without support, and on Windows, a run has no lock.  The
-file is removed when the run ends: one that exists and is not locked is of a process that was killed.
+Linux also enforces it over NFS if the server supports locks.  Without support, and on Windows, a run has no lock; where
+the file system has none, a warning says that two runs must not share the folder.  The file is removed when the run
+ends: one that exists and is not locked is of a process that was killed.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def locked(folder: Path) -> Iterator[str]:
         if error.errno not in UNSUPPORTED:
             raise NetdefError(f"{path}: cannot be written: {error.strerror or error}") from error
         file = None
-        warning = f"{folder} cannot be locked ({error.strerror}); start no second training in it"
+        warning = f"{folder} cannot be locked ({error.strerror}); two runs at the same time must not share it"
     try:
         yield warning
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ class SingleRun(Run):
     monitors: dict[str, Watched]  # by the field of the solver
     enough: Callable[[float], str] | None = None  # called with each loss that is read back; returns why to end, or ""
     verdict: Callable[[int], str] | None = None  # the result of a trial run after n iterations
+    first: int = 0  # the iteration at which it starts
     saved: Path | None = None  # the last snapshot
     saved_at: int | None = None  # its iteration
 
@@ -103,7 +105,8 @@ class SingleRun(Run):
     def _refuse(self, bad: int, iteration: int, loss: float, piece: Piece) -> None:
         """Raises `Diverged` for an iteration with a non-finite loss or gradient, naming the first non-finite value."""
         setup = self.setup
-        what = f"The loss is {loss}" if bad == BAD_LOSS else "The gradient is not finite"
+        shown = "not finite" if np.isfinite(loss) else loss  # finite: of a later batch of the same dispatch
+        what = f"The loss is {shown}" if bad == BAD_LOSS else "The gradient is not finite"
         kept = f"The last good snapshot is {self.saved}." if self.saved else "No snapshot was saved before."
         batches = [self.batch(piece, iteration - piece.begin, i) for i in range(self.work.iter_size)]
         found = culprit(self.work.net, setup.partition, self.state, self.fixed, batches, setup.key)
@@ -111,6 +114,8 @@ class SingleRun(Run):
         if found.layer:
             where += self._record_of(found, piece, iteration)
             hint = "This is a fault of the data, not of training: correct or remove this record."
+        elif found.of_weights and iteration == self.first:
+            hint = "The weights that the run starts from contain it: start from others."
         raise Diverged(f"{what} at iteration {iteration}. {where}. {kept} {hint}")
 
     def _record_of(self, found: Culprit, piece: Piece, iteration: int) -> str:
@@ -191,6 +196,10 @@ class SingleRun(Run):
         plan, solver = self.work.plan, self.setup.solver
         has_last = solver.snapshot_after_train or self.stop or plan.snapshot_at(self.iteration)
         if has_last and self.saved_at != self.iteration:
+            if self.signal:
+                name = signal.Signals(self.signal).name
+                text = f"{name}: saving a snapshot; a second signal ends the run at once, without it"
+                self.emit(Notice(self.iteration, text))
             self._save(last=True)
         if not (self.stop or self.ended) and plan.test_at(self.iteration):
             self.test()

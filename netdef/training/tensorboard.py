@@ -3,72 +3,134 @@
     netdef.train("model.net", tensorboard=True)          tensorboard --logdir runs
 
 Displays are written to `tensorboard/train`, tests to `tensorboard/test` (`test1` and so on for further test nets), with
-the same names, so that TensorBoard plots the loss of both in one chart.  The net is included as text.
+the same names, so that TensorBoard plots the loss of both in one chart.  The net is included as text.  If events cannot
+be written, training continues without them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import socket
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ..lazy import need
-from .events import Display, Event, Finished, Started, Tested
+from .events import Display, Event, Finished, Notice, OnEvent, Started, Tested
 from .metrics import record
 
 FOLDER = "tensorboard"
 NO_SCALARS = ("iteration", "phase", "net")
+FLUSH = 10.0  # seconds after which events are on the disk
 
 
 class TensorBoard:
-    """An event listener that writes TensorBoard events.  NetdefError if tensorboardX is not installed."""
+    """An event listener that writes TensorBoard events.  A failure to write is reported once to `report`, and ends the
+    writing.  NetdefError if tensorboardX is not installed."""
 
-    def __init__(self, folder: Path, text: str = ""):
-        self._writer_class = writer_class()
-        self.folder, self.text = folder / FOLDER, text
+    def __init__(self, folder: Path, text: str = "", report: OnEvent | None = None):
+        self._summary = event_writer()
+        self.folder, self.text, self.report = folder / FOLDER, text, report
         self.begin = 0
-        self._writers: dict[str, Any] = {}
+        self.failed = False
+        self._files: dict[str, EventFile] = {}
 
     def __call__(self, event: Event) -> None:
+        if self.failed:
+            return
+        try:
+            self._write(event)
+        except OSError as error:
+            self._fail(error, event.iteration)
+
+    def _write(self, event: Event) -> None:
         match event:
             case Started():
                 self.begin = event.iteration
-                self._writer("train").add_text("net", f"```\n{self.text}\n```", event.iteration)
+                text = self._summary.text("net", f"```\n{self.text}\n```")
+                self._file("train").add(event.iteration, summary=text)
             case Display():
                 self._add("train", event.iteration, record(event))
             case Tested():
                 self._add(f"test{event.net or ''}", event.iteration, record(event))
             case Finished():
-                self.close()
+                for file in self._files.values():
+                    file.flush()
+
+    def _fail(self, error: OSError, iteration: int) -> None:
+        self.failed = True
+        self.close()
+        where = error.filename or self.folder
+        text = f"{where}: cannot be written: {error.strerror or error}; training continues without TensorBoard events"
+        if self.report:
+            self.report(Notice(iteration, text))
 
     def _add(self, kind: str, iteration: int, row: Mapping[str, Any]) -> None:
-        writer = self._writer(kind)
+        file = self._file(kind)
         for name, value in row.items():
             if name in NO_SCALARS:
                 continue
-            if isinstance(value, list):
-                for i, one in enumerate(value):
-                    writer.add_scalar(f"{name}/{i}", one, iteration)
-            else:
-                writer.add_scalar(name, value, iteration)
+            scalars = [(f"{name}/{i}", v) for i, v in enumerate(value)] if isinstance(value, list) else [(name, value)]
+            for tag, scalar in scalars:
+                file.add(iteration, summary=self._summary.scalar(tag, scalar))
+        file.flush(FLUSH)
 
-    def _writer(self, kind: str) -> Any:
-        if kind not in self._writers:
-            # hides the events of an interrupted run after its last snapshot, because the resumed run repeats them
-            purge = self.begin or None
-            # tensorboardX names a file by the second: a run that is resumed within it would overwrite the file
-            self._writers[kind] = self._writer_class(
-                str(self.folder / kind), purge_step=purge, flush_secs=10, filename_suffix=f".{self.begin:09d}"
-            )
-        return self._writers[kind]
+    def _file(self, kind: str) -> EventFile:
+        if kind not in self._files:
+            self._files[kind] = EventFile(self.folder / kind, self.begin)
+        return self._files[kind]
 
     def close(self) -> None:
-        """Writes all events to disk and closes the files."""
-        for writer in self._writers.values():
-            writer.close()
-        self._writers = {}
+        """Closes the files."""
+        for file in self._files.values():
+            file.close()
+        self._files = {}
 
 
-def writer_class() -> Any:
-    """The class that writes event files.  NetdefError if tensorboardX is not installed."""
-    return need("tensorboardX", "writing TensorBoard events").SummaryWriter
+class EventFile:
+    """A file of events.  Methods raise OSError, with the name of the file.
+
+    The SummaryWriter of tensorboardX is not used: it writes in a thread, which ends at an error without a report, and
+    then waits forever for a place in the queue of that thread."""
+
+    def __init__(self, folder: Path, begin: int):
+        """Opens a new file for the events from iteration `begin`."""
+        events: Any = need("tensorboardX.proto.event_pb2", "writing TensorBoard events")
+        records: Any = need("tensorboardX.record_writer", "writing TensorBoard events")
+        folder.mkdir(parents=True, exist_ok=True)
+        # `begin`, because the time is in seconds: a run that is resumed within it would overwrite the file
+        self.path = folder / f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{begin:09d}"
+        self._event = events.Event
+        self._records = records.RecordWriter(str(self.path))
+        self._flushed = time.monotonic()
+        self.add(0, file_version="brain.Event:2")
+        if begin:  # hides the later events of an interrupted run, because the resumed run repeats them
+            self.add(begin, session_log=events.SessionLog(status=events.SessionLog.START))
+
+    def add(self, iteration: int, **content: Any) -> None:
+        """Adds one event."""
+        event = self._event(wall_time=time.time(), step=iteration, **content)
+        self._named(lambda: self._records.write(event.SerializeToString()))
+
+    def flush(self, after: float = 0.0) -> None:
+        """Writes all events to the disk, unless the last time was less than `after` seconds ago."""
+        if time.monotonic() >= self._flushed + after:
+            self._named(self._records.flush)
+            self._flushed = time.monotonic()
+
+    def close(self) -> None:
+        """Closes the file; what cannot be written is lost."""
+        with suppress(OSError):
+            self._records.close()
+
+    def _named(self, write: Callable[[], Any]) -> None:
+        try:
+            write()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
+
+
+def event_writer() -> Any:
+    """The module that makes the contents of events.  NetdefError if tensorboardX is not installed."""
+    return need("tensorboardX", "writing TensorBoard events").summary

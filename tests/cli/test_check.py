@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 
 def test_a_good_file(netdef, good):
     done = netdef("check", good)
@@ -105,6 +107,27 @@ def test_plugin(netdef, good, tmp_path, monkeypatch):
     assert netdef("check", good, "--plugin", "doubled_plugin").code == 0
     done = netdef("check", good, "--plugin", "no_such_module")
     assert done.code == 2 and "no_such_module" in done.err
+
+
+@pytest.mark.parametrize("command", ["check", "train", "lsp"])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("import netdef\n\n1 / 0", "at PATH:3: ZeroDivisionError: division by zero"),
+        ("import sys\nsys.exit('no license')", "at PATH:2: SystemExit: no license"),
+        ("raise KeyError", "at PATH:1: KeyError"),
+        ("import not_there_at_all", "at PATH:1: ModuleNotFoundError: No module named 'not_there_at_all'"),
+        ("class A(:", "at PATH:1: SyntaxError: invalid syntax"),
+        ("raise ValueError('one\\ntwo')", "at PATH:1: ValueError: one"),
+    ],
+)
+def test_a_plugin_that_fails_is_one_error(netdef, good, tmp_path, monkeypatch, command, text, words):
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / "failing_plugin.py"
+    path.write_text(text)
+    done = netdef(command, *([] if command == "lsp" else [good]), "--plugin", "failing_plugin")
+    expected = f"netdef: error: --plugin failing_plugin: its import failed {words.replace('PATH', str(path))}\n"
+    assert (done.code, done.err) == (2, expected)
 
 
 def test_set_needs_a_value(netdef, good):

@@ -120,6 +120,21 @@ def one_file(tmp_path: Path) -> Path:
     return path
 
 
+def test_folders_of_runs_are_left_alone(netdef, tmp_path: Path):
+    run = tmp_path / "runs" / "a"
+    (run / "iter_000005").mkdir(parents=True)
+    (run / "run.json").write_text("{}")
+    own, kept, inside = tmp_path / "a.net", run / "net.prototxt", run / "iter_000005" / "net.prototxt"
+    for path in (own, kept, inside):
+        path.write_text('name:"a"')
+    assert netdef("fmt", tmp_path).code == 0
+    assert own.read_text() == 'name: "a"\n' and kept.read_text() == inside.read_text() == 'name:"a"'
+    done = netdef("fmt", run)
+    assert done.code == 2 and "outside of runs" in done.err
+    assert netdef("fmt", kept).code == 0 and kept.read_text() == 'name: "a"\n'  # a file that is named is formatted
+    assert "runs" in netdef("fmt", "--help").out
+
+
 def test_expand_prints_the_net_alone(netdef, one_file: Path):
     done = netdef("expand", one_file, "--set", "width=7")
     assert (done.code, done.err) == (0, "")

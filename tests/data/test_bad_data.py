@@ -16,6 +16,7 @@ from netdef.interop.caffe_proto import messages
 LIST = layer("ImageData", 'image_data_param { source: "list.txt" batch_size: 2 }')
 HDF5 = layer("HDF5Data", 'hdf5_data_param { source: "list.txt" batch_size: 2 }')
 FOLDER = layer("ImageFolder", 'image_folder_param { source: "faces" batch_size: 2 }')
+CROP = "transform_param { crop_size: 4 }"
 TABLE = layer("ImageTable", 'image_table_param { source: "t.csv" batch_size: 2 }', "data age")
 ARRAY = layer("ArrayData", 'array_data_param { source: "x.npz" batch_size: 2 }')
 
@@ -187,7 +188,7 @@ def test_hdf5(tmp_path, fails):
     (tmp_path / "x.h5").write_bytes(b"nothing of the kind")
     fails(HDF5, r"/x\.h5 is not a readable HDF5 file")
     (tmp_path / "list.txt").write_text("y.h5\n")
-    fails(HDF5, r"/y\.h5, listed in .*list\.txt, does not exist")
+    fails(HDF5, r"list\.txt:1: .*/y\.h5 does not exist")
     with h5py.File(tmp_path / "list.txt", "w") as file:
         file["data"] = np.zeros(3)
     fails(HDF5, r"list\.txt is itself an HDF5 file; `source` must be a text file")
@@ -209,10 +210,32 @@ def test_tables(tmp_path, fails):
         ("file,age\n", r"t\.csv is empty"),
         ("file,height\n00.png,1\n", r"t\.csv has no column `age`; it has file, height"),
         ("file,age\n00.png,1\n01.png\n", r"t\.csv:3: 1 columns, but the header has 2"),
-        ("file,age\n00.png,1\n01.png,\n", r"t\.csv: record 2 has no value in column `age`"),
+        ("file,age\n00.png,1\n01.png,\n", r"t\.csv:3: no value in column `age`"),
     ):
         (tmp_path / "t.csv").write_text(text)
         fails(TABLE, words)
+
+
+def test_an_error_of_a_listed_file_names_its_line(tmp_path, fails):
+    write_images(tmp_path, numbered(1, 3))
+    (tmp_path / "broken.png").write_text("x")
+    for name, words in (("gone.png", "cannot be read"), ("broken.png", "cannot be decoded")):
+        (tmp_path / "list.txt").write_text(f"\n{name} 1\n")
+        fails(LIST, rf"layer `i`: .*list\.txt:2: .*{name} {words}")
+        (tmp_path / "t.csv").write_text(f"file,age\n\n{name},1\n")
+        fails(TABLE, rf"t\.csv:3: .*{name} {words}")
+        (tmp_path / "w.txt").write_text("# 0\nNAME\n3 9 9\n2\n1 0.9 0 0 3 3\n1 0.1 0 0 3 3\n".replace("NAME", name))
+        window = layer("WindowData", 'window_data_param { source: "w.txt" batch_size: 4 }', beside=CROP)
+        fails(window, rf"w\.txt:2: the image .*{name} cannot be read")
+    (tmp_path / "list.txt").write_text("\nx.h5\n")
+    (tmp_path / "x.h5").write_text("x")
+    fails(HDF5, r"layer `h`: .*list\.txt:2: .*x\.h5 is not a readable HDF5 file")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["data"] = np.zeros((3, 2))
+    fails(HDF5, r"list\.txt:2: .*x\.h5 has no dataset `label`")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["data"], file["label"] = np.zeros((3, 2)), np.zeros(2)
+    fails(HDF5, r"list\.txt:2: .*x\.h5: all datasets must have the same number of rows")
 
 
 def test_arrays(tmp_path, fails):
@@ -225,10 +248,9 @@ def test_arrays(tmp_path, fails):
 
 
 def test_windows(tmp_path, fails):
-    beside = "transform_param { crop_size: 4 }"
-    text = layer("WindowData", 'window_data_param { source: "w.txt" batch_size: 4 }', beside=beside)
+    text = layer("WindowData", 'window_data_param { source: "w.txt" batch_size: 4 }', beside=CROP)
     for content, words in (
-        ("# 0\na.png\n3 9 9\n2\n1 0.9 0 0 3 3\n", "after image `a.png`: unexpected end of file"),
+        ("# 0\na.png\n3 9 9\n2\n1 0.9 0 0 3 3\n", r":5: after image `a\.png`: unexpected end of file"),
         ("# 0\na.png\n3 9 9\n1\n0 0.9 0 0 3 3\n", "an object has label 0, but labels of objects start at 1"),
         ("a.png\n", "expected `#` at the start of an image, not `a.png`"),
         ("# 0\na.png\n3 9 9\n1\n1 0.9 0 0 3 3\n", "has no background windows, but each batch needs 3"),

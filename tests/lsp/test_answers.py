@@ -7,7 +7,7 @@ import pytest
 from netdef.language.errors import NetdefError
 from netdef.language.source import Source
 from netdef.lsp.answers import complete, hover
-from netdef.lsp.context import context, fields
+from netdef.lsp.context import context, fields, index
 from netdef.lsp.names import definition, outline, references, rename
 from netdef.lsp.page import Page, read
 
@@ -136,3 +136,13 @@ def test_outline_of_loops_and_templates():
     assert [s.detail for s in found["for i in range(2)"].inside] == ["residual_basic"]
     assert [s.name for s in found["if len(widths) > 1"].inside] == ["score"]
     assert found["widths"].detail == "[8, 16]"
+
+
+@pytest.mark.parametrize("broken", ["", 'layer { name: "a" ', "solver: [1, ", "for i in range(3) { let a: 1 "])
+def test_an_index_shortens_the_scan_and_changes_nothing(broken: str):
+    layers = "".join(f'layer {{ name: "l{i}" type: "ReLU" bottom: "x${{i}}" }} # }}\n' for i in range(300))
+    text = f'name: "n"\nlet width: 3\n{layers}{broken}input: "x"\nlayer {{ type: "Pooling" pooling_param {{ pool: MAX }} }}\n'
+    known = index(text)
+    assert len(known.offsets) > 3 and known.before(len(layers))[0] > len(layers) - 5000
+    for offset in [*range(0, len(text), 97), *range(len(text) - 150, len(text) + 1)]:
+        assert context(text, offset, known) == context(text, offset)

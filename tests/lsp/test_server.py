@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,13 @@ import pytest
 
 pytest.importorskip("pygls")
 from lsprotocol import types as lsp  # noqa: E402
-from pygls.exceptions import JsonRpcException  # noqa: E402
+from pygls.exceptions import JsonRpcContentModified, JsonRpcException  # noqa: E402
 from pygls.lsp.client import LanguageClient  # noqa: E402
+
+from netdef.language.source import Source  # noqa: E402
+from netdef.language.trust import UNTRUSTED  # noqa: E402
+from netdef.lsp.page import read  # noqa: E402
+from netdef.lsp.server import Open, Server  # noqa: E402
 
 NET = """import "std/conv.net"
 let width: 64
@@ -230,6 +236,34 @@ def test_questions_about_a_large_text_do_not_wait(tmp_path: Path):
         assert await ask_soon("let width") is not None
 
     session(work, tmp_path)
+
+
+def test_a_request_neither_delays_others_nor_outlives_its_text():
+    go = threading.Event()
+
+    def slow(pages: Open) -> str:
+        go.wait(60)
+        return "slow"
+
+    async def run() -> None:
+        server, uri = Server(UNTRUSTED), "file:///net.net"
+        page = read(Source(uri, NET))
+        server.pages[uri] = Open(page, page)
+        outdated = asyncio.create_task(server.answer(uri, slow))
+        assert await server.answer(uri, lambda pages: pages.now) is page
+        assert not outdated.done()
+        server.outdate(uri)
+        with pytest.raises(JsonRpcContentModified):
+            await outdated
+        canceled = asyncio.create_task(server.answer(uri, slow))
+        assert await server.answer(uri, lambda pages: pages.now) is page
+        canceled.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await canceled
+        go.set()
+        assert await server.answer(uri, slow) == "slow"
+
+    asyncio.run(run())
 
 
 def test_a_polite_end_is_silent():

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 import netdef
+from netdef import schema
 from netdef.language import source
 from netdef.language.diagnostics import MOST_ERRORS, MOST_WARNINGS
 from netdef.language.render import render
+from netdef.language.spelling import nearest
+from netdef.passes import decode
+from netdef.passes.checks import blobs
 
 DATA = 'layer { name: "d" type: "Input" top: "d" input_param { shape { dim: [1, 3, 8, 8] } } }\n'
 
@@ -69,3 +74,36 @@ def test_an_unknown_type_of_an_old_layer_is_reported_once():
     with pytest.raises(netdef.CompileError) as caught:
         netdef.load(DATA + 'layers { name: "a" type: NOPE bottom: "d" top: "a" }')
     assert [d.code for d in caught.value.diagnostics] == ["wrong-enum"]
+
+
+def test_a_blob_of_very_many_axes():
+    text = DATA.replace("[1, 3, 8, 8]", f"[{', '.join('1' * 40)}]") + 'layer { name: "a" type: "ReLU" bottom: "d" }\n'
+    with pytest.raises(netdef.CompileError) as caught:
+        netdef.load(text)
+    told = [d for d in caught.value.diagnostics if d.code == "too-much"]
+    assert [d.detail for d in told] == ["layer `d` outputs a blob of 40 axes; the limit is 32, as in Caffe."]
+
+
+def test_misspellings_are_looked_for_in_a_bounded_number_of_fields(monkeypatch: pytest.MonkeyPatch):
+    compared = []
+
+    def counted(name: str, candidates: Iterable[str], n: int = 3) -> list[str]:
+        compared.append(name)
+        return nearest(name, candidates, n)
+
+    for module in (schema, decode):
+        monkeypatch.setattr(module, "nearest", counted)
+    strays = " ".join(f"stray{i}: 1" for i in range(5000))
+    for text in (f"layer {{ {strays} }}", f'layer {{ type: "Convolution" convolution_param {{ {strays} }} }}'):
+        with pytest.raises(netdef.CompileError) as caught:
+            netdef.load(text)
+        assert "missing-field" in {d.code for d in caught.value.diagnostics}
+    assert 0 < len(compared) < 500
+
+
+def test_many_unused_tops_are_compared_only_with_names_of_the_same_digits(monkeypatch: pytest.MonkeyPatch):
+    compared = []
+    monkeypatch.setattr(blobs, "slip", lambda a, b: compared.append((a, b)))
+    tops = "".join(f'layer {{ name: "l{i}" type: "ReLU" bottom: "d" top: "top{i}" }}\n' for i in range(1000))
+    netdef.load(DATA + tops + 'layer { name: "loss" type: "EuclideanLoss" bottom: "d" bottom: "d" }')
+    assert len(compared) <= 2 * blobs.MOST_COMPARED

@@ -108,6 +108,33 @@ def test_a_constant_of_the_net_is_set_through_its_solver(capsys: pytest.CaptureF
     assert "did you mean width" in capsys.readouterr().out
 
 
+def test_a_constant_of_one_of_two_nets_is_set_in_that_one(capsys: pytest.CaptureFixture[str]):
+    text = RULE + 'train_net: "a.net" test_net: "wide.net" test_iter: 1'
+    Path("s.prototxt").write_text(text)
+    nets = nets_of("s.prototxt", {"width": 5})
+    assert (nets.train.params["ip"][0], nets.tests[0].params["ip"][0]) == ((2, 3), (5, 3))
+    for phase in ((), ("--phase", "TRAIN"), ("--phase", "TEST")):
+        assert main(["check", "s.prototxt", "--set", "width=5", *phase]) == 0
+    capsys.readouterr()
+    assert main(["check", "s.prototxt", "--set", "widht=5"]) == 2
+    assert "unknown-setting" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_check_builds_the_nets_in_the_states_of_the_solver(inside: bool, capsys: pytest.CaptureFixture[str]):
+    states = 'train_state { stage: "wide" level: 1 } test_state { stage: "deep" } test_iter: 1 test_interval: 1'
+    rules = 'include { stage: "wide" min_level: 1 } include { stage: "deep" }'
+    net = NET.replace('name: "ip"', f'name: "ip" {rules}')
+    Path("s.net").write_text(f"{net} solver {{ {RULE} {states} }}" if inside else f'{RULE} {states} net: "n.net"')
+    Path("n.net").write_text(net)
+    found = nets_of("s.net")
+    assert [len(net.layers) for net in (found.train, *found.tests)] == [3, 3]
+    assert [len(net.layers) for net in load_phases("s.net").nets] == [3, 3]
+    assert main(["check", "s.net"]) == 0
+    assert main(["check", "s.net", "--stage", "other"]) == 2  # a given state replaces those of the solver
+    capsys.readouterr()
+
+
 def test_a_constant_of_the_solver_is_its_own():
     text = 'let steps: 3\nlet width: 4\nbase_lr: 0.1 max_iter: ${steps} display: ${width} net: "wide.net"'
     solver = nets_of(text, {"steps": 7, "width": 5})

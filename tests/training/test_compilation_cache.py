@@ -29,6 +29,21 @@ def test_two_processes_share_a_cache_at_the_same_time(tiny, tmp_path):
     assert all(ends)
 
 
+def test_a_damaged_cache_is_done_without(tiny, tmp_path):
+    """jax does not write its entries atomically: a killed process leaves a part of one."""
+    first = started(tiny, tmp_path / "run", tmp_path / "cache")
+    first.communicate(timeout=300)
+    assert first.returncode == 0
+    programs = list((tmp_path / "cache").glob("*-cache"))
+    assert programs
+    for path in programs:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    process = started(tiny, tmp_path / "again", tmp_path / "cache")
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0 and "Traceback" not in errors, errors
+    assert (tmp_path / "again" / "iter_000008" / "arrays").is_dir()
+
+
 @pytest.fixture
 def unset():
     """jax without a cache, as at the start of a process."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from tiny_net import variant
 
 import netdef
 from netdef import NetdefError
@@ -106,10 +108,100 @@ def test_a_resume_and_a_sweep_of_a_live_folder_are_refused(tiny, tmp_path):
             sweep(tiny, {"solver.base_lr": [0.1]}, output=folder)
 
 
+SLOW = """
+import sys, time
+import orbax.checkpoint
+from netdef.cli import main
+save = orbax.checkpoint.StandardCheckpointer.save
+def slow(self, path, arrays):
+    save(self, path, arrays)
+    if "iter_000005" not in str(path):
+        print("half written", flush=True)
+        time.sleep(600)
+orbax.checkpoint.StandardCheckpointer.save = slow
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -15)])
+def test_a_second_signal_ends_a_run_in_its_last_snapshot(tiny, tmp_path, number, code):
+    folder = tmp_path / "run"
+    netdef.train(tiny, output=folder, max_iter=5)
+    words = ["train", str(tiny), "--resume", str(folder), "--max-iter", "100000000", "--set", "solver.snapshot=0"]
+    command = [sys.executable, "-c", SLOW, *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if line.startswith("iteration"):
+                break
+        process.send_signal(number)
+        told = []
+        for line in process.stdout:
+            told.append(line)
+            if line == "half written\n":
+                break
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == code and "Traceback" not in errors
+    text = f"{signal.Signals(number).name}: saving a snapshot; a second signal ends the run at once, without it"
+    assert sum(text in line for line in told) == 1
+    assert [path.name for path in snapshot.found(folder)] == ["iter_000005"]
+    assert netdef.train(tiny, resume=folder, max_iter=8).iteration == 8
+    assert not list(folder.glob(".*.writing")) and not (folder / "lock").exists()
+
+
+IN_TERMINAL = """
+import os, sys
+terminal = os.open(sys.argv[1], os.O_RDWR)  # becomes the controlling terminal of the new session
+for stream in (0, 1, 2):
+    os.dup2(terminal, stream)
+if sys.argv[2]:
+    os.dup2(os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT), 2)
+os.execv(sys.executable, [sys.executable, "-m", "netdef", *sys.argv[3:]])
+"""
+
+
+@pytest.mark.parametrize("log", ["", "log"])
+def test_a_lost_terminal_ends_a_run_unless_its_output_is_also_a_file(tiny, tmp_path, log):
+    folder, log = tmp_path / "run", log and str(tmp_path / log)
+    ours, theirs = os.openpty()
+    words = ["train", str(tiny), "--output", str(folder), "--max-iter", "100000000"]
+    more = [part for name, value in LONG.items() for part in ("--set", f"{name}={value}")]
+    command = [sys.executable, "-c", IN_TERMINAL, os.ttyname(theirs), log, *words, *more]
+    with subprocess.Popen(command, start_new_session=True) as process:
+        metrics = folder / "metrics.jsonl"
+        while process.poll() is None and not (metrics.exists() and metrics.stat().st_size):
+            if select.select([ours], [], [], 0.1)[0]:
+                os.read(ours, 4096)  # else the terminal is full and the run waits
+        os.close(theirs)
+        os.close(ours)
+        if log:
+            before, deadline = metrics.stat().st_size, time.monotonic() + 120
+            while metrics.stat().st_size <= before + 1000 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert process.poll() is None
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(120) == (143 if log else 129)
+    assert snapshot.newest(folder)[0] is not None and not (folder / "lock").exists()
+    assert not log or "Traceback" not in Path(log).read_text()
+
+
 def test_handlers_of_the_program_are_kept(tiny, tmp_path):
     before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     netdef.train(tiny, output=tmp_path / "run", max_iter=2)
     assert before == [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP])
+def test_a_folder_that_cannot_be_locked_is_a_warning(tiny, tmp_path, monkeypatch, number):
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    events = []
+    netdef.train(tiny, output=tmp_path / "run", max_iter=2, on_event=events.append)
+    warnings = [text for text in events[0].warnings if "cannot be locked" in text]
+    assert len(warnings) == 1 and f"({os.strerror(number)})" in warnings[0] and "two runs" in warnings[0]
+    assert run_lock.holder(tmp_path / "run") is None
 
 
 # A full disk
@@ -190,6 +282,26 @@ def test_a_non_finite_value_of_the_data_is_named_with_its_record(tiny, tmp_path)
     assert "base_lr" not in str(caught.value)
 
 
+def test_an_infinite_value_of_the_data_is_not_blamed_on_the_learning_rate(tiny, tmp_path):
+    x = np.zeros((16, 4), np.float32)
+    x[13, 2] = np.inf
+    with h5py.File(tiny.parent / "inf.h5", "w") as file:
+        file["x"], file["label"] = x, np.zeros(16, np.float32)
+    (tiny.parent / "inf.txt").write_text("inf.h5\n")
+    path = variant(tiny, "infdata", ("train.txt", "inf.txt"), ("iter_size: 2", ""))
+    with pytest.raises(NetdefError, match=r"The loss is (nan|not finite) at.*row 13 of .*correct or remove") as caught:
+        netdef.train(path, output=tmp_path / "run")
+    assert "base_lr" not in str(caught.value)
+
+
+def test_given_weights_that_are_not_finite_are_not_blamed_on_the_learning_rate(tiny, tmp_path):
+    weights = netdef.compile(tiny, phase="TRAIN").get_weights()
+    weights["ip1"] = [np.full_like(weights["ip1"][0], np.nan), *weights["ip1"][1:]]
+    with pytest.raises(NetdefError, match=r"Parameter 0 of layer `ip1` .*The weights that the run starts") as caught:
+        netdef.train(tiny, output=tmp_path / "run", weights=weights)
+    assert "base_lr" not in str(caught.value)
+
+
 def test_leftovers_of_dead_processes_are_removed_and_those_of_live_ones_are_not(tmp_path):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
@@ -200,6 +312,20 @@ def test_leftovers_of_dead_processes_are_removed_and_those_of_live_ones_are_not(
     write_text_atomically(tmp_path / "a.json", "{}")
     assert not left.exists() and not old.exists() and live.exists() and other.exists()
     assert not temporary_name(tmp_path / "a.json").exists()
+
+
+def test_leftovers_of_another_host_are_removed_only_when_they_are_old(tmp_path, monkeypatch):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    monkeypatch.setattr("socket.gethostname", lambda: "here.example.org")
+    assert temporary_name(tmp_path / "a.json").name == f".a.json.{os.getpid()}@here.writing"
+    old, new, ours = (tmp_path / f".a.json.{dead.pid}@{host}.writing" for host in ("there", "elsewhere", "here"))
+    same_number = tmp_path / f".a.json.{os.getpid()}@there.writing"  # the processes of a container have low numbers
+    for path in (old, new, ours, same_number):
+        path.mkdir()
+    os.utime(old, (time.time() - 2 * 24 * 3600,) * 2)
+    write_text_atomically(tmp_path / "a.json", "{}")
+    assert not old.exists() and not ours.exists() and new.exists() and same_number.exists()
 
 
 def test_a_snapshot_removes_what_a_killed_process_left(tmp_path):

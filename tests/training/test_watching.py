@@ -6,12 +6,14 @@ import json
 import re
 import struct
 import sys
+from pathlib import Path
 
 import pytest
 
 import netdef
 from netdef import NetdefError
 from netdef.observe import facts_of, page
+from netdef.training import events as ev
 
 
 def scalars(folder) -> dict[str, list[tuple[int, float]]]:
@@ -64,6 +66,33 @@ def test_without_tensorboardx_no_run_is_started(tiny, tmp_path, monkeypatch):
     with pytest.raises(NetdefError, match=r"pip install tensorboardX"):
         netdef.train(tiny, output=tmp_path / "run", tensorboard=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_events_that_cannot_be_written_are_reported_once(tiny, tmp_path, monkeypatch):
+    pytest.importorskip("tensorboardX")
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("needs Linux's /dev/full")
+    monkeypatch.setattr("tensorboardX.record_writer.open_file", lambda path: full.open("wb"))
+    events = []
+    done = netdef.train(
+        tiny, output=tmp_path / "run", set={"solver.display": 1}, tensorboard=True, on_event=events.append
+    )
+    notices = [event.text for event in events if isinstance(event, ev.Notice)]
+    assert len(notices) == 1 and re.match(
+        r".*/tensorboard/train/events.*: cannot be written: No space left", notices[0]
+    )
+    assert "training continues without TensorBoard events" in notices[0]
+    assert done.iteration == 20 and done.why == "max_iter"
+
+
+def test_a_folder_of_events_that_cannot_be_made_is_reported_once(tiny, tmp_path):
+    pytest.importorskip("tensorboardX")
+    folder = netdef.train(tiny, output=tmp_path / "run", max_iter=2).folder
+    (folder / "tensorboard").write_text("")
+    events = []
+    netdef.train(tiny, output=folder, resume=True, max_iter=12, tensorboard=True, on_event=events.append)
+    assert [e.text for e in events if isinstance(e, ev.Notice) and str(folder / "tensorboard") in e.text]
 
 
 def test_a_report_is_a_single_self_contained_page(trained):

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...files import Locate, shown
+from ...language.errors import NetdefError
 from ...layers.base import Phase
 from ...lazy import np
 from ...schema import param
 from ...shape import UNKNOWN, Shape
 from ..base import Batch, DataLayer, Process, Reader, Table
+from ..damage import reading
 from ..hdf5_file import KIND, dataset
 from ..records import Order
+
+
+class Listed(NamedTuple):
+    """A file of a list, and its place there: the list and the line."""
+
+    path: Path
+    place: str
 
 
 class HDF5Data(DataLayer, type="HDF5Data", block="hdf5_data_param"):
@@ -31,35 +41,41 @@ class HDF5Data(DataLayer, type="HDF5Data", block="hdf5_data_param"):
     batch_size: int = param("Number of rows in a batch.", default=0, at_least=0)
     shuffle: bool = param("Shuffle the files, and the rows within each file, in each epoch.", default=False)
 
-    def files(self, locate: Locate) -> list[Path]:
+    def files(self, locate: Locate) -> list[Listed]:
         """Returns the files of the list.  Raises NetdefError if it is empty or a file is missing."""
         path = self.source_path(locate, self.source, "the list of HDF5 files", is_file=True)
         with self.reading(path, "list of HDF5 files"):
             content = path.read_bytes()
         if content[:8] == b"\x89HDF\r\n\x1a\n":
             raise self.fault(f"{path} is itself an HDF5 file; `source` must be a text file with names of HDF5 files.")
-        names = os.fsdecode(content).split()
+        lines = enumerate(os.fsdecode(content).split("\n"), 1)
+        names = [(name, f"{path}:{line}") for line, text in lines for name in text.split()]
         if not names:
             raise self.fault(f"{path} lists no files; write the name of one HDF5 file on each line.")
         found = []
-        for name in names:
+        for name, place in names:
             places = (locate(name), path.parent / name)
             there = next((p for p in places if os.path.exists(p)), None)
             if there is None:
-                raise self.fault(f"{shown(places[0])}, listed in {path}, does not exist.")
-            found.append(there)
+                raise self.fault(f"{place}: {shown(places[0])} does not exist.")
+            found.append(Listed(there, place))
         return found
 
-    def read_header(self, path: Path) -> dict[str, Shape]:
+    def fault_in(self, listed: Listed) -> Callable[[str], NetdefError]:
+        """Returns a function that makes the errors of a file, which name its line in the list."""
+        return lambda text: self.fault(f"{listed.place}: {text}")
+
+    def read_header(self, listed: Listed) -> dict[str, Shape]:
         """Returns the shape of each top's dataset in one file.  Raises NetdefError if one is missing or differs."""
         import h5py
 
-        with self.reading(path, KIND), h5py.File(path, "r") as file:
-            shapes = {top: dataset(file, path, top, self.fault).shape for top in self.top}
+        path, fault = listed.path, self.fault_in(listed)
+        with reading(path, KIND, fault), h5py.File(path, "r") as file:
+            shapes = {top: dataset(file, path, top, fault).shape for top in self.top}
         rows = {shape[0] if shape else 0 for shape in shapes.values()}
         if len(rows) > 1 or rows == {0}:
-            listed = ", ".join(f"`{top}` {shape[0] if shape else 'none'}" for top, shape in shapes.items())
-            raise self.fault(f"{path}: all datasets must have the same number of rows, at least 1, not {listed}.")
+            sizes = ", ".join(f"`{top}` {shape[0] if shape else 'none'}" for top, shape in shapes.items())
+            raise fault(f"{path}: all datasets must have the same number of rows, at least 1, not {sizes}.")
         return shapes
 
     def shapes(self, locate: Locate) -> list[Shape]:
@@ -75,16 +91,17 @@ class HDF5Reader(Reader):
 
     steady = True
 
-    def __init__(self, layer: HDF5Data, files: list[Path], seed: int, process: Process):
+    def __init__(self, layer: HDF5Data, files: list[Listed], seed: int, process: Process):
         super().__init__(layer, layer.batch_size, seed, process)
         self.layer: HDF5Data = layer
         self.files = files
-        headers = [layer.read_header(path) for path in files]
-        for path, header in zip(files, headers, strict=True):
+        headers = [layer.read_header(listed) for listed in files]
+        for listed, header in zip(files, headers, strict=True):
             for top in layer.top:
                 if header[top][1:] != headers[0][top][1:]:
-                    raise layer.fault(
-                        f"rows of `{top}` are {header[top][1:]} in {path}, but {headers[0][top][1:]} in {files[0]}."
+                    raise layer.fault_in(listed)(
+                        f"rows of `{top}` are {header[top][1:]} in {listed.path}, but {headers[0][top][1:]} in "
+                        f"{files[0].path}."
                     )
         self._headers = headers
         rows = [header[layer.top[0]][0] for header in headers]
@@ -118,7 +135,7 @@ class HDF5Reader(Reader):
     def name_of(self, position: int, row: int) -> str:
         record = int(self.numbers(position)[row])
         file = int(np.searchsorted(self.starts, record, side="right")) - 1
-        return f"row {record - int(self.starts[file])} of {self.files[file]}"
+        return f"row {record - int(self.starts[file])} of {self.files[file].path}"
 
     def resident(self, budget: int) -> Table | None:
         rows = self.layer.read_header(self.files[0])
@@ -139,9 +156,9 @@ class HDF5Reader(Reader):
     def _read(self, number: int) -> dict[str, Any]:
         import h5py
 
-        path, layer = self.files[number], self.layer
-        with layer.reading(path, KIND), h5py.File(path, "r") as file:
-            sets = {top: dataset(file, path, top, layer.fault) for top in layer.top}
+        path, fault = self.files[number].path, self.layer.fault_in(self.files[number])
+        with reading(path, KIND, fault), h5py.File(path, "r") as file:
+            sets = {top: dataset(file, path, top, fault) for top in self.layer.top}
             if {top: found.shape for top, found in sets.items()} != self._headers[number]:
-                raise layer.fault(f"{path} has changed while it was in use; run again when it is complete.")
+                raise fault(f"{path} has changed while it was in use; run again when it is complete.")
             return {top: found[:] for top, found in sets.items()}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,24 +86,27 @@ class ImageData(ImageFiles, type="ImageData", block="image_data_param"):
 
     def records(self, locate: Locate, first_only: bool = False) -> Records:
         path = self.source_path(locate, self.source, "the list of images", is_file=True)
-        lines = read_list(self, path, first_only)
+        lines, numbers = read_list(self, path, first_only)
 
         find = lambda i: locate(self.root_folder + lines[i][0])
-        return FileRecords(self, len(lines), find, [np.array([label for _, label in lines], np.int64)])
+        labels = np.array([label for _, label in lines], np.int64)
+        return FileRecords(self, len(lines), find, [labels], lambda i: f"{path}:{numbers[i]}: ")
 
 
-def read_list(layer: ImageLayer, path: Path, first_only: bool = False) -> list[tuple[str, int]]:
-    """Returns (path, label) of each line; paths may contain spaces.  Raises NetdefError for a line without a label."""
-    found = []
+def read_list(layer: ImageLayer, path: Path, first_only: bool = False) -> tuple[list[tuple[str, int]], array[int]]:
+    """Returns (path, label) of each line that is not blank, and the number of each of these lines; paths may contain
+    spaces.  Raises NetdefError for a line without a label."""
+    found, numbers = [], array("Q")
     with layer.reading(path, "list of images"), path.open(encoding="utf-8", errors="surrogateescape") as lines:
         for number, line in enumerate(lines, 1):
             if line.strip():
                 found.append(_entry(layer, path, number, line.rstrip()))
+                numbers.append(number)
                 if first_only:
                     break
     if not found:
         raise layer.fault(f"the list of images {path} is empty; write `path label` on each line.")
-    return found
+    return found, numbers
 
 
 def _entry(layer: ImageLayer, path: Path, number: int, line: str) -> tuple[str, int]:
@@ -117,10 +121,19 @@ def _entry(layer: ImageLayer, path: Path, number: int, line: str) -> tuple[str, 
 
 
 class FileRecords(Records):
-    """Image files and labels: `find(i)` returns the path of record i; `columns` has one array of labels per top."""
+    """Image files and labels: `find(i)` returns the path of record i; `columns` has one array of labels per top.
 
-    def __init__(self, layer: ImageFiles, size: int, find: Any, columns: Sequence[Any]):
-        self.layer, self.size, self.find, self.columns = layer, size, find, columns
+    `place(i)` begins the errors of record i: the line of a list that names it."""
+
+    def __init__(
+        self,
+        layer: ImageFiles,
+        size: int,
+        find: Callable[[int], Path],
+        columns: Sequence[Any],
+        place: Callable[[int], str] = lambda _: "",
+    ):
+        self.layer, self.size, self.find, self.columns, self.place = layer, size, find, columns, place
         listed = "root_folder" in layer.params()
         self.remedy = "check the list and `root_folder`" if listed else "restore it, or set `skip_corrupt`"
 
@@ -132,16 +145,16 @@ class FileRecords(Records):
         try:
             image = images.decode(path.read_bytes(), self.layer.color)
         except images.Undecodable as error:
-            raise self._corrupt(
-                f"{path} cannot be decoded as an image ({error}); replace it, or set `skip_corrupt`."
-            ) from None
+            text = f"{path} cannot be decoded as an image ({error}); replace it, or set `skip_corrupt`."
+            raise self._corrupt(number, text) from None
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            raise self._corrupt(f"the image {shown(path)} cannot be read ({reason(error)}); {self.remedy}.") from None
+            text = f"the image {shown(path)} cannot be read ({reason(error)}); {self.remedy}."
+            raise self._corrupt(number, text) from None
         image = images.resize(image, *self.layer.size_of(*image.shape[:2]))
         return Record(image.transpose(2, 0, 1), tuple(column[number] for column in self.columns), str(path))
 
-    def _corrupt(self, text: str) -> Corrupt:
-        return Corrupt(str(self.layer.fault(text)))
+    def _corrupt(self, number: int, text: str) -> Corrupt:
+        return Corrupt(str(self.layer.fault(self.place(number) + text)))
 
     def classes(self) -> Any:
         first = self.columns[0] if self.columns else None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+from array import array
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,31 +53,33 @@ class ImageTable(ImageFiles, type="ImageTable", block="image_table_param"):
 
     def records(self, locate: Locate, first_only: bool = False) -> Records:
         path = self.source_path(locate, self.source, "the table of labels", is_file=True)
-        header, rows = self._read(path)
+        header, rows, lines = self._read(path)
         images = self._column(path, header, self.image_column or header[0])
         wanted = {c.top: c.name or (c.top,) for c in self.column}
         labels = []
         for top in self.top[1:]:
-            parts = [self._numbers(path, header, rows, name) for name in wanted.get(top, (top,))]
+            parts = [self._numbers(path, header, rows, lines, name) for name in wanted.get(top, (top,))]
             labels.append(parts[0] if len(parts) == 1 else np.stack(parts, 1))
         find = lambda i: locate(self.root_folder + rows[i][images])
-        return FileRecords(self, len(rows), find, labels)
+        return FileRecords(self, len(rows), find, labels, lambda i: f"{path}:{lines[i]}: ")
 
-    def _read(self, path: Path) -> tuple[list[str], list[list[str]]]:
+    def _read(self, path: Path) -> tuple[list[str], list[list[str]], array[int]]:
+        """The header, the rows, and the number of the (last) line of each row."""
         with self.reading(path, "table"), path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, delimiter="\t" if path.suffix == ".tsv" else ",", skipinitialspace=True)
             header = next(reader, [])
-            rows = []
+            rows, lines = [], array("Q")
             for row in reader:
                 if row and len(row) != len(header):
                     raise self.fault(f"{path}:{reader.line_num}: {len(row)} columns, but the header has {len(header)}.")
                 if row:
                     rows.append(row)
+                    lines.append(reader.line_num)
         if not rows:
             raise self.fault(
                 f"the table {path} is empty; write the column names on the first line, then one image per line."
             )
-        return header, rows
+        return header, rows, lines
 
     def _column(self, path: Path, header: list[str], name: str) -> int:
         if name not in header:
@@ -83,12 +87,12 @@ class ImageTable(ImageFiles, type="ImageTable", block="image_table_param"):
             raise self.fault(f"{path} has no column `{name}`; it has {there}.  Use `column {{ top: ... name: ... }}`.")
         return header.index(name)
 
-    def _numbers(self, path: Path, header: list[str], rows: list[list[str]], name: str) -> Any:
+    def _numbers(self, path: Path, header: list[str], rows: list[list[str]], lines: Sequence[int], name: str) -> Any:
         """Returns a column as numbers; strings become classes.  Raises NetdefError for an empty cell."""
         at = self._column(path, header, name)
         cells = [row[at].strip() for row in rows]
         if "" in cells:
-            raise self.fault(f"{path}: record {cells.index('') + 1} has no value in column `{name}`.")
+            raise self.fault(f"{path}:{lines[cells.index('')]}: no value in column `{name}`.")
         try:
             return np.array([float(cell) for cell in cells], np.float32)
         except ValueError:

@@ -25,6 +25,7 @@ class Window:
     label: int
     overlap: float
     box: tuple[int, int, int, int]  # x1, y1, x2, y2
+    line: int  # of the window file, that names the image
 
 
 class WindowData(DataLayer, type="WindowData", block="window_data_param"):
@@ -79,28 +80,38 @@ class WindowData(DataLayer, type="WindowData", block="window_data_param"):
         """Returns (objects, background) of the file.  Raises NetdefError, with the image, for an invalid line."""
         path = self.source_path(locate, self.source, "the window file", is_file=True)
         with self.reading(path, "window file"):
-            words = iter(path.read_text(encoding="utf-8", errors="surrogateescape").split())
+            lines = path.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
+        words = ((number, word) for number, line in enumerate(lines, 1) for word in line.split())
+        at = 1  # the line of the last word
+
+        def next_word() -> str:
+            nonlocal at
+            at, word = next(words)
+            return word
+
         objects: list[Window] = []
         background: list[Window] = []
         image = ""
         try:
-            for mark in words:
+            for at, mark in words:  # noqa: B007  (`next_word` changes it, and the error names it)
                 if mark != "#":
                     raise ValueError(f"expected `#` at the start of an image, not `{mark}`")
-                next(words)
-                image = next(words)
-                _, _, _, count = (int(next(words)) for _ in range(4))
+                next_word()
+                image = next_word()
+                line = at
+                _, _, _, count = (int(next_word()) for _ in range(4))
                 for _ in range(count):
-                    label, overlap = int(next(words)), float(next(words))
-                    x1, y1, x2, y2 = (int(next(words)) for _ in range(4))
+                    label, overlap = int(next_word()), float(next_word())
+                    x1, y1, x2, y2 = (int(next_word()) for _ in range(4))
                     if overlap >= self.fg_threshold:
                         if label <= 0:
                             raise ValueError(f"an object has label {label}, but labels of objects start at 1")
-                        objects.append(Window(image, label, overlap, (x1, y1, x2, y2)))
+                        objects.append(Window(image, label, overlap, (x1, y1, x2, y2), line))
                     elif overlap < self.bg_threshold:
-                        background.append(Window(image, 0, 0.0, (x1, y1, x2, y2)))
+                        background.append(Window(image, 0, 0.0, (x1, y1, x2, y2), line))
         except (ValueError, StopIteration, RuntimeError) as error:
-            raise self.fault(f"{path}: after image `{image}`: {str(error) or 'unexpected end of file'}.") from None
+            why = str(error) if isinstance(error, ValueError) else "unexpected end of file"
+            raise self.fault(f"{path}:{at}: after image `{image}`: {why}.") from None
         return objects, background
 
 
@@ -141,13 +152,15 @@ class _WindowReader(Reader):
         try:
             image = images.decode(path.read_bytes(), True)  # (h, w, 3)
         except (OSError, ValueError) as error:
-            raise self.layer.fault(f"the image {shown(path)} cannot be read ({reason(error)}).") from None
+            listed = f"{self.locate(self.layer.source)}:{window.line}"
+            raise self.layer.fault(f"{listed}: the image {shown(path)} cannot be read ({reason(error)}).") from None
         place = _place(window.box, image.shape[:2], self.side, self.layer.context_pad, self.layer.crop_mode == "square")
         x1, y1, x2, y2 = place.box
         part = image[y1 : y2 + 1, x1 : x2 + 1]
         if part.size == 0:
             raise self.layer.fault(
-                f"window {window.box} is outside of the image {path}, which is {image.shape[1]}x{image.shape[0]}."
+                f"{self.locate(self.layer.source)}: window {window.box} is outside of the image {path}, which is "
+                f"{image.shape[1]}x{image.shape[0]}."
             )
         warped = images.resize(part, place.height, place.width)
         warped = (warped[:, ::-1] if mirror else warped).transpose(2, 0, 1).astype(np.float32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ...graph import Net, Value
 from ...language import codes
 from ...language.diagnostics import Related, Report
@@ -43,13 +45,28 @@ def _misspelled(net: Net) -> dict[Value, Value]:
     """Maps each unused blob with almost the name of another blob to that other blob."""
     outputs = set(net.outputs)
     unused = [top for node in net.layers for top in node.tops if top.name in outputs]
-    found = ((top, almost(net, top)) for top in unused[: min(MOST_COMPARED, MOST_PAIRS // (len(net.producers) + 1))])
+    unused = unused[: min(MOST_COMPARED, MOST_PAIRS // (len(net.producers) + 1))]
+    others = _by_digits(net, {digits(top.name) for top in unused})
+    found = ((top, almost(top, others[digits(top.name)])) for top in unused)
     return {top: other for top, other in found if other}
 
 
-def almost(net: Net, value: Value) -> Value | None:
+def _by_digits(net: Net, wanted: set[str]) -> dict[str, list[Value]]:
+    """The blobs by the digits in their names, which are the same in names that `slip` considers alike."""
+    found: dict[str, list[Value]] = {key: [] for key in wanted}
+    for value in net.producers:
+        if value.version == 0 and (key := digits(value.name)) in found:
+            found[key].append(value)
+    return found
+
+
+def digits(name: str) -> str:
+    return "".join(filter(str.isdigit, name))
+
+
+def almost(value: Value, others: Iterable[Value]) -> Value | None:
     """A blob whose name differs from the name of `value` by one typing error, or None."""
-    return next((other for other in net.producers if other.version == 0 and slip(value.name, other.name)), None)
+    return next((other for other in others if slip(value.name, other.name)), None)
 
 
 def slip(a: str, b: str) -> bool:
@@ -57,7 +74,7 @@ def slip(a: str, b: str) -> bool:
 
     Different digits or single letters (`loss1` and `loss2`, `fc_a` and `fc_b`, `conv1` and `conv1a`) are intended.
     """
-    if a == b or [c for c in a if c.isdigit()] != [c for c in b if c.isdigit()]:
+    if a == b or digits(a) != digits(b):
         return False
     bare_a, bare_b = ("".join(c.lower() for c in name if c.isalnum()) for name in (a, b))
     if bare_a == bare_b:
