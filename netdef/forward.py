@@ -9,13 +9,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from .graph import Net, Node, Owner, Value
 from .layers.base import Phase
 from .lazy import Array, jax, jnp
+from .passes.recompute import crossing, segment_of
 
 Weights = Mapping[Owner, Array]  # every array once, by the layer that owns it and its index among Caffe's blobs
+Made = tuple[dict[Value, Array], dict[Owner, Array], list[Array]]  # values, updates of state, terms of the objective
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ class _Context:
 def forward(net: Net, weights: Weights, inputs: Mapping[str, Array], key: Array) -> Outcome:
     """Runs the net on arrays; `key` is a JAX random key for layers that use random numbers."""
     values, updates, loss = forward_part(net, weights, inputs, key, range(len(net.layers)))
-    return Outcome({v.name: a for v, a in values.items() if v.name}, updates, loss)
+    last = {v.name: v for node in net.layers for v in node.tops if v.name}
+    return Outcome({name: values[v] for name, v in last.items() if v in values}, updates, loss)
 
 
 def forward_part(
@@ -64,7 +68,7 @@ def forward_part(
     gradient with respect to a probe of zeros equals the gradient with respect to the value."""
     if any(net.layers[i].overwritten for i in part):
         # Caffe computes the gradient of these layers from values that later layers produce; XLA merges the two passes.
-        values, _, _ = _run(net, weights, inputs, key, {}, part)
+        values, _, _ = _run(net, weights, inputs, key, {}, part, whole=True)
         ahead = {n.name: values[n.overwritten] for i in part if (n := net.layers[i]).overwritten in values}
     else:
         ahead = {}
@@ -73,7 +77,7 @@ def forward_part(
 
 def every_value(net: Net, weights: Weights, inputs: Mapping[str, Array], key: Array) -> dict[Value, Array]:
     """Returns the outputs of every layer, including those that a later layer overwrites, for inspecting a net."""
-    return _run(net, weights, inputs, key, {}, range(len(net.layers)))[0]
+    return _run(net, weights, inputs, key, {}, range(len(net.layers)), whole=True)[0]
 
 
 @functools.lru_cache(maxsize=16)
@@ -89,6 +93,15 @@ def compiled(net: Net, want: str) -> Callable[[Weights, Mapping[str, Array], Arr
     return jax.jit(run)
 
 
+def compiler_options(net: Net) -> dict[str, str]:
+    """Returns the options with which XLA must compile a program that contains the gradient of a net.
+
+    For CPUs, XLA removes the barriers around recomputed segments before it merges equal operations, and so would store
+    their values."""
+    recomputes = any(segment_of(node) is not None for node in net.layers)
+    return {"xla_disable_hlo_passes": "cse_barrier_expander"} if recomputes and jax.default_backend() == "cpu" else {}
+
+
 def _run(
     net: Net,
     weights: Weights,
@@ -97,28 +110,80 @@ def _run(
     ahead: Mapping[str, Array],
     part: range,
     probes: Mapping[Value, Array] | None = None,
+    whole: bool = False,
 ) -> tuple[dict[Value, Array], dict[Owner, Array], Array]:
-    """Returns every value, the updates of state, and the objective."""
+    """Returns every value, the updates of state, and the objective. The values inside a segment are left out, unless
+    the result must be `whole`."""
     values: dict[Value, Array] = {}
     updates: dict[Owner, Array] = {}
     loss = jnp.zeros((), jnp.float32)
+    for segment, indices in groupby(part, lambda i: None if whole else segment_of(net.layers[i])):
+        given = (weights, values, inputs, key, tuple(indices))
+        made, changed, terms = _layers(net, *given, ahead, probes) if segment is None else _recomputed(net, *given)
+        values.update(made)
+        updates.update(changed)
+        for term in terms:
+            loss = loss + term
+    return values, updates, loss
+
+
+def _layers(
+    net: Net,
+    weights: Weights,
+    values: Mapping[Value, Array],
+    inputs: Mapping[str, Array],
+    key: Array,
+    indices: Sequence[int],
+    ahead: Mapping[str, Array],
+    probes: Mapping[Value, Array] | None = None,
+) -> Made:
+    """Runs these layers; their bottoms are in `values`, or by name in `inputs`."""
+    made: dict[Value, Array] = {}
+    updates: dict[Owner, Array] = {}
+    terms = []
     train = net.phase is Phase.TRAIN
-    for i in part:
+    for i in indices:
         node = net.layers[i]
         if node.layer.is_input:
-            values.update({v: inputs[v.name] for v in node.tops})
+            made.update({v: inputs[v.name] for v in node.tops})
             continue
         context = _Context(train and not node.frozen, node, _drawing(key, i), updates)
-        bottoms = [values[v] if v in values else inputs[v.name] for v in node.bottoms]
+        bottoms = [made[v] if v in made else _given(v, values, inputs) for v in node.bottoms]
         with jax.named_scope(node.name):
             tops = _apply(node, weights, bottoms, context)
             if node.name in ahead:
                 tops = [_sloped(tops[0], bottoms[0], node.layer.slope_from(ahead[node.name]))]
         for value, array, weight in zip(node.tops, tops, node.loss_weights, strict=True):
-            values[value] = array + probes[value] if probes and value in probes else array
+            made[value] = array + probes[value] if probes and value in probes else array
             if weight:
-                loss = loss + weight * jnp.sum(array)
-    return values, updates, loss
+                terms.append(weight * jnp.sum(array))
+    return made, updates, terms
+
+
+def _given(value: Value, values: Mapping[Value, Array], inputs: Mapping[str, Array]) -> Array:
+    return values[value] if value in values else inputs[value.name]
+
+
+def _recomputed(
+    net: Net,
+    weights: Weights,
+    values: Mapping[Value, Array],
+    inputs: Mapping[str, Array],
+    key: Array,
+    indices: Sequence[int],
+) -> Made:
+    """Runs the layers of a segment and returns only those of their values that other layers use, so that the backward
+    pass has to compute the others again."""
+    nodes = [net.layers[i] for i in indices]
+    entering, leaving = crossing(net, nodes)
+
+    def run(own: Weights, given: list[Array], key: Array) -> tuple[list[Array], dict[Owner, Array], list[Array]]:
+        made, updates, terms = _layers(net, own, dict(zip(entering, given, strict=True)), {}, key, indices, {})
+        return [made[v] for v in leaving], updates, terms
+
+    own = {owner: weights[owner] for node in nodes for owner in node.owners}
+    made, updates, terms = jax.checkpoint(run)(own, [_given(v, values, inputs) for v in entering], key)
+    return dict(zip(leaving, made, strict=True)), updates, terms
 
 
 def _sloped(y: Array, x: Array, slope: Array) -> Array:

@@ -20,6 +20,7 @@ import numpy as np
 
 from ..data.feed import Feed
 from ..files import write_text_atomically
+from ..forward import compiler_options
 from ..lazy import Array
 from ..solvers.base import Precision
 from ..training.compilation_cache import keep_compiled
@@ -111,7 +112,7 @@ def _work(members: Sequence[Member], end: int) -> Work:
         source=StackedFeeds([member.setup.feed for member in members]),
         iter_size=solver.iter_size,
         images=images(net, solver),
-        stages=(RunStage(None, "", make_single(batched)),),
+        stages=(RunStage(None, "", make_single(batched, compiler_options(net))),),
         steps_per_dispatch=1,
         fixed=(
             _stacked([member.start.fixed for member in members]),
