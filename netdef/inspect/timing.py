@@ -23,7 +23,7 @@ from ..layers.base import Phase
 from ..model import Model
 from ..passes.freeze import frozen
 from ..passes.precision import in_half
-from ..passes.recompute import recomputed
+from ..passes.recompute import recomputed, segment_of
 from ..shape import show
 from ..solvers.base import Precision
 from ..training.params import arrays_of, partition_of
