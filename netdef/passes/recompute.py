@@ -71,10 +71,10 @@ def _works_backward(node: Node) -> bool:
 
 
 def _suits(node: Node) -> bool:
-    """Whether a layer can be computed twice, and has something to store. Excluded are inputs, metrics, layers without
+    """Whether a layer can be computed twice, and has something to store. Excluded are data, metrics, layers without
     tops, which write files, layers that run a user's code, and layers with a gradient from values of later layers."""
     layer = node.layer
-    return bool(node.tops) and not (
+    return bool(node.bottoms and node.tops) and not (
         layer.is_input or layer.is_metric or layer.runs_module is not None or node.overwritten
     )
 

@@ -28,7 +28,14 @@ from ..training.step import State, initial, updated
 from .blobs import wait
 from .net import Net
 
-OURS = ("stages", "reuse", "ema", "early_stopping", "snapshot_best")  # fields that only netdef.train supports
+OURS = (
+    "stages",
+    "reuse",
+    "ema",
+    "early_stopping",
+    "snapshot_best",
+    "recompute",
+)  # fields that only netdef.train supports
 
 
 class Solver:

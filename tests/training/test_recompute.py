@@ -66,16 +66,15 @@ def test_a_pass_has_equal_results():
     """The loss, which depends on dropout and has two parts, the running statistics, and the gradients."""
     net = netdef.load(MIXED)
     loss, updates, grads = learned(net)
-    for wanted in (["residual_bottleneck", "head"], ["AUTO"], [".*"]):
-        marked = recomputed(net, wanted)
-        assert segments_of(marked)
-        loss_2, updates_2, grads_2 = learned(marked)
-        np.testing.assert_allclose(loss_2, loss, rtol=1e-6)
-        assert updates.keys() == updates_2.keys() and len(updates) > 10
-        for owner, array in updates.items():
-            np.testing.assert_allclose(updates_2[owner], array, rtol=1e-5, atol=1e-6, err_msg=str(owner))
-        for one, other in zip(grads, grads_2, strict=True):
-            np.testing.assert_allclose(other, one, rtol=1e-3, atol=1e-4 * np.abs(one).max())
+    marked = recomputed(net, ["residual_bottleneck", "head"])
+    assert [len(nodes) for nodes in segments_of(marked)] == [16, 13, 4]
+    loss_2, updates_2, grads_2 = learned(marked)
+    assert loss_2 == loss
+    assert updates.keys() == updates_2.keys() and len(updates) == 21
+    for owner, array in updates.items():
+        np.testing.assert_array_equal(updates_2[owner], array, err_msg=str(owner))
+    for one, other in zip(grads, grads_2, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-4, atol=1e-5 * np.abs(one).max())
 
 
 def test_blobs_inside_a_segment_are_not_results():
@@ -111,13 +110,11 @@ def test_a_net_without_segments_is_compiled_as_before():
 @pytest.mark.parametrize(
     "fields",
     [
-        {},
-        {"iter_size": 2},
+        {"iter_size": 2, "clip_gradients": 0.5, "type": "Adam"},
         {"iter_size": 1, "ema": 0.9},
         {"precision": "BF16"},
         {"freeze": "ip1"},
-        {"clip_gradients": 0.5, "type": "Adam"},
-        {"max_iter": 7, "display": 0, "snapshot": 0, "test_interval": 0},  # several steps in one dispatch
+        {"display": 0, "snapshot": 0, "test_interval": 0},  # several steps in one dispatch
     ],
     ids=str,
 )
@@ -125,7 +122,7 @@ def test_training_gives_equal_weights(tiny, tmp_path, fields):
     settings = {f"solver.{name}": value for name, value in fields.items()}
     file = variant(tiny, "recomputed")
     runs = [
-        netdef.train(file, max_iter=fields.get("max_iter", 8), output=tmp_path / str(i), set=settings | more)
+        netdef.train(file, max_iter=8, output=tmp_path / str(i), set=settings | more)
         for i, more in enumerate([{}, {"solver.recompute": "ip1|bn|relu|drop"}])
     ]
     one, other = (run.model.get_weights() for run in runs)
@@ -133,8 +130,6 @@ def test_training_gives_equal_weights(tiny, tmp_path, fields):
     for layer in one:
         for a, b in zip(one[layer], other[layer], strict=True):
             np.testing.assert_allclose(b, a, rtol=1e-3, atol=1e-4, err_msg=layer)
-    (a, b) = (next(r["loss"] for r in reversed(run.history) if "loss" in r) for run in runs if run.history)
-    assert b == pytest.approx(a, rel=1e-3)
 
 
 def test_stages_that_freeze_layers(tiny, tmp_path):
