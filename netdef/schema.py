@@ -296,7 +296,9 @@ def _value(spec: Param, value: Value, field: Field, report: Report) -> Any:
         return _wrong_type(spec, value, _words(of), report)
     if isinstance(of, type) and issubclass(of, enum.Enum):
         return _enum(spec, value, report)
-    made = value.value if value.kind == "name" and value.value == spec.word else _SCALARS[of](value)
+    if spec.word and value.kind == "name" and value.value == spec.word:
+        return spec.word
+    made = _SCALARS[of](value)
     if made is None:
         return _wrong_type(spec, value, f"{spec.word} or {_words(of)}" if spec.word else _words(of), report)
     if of is int and not -(2**63) <= made < 2**64:

@@ -153,7 +153,7 @@ def test_a_net_with_nothing_to_save_has_no_automatic_segments():
 
 @pytest.mark.parametrize("written", ["AUTO", '"AUTO"'])
 def test_the_field_is_a_word_or_strings(written):
-    assert netdef.load(BLOCKS + "solver { base_lr: 1 recompute: %s }" % written).solver.recompute == ("AUTO",)
+    assert netdef.load(f"{BLOCKS} solver {{ base_lr: 1 recompute: {written} }}").solver.recompute == ("AUTO",)
     net = netdef.load(BLOCKS + 'solver { base_lr: 1 recompute: ["a", "b"] }')
     assert net.solver.recompute == ("a", "b")
     assert netdef.load(BLOCKS + "solver { base_lr: 1 }", set={"solver.recompute": "AUTO"}).solver.recompute == ("AUTO",)
