@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
+from itertools import groupby
 from typing import Any
 
 from .graph import Net, Node, Owner, Value
 from .layers._channels import with_channels_first, with_channels_last
 from .layers.base import Phase
 from .lazy import Array, jax, jnp
-from .passes.channels_last import IMAGE, channels_last
+from .passes.channels_last import IMAGE, Stretches, stretches
+from .passes.recompute import crossing, segment_of
 
 Weights = Mapping[Owner, Array]  # every array once, by the layer that owns it and its index among Caffe's blobs
+Made = tuple[dict[Value, Array], dict[Owner, Array], list[Array]]  # values, updates of state, terms of the objective
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ class _Context:
 def forward(net: Net, weights: Weights, inputs: Mapping[str, Array], key: Array) -> Outcome:
     """Runs the net on arrays; `key` is a JAX random key for layers that use random numbers."""
     values, updates, loss = forward_part(net, weights, inputs, key, range(len(net.layers)))
-    return Outcome({v.name: a for v, a in values.items() if v.name}, updates, loss)
+    last = {v.name: v for node in net.layers for v in node.tops if v.name}
+    return Outcome({name: values[v] for name, v in last.items() if v in values}, updates, loss)
 
 
 def forward_part(
@@ -67,7 +71,7 @@ def forward_part(
     gradient with respect to a probe of zeros equals the gradient with respect to the value."""
     if any(net.layers[i].overwritten for i in part):
         # Caffe computes the gradient of these layers from values that later layers produce; XLA merges the two passes.
-        values, _, _ = _run(net, weights, inputs, key, {}, part)
+        values, _, _ = _run(net, weights, inputs, key, {}, part, whole=True)
         ahead = {n.name: values[n.overwritten] for i in part if (n := net.layers[i]).overwritten in values}
     else:
         ahead = {}
@@ -76,28 +80,40 @@ def forward_part(
 
 def every_value(net: Net, weights: Weights, inputs: Mapping[str, Array], key: Array) -> dict[Value, Array]:
     """Returns the outputs of every layer, including those that a later layer overwrites, for inspecting a net."""
-    return _run(net, weights, inputs, key, {}, range(len(net.layers)))[0]
+    return _run(net, weights, inputs, key, {}, range(len(net.layers)), whole=True)[0]
 
 
 @cache
-def compiler_options() -> dict[str, str] | None:
-    """Returns the options of programs for a CPU, None on other devices.
+def options_for_cpus() -> dict[str, str]:
+    """Returns the options of programs for a CPU; none on other devices.
 
     Without them XLA passes convolutions, products and sums to YNNPACK, whose convolutions take 1.2 to 4 times as long
     as XLA's own (`tests/benchmarks/kernels.py`)."""
     if jax.default_backend() != "cpu":
-        return None
+        return {}
     options = {"xla_cpu_experimental_ynn_fusion_type": ""}
     try:
         jax.jit(lambda: 0, compiler_options=options).lower().compile()
     except jax.errors.JaxRuntimeError:  # a version of XLA without this option
-        return None
+        return {}
     return options
 
 
-def jit(function: Callable[..., Any], **arguments: Any) -> Any:
-    """`jax.jit` with `compiler_options`, which JAX does not allow inside another of its transformations."""
-    return jax.jit(function, compiler_options=compiler_options(), **arguments)
+def compiler_options(net: Net) -> dict[str, str]:
+    """Returns the options with which XLA must compile a program that contains the gradient of a net.
+
+    For CPUs, XLA removes the barriers around recomputed segments before it merges equal operations, and so would store
+    their values."""
+    recomputes = any(segment_of(node) is not None for node in net.layers)
+    kept = {"xla_disable_hlo_passes": "cse_barrier_expander"} if recomputes and jax.default_backend() == "cpu" else {}
+    return {**options_for_cpus(), **kept}
+
+
+def jit(function: Callable[..., Any], net: Net | None = None, **arguments: Any) -> Any:
+    """`jax.jit` with the options for this device and for the gradient of a net. JAX does not allow options inside
+    another of its transformations."""
+    options = options_for_cpus() if net is None else compiler_options(net)
+    return jax.jit(function, compiler_options=options or None, **arguments)
 
 
 @lru_cache(maxsize=32)
@@ -105,8 +121,7 @@ def compiled(
     net: Net, want: str, outermost: bool = True
 ) -> Callable[[Weights, Mapping[str, Array], Array], tuple[Any, dict[Owner, Array]]]:
     """Returns `forward` compiled for one result ("outputs", "blobs" or "loss"), so that XLA can discard the others.
-    `outermost`: whether it is called outside of
-    JAX's transformations."""
+    `outermost`: whether it is called outside of the transformations of JAX."""
 
     def run(weights: Weights, inputs: Mapping[str, Array], key: Array) -> tuple[Any, dict[Owner, Array]]:
         outcome = forward(net, weights, inputs, key)
@@ -125,33 +140,65 @@ def _run(
     ahead: Mapping[str, Array],
     part: range,
     probes: Mapping[Value, Array] | None = None,
+    whole: bool = False,
 ) -> tuple[dict[Value, Array], dict[Owner, Array], Array]:
-    """Returns every value, the updates of state, and the objective."""
+    """Returns every value, the updates of state, and the objective. The values inside a segment are left out, unless
+    the result must be `whole`."""
     values: dict[Value, Array] = {}
-    turned: set[Value] = set()  # those with the channels last
-    turns = channels_last(net)
     updates: dict[Owner, Array] = {}
     loss = jnp.zeros((), jnp.float32)
+    for segment, indices in groupby(part, lambda i: None if whole else segment_of(net.layers[i])):
+        given = (weights, values, inputs, key, tuple(indices))
+        made, changed, terms = _layers(net, *given, ahead, probes) if segment is None else _recomputed(net, *given)
+        values.update(made)
+        updates.update(changed)
+        for term in terms:
+            loss = loss + term
+    last = stretches(net).values
+    return {v: _ordered(array, v in last, False) for v, array in values.items()}, updates, loss
+
+
+def _layers(
+    net: Net,
+    weights: Weights,
+    values: Mapping[Value, Array],
+    inputs: Mapping[str, Array],
+    key: Array,
+    indices: Sequence[int],
+    ahead: Mapping[str, Array],
+    probes: Mapping[Value, Array] | None = None,
+) -> Made:
+    """Runs these layers; their bottoms are in `values`, or by name in `inputs`. Values have their channels last where
+    the stretches of the net say so, inputs never."""
+    order = stretches(net)
+    made: dict[Value, Array] = {}
+    updates: dict[Owner, Array] = {}
+    terms = []
     train = net.phase is Phase.TRAIN
-    for i in part:
+    for i in indices:
         node = net.layers[i]
         if node.layer.is_input:
-            values.update({v: inputs[v.name] for v in node.tops})
+            made.update({v: inputs[v.name] for v in node.tops})
             continue
-        last = i in turns
+        last = i in order.layers
         context = _Context(train and not node.frozen, last, node, _drawing(key, i), updates)
-        bottoms = [_ordered(values[v] if v in values else inputs[v.name], v in turned, last) for v in node.bottoms]
+        found = [made[v] if v in made else _given(order, v, values, inputs) for v in node.bottoms]
+        bottoms = [_ordered(array, v in order.values, last) for array, v in zip(found, node.bottoms, strict=True)]
         with jax.named_scope(node.name):
             tops = _apply(node, weights, bottoms, context)
             if node.name in ahead:
                 top = _ordered(ahead[node.name], False, last)
                 tops = [_sloped(tops[0], bottoms[0], node.layer.slope_from(top))]
-        turned.update(node.tops if last else ())
         for value, array, weight in zip(node.tops, tops, node.loss_weights, strict=True):
-            values[value] = array + _ordered(probes[value], False, last) if probes and value in probes else array
+            made[value] = array + _ordered(probes[value], False, last) if probes and value in probes else array
             if weight:
-                loss = loss + weight * jnp.sum(array)
-    return {v: _ordered(array, v in turned, False) for v, array in values.items()}, updates, loss
+                terms.append(weight * jnp.sum(array))
+    return made, updates, terms
+
+
+def _given(order: Stretches, value: Value, values: Mapping[Value, Array], inputs: Mapping[str, Array]) -> Array:
+    """Returns a value in the order that the stretches give it."""
+    return values[value] if value in values else _ordered(inputs[value.name], False, value in order.values)
 
 
 def _ordered(array: Array, is_last: bool, wants_last: bool) -> Array:
@@ -159,6 +206,29 @@ def _ordered(array: Array, is_last: bool, wants_last: bool) -> Array:
     if is_last == wants_last or array.ndim < IMAGE:
         return array
     return with_channels_last(array) if wants_last else with_channels_first(array)
+
+
+def _recomputed(
+    net: Net,
+    weights: Weights,
+    values: Mapping[Value, Array],
+    inputs: Mapping[str, Array],
+    key: Array,
+    indices: Sequence[int],
+) -> Made:
+    """Runs the layers of a segment and returns only those of their values that other layers use, so that the backward
+    pass has to compute the others again."""
+    nodes = [net.layers[i] for i in indices]
+    entering, leaving = crossing(net, nodes)
+
+    def run(own: Weights, given: list[Array], key: Array) -> tuple[list[Array], dict[Owner, Array], list[Array]]:
+        made, updates, terms = _layers(net, own, dict(zip(entering, given, strict=True)), {}, key, indices, {})
+        return [made[v] for v in leaving], updates, terms
+
+    taken = [_given(stretches(net), v, values, inputs) for v in entering]
+    own = {owner: weights[owner] for node in nodes for owner in node.owners}
+    made, updates, terms = jax.checkpoint(run)(own, taken, key)
+    return dict(zip(leaving, made, strict=True)), updates, terms
 
 
 def _sloped(y: Array, x: Array, slope: Array) -> Array:

@@ -44,6 +44,7 @@ class Param:
     above: float | None = None
     below: float | None = None
     choices: tuple[str, ...] = ()  # the allowed strings; if empty, any string
+    word: str = ""  # an unquoted word that is allowed besides strings
     unit: str = ""
     beside: bool = False
     inert: bool = False
@@ -58,7 +59,8 @@ class Param:
     @property
     def kind(self) -> str:
         """The type of an element as it is shown to users: `int`, `MAX | AVE`, `"L2" | "L1"`, `{ ... }`."""
-        return " | ".join(f'"{word}"' for word in self.choices) or type_name(self.type)
+        written = " | ".join(f'"{word}"' for word in self.choices) or type_name(self.type)
+        return f"{self.word} | {written}" if self.word else written
 
     def bounds(self) -> str:
         """The allowed range in words; empty if there is no limit."""
@@ -315,9 +317,11 @@ def _value(spec: Param, value: Value, report: Report) -> Any:
         return _wrong_type(spec, value, _words(of), report)
     if convert is None:
         return _enum(spec, value, report)
+    if spec.word and value.kind == "name" and value.value == spec.word:
+        return spec.word
     made = convert(value)
     if made is None:
-        return _wrong_type(spec, value, _words(of), report)
+        return _wrong_type(spec, value, f"{spec.word} or {_words(of)}" if spec.word else _words(of), report)
     if of is int and not -(2**63) <= made < 2**64:
         report.add(codes.OUT_OF_RANGE, value.span, f"`{spec.name}` is {made:g}; it must fit into 64 bits.")
         return None

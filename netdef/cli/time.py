@@ -2,7 +2,8 @@
 
 Each of the three is compiled separately and runs on random inputs, so reading data is not measured. An iteration ends
 when its result is ready. The output contains the median and the spread, images per second, FLOP/s, the compile time and
-the memory that XLA allocates. The table of layers is XLA's cost analysis of each layer alone: FLOP (two per
+the memory that XLA allocates: in all, and for temporary values alone. If the solver has `recompute`, FLOP include the
+layers that are computed twice. The table of layers is XLA's cost analysis of each layer alone: FLOP (two per
 multiply-add) and bytes accessed before fusion. With --layers, each layer is also timed alone, which takes longer than
 within the net where XLA fuses layers.
 

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..graph import Net, Node, Owner
+from ..layers.base import Phase
+from ..passes.freeze import frozen
+from ..passes.recompute import recomputed, segments_of
 from ..shape import Shape, count, known, show
 from .draw import FAMILIES, family
 
@@ -40,6 +43,7 @@ class Summary:
     phase: str
     rows: tuple[Row, ...]
     batch: int | None
+    segments: tuple[tuple[str, ...], ...] = ()  # layers that the backward pass computes again, see `recompute`
 
     @property
     def parameters(self) -> int:
@@ -68,6 +72,7 @@ class Summary:
             "parameters": self.parameters,
             "multiply_adds": self.multiply_adds,
             "activation_bytes": self.activations,
+            "recomputed": [list(names) for names in self.segments],
             "complete": self.complete,
         }
 
@@ -88,8 +93,10 @@ class Summary:
     def _totals(self) -> list[str]:
         least = "" if self.complete else "at least "
         each = f", {self.multiply_adds // self.batch:,} for each of {self.batch} items" if self.batch else ""
+        again = sum(map(len, self.segments))
+        recomputed = f", of which the backward pass computes {again} again, in {len(self.segments)} segments"
         return [
-            f"{len(self.rows)} layers",
+            f"{len(self.rows)} layers{recomputed if again else ''}",
             f"{least}{self.parameters:,} parameters ({size(BYTES * self.parameters)})",
             f"{least}{self.multiply_adds:,} multiply-adds per forward pass{each}",
             f"{least}{size(self.activations)} of activations",
@@ -106,7 +113,16 @@ def summarize(net: Net) -> Summary:
     sources = (node for node in net.layers if not node.bottoms and not node.weights)
     first = next((net.shapes.get(top) for node in sources for top in node.tops), None)
     batch = first[0] if first and known(first[:1]) and first[0] > 0 else None
-    return Summary(net.name, net.phase.name, tuple(rows), batch)
+    return Summary(net.name, net.phase.name, tuple(rows), batch, _segments(net))
+
+
+def _segments(net: Net) -> tuple[tuple[str, ...], ...]:
+    """The names of the layers of each segment that training recomputes. NetdefError for a pattern without effect."""
+    solver = net.solver
+    if solver is None or not solver.recompute or net.phase is not Phase.TRAIN:
+        return ()
+    marked = recomputed(frozen(net, solver.freeze), solver.recompute)
+    return tuple(tuple(node.name for node in nodes) for nodes in segments_of(marked))
 
 
 def size(count: int) -> str:

@@ -19,9 +19,11 @@ import numpy as np
 from ..data.labels import limits
 from ..forward import forward, jit
 from ..graph import Net
+from ..layers.base import Phase
 from ..model import Model
 from ..passes.freeze import frozen
 from ..passes.precision import in_half
+from ..passes.recompute import recomputed, segment_of
 from ..shape import show
 from ..solvers.base import Precision
 from ..training.params import arrays_of, partition_of
@@ -51,6 +53,7 @@ class Pass:
     images: int  # per iteration
     flop: float
     memory: int | None  # arguments, results and temporary buffers
+    temporary: int | None  # temporary buffers alone: the values that are stored for the backward pass, and others
     traffic: float | None  # bytes read and written, after fusion
 
     @property
@@ -138,11 +141,12 @@ def measure(net: Net, iterations: int | None = None, warm_up: int = 3, layers: b
 
 
 def _as_trained(net: Net) -> Net:
-    """Returns the net with the frozen layers and the precision that its solver sets."""
+    """Returns the net with the frozen layers, the precision and the recomputed segments that its solver sets."""
     if net.solver is None:
         return net
     net = frozen(net, net.solver.freeze)
-    return in_half(net, "bfloat16") if net.solver.precision is Precision.BF16 else net
+    net = in_half(net, "bfloat16") if net.solver.precision is Precision.BF16 else net
+    return recomputed(net, net.solver.recompute) if net.phase is Phase.TRAIN else net
 
 
 # The programs
@@ -162,13 +166,15 @@ class Program(NamedTuple):
 def _programs(net: Net, model: Model, costs: list[LayerCost]) -> list[Program]:
     """The forward pass, forward and backward if there is a loss, and the training step if there is a solver."""
     flops = [sum(getattr(c.cost, name) for c in costs) for name in _NUMBERS[:2]]
+    again = sum(c.cost.forward_flop for c, node in zip(costs, net.layers, strict=True) if segment_of(node) is not None)
+    learning = sum(flops) + again
     batch = summarize(net).batch or 1
     programs = [_forward(net, model, batch, flops[0])]
     if any(any(node.trained) for node in net.layers) and any(any(node.loss_weights) for node in net.layers):
-        programs.append(_backward(net, model, batch, sum(flops)))
+        programs.append(_backward(net, model, batch, learning))
         if net.solver is not None and net.phase.name == "TRAIN":
             n = net.solver.iter_size
-            programs.append(_step(net, model, batch * n, sum(flops) * n))
+            programs.append(_step(net, model, batch * n, learning * n))
     return programs
 
 
@@ -193,12 +199,12 @@ def _backward(net: Net, model: Model, images: int, flop: float) -> Program:
 
     weights = model.arrays()
     given = ([weights[o] for o in trained], weights, inputs_of(net), jax.random.key(0))
-    return Program("forward+backward", jit(run), given, images, flop)
+    return Program("forward+backward", jit(run, net), given, images, flop)
 
 
 def _step(net: Net, model: Model, images: int, flop: float) -> Program:
     solver, parts = net.solver, partition_of(net)
-    step = make_single(make_step(net, solver, parts, jax.random.key(0)))
+    step = make_single(make_step(net, solver, parts, jax.random.key(0)), net)
     items = {name: jnp.stack([array] * solver.iter_size)[None] for name, array in inputs_of(net).items()}
     given = (first_state(solver, model, parts), arrays_of(model, parts.fixed), items, jnp.int32(1))
     return Program("step", step, given, images, flop, after=lambda given, made: (made[0], *given[1:]))
@@ -242,6 +248,7 @@ def _timed(program: Program, wanted: int | None, warm_up: int) -> Pass:
         images=program.images,
         flop=program.flop,
         memory=_memory(compiled),
+        temporary=None if (plan := compiled.memory_analysis()) is None else int(plan.temp_size_in_bytes),
         traffic=analysis(compiled).get("bytes accessed"),
     )
 
@@ -262,7 +269,10 @@ def _memory(compiled: Any) -> int | None:
 # The tables
 
 _NUMBERS = ("forward_flop", "backward_flop", "forward_bytes", "backward_bytes")
-_PASS_HEAD = ("", "median", "fastest", "slowest", "quartiles", "images/s", "GFLOP", "GFLOP/s", "compile time", "memory")
+_PASS_HEAD = (
+    *("", "median", "fastest", "slowest", "quartiles", "images/s", "GFLOP", "GFLOP/s", "compile time", "memory"),
+    "temporary",
+)
 _LAYER_HEAD = (
     *("layer", "type", "output", "forward MFLOP", "backward MFLOP", "forward bytes", "backward bytes"),
     *("forward ms (alone)", "backward ms (alone)"),
@@ -281,7 +291,7 @@ def _pass_cells(p: Pass) -> tuple[str, ...]:
         f"{p.flop / 1e9:,.3f}",
         f"{p.flop_per_s / 1e9:,.1f}",
         f"{p.compile_s:.2f} s",
-        "?" if p.memory is None else size(p.memory),
+        *("?" if bytes is None else size(bytes) for bytes in (p.memory, p.temporary)),
     )
 
 

@@ -187,7 +187,7 @@ class Pooling(Layer, type="Pooling", block="pooling_param"):
         shape = (x.shape[0], x.shape[-1], *x.shape[1:-1]) if ctx.channels_last else x.shape
         tops = self.infer(shape)
         windows = self.windows(shape)
-        areas = self._areas(shape, windows) if self.pool is PoolMethod.AVE else 1
+        areas: Any = self._areas(shape, windows) if self.pool is PoolMethod.AVE else 1
         if ctx.channels_last:
             windows = [replace(v, axis=v.axis - 1) for v in windows]
             tops = [(top[0], *top[2:], top[1]) for top in tops]

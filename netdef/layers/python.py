@@ -205,6 +205,7 @@ class _Dry:
     """The context of a function that is only traced for its shapes."""
 
     train = False
+    channels_last = False
 
     def rng(self) -> Array:
         return jax.random.key(0)

@@ -8,22 +8,30 @@ are transposed only at its borders.  On accelerators the compiler chooses the or
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 from ..graph import Net, Node, Value
 
 IMAGE = 3  # least number of axes: batch, channels, space
 
 
+class Stretches(NamedTuple):
+    """The layers (their indices) that run with the channels last, and the values that they compute."""
+
+    layers: frozenset[int]
+    values: frozenset[Value]
+
+
 @lru_cache(maxsize=64)
-def channels_last(net: Net) -> frozenset[int]:
-    """Returns the indices of the layers that run with the channels last."""
-    produced: set[Value] = set()
-    chosen = set()
+def stretches(net: Net) -> Stretches:
+    """Returns which part of a net runs with the channels last."""
+    layers: set[int] = set()
+    values: set[Value] = set()
     for i, node in enumerate(net.layers):
-        if _accepts(net, node) and (node.layer.prefers_channels_last or not produced.isdisjoint(node.bottoms)):
-            chosen.add(i)
-            produced.update(node.tops)
-    return frozenset(chosen)
+        if _accepts(net, node) and (node.layer.prefers_channels_last or not values.isdisjoint(node.bottoms)):
+            layers.add(i)
+            values.update(node.tops)
+    return Stretches(frozenset(layers), frozenset(values))
 
 
 def _accepts(net: Net, node: Node) -> bool:

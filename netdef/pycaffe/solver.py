@@ -29,7 +29,8 @@ from ..training.step import State, initial, updated
 from .blobs import wait
 from .net import Net
 
-OURS = ("stages", "reuse", "ema", "early_stopping", "snapshot_best")  # fields that only netdef.train supports
+# fields that only netdef.train supports
+OURS = ("stages", "reuse", "ema", "early_stopping", "snapshot_best", "recompute")
 
 
 class Solver:

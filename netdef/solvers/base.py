@@ -127,7 +127,7 @@ class Solver(Block):
     snapshot_best: Monitor | None = param("Also keep a snapshot `best`, of the best test.", default=None)
     early_stopping: Monitor | None = param("Stop when the tests no longer improve, or reach a target.", default=None)
 
-    # Frozen layers, initial weights, precision
+    # Frozen layers, initial weights, precision, memory
     freeze: tuple[str, ...] = param("Names of frozen layers: regular expressions for the whole name.", default=())
     cache_frozen: bool = param("Compute the outputs of the first frozen layers only once per record.", default=True)
     stages: tuple[Stage, ...] = param("Parts of the run during which some layers are frozen.", default=())
@@ -139,6 +139,12 @@ class Solver(Block):
         at_most=1,
     )
     precision: Precision = param("BF16: convolutions and matrix products in bfloat16.", default=Precision.FLOAT)
+    recompute: tuple[str, ...] = param(
+        "Compute values again in the backward pass instead of storing them, in segments of layers: AUTO, or names of "
+        "layers or templates (regular expressions for the whole name).",
+        default=(),
+        word="AUTO",
+    )
 
     # The learning rate; `lr_policy` selects the class of `policy`
     base_lr: float | None = param("Initial learning rate.", default=None, at_least=0)

@@ -111,7 +111,7 @@ def _work(members: Sequence[Member], end: int) -> Work:
         source=StackedFeeds([member.setup.feed for member in members]),
         iter_size=solver.iter_size,
         images=images(net, solver),
-        stages=(RunStage(None, "", make_single(batched)),),
+        stages=(RunStage(None, "", make_single(batched, net)),),
         steps_per_dispatch=1,
         fixed=(
             _stacked([member.start.fixed for member in members]),

@@ -18,6 +18,7 @@ from ..lazy import Array
 from ..model import Model
 from ..passes.freeze import frozen
 from ..passes.precision import in_half
+from ..passes.recompute import recomputed
 from ..solvers.base import Precision, Solver, Stage
 from .evaluation import Evaluator
 from .events import Event, OnEvent, Started
@@ -89,13 +90,14 @@ def make_setup(nets: Nets, seed: int, folder: Path, listeners: Sequence[OnEvent]
     half = "bfloat16" if solver.precision is Precision.BF16 else ""
     prepared = lambda net: in_half(net, half) if half else net
     net, tests = prepared(frozen(nets.train, solver.freeze)), tuple(map(prepared, nets.tests))
+    model, net = Model(net, seed), recomputed(net, solver.recompute)
     batches = solver.test_iter or (0,) * len(tests)
     return RunSetup(
         name=nets.name,
         solver=solver,
         net=net,
         tests=tests,
-        model=Model(net, seed),
+        model=model,
         partition=partition_of(net),
         feed=Feed(net, seed=seed),
         evaluators=tuple(Evaluator(test, n, seed, net) for test, n in zip(tests, batches, strict=False)),
@@ -209,7 +211,7 @@ def _stages(setup: RunSetup, data: Data, dispatch_of: Any) -> tuple[RunStage, ..
         still = len({t.owner.layer for t in partition.trained} - {owner.layer for owner in trained})
         notice = f"stage {number}: {still} layers frozen" if solver.stages else ""
         step = make_step(here, solver, partition, setup.key, active, data.unpack)
-        made.append(RunStage(stage.until, notice, dispatch_of(step)))
+        made.append(RunStage(stage.until, notice, dispatch_of(step, here)))
     return tuple(made)
 
 

@@ -250,10 +250,10 @@ def local_rate(solver: Solver, lr_mult: float, rate: Array, momentum: Array, g: 
     return jnp.minimum(rate, trust) if solver.larc and solver.larc_policy == "clip" else rate * trust
 
 
-def make_run(step: Step) -> Callable[..., tuple[State, Metrics]]:
+def make_run(step: Step, net: Net | None = None) -> Callable[..., tuple[State, Metrics]]:
     """Several steps in one dispatch, jitted with donated state: (state, fixed, items, n, records) runs the first n of k
     steps; `items` has the leading axes (k, iter_size).  One compiled loop is used for every n, so that results do not
-    depend on the division of a run into pieces."""
+    depend on the division of a run into pieces. `net` is that of the step."""
 
     def run(
         state: State, fixed: tuple[Array, ...], items: Items, n: Array, records: Any = None
@@ -263,7 +263,7 @@ def make_run(step: Step) -> Callable[..., tuple[State, Metrics]]:
         empty = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
         return jax.lax.fori_loop(0, n, lambda i, carry: step(carry[0], fixed, take(i), records), (state, empty))
 
-    return jit(run, donate_argnums=0)
+    return jit(run, net, donate_argnums=0)
 
 
 def batch_shapes(net: Net, iter_size: int) -> dict[str, Any]:
@@ -279,7 +279,7 @@ def loops_well(step: Step, *arguments: Any) -> bool:
     return "conv_general_dilated" not in str(jax.make_jaxpr(step)(*arguments))
 
 
-def make_single(step: Step) -> Callable[..., tuple[State, Metrics]]:
+def make_single(step: Step, net: Net | None = None) -> Callable[..., tuple[State, Metrics]]:
     """Like `make_run` with k = 1, but without a loop around the step; for long steps."""
 
     def run(
@@ -287,4 +287,4 @@ def make_single(step: Step) -> Callable[..., tuple[State, Metrics]]:
     ) -> tuple[State, Metrics]:
         return step(state, fixed, jax.tree.map(lambda a: a[0], items), records)
 
-    return jit(run, donate_argnums=0)
+    return jit(run, net, donate_argnums=0)

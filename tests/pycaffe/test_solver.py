@@ -124,6 +124,7 @@ def test_a_solve_saves_what_caffe_saves(tmp_path, capsys):
     ("more", "make", "told"),
     [
         ("", caffe.AdamSolver, "the type of this solver is SGD, not Adam; use get_solver"),
+        ("recompute: AUTO", caffe.get_solver, "`recompute` is not supported by pycaffe solvers; use netdef.train"),
         ("ema: 0.9", caffe.get_solver, "`ema` is not supported by pycaffe solvers; use netdef.train"),
         ("precision: BF16", caffe.get_solver, "remove `precision`"),
     ],

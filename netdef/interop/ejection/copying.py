@@ -19,6 +19,7 @@ _IMPORTS = {  # the names that copied code may import
     "jax": "import jax",
     "jnp": "import jax.numpy as jnp",
     "lax": "from jax import lax",
+    "Tracer": "from jax.core import Tracer",
     "nnx": "from flax import nnx",
     "np": "import numpy as np",
     "math": "import math",

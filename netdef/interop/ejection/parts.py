@@ -16,8 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import lax
+from jax.core import Tracer
 
-from ...forward import compiler_options
+from ...forward import options_for_cpus
 from ...layers._channels import with_channels_first, with_channels_last
 from ...layers._convolve import Slide, reference, to_image_on_cpu, transposed_reference, value_on_cpu
 from ...layers._reduce_windows import UNROLLED, Windows, _plain, window_argmax, window_elements
@@ -29,13 +30,13 @@ Array = jax.Array
 def run(graph: Any, state: Any, *inputs: Array) -> dict[str, Array]:
     """Runs `forward` of a model, given as the result of nnx.split: as one compiled program, unless it is called within
     one."""
-    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((state, inputs)))
+    traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((state, inputs)))
     return (forward if traced else program())(graph, state, *inputs)
 
 
 @cache
 def program() -> Any:
-    return jax.jit(forward, static_argnums=0, compiler_options=compiler_options())
+    return jax.jit(forward, static_argnums=0, compiler_options=options_for_cpus() or None)
 
 
 def forward(graph: Any, state: Any, *inputs: Array) -> dict[str, Array]:

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import lax
+from jax.core import Tracer
 
 
 class SmallNet(nnx.Module):
@@ -71,30 +72,30 @@ def forward(graph: Any, state: Any, *inputs: Array) -> dict[str, Array]:
 
 
 @cache
-def compiler_options() -> dict[str, str] | None:
-    """Returns the options of programs for a CPU, None on other devices.
+def options_for_cpus() -> dict[str, str]:
+    """Returns the options of programs for a CPU; none on other devices.
 
     Without them XLA passes convolutions, products and sums to YNNPACK, whose convolutions take 1.2 to 4 times as long
     as XLA's own (`tests/benchmarks/kernels.py`)."""
     if jax.default_backend() != "cpu":
-        return None
+        return {}
     options = {"xla_cpu_experimental_ynn_fusion_type": ""}
     try:
         jax.jit(lambda: 0, compiler_options=options).lower().compile()
     except jax.errors.JaxRuntimeError:  # a version of XLA without this option
-        return None
+        return {}
     return options
 
 
 @cache
 def program() -> Any:
-    return jax.jit(forward, static_argnums=0, compiler_options=compiler_options())
+    return jax.jit(forward, static_argnums=0, compiler_options=options_for_cpus() or None)
 
 
 def run(graph: Any, state: Any, *inputs: Array) -> dict[str, Array]:
     """Runs `forward` of a model, given as the result of nnx.split: as one compiled program, unless it is called within
     one."""
-    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((state, inputs)))
+    traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((state, inputs)))
     return (forward if traced else program())(graph, state, *inputs)
 
 
