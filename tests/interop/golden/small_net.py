@@ -76,7 +76,7 @@ def options_for_cpus() -> dict[str, str]:
     """Returns the options of programs for a CPU; none on other devices.
 
     Without them XLA passes convolutions, products and sums to YNNPACK, whose convolutions take 1.2 to 4 times as long
-    as XLA's own (`tests/benchmarks/kernels.py`)."""
+    as XLA's own."""
     if jax.default_backend() != "cpu":
         return {}
     options = {"xla_cpu_experimental_ynn_fusion_type": ""}
