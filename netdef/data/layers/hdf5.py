@@ -38,16 +38,20 @@ class HDF5Data(DataLayer, type="HDF5Data", block="hdf5_data_param"):
             content = path.read_bytes()
         if content[:8] == b"\x89HDF\r\n\x1a\n":
             raise self.fault(f"{path} is itself an HDF5 file; `source` must be a text file with names of HDF5 files.")
-        names = os.fsdecode(content).split()
-        if not names:
+        found = [file for line in content.splitlines() for file in self._files_of_line(line.strip(), path, locate)]
+        if not found:
             raise self.fault(f"{path} lists no files; write the name of one HDF5 file on each line.")
+        return found
+
+    def _files_of_line(self, line: bytes, path: Path, locate: Locate) -> list[Path]:
+        """Returns the file that a line of a list names, which may contain spaces, or several, as Caffe reads words."""
         found = []
-        for name in names:
-            places = (locate(name), path.parent / name)
-            there = next((p for p in places if os.path.exists(p)), None)
-            if there is None:
-                raise self.fault(f"{shown(places[0])}, listed in {path}, does not exist.")
-            found.append(there)
+        for name in [line] if _existing(line, path, locate) else line.split():
+            file = _existing(name, path, locate)
+            if file is None:
+                missing = os.fsdecode(name if found else line)
+                raise self.fault(f"{shown(locate(missing))}, listed in {path}, does not exist.")
+            found.append(file)
         return found
 
     def read_header(self, path: Path) -> dict[str, Shape]:
@@ -68,6 +72,12 @@ class HDF5Data(DataLayer, type="HDF5Data", block="hdf5_data_param"):
 
     def open(self, locate: Locate, *, phase: Phase, seed: int = 0, process: Process = (0, 1)) -> Reader:
         return HDF5Reader(self, self.files(locate), seed, process)
+
+
+def _existing(name: bytes, path: Path, locate: Locate) -> Path | None:
+    """Returns the file of a name in the list `path`, beside the net or beside the list; None if there is none."""
+    places = (locate(os.fsdecode(name)), path.parent / os.fsdecode(name))
+    return next((p for p in places if name and os.path.exists(p)), None)
 
 
 class HDF5Reader(Reader):
