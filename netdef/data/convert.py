@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..files import put_in_place, shown, write_atomically
+from ..files import put_in_place, write_atomically
 from ..interop.caffe_proto import messages
 from ..language.errors import NetdefError
 from ..lazy import need, np
@@ -145,7 +145,8 @@ class Hdf5Sink(Sink):
         super().__init__(target)
         if len(os.fsencode(target.name).splitlines()) != 1:
             raise NetdefError(
-                f"{shown(target)}: the name of an HDF5 file with a line break cannot be listed for HDF5Data; choose another name"
+                f"{target}: the name of an HDF5 file with a line break cannot be listed for HDF5Data; "
+                "choose another name"
             )
         self._file: Any = None
         self.start(resume, self._open)
