@@ -12,8 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .language.errors import NetdefError
-from .language.source import printable
+from .language.errors import NetdefError, printable
 
 LONGEST_NAME = 160  # characters of a path in a message
 MOST_DEFLATED = 1032  # the highest compression ratio of deflate

@@ -58,6 +58,8 @@ def compile(
 
     `options` are passed to `netdef.load` (stages, level, set, import_path). A Net that is passed as `net` keeps its own
     phase. The modules of Python layers are run, as in Caffe; those of a Net only if it was loaded with `trust_python`.
+    A model that is dropped frees its arrays and soon its programs; JAX keeps the traces of its own functions for every
+    new shape, about half a MB per net, until `jax.clear_caches()`.
     Raises CompileError, and NetdefError if a shape is unknown because a file or module is missing.
     """
     if not isinstance(net, Net):

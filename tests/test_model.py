@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -217,6 +219,21 @@ def test_making_a_model_and_setting_its_weights_compile_nothing_for_each_shape()
         model = netdef.compile(text.format(n=n))
         model.set_weights(model.get_weights())
     assert programs() <= before
+
+
+def test_the_programs_of_models_that_are_dropped_are_freed():
+    text = """layer {{ name: "x" type: "Input" top: "x" input_param {{ shape {{ dim: 1 dim: {n} }} }} }}
+    layer {{ name: "ip" type: "InnerProduct" bottom: "x" top: "y" inner_product_param {{ num_output: 2 }} }}
+    layer {{ name: "loss" type: "Reduction" bottom: "y" top: "loss" loss_weight: 1 }}"""
+    counts = []
+    for n in range(301, 327):
+        model, batch = netdef.compile(text.format(n=n)), {"x": np.ones((1, n), np.float32)}
+        model(**batch)
+        nnx.grad(lambda model, batch=batch: model.loss(**batch))(model)
+        del model
+        gc.collect()
+        counts.append(len(jax.devices()[0].client.live_executables()))
+    assert max(counts[20:]) <= max(counts[16:20])
 
 
 def test_what_a_caller_writes_into_an_array_afterwards_changes_nothing():

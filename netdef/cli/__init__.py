@@ -22,8 +22,7 @@ from typing import NoReturn
 
 from .._version import __version__
 from ..language.diagnostics import CompileError
-from ..language.errors import NetdefError
-from ..language.source import printable
+from ..language.errors import NetdefError, printable
 from ..language.spelling import did_you_mean, suggestion
 
 COMMANDS = (
@@ -164,9 +163,8 @@ def show_faults(error: CompileError) -> None:
 
 
 def complain(message: str, code: int) -> int:
-    shown = "\n".join(map(printable, message.split("\n")))
     with contextlib.suppress(BrokenPipeError):  # the exit code is all that remains
-        print(f"netdef: {'error: ' if code != 130 else ''}{shown}", file=sys.stderr)
+        print(f"netdef: {'error: ' if code != 130 else ''}{printable(message)}", file=sys.stderr)
     return code
 
 

@@ -12,7 +12,6 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from ..language.source import printable
 from ..language.trust import Trust
 from . import UsageError
 
@@ -133,9 +132,9 @@ def net_file(args: argparse.Namespace) -> str:
 def existing(path: str, what: str = "file") -> str:
     """Returns `path`. UsageError if it does not exist, or is a folder where a file is expected."""
     if not Path(path).exists():
-        raise UsageError(f"the {what} {printable(path)} does not exist")
+        raise UsageError(f"the {what} {path} does not exist")
     if what == "file" and Path(path).is_dir():
-        raise UsageError(f"{printable(path)} is a folder, not a file")
+        raise UsageError(f"{path} is a folder, not a file")
     return path
 
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from ..files import write_atomically
-from ..language.source import printable
+from ..language.errors import printable
 
 
 def say(line: str) -> None:

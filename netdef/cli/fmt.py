@@ -22,10 +22,10 @@ from pathlib import Path
 
 from ..files import write_atomically
 from ..language.diagnostics import CompileError, Report
-from ..language.errors import NetdefError
+from ..language.errors import NetdefError, printable
 from ..language.formatter import format
 from ..language.parsing.parser import parse
-from ..language.source import Source, printable
+from ..language.source import Source
 from . import UsageError, complain, show_faults
 from ._options import existing
 

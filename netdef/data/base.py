@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from ..files import Locate, printable, shown
+from ..files import Locate, shown
 from ..language.errors import NetdefError
 from ..layers.base import Context, Layer, Phase
 from ..lazy import Array, jnp, np
@@ -81,7 +81,7 @@ class DataLayer(Layer):
 
     def fault(self, text: str) -> NetdefError:
         """Returns an error of one line that names this layer."""
-        return NetdefError(f"layer `{self.name}`: {printable(text)}")
+        return NetdefError(f"layer `{self.name}`: {text}")
 
     def reading(self, path: Path, kind: str) -> AbstractContextManager[None]:
         """Replaces what a library raises for a damaged file by an error that names this layer and the file."""

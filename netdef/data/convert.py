@@ -143,6 +143,11 @@ class Hdf5Sink(Sink):
 
     def __init__(self, target: Path, resume: bool):
         super().__init__(target)
+        if len(os.fsencode(target.name).splitlines()) != 1:
+            raise NetdefError(
+                f"{target}: the name of an HDF5 file with a line break cannot be listed for HDF5Data; "
+                "choose another name"
+            )
         self._file: Any = None
         self.start(resume, self._open)
 
@@ -179,7 +184,9 @@ class Hdf5Sink(Sink):
     def finish(self) -> None:
         # The list is written first, so that a conversion that is interrupted between the two can be continued.
         listed = self.target.with_name(self.target.name + ".txt")
-        write_atomically(listed, lambda temporary: temporary.write_text(f"{self.target.resolve()}\n"))
+        whole = os.fsencode(self.target.resolve())
+        name = whole if len(whole.splitlines()) == 1 else os.fsencode(self.target.name)  # a line cannot contain a break
+        write_atomically(listed, lambda temporary: temporary.write_bytes(name + b"\n"))
         super().finish()
 
 

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..files import LONGEST_NAME, MOST_DEFLATED, shown
-from ..language.errors import NetdefError
-from ..language.source import printable
+from ..language.errors import NetdefError, printable
 from ..shape import ShapeError, Unavailable
 
 

@@ -59,7 +59,7 @@ class Diagnostic:
 
     @property
     def file(self) -> str | None:
-        return self.span.source.name if self.span else None
+        return self.span.source.file if self.span else None
 
     @property
     def line(self) -> int | None:

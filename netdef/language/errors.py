@@ -5,3 +5,11 @@ from __future__ import annotations
 
 class NetdefError(Exception):
     """An error that a user can fix: a message of one line with the file, layer or step, and what to do."""
+
+    def __init__(self, message: str = ""):
+        super().__init__(printable(message))  # because a path or a name in it may contain line breaks
+
+
+def printable(text: str) -> str:
+    """A path as it can be shown on one line: line ends, control characters and undecodable bytes become escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

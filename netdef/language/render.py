@@ -60,7 +60,7 @@ def place(span: Span | None) -> dict[str, Any]:
     if span is None:
         return {"file": None, "line": None, "column": None, "end": None}
     return {
-        "file": span.source.name,
+        "file": span.source.file,
         "line": span.line,
         "column": span.column,
         "end": list(span.source.position(span.end)),

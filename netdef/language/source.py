@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from .errors import NetdefError
+from .errors import NetdefError, printable
 
 ENDINGS = (".net", ".prototxt", ".pt")  # of the names of nets and solvers
 LARGEST = 4 << 20  # bytes of a file; the longest known nets have a fifth of that
@@ -26,6 +26,11 @@ class Source:
     name: str
     text: str
     path: Path | None = None
+
+    @property
+    def file(self) -> str:
+        """The name for programs: a path as it is, where `name` has escapes if it cannot be printed."""
+        return str(self.path) if self.path is not None and self.name == printable(str(self.path)) else self.name
 
     @staticmethod
     def read(path: str | Path, name: str | None = None) -> Source:
@@ -135,11 +140,6 @@ def too_large(shown: str, size: int) -> NetdefError:
     if size == LARGEST + 1:
         return NetdefError(f"{shown}: a text of more than {LARGEST >> 20} MB is not a network definition; {limit}")
     return NetdefError(f"{shown}: a file of {size / 2**20:.1f} MB is not a network definition; {limit}")
-
-
-def printable(text: str) -> str:
-    """A path as it can be shown on one line: line ends, control characters and undecodable bytes become escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 class Span(NamedTuple):

@@ -30,6 +30,7 @@ from .devices import random_seed
 from .programs import backward_program, ends, forward_program, taken
 
 TRAIN, TEST = Phase.TRAIN.value, Phase.TEST.value
+MOST_PROGRAMS = 128  # kept for each net; scripts return to earlier shapes, for example those of an image pyramid
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Net:
     def _set_up(self, net: Graph, seed: int) -> None:
         model = Model(net, seed)
         self._net, self._seed = net, seed
+        self._fed = [top.name for node in net.layers if node.layer.is_input for top in node.tops]
         self._weights: dict[Owner, Blob] = {}
         for owner, weight in net.owned:
             blob = Blob(weight.shape)
@@ -84,7 +86,7 @@ class Net:
         self._passes = 0
         self._feed: Feed | None = None
         self._arrays: dict[str, tuple[Any, ...]] = {}  # the data of MemoryData layers
-        self._programs: dict[Any, Callable[..., Any]] = {}
+        self._programs: OrderedDict[Any, Callable[..., Any]] = OrderedDict()  # the last one was used last
         losses = {v.name: w for n in net.layers for v, w in zip(n.tops, n.loss_weights, strict=True) if w}
         shape = lambda name: _known(net, name)
         self.blobs = Named("blob", ((n, Blob(shape(n), losses.get(n, 0.0))) for n in net.blobs), net.copies)
@@ -276,9 +278,12 @@ class Net:
         return range(begin, stop)
 
     def _program(self, make: Callable[..., Any], part: range, *more: Any) -> Callable[..., Any]:
-        key = (make, part, *more)
+        key = (tuple(self._net.blobs[name].shape for name in self._fed), make, part, *more)
         if key not in self._programs:
             self._programs[key] = make(self._net, part, *more)
+            if len(self._programs) > MOST_PROGRAMS:
+                self._programs.popitem(last=False)
+        self._programs.move_to_end(key)
         return self._programs[key]
 
     def _trained(self, part: range) -> tuple[Owner, ...]:
@@ -327,9 +332,8 @@ class Net:
 
     def _follow(self) -> None:
         """Updates the shapes of all blobs after a script has reshaped an input."""
-        fed = [top.name for node in self._net.layers if node.layer.is_input for top in node.tops]
-        shapes = {name: self.blobs[name].shape for name in fed}
-        if all(shapes[name] == self._net.blobs[name].shape for name in fed):
+        shapes = {name: self.blobs[name].shape for name in self._fed}
+        if all(shape == self._net.blobs[name].shape for name, shape in shapes.items()):
             return
         report = Report()
         nodes, inferred = infer(self._net.layers, locator(self._net.folder), report, shapes, self._net.trust_python)
@@ -347,7 +351,6 @@ class Net:
                 if weight.shape != old.shape:
                     self._weights[now.owners[i]] = Blob(weight.shape)
         self._net = replace(self._net, layers=nodes, shapes=inferred)
-        self._programs.clear()
         for name, blob in self.blobs.items():
             blob.reshape(*_known(self._net, name))
 

@@ -42,6 +42,15 @@ def test_json(netdef, bad, good):
     }
 
 
+def test_json_has_paths_as_they_are_and_text_has_them_on_one_line(netdef, bad, tmp_path):
+    odd = tmp_path / "a\nb.net"
+    odd.write_text(bad.read_text())
+    assert {d["file"] for d in json.loads(netdef("check", odd, "--json").out)["diagnostics"]} == {str(odd)}
+    assert f"{tmp_path}/a\\nb.net:4:" in netdef("check", odd).out
+    missing = netdef("check", tmp_path / "c\nd.net").err
+    assert missing == f"netdef: error: the file {tmp_path}/c\\nd.net does not exist\n"
+
+
 def test_a_missing_file_does_not_hide_the_others(netdef, bad, tmp_path):
     done = netdef("check", tmp_path / "none.net", bad, tmp_path)
     assert done.code == 2

@@ -84,6 +84,39 @@ def test_a_net_reads_what_was_written(run, faces, batches):
     assert batch["label"].tolist() == [0, 0, 0, 1, 1]
 
 
+@pytest.mark.parametrize("folder", ["my faces", "a\nb", "a\u2028b\xa0c", os.fsdecode(b"\xff")])
+def test_a_net_reads_what_was_written_to_a_folder_of_any_name(run, faces, folder, tmp_path, monkeypatch):
+    try:
+        (tmp_path / folder).mkdir()
+    except (OSError, UnicodeEncodeError):
+        pytest.skip("this system has no such names")
+    monkeypatch.chdir(tmp_path / folder)
+    assert run("convert", "../faces", "my set.h5")[0] == 0
+    text = layer("HDF5Data", 'hdf5_data_param { source: "my set.h5.txt" batch_size: 5 }')
+    (tmp_path / folder / "n.net").write_text(text)
+    batch = next(netdef.data.batches(tmp_path / folder / "n.net"))
+    np.testing.assert_array_equal(batch["data"], faces)
+
+
+def test_a_list_of_hdf5_files_has_words_as_in_caffe_or_whole_lines(tmp_path, batches):
+    for name, value in (("a.h5", 1), ("b.h5", 2), ("c d.h5", 3)):
+        with h5py.File(tmp_path / name, "w") as file:
+            file["data"] = np.full((1, 2), value, np.float32)
+    text = layer("HDF5Data", 'hdf5_data_param { source: "list.txt" batch_size: 3 }', "data")
+    (tmp_path / "list.txt").write_text("a.h5  b.h5\r\n\n  c d.h5 \n")
+    assert batches(text, 1)[0]["data"][:, 0].tolist() == [1, 2, 3]
+    for content, missing in (("c e.h5\n", "c e.h5"), ("a.h5 e.h5\n", "e.h5")):
+        (tmp_path / "list.txt").write_text(content)
+        with pytest.raises(netdef.NetdefError, match=rf"/{missing}, listed in .*list.txt, does not exist"):
+            batches(text, 1)
+
+
+def test_a_file_whose_name_cannot_be_listed_is_refused(run, faces, tmp_path):
+    code, _, err = run("convert", "faces", "a\nb.h5")
+    assert code == 1 and "line break" in err and len(err.splitlines()) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["faces"]
+
+
 def test_encoded_resized_gray_and_shuffled(run, faces, tmp_path):
     assert run("convert", "faces", "a.lmdb", "--encoded")[0] == 0
     np.testing.assert_array_equal(all_records(tmp_path / "a.lmdb")[0], faces)

@@ -5,7 +5,8 @@
     python tests/fuzzing/long_runs.py compilations passes
 
 training:      examples/digits.net, with its tests and snapshots
-compilations:  nets of different widths and depths, each compiled and run once forward and once for its gradient
+compilations:  nets of different widths and sizes, each compiled and run once forward and once for its gradient; JAX keeps
+               the traces of its own functions for each new shape (up to 4,096 of each), so they are cleared at each point
 passes:        a pycaffe net whose input gets another shape before every pass; there are 40 shapes in all
 
 Each runs in a process of its own.  Prints the resident memory in MiB at ten points, the rate, and the verdict: the
@@ -80,6 +81,9 @@ def compilations(count: int) -> Iterator[int]:
         batch = {"x": np.ones((2, 3, facts["size"], facts["size"])), "y": np.zeros((2, 4))}
         model(**batch)
         jax.block_until_ready(nnx.grad(lambda model, batch=batch: model.loss(**batch))(model))
+        del model
+        if i % max(count // POINTS, 1) == 0:
+            jax.clear_caches()
         yield i
 
 

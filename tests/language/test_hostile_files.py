@@ -177,3 +177,8 @@ def test_a_terminal_without_unicode(command: str, setting: dict[str, str], tmp_p
     done = subprocess.run([sys.executable, "-m", "netdef", command, word], env=env, capture_output=True, timeout=60)
     assert done.returncode in (0, 1, 2) and b"Traceback" not in done.stderr, done.stderr.decode()
     assert done.stdout.isascii() and done.stderr.isascii()
+
+
+def test_the_message_of_an_error_has_one_line_whatever_it_names():
+    assert str(netdef.NetdefError("a\nb/\x1b[2Jé\udcff: no file")) == r"a\nb/\x1b[2Jé\udcff: no file"
+    assert str(netdef.CompileError(())) == "the net has errors"

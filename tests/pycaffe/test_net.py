@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import numpy as np
 import pytest
 from golden_cases import arrays, assert_close, by_layer, named, rows
@@ -264,3 +265,22 @@ def test_names_of_split_copies_find_the_blob():
     )
     net = caffe.Net(two, caffe.TEST)
     assert net.blobs["pool_pool_0_split_1"] is net.blobs["pool"]
+
+
+def test_a_shape_that_returns_is_not_compiled_again(caplog):
+    net = caffe.Net(NET, caffe.TEST)
+    found = {}
+    for size in (6, 7, 6, 7):
+        net.blobs["data"].reshape(1, 1, size, size)
+        net.blobs["data"].data[...] = np.linspace(0, 1, size * size).reshape(1, 1, size, size)
+        caplog.clear()
+        with jax.log_compiles():
+            probability = net.forward()["prob"].copy()
+            gradient = net.backward()["data"].copy()
+        if size in found:
+            assert not [line for line in caplog.messages if "Finished XLA compilation" in line]
+            np.testing.assert_array_equal(probability, found[size][0])
+            np.testing.assert_array_equal(gradient, found[size][1])
+        else:
+            assert [line for line in caplog.messages if "Finished XLA compilation" in line]
+        found[size] = probability, gradient

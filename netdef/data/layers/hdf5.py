@@ -48,17 +48,22 @@ class HDF5Data(DataLayer, type="HDF5Data", block="hdf5_data_param"):
             content = path.read_bytes()
         if content[:8] == b"\x89HDF\r\n\x1a\n":
             raise self.fault(f"{path} is itself an HDF5 file; `source` must be a text file with names of HDF5 files.")
-        lines = enumerate(os.fsdecode(content).split("\n"), 1)
-        names = [(name, f"{path}:{line}") for line, text in lines for name in text.split()]
-        if not names:
+        lines = enumerate(content.split(b"\n"), 1)
+        found = [file for n, line in lines for file in self._files_of_line(line.strip(), path, n, locate)]
+        if not found:
             raise self.fault(f"{path} lists no files; write the name of one HDF5 file on each line.")
+        return found
+
+    def _files_of_line(self, line: bytes, path: Path, number: int, locate: Locate) -> list[Listed]:
+        """Returns the file that a line of a list names, which may contain spaces, or several, as Caffe reads words."""
         found = []
-        for name, place in names:
-            places = (locate(name), path.parent / name)
-            there = next((p for p in places if os.path.exists(p)), None)
-            if there is None:
-                raise self.fault(f"{place}: {shown(places[0])} does not exist.")
-            found.append(Listed(there, place))
+        place = f"{path}:{number}"
+        for name in [line] if _existing(line, path, locate) else line.split():
+            file = _existing(name, path, locate)
+            if file is None:
+                missing = os.fsdecode(name if found else line)
+                raise self.fault(f"{place}: {shown(locate(missing))} does not exist.")
+            found.append(Listed(file, place))
         return found
 
     def fault_in(self, listed: Listed) -> Callable[[str], NetdefError]:
@@ -84,6 +89,12 @@ class HDF5Data(DataLayer, type="HDF5Data", block="hdf5_data_param"):
 
     def open(self, locate: Locate, *, phase: Phase, seed: int = 0, process: Process = (0, 1)) -> Reader:
         return HDF5Reader(self, self.files(locate), seed, process)
+
+
+def _existing(name: bytes, path: Path, locate: Locate) -> Path | None:
+    """Returns the file of a name in the list `path`, beside the net or beside the list; None if there is none."""
+    places = (locate(os.fsdecode(name)), path.parent / os.fsdecode(name))
+    return next((p for p in places if name and os.path.exists(p)), None)
 
 
 class HDF5Reader(Reader):
