@@ -13,12 +13,12 @@ A net with a loss is timed in phase TRAIN, any other in phase TEST. The data can
   netdef time model.net --phase TEST --json
   netdef time train_val.prototxt --shape data=64,3,227,227
 
-With --target, the training step is compiled for a device that is not present, and nothing is run; without a solver, the
-forward pass. The output contains FLOP, traffic, memory and collectives of each device, whether the net fits, and a
-lower bound of the time that follows from published peaks. Times are unknown and not reported. The batch is divided
-among all devices of the target, or among N with --devices. Targets: v4:2x2x1, v5e:2x2, v5p:2x2x1, v6e:2x2 (or other
-numbers of chips; they require the package libtpu) and h100:8 (requires JAX's plugin for CUDA, but no GPU). Compiling
-takes up to several minutes.
+With --target, nothing is run: the training step (without a loss or a solver, the passes before it) is compiled for a
+device that is not present. The output contains FLOP, traffic, memory and collectives of each device, whether the net
+fits into its memory, and a lower bound of the time, which follows from the published peaks of the device. The time
+itself is not known and not reported. The batch is divided among all devices of the target, or among N with --devices;
+a net without inputs runs on one. Targets are v4:2x2x1, v5e:2x2, v5p:2x2x1 and v6e:2x2, or other numbers of these chips,
+which require the package libtpu, and h100:8, which requires the CUDA plugin of JAX. Compiling can take minutes.
 
   netdef time model.net --target v5e:2x2
   netdef time model.net --target v5p:2x2x2 --devices 4 --json
@@ -56,9 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="number of iterations of each pass (default: as many as fit in 10 seconds, from 5 to 50)",
     )
-    parser.add_argument(
-        "--warm-up", type=int, metavar="N", help="number of iterations before measuring (default: 3)"
-    )
+    parser.add_argument("--warm-up", type=int, metavar="N", help="number of iterations before measuring (default: 3)")
     parser.add_argument("--layers", action="store_true", help="also time each layer alone")
     parser.add_argument("--batch", type=iterations, metavar="N", help="batch size of the inputs")
     parser.add_argument(
@@ -68,9 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="BLOB=DIMS",
         help="shape of an input, as in data=1,3,224,224; may be repeated",
     )
-    parser.add_argument("--target", metavar="CHIP:SHAPE", help="compile for this absent device, as in v5e:2x2")
     parser.add_argument(
-        "--devices", type=iterations, metavar="N", help="devices of the target that the batch is divided among"
+        "--target", metavar="CHIP:SHAPE", help="compile for a device that is not present, as in v5e:2x2"
+    )
+    parser.add_argument(
+        "--devices", type=iterations, metavar="N", help="number of devices of the target (default: all)"
     )
     add_json(parser)
     caffe.add_argument("--solver", "-solver", metavar="FILE", help="same as FILE")

@@ -1,8 +1,9 @@
 """The collectives of a compiled program: what its devices exchange, read from the text of its HLO.
 
 Bytes are those of the result on one device: all of the sum for an all-reduce, the gathered array for an all-gather, and
-the part of one device for a reduce-scatter. An asynchronous collective is counted at its start. A collective in the
-body of a loop is counted once, as XLA counts FLOP.
+the part of one device for a reduce-scatter. An asynchronous collective is counted once: at its start, or, where a TPU
+overlaps it with other fusions and repeats it in each of them, at the first one. A collective in the body of a loop is
+counted once, as XLA counts FLOP.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ KINDS = (
     *("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "ragged-all-to-all"),
     *("collective-permute", "collective-broadcast"),
 )
-PAIRED = ("all-gather", "collective-permute")  # their start returns the operands too, before the results
+PAIRED = frozenset(KINDS) - {"all-reduce"}  # their start returns the operands too, before the results
 
 # `%x = f32[8] all-reduce(...)` or `%x = (f32[8], f32[2]) all-reduce-start(...)`, once the layouts are removed. The
 # result of an instruction contains neither `%` nor `"`, so names of other instructions and metadata are never matched.
 _COLLECTIVE = re.compile(rf' = (\([^%"]*\)|[^%" ]+) ({"|".join(KINDS)})(-start)?\(')
+_CHAIN = re.compile(r'chain_id="(\d+)"')  # of the fusions that overlap with one collective
 _LAYOUT = re.compile(r"\{[^{}]*\}")
 _ARRAY = re.compile(r"([a-z]+\d*)\w*\[([\d,]*)\]")
 
@@ -35,14 +37,21 @@ class Collective:
 def collectives(hlo: str) -> tuple[Collective, ...]:
     """Returns the collectives of a program, in the order of `KINDS`, from its compiled HLO as text."""
     found: dict[str, list[int]] = {}
+    chains: set[tuple[str, str]] = set()
     for line in hlo.splitlines():
         if not any(kind in line for kind in KINDS):
             continue
         match = _COLLECTIVE.search(_LAYOUT.sub("", line))
-        if match:
-            result, kind, start = match.groups()
-            arrays = _second(result) if start and kind in PAIRED else result
-            found.setdefault(kind, []).append(_bytes(arrays))
+        if not match:
+            continue
+        result, kind, start = match.groups()
+        chain = _CHAIN.search(line)
+        if chain:
+            if (kind, chain[1]) in chains:
+                continue
+            chains.add((kind, chain[1]))
+        arrays = _second(result) if start and kind in PAIRED else result
+        found.setdefault(kind, []).append(_bytes(arrays))
     return tuple(Collective(kind, len(found[kind]), sum(found[kind])) for kind in KINDS if kind in found)
 
 

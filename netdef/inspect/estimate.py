@@ -6,7 +6,7 @@ on several devices as one: the first axis of each input is divided among them, e
 
 FLOP and traffic are those of the compiled program, as counted by XLA.  Traffic counts the operands and results of each
 fusion, including those that the compiler keeps in on-chip memory, so no bound follows from it.  The bound follows from
-the FLOP, and from the arguments and results, which must pass the memory once.
+the FLOP, and from the arguments and results, which pass the memory once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,18 @@ from .collectives import Collective, collectives
 from .layer_cost import LayerCost, analysis, layer_costs
 from .summary import size, summarize
 from .target import Chip, Target, TargetError, devices_of
-from .timing import Pass, as_trained, backward_pass, forward_pass, has_step, layer_dicts, layer_table, learns, table
+from .timing import (
+    Pass,
+    as_trained,
+    backward_pass,
+    forward_pass,
+    has_step,
+    layer_dicts,
+    layer_table,
+    learns,
+    planned,
+    table,
+)
 
 AXIS = "data"  # of the mesh
 
@@ -119,10 +130,12 @@ class Estimate:
 
     def __str__(self) -> str:
         each = f" ({self.batch // self.devices} on each of {self.devices} devices)" if self.devices > 1 else ""
+        total = self.target.devices
+        used = f"{self.devices} of the {total} devices" if self.devices < total else f"{total} devices"
         return "\n".join(
             [
-                f"net {self.net or '(no name)'}, phase {self.phase}, batch {self.batch}{each}, compiled for "
-                f"{self.chip.title} ({self.target}), not run, jax {self.jax}",
+                f"net {self.net or '(no name)'}, phase {self.phase}, batch {self.batch}{each}, jax {self.jax}",
+                f"compiled for {self.chip.title}, {used} of {self.target}; not run",
                 "",
                 *table(_HEAD, [_cells(self.program, self.devices)]),
                 "",
@@ -141,10 +154,8 @@ class Estimate:
         lines = [f"{'fits' if program.fits else 'does not fit'}: {program.refusal or fits}"]
         lines.append(f"no {label} is faster than {_time(self.bound.seconds)}: {self.bound.reason}")
         if self.traffic_s is not None:
-            lines.append(
-                f"traffic: includes what stays in on-chip memory; if nothing does, {_time(self.traffic_s)} at "
-                f"{_short(self.chip.bandwidth)}B/s"
-            )
+            at = f"{_time(self.traffic_s)} at {_short(self.chip.bandwidth)}B/s"
+            lines.append(f"traffic: {at}, less where buffers stay in on-chip memory")
         if program.loops:
             lines.append("the program contains a loop, which XLA counts once: FLOP are the sum of the layers")
         elif program.traffic is None and not program.refusal:
@@ -184,7 +195,7 @@ def estimate(net: Net, target: Target, devices: int | None = None) -> Estimate:
         devices=mesh.size,
         precision="bfloat16" if net.solver is not None and net.solver.precision is Precision.BF16 else "float32",
         jax=jax.__version__,
-        program=_compiled(_program(net, mesh, batch), chip, flop / mesh.size),
+        program=_compiled(program_of(net, mesh, batch), chip, flop / mesh.size),
         layers=tuple(costs),
     )
 
@@ -215,6 +226,8 @@ def _has_batch(net: Net, name: str, batch: int) -> bool:
 
 
 class Program(NamedTuple):
+    """A program to compile, and its abstract arguments."""
+
     name: str
     run: Callable[..., Any]
     given: tuple[Any, ...]
@@ -223,8 +236,10 @@ class Program(NamedTuple):
     donated: tuple[int, ...] = ()
 
 
-def _program(net: Net, mesh: Mesh, batch: int) -> Program:
-    """The training step, or the forward and backward pass without a solver, or the forward pass without a loss."""
+def program_of(net: Net, mesh: Mesh, batch: int) -> Program:
+    """The training step, or the forward and backward pass without a solver, or the forward pass without a loss.
+
+    All arguments are abstract; the results are copied to all devices, as the next step expects them."""
     everywhere = NamedSharding(mesh, PartitionSpec())
     spec = lambda shape, dtype=jnp.float32: jax.ShapeDtypeStruct(shape, dtype, sharding=everywhere)
     weights = {owner: spec(weight.shape) for owner, weight in net.owned}
@@ -262,7 +277,8 @@ def _compiled(program: Program, chip: Chip, flop: float) -> Compiled:
     """Compiles a program.  `flop` is used if the compiler reports none, or cannot count them because of a loop."""
     begin = time.perf_counter()
     run = jax.jit(program.run, donate_argnums=program.donated, out_shardings=program.results)
-    refusal, made = "", None
+    made: Any = None
+    refusal = ""
     try:
         lowered = run.trace(*program.given).lower(lowering_platforms=(chip.platform,))
         made = lowered.compile(compiler_options=dict(chip.options) or None)
@@ -272,25 +288,20 @@ def _compiled(program: Program, chip: Chip, flop: float) -> Compiled:
             raise NetdefError(f"the net cannot be compiled for {chip.title}: {why}") from error
         refusal = refused(str(error))
     seconds = time.perf_counter() - begin
-    hlo = made.as_text() if made is not None else ""
-    found = analysis(made) if made is not None else {}
+    hlo: str = "" if made is None else made.as_text()
+    found = {} if made is None else analysis(made)
     loops = bool(re.search(r"\bwhile\(", hlo))
-    plan = made.memory_analysis() if made is not None else None
-    arguments, results, temporary, shared = (
-        (None, None, None, 0)
-        if plan is None
-        else (plan.argument_size_in_bytes, plan.output_size_in_bytes, plan.temp_size_in_bytes, plan.alias_size_in_bytes)
-    )
-    memory = None if plan is None else arguments + results + temporary - shared
+    plan = None if made is None else made.memory_analysis()
+    memory = None if plan is None else planned(plan)
     return Compiled(
         name=program.name,
         images=program.images,
         compile_s=seconds,
         flop=flop if loops or "flops" not in found else found["flops"],
         traffic=None if loops else found.get("bytes accessed"),
-        arguments=arguments,
-        results=results,
-        temporary=temporary,
+        arguments=None if plan is None else plan.argument_size_in_bytes,
+        results=None if plan is None else plan.output_size_in_bytes,
+        temporary=None if plan is None else plan.temp_size_in_bytes,
         memory=memory,
         fits=not refusal and (memory is None or memory <= chip.memory),
         refusal=refusal,

@@ -54,7 +54,8 @@ class LayerCost:
 def layer_costs(net: Net, iterations: int = 0, platform: str | None = None) -> list[LayerCost]:
     """Returns the cost of each layer, and its time alone if `iterations` is not 0.
 
-    `platform`: as lowered for this platform of JAX, without a compiler for it. Layers with equal programs are analyzed once.  NetdefError if a shape is not known."""
+    `platform`: as lowered for this platform of JAX, for which no compiler is required.  Layers with equal programs are
+    analyzed once.  NetdefError if a shape is not known."""
     known: dict[str, Cost] = {}
     found = []
     for i, node in enumerate(net.layers):

@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -93,6 +94,7 @@ ENVIRONMENT = {
     "tpu": {
         "JAX_PLATFORMS": "cpu",
         "TPU_SKIP_MDS_QUERY": "1",
+        "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # by several processes, which share no TPU here
         "TPU_ACCELERATOR_TYPE": "v5litepod-4",  # of this machine, which has none; otherwise libtpu prints warnings
         "TPU_WORKER_HOSTNAMES": "localhost",
         "TPU_WORKER_ID": "0",
@@ -103,7 +105,7 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Target:
-    """A chip and how many of them are connected: `shape` is `2x2` for TPUs and a number for GPUs."""
+    """Connected chips of one kind: `shape` is `2x2` for TPUs and a number for GPUs."""
 
     name: str
     shape: str
@@ -111,6 +113,11 @@ class Target:
     @property
     def chip(self) -> Chip:
         return CHIPS[self.name]
+
+    @property
+    def devices(self) -> int:
+        """The number of devices, one for each chip."""
+        return math.prod(map(int, self.shape.split("x")))
 
     def __str__(self) -> str:
         return f"{self.name}:{self.shape}"
@@ -134,7 +141,7 @@ def target_of(text: str) -> Target:
 
 @contextlib.contextmanager
 def environment(target: Target) -> Iterator[None]:
-    """Sets the variables that the compilers read, which must be before jax is imported; afterwards they are as before."""
+    """Sets the variables that the compilers read, and restores them at the end. Enter it before jax is imported."""
     before = {name: os.environ.get(name) for name in ENVIRONMENT[target.chip.platform]}
     os.environ.update(ENVIRONMENT[target.chip.platform])
     try:
@@ -171,5 +178,7 @@ def devices_of(target: Target) -> list[Any]:
             found = topologies.get_topology_desc("", "cuda", topology=f"1x1x{target.shape}", **chip.topology)
     except (RuntimeError, ValueError) as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise TargetError(f"--target {target}: the compiler refuses it ({why}); an example is {chip.example}") from error
+        raise TargetError(
+            f"--target {target}: the compiler refuses it ({why}); use, for example, {chip.example}"
+        ) from error
     return list(found.devices)

@@ -176,7 +176,7 @@ def forward_pass(net: Net) -> Callable[..., Any]:
 
 
 def backward_pass(net: Net) -> Callable[..., Any]:
-    """Returns the forward and backward pass: (trained weights, weights, inputs, key) -> ((loss, updates), gradients)."""
+    """Returns the forward and backward pass: (trained, weights, inputs, key) -> ((loss, updates), gradients)."""
     trained = [t.owner for t in partition_of(net).trained]
 
     def run(moving: Any, weights: Any, inputs: Any, key: Any) -> Any:
@@ -263,8 +263,11 @@ def layer_dicts(layers: Iterable[LayerCost]) -> list[dict[str, Any]]:
 
 def _memory(compiled: Any) -> int | None:
     plan = compiled.memory_analysis()
-    if plan is None:
-        return None
+    return None if plan is None else planned(plan)
+
+
+def planned(plan: Any) -> int:
+    """Returns the bytes of XLA's memory analysis: arguments, results that do not overwrite them, and temporary buffers."""
     parts = (plan.argument_size_in_bytes, plan.output_size_in_bytes, plan.temp_size_in_bytes)
     return int(sum(parts) - plan.alias_size_in_bytes)
 

@@ -1,6 +1,6 @@
 """Cost of netdef's training step on an absent TPU, compared with the same net written in Flax by hand.
 
-usage: python tests/benchmarks/targets.py [face_bn|resnet50 ...] [--precision float32 bfloat16] [--target v5e:2x2]
+usage: python tests/benchmarks/targets.py [--nets face_bn resnet50] [--precision float32 bfloat16] [--target v5e:2x2]
 
 Needs `pip install libtpu` and no TPU. Both steps are compiled for one device: loss, gradients, momentum, weight decay
 and running statistics. Flax computes on images with channels last, netdef as the nets in `nets` say. Each line has a
@@ -137,7 +137,7 @@ def compare(net: str, precision: str, target: Target) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("nets", nargs="*", choices=list(TWINS), default=list(TWINS), metavar="NET")
+    parser.add_argument("--nets", nargs="+", choices=list(TWINS), default=list(TWINS))
     parser.add_argument("--precision", nargs="+", choices=("float32", "bfloat16"), default=["float32", "bfloat16"])
     parser.add_argument("--target", type=target_of, default=target_of("v5e:2x2"), metavar="CHIP:SHAPE")
     given = parser.parse_args()
