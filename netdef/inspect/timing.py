@@ -267,7 +267,7 @@ def _memory(compiled: Any) -> int | None:
 
 
 def planned(plan: Any) -> int:
-    """Returns the bytes of XLA's memory analysis: arguments, results that do not overwrite them, and temporary buffers."""
+    """Returns the bytes that XLA plans: arguments, results that do not overwrite them, and temporary buffers."""
     parts = (plan.argument_size_in_bytes, plan.output_size_in_bytes, plan.temp_size_in_bytes)
     return int(sum(parts) - plan.alias_size_in_bytes)
 
