@@ -163,8 +163,8 @@ def require_compiler(target: Target) -> None:
         packages = " ".join(f"jax-cuda12-{part}=={jax}" for part in ("plugin", "pjrt"))
         raise NetdefError(
             f"--target {target} requires JAX's compiler for CUDA, which is not installed; run "
-            f"`pip install --no-deps {packages}` (480 MB; no GPU is needed) in an environment of its own, because without "
-            "a GPU this plugin makes other JAX programs print errors"
+            f"`pip install --no-deps {packages}` (480 MB; no GPU is needed) in an environment of its own, because "
+            "without a GPU this plugin makes other JAX programs print errors"
         )
 
 
