@@ -165,17 +165,23 @@ class Count(NamedTuple):
 
 def _count(function: Callable[..., Any], given: tuple[Any, ...], platform: str | None) -> Count:
     traced = jax.jit(function).trace(*given)
-    lowered = traced.lower(lowering_platforms=(platform,) if platform else None)
+    lowered = _lowered(traced, (platform,)) if platform else traced.lower()
     loops = "stablehlo.while" in lowered.as_text()
     if loops and not platform and jax.default_backend() == "cpu":
-        try:
-            other = traced.lower(lowering_platforms=OTHER)
-        except Exception:  # of many types, for programs that only a CPU supports; they are left as they are
-            other = lowered
+        other = _lowered(traced, OTHER)
         if "stablehlo.while" not in other.as_text():
             lowered, loops = other, False
     found = analysis(lowered)
-    return Count(float(found.get("flops", 0.0)), float(found.get("bytes accessed", 0.0)), loops)
+    flop, moved = (max(float(found.get(name, 0.0)), 0.0) for name in ("flops", "bytes accessed"))  # -1: not known
+    return Count(flop, moved, loops)
+
+
+def _lowered(traced: Any, platforms: tuple[str, ...]) -> Any:
+    """The program as lowered for a platform that may be absent, or else for the present one."""
+    try:
+        return traced.lower(lowering_platforms=platforms)
+    except Exception:  # of many types, for programs that only a device that is present supports
+        return traced.lower()
 
 
 def analysis(program: Any) -> Mapping[str, float]:

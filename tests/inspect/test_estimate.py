@@ -23,7 +23,7 @@ from netdef import load
 from netdef.inspect import estimate as estimates
 from netdef.inspect.collectives import Collective
 from netdef.inspect.estimate import Compiled, Estimate, estimate, program_of, refused
-from netdef.inspect.layer_cost import Cost, LayerCost
+from netdef.inspect.layer_cost import Cost, LayerCost, layer_costs
 from netdef.inspect.target import (
     CHIPS,
     ENVIRONMENT,
@@ -199,6 +199,23 @@ def test_what_a_compiler_refuses():
         "temporaries (71.53G) exceeds available HBM (15.75G). HLO module: jit_f.\nSee https://openxla.org for more details."
     )
     assert refused(message) == TOO_LARGE.refusal
+
+
+def test_the_cost_of_a_layer_that_calls_python_is_not_known(tmp_path: Path):
+    (tmp_path / "doubling.py").write_text(
+        "class Double:\n"
+        "    def setup(self, bottom, top): pass\n"
+        "    def reshape(self, bottom, top): top[0].reshape(*bottom[0].data.shape)\n"
+        "    def forward(self, bottom, top): top[0].data[...] = 2 * bottom[0].data\n"
+    )
+    (tmp_path / "python.net").write_text(
+        'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 8 dim: 7 } } }\n'
+        'layer { name: "p" type: "Python" bottom: "x" top: "p" python_param { module: "doubling" layer: "Double" } }\n'
+    )
+    net = load(tmp_path / "python.net", trust_python=True)
+    for platform in (None, "tpu"):
+        cost = layer_costs(net, platform=platform)[1].cost
+        assert (cost.forward_flop, cost.forward_bytes) == (0, 0)
 
 
 @pytest.mark.parametrize(
