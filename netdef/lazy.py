@@ -22,6 +22,7 @@ OPTIONAL = {
     "flatbuffers": "flatbuffers",
     "google": "protobuf",
     "jax2onnx": "jax2onnx",
+    "libtpu": "libtpu",
     "lmdb": "lmdb",
     "matplotlib": "matplotlib",
     "plyvel": "plyvel",

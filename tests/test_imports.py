@@ -44,7 +44,16 @@ EXCEPTIONS: dict[tuple[str, str], str] = {}  # (room, room above it): the reason
 HEAVY = {"jax", "jaxlib", "flax", "optax", "orbax", "numpy", "h5py", "lmdb", "plyvel", "PIL", "google", "rich"}
 LIGHT = {
     *(room for floor in FLOORS[: RANKS["compiler"] + 1] for room in floor),
-    *("__init__", "cli", "data/layers", "inference/deploy", "inspect/draw", "inspect/explain", "inspect/summary"),
+    *(
+        "__init__",
+        "cli",
+        "data/layers",
+        "inference/deploy",
+        "inspect/draw",
+        "inspect/explain",
+        "inspect/summary",
+        "inspect/target",
+    ),
 }  # rooms and files that must not import jax
 
 FILES = {path.relative_to(PACKAGE).with_suffix("").as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}

@@ -72,7 +72,7 @@ def test_extras():
     extras = project["optional-dependencies"]
     assert set(extras) == {
         *("caffe", "images", "opencv", "tensorboard", "plot", "safetensors", "stablehlo", "onnx", "lsp"),
-        *("cuda12", "cuda13", "tpu"),
+        *("cuda12", "cuda13", "tpu", "target"),
         *("test", "dev"),
     }
     pinned = [

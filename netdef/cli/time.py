@@ -13,6 +13,16 @@ A net with a loss is timed in phase TRAIN, any other in phase TEST. The data can
   netdef time deploy.prototxt --iterations 20
   netdef time model.net --phase TEST --json
   netdef time train_val.prototxt --shape data=64,3,227,227
+
+With --target, nothing is run: the training step (without a loss or a solver, the passes before it) is compiled for a
+device that is not present. The output contains FLOP, traffic, memory and collectives of each device, whether the net
+fits into its memory, and a lower bound of the time, which follows from the published peaks of the device. The time
+itself is not known and not reported. The batch is divided among all devices of the target, or among N with --devices;
+a net without inputs runs on one. Targets are v4:2x2x1, v5e:2x2, v5p:2x2x1 and v6e:2x2, or other numbers of these chips,
+which require the package libtpu, and h100:8, which requires the CUDA plugin of JAX. Compiling can take minutes.
+
+  netdef time model.net --target v5e:2x2
+  netdef time model.net --target v5p:2x2x2 --devices 4 --json
 """
 
 from __future__ import annotations
@@ -20,9 +30,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from typing import Any
 
 from ..compiler import build_net, read_file
 from ..graph import Net
+from ..inspect.target import Target, TargetError, environment, require_compiler, target_of
 from ..language.render import render
 from ..passes.select import State
 from ..shape import Shape, known, show
@@ -45,9 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="number of iterations of each pass (default: as many as fit in 10 seconds, from 5 to 50)",
     )
-    parser.add_argument(
-        "--warm-up", type=int, default=3, metavar="N", help="number of iterations before measuring (default: 3)"
-    )
+    parser.add_argument("--warm-up", type=int, metavar="N", help="number of iterations before measuring (default: 3)")
     parser.add_argument("--layers", action="store_true", help="also time each layer alone")
     parser.add_argument("--batch", type=iterations, metavar="N", help="batch size of the inputs")
     parser.add_argument(
@@ -57,16 +67,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="BLOB=DIMS",
         help="shape of an input, as in data=1,3,224,224; may be repeated",
     )
+    parser.add_argument(
+        "--target", metavar="CHIP:SHAPE", help="compile for a device that is not present, as in v5e:2x2"
+    )
+    parser.add_argument(
+        "--devices", type=iterations, metavar="N", help="number of devices of the target (default: all)"
+    )
     add_json(parser)
     caffe.add_argument("--solver", "-solver", metavar="FILE", help="same as FILE")
     parser.set_defaults(trust_python=True)
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.warm_up < 1:
+    if args.warm_up is not None and args.warm_up < 1:
         raise UsageError(
             f"--warm-up is {args.warm_up}; it must be at least 1, because the first iteration is always slower"
         )
+    try:
+        return _run(args, _target(args))
+    except TargetError as error:
+        raise UsageError(str(error)) from error
+
+
+def _run(args: argparse.Namespace, target: Target | None) -> int:
     path = net_file(args)
     loaded = load_phases(path, args, settings(args))
     loaded.stop_on_errors()
@@ -79,12 +102,37 @@ def run(args: argparse.Namespace) -> int:
     elif loaded.diagnostics:
         print(render(loaded.diagnostics, color=colored(sys.stderr)), file=sys.stderr)
     _refuse_unknown(net)
+    result = _measured(net, args) if target is None else _estimated(net, target, args.devices)
+    print(json.dumps(result.as_dict(), indent=2) if args.json else result)
+    return 0
 
+
+def _target(args: argparse.Namespace) -> Target | None:
+    """Returns the parsed --target. TargetError if it does not exist, UsageError if other options contradict it."""
+    if args.target is None:
+        if args.devices:
+            raise UsageError("--devices requires --target, as in --target v5e:2x2")
+        return None
+    for option, given in (("--iterations", args.iterations), ("--warm-up", args.warm_up), ("--layers", args.layers)):
+        if given:
+            raise UsageError(f"{option} measures time on a device that is present; omit it, or omit --target")
+    return target_of(args.target)
+
+
+def _measured(net: Net, args: argparse.Namespace) -> Any:
     from ..inspect.timing import measure
 
-    timing = measure(net, args.iterations, args.warm_up, args.layers)
-    print(json.dumps(timing.as_dict(), indent=2) if args.json else timing)
-    return 0
+    return measure(net, args.iterations, 3 if args.warm_up is None else args.warm_up, args.layers)
+
+
+def _estimated(net: Net, target: Target, devices: int | None) -> Any:
+    require_compiler(target)
+    if sys.stderr.isatty():
+        print(f"netdef: compiling for {target.chip.title}; this can take minutes", file=sys.stderr)
+    with environment(target):
+        from ..inspect.estimate import estimate
+
+        return estimate(net, target, devices)
 
 
 def _shapes(net: Net, args: argparse.Namespace) -> dict[str, Shape]:

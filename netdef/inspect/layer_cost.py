@@ -51,17 +51,18 @@ class LayerCost:
     cost: Cost
 
 
-def layer_costs(net: Net, iterations: int = 0) -> list[LayerCost]:
+def layer_costs(net: Net, iterations: int = 0, platform: str | None = None) -> list[LayerCost]:
     """Returns the cost of each layer, and its time alone if `iterations` is not 0.
 
-    Layers with equal programs are analyzed once.  NetdefError if a shape is not known."""
+    `platform`: as lowered for this platform of JAX, for which no compiler is required.  Layers with equal programs are
+    analyzed once.  NetdefError if a shape is not known."""
     known: dict[str, Cost] = {}
     found = []
     for i, node in enumerate(net.layers):
         _refuse_unknown(net, node)
         alike = _likeness(net, node)
         if alike not in known:
-            known[alike] = Cost() if node.layer.is_input else _cost(net, i, iterations)
+            known[alike] = Cost() if node.layer.is_input else _cost(net, i, iterations, platform)
         output = net.shapes.get(node.tops[0]) if node.tops else None
         found.append(LayerCost(node.name, node.type, output, known[alike]))
     return found
@@ -92,12 +93,12 @@ class Alone(NamedTuple):
     passes: int  # forward, and backward with respect to weights and inputs
 
 
-def _cost(net: Net, i: int, iterations: int) -> Cost:
+def _cost(net: Net, i: int, iterations: int, platform: str | None) -> Cost:
     alone, node = _layer_alone(net, i), net.layers[i]
-    forth, forth_s = _count(alone.run, alone.given), _median(alone.run, alone.given, iterations)
+    forth, forth_s = _count(alone.run, alone.given, platform), _median(alone.run, alone.given, iterations)
     total, total_s = forth, None
     if alone.both is not None:
-        total, total_s = _count(alone.both, alone.given), _median(alone.both, alone.given, iterations)
+        total, total_s = _count(alone.both, alone.given, platform), _median(alone.both, alone.given, iterations)
     loops = forth.loops or total.loops
     forward_flop, flop = forth.flop, total.flop
     if loops:
@@ -162,19 +163,25 @@ class Count(NamedTuple):
     loops: bool
 
 
-def _count(function: Callable[..., Any], given: tuple[Any, ...]) -> Count:
-    traced = jit(function).trace(*given)
-    lowered = traced.lower()
+def _count(function: Callable[..., Any], given: tuple[Any, ...], platform: str | None) -> Count:
+    traced = jax.jit(function).trace(*given)
+    lowered = _lowered(traced, (platform,)) if platform else traced.lower()
     loops = "stablehlo.while" in lowered.as_text()
-    if loops and jax.default_backend() == "cpu":
-        try:
-            other = traced.lower(lowering_platforms=OTHER)
-        except Exception:  # of many types, for programs that only a CPU supports; they are left as they are
-            other = lowered
+    if loops and not platform and jax.default_backend() == "cpu":
+        other = _lowered(traced, OTHER)
         if "stablehlo.while" not in other.as_text():
             lowered, loops = other, False
     found = analysis(lowered)
-    return Count(float(found.get("flops", 0.0)), float(found.get("bytes accessed", 0.0)), loops)
+    flop, moved = (max(float(found.get(name, 0.0)), 0.0) for name in ("flops", "bytes accessed"))  # -1: not known
+    return Count(flop, moved, loops)
+
+
+def _lowered(traced: Any, platforms: tuple[str, ...]) -> Any:
+    """The program as lowered for a platform that may be absent, or else for the present one."""
+    try:
+        return traced.lower(lowering_platforms=platforms)
+    except Exception:  # of many types, for programs that only a device that is present supports
+        return traced.lower()
 
 
 def analysis(program: Any) -> Mapping[str, float]:

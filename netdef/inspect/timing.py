@@ -8,7 +8,7 @@ iteration is blocked on.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -82,10 +82,7 @@ class Timing:
     def as_dict(self) -> dict[str, Any]:
         """Returns the measurements as JSON values."""
         passes = [asdict(p) | {"images_per_s": p.images_per_s, "flop_per_s": p.flop_per_s} for p in self.passes]
-        layers = [
-            {"name": x.name, "type": x.type, "output": list(x.output or ())} | asdict(x.cost) for x in self.layers
-        ]
-        return asdict(self) | {"passes": passes, "layers": layers}
+        return asdict(self) | {"passes": passes, "layers": layer_dicts(self.layers)}
 
     def __str__(self) -> str:
         name = self.net or "(no name)"
@@ -99,23 +96,9 @@ class Timing:
             f"iterations: {counts}; warm-up: {self.warm_up} each",
             f"memory: as planned by XLA{peak}",
             "",
-            *self._layer_table(),
+            *layer_table(self.layers),
         ]
-        if any(x.cost.own_count for x in self.layers):
-            lines += ["", "* contains a loop, which XLA counts once; computed from the layer's multiply-adds"]
         return "\n".join(lines)
-
-    def _layer_table(self) -> list[str]:
-        """The layers and their sum; the last two columns only if layers were timed alone."""
-        timed = any(x.cost.forward_s is not None for x in self.layers)
-        width = len(_LAYER_HEAD) if timed else _UNTIMED
-        rows = [*map(_layer_cells, self.layers), self._total()]
-        return table(_LAYER_HEAD[:width], [row[:width] for row in rows], 3)
-
-    def _total(self) -> tuple[str, ...]:
-        sums = [sum(getattr(x.cost, name) for x in self.layers) for name in _NUMBERS]
-        alone = [sum(getattr(x.cost, name) or 0.0 for x in self.layers) for name in ("forward_s", "backward_s")]
-        return ("total", "", "", *_numbers(sums[:2]), *(size(int(n)) for n in sums[2:]), *map(_ms, alone))
 
 
 def measure(net: Net, iterations: int | None = None, warm_up: int = 3, layers: bool = False) -> Timing:
@@ -123,7 +106,7 @@ def measure(net: Net, iterations: int | None = None, warm_up: int = 3, layers: b
 
     `iterations` of each pass (None: up to 50 in about ten seconds, at least 5); `layers`: also time each layer alone.
     Each time includes waiting for the device.  NetdefError for a net with unknown shapes."""
-    net = _as_trained(net)
+    net = as_trained(net)
     costs = layer_costs(net, (iterations or ALONE) if layers else 0)
     programs = _programs(net, Model(net), costs)
     device = jax.devices()[0]
@@ -140,7 +123,7 @@ def measure(net: Net, iterations: int | None = None, warm_up: int = 3, layers: b
     )
 
 
-def _as_trained(net: Net) -> Net:
+def as_trained(net: Net) -> Net:
     """Returns the net with the frozen layers, the precision and the recomputed segments that its solver sets."""
     if net.solver is None:
         return net
@@ -170,24 +153,36 @@ def _programs(net: Net, model: Model, costs: list[LayerCost]) -> list[Program]:
     learning = sum(flops) + again
     batch = summarize(net).batch or 1
     programs = [_forward(net, model, batch, flops[0])]
-    if any(any(node.trained) for node in net.layers) and any(any(node.loss_weights) for node in net.layers):
+    if learns(net):
         programs.append(_backward(net, model, batch, learning))
-        if net.solver is not None and net.phase.name == "TRAIN":
+        if has_step(net):
             n = net.solver.iter_size
             programs.append(_step(net, model, batch * n, learning * n))
     return programs
 
 
-def _forward(net: Net, model: Model, images: int, flop: float) -> Program:
+def learns(net: Net) -> bool:
+    """Whether the net has a loss and weights that are trained."""
+    return any(any(node.trained) for node in net.layers) and any(any(node.loss_weights) for node in net.layers)
+
+
+def has_step(net: Net) -> bool:
+    """Whether the net has a training step."""
+    return learns(net) and net.solver is not None and net.phase.name == "TRAIN"
+
+
+def forward_pass(net: Net) -> Callable[..., Any]:
+    """Returns the forward pass: (weights, inputs, key) -> (outputs, updates)."""
+
     def run(weights: Any, inputs: Any, key: Any) -> Any:
         outcome = forward(net, weights, inputs, key)
         return {name: outcome.blobs[name] for name in net.outputs}, outcome.updates
 
-    given = (model.arrays(), inputs_of(net), jax.random.key(0))
-    return Program("forward", jit(run), given, images, flop)
+    return run
 
 
-def _backward(net: Net, model: Model, images: int, flop: float) -> Program:
+def backward_pass(net: Net) -> Callable[..., Any]:
+    """Returns the forward and backward pass: (trained, weights, inputs, key) -> ((loss, updates), gradients)."""
     trained = [t.owner for t in partition_of(net).trained]
 
     def run(moving: Any, weights: Any, inputs: Any, key: Any) -> Any:
@@ -197,9 +192,19 @@ def _backward(net: Net, model: Model, images: int, flop: float) -> Program:
 
         return jax.value_and_grad(objective, has_aux=True)(moving)
 
+    return run
+
+
+def _forward(net: Net, model: Model, images: int, flop: float) -> Program:
+    given = (model.arrays(), inputs_of(net), jax.random.key(0))
+    return Program("forward", jit(forward_pass(net)), given, images, flop)
+
+
+def _backward(net: Net, model: Model, images: int, flop: float) -> Program:
     weights = model.arrays()
-    given = ([weights[o] for o in trained], weights, inputs_of(net), jax.random.key(0))
-    return Program("forward+backward", jit(run, net), given, images, flop)
+    moving = [weights[t.owner] for t in partition_of(net).trained]
+    given = (moving, weights, inputs_of(net), jax.random.key(0))
+    return Program("forward+backward", jit(backward_pass(net), net), given, images, flop)
 
 
 def _step(net: Net, model: Model, images: int, flop: float) -> Program:
@@ -258,10 +263,18 @@ def _affordable(seconds: list[float]) -> int:
     return int(min(MOST, max(LEAST, SECONDS / float(np.median(seconds))))) if seconds else MOST
 
 
+def layer_dicts(layers: Iterable[LayerCost]) -> list[dict[str, Any]]:
+    """Returns the costs of layers as JSON values."""
+    return [{"name": x.name, "type": x.type, "output": list(x.output or ())} | asdict(x.cost) for x in layers]
+
+
 def _memory(compiled: Any) -> int | None:
     plan = compiled.memory_analysis()
-    if plan is None:
-        return None
+    return None if plan is None else planned(plan)
+
+
+def planned(plan: Any) -> int:
+    """Returns the bytes that XLA plans: arguments, results that do not overwrite them, and temporary buffers."""
     parts = (plan.argument_size_in_bytes, plan.output_size_in_bytes, plan.temp_size_in_bytes)
     return int(sum(parts) - plan.alias_size_in_bytes)
 
@@ -297,6 +310,23 @@ def _pass_cells(p: Pass) -> tuple[str, ...]:
 
 def _ms(seconds: float) -> str:
     return f"{seconds * 1e3:.2f}" if seconds < 0.1 else f"{seconds * 1e3:.0f}"
+
+
+def layer_table(layers: Sequence[LayerCost]) -> list[str]:
+    """Returns the lines of a table of layers and their sum; the last two columns only if layers were timed alone."""
+    timed = any(x.cost.forward_s is not None for x in layers)
+    width = len(_LAYER_HEAD) if timed else _UNTIMED
+    rows = [*map(_layer_cells, layers), _total(layers)]
+    lines = table(_LAYER_HEAD[:width], [row[:width] for row in rows], 3)
+    if any(x.cost.own_count for x in layers):
+        lines += ["", "* contains a loop, which XLA counts once; computed from the layer's multiply-adds"]
+    return lines
+
+
+def _total(layers: Sequence[LayerCost]) -> tuple[str, ...]:
+    sums = [sum(getattr(x.cost, name) for x in layers) for name in _NUMBERS]
+    alone = [sum(getattr(x.cost, name) or 0.0 for x in layers) for name in ("forward_s", "backward_s")]
+    return ("total", "", "", *_numbers(sums[:2]), *(size(int(n)) for n in sums[2:]), *map(_ms, alone))
 
 
 def _layer_cells(x: LayerCost) -> tuple[str, ...]:

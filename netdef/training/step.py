@@ -281,10 +281,15 @@ def loops_well(step: Step, *arguments: Any) -> bool:
 
 def make_single(step: Step, net: Net | None = None) -> Callable[..., tuple[State, Metrics]]:
     """Like `make_run` with k = 1, but without a loop around the step; for long steps."""
+    return jit(single(step), net, donate_argnums=0)
+
+
+def single(step: Step) -> Callable[..., tuple[State, Metrics]]:
+    """What `make_single` compiles."""
 
     def run(
         state: State, fixed: tuple[Array, ...], items: Items, n: Array, records: Any = None
     ) -> tuple[State, Metrics]:
         return step(state, fixed, jax.tree.map(lambda a: a[0], items), records)
 
-    return jit(run, net, donate_argnums=0)
+    return run

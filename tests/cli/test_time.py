@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
 from netdef import load
 from netdef.inspect.layer_cost import layer_costs
+from netdef.inspect.target import CHIPS
 from netdef.inspect.timing import Pass, inputs_of, measure, table
 
 NET = """
@@ -154,3 +156,24 @@ def test_nets_that_cannot_be_timed(netdef, good, bad, tmp_path):
     ):
         done = netdef(*words)
         assert done.code == code and told in done.err, (words, done.err)
+
+
+def test_targets_that_are_refused(netdef, good, monkeypatch):
+    monkeypatch.setitem(sys.modules, "libtpu", None)  # as if it was not installed
+    for words, code, told in (
+        (("--target", "v5e:2x2"), 1, "requires the package libtpu, which is not installed; run `pip install libtpu`."),
+        (("--target", "v7:2x2"), 2, "--target v7:2x2: there is no target `v7`. Did you mean `v4`? The targets are v4"),
+        (("--target", "v5e"), 2, "as in v5e:2x2"),
+        (("--devices", 2), 2, "--devices requires --target"),
+        (("--target", "v5e:2x2", "--devices", 0), 2, "expected a positive integer"),
+        (("--target", "v5e:2x2", "--layers"), 2, "--layers measures time on a device that is present; omit it, or"),
+        (("--target", "v5e:2x2", "--iterations", 3), 2, "--iterations measures time"),
+        (("--target", "v5e:2x2", "--warm-up", 3), 2, "--warm-up measures time"),
+    ):
+        done = netdef("time", good, *words)
+        assert done.code == code and told in done.err and done.out == "", (words, done.err)
+
+
+def test_the_help_lists_the_targets(netdef):
+    done = netdef("time", "--help")
+    assert done.code == 0 and all(chip.example in done.out for chip in CHIPS.values())
