@@ -24,12 +24,14 @@ from .._version import __version__
 from ..language.diagnostics import CompileError
 from ..language.errors import NetdefError, printable
 from ..language.spelling import did_you_mean, suggestion
+from ._memory import keep_freed_memory
 
 COMMANDS = (
     *("train", "sweep", "plot", "report", "test", "time", "predict", "features"),
     *("check", "summary", "expand", "fmt", "deploy", "draw", "explain"),
     *("convert", "eject", "data", "devices", "lsp"),
 )
+RUNNING = ("train", "sweep", "test", "time", "predict", "features")  # commands that run a net many times
 ALIASES = {"device_query": "devices"}  # names of Caffe's commands
 
 ABOUT = """\
@@ -73,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if argv is None:  # in our own process: trees are large and acyclic, and collecting cycles takes 10 % of the time
         gc.set_threshold(100_000, 20, 50)
+        if words and words[0] in RUNNING:
+            keep_freed_memory()
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")  # a terminal may know less than a file

@@ -28,6 +28,7 @@ import numpy as np
 import optax
 from jax import lax
 
+from netdef.cli._memory import keep_freed_memory
 from netdef.model import Model
 from netdef.training.params import arrays_of, partition_of
 from netdef.training.prepare import first_state
@@ -432,6 +433,7 @@ def main() -> None:
     parser.add_argument("--peers", default=",".join(PEERS), help="names, separated by commas")
     parser.add_argument("--seconds", type=float, default=30, help="for each net")
     args = parser.parse_args()
+    keep_freed_memory()  # as `netdef train` does, before jax starts its threads; PyTorch is faster with it, too
     print(f"{'milliseconds':14}" + "".join(f"{peer:>11}" for peer in args.peers.split(",")) + "   netdef / best torch")
     for name in args.nets.split(","):
         net, steps = NETS[name](), {}
