@@ -60,6 +60,7 @@ class Node:
     overwritten: Value | None = None  # what Caffe's backward pass reads in the top, if it is not the layer's output
     frozen: bool = False  # computes as in phase TEST even in training: stored statistics, no dropout
     precision: str = ""  # the dtype in which it computes; if empty, the dtype of its bottoms
+    top_dtype: str = ""  # the dtype of its tops; if empty, as computed
 
     def but(self, **changes: Any) -> Node:
         """The same node with other values in some fields: like `dataclasses.replace`, but three times as fast."""

@@ -150,7 +150,7 @@ class BN(BatchNormalization, type="BN", block="bn_param"):
         return super().by_stored(blobs, x, scale, shift)
 
     def by_batch(self, blobs: dict[str, Array], x: Array, scale: Array, shift: Array, ctx: Context) -> Array:
-        y, mean, var = normalize()(x, scale, shift, self.epsilon())
+        y, mean, var = normalize()(x, scale, shift, self.epsilon(), self.storage().center(blobs))
         if "mean" in blobs and ctx.train:
             self.learn(blobs, [(mean, var)], x.size // x.shape[1], ctx)
         return y

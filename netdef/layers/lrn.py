@@ -31,6 +31,7 @@ class LRN(Layer, type="LRN", block="lrn_param"):
     """
 
     family = "normalization"
+    float32, float32_tops = "its sum of squares counts little beside `k`", False
 
     local_size: int = param("n: number of channels, or side of the square; odd.", default=5, at_least=1)
     alpha: float = param("Weight of the sum of squares.", default=1.0)

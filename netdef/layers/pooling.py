@@ -92,6 +92,9 @@ class Pooling(Layer, type="Pooling", block="pooling_param"):
     def details(self) -> list[str]:
         return [*(["global"] if self.global_pooling else []), self.pool.name.lower(), *window_words(self)]
 
+    def needs_float32(self) -> str | None:
+        return "bfloat16 has no odd position above 256" if len(self.top) > 1 else None
+
     def infer(self, x: Shape) -> list[Shape]:
         if len(x) < 3:
             raise ShapeError(

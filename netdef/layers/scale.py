@@ -163,6 +163,7 @@ class ChannelScale(Layer, type="ChannelScale", block="channel_scale_param"):
     """
 
     family = "normalization"
+    float32, float32_tops = "it updates a running mean", False
     n_bottoms = 2
     n_tops = (1, 2)
 

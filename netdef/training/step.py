@@ -17,6 +17,7 @@ import optax
 
 from ..forward import forward
 from ..graph import Net
+from ..layers._platform import on_cpu
 from ..lazy import Array
 from ..solvers.base import Numbers, Solver
 from .params import Partition
@@ -129,13 +130,28 @@ def make_step(
         smoothed = jnp.nanmean(losses)
         policy = solver.policy.observe(state.policy, state.iteration, smoothed)
         rate = solver.rate(state.iteration, policy, None if constants is None else constants.base_lr)
-        trained, history = updated(solver, partition, state, grads, rate, moves, constants)
-        ema = _averaged(solver, state, trained)
-        made = State(trained, kept, history, policy, ema, losses, state.iteration + 1, bad)
-        after = jax.tree.map(lambda new, old: jnp.where(bad == GOOD, new, old), made, state._replace(bad=bad))
+
+        def moved(state: State, grads: Any) -> State:
+            trained, history = updated(solver, partition, state, grads, rate, moves, constants)
+            ema = _averaged(solver, state, trained)
+            return State(trained, kept, history, policy, ema, losses, state.iteration + 1, bad)
+
+        after = _unless_bad(bad, moved, state._replace(bad=bad), grads)
         return after, Metrics(jnp.where(bad == GOOD, smoothed, loss), rate, outputs, bad, after.iteration)
 
     return step
+
+
+def _unless_bad(bad: Array, moved: Callable[[State, Any], State], state: State, grads: Any) -> State:
+    """The state after an update, or the same state after a bad loss or gradient.
+
+    A branch lets an accelerator update the donated arrays in place; a choice for every element would keep the old and
+    the new ones at once.  On a CPU the choice is as fast, and a branch would run on one core."""
+    chosen = lambda state, grads: jax.tree.map(
+        lambda new, old: jnp.where(bad == GOOD, new, old), moved(state, grads), state
+    )
+    branched = lambda state, grads: jax.lax.cond(bad == GOOD, moved, lambda state, _: state, state, grads)
+    return on_cpu(chosen, branched, state, grads)
 
 
 def _verdict(loss: Array, grads: Any) -> Array:
