@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..graph import Net, Node, Value
-from ..shape import Shape
+from ..shape import known
 
 FULL = "float32"
 
@@ -51,9 +51,7 @@ def _multiplies(net: Net, node: Node) -> bool:
     """Whether the cost of a layer is that of products with its trained weights."""
     if all(w.kind != "param" for w in node.weights or ()):
         return False
-    shapes = [_known(net.shapes.get(v)) for v in node.bottoms], [_known(net.shapes.get(v)) for v in node.tops]
-    return node.layer.takes_indices or node.layer.multiply_adds(*shapes) > 0
-
-
-def _known(shape: Shape | None) -> Shape:
-    return shape if shape is not None else ()
+    bottoms, tops = ([net.shapes.get(value) for value in values] for values in (node.bottoms, node.tops))
+    if node.layer.takes_indices or not all(map(known, (*bottoms, *tops))):
+        return True
+    return node.layer.multiply_adds([s for s in bottoms if s is not None], [s for s in tops if s is not None]) > 0

@@ -85,7 +85,9 @@ def test_a_label_above_256_stays_exact():
 
 
 @pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES.keys())
-def test_every_layer_type_after_a_bfloat16_blob(example: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_layer_type_after_a_bfloat16_blob(
+    example: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Values and gradients are close to those of float32, and have the dtypes that the net declares."""
     monkeypatch.chdir(tmp_path)
     plain = net_of(example)
