@@ -1,8 +1,9 @@
 """Print the layers of a net with shapes, parameters, multiply-adds and memory, for training and for testing.
 
 Multiply-adds and memory are for one batch in a forward pass. Memory is the size of the blobs in float32; a blob that is
-modified in place counts once. With `precision: BF16`, it is their size in the dtypes that are shown, and the layers
-that compute in float32 are listed with the reason. On a terminal, types have the color of their family, as in diagrams. JAX is not loaded.
+modified in place counts once. With `precision: BF16` it is their size in the dtypes that are shown, and the layers that
+compute in float32 are listed with the reason. On a terminal, types have the color of their family, as in diagrams. JAX
+is not loaded.
 
   netdef summary model.net
   netdef summary model.net --phase TEST --json

@@ -17,7 +17,7 @@ from functools import cache
 from typing import Any
 
 from ..lazy import Array, jax, jnp, lax
-from ._platform import on_cpu
+from ._platform import in_float32, on_cpu
 
 NARROW = 4  # groups of at most this many channels are written out as a sum,
 TERMS = 100  # if the sum has at most this many terms
@@ -88,7 +88,7 @@ def _transpose() -> Callable[..., Array]:
 
 def _value(x: Array, w: Array, slide: Slide) -> Array:
     choose = lambda form: lambda x, w: form(x, w, slide)
-    return on_cpu(choose(_on_cpu), choose(reference), x, w)
+    return on_cpu(in_float32(choose(_on_cpu)), choose(reference), x, w)
 
 
 def _to_image(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Array:
@@ -99,13 +99,13 @@ def _to_image(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Array:
 
         return transposed
 
-    return on_cpu(choose(_on_cpu), choose(reference), y, w)
+    return on_cpu(in_float32(choose(_on_cpu)), choose(reference), y, w)
 
 
 def _to_filters(x: Array, y: Array, slide: Slide, shape: tuple[int, ...]) -> Array:
     filters = jax.ShapeDtypeStruct(shape, x.dtype)
     plain = lambda x, y: jax.linear_transpose(lambda w: reference(x, w, slide), filters)(y)[0]
-    return on_cpu(lambda x, y: _to_filters_on_cpu(x, y, slide, shape), plain, x, y)
+    return on_cpu(in_float32(lambda x, y: _to_filters_on_cpu(x, y, slide, shape)), plain, x, y)
 
 
 def _to_filters_on_cpu(x: Array, y: Array, slide: Slide, shape: tuple[int, ...]) -> Array:

@@ -163,7 +163,10 @@ def normalize() -> Callable[..., Any]:
         dx = along(scale * inverse, x) * (dy - along(sum_dy / n, x) - centered * along(slope, x))
         return dx, sum_dy_x * inverse, sum_dy, None if near is None else jnp.zeros_like(near)
 
-    own = jax.custom_vjp(lambda *given: forward(*given)[0], nondiff_argnums=(3,))
+    def value(x: Array, scale: Array, shift: Array, eps: float, near: Array | None = None) -> Any:
+        return forward(x, scale, shift, eps, near)[0]
+
+    own = jax.custom_vjp(value, nondiff_argnums=(3,))
     own.defvjp(forward, backward)
     return own
 

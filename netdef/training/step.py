@@ -131,27 +131,24 @@ def make_step(
         policy = solver.policy.observe(state.policy, state.iteration, smoothed)
         rate = solver.rate(state.iteration, policy, None if constants is None else constants.base_lr)
 
-        def moved(state: State, grads: Any) -> State:
-            trained, history = updated(solver, partition, state, grads, rate, moves, constants)
-            ema = _averaged(solver, state, trained)
-            return State(trained, kept, history, policy, ema, losses, state.iteration + 1, bad)
-
-        after = _unless_bad(bad, moved, state._replace(bad=bad), grads)
-        return after, Metrics(jnp.where(bad == GOOD, smoothed, loss), rate, outputs, bad, after.iteration)
+        grads, good = _known_first(grads, bad == GOOD)
+        trained, history = updated(solver, partition, state, grads, rate, moves, constants)
+        ema = _averaged(solver, state, trained)
+        made = State(trained, kept, history, policy, ema, losses, state.iteration + 1, bad)
+        after = jax.tree.map(lambda new, old: jnp.where(good, new, old), made, state._replace(bad=bad))
+        return after, Metrics(jnp.where(good, smoothed, loss), rate, outputs, bad, after.iteration)
 
     return step
 
 
-def _unless_bad(bad: Array, moved: Callable[[State, Any], State], state: State, grads: Any) -> State:
-    """The state after an update, or the same state after a bad loss or gradient.
+def _known_first(grads: Any, good: Array) -> tuple[Any, Array]:
+    """The same values, all computed before any is used.
 
-    A branch lets an accelerator update the donated arrays in place; a choice for every element would keep the old and
-    the new ones at once.  On a CPU the choice is as fast, and a branch would run on one core."""
-    chosen = lambda state, grads: jax.tree.map(
-        lambda new, old: jnp.where(bad == GOOD, new, old), moved(state, grads), state
-    )
-    branched = lambda state, grads: jax.lax.cond(bad == GOOD, moved, lambda state, _: state, state, grads)
-    return on_cpu(chosen, branched, state, grads)
+    XLA for accelerators would include each update in the product that computes its gradient.  There it is not known yet
+    whether all gradients are finite, so old and new arrays would be kept and compared in a further pass.  After the
+    barrier, update and choice are one pass that overwrites the donated arrays.  A branch in place of the choice copies
+    them.  On a CPU there are no such products."""
+    return on_cpu(lambda *given: given, lambda *given: jax.lax.optimization_barrier(given), grads, good)
 
 
 def _verdict(loss: Array, grads: Any) -> Array:

@@ -162,7 +162,7 @@ def test_a_layer_far_from_zero_has_its_digits_once_it_has_seen_a_batch(layer):
     for _ in range(20):
         w = after(layer, w, X + 1000)
     first = lambda y: y[0] if isinstance(y, list) else y
-    moved, plain = (first(layer.apply(w, x, ctx=Given())) for x in (X + 1000, X))
+    moved, plain = (first(layer.apply(w, x, ctx=Given())) for w, x in ((w, X + 1000), (start(layer, 3), X)))
     np.testing.assert_allclose(moved, plain, atol=5e-3)
 
 
