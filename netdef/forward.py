@@ -136,7 +136,9 @@ def _apply(node: Node, weights: Weights, bottoms: list[Array], context: _Context
         own.append(array if trained else jax.lax.stop_gradient(array))
     taken = [b if reached else jax.lax.stop_gradient(b) for b, reached in zip(bottoms, node.reached, strict=True)]
     if node.precision:
-        own = [_as(w, node.precision) if s.kind == "param" else w for w, s in zip(own, node.weights or (), strict=True)]
+        # Biases stay as they are: XLA sums the gradient of a bfloat16 bias over all positions in bfloat16, on CPUs.
+        kinds = [s.kind if len(s.shape) > 1 else "bias" for s in node.weights or ()]
+        own = [_as(w, node.precision) if kind == "param" else w for w, kind in zip(own, kinds, strict=True)]
         taken = taken if node.layer.takes_indices else [_as(b, node.precision) for b in taken]
     tops = _listed(node.layer.apply(tuple(own), *taken, ctx=context), node)
     return [_as(top, node.top_dtype) for top in tops] if node.top_dtype else tops

@@ -71,6 +71,21 @@ def test_gradients_of_weights_and_statistics_are_float32():
     assert {str(a.dtype) for a in (*gradients.values(), *updates.values())} == {"float32"}
 
 
+def test_gradients_of_biases_and_factors_are_sums_in_float32():
+    net = half_of(
+        'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: [64, 1, 20, 20] } } }'
+        'layer { name: "conv" type: "Convolution" bottom: "x" top: "conv"'
+        "        convolution_param { num_output: 3 kernel_size: 1 } }"
+        'layer { name: "bias" type: "Bias" bottom: "conv" top: "bias" }'
+        'layer { name: "sum" type: "Reduction" bottom: "bias" top: "sum" loss_weight: 1 }'
+    )
+    weights = netdef.compile(net).arrays()
+    loss = lambda weights: forward(net, weights, {"x": jnp.ones((64, 1, 20, 20))}, jax.random.key(0)).loss
+    gradients = jax.jit(jax.grad(loss))(weights)
+    for owner, shape in ((("conv", 0), (3, 1, 1, 1)), (("conv", 1), (3,)), (("bias", 0), (3,))):
+        np.testing.assert_allclose(gradients[owner], np.full(shape, 25600), rtol=4e-3)
+
+
 def test_a_label_above_256_stays_exact():
     net = half_of(
         'layer { name: "in" type: "Input" top: "label" input_param { shape { dim: [3, 2] } } }'
