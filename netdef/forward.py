@@ -190,7 +190,9 @@ def _layers(
                 top = _ordered(ahead[node.name], False, last)
                 tops = [_sloped(tops[0], bottoms[0], node.layer.slope_from(top))]
         for value, array, weight in zip(node.tops, tops, node.loss_weights, strict=True):
-            made[value] = array + _ordered(probes[value], False, last) if probes and value in probes else array
+            if probes and value in probes:
+                array = array + _ordered(probes[value], False, last).astype(array.dtype)
+            made[value] = array
             if weight:
                 terms.append(weight * jnp.sum(array))
     return made, updates, terms
@@ -245,17 +247,17 @@ def _apply(node: Node, weights: Weights, bottoms: list[Array], context: _Context
         array = array if array.shape == weight.shape else array.reshape(weight.shape)  # shared as PERMISSIVE
         own.append(array if trained else jax.lax.stop_gradient(array))
     taken = [b if reached else jax.lax.stop_gradient(b) for b, reached in zip(bottoms, node.reached, strict=True)]
-    if not node.precision:
-        return _listed(node.layer.apply(tuple(own), *taken, ctx=context), node)
-    wanted = jnp.dtype(node.precision)
-    cast = [w.astype(wanted) if s.kind == "param" else w for w, s in zip(own, node.weights or (), strict=True)]
-    made = node.layer.apply(tuple(cast), *(_as(b, wanted) for b in taken), ctx=context)
-    stays = node.layer.is_loss or node.layer.is_metric or not taken or wanted != jnp.float32
-    return _listed(made, node) if stays else [_as(top, taken[0].dtype) for top in _listed(made, node)]
+    if node.precision:
+        # Biases stay as they are: XLA sums the gradient of a bfloat16 bias over all positions in bfloat16, on CPUs.
+        kinds = [s.kind if len(s.shape) > 1 else "bias" for s in node.weights or ()]
+        own = [_as(w, node.precision) if kind == "param" else w for w, kind in zip(own, kinds, strict=True)]
+        taken = taken if node.layer.takes_indices else [_as(b, node.precision) for b in taken]
+    tops = _listed(node.layer.apply(tuple(own), *taken, ctx=context), node)
+    return [_as(top, node.top_dtype) for top in tops] if node.top_dtype else tops
 
 
-def _as(array: Array, wanted: Any) -> Array:
-    return array.astype(wanted) if jnp.issubdtype(array.dtype, jnp.floating) else array
+def _as(array: Array, dtype: str) -> Array:
+    return array.astype(dtype) if jnp.issubdtype(array.dtype, jnp.floating) else array
 
 
 def _listed(made: Any, node: Node) -> Sequence[Array]:

@@ -61,6 +61,7 @@ class Node:
     frozen: bool = False  # computes as in phase TEST even in training: stored statistics, no dropout
     precision: str = ""  # the dtype in which it computes; if empty, the dtype of its bottoms
     segment: int | None = None  # consecutive layers with one number are recomputed together in the backward pass
+    top_dtype: str = ""  # the dtype of its tops; if empty, as computed
 
     def but(self, **changes: Any) -> Node:
         """The same node with other values in some fields: like `dataclasses.replace`, but three times as fast."""

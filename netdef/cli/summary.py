@@ -2,7 +2,9 @@
 
 Multiply-adds and memory are for one batch in a forward pass. Memory is the size of the blobs in float32; a blob that is
 modified in place counts once. If the solver has `recompute`, the layers that it recomputes are counted, and
-listed with --json. On a terminal, types have the color of their family, as in diagrams. JAX is not loaded.
+listed with --json. With `precision: BF16` memory is that of the dtypes that are shown, and the layers that compute in
+float32 are listed with the reason. On a terminal, types have the color of their family, as in diagrams. JAX is not
+loaded.
 
   netdef summary model.net
   netdef summary model.net --phase TEST --json

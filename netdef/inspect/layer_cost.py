@@ -81,7 +81,8 @@ def _likeness(net: Net, node: Node) -> str:
     fields = {name: getattr(node.layer, name) for name in node.layer.params() if name not in names}
     shapes = [net.shapes.get(v) for v in (*node.bottoms, *node.tops)]
     same = [node.bottoms.index(v) for v in node.bottoms]
-    return repr((node.type, fields, shapes, same, node.trained, node.reached, node.frozen, node.precision))
+    dtypes = [node.precision, node.top_dtype, *(net.producers[v].top_dtype for v in node.bottoms)]
+    return repr((node.type, fields, shapes, same, node.trained, node.reached, node.frozen, dtypes))
 
 
 class Alone(NamedTuple):
@@ -119,11 +120,11 @@ def _cost(net: Net, i: int, iterations: int, platform: str | None) -> Cost:
 def _layer_alone(net: Net, i: int) -> Alone:
     """Layer `i` as a function of its trained weights, the inputs that a gradient reaches, and everything else."""
     node, part = net.layers[i], range(i, i + 1)
-    struct = lambda shape: jax.ShapeDtypeStruct(shape, jnp.float32)
+    struct = lambda shape, dtype="": jax.ShapeDtypeStruct(shape, dtype or jnp.float32)
     shapes = {owner: weight.shape for owner, weight in net.owned}
     weights = {owner: struct(shapes[owner]) for owner in node.owners}
     trained = {o: weights[o] for o, moved in zip(node.owners, node.trained, strict=True) if moved}
-    blobs = {v.name: struct(net.shapes[v]) for v in node.bottoms}
+    blobs = {v.name: struct(net.shapes[v], net.producers[v].top_dtype) for v in node.bottoms}
     reached = {v.name: blobs[v.name] for v, wanted in zip(node.bottoms, node.reached, strict=True) if wanted}
     key = jax.random.key(0)
 

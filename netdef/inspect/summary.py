@@ -13,11 +13,13 @@ from typing import Any
 from ..graph import Net, Node, Owner
 from ..layers.base import Phase
 from ..passes.freeze import frozen
+from ..passes.precision import float32_because, in_half
 from ..passes.recompute import recomputed, segments_of
 from ..shape import Shape, count, known, show
 from .draw import FAMILIES, family
 
 BYTES = 4  # of a float32
+DTYPES = {"": BYTES, "float32": BYTES, "bfloat16": 2}
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Row:
     multiply_adds: int | None
     activations: int | None  # bytes of its output blobs; 0 if it works in place
     family: str = "other"  # one of draw.FAMILIES
+    dtype: str = ""  # of its tops under `precision: BF16`; else empty
+    float32: str = ""  # why it computes in float32 under `precision: BF16`
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,8 @@ class Summary:
         """Returns the table as text; with `color`, types have the color of their family in `netdef draw`."""
         head = ("layer", "type", "output", "parameters", "multiply-adds", "memory")
         body = [_cells(row) for row in self.rows]
+        if self.half:
+            head, body = (*head, "dtype"), [(*c, row.dtype) for c, row in zip(body, self.rows, strict=True)]
         widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
         lines = [f"net {self.net or '(no name)'}, phase {self.phase}", "", _line(head, widths)]
         lines += [
@@ -100,11 +106,25 @@ class Summary:
             f"{least}{self.parameters:,} parameters ({size(BYTES * self.parameters)})",
             f"{least}{self.multiply_adds:,} multiply-adds per forward pass{each}",
             f"{least}{size(self.activations)} of activations",
+            *self._reasons(),
         ]
+
+    @property
+    def half(self) -> bool:
+        """Whether the solver sets `precision: BF16`."""
+        return any(row.dtype for row in self.rows)
+
+    def _reasons(self) -> list[str]:
+        """The layers that compute in float32 under `precision: BF16`, by their reasons."""
+        reasons = dict.fromkeys(row.float32 for row in self.rows if row.float32)
+        named = {why: [row.name for row in self.rows if row.float32 == why] for why in reasons}
+        return [f"computed in float32, because {why}: {', '.join(names)}" for why, names in named.items()]
 
 
 def summarize(net: Net) -> Summary:
     """Returns the summary of a net, with its layers in order."""
+    half = net.solver is not None and net.solver.precision.name == "BF16"
+    net = in_half(net, "bfloat16") if half else net
     made: set[str] = set()
     rows = []
     for node in net.layers:
@@ -152,8 +172,10 @@ def _row(net: Net, node: Node, made: set[str]) -> Row:
         tuple(w.shape for w in node.weights or ()),
         own,
         _multiply_adds(node, bottoms, tops),
-        None if memory is None else BYTES * memory,
+        None if memory is None else DTYPES[node.top_dtype] * memory,
         family(node.layer),
+        node.top_dtype,
+        (float32_because(node) or "") if node.top_dtype else "",
     )
 
 
@@ -183,6 +205,7 @@ def _row_dict(row: Row) -> dict[str, Any]:
         "parameters": row.parameters,
         "multiply_adds": row.multiply_adds,
         "activation_bytes": row.activations,
+        **({"dtype": row.dtype, "float32_because": row.float32 or None} if row.dtype else {}),
     }
 
 
@@ -195,7 +218,9 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 def _line(cells: tuple[str, ...], widths: list[int], of: str | None = None) -> str:
     """Aligns strings to the left and numbers to the right; colors the type if its family `of` is given."""
-    placed = [f"{c:<{w}}" if i < 3 else f"{c:>{w}}" for i, (c, w) in enumerate(zip(cells, widths, strict=True))]
+    placed = [
+        f"{c:<{w}}" if i < 3 or i > 5 else f"{c:>{w}}" for i, (c, w) in enumerate(zip(cells, widths, strict=True))
+    ]
     if of is not None:
         red, green, blue = bytes.fromhex(FAMILIES[of].lstrip("#"))
         word, blanks = cells[1], placed[1][len(cells[1]) :]

@@ -17,6 +17,7 @@ from functools import cache
 from typing import Any
 
 from ..lazy import Array, jax, jnp, lax
+from ._platform import in_float32, on_cpu
 
 MOST_PARTS = 64  # up to this many groups, each is a separate convolution
 WASTE = 2.0  # maximum factor by which folding may enlarge a filter
@@ -97,18 +98,18 @@ def _transpose() -> Callable[..., Array]:
 
 def _value(x: Array, w: Array, slide: Slide) -> Array:
     choose = lambda form: lambda x, w: form(x, w, slide)
-    return lax.platform_dependent(x, w, cpu=choose(value_on_cpu), default=choose(reference))
+    return on_cpu(in_float32(choose(value_on_cpu)), choose(reference), x, w)
 
 
 def _to_image(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Array:
     choose = lambda form: lambda y, w: form(y, w, slide, size)
-    return lax.platform_dependent(y, w, cpu=choose(to_image_on_cpu), default=choose(transposed_reference))
+    return on_cpu(in_float32(choose(to_image_on_cpu)), choose(transposed_reference), y, w)
 
 
 def _to_filters(x: Array, y: Array, slide: Slide, shape: tuple[int, ...]) -> Array:
     filters = jax.ShapeDtypeStruct(shape, x.dtype)
     plain = lambda x, y: jax.linear_transpose(lambda w: reference(x, w, slide), filters)(y)[0]
-    return lax.platform_dependent(x, y, cpu=lambda x, y: _to_filters_on_cpu(x, y, slide, shape), default=plain)
+    return on_cpu(in_float32(lambda x, y: _to_filters_on_cpu(x, y, slide, shape)), plain, x, y)
 
 
 def transposed_reference(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Array:

@@ -104,7 +104,7 @@ class MultiHeadAttention(Layer, type="MultiHeadAttention", block="attention_para
 
     def apply(self, w: tuple[Array, ...], *bottoms: Array, ctx: Context) -> Array:
         step = 2 if self.bias_term else 1
-        project = lambda x, i: x @ w[i * step].T + (w[i * step + 1] if self.bias_term else 0)
+        project = lambda x, i: (x @ w[i * step].T + (w[i * step + 1] if self.bias_term else 0)).astype(x.dtype)
         heads = lambda x: x.reshape(*x.shape[:2], self.num_heads, -1)  # (n, t, heads, d)
         q, k, v = (heads(project(x, i)) for i, x in enumerate(self._three(bottoms)))
         scores = jnp.einsum("nthd,nshd->nhts", q, k) / math.sqrt(q.shape[-1])

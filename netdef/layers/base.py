@@ -123,6 +123,8 @@ class Layer(Block):
     # that works in place has overwritten them, unless it `keeps_sign` of every value.
     reads_back: ClassVar[str | None] = None
     keeps_sign: ClassVar[bool] = False
+    float32: ClassVar[str | None] = None  # why it computes in float32 under `precision: BF16`; None: in bfloat16
+    float32_tops: ClassVar[bool] = True  # with `float32`: whether its tops are float32 too, and not rounded again
     takes_indices: ClassVar[bool] = False  # its first bottom contains word indices, whose scale has no meaning
     rectifies: ClassVar[bool] = False  # 0 below a limit: a channel that is 0 for every input learns nothing
     limits: ClassVar[tuple[float, float] | None] = None  # the bounds that its tops approach without reaching them
@@ -152,6 +154,8 @@ class Layer(Block):
     ) -> None:
         super().__init_subclass__(**kwargs)
         implied = {"loss": cls.is_loss, "metric": cls.is_metric, "data": cls.is_input}
+        if cls.is_loss or cls.is_metric:
+            cls.float32 = cls.float32 or "losses and metrics are means over the batch"
         cls.family = next((family for family, holds in implied.items() if holds), cls.family)
         if block is not None:
             cls.block = block
@@ -203,6 +207,10 @@ class Layer(Block):
         """The Python module, named by the file, whose code `infer`, `weights` and `apply` run; None if there is none.
         Shapes are inferred without these methods unless the file is trusted."""
         return None
+
+    def needs_float32(self) -> str | None:
+        """Returns why this layer computes in float32 under `precision: BF16`; None if it computes in bfloat16."""
+        return self.float32
 
     def squashes(self) -> bool:
         """Returns whether the layer restricts the range of its input: cut off at 0, or squashed between limits."""

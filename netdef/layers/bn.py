@@ -153,7 +153,8 @@ class BN(BatchNormalization, type="BN", block="bn_param"):
 
     def by_batch(self, blobs: dict[str, Array], x: Array, scale: Array, shift: Array, ctx: Context) -> Array:
         axis = channel_axis(ctx.channels_last)
-        y, mean, var = normalize()(x, scale, shift, self.epsilon(), axis)
+        near = self.storage().center(blobs)
+        y, mean, var = normalize()(x, scale, shift, self.epsilon(), axis, near)
         if "mean" in blobs and ctx.train:
             self.learn(blobs, [(mean, var)], x.size // x.shape[axis], ctx)
         return y

@@ -27,6 +27,7 @@ class PriorBox(Layer, type="PriorBox", block="prior_box_param"):
     Source: weiliu89/caffe, branch ssd, src/caffe/layers/prior_box_layer.cpp.  Differs: nothing.
     """
 
+    float32 = "its tops are coordinates"
     n_bottoms = 2
 
     min_size: tuple[float, ...] = param("Smaller sides of boxes.", default=(), above=0, unit="pixels")

@@ -25,6 +25,7 @@ class HDF5Output(Layer, type="HDF5Output", block="hdf5_output_param"):
     Differs: later batches are appended, where Caffe fails at the second.
     """
 
+    float32 = "the file contains it"
     n_bottoms = 2
     n_tops = 0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from functools import reduce
 from typing import Any
 
 from ..lazy import Array, jnp, lax
@@ -32,6 +31,7 @@ class LRN(Layer, type="LRN", block="lrn_param"):
     """
 
     family = "normalization"
+    float32, float32_tops = "its sum of squares counts little beside `k`", False
 
     local_size: int = param("n: number of channels, or side of the square; odd.", default=5, at_least=1)
     alpha: float = param("Weight of the sum of squares.", default=1.0)
@@ -73,7 +73,7 @@ class LRN(Layer, type="LRN", block="lrn_param"):
         n, first = self.local_size, self._first_axis()
         axes = [1] if first == 1 else range(2, x.ndim)
         windows = [Windows(axis, n, 1, n // 2, x.shape[axis]) for axis in axes]
-        squares = reduce(window_sum, windows, x * x)
+        squares = window_sum(x * x, windows)
         base = (self.k if first == 1 else 1.0) + (self.alpha / n ** len(windows)) * squares
         return x * _power(base, -self.beta)
 

@@ -39,6 +39,7 @@ class _AngularMargin(Layer):
     """
 
     family = "product"
+    float32 = "bfloat16 has no cosine of an angle between 0 and 5 degrees"
     n_bottoms = 2
     n_tops = (1, 2)
 
@@ -227,6 +228,7 @@ class LargeMarginInnerProduct(_AngularMargin, type="LargeMarginInnerProduct", bl
 class LabelSpecific(Layer):
     """Base of layers that change the score of the true class by a value, which they output as a second top."""
 
+    float32 = "bfloat16 has no cosine of an angle between 0 and 5 degrees"
     n_bottoms = 2
     n_tops = (1, 2)
 
@@ -307,6 +309,7 @@ class ArcFace(Layer, type="ArcFace", block="arc_face_param"):
     """
 
     family = "product"
+    float32 = "bfloat16 has no cosine of an angle between 0 and 5 degrees"
     n_bottoms = 2
 
     margin: float = param("Added to the angle of the true class.", default=0.5, at_least=0, unit="radians")

@@ -24,6 +24,8 @@ class ArgMax(Layer, type="ArgMax", block="argmax_param"):
     Source: BVLC/caffe src/caffe/layers/argmax_layer.cpp.  Differs: nothing.
     """
 
+    float32 = "bfloat16 has no odd index above 256"
+
     out_max_val: bool = param(
         "Whether to output values in addition to indices; with `axis`, values instead of indices.", default=False
     )

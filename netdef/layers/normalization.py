@@ -50,6 +50,7 @@ class MVN(Layer, type="MVN", block="mvn_param"):
     """
 
     family = "normalization"
+    float32, float32_tops = "its statistics are sums over an item", False
 
     normalize_variance: bool = param("Whether to divide by the standard deviation.", default=True)
     across_channels: bool = param("Whether all channels of an item share mean and standard deviation.", default=False)
@@ -94,6 +95,7 @@ class Normalize(Layer, type="Normalize", block="normalize_param"):
     """
 
     family = "normalization"
+    float32, float32_tops = "its statistics are sums over an item", False
     n_tops = (1, 2)
 
     normalize_type: str = param('The norm, "L2" or "L1" (happynear).', default="L2")
@@ -151,6 +153,7 @@ class _ByItem(Layer):
     """The base of LayerNorm and GroupNorm: eps, and a learned scale and shift."""
 
     family = "normalization"
+    float32, float32_tops = "its statistics are sums over an item", False
 
     eps: float = param("Added to the variance.", default=1e-5, at_least=0)
     scale_term: bool = param("Whether to multiply by a learned scale.", default=True)

@@ -93,6 +93,9 @@ class Pooling(Layer, type="Pooling", block="pooling_param"):
     def details(self) -> list[str]:
         return [*(["global"] if self.global_pooling else []), self.pool.name.lower(), *window_words(self)]
 
+    def needs_float32(self) -> str | None:
+        return "bfloat16 has no odd position above 256" if len(self.top) > 1 else None
+
     def infer(self, x: Shape) -> list[Shape]:
         if len(x) < 3:
             raise ShapeError(
@@ -193,11 +196,11 @@ class Pooling(Layer, type="Pooling", block="pooling_param"):
             tops = [(top[0], *top[2:], top[1]) for top in tops]
             areas = areas[..., None] if np.ndim(areas) else areas
         if self.pool is PoolMethod.AVE:
-            made = [reduce(window_sum, windows, x) / areas]
+            made = [window_sum(x, windows) / areas]
         elif self.pool is PoolMethod.STOCHASTIC:
             made = [_sample(x, windows, ctx.rng()) if ctx.train else _expect(x, windows)]
         else:
-            made = [reduce(window_max, windows, x)]
+            made = [window_max(x, windows)]
             if len(tops) > 1:
                 made.append(_where(x, windows))
         # With a stride larger than the window, windows can lie entirely outside the image; they are 0.
@@ -238,9 +241,9 @@ def _sample(x: Array, windows: list[Windows], key: Array) -> Array:
 
 def _expect(x: Array, windows: list[Windows]) -> Array:
     """Returns the expectation of `_sample`: sum x^2 / sum x, or 0 if all of x is 0."""
-    total = reduce(window_sum, windows, x)
+    total = window_sum(x, windows)
     some = total > 0
-    return jnp.where(some, reduce(window_sum, windows, x * x) / jnp.where(some, total, 1), 0)
+    return jnp.where(some, window_sum(x * x, windows) / jnp.where(some, total, 1), 0)
 
 
 class SPP(Layer, type="SPP", block="spp_param"):
@@ -327,4 +330,4 @@ class GlobalPooling(Layer, type="GlobalPooling", block="global_pooling_param"):
         flat = x.reshape(*kept, -1)
         if self.pool is PoolMethod.AVE:
             return jnp.mean(flat, -1)
-        return window_max(flat, Windows(len(kept), flat.shape[-1], 1, 0, 1))[..., 0]
+        return window_max(flat, [Windows(len(kept), flat.shape[-1], 1, 0, 1)])[..., 0]

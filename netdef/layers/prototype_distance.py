@@ -24,6 +24,7 @@ class InnerDistance(Layer, type="InnerDistance", block="inner_distance_param"):
     with its normalized rows, here W is unchanged; `transpose`, which the fork ignores, is an error.
     """
 
+    float32 = "a distance is a small difference of large sums"
     n_bottoms = (1, 3)
 
     num_output: int | None = param("Number of classes; default: that of W, if W is a bottom.", default=None, at_least=1)

@@ -58,6 +58,7 @@ class Python(Layer, type="Python", block="python_param"):
     before each `backward`, and a class without bottoms is called for new data at each pass.
     """
 
+    float32 = "the code of users expects it"
     n_bottoms = (0, None)
     n_tops = (0, None)
 

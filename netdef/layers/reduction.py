@@ -28,6 +28,7 @@ class Reduction(Layer, type="Reduction", block="reduction_param"):
     """
 
     family = "pooling"
+    float32 = "it sums many values"
 
     operation: ReductionOp = param("The reduction over the axes.", default=ReductionOp.SUM)
     axis: int = param("First axis to reduce; negative values count from the end.", default=0)

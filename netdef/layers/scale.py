@@ -14,6 +14,7 @@ class _Broadcast(Layer):
     """The base of Scale and Bias: the smaller blob has the axes `axis` to `axis + num_axes` of x."""
 
     family = "normalization"
+    float32_tops = False
     n_bottoms = (1, 2)
 
     axis: int = param("First axis of x that the smaller blob has; negative values count from the end.", default=1)
@@ -57,6 +58,9 @@ class _Broadcast(Layer):
             return spread(small, x, -1)
         axis = axis_of(x.shape, self.axis) if small.ndim else x.ndim
         return small.reshape(*small.shape, *(1,) * (x.ndim - axis - small.ndim))
+
+    def needs_float32(self) -> str | None:
+        return "the gradient of a factor is a sum over positions" if len(self.bottom) > 1 else None
 
 
 class Bias(_Broadcast, type="Bias", block="bias_param"):
@@ -131,6 +135,7 @@ class Axpy(Layer, type="Axpy"):
     """
 
     family = "normalization"
+    float32, float32_tops = "the gradient of a factor is a sum over positions", False
     n_bottoms = 3
 
     examples = (
@@ -169,6 +174,7 @@ class ChannelScale(Layer, type="ChannelScale", block="channel_scale_param"):
     """
 
     family = "normalization"
+    float32, float32_tops = "it updates a running mean", False
     n_bottoms = 2
     n_tops = (1, 2)
 

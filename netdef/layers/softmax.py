@@ -30,6 +30,7 @@ class Softmax(SoftmaxAxis, Layer, type="Softmax", block="softmax_param"):
     """
 
     family = "activation"
+    float32 = "bfloat16 has no probability between 0.996 and 1"
 
     examples = (
         Example('layer { name: "prob" type: "Softmax" bottom: "x" top: "prob" }', {"x": (2, 5)}),

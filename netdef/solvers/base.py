@@ -45,7 +45,8 @@ class NetState(Block):
 
 
 class Precision(enum.Enum):
-    """Precision of convolutions and matrix products; weights, statistics and losses stay in float32."""
+    """Precision of products and of the blobs between layers; weights, gradients of weights, statistics and losses stay
+    in float32."""
 
     FLOAT = 0
     BF16 = 1
@@ -138,7 +139,9 @@ class Solver(Block):
         at_least=0,
         at_most=1,
     )
-    precision: Precision = param("BF16: convolutions and matrix products in bfloat16.", default=Precision.FLOAT)
+    precision: Precision = param(
+        "BF16: convolutions, matrix products and the blobs between layers in bfloat16.", default=Precision.FLOAT
+    )
     recompute: tuple[str, ...] = param(
         "Compute values again in the backward pass instead of storing them, in segments of layers: AUTO, or names of "
         "layers or templates (regular expressions for the whole name).",

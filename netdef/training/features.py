@@ -148,7 +148,8 @@ def cache(net: Net, split: Split, feed: Feed, weights: Mapping[Owner, Array], bu
     used = {owner: weights[owner] for node in split.prefix for owner in node.owners}
     if not _by_record(compute, used, reader.batch(0)):
         return None
-    rows = {name: np.zeros((last + 1, *shape[1:]), np.float32) for name, shape in shapes.items()}
+    kinds = {v.name: jnp.dtype(net.producers[v].top_dtype or jnp.float32) for v in split.crossing}
+    rows = {name: np.zeros((last + 1, *shape[1:]), kinds[name]) for name, shape in shapes.items()}
     for at in range(0, reader.size, reader.batch_size):
         for name, made in jax.device_get(compute(used, reader.batch(at))).items():
             rows[name][reader.numbers(at)] = made
@@ -158,8 +159,9 @@ def cache(net: Net, split: Split, feed: Feed, weights: Mapping[Owner, Array], bu
 def _by_record(compute: Any, weights: Any, batch: Mapping[str, Any]) -> bool:
     """Whether the features of a record are independent of the others: permuting the records permutes the features."""
     order = np.random.default_rng(0).permutation(len(next(iter(batch.values()))))
-    moved = compute(weights, {name: np.asarray(array)[order] for name, array in batch.items()})
-    plain = compute(weights, batch)
+    wide = lambda made: {name: np.asarray(array, np.float32) for name, array in made.items()}
+    moved = wide(compute(weights, {name: np.asarray(array)[order] for name, array in batch.items()}))
+    plain = wide(compute(weights, batch))
     return all(np.allclose(moved[n], plain[n][order], rtol=1e-4, atol=1e-5, equal_nan=True) for n in plain)
 
 

@@ -17,6 +17,7 @@ import optax
 
 from ..forward import forward, jit
 from ..graph import Net
+from ..layers._platform import on_cpu
 from ..lazy import Array
 from ..solvers.base import Numbers, Solver
 from .params import Partition
@@ -129,13 +130,35 @@ def make_step(
         smoothed = jnp.nanmean(losses)
         policy = solver.policy.observe(state.policy, state.iteration, smoothed)
         rate = solver.rate(state.iteration, policy, None if constants is None else constants.base_lr)
-        trained, history = updated(solver, partition, state, grads, rate, moves, constants)
-        ema = _averaged(solver, state, trained)
-        made = State(trained, kept, history, policy, ema, losses, state.iteration + 1, bad)
-        after = jax.tree.map(lambda new, old: jnp.where(bad == GOOD, new, old), made, state._replace(bad=bad))
-        return after, Metrics(jnp.where(bad == GOOD, smoothed, loss), rate, outputs, bad, after.iteration)
+        good = bad == GOOD
+
+        def moved(arrays: Any, grads: Any) -> Any:
+            before = state._replace(trained=arrays[0], history=arrays[1], ema=arrays[2])
+            trained, history = updated(solver, partition, before, grads, rate, moves, constants)
+            return trained, history, _averaged(solver, before, trained)
+
+        trained, history, ema = _if_good(good, moved, (state.trained, state.history, state.ema), grads)
+        old = (state.kept, state.policy, state.losses, state.iteration)
+        kept, policy, losses, iteration = _chosen(good, (kept, policy, losses, state.iteration + 1), old)
+        after = State(trained, kept, history, policy, ema, losses, iteration, bad)
+        return after, Metrics(jnp.where(good, smoothed, loss), rate, outputs, bad, after.iteration)
 
     return step
+
+
+def _if_good(good: Array, moved: Callable[[Any, Any], Any], arrays: Any, grads: Any) -> Any:
+    """moved(arrays, grads), or the same arrays after a bad loss or gradient.
+
+    A branch lets an accelerator overwrite the donated arrays in place.  With a choice for every element, XLA includes
+    the update in the product that computes the gradient, before it is known whether all gradients are finite, and moves
+    old and new arrays once more.  On a CPU the choice costs nothing, and a branch would run on one core."""
+    choose = lambda arrays, grads: _chosen(good, moved(arrays, grads), arrays)
+    branch = lambda arrays, grads: jax.lax.cond(good, moved, lambda arrays, _: arrays, arrays, grads)
+    return on_cpu(choose, branch, arrays, grads)
+
+
+def _chosen(good: Array, new: Any, old: Any) -> Any:
+    return jax.tree.map(lambda new, old: jnp.where(good, new, old), new, old)
 
 
 def _verdict(loss: Array, grads: Any) -> Array:

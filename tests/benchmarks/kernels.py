@@ -1,9 +1,10 @@
-"""Speed of netdef's convolutions and poolings compared with XLA's own on the current device.
+"""Speed of netdef's convolutions and poolings, of images with the channels last, compared with XLA's own operations.
 
-usage: python tests/benchmarks/kernels.py [SECONDS]        (per line, default 4)
+usage: python tests/benchmarks/kernels.py [SECONDS]        (per line, default 2)
 
-Each line: a layer, the values computed, milliseconds of XLA and of netdef, and their ratio.  The two alternate, and the
-best time of each is used, so that other load affects both equally.
+Each line: a layer, the values computed, milliseconds of XLA and of netdef, and their ratio.  Both are compiled with
+netdef's options for this device.  The two alternate, and the best time of each is used, so that other load affects both
+equally.
 """
 
 from __future__ import annotations
@@ -11,14 +12,21 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from netdef.layers._convolve import reference
+from netdef.cli._memory import keep_freed_memory
+from netdef.forward import jit
+from netdef.layers._convolve import reference, transposed_reference
 from netdef.layers.convolution import Convolution, Deconvolution
 from netdef.layers.pooling import Pooling, PoolMethod
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+
+from contexts import LAST
 
 CONVOLUTIONS = {
     "3x3, 32 to 64, 50x50": ((16, 32, 50, 50), Convolution(num_output=64, kernel_size=(3,), pad=(1,))),
@@ -51,54 +59,55 @@ POOLINGS = {
 }
 
 
-def main(seconds: float = 4.0) -> None:
-    print(f"{'':48}{'':15}{'XLA ms':>9}{'netdef ms':>11}{'ratio':>8}")
+def main(seconds: float = 2.0) -> None:
+    keep_freed_memory()
+    print(f"{'':48}{'':12}{'XLA ms':>9}{'netdef ms':>11}{'ratio':>8}")
     for name, (shape, layer) in CONVOLUTIONS.items():
-        x = jax.random.normal(jax.random.key(0), shape)
+        x = image(shape)
         w = jax.random.normal(jax.random.key(1), layer.weights(shape)[0].shape)
-        compare(
-            f"convolution {name}",
-            lambda w, x, layer=layer: layer.slide(x, w),
-            plain_convolution(layer, shape),
-            w,
-            x,
-            seconds,
-        )
+        mine = lambda w, x, layer=layer: layer.slide(x, w)
+        compare(f"convolution {name}", mine, plain_convolution(layer, shape), w, x, seconds)
     for name, (shape, fields) in POOLINGS.items():
-        x = jax.nn.relu(jax.random.normal(jax.random.key(0), shape))
+        x = jax.nn.relu(image(shape))
         for pool in (PoolMethod.MAX, PoolMethod.AVE):
             layer = Pooling(pool=pool, **fields)
-            mine = lambda _, x, layer=layer: layer.apply((), x, ctx=None)[0]  # type: ignore[arg-type]
+            mine = lambda _, x, layer=layer: layer.apply((), x, ctx=LAST)[0]
             compare(f"pooling {pool.name} {name}", mine, plain_pooling(layer, shape), None, x, seconds)
+
+
+def image(shape: tuple[int, ...]) -> jax.Array:
+    n, c, h, w = shape
+    return jax.random.normal(jax.random.key(0), (n, h, w, c))
 
 
 def plain_convolution(layer: Convolution | Deconvolution, shape: tuple[int, ...]) -> Callable:
     slide = layer.sliding(2, layer.groups(shape[1]))
     if isinstance(layer, Convolution):
         return lambda w, x: reference(x, w, slide)
-    image = jax.ShapeDtypeStruct(layer.infer(shape)[0], jnp.float32)
-    return lambda w, x: jax.linear_transpose(lambda z: reference(z, w, slide), image)(x)[0]
+    return lambda w, x: transposed_reference(x, w, slide, layer.infer(shape)[0][2:])
 
 
 def plain_pooling(layer: Pooling, shape: tuple[int, ...]) -> Callable:
     windows = layer.windows(shape)[::-1]
-    sizes, strides = (1, 1, *(v.size for v in windows)), (1, 1, *(v.stride for v in windows))
+    sizes, strides = (1, *(v.size for v in windows), 1), (1, *(v.stride for v in windows), 1)
     after = [max(0, v.stride * (v.steps - 1) + v.size - shape[v.axis] - v.before) for v in windows]
-    pads = [(0, 0), (0, 0), *((v.before, a) for v, a in zip(windows, after, strict=True))]
+    pads = [(0, 0), *((v.before, a) for v, a in zip(windows, after, strict=True)), (0, 0)]
     if layer.pool is PoolMethod.MAX:
         return lambda _, x: lax.reduce_window(x, -jnp.inf, lax.max, sizes, strides, pads)
-    return lambda _, x: lax.reduce_window(x, 0.0, lax.add, sizes, strides, pads) / (sizes[2] * sizes[3])
+    return lambda _, x: lax.reduce_window(x, 0.0, lax.add, sizes, strides, pads) / (sizes[1] * sizes[2])
 
 
 def compare(name: str, mine: Callable, plain: Callable, w: jax.Array | None, x: jax.Array, seconds: float) -> None:
     dy = jax.random.normal(jax.random.key(2), jax.eval_shape(mine, w, x).shape)
     kinds: dict[str, Callable] = {
         "value": lambda f: lambda w, x, dy: f(w, x),
-        "with gradients": lambda f: lambda w, x, dy: (f(w, x), jax.vjp(f, w, x)[1](dy)),
+        "to image": lambda f: lambda w, x, dy: jax.vjp(lambda x: f(w, x), x)[1](dy),
     }
+    if w is not None:
+        kinds["to filters"] = lambda f: lambda w, x, dy: jax.vjp(lambda w: f(w, x), w)[1](dy)
     for kind, of in kinds.items():
-        xla, own = fastest([jax.jit(of(plain)), jax.jit(of(mine))], (w, x, dy), seconds)
-        print(f"{name:48}{kind:15}{xla:9.2f}{own:11.2f}{xla / own:8.1f}", flush=True)
+        xla, own = fastest([jit(of(plain)), jit(of(mine))], (w, x, dy), seconds)
+        print(f"{name:48}{kind:12}{xla:9.2f}{own:11.2f}{xla / own:8.1f}", flush=True)
 
 
 def fastest(functions: list[Callable], arguments: tuple, seconds: float) -> list[float]:

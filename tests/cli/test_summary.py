@@ -100,3 +100,16 @@ def test_types_have_the_colors_of_diagrams(netdef, good, monkeypatch):
     shown = netdef("summary", good).out
     assert "\x1b[30;48;2;178;223;138mInnerProduct\x1b[0m" in shown  # #b2df8a, as in `netdef draw`
     assert re.sub(r"\x1b\[[\d;]*m", "", shown) == plain
+
+
+def test_half_precision_shows_dtypes_and_reasons(netdef, good):
+    half = good.parent / "half.net"
+    half.write_text(good.read_text().replace("solver {", "solver { precision: BF16"))
+    done = netdef("summary", half)
+    rows = {line.split()[0]: line.split() for line in done.out.splitlines() if line.strip()}
+    assert rows["ip"] == ["ip", "InnerProduct", "4x2", "8", "24", "16", "bytes", "bfloat16"]  # 4 x 2 values of 2 bytes
+    assert rows["loss"][-1] == "float32"
+    assert "computed in float32, because losses and metrics are means over the batch: loss\n" in done.out
+    layers = {layer["name"]: layer for layer in json.loads(netdef("summary", half, "--json").out)[0]["layers"]}
+    assert (layers["ip"]["dtype"], layers["ip"]["float32_because"]) == ("bfloat16", None)
+    assert layers["loss"]["float32_because"] == "losses and metrics are means over the batch"

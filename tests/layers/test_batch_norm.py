@@ -11,13 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from contexts import Alone
+from platforms import form
 
 import netdef
 from netdef.fillers import Constant
 from netdef.fillers.base import NumpyRandom
-from netdef.layers.batch_norm import BatchNorm, normalize, plain_normalize
+from netdef.layers.batch_norm import BatchNorm, normalize, plain_normalize, statistics, statistics_at_once
 from netdef.layers.bn import BN, BNDialect, BNMode
 from netdef.shape import UNKNOWN, ShapeError
+
+__all__ = ["form"]
 
 ONE = Constant(value=1.0)
 BATCHES = jnp.array([[1.0, 2.0, 3.0, 6.0], [0.0, 4.0, 4.0, 8.0]])[:, :, None, None]  # (batch, n, 1, 1)
@@ -54,6 +57,7 @@ def answer(layer, w, x=FIVE):
     return (y[0] if isinstance(y, list) else y)[0, 0, 0]
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize(
     ("layer", "stored", "y"),
     [
@@ -110,6 +114,7 @@ DY = jax.random.normal(jax.random.key(1), X.shape)
 SCALE, SHIFT = jnp.array([1.0, -2.0, 0.5]), jnp.array([0.0, 1.0, 2.0])
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("shape", [(6, 3, 4, 5), (120, 3)])
 def test_own_gradient_equals_that_of_the_plain_form(shape):
     x, dy = X.reshape(shape), DY.reshape(shape)
@@ -126,6 +131,29 @@ def test_a_large_mean_leaves_the_variance_its_digits():
     np.testing.assert_allclose(var, want_var, rtol=1e-3)
     np.testing.assert_allclose(y, want, atol=5e-3)
     np.testing.assert_allclose(mean, np.asarray(X).mean((0, 2, 3)) + 1000, rtol=1e-6)
+
+
+@pytest.mark.parametrize("off", [0.0, 3.0, -20.0])
+def test_one_pass_has_all_digits_where_an_estimate_of_the_mean_is_near(off):
+    mean, var = statistics_at_once(X + 1000, 1003.0 + off * jnp.ones(3))
+    want_mean, want_var = statistics(np.asarray(X, np.float64))
+    np.testing.assert_allclose(mean, want_mean + 1000, rtol=1e-6)
+    np.testing.assert_allclose(var, want_var, rtol=1e-3)
+    assert (statistics_at_once(jnp.full((4, 3, 5, 5), 1000.1), jnp.zeros(3))[1] >= 0).all()
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize(
+    "layer",
+    [BatchNorm(), BatchNorm(scale_bias=True), BN(slope_filler=ONE, momentum=0.5), BatchNorm(stats_batch_size=3)],
+)
+def test_a_layer_far_from_zero_has_its_digits_once_it_has_seen_a_batch(layer):
+    w = start(layer, 3)
+    for _ in range(20):
+        w = after(layer, w, X + 1000)
+    first = lambda y: y[0] if isinstance(y, list) else y
+    moved, plain = (first(layer.apply(w, x, ctx=Alone())) for w, x in ((w, X + 1000), (start(layer, 3), X)))
+    np.testing.assert_allclose(moved, plain, atol=5e-3)
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from contexts import PLAIN, Alone
 from one_layer import fault, outputs, text
+from platforms import form as platform
 
 import netdef
 from netdef.layers.pooling import SPP, GlobalPooling, Pooling, PoolMethod, RoundMode
 from netdef.shape import UNKNOWN, ShapeError
+
+__all__ = ["platform"]
 
 AVE, STOCHASTIC = PoolMethod.AVE, PoolMethod.STOCHASTIC
 
@@ -75,6 +78,7 @@ FORMS = [
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("pool", [PoolMethod.MAX, AVE])
+@pytest.mark.usefixtures("platform")
 def test_pools_as_a_loop_over_the_windows_does_and_ties_go_to_the_first(form, pool):
     layer = Pooling(pool=pool, top=("y", "mask") if pool is PoolMethod.MAX else ("y",), **form)
     random = np.random.default_rng(0)

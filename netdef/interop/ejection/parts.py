@@ -21,7 +21,8 @@ from jax.core import Tracer
 from ...forward import options_for_cpus
 from ...layers._channels import with_channels_first, with_channels_last
 from ...layers._convolve import Slide, reference, to_image_on_cpu, transposed_reference, value_on_cpu
-from ...layers._reduce_windows import UNROLLED, Windows, _plain, window_argmax, window_elements
+from ...layers._platform import on_cpu
+from ...layers._reduce_windows import UNROLLED, Windows, _plain, _plain_sum, window_argmax, window_elements
 from ...layers.inner_product import NORM_EPS
 
 Array = jax.Array
@@ -47,15 +48,14 @@ def convolve(x: Array, w: Array, slide: Slide) -> Array:
     """y[n, o] = sum over c and the window of w[o, c] x[n, c], by XLA's convolution or the fastest form for a CPU."""
     choose = lambda form: lambda x, w: form(x, w, slide)
     x = with_channels_last(x)
-    return with_channels_first(lax.platform_dependent(x, w, cpu=choose(value_on_cpu), default=choose(reference)))
+    return with_channels_first(on_cpu(choose(value_on_cpu), choose(reference), x, w))
 
 
 def spread(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Array:
     """The transpose of `convolve`, from y (n, o, ...) to an image (n, c, size...)."""
     choose = lambda form: lambda y, w: form(y, w, slide, size)
     y = with_channels_last(y)
-    x = lax.platform_dependent(y, w, cpu=choose(to_image_on_cpu), default=choose(transposed_reference))
-    return with_channels_first(x)
+    return with_channels_first(on_cpu(choose(to_image_on_cpu), choose(transposed_reference), y, w))
 
 
 def slide(
@@ -226,17 +226,27 @@ class Embed(nnx.Module):
         return y if self.bias is None else y + self.bias[...]
 
 
-def largest(x: Array, windows: Windows) -> Array:
+def largest(x: Array, windows: Sequence[Windows]) -> Array:
+    """The largest element of each window."""
+    return on_cpu(lambda x: reduce(largest_along, windows, x), lambda x: _plain(x, windows, -jnp.inf, lax.max), x)
+
+
+def largest_along(x: Array, windows: Windows) -> Array:
     """The largest element of each window along one axis."""
     if windows.size > UNROLLED and not windows.whole(x):
-        return _plain(x, windows, -jnp.inf, lax.max)
+        return _plain(x, [windows], -jnp.inf, lax.max)
     return window_argmax(x, windows)[0]
 
 
-def total(x: Array, windows: Windows) -> Array:
-    """The sum of each window along one axis; elements outside the data are 0."""
+def total(x: Array, windows: Sequence[Windows]) -> Array:
+    """The sum of each window; elements outside the data are 0."""
+    return on_cpu(lambda x: reduce(total_along, windows, x), lambda x: _plain_sum(x, windows), x)
+
+
+def total_along(x: Array, windows: Windows) -> Array:
+    """The sum of each window along one axis."""
     if windows.size > UNROLLED and not windows.whole(x):
-        return _plain(x, windows, 0.0, lax.add)
+        return _plain(x, [windows], 0.0, lax.add)
     if windows.whole(x):
         return jnp.sum(x, windows.axis, keepdims=True)
     return reduce(jnp.add, window_elements(x, windows, 0))
@@ -256,7 +266,7 @@ def max_pool(
 ) -> Array:
     """The largest value of each window. `steps` is the number of windows along each axis; the last window may extend
     beyond the image."""
-    return reduce(largest, windows_of(kernel, strides, padding, steps), x)
+    return largest(x, windows_of(kernel, strides, padding, steps))
 
 
 def mean_pool(
@@ -269,13 +279,13 @@ def mean_pool(
         starts = np.arange(v.steps) * v.stride - v.before
         lengths = np.minimum(starts + v.size, x.shape[v.axis] + v.before) - starts
         area = area * lengths.reshape(-1, *(1,) * (x.ndim - v.axis - 1)).astype(np.float32)
-    return reduce(total, windows, x) / (area if np.ptp(area) else area.flat[0])
+    return total(x, windows) / (area if np.ptp(area) else area.flat[0])
 
 
 def lrn(x: Array, size: int, alpha: float, beta: float, k: float = 1.0, axes: Sequence[int] = (1,)) -> Array:
     """x / (k + alpha times the mean of the squares of `size` neighbors along each axis) ^ beta."""
     windows = [Windows(axis, size, 1, size // 2, x.shape[axis]) for axis in axes]
-    base = k + (alpha / size ** len(axes)) * reduce(total, windows, x * x)
+    base = k + (alpha / size ** len(axes)) * total(x * x, windows)
     if beta == 0.75:
         root = lax.rsqrt(base)
         return x * (root * jnp.sqrt(root))

@@ -143,6 +143,11 @@ def with_channels_first(x: Array) -> Array:
     return jnp.moveaxis(x, -1, 1)
 
 
+def on_cpu(special: Callable[..., Any], plain: Callable[..., Any], *arrays: Any) -> Any:
+    """Returns special(*arrays) in a program for a CPU, and plain(*arrays) in one for any other platform."""
+    return lax.platform_dependent(*arrays, cpu=special, default=plain)
+
+
 def _depthwise(filters: tuple[int, ...], slide: Slide) -> bool:
     return slide.groups > 1 and filters[1] == 1
 
@@ -225,7 +230,7 @@ def convolve(x: Array, w: Array, slide: Slide) -> Array:
     """y[n, o] = sum over c and the window of w[o, c] x[n, c], by XLA's convolution or the fastest form for a CPU."""
     choose = lambda form: lambda x, w: form(x, w, slide)
     x = with_channels_last(x)
-    return with_channels_first(lax.platform_dependent(x, w, cpu=choose(value_on_cpu), default=choose(reference)))
+    return with_channels_first(on_cpu(choose(value_on_cpu), choose(reference), x, w))
 
 
 class Convolution(nnx.Module):
@@ -317,11 +322,12 @@ class Windows:
 UNROLLED = 32
 
 
-def _plain(x: Array, windows: Windows, start: float, reducer: Callable[[Array, Array], Array]) -> Array:
+def _plain(x: Array, windows: Sequence[Windows], start: float, reducer: Callable[[Array, Array], Array]) -> Array:
     """The same reduction with XLA's own operation and gradient."""
-    at = lambda value, other: tuple(value if i == windows.axis else other for i in range(x.ndim))
-    pads = at((windows.before, windows.after(x)), (0, 0))
-    return lax.reduce_window(x, start, reducer, at(windows.size, 1), at(windows.stride, 1), pads)
+    sizes, strides, pads = [1] * x.ndim, [1] * x.ndim, [(0, 0)] * x.ndim
+    for v in windows:
+        sizes[v.axis], strides[v.axis], pads[v.axis] = v.size, v.stride, (v.before, v.after(x))
+    return lax.reduce_window(x, np.asarray(start, x.dtype), reducer, sizes, strides, pads)
 
 
 def _pad(x: Array, axis: int, before: int, after: int, value: Any) -> Array:
@@ -339,19 +345,30 @@ def window_elements(x: Array, windows: Windows, outside: Any) -> list[Array]:
     return [lax.slice_in_dim(padded, i, i + last + 1, windows.stride, axis) for i in range(windows.size)]
 
 
-def total(x: Array, windows: Windows) -> Array:
-    """The sum of each window along one axis; elements outside the data are 0."""
+def total_along(x: Array, windows: Windows) -> Array:
+    """The sum of each window along one axis."""
     if windows.size > UNROLLED and not windows.whole(x):
-        return _plain(x, windows, 0.0, lax.add)
+        return _plain(x, [windows], 0.0, lax.add)
     if windows.whole(x):
         return jnp.sum(x, windows.axis, keepdims=True)
     return reduce(jnp.add, window_elements(x, windows, 0))
 
 
+def _plain_sum(x: Array, windows: Sequence[Windows]) -> Array:
+    if all(v.whole(x) for v in windows):
+        return jnp.sum(x, [v.axis for v in windows], keepdims=True)
+    return _plain(x, windows, 0.0, lax.add)
+
+
+def total(x: Array, windows: Sequence[Windows]) -> Array:
+    """The sum of each window; elements outside the data are 0."""
+    return on_cpu(lambda x: reduce(total_along, windows, x), lambda x: _plain_sum(x, windows), x)
+
+
 def lrn(x: Array, size: int, alpha: float, beta: float, k: float = 1.0, axes: Sequence[int] = (1,)) -> Array:
     """x / (k + alpha times the mean of the squares of `size` neighbors along each axis) ^ beta."""
     windows = [Windows(axis, size, 1, size // 2, x.shape[axis]) for axis in axes]
-    base = k + (alpha / size ** len(axes)) * reduce(total, windows, x * x)
+    base = k + (alpha / size ** len(axes)) * total(x * x, windows)
     if beta == 0.75:
         root = lax.rsqrt(base)
         return x * (root * jnp.sqrt(root))
@@ -372,11 +389,16 @@ def window_argmax(x: Array, windows: Windows) -> tuple[Array, Array]:
     return best, offset
 
 
-def largest(x: Array, windows: Windows) -> Array:
+def largest_along(x: Array, windows: Windows) -> Array:
     """The largest element of each window along one axis."""
     if windows.size > UNROLLED and not windows.whole(x):
-        return _plain(x, windows, -jnp.inf, lax.max)
+        return _plain(x, [windows], -jnp.inf, lax.max)
     return window_argmax(x, windows)[0]
+
+
+def largest(x: Array, windows: Sequence[Windows]) -> Array:
+    """The largest element of each window."""
+    return on_cpu(lambda x: reduce(largest_along, windows, x), lambda x: _plain(x, windows, -jnp.inf, lax.max), x)
 
 
 def windows_of(
@@ -393,7 +415,7 @@ def max_pool(
 ) -> Array:
     """The largest value of each window. `steps` is the number of windows along each axis; the last window may extend
     beyond the image."""
-    return reduce(largest, windows_of(kernel, strides, padding, steps), x)
+    return largest(x, windows_of(kernel, strides, padding, steps))
 
 
 def mean_pool(
@@ -406,7 +428,7 @@ def mean_pool(
         starts = np.arange(v.steps) * v.stride - v.before
         lengths = np.minimum(starts + v.size, x.shape[v.axis] + v.before) - starts
         area = area * lengths.reshape(-1, *(1,) * (x.ndim - v.axis - 1)).astype(np.float32)
-    return reduce(total, windows, x) / (area if np.ptp(area) else area.flat[0])
+    return total(x, windows) / (area if np.ptp(area) else area.flat[0])
 
 
 class InnerProduct(nnx.Module):

@@ -1,0 +1,26 @@
+"""The forms of other platforms, run on the CPU, and the programs that a platform would get, without it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import pytest
+
+from netdef.lazy import lax
+
+ACCELERATORS = ("tpu", "cuda")
+
+
+@pytest.fixture(params=["cpu", "other"])
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Runs a test with the forms for CPUs, and again with those of all other platforms."""
+    if request.param == "other":
+        monkeypatch.setattr(lax, "platform_dependent", lambda *arrays, cpu, default: default(*arrays))
+    return request.param
+
+
+def program(function: Any, *arguments: Any, platform: str) -> str:
+    """Returns the StableHLO program of a function for a platform, which need not exist here."""
+    jitted = function if hasattr(function, "trace") else jax.jit(function)
+    return jitted.trace(*arguments).lower(lowering_platforms=(platform,)).as_text()
