@@ -162,8 +162,14 @@ def _chosen(good: Array, new: Any, old: Any) -> Any:
 
 
 def _verdict(loss: Array, grads: Any) -> Array:
-    finite = jnp.isfinite(sum((jnp.sum(g) for g in grads), jnp.float32(0)))
+    finite = jnp.isfinite(sum((_total(g) for g in grads), jnp.float32(0)))
     return jnp.where(jnp.isfinite(loss), jnp.where(finite, GOOD, BAD_GRADIENT), BAD_LOSS).astype(jnp.int32)
+
+
+def _total(g: Array) -> Array:
+    """The sum of a gradient; on a CPU of matrices by a product with ones, which takes a quarter of the time."""
+    by_product = lambda g: jnp.sum(jnp.ones((1, len(g)), g.dtype) @ g.reshape(len(g), -1))
+    return on_cpu(by_product, jnp.sum, g) if g.ndim > 1 else jnp.sum(g)
 
 
 def _merged(moves: Sequence[bool], moving: Sequence[Array], whole: Sequence[Array]) -> tuple[Array, ...]:
