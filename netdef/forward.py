@@ -119,15 +119,22 @@ def jit(function: Callable[..., Any], net: Net | None = None, **arguments: Any) 
 @lru_cache(maxsize=32)
 def compiled(
     net: Net, want: str, outermost: bool = True
-) -> Callable[[Weights, Mapping[str, Array], Array], tuple[Any, dict[Owner, Array]]]:
+) -> Callable[[Sequence[Array], Mapping[str, Array], Array, Array], tuple[Any, dict[Owner, Array], Array]]:
     """Returns `forward` compiled for one result ("outputs", "blobs" or "loss"), so that XLA can discard the others.
-    `outermost`: whether it is called outside of the transformations of JAX."""
 
-    def run(weights: Weights, inputs: Mapping[str, Array], key: Array) -> tuple[Any, dict[Owner, Array]]:
-        outcome = forward(net, weights, inputs, key)
-        if want == "outputs":
-            return {name: outcome.blobs[name] for name in net.outputs}, outcome.updates
-        return getattr(outcome, want), outcome.updates
+    Its arguments are the arrays in the order of `net.owned`, the inputs, a random key, and how often the key was used;
+    its results are the wanted one, the updates of state, and the next count. All of this is one program, because each
+    operation outside of it would take longer than a small net. `outermost`: whether it is called outside of the
+    transformations of JAX."""
+    owners = [owner for owner, _ in net.owned]
+
+    def run(
+        arrays: Sequence[Array], inputs: Mapping[str, Array], key: Array, count: Array
+    ) -> tuple[Any, dict[Owner, Array], Array]:
+        weights = dict(zip(owners, arrays, strict=True))
+        outcome = forward(net, weights, inputs, jax.random.fold_in(key, count))
+        wanted = {n: outcome.blobs[n] for n in net.outputs} if want == "outputs" else getattr(outcome, want)
+        return wanted, outcome.updates, count + 1
 
     return jit(run) if outermost else jax.jit(run)
 

@@ -98,6 +98,7 @@ class Net:
     folder: Path | None = None  # of the file; paths in it are relative to this
     text: str = field(default="", repr=False)  # of the file
     trust_python: bool = False  # whether the modules of its Python layers may run
+    channels_last: bool = True  # whether stretches of layers may run with the channels last
 
     @cached_property
     def blobs(self) -> dict[str, Blob]:

@@ -120,18 +120,13 @@ class Model(nnx.Module):
 
     def _run(self, want: str, inputs: Mapping[str, Any]) -> Any:
         """Runs a compiled forward pass and stores the updates of running statistics etc."""
-        arrays = _checked_inputs(self.net, inputs)
-        wanted, updates = compiled(self.net, want, _trace() == OUTERMOST)(self.arrays(), arrays, self._draw())
+        inputs, arrays = _checked_inputs(self.net, inputs), tuple(self.arrays().values())
+        stream, run = self.rngs.default, compiled(self.net, want, _trace() == OUTERMOST)
+        wanted, updates, count = run(arrays, inputs, _value(stream.key), _value(stream.count))
+        _keep(stream.count, count)
         for owner, value in updates.items():
             _keep(self.variable(owner), value)
         return wanted
-
-    def _draw(self) -> jax.Array:
-        """Returns the random key of one call."""
-        stream = self.rngs.default
-        key = jax.random.fold_in(stream.key[...], stream.count[...])
-        _keep(stream.count, stream.count[...] + 1)
-        return key
 
     def get_weights(self, state: nnx.State | None = None) -> Arrays:
         """Returns {layer: [arrays]} in Caffe's order and shapes, with shared arrays in every layer that uses them. With
@@ -152,7 +147,7 @@ class Model(nnx.Module):
 
     def array(self, owner: Owner) -> jax.Array:
         """Returns one array of the net."""
-        return self.variable(owner)[...]
+        return _value(self.variable(owner))
 
     def arrays(self) -> dict[Owner, jax.Array]:
         """Returns every array of the net once, as `forward` expects its weights."""
@@ -204,6 +199,12 @@ def _trace() -> Any:
 
 
 OUTERMOST = _trace()
+
+
+def _value(variable: nnx.Variable) -> Any:
+    """Returns `variable[...]`, which Flax takes as long for as for a call of a small net."""
+    value = variable.get_raw_value()
+    return value if isinstance(value, jax.Array) and not variable.has_metadata("on_get_value") else variable[...]
 
 
 def _keep(variable: nnx.Variable, value: Any) -> None:
@@ -258,15 +259,16 @@ def _on_device(value: Any) -> jax.Array:
     return value if isinstance(value, jax.Array) else jax.device_put(np.array(value))
 
 
-def _checked_inputs(net: Net, inputs: Mapping[str, Any]) -> dict[str, jax.Array]:
-    """Returns the inputs as arrays. Raises NetdefError if one is missing, unknown or of a wrong shape."""
+def _checked_inputs(net: Net, inputs: Mapping[str, Any]) -> dict[str, jax.Array | np.ndarray]:
+    """Returns the inputs as arrays, copied because the caller may change them while the net still runs. Raises
+    NetdefError if one is missing, unknown or of a wrong shape."""
     for name in inputs:
         if name not in net.inputs:
             raise NetdefError(f"the net has no input `{name}`; it expects {_listed(net)}")
     for name in net.inputs:
         if name not in inputs:
             raise NetdefError(f"input `{name}` is missing; the net expects {_listed(net)}")
-    arrays = {name: _on_device(value) for name, value in inputs.items()}
+    arrays = {n: value if isinstance(value, jax.Array) else np.array(value) for n, value in inputs.items()}
     shapes = {name: array.shape for name, array in arrays.items()}
     if any(shape != net.blobs[name].shape for name, shape in shapes.items()):
         _check_shapes(net, tuple(shapes.items()))

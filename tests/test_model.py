@@ -12,6 +12,7 @@ import pytest
 from flax import nnx
 
 import netdef
+from netdef.forward import forward
 from netdef.shape import same_shape
 
 NET = """
@@ -50,6 +51,40 @@ def test_phase_train_updates_statistics_and_random_state(net) -> None:
     assert not np.array_equal(first["dropped"], second["dropped"])
     again = netdef.compile(net, seed=3).blobs(x=X, label=LABEL)
     np.testing.assert_allclose(first["dropped"], again["dropped"], rtol=1e-5, atol=1e-6)
+
+
+def test_the_random_numbers_of_a_call_follow_from_the_key_and_the_count_of_calls(net) -> None:
+    model = netdef.compile(net, seed=3)
+    for count in range(2):
+        key = jax.random.fold_in(model.rngs.default.key[...], count)
+        wanted = forward(net, model.arrays(), {"x": jnp.asarray(X), "label": jnp.asarray(LABEL)}, key)
+        assert int(model.rngs.default.count[...]) == count
+        np.testing.assert_allclose(model.blobs(x=X, label=LABEL)["dropped"], wanted.blobs["dropped"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
+def test_a_call_is_one_program(phase) -> None:
+    """Each operation that is dispatched besides takes longer than a small net."""
+    graph, state = nnx.split(netdef.compile(netdef.load(NET, phase=phase)))
+    traced = jax.make_jaxpr(lambda state, x: nnx.merge(graph, state)(x=x, label=LABEL))(state, jnp.asarray(X))
+    assert [equation.primitive.name for equation in traced.eqns] == ["jit"]
+
+
+def test_variables_with_hooks_are_read_through_them(net) -> None:
+    model = netdef.compile(netdef.load(NET, phase="TEST"))
+    plain = model.blobs(x=X, label=LABEL)["hidden"]
+    (owner, _), *_ = model.net.owned
+    model.variable(owner).set_metadata("on_get_value", lambda variable, value: 2 * value)
+    np.testing.assert_allclose(model.array(owner), 2 * model.variable(owner).get_raw_value())
+    assert not np.allclose(model.blobs(x=X, label=LABEL)["hidden"], plain)
+
+
+def test_what_a_caller_writes_into_an_input_afterwards_changes_nothing() -> None:
+    model = netdef.compile(netdef.load(NET, phase="TEST"))
+    given = X.copy()
+    blobs = model.blobs(x=given, label=LABEL)
+    given[...] = 7
+    np.testing.assert_array_equal(blobs["x"], X)
 
 
 def test_phase_test_changes_nothing() -> None:

@@ -9,7 +9,8 @@ converted to the layers of the net.
 Solver states: a snapshot is converted to Caffe's .solverstate, with its weights in a .caffemodel in the same folder.
 
 Programs: .onnx and .stablehlo contain the inference net (see `netdef deploy`) with the weights of --weights or of the
-last run. They accept any batch size unless --batch fixes it.
+last run. They accept any batch size unless --batch fixes it. In ONNX, batch normalization and scales are merged into
+the preceding layers, as by `netdef deploy --fold`; --no-fold keeps them.
 
 Nets and solvers: .net and .prototxt. V0 and V1 layers, input_dim, solver_type and so on are upgraded to the current
 format; comments are kept.
@@ -53,6 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bn-dialect", metavar="NAME", help="fork of Caffe that wrote the BN weights (see `netdef explain BN`)"
     )
+    parser.add_argument(
+        "--no-fold", action="store_true", help="keep batch normalization and scales as layers of their own in ONNX"
+    )
     add_dtype(parser)
     add_settings(parser)
     add_deployed(parser)
@@ -73,6 +77,8 @@ def run(args: argparse.Namespace) -> int:
     names = args.file.split(",") if not Path(args.file).exists() else [args.file]
     for name in names:
         existing(name, "file or folder")
+    if args.no_fold and not (args.output or "").endswith(".onnx"):
+        raise UsageError(f"--no-fold is for ONNX: -o FILE.onnx, not {args.output or 'stdout'}")
     if (args.output or "").endswith(PROGRAMS):
         return _program(args, names)
     if names[0].endswith(NETS):
@@ -98,8 +104,10 @@ def _program(args: argparse.Namespace, names: list[str]) -> int:
         args.weights = names
     net = existing(args.net or names[0])
     model = deployed_model(net, args)
-    export = export_onnx if args.output.endswith(".onnx") else export_stablehlo
-    export(model, args.output, any_batch=args.batch is None)
+    if args.output.endswith(".onnx"):
+        export_onnx(model, args.output, any_batch=args.batch is None, fold=not args.no_fold)
+    else:
+        export_stablehlo(model, args.output, any_batch=args.batch is None)
     print(f"{args.output}: inputs {_inputs(model.net, args.batch is None)}")
     return 0
 

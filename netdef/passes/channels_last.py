@@ -27,8 +27,14 @@ def stretches(net: Net) -> Stretches:
     """Returns which part of a net runs with the channels last."""
     layers: set[int] = set()
     values: set[Value] = set()
+    if not net.channels_last:
+        return Stretches(frozenset(), frozenset())
     for i, node in enumerate(net.layers):
-        if _accepts(net, node) and (node.layer.prefers_channels_last or not values.isdisjoint(node.bottoms)):
+        if (
+            net.channels_last
+            and _accepts(net, node)
+            and (node.layer.prefers_channels_last or not values.isdisjoint(node.bottoms))
+        ):
             layers.add(i)
             values.update(node.tops)
     return Stretches(frozenset(layers), frozenset(values))

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..lazy import Array, jnp
 from ..schema import param
-from .base import Momentum, Numbers
+from .base import Momentum, Numbers, zeros_like
 
 
 class Adam(Momentum, type="Adam"):
@@ -23,7 +23,7 @@ class Adam(Momentum, type="Adam"):
     delta: float = param("Avoids division by zero.", default=1e-8, at_least=0)
 
     def init(self, w: Array) -> Any:
-        return jnp.zeros_like(w), jnp.zeros_like(w)
+        return zeros_like(w), zeros_like(w)
 
     def update(self, g: Array, w: Array, history: Any, at: Numbers) -> tuple[Array, Any]:
         m, v = history

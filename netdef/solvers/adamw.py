@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..lazy import Array, optax
+from ..lazy import Array, jax, optax
 from ..schema import param
-from .base import Momentum, Numbers
+from .base import Momentum, Numbers, zeros_like
 
 
 class AdamW(Momentum, type="AdamW"):
@@ -23,7 +23,7 @@ class AdamW(Momentum, type="AdamW"):
     delta: float = param("Avoids division by zero.", default=1e-8, at_least=0)
 
     def init(self, w: Array) -> Any:
-        return optax.scale_by_adam().init(w)
+        return zeros_like(jax.eval_shape(optax.scale_by_adam().init, w))
 
     def update(self, g: Array, w: Array, history: Any, at: Numbers) -> tuple[Array, Any]:
         rule = optax.scale_by_adam(at.momentum, self.momentum2, self.delta)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from ..layers.base import Phase
-from ..lazy import Array, jax, jnp
+from ..lazy import Array, jax, jnp, np
 from ..policies.base import POLICIES, Monitor, Policy, Setting
 from ..registry import Registry
 from ..schema import Block, param
@@ -312,3 +312,9 @@ class Momentum(Solver):
             )  # after a learning rate of 0 the history is empty
             momentum = jnp.where(iteration < self.warmup_iter, momentum * growth, momentum)
         return jnp.asarray(momentum, jnp.float32)
+
+
+def zeros_like(arrays: Any) -> Any:
+    """Returns zeros for every array of a pytree, on the host, because `jax.numpy.zeros_like` would compile a program
+    for each shape."""
+    return jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), arrays)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..lazy import Array, optax
+from ..lazy import Array, jax, optax
 from ..schema import param
-from .base import Momentum, Numbers
+from .base import Momentum, Numbers, zeros_like
 
 
 class Lion(Momentum, type="Lion"):
@@ -23,7 +23,7 @@ class Lion(Momentum, type="Lion"):
     momentum2: float = param("Decay rate of the mean.", default=0.99, at_least=0, at_most=1)
 
     def init(self, w: Array) -> Any:
-        return optax.scale_by_lion().init(w)
+        return zeros_like(jax.eval_shape(optax.scale_by_lion().init, w))
 
     def update(self, g: Array, w: Array, history: Any, at: Numbers) -> tuple[Array, Any]:
         step, history = optax.scale_by_lion(at.momentum, self.momentum2).update(g, history, w)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..lazy import Array, jnp
-from .base import Momentum, Numbers
+from ..lazy import Array
+from .base import Momentum, Numbers, zeros_like
 
 
 class Nesterov(Momentum, type="Nesterov"):
@@ -17,7 +17,7 @@ class Nesterov(Momentum, type="Nesterov"):
     slots = ("momentum",)
 
     def init(self, w: Array) -> Any:
-        return (jnp.zeros_like(w),)
+        return (zeros_like(w),)
 
     def update(self, g: Array, w: Array, history: Any, at: Numbers) -> tuple[Array, Any]:
         v = at.momentum * history[0] + at.rate * g

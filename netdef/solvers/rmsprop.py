@@ -6,7 +6,7 @@ from typing import Any
 
 from ..lazy import Array, jnp
 from ..schema import param
-from .base import Numbers, Solver
+from .base import Numbers, Solver, zeros_like
 
 
 class RMSProp(Solver, type="RMSProp"):
@@ -20,7 +20,7 @@ class RMSProp(Solver, type="RMSProp"):
     delta: float = param("Avoids division by zero.", default=1e-8, at_least=0)
 
     def init(self, w: Array) -> Any:
-        return (jnp.zeros_like(w),)
+        return (zeros_like(w),)
 
     def update(self, g: Array, w: Array, history: Any, at: Numbers) -> tuple[Array, Any]:
         h = self.rms_decay * history[0] + (1 - self.rms_decay) * (g * g)

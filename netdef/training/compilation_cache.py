@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jax
 
-SHORTEST = 0.3  # seconds: programs that compile faster are not cached
+SHORTEST = 0.1  # seconds: programs that compile faster are not cached
 
 
 def keep_compiled() -> None:

@@ -68,7 +68,7 @@ class Evaluator:
         arrays = [weights[self._source[o]] if o in self._source else self._own[o] for o, _ in self._owners]
         key = jax.random.fold_in(self._key, iteration)
         shapes = {name: self.net.blobs[name].shape for name in shown_outputs(self.net)}
-        sums: Any = (jnp.float32(0), {name: jnp.zeros(shape or (), jnp.float32) for name, shape in shapes.items()})
+        sums: Any = (np.float32(0), {name: np.zeros(shape or (), np.float32) for name, shape in shapes.items()})
         images = 0
         for i in range(self.batches):
             item = next(self.resident or self.feed)

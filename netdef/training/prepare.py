@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ..data.device import on_device
@@ -29,7 +28,7 @@ from .params import Partition, arrays_of, partition_of
 from .plan import Plan
 from .run_record import device
 from .solver_nets import Nets
-from .step import State, Unpack, batch_shapes, initial, loops_well, make_run, make_single, make_step
+from .step import State, Unpack, initial, loops_well, make_run, make_single, make_step
 
 LONG_STEP = {"cpu": 2e8, "gpu": 2e10, "tpu": 2e10}  # multiply-adds of a step that is long enough for its own dispatch
 MOST_STEPS = 64  # of one dispatch
@@ -110,7 +109,7 @@ def make_setup(nets: Nets, seed: int, folder: Path, listeners: Sequence[OnEvent]
 
 def first_state(solver: Solver, model: Model, partition: Partition) -> State:
     """The state of a new run; with copies of the model's arrays, because the step donates those of its state."""
-    copy = lambda arrays: tuple(jnp.array(a, copy=True) for a in arrays)
+    copy = lambda arrays: jax.device_put(arrays, may_alias=False)  # which needs no program for each shape
     trained = copy(arrays_of(model, tuple(t.owner for t in partition.trained)))
     return initial(solver, trained, copy(arrays_of(model, partition.kept)))
 
@@ -129,10 +128,7 @@ def make_work(setup: RunSetup, start: Start, end: int, max_steps: int = MOST_STE
     """Returns the steps of a run of `end` updates, at most `max_steps` per dispatch, and a notice (may be empty)."""
     solver, data = setup.solver, _data(setup, start)
     steps = min(max_steps, _steps_per_dispatch(data.net, solver))
-    if steps > 1:
-        step = make_step(data.net, solver, setup.partition, setup.key)
-        shapes = batch_shapes(data.net, solver.iter_size)
-        steps = steps if loops_well(step, start.state, start.fixed, shapes) else 1
+    steps = steps if steps > 1 and loops_well(data.net) else 1
     work = Work(
         plan=plan_of(setup, end),
         net=data.net,

@@ -167,7 +167,7 @@ def _fitting(
             f"the snapshot {read.path} does not match: {what} is {show(np.shape(arrays[name]))} in the snapshot and "
             f"{show(like.shape)} in this run; resume with the net and solver of its run, or start from its weights."
         )
-    return jnp.array(arrays[name], dtype=like.dtype)
+    return jax.device_put(np.array(arrays[name], like.dtype))
 
 
 def _restored(setup: RunSetup, names: Mapping[str, Sequence[str]], found: Mapping[str, Any]) -> State:

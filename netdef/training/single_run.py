@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import jax
 import numpy as np
 
 from .._version import __version__
+from ..forward import jit
 from ..graph import Owner
 from ..interop import snapshot
 from ..language.errors import NetdefError
@@ -58,6 +60,11 @@ class SingleRun(Run):
     def why(self) -> str:
         """Why the run ended."""
         return "interrupted" if self.stop else self.ended or "max_iter"
+
+    @cached_property
+    def _rate(self) -> Callable[..., Array]:
+        """The learning rate as one program."""
+        return jit(self.setup.solver.rate)
 
     def weights(self) -> dict[Owner, Array]:
         """The arrays that are tested and returned, by owner: moving averages if the solver has `ema`."""
@@ -136,7 +143,7 @@ class SingleRun(Run):
                 scores = evaluator.test(weights, self.iteration)
                 rate = scores.images / (time.perf_counter() - before)
             outputs = {name: plain(value) for name, value in scores.outputs.items()}
-            lr = float(self.setup.solver.rate(self.state.iteration, self.state.policy))
+            lr = float(self._rate(self.state.iteration, self.state.policy))
             self.emit(Tested(self.iteration, i, scores.loss, lr, outputs, rate, len(evaluators)))
             seen.append({"loss": scores.loss} | outputs)
         if seen:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from ..forward import forward, jit
@@ -67,17 +68,16 @@ class RunConstants(NamedTuple):
 
 
 def initial(solver: Solver, trained: tuple[Array, ...], kept: tuple[Array, ...]) -> State:
-    """The state before the first iteration."""
-    return State(
-        trained=trained,
-        kept=kept,
-        history=tuple(solver.init(w) for w in trained),
-        policy=solver.policy.initial(),
-        ema=tuple(jnp.array(w, copy=True) for w in trained) if solver.ema is not None else (),
-        losses=jnp.full((solver.average_loss,), jnp.nan, jnp.float32),
-        iteration=jnp.int32(0),
-        bad=jnp.int32(GOOD),
-    )
+    """The state before the first iteration, made without a program for each shape."""
+    rest = {
+        "history": tuple(solver.init(w) for w in trained),
+        "policy": solver.policy.initial(),
+        "losses": np.full((solver.average_loss,), np.nan, np.float32),
+        "iteration": np.int32(0),
+        "bad": np.int32(GOOD),
+    }
+    ema = jax.device_put(trained, may_alias=False) if solver.ema is not None else ()
+    return State(trained=trained, kept=kept, ema=ema, **jax.device_put(rest))
 
 
 def shown_outputs(net: Net) -> tuple[str, ...]:
@@ -283,29 +283,30 @@ def make_run(step: Step, net: Net | None = None) -> Callable[..., tuple[State, M
     """Several steps in one dispatch, jitted with donated state: (state, fixed, items, n, records) runs the first n of k
     steps; `items` has the leading axes (k, iter_size).  One compiled loop is used for every n, so that results do not
     depend on the division of a run into pieces. `net` is that of the step."""
+    once = jax.jit(step, inline=True)  # traced only once
 
     def run(
         state: State, fixed: tuple[Array, ...], items: Items, n: Array, records: Any = None
     ) -> tuple[State, Metrics]:
         take = lambda i: jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, i, keepdims=False), items)
-        shapes = jax.eval_shape(step, state, fixed, take(0), records)[1]
+        shapes = jax.eval_shape(once, state, fixed, take(0), records)[1]
         empty = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-        return jax.lax.fori_loop(0, n, lambda i, carry: step(carry[0], fixed, take(i), records), (state, empty))
+        return jax.lax.fori_loop(0, n, lambda i, carry: once(carry[0], fixed, take(i), records), (state, empty))
 
     return jit(run, net, donate_argnums=0)
 
 
-def batch_shapes(net: Net, iter_size: int) -> dict[str, Any]:
-    """The input shapes of the step: {blob: (iter_size, batch, ...)}."""
-    return {name: jax.ShapeDtypeStruct((iter_size, *(net.blobs[name].shape or ())), jnp.float32) for name in net.inputs}
-
-
-def loops_well(step: Step, *arguments: Any) -> bool:
-    """Whether the step is as fast inside a compiled loop as alone.  On CPU, XLA runs convolutions inside a loop without
-    its multithreaded kernels, at least seven times slower."""
+def loops_well(net: Net) -> bool:
+    """Whether the step of a net is as fast inside a compiled loop as alone.  On CPU, XLA runs convolutions inside a
+    loop without its multithreaded kernels, at least seven times slower."""
     if jax.default_backend() != "cpu":
         return True
-    return "conv_general_dilated" not in str(jax.make_jaxpr(step)(*arguments))
+    array = lambda shape: jax.ShapeDtypeStruct(shape, jnp.float32)
+    weights = {owner: array(weight.shape) for owner, weight in net.owned}
+    inputs = {name: array(net.blobs[name].shape or ()) for name in net.inputs}
+    # The forward pass is enough: its gradient has convolutions only where it has some itself.
+    traced = jax.make_jaxpr(lambda *given: forward(net, *given).blobs)(weights, inputs, jax.random.key(0))
+    return "conv_general_dilated" not in str(traced)
 
 
 def make_single(step: Step, net: Net | None = None) -> Callable[..., tuple[State, Metrics]]:

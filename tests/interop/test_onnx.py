@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,68 @@ def test_layers(text: str, tmp_path: Path):
         wanted = model(**inputs)
         for name, got in zip(model.net.outputs, run.run(None, inputs), strict=True):
             np.testing.assert_allclose(got, wanted[name], rtol=1e-4, atol=1e-4)
+
+
+BLOCK = (
+    layer("Convolution", "convolution_param { num_output: 6 kernel_size: 3 pad: 1 }", top="c1")
+    + layer("BatchNorm", "", "c1", "c1", "n1")
+    + layer("Scale", "scale_param { bias_term: true }", "c1", "c1", "s1")
+    + layer("ReLU", "", "c1", "c1", "r1")
+    + layer("Convolution", "convolution_param { num_output: 6 kernel_size: 3 pad: 1 group: 6 }", "c1", "c2")
+    + layer("Convolution", "convolution_param { num_output: 6 kernel_size: 1 bias_term: false }", "c2", "c3")
+    + layer("BatchNorm", "", "c3", "c3", "n3")
+    + layer("Eltwise", "", "c1 c3", "sum")
+    + layer("Pooling", POOLED, "sum", "pooled")
+    + layer("InnerProduct", "inner_product_param { num_output: 3 }", "pooled")
+)
+
+
+def operations(path: Path) -> Counter[str]:
+    import onnx
+
+    return Counter(node.op_type for node in onnx.load(str(path)).graph.node)
+
+
+@needed
+def test_convolutions_are_plain_ones_without_transpositions_between_them(tmp_path: Path):
+    model = random_model(netdef.load(IMAGE + BLOCK, phase="TEST"))
+    inputs = inputs_of(model.net, 3)
+    for fold in (True, False):
+        export(model, tmp_path / "net.onnx", fold=fold)
+        found = operations(tmp_path / "net.onnx")
+        assert (found["Conv"], found["Gemm"]) == (3, 1) and found["Transpose"] <= 1, found  # one of Gemm's weights
+        assert bool(found["Mul"] + found["Div"] + found["Sqrt"]) is not fold
+        (got,) = session(tmp_path / "net.onnx").run(None, inputs)
+        np.testing.assert_allclose(got, model(**inputs)["y"], rtol=1e-4, atol=1e-4)
+
+
+@needed
+def test_a_folded_net_keeps_shared_arrays(tmp_path: Path):
+    text = IMAGE + layer("InnerProduct", 'param { name: "w" } inner_product_param { num_output: 4 bias_term: false }')
+    text += layer("InnerProduct", 'param { name: "w" } inner_product_param { num_output: 4 bias_term: false }', top="z")
+    model = random_model(netdef.load(text, phase="TEST"))
+    export(model, tmp_path / "net.onnx")
+    inputs = inputs_of(model.net)
+    for name, got in zip(model.net.outputs, session(tmp_path / "net.onnx").run(None, inputs), strict=True):
+        np.testing.assert_allclose(got, model(**inputs)[name], rtol=1e-4, atol=1e-4)
+
+
+@needed
+def test_no_fold_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture, recwarn: pytest.WarningsRecorder):
+    model = random_model(netdef.load(IMAGE + BLOCK, phase="TEST"))
+    (tmp_path / "net.net").write_text(IMAGE + BLOCK)
+    model.save_weights(tmp_path / "w.npz")
+    words = ["convert", str(tmp_path / "net.net"), "--weights", str(tmp_path / "w.npz"), "-o", str(tmp_path / "n.onnx")]
+    assert main(words) == 0
+    folded = operations(tmp_path / "n.onnx")
+    assert main([*words, "--no-fold"]) == 0
+    assert operations(tmp_path / "n.onnx")["Mul"] > folded["Mul"] == 0
+
+
+def test_no_fold_is_for_onnx_only(tmp_path: Path, capsys: pytest.CaptureFixture):
+    (tmp_path / "net.net").write_text(IMAGE + layer("ReLU"))
+    assert main(["convert", str(tmp_path / "net.net"), "-o", str(tmp_path / "n.stablehlo"), "--no-fold"]) == 2
+    assert "--no-fold is for ONNX: -o FILE.onnx, not" in capsys.readouterr().err
 
 
 @needed
