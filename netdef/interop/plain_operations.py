@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 from jax.extend.core import Literal
 
 _INLINED = {"jit": "jaxpr", "pjit": "jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr"}
@@ -25,7 +26,7 @@ _OF_TWO: dict[str, Callable[..., Any]] = {
     "max": jnp.maximum,
     "min": jnp.minimum,
     "mul": jnp.multiply,
-    "sub": lambda x, y: jnp.subtract(x, y) if isinstance(y, jax.core.Tracer) else jnp.add(x, -y),  # as one operation
+    "sub": lambda x, y: jnp.subtract(x, y) if isinstance(y, Tracer) else jnp.add(x, -y),  # as one operation
 }
 _GROWTH = 4  # a constant that is computed now has at most this many times the elements of its arguments
 
@@ -91,7 +92,7 @@ def _bound(equation: Any, given: Sequence[Any]) -> Sequence[Any]:
 
 
 def _constant(value: Any) -> bool:
-    return not isinstance(value.array if isinstance(value, View) else value, jax.core.Tracer)
+    return not isinstance(value.array if isinstance(value, View) else value, Tracer)
 
 
 def _stays_small(equation: Any, given: Sequence[Any]) -> bool:
@@ -117,7 +118,7 @@ def _made(value: Any) -> Any:
 def _moved(array: Any, axes: Sequence[int]) -> Any:
     if tuple(axes) == tuple(range(len(axes))):
         return array
-    return lax.transpose(array, axes) if isinstance(array, jax.core.Tracer) else np.transpose(array, axes)
+    return lax.transpose(array, axes) if isinstance(array, Tracer) else np.transpose(array, axes)
 
 
 def _transposed(value: Any, axes: Sequence[int]) -> View:

@@ -71,7 +71,7 @@ def test_transpositions_between_convolutions_cancel():
     def net(x: Any) -> Any:
         for w in (W, W[:, :, :1, :1].repeat(2, axis=1)):
             last = jnp.moveaxis(x, 1, -1)
-            y = lax.conv_general_dilated(last, w, (1, 1), "VALID", dimension_numbers=LAST) + B
+            y = lax.conv_general_dilated(last, jnp.asarray(w), (1, 1), "VALID", dimension_numbers=LAST) + B
             x = jnp.maximum(jnp.moveaxis(y, -1, 1), 0)
         return x
 
