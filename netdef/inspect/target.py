@@ -171,7 +171,8 @@ def require_compiler(target: Target) -> None:
 def devices_of(target: Target) -> list[Any]:
     """Returns the absent devices of a target. TargetError if its compiler does not know this shape."""
     chip = target.chip
-    topologies = importlib.import_module("jax.experimental.topologies")
+    from jax.experimental import topologies
+
     try:
         if chip.platform == "tpu":
             found = topologies.get_topology_desc(topology_name=str(target), platform="tpu", **chip.topology)

@@ -7,7 +7,6 @@ XLA operations. Gradients are not exported.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -78,7 +77,7 @@ def _load_plugins() -> None:
     log = logging.getLogger("jax2onnx.plugins.plugin_system")
     before, log.disabled = log.disabled, True
     try:
-        with contextlib.suppress(ImportError, AttributeError):  # a version that loads them in another way
-            jax.eval_shape(importlib.import_module(log.name).import_all_plugins)
+        with contextlib.suppress(NetdefError, AttributeError):  # a version that loads them in another way
+            jax.eval_shape(need("jax2onnx.plugins.plugin_system", "an ONNX file").import_all_plugins)
     finally:
         log.disabled = before

@@ -317,4 +317,4 @@ class Momentum(Solver):
 def zeros_like(arrays: Any) -> Any:
     """Returns zeros for every array of a pytree, on the host, because `jax.numpy.zeros_like` would compile a program
     for each shape."""
-    return jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), arrays)
+    return jax.tree.map(lambda a: np.broadcast_to(np.zeros((), a.dtype), a.shape), arrays)

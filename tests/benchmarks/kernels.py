@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from netdef.cli._memory import keep_freed_memory
+from netdef.cli import keep_freed_memory
 from netdef.forward import jit
 from netdef.layers._convolve import reference, transposed_reference
 from netdef.layers.convolution import Convolution, Deconvolution

@@ -28,7 +28,7 @@ import numpy as np
 import optax
 from jax import lax
 
-from netdef.cli._memory import keep_freed_memory
+from netdef.cli import keep_freed_memory
 from netdef.model import Model
 from netdef.training.params import arrays_of, partition_of
 from netdef.training.prepare import first_state

@@ -13,7 +13,7 @@ from netdef.cli import RUNNING, main
 FAULTS = """
 import resource, sys
 import numpy as np
-from netdef.cli._memory import keep_freed_memory
+from netdef.cli import keep_freed_memory
 kept = keep_freed_memory()
 def touch():
     return np.ones(8 << 20, np.float32).sum()  # 32 MiB, twice

@@ -107,7 +107,7 @@ def test_a_list_of_hdf5_files_has_words_as_in_caffe_or_whole_lines(tmp_path, bat
     assert batches(text, 1)[0]["data"][:, 0].tolist() == [1, 2, 3]
     for content, missing in (("c e.h5\n", "c e.h5"), ("a.h5 e.h5\n", "e.h5")):
         (tmp_path / "list.txt").write_text(content)
-        with pytest.raises(netdef.NetdefError, match=rf"/{missing}, listed in .*list.txt, does not exist"):
+        with pytest.raises(netdef.NetdefError, match=rf"list.txt:1: .*/{missing} does not exist"):
             batches(text, 1)
 
 

@@ -45,6 +45,14 @@ def until_running(process, output):
     pytest.fail(f"the run did not start: {process.poll()}")
 
 
+@pytest.fixture(autouse=True)
+def _hangup_ends_a_program():
+    """Also where the tests run under nohup, which the programs that they start would inherit."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_run_with_a_snapshot(tiny, tmp_path, number):
     with start(tiny, tmp_path / "run", subprocess.PIPE) as process:
@@ -180,7 +188,10 @@ def test_a_lost_terminal_ends_a_run_unless_its_output_is_also_a_file(tiny, tmp_p
                 time.sleep(0.05)
             assert process.poll() is None
             process.send_signal(signal.SIGTERM)
-        assert process.wait(120) == (143 if log else 129)
+        try:
+            assert process.wait(120) == (143 if log else 129)
+        finally:
+            process.kill()
     assert snapshot.newest(folder)[0] is not None and not (folder / "lock").exists()
     assert not log or "Traceback" not in Path(log).read_text()
 
