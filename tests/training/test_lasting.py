@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -9,6 +10,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -46,11 +48,26 @@ def until_running(process, output):
 
 
 @pytest.fixture(autouse=True)
-def _hangup_ends_a_program():
-    """Also where the tests run under nohup, which the programs that they start would inherit."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+def _signals_end_a_program():
+    """Also where the tests run under nohup or in the background of a shell, which ignore signals; the programs that
+    they start would inherit that."""
+    handlers = {signal.SIGHUP: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     yield
-    signal.signal(signal.SIGHUP, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def limited(process, seconds=120):
+    """Ends a process at the end, or after some time if it has not ended by then."""
+    timer = threading.Timer(seconds, process.kill)
+    timer.start()
+    try:
+        yield process
+    finally:
+        timer.cancel()
+        process.kill()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -137,7 +154,8 @@ def test_a_second_signal_ends_a_run_in_its_last_snapshot(tiny, tmp_path, number,
     netdef.train(tiny, output=folder, max_iter=5)
     words = ["train", str(tiny), "--resume", str(folder), "--max-iter", "100000000", "--set", "solver.snapshot=0"]
     command = [sys.executable, "-c", SLOW, *words]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as process, limited(process):
         for line in process.stdout:
             if line.startswith("iteration"):
                 break
@@ -175,7 +193,7 @@ def test_a_lost_terminal_ends_a_run_unless_its_output_is_also_a_file(tiny, tmp_p
     words = ["train", str(tiny), "--output", str(folder), "--max-iter", "100000000"]
     more = [part for name, value in LONG.items() for part in ("--set", f"{name}={value}")]
     command = [sys.executable, "-c", IN_TERMINAL, os.ttyname(theirs), log, *words, *more]
-    with subprocess.Popen(command, start_new_session=True) as process:
+    with subprocess.Popen(command, start_new_session=True) as process, limited(process, 240):
         metrics = folder / "metrics.jsonl"
         while process.poll() is None and not (metrics.exists() and metrics.stat().st_size):
             if select.select([ours], [], [], 0.1)[0]:
@@ -188,10 +206,7 @@ def test_a_lost_terminal_ends_a_run_unless_its_output_is_also_a_file(tiny, tmp_p
                 time.sleep(0.05)
             assert process.poll() is None
             process.send_signal(signal.SIGTERM)
-        try:
-            assert process.wait(120) == (143 if log else 129)
-        finally:
-            process.kill()
+        assert process.wait(120) == (143 if log else 129)
     assert snapshot.newest(folder)[0] is not None and not (folder / "lock").exists()
     assert not log or "Traceback" not in Path(log).read_text()
 
