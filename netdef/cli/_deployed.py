@@ -9,7 +9,7 @@ from ..graph import Net
 from ..language.diagnostics import CompileError
 from ..language.errors import NetdefError
 from . import UsageError
-from ._options import add_state, add_trust, iterations, settings, trust_of
+from ._options import add_shape, add_state, add_trust, iterations, settings, trust_of
 from ._output import say
 from ._trained import add_weights, given_weights, trained
 
@@ -18,13 +18,7 @@ def add_deployed(parser: argparse.ArgumentParser) -> None:
     """Adds the options that change the inference net and select its weights."""
     add_weights(parser)
     parser.add_argument("--batch", type=iterations, metavar="N", help="batch size of the inputs")
-    parser.add_argument(
-        "--shape",
-        action="append",
-        default=[],
-        metavar="BLOB=DIMS",
-        help="shape of an input, as in data=1,3,224,224; may be repeated",
-    )
+    add_shape(parser)
     add_state(parser)
     add_trust(parser)
 

@@ -59,6 +59,16 @@ def trust_of(args: argparse.Namespace) -> Trust:
     return Trust(getattr(args, "trust_python", False), tuple(existing(f, "folder") for f in args.import_path))
 
 
+def add_shape(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--shape",
+        action="append",
+        default=[],
+        metavar="BLOB=DIMS",
+        help="shape of an input, as in data=1,3,224,224; may be repeated",
+    )
+
+
 def add_plugin(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plugin",

@@ -22,7 +22,7 @@ import sys
 from ..graph import Net
 from . import UsageError
 from ._deployed import deployed, weight_files
-from ._options import add_net, add_state, add_trust, iterations, net_file
+from ._options import add_net, add_shape, add_state, add_trust, iterations, net_file
 from ._output import say, written_text
 from ._trained import add_weights
 from .convert import add_dtype
@@ -34,13 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_net(parser)
     parser.add_argument("-o", metavar="FILE", dest="to", help="write the net to this file (default: stdout)")
     parser.add_argument("--batch", type=iterations, metavar="N", help="batch size of the inputs (default: 1)")
-    parser.add_argument(
-        "--shape",
-        action="append",
-        default=[],
-        metavar="BLOB=DIMS",
-        help="shape of an input, as in data=1,3,224,224; may be repeated",
-    )
+    add_shape(parser)
     parser.add_argument(
         "--output",
         action="append",

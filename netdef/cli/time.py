@@ -40,7 +40,7 @@ from ..passes.select import State
 from ..shape import Shape, known, show
 from . import UsageError, colored
 from ._deployed import shape_of
-from ._options import add_json, add_net, add_state, iterations, net_file, settings, trust_of
+from ._options import add_json, add_net, add_shape, add_state, iterations, net_file, settings, trust_of
 from ._phases import add_phase, load_phases
 
 HELP = "measure the speed of a net, and the cost of each layer"
@@ -60,13 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--warm-up", type=int, metavar="N", help="number of iterations before measuring (default: 3)")
     parser.add_argument("--layers", action="store_true", help="also time each layer alone")
     parser.add_argument("--batch", type=iterations, metavar="N", help="batch size of the inputs")
-    parser.add_argument(
-        "--shape",
-        action="append",
-        default=[],
-        metavar="BLOB=DIMS",
-        help="shape of an input, as in data=1,3,224,224; may be repeated",
-    )
+    add_shape(parser)
     parser.add_argument(
         "--target", metavar="CHIP:SHAPE", help="compile for a device that is not present, as in v5e:2x2"
     )

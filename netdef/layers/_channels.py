@@ -24,6 +24,7 @@ def with_channels_first(x: Array) -> Array:
 
 
 def channel_axis(channels_last: bool) -> int:
+    """Returns the axis of the channels."""
     return -1 if channels_last else 1
 
 
@@ -32,9 +33,9 @@ def along(v: Array, x: Array, axis: int = 1) -> Array:
     return v if axis == -1 else v.reshape(-1, *(1,) * (x.ndim - 2))
 
 
-def spread(v: Array, x: Array, axis: int = 1) -> Array:
+def broadcast_channels(v: Array, x: Array, axis: int = 1) -> Array:
     """`along`, broadcast to the shape of x; its gradient is a `channel_sum`."""
-    return _spread()(v, tuple(x.shape), axis)
+    return _broadcast()(v, tuple(x.shape), axis)
 
 
 def channel_sum(x: Array, axis: int = 1) -> Array:
@@ -56,7 +57,7 @@ def _sum_by_product(x: Array) -> Array:
 
 
 @cache
-def _spread() -> Callable[[Array, tuple[int, ...], int], Array]:
+def _broadcast() -> Callable[[Array, tuple[int, ...], int], Array]:
     def plain(v: Array, shape: tuple[int, ...], axis: int) -> Array:
         return jnp.broadcast_to(along(v, jax.ShapeDtypeStruct(shape, v.dtype), axis), shape)
 

@@ -260,8 +260,8 @@ def _to_image_by_blocks(y: Array, w: Array, slide: Slide, size: Sequence[int]) -
     """Blocks of pixels are channels: (n, blocks..., strides... * c), so that the stride is 1."""
     kernel, axes = w.shape[2:], len(size)
     blocks = [n - 1 - (-k // s) for n, k, s in zip(y.shape[1:-1], kernel, slide.strides, strict=True)]
-    once = Slide((1,) * axes, ((0, 0),) * axes, (1,) * axes)
-    folded = to_image_on_cpu(y, _fold_filters(w, slide), once, blocks)  # (n, blocks..., c * strides...)
+    dense = Slide((1,) * axes, ((0, 0),) * axes, (1,) * axes)
+    folded = to_image_on_cpu(y, _fold_filters(w, slide), dense, blocks)  # (n, blocks..., c * strides...)
     x = folded.reshape(*folded.shape[:-1], w.shape[1], *slide.strides)
     order = [0, *(axis for i in range(axes) for axis in (1 + i, 2 + axes + i)), 1 + axes]
     x = x.transpose(order).reshape(y.shape[0], *(b * s for b, s in zip(blocks, slide.strides, strict=True)), w.shape[1])

@@ -10,7 +10,7 @@ from ..fillers import Constant, Filler
 from ..lazy import Array, jax, jnp
 from ..schema import param
 from ..shape import Shape, ShapeError, show
-from ._channels import channel_axis, spread
+from ._channels import broadcast_channels, channel_axis
 from ._engine import Engine, engine
 from .arithmetic import Elementwise, example
 from .base import Context, Weight
@@ -88,7 +88,7 @@ class PReLU(Elementwise, type="PReLU", block="prelu_param"):
         return [Weight(() if self.channel_shared else (x[1],), self.filler)]
 
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
-        slope = w[0] if self.channel_shared else spread(w[0], x, channel_axis(ctx.channels_last))
+        slope = w[0] if self.channel_shared else broadcast_channels(w[0], x, channel_axis(ctx.channels_last))
         return jnp.where(x > 0, x, slope * x)
 
 

@@ -19,7 +19,7 @@ from ..language.errors import NetdefError
 from ..lazy import Array, jax, jnp
 from ..schema import param
 from ..shape import Shape, ShapeError
-from ._channels import along, channel_axis, channel_sum, spread
+from ._channels import along, broadcast_channels, channel_axis, channel_sum
 from ._engine import Engine, engine
 from ._platform import on_cpu
 from .base import Context, Example, Layer, Weight
@@ -223,7 +223,8 @@ class BatchNormalization(Layer):
     def by_stored(self, blobs: dict[str, Array], x: Array, scale: Array, shift: Array, ctx: Context) -> Array:
         axis = channel_axis(ctx.channels_last)
         mean, inverse = self.storage().stored(blobs, self.epsilon())
-        return (x - spread(mean, x, axis)) * spread(scale * inverse, x, axis) + spread(shift, x, axis)
+        wide = lambda v: broadcast_channels(v, x, axis)
+        return (x - wide(mean)) * wide(scale * inverse) + wide(shift)
 
     def by_batch(self, blobs: dict[str, Array], x: Array, scale: Array, shift: Array, ctx: Context) -> Array:
         axis = channel_axis(ctx.channels_last)

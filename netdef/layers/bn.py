@@ -8,7 +8,7 @@ from ..fillers import Constant, Filler
 from ..lazy import Array, jax
 from ..schema import param
 from ..shape import Shape, ShapeError
-from ._channels import channel_axis, spread
+from ._channels import broadcast_channels, channel_axis
 from .base import Context, Example
 from .batch_norm import SCALED, BatchNormalization, Storage, normalize, plain_normalize
 
@@ -148,7 +148,7 @@ class BN(BatchNormalization, type="BN", block="bn_param"):
     def by_stored(self, blobs: dict[str, Array], x: Array, scale: Array, shift: Array, ctx: Context) -> Array:
         if "mean" not in blobs:
             axis = channel_axis(ctx.channels_last)
-            return x * spread(scale, x, axis) + spread(shift, x, axis)
+            return x * broadcast_channels(scale, x, axis) + broadcast_channels(shift, x, axis)
         return super().by_stored(blobs, x, scale, shift, ctx)
 
     def by_batch(self, blobs: dict[str, Array], x: Array, scale: Array, shift: Array, ctx: Context) -> Array:

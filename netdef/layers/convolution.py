@@ -10,8 +10,7 @@ from ..fillers import Constant, Filler
 from ..lazy import Array, jnp
 from ..schema import param
 from ..shape import Shape, ShapeError, axis_of, count, show
-from ._channels import spread as spread_channels
-from ._channels import with_channels_first, with_channels_last
+from ._channels import broadcast_channels, with_channels_first, with_channels_last
 from ._convolve import Slide, convolve, spread
 from ._engine import Engine, engine
 from ._window import axis_names, per_axis, steps, window_words
@@ -170,7 +169,7 @@ class _Convolving(_Sliding):
 
     def _one(self, w: tuple[Array, ...], x: Array) -> Array:
         y = self.slide(x, w[0])
-        return y + spread_channels(w[1], y, -1) if self.bias_term else y
+        return y + broadcast_channels(w[1], y, -1) if self.bias_term else y
 
     def slide(self, x: Array, w: Array) -> Array:
         """Applies filters to x (n, spatial..., c): (n, spatial..., num_output)."""

@@ -6,7 +6,7 @@ from ..fillers import Constant, Filler
 from ..lazy import Array, jnp, lax
 from ..schema import param
 from ..shape import Shape, ShapeError, axis_of, count, show
-from ._channels import spread
+from ._channels import broadcast_channels
 from .base import Context, Example, Layer, Weight
 
 
@@ -55,7 +55,7 @@ class _Broadcast(Layer):
     def spread(self, small: Array, x: Array, ctx: Context) -> Array:
         """Returns `small` with the shape of x, or with a shape that broadcasts to it."""
         if ctx.channels_last:
-            return spread(small, x, -1)
+            return broadcast_channels(small, x, -1)
         axis = axis_of(x.shape, self.axis) if small.ndim else x.ndim
         return small.reshape(*small.shape, *(1,) * (x.ndim - axis - small.ndim))
 

@@ -30,11 +30,7 @@ def stretches(net: Net) -> Stretches:
     if not net.channels_last:
         return Stretches(frozenset(), frozenset())
     for i, node in enumerate(net.layers):
-        if (
-            net.channels_last
-            and _accepts(net, node)
-            and (node.layer.prefers_channels_last or not values.isdisjoint(node.bottoms))
-        ):
+        if _accepts(net, node) and (node.layer.prefers_channels_last or not values.isdisjoint(node.bottoms)):
             layers.add(i)
             values.update(node.tops)
     return Stretches(frozenset(layers), frozenset(values))
