@@ -8,13 +8,14 @@ Every stage adds to one Report and continues, so that one run shows all errors. 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .files import Locate, locator, shown
-from .graph import Net
+from .graph import Net, Node
 from .language.diagnostics import CompileError, Diagnostic, Report
 from .language.errors import NetdefError
 from .language.expansion.expand import expand
@@ -22,13 +23,13 @@ from .language.parsing.parser import parse
 from .language.source import Source
 from .language.syntax import Document, Message
 from .language.trust import UNTRUSTED, Trust
-from .layers.base import Phase
+from .layers.base import Layer, Phase
 from .passes.checks import check
 from .passes.connect import connect
 from .passes.decode import Program, decode_program, report_unknown
 from .passes.gradients import mark_gradients, mark_overwritten
 from .passes.select import State, check_rules, phase_of, select
-from .passes.shapes import infer
+from .passes.shapes import Shapes, infer
 from .passes.solver_file import Named, constants, divided, is_solver, named_nets, net_of
 from .passes.upgrade import upgrade
 from .shape import Shape
@@ -115,22 +116,51 @@ def read_file(
 
 def build_net(parsed: Parsed, state: State, shapes: Mapping[str, Shape] | None = None) -> Net:
     """Builds the net of one phase; errors go to the report of `parsed`. `shapes` overrides the shapes of inputs."""
+    return finished(parsed, state, typed_layers(parsed, state, shapes))
+
+
+class Typed(NamedTuple):
+    """The layers of a net in some state: as they are in the file, and connected, with shapes. `diagnostics` are those
+    that were found meanwhile."""
+
+    chosen: list[Layer]
+    nodes: tuple[Node, ...]
+    shapes: Shapes
+    outputs: tuple[str, ...]
+    diagnostics: tuple[Diagnostic, ...]
+
+
+def typed_layers(
+    parsed: Parsed, state: State, shapes: Mapping[str, Shape] | None = None, before: Typed | None = None
+) -> Typed:
+    """Selects, connects and infers the layers of one state. If they are those of the state `before`, as in both phases
+    of many nets, its result is used again."""
     program, report = parsed.program, parsed.report
-    state = state.joined(program.net.state)
     check_rules(program.layers, report)
-    chosen = select(program.layers, state)
+    chosen = select(program.layers, state.joined(program.net.state))
     report_unknown(program.layers, chosen, report)
+    if before is not None and len(chosen) == len(before.chosen) and all(map(operator.is_, chosen, before.chosen)):
+        report.extend(before.diagnostics)
+        return before
+    start = len(report.diagnostics)
     connected = connect(chosen, report)
     nodes, inferred = infer(connected.nodes, locator(parsed.folder), report, shapes, parsed.trust.python)
-    nodes = mark_gradients(nodes, state.phase, connected.outputs, program.net.force_backward)
+    return Typed(chosen, nodes, inferred, connected.outputs, tuple(report.diagnostics[start:]))
+
+
+def finished(parsed: Parsed, state: State, typed: Typed) -> Net:
+    """The net of typed layers, which are checked."""
+    program, report = parsed.program, parsed.report
+    state = state.joined(program.net.state)
+    nodes = mark_gradients(typed.nodes, state.phase, typed.outputs, program.net.force_backward)
     if not report.has_errors:
         nodes = mark_overwritten(nodes, report)
     net = Net(
         name=program.net.name,
         phase=state.phase,
         layers=nodes,
-        shapes=inferred,
-        outputs=connected.outputs,
+        shapes=typed.shapes,
+        outputs=typed.outputs,
         solver=program.solver,
         folder=parsed.folder,
         text=parsed.source.text,
@@ -275,10 +305,13 @@ def build_phases(read: Mapping[Phase, Parsed], stages: Sequence[str] = (), level
     without any input are ignored if another phase has inputs, because a file that is meant only for training may have
     no data in phase TEST."""
     made: list[tuple[Net, Report]] = []
+    typed: Typed | None = None
     for phase, parsed in read.items():
         alone = Report(list(parsed.report.diagnostics))
         state = State(phase, level, tuple(stages)) if stages or level else _state_of(parsed.program.solver, phase)
-        made.append((build_net(replace(parsed, report=alone), state), alone))
+        parsed = replace(parsed, report=alone)
+        typed = typed_layers(parsed, state, before=typed)
+        made.append((finished(parsed, state, typed), alone))
     meant = [(net, report) for net, report in made if any(not n.bottoms and not n.weights for n in net.layers)] or made
     found = dict.fromkeys(d for _, report in meant for d in report.diagnostics)  # each diagnostic once
     errors = {d.span for d in found if d.severity == "error"}  # an error in one phase may be a warning in the other

@@ -72,6 +72,12 @@ class Param:
         ]
         return " and ".join(f"{word} {bound:g}" for word, bound in words if bound is not None)
 
+    @cached_property
+    def any_value(self) -> bool:
+        """Whether every string, number or boolean of its type is allowed."""
+        bounded = any(bound is not None for bound in (self.at_least, self.at_most, self.above, self.below))
+        return self.type in (str, bool, float) and not (bounded or self.choices or self.word)
+
     def allows(self, value: float) -> bool:
         return not (
             (self.at_least is not None and value < self.at_least)
@@ -223,10 +229,11 @@ def decode(cls: type[B], message: Message, report: Report) -> B | None:
     if chosen is None:
         return None
     values, spans, rest = take(chosen.params(), message, report)
-    unknown = [field for field in rest if field.name != chosen.selector]
-    tolerated = chosen.tolerated() if unknown else ()
-    for field in unknown:
-        unknown_field(field, chosen.params().by_name, tolerated, report)
+    if rest:
+        tolerated = chosen.tolerated()
+        for field in rest:
+            if field.name != chosen.selector:
+                unknown_field(field, chosen.params().by_name, tolerated, report)
     return build(chosen, values, spans, message.span)
 
 
@@ -236,9 +243,11 @@ def build(
     """An instance from decoded values; missing required fields, which `take` has reported, are None.
     `facts` are attributes of the class that are not fields of the file."""
     made = object.__new__(cls)
-    made.__dict__.update(cls.params().defaults)
-    made.__dict__.update(values)
-    made.__dict__.update(span=span, spans=spans, **facts)
+    attributes = made.__dict__
+    attributes.update(cls.params().defaults)
+    attributes.update(values)
+    attributes.update(facts)
+    attributes["span"], attributes["spans"] = span, spans
     return made
 
 
@@ -260,15 +269,20 @@ def take(
         name, spec = found
         value = field.value
         items = value.items if type(value) is ListValue else (value,)
-        decoded = [_value(spec, item, report) for item in items]
         if spec.repeated:
-            known, where = repeated.setdefault(name, ([], []))
-            known += [v for v in decoded if v is not None]
-            where += [item.span for item in items]
-        elif name in first or len(items) != 1:
+            if name not in first:
+                first[name], repeated[name] = field, ([], [])
+            known, where = repeated[name]
+            for item in items:
+                if (one := _value(spec, item, report)) is not None:
+                    known.append(one)
+                where.append(item.span)
+            continue
+        made = [_value(spec, item, report) for item in items]
+        if name in first or len(items) != 1:
             _given_twice(field, first.get(name), report)
-        elif decoded[0] is not None:
-            values[name], spans[name] = decoded[0], (items[0].span,)
+        elif made[0] is not None:
+            values[name], spans[name] = made[0], (items[0].span,)
         first.setdefault(name, field)
     for name, (known, where) in repeated.items():
         values[name], spans[name] = tuple(known), tuple(where)
@@ -309,6 +323,8 @@ def _value(spec: Param, value: Value, report: Report) -> Any:
     """One element converted to its declared type, or None after an error was reported."""
     of = spec.type
     convert = _SCALARS.get(of)
+    if spec.any_value and type(value) is Scalar and (made := convert(value)) is not None:  # pyright: ignore
+        return made
     if convert is None and issubclass(of, Block):
         if isinstance(value, Message):
             return decode(of, value, report)
@@ -398,7 +414,7 @@ def _bool(value: Scalar) -> bool | None:
 
 
 def _str(value: Scalar) -> str | None:
-    return str(value.value) if is_text(value) else None
+    return str(value.value) if value.kind == "string" or is_text(value) else None
 
 
 def is_text(value: Value) -> bool:

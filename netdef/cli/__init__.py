@@ -32,6 +32,7 @@ COMMANDS = (
     *("convert", "eject", "data", "devices", "lsp"),
 )
 RUNNING = ("train", "sweep", "test", "time", "predict", "features")  # commands that run a net many times
+READING = ("check", "expand", "fmt", "summary")  # commands that read files, and end
 ALIASES = {"device_query": "devices"}  # names of Caffe's commands
 
 ABOUT = """\
@@ -73,8 +74,8 @@ class Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code. An error of the user never results in a traceback."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if argv is None:  # in our own process: trees are large and acyclic, and collecting cycles takes 10 % of the time
-        gc.set_threshold(100_000, 20, 50)
+    if argv is None:  # in our own process: trees are large and acyclic, and looking for cycles takes 20 % of the time
+        gc.set_threshold(3_000_000 if words[:1] and words[0] in READING else 100_000, 20, 50)
         if words and words[0] in RUNNING:
             keep_freed_memory()
         for stream in (sys.stdout, sys.stderr):

@@ -7,6 +7,7 @@ the next stage cannot continue.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -122,6 +123,11 @@ class Report:
             self._errors += code.severity == "error"
             if self._errors >= MOST_ERRORS:
                 raise CompileError(self.in_order())
+
+    def extend(self, diagnostics: Iterable[Diagnostic]) -> None:
+        """Adds diagnostics of another report."""
+        for d in diagnostics:
+            self.add(d.kind, d.span, d.detail, *d.related, hint=d.hint)
 
     @property
     def is_full(self) -> bool:

@@ -28,6 +28,7 @@ STRINGS = re.compile(PIECE.pattern + r"|#[^\n]*")
 TOKENS = re.compile(
     PIECE.pattern + r"|#[^\n]*|\$\{|\d[\w.]*(?:(?<=[eE])[+-]\d+)?|\.\d\w*|[A-Za-z_]\w*|\*\*|//|==|!=|<=|>=|[^\s\w]"
 )
+QUOTING = re.compile(r"[\"'\\]")
 KEYWORDS = {"and", "or", "not", "if", "else", "in"}
 
 
@@ -62,7 +63,8 @@ class Formatting:
         """Adds one line for the source from `start` to `end`; comments in between are written before it."""
         moved = start < self.at  # the comments around its old place are written when that place is reached
         if not moved:
-            self.comments_before(end if comments_until is None else comments_until, depth, start)
+            if self.comments:
+                self.comments_before(end if comments_until is None else comments_until, depth, start)
             self.blank_line(start)
         self.lines.append(INDENT * depth + text)
         self.reached(self.at if moved else end)
@@ -76,9 +78,9 @@ class Formatting:
         """Keeps one blank line, except at the beginning of the file or of a block."""
         between = self.text[self.at : start]
         if (
-            self.lines
+            between.count("\n") > 1
+            and self.lines
             and not self.lines[-1].endswith("{")
-            and between.count("\n") > 1
             and re.search(r"\n[ \t\r]*\n", between)
         ):
             self.lines.append("")
@@ -152,13 +154,17 @@ class Formatting:
         """A value in its canonical form; `column` is where it begins in its line, after the indentation."""
         if isinstance(value, ListValue):
             return self.list(value, depth, column)
-        if isinstance(value, Scalar) and value.kind in ("int", "float"):
-            words = [word for word in re.findall(r"#[^\n]*|[^\s#]+", value.span.text) if word[0] != "#"]
-            return "".join(words)
-        if isinstance(value, Scalar) and value.kind == "name":
-            return str(value.value)
-        if isinstance(value, Scalar) and not as_written(value):
-            return scalar(value)
+        if type(value) is Scalar:
+            if value.kind == "name":
+                return str(value.value)
+            text = value.span.text
+            if value.kind != "string":
+                words = [text] if text.isalnum() else re.findall(r"#[^\n]*|[^\s#]+", text)
+                return "".join(word for word in words if word[0] != "#")
+            if text[1:-1] == value.value and not QUOTING.search(text, 1, len(text) - 1):
+                return f'"{value.value}"'  # as most strings are
+            if not as_written(value):
+                return scalar(value)
         if isinstance(value, (Scalar, Text)):
             pieces = [piece(match[0]) for match in STRINGS.finditer(value.span.text) if match[0][0] != "#"]
             fits = len(INDENT * depth) + column + sum(map(len, pieces)) + len(pieces) <= WIDEST

@@ -38,8 +38,10 @@ def flat(message: Message) -> list[Field]:
     """The fields, with each list replaced by one field per element."""
     fields = []
     for field in message.fields:
-        values = field.value.items if isinstance(field.value, ListValue) else (field.value,)
-        fields += [field._replace(value=value) for value in values]
+        if type(field.value) is ListValue:
+            fields += [field._replace(value=value) for value in field.value.items]
+        else:
+            fields.append(field)
     return fields
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from ..graph import Node, Value
 from ..language import codes
@@ -17,6 +18,7 @@ from ..language.source import Span
 from ..language.spelling import closest, suggestion
 from ..layers.base import Arity, Layer
 
+MOST_COMPARED = 10_000  # characters of the last blobs that are compared with one that does not exist
 AUTOMATIC = "(automatic)"  # Caffe's name for the top of a loss that names none; not an output of the net
 
 
@@ -36,7 +38,9 @@ def connect(layers: Sequence[Layer], report: Report) -> Connected:
     times: dict[str, int] = {}  # number of layers with each name so far
     nodes = []
     for i, layer in enumerate(layers):
-        bottoms = [_bottom(layer, k, latest, (layers, i), report) for k in range(len(layer.bottom))]
+        bottoms = [
+            latest.get(name) or _missing(layer, k, latest, (layers, i), report) for k, name in enumerate(layer.bottom)
+        ]
         for name in layer.bottom:
             untaken.pop(name, None)
         tops, taken, own = [], set(layer.bottom), set[str]()
@@ -55,19 +59,14 @@ def connect(layers: Sequence[Layer], report: Report) -> Connected:
     return Connected(tuple(nodes), tuple(untaken))
 
 
-def _bottom(
+def _missing(
     layer: Layer, k: int, latest: dict[str, Value], place: tuple[Sequence[Layer], int], report: Report
 ) -> Value:
-    """The value that bottom `k` reads; `place` is all layers and the index of this one."""
-    name = layer.bottom[k]
-    if name in latest:
-        return latest[name]
-    span = layer.span_of("bottom", k)
-    later = place[0][place[1] + 1 :]
-    producers = [(other, j) for other in later for j, top in enumerate(other.top) if top == name]
-    if producers:
-        other, j = producers[0]
-        made = other.span_of("top", j)
+    """Reports that no layer before outputs bottom `k`; `place` is all layers and the index of this one."""
+    name, span = layer.bottom[k], layer.span_of("bottom", k)
+    layers, i = place
+    if other := next((other for other in islice(layers, i + 1, None) if name in other.top), None):
+        made = other.span_of("top", other.top.index(name))
         report.add(
             codes.UNKNOWN_BOTTOM,
             span,
@@ -76,12 +75,13 @@ def _bottom(
             *([Related("output here", made)] if made else []),
         )
     else:
-        meant = suggestion(name, latest)
+        near = list(islice(reversed(latest), MOST_COMPARED // (len(name) + 1)))
+        meant = suggestion(name, near)
         report.add(
             codes.UNKNOWN_BOTTOM,
             span,
             f"layer `{layer.name}` uses blob `{name}`, but no earlier layer outputs it in this phase.{meant}",
-            hint=closest(name, latest, '"{}"'),
+            hint=closest(name, near, '"{}"'),
         )
     return Value(name, -1, span)  # no layer outputs this value: its shape stays unknown
 
@@ -108,27 +108,31 @@ def _top(layer: Layer, k: int, latest: dict[str, Value], bottoms: set[str], earl
 
 def counts_fit(layer: Layer) -> bool:
     """Whether a layer has an allowed number of bottoms and tops; if not, `connect` has reported it."""
-    return all(least <= given and (most is None or given <= most) for _, given, least, most, _ in _counts(layer))
+    return not (_misses(len(layer.bottom), layer.n_bottoms) or _misses(len(layer.top), _allowed_tops(layer)))
 
 
-def _counts(layer: Layer) -> list[tuple[str, int, int, int | None, Arity]]:
-    """(what, given number, minimum, maximum, as declared) for bottoms and tops."""
-    both = lambda allowed: allowed if isinstance(allowed, tuple) else (allowed, allowed)
+def _misses(given: int, allowed: Arity) -> bool:
+    if isinstance(allowed, int):
+        return given != allowed
+    least, most = allowed
+    return given < least or (most is not None and given > most)
+
+
+def _allowed_tops(layer: Layer) -> Arity:
     tops = layer.n_tops
-    if layer.is_loss:
-        least, most = both(tops)
-        tops = (0 if least <= 1 else least, most)
-    return [
-        ("bottom", len(layer.bottom), *both(layer.n_bottoms), layer.n_bottoms),
-        ("top", len(layer.top), *both(tops), tops),
-    ]
+    if not layer.is_loss:
+        return tops
+    least, most = tops if isinstance(tops, tuple) else (tops, tops)
+    return (0 if least <= 1 else least, most)
 
 
 def _check_counts(layer: Layer, report: Report) -> None:
-    if layer.faulty:
+    if layer.faulty or counts_fit(layer):
         return
-    for what, given, least, most, allowed in _counts(layer):
-        if given < least or (most is not None and given > most):
+    counts = [("bottom", len(layer.bottom), layer.n_bottoms), ("top", len(layer.top), _allowed_tops(layer))]
+    for what, given, allowed in counts:
+        if _misses(given, allowed):
+            most = allowed[1] if isinstance(allowed, tuple) else allowed
             place: Span | None = layer.span_of(what, most if most is not None and given > most else 0)
             report.add(
                 codes.WRONG_COUNT,

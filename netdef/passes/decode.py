@@ -88,10 +88,13 @@ def decode_program(body: Message, report: Report) -> Program:
         report.stop_on_errors()
     if net.bn_stats_batch_size:
         layers = [one.replace(nets_batch=net.bn_stats_batch_size) if one.type == "BatchNorm" else one for one in layers]
-    solvers = [decode_solver(field.value, report) for field in solver_fields]
-    for again in solver_fields[1:]:
-        report.add(codes.GIVEN_TWICE, again.name_span, "a file can have only one `solver`.")
-    return Program(net, tuple(layers), solvers[0] if solvers else None)
+    solver: Solver | None = None
+    for i, field in enumerate(solver_fields):
+        if i:
+            report.add(codes.GIVEN_TWICE, field.name_span, "a file can have only one `solver`.")
+        decoded = decode_solver(field.value, report)
+        solver = solver if i else decoded
+    return Program(net, tuple(layers), solver)
 
 
 def _net(message: Message, report: Report) -> NetParameter:

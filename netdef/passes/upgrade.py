@@ -189,11 +189,10 @@ def _params(message: Message) -> list[Field]:
     ]
     made = []
     for i in range(max(len(values) for _, values in columns)):
-        inner = tuple(
-            Field(name, values[i], values[i].span, values[i].span) for name, values in columns if i < len(values)
-        )
+        row = [(name, values[i]) for name, values in columns if i < len(values)]
+        inner = [Field(name, value, value.span, value.span) for name, value in row]
         span = inner[0].span
-        made.append(Field("param", Message(inner, span), span, span))
+        made.append(Field("param", Message(tuple(inner), span), span, span))
     return made
 
 

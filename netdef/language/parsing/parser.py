@@ -83,27 +83,30 @@ class Parser:
     def run(self, at: int = 0, end_of_text: int = sys.maxsize) -> Any:
         """Parses from offset `at`; returns the list of fields of a file, or one expression."""
         text, states, values = self.source.text, self.states, self.values
-        scan, modes = self.tables.scan, self.tables.modes
-        actions, made_by = self.tables.actions, self.tables.rules
-        make = makers()
+        scan, actions, made_by = self.tables.scan, self.tables.actions, self.tables.rules
+        make, simple_field, add_field = makers(), rules.simple_field, rules.add_field
         while True:
-            match = scan[modes[states[-1]]](text, at, end_of_text)
+            match = scan[states[-1]](text, at, end_of_text)
             if match is None:
                 raise self.stuck(at)
             kind = match.lastgroup or ""
-            start, end = match.span(kind)
+            start, end = match.span(match.lastindex)
             self.used += 1
             if self.used > MOST_TOKENS:
                 raise self.too_many(start, end)
             if kind == "COMMENT":
-                self.comments.append(Comment(match[kind].rstrip("\r"), Span(self.source, start, end)))
+                self.comments.append(Comment(text[start:end].rstrip("\r"), Span(self.source, start, end)))
                 at = end
                 continue
             if kind == "END":
                 kind = "$END"
             while (action := actions[states[-1]].get(kind)) is not None and action < 0:
                 rule = made_by[-1 - action]
-                if act := make[-1 - action]:
+                act = make[-1 - action]
+                if act is add_field:  # the most frequent rule: `body: body entry`; the state and value are the body's
+                    states.pop()
+                    add_field(self, values[-2], values.pop())
+                elif act:
                     first = len(values) - rule.length
                     made = act(self, *values[first:])
                     del states[first + 1 :], values[first:]
@@ -116,9 +119,9 @@ class Parser:
             if action is None:
                 raise self.stuck(at)
             if kind == "FIELD":
-                values.append(rules.simple_field(self, match[kind], start, end))
+                values.append(simple_field(self, text[start:end], start, end))
             else:
-                values.append(Token(kind, match[kind], start, end) if kind != "$END" else None)
+                values.append(Token(kind, text[start:end], start, end) if kind != "$END" else None)
                 if len(states) > 2 * DEEPEST and (fault := self.too_deep()):
                     raise fault
             states.append(action)

@@ -32,16 +32,15 @@ class Tables(NamedTuple):
     """The tables of the parser.
 
     `starts`: the initial state for a file and for an expression. `actions[state][symbol]`: the next state, or
-    `-1 - rule` to reduce. `symbols[state]`: the last symbol before this state. `scan[modes[state]]`: matches the next
-    token, in the group of its name.
+    `-1 - rule` to reduce. `symbols[state]`: the last symbol before this state. `scan[state]`: matches the next token,
+    in the group of its name.
     """
 
     starts: dict[str, int]
     actions: list[dict[str, int]]
     symbols: list[str]
     rules: list[Rule]
-    modes: list[str]
-    scan: dict[str, Callable[[str, int, int], re.Match[str] | None]]
+    scan: list[Callable[[str, int, int], re.Match[str] | None]]
 
 
 def grammar_text() -> str:
@@ -61,8 +60,9 @@ def load() -> Tables:
     if data.get("grammar") != checksum(text):
         data = build(text)
     rules = [Rule(*rule) for rule in data["rules"]]
-    scan = {mode: re.compile(pattern, re.ASCII).match for mode, pattern in data["patterns"].items()}
-    return Tables(data["starts"], data["actions"], data["symbols"], rules, data["modes"], scan)
+    match = {mode: re.compile(pattern, re.ASCII).match for mode, pattern in data["patterns"].items()}
+    scan = [match[mode] for mode in data["modes"]]
+    return Tables(data["starts"], data["actions"], data["symbols"], rules, scan)
 
 
 def checksum(text: str) -> int:
