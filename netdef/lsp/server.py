@@ -27,6 +27,7 @@ from ..language.errors import NetdefError
 from ..language.formatter import format
 from ..language.source import Source, Span
 from ..language.trust import UNTRUSTED, Trust
+from ..layers.base import LAYERS
 from . import answers, names
 from .page import Page, read, refused
 
@@ -75,8 +76,11 @@ Compiled = tuple[Page, list[lsp.Diagnostic]]
 
 def compiled(source: Source, trust: Trust) -> Compiled:
     """The page of a document, and its diagnostics as the protocol has them."""
-    page = refused(source) if len(source.text) > LONGEST else read(source, trust)
-    _ = page.index  # computed here, in the thread, and not by the first request
+    if len(source.text) > LONGEST:
+        page = refused(source)
+    else:
+        page = read(source, trust)
+        _ = page.index  # computed here, in the thread, and not by the first request
     return page, [diagnostic(page, d) for d in page.diagnostics]
 
 
@@ -234,6 +238,7 @@ def serve(trust: Trust = UNTRUSTED) -> Server:
     @server.feature(lsp.TEXT_DOCUMENT_DID_OPEN)
     def opened(params: lsp.DidOpenTextDocumentParams) -> None:
         server.update(params.text_document.uri)
+        server.reader.submit(LAYERS.names)  # imports all layers now, which takes longer than an answer should
 
     @server.feature(lsp.TEXT_DOCUMENT_DID_CHANGE)
     def changed(params: lsp.DidChangeTextDocumentParams) -> None:

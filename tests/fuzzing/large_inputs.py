@@ -191,6 +191,10 @@ INPUTS: dict[str, Callable[[], str]] = {
     "many bottoms of one name": lambda: layers(
         4_000, 'name: "l#" type: "ReLU" bottom: "' + "a" * 60 + '" top: "' + "a" * 59 + '#"'
     ),
+    "unknown bottoms after many long names": lambda: (
+        layers(9_500, 'name: "l#" type: "ReLU" bottom: "d" top: "' + "a" * 72 + '#"')
+        + repeated(200, 'layer { name: "m#" type: "ReLU" bottom: "' + "a" * 70 + '#b" top: "u#" }\n')
+    ),
     "wrong words": lambda: layers(
         9_000, 'name: "l#" type: "Pooling" pooling_param { pool: MXA# } bottom: "d" top: "t#"'
     ),

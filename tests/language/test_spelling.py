@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,20 @@ def test_the_sentence_has_one_home():
 
 def test_typos():
     assert [typos("ab", x) for x in ("ab", "ba", "a", "abc", "cd", "")] == [0, 1, 1, 1, 2, 2]
+
+
+def test_typos_are_those_of_the_table_of_distances():
+    words = ["".join(letters) for length in range(5) for letters in product("ab", repeat=length)]
+    words += ["convolution", "cnovoultion", "x" * 80, "x" * 79 + "y", "yx" * 40, "InnerProduct", "Inner_Porduct"]
+    for a, b in product(words, repeat=2):
+        assert typos(a, b) == by_table(a, b), (a, b)
+
+
+def by_table(a: str, b: str) -> int:
+    table = {(i, j): max(i, j) for i in range(len(a) + 1) for j in range(len(b) + 1) if not i or not j}
+    for i, j in product(range(1, len(a) + 1), range(1, len(b) + 1)):
+        replaced = table[i - 1, j - 1] + (a[i - 1] != b[j - 1])
+        table[i, j] = min(table[i - 1, j] + 1, table[i, j - 1] + 1, replaced)
+        if i > 1 and j > 1 and a[i - 2 : i] == b[j - 2 : j][::-1]:
+            table[i, j] = min(table[i, j], table[i - 2, j - 2] + 1)
+    return table[len(a), len(b)]

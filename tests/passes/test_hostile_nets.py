@@ -9,12 +9,16 @@ import pytest
 
 import netdef
 from netdef import schema
+from netdef.compiler import load_phases
 from netdef.language import source
-from netdef.language.diagnostics import MOST_ERRORS, MOST_WARNINGS
+from netdef.language.diagnostics import MOST_ERRORS, MOST_WARNINGS, Report
 from netdef.language.render import render
 from netdef.language.spelling import nearest
-from netdef.passes import decode
+from netdef.language.syntax import Message
+from netdef.passes import connect, decode
 from netdef.passes.checks import blobs
+from netdef.solvers.base import Solver
+from netdef.solvers.decode import decode_solver
 
 DATA = 'layer { name: "d" type: "Input" top: "d" input_param { shape { dim: [1, 3, 8, 8] } } }\n'
 
@@ -107,3 +111,38 @@ def test_many_unused_tops_are_compared_only_with_names_of_the_same_digits(monkey
     tops = "".join(f'layer {{ name: "l{i}" type: "ReLU" bottom: "d" top: "top{i}" }}\n' for i in range(1000))
     netdef.load(DATA + tops + 'layer { name: "loss" type: "EuclideanLoss" bottom: "d" bottom: "d" }')
     assert len(compared) <= 2 * blobs.MOST_COMPARED
+
+
+def test_layers_of_both_phases_are_inferred_once():
+    wrong = 'layer { name: "c" type: "Convolution" bottom: "d" top: "c" convolution_param { num_output: 1 kernel_size: 9 } }'
+    same = load_phases(DATA + 'layer { name: "r" type: "ReLU" bottom: "d" top: "t" }')
+    assert [net.phase.name for net in same.nets] == ["TRAIN", "TEST"] and same.nets[0].shapes is same.nets[1].shapes
+    faulty = load_phases(DATA + wrong)
+    assert [d.code for d in faulty.diagnostics] == ["shape-mismatch"] and len(faulty.nets) == 2
+    apart = load_phases(DATA + 'layer { name: "r" type: "ReLU" bottom: "d" top: "t" include { phase: TEST } }')
+    assert ["t" in net.blobs for net in apart.nets] == [False, True]
+
+
+def test_an_unknown_blob_is_compared_with_a_bounded_number_of_others(monkeypatch: pytest.MonkeyPatch):
+    counts: list[int] = []
+    monkeypatch.setattr(connect, "suggestion", lambda name, others: counts.append(len(others)) or "")
+    layers = "".join(f'layer {{ name: "{i}" type: "ReLU" bottom: "d" top: "{i}{"a" * 70}" }}\n' for i in range(3000))
+    with pytest.raises(netdef.CompileError) as caught:
+        netdef.load(DATA + layers + f'layer {{ name: "x" type: "ReLU" bottom: "2999{"a" * 69}" top: "y" }}')
+    (fault,) = caught.value.diagnostics
+    assert counts == [connect.MOST_COMPARED // 74]
+    assert fault.hint == f'"2999{"a" * 70}"'  # among the last blobs
+
+
+def test_only_the_first_of_many_solvers_are_decoded(monkeypatch: pytest.MonkeyPatch):
+    count = 0
+
+    def counting(message: Message, report: Report) -> Solver | None:
+        nonlocal count
+        count += 1
+        return decode_solver(message, report)
+
+    monkeypatch.setattr(decode, "decode_solver", counting)
+    with pytest.raises(netdef.CompileError) as caught:
+        netdef.load(DATA + 'solver { base_lr: 0.1 lr_policy: "fixed" }\n' * 3000)
+    assert {d.code for d in caught.value.diagnostics} == {"given-twice"} and count == MOST_ERRORS

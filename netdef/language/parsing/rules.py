@@ -209,8 +209,9 @@ def template(
     p: Parsing, keyword: Token, name: Token, _: Token, parameters: list[Parameter], close: Token, body: Message
 ):
     p.plain = False
-    for at, parameter in enumerate(parameters):
-        if earlier := next((other for other in parameters[:at] if other.name == parameter.name), None):
+    known: dict[str, Parameter] = {}
+    for parameter in parameters:
+        if (earlier := known.setdefault(parameter.name, parameter)) is not parameter:
             detail = f"The template `{name.text}` has two parameters with the name `{parameter.name}`."
             span, first_here = parameter.span, Related("first defined here", earlier.span)
             raise SyntaxFault(codes.DUPLICATE_NAME, span.start, span.end, detail, first_here)
