@@ -76,6 +76,15 @@ def test_the_digits_are_learned(trained: str, folder: Path):
     assert trained.splitlines()[-1].startswith("done: 600 iterations in ")
 
 
+def test_several_devices_divide_the_batch(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    assert (command := "netdef train examples/digits.net --devices all") in COMMANDS
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+    assert "batch 64 divided among 2 devices: 32 on each" in README
+    for devices in ("--devices all", "--gpu 0,1"):
+        told = run(f"{command.replace('--devices all', devices)} --max-iter 20 --output devices", folder).stdout
+        assert re.search(r"^batch 64 .* 2 devices: .*$", told, re.M)[0] in README.splitlines()
+
+
 @pytest.mark.parametrize(
     "command", [c for c in COMMANDS if c.startswith("netdef") and not c.startswith(("netdef train", "netdef sweep"))]
 )

@@ -125,6 +125,7 @@ class Layer(Block):
     keeps_sign: ClassVar[bool] = False
     float32: ClassVar[str | None] = None  # why it computes in float32 under `precision: BF16`; None: in bfloat16
     float32_tops: ClassVar[bool] = True  # with `float32`: whether its tops are float32 too, and not rounded again
+    carries_rows: ClassVar[bool] = False  # its carried state has an element for each row of the batch
     takes_indices: ClassVar[bool] = False  # its first bottom contains word indices, whose scale has no meaning
     rectifies: ClassVar[bool] = False  # 0 below a limit: a channel that is 0 for every input learns nothing
     limits: ClassVar[tuple[float, float] | None] = None  # the bounds that its tops approach without reaching them

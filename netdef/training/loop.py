@@ -22,6 +22,7 @@ import numpy as np
 from ..graph import Net
 from ..lazy import Array
 from .events import Event, Notice, Stepped
+from .placement import Placement
 from .plan import Plan
 from .prefetch import Batches, Piece
 from .step import Metrics, State, Unpack
@@ -54,6 +55,7 @@ class Work:
     fixed: Any  # arrays that the steps do not change
     records: Any = None  # all records, or their features, if they are on the device
     unpack: Unpack | None = None  # converts an item to a batch, if items are not batches
+    placement: Placement = Placement()
 
     def batch(self, piece: Piece, i: int, micro: int) -> dict[str, Array]:
         """Returns one batch of a piece: {blob: array}."""
@@ -150,7 +152,7 @@ def run_to_end(run: Run) -> None:
     run.clock = Clock()
     work, plan = run.work, run.work.plan
     pieces = plan.pieces(run.iteration, work.steps_per_dispatch)
-    batches = Batches(work.source, pieces, work.steps_per_dispatch, work.iter_size)
+    batches = Batches(work.source, pieces, work.steps_per_dispatch, work.iter_size, work.placement)
     try:
         with stopped_by_signals(run.interrupt):
             for piece in batches:

@@ -25,13 +25,14 @@ from .events import Notice, OnEvent
 from .loop import run_to_end
 from .metrics import Recorder
 from .params import put_arrays
+from .placement import Devices, placement_of
 from .prepare import MOST_STEPS, RunSetup, Start, make_setup, make_work, started
 from .resume import resume_caffe, resume_snapshot, start_from
 from .run_folder import METRICS, NET, new_folder, resumed
 from .run_lock import locked
 from .run_record import RunRecord
 from .single_run import SingleRun
-from .solver_nets import Nets, nets_of
+from .solver_nets import Nets, nets_of, scaled
 from .tensorboard import TensorBoard, event_writer
 from .trial_runs import Learning, Repeated, dry, without_tests
 
@@ -60,6 +61,7 @@ class Options:
     watch: bool = False
     overfit: int = 0
     tensorboard: bool = False
+    devices: Devices = None
     enough: Callable[[float], str] | None = None  # called with each loss; a non-empty result, the reason, ends the run
 
 
@@ -76,6 +78,7 @@ def train(
     overfit: int = 0,
     dry_run: bool = False,
     tensorboard: bool = False,
+    devices: Devices = None,
     import_path: Sequence[str | Path] = (),
 ) -> Result:
     """Trains a net with its solver.
@@ -91,13 +94,17 @@ def train(
     `overfit` N trains on the first N batches only, until the net overfits them, and reports whether it did.  `dry_run`
     runs two iterations, each with a display, a test and a snapshot, in a temporary folder. `tensorboard` also writes
     events for TensorBoard, to the folder `tensorboard` of the run.  `import_path` lists additional folders for imports.
-    The modules of Python layers are run.  Errors: CompileError for errors in the net; NetdefError for files, weights,
+    The modules of Python layers are run.
+
+    `devices`: "all", or a number of devices, which divide each batch of the file, with the result of one device; or
+    the indices of devices, as in Caffe's `-gpu 0,1`: the batch of the file is that of each device.  `mesh` of the
+    solver changes this.  By default, the first device that JAX finds.  Errors: CompileError for errors in the net; NetdefError for files, weights,
     snapshots, and a non-finite loss.
     """
     if resume and weights is not None:
         raise NetdefError("`resume` continues with the weights of its snapshot; give `weights` or `resume`, not both.")
     nets = nets_of(path, set, Trust(python=True, folders=tuple(import_path)))
-    options = Options(weights, resume, max_iter, output, on_event, watch, overfit, tensorboard)
+    options = Options(weights, resume, max_iter, output, on_event, watch, overfit, tensorboard, devices)
     if dry_run:
         with tempfile.TemporaryDirectory(prefix="netdef-", ignore_cleanup_errors=True) as folder:
             return run_nets(dry(nets), replace(options, resume=None, max_iter=2, output=folder, overfit=0))
@@ -111,12 +118,14 @@ def run_nets(nets: Nets, options: Options) -> Result:
     keep_compiled()
     end = _iterations(nets, options)
     _refuse(nets, options)
+    placement = placement_of(options.devices, nets.solver)
+    nets = scaled(nets, placement.batches, placement.count if placement.apart else 1)
     with ExitStack() as opened:
         place = _place(nets, options, opened)
-        setup = opened.enter_context(
-            closing(make_setup(nets, place.seed, place.folder, _listeners(nets, place, options, opened)))
-        )
+        listeners = _listeners(nets, place, options, opened)
+        setup = opened.enter_context(closing(make_setup(nets, place.seed, place.folder, listeners, placement)))
         start = _start(nets, setup, place, options)
+        start = replace(start, state=placement.put(start.state), fixed=placement.put(start.fixed))
         work, notice = make_work(setup, start, end, max_steps=1 if options.watch else MOST_STEPS)
         learning = Learning(options.overfit) if options.overfit else None
         if learning:
@@ -142,7 +151,7 @@ def run_nets(nets: Nets, options: Options) -> Result:
         if notice:
             run.emit(Notice(run.iteration, notice))
         run_to_end(run)
-    weights = run.weights()
+    weights = jax.device_put(run.weights(), jax.devices()[0]) if placement.mesh else run.weights()
     put_arrays(setup.model, tuple(weights), tuple(weights.values()))
     return Result(setup.model, run.recorder.history, place.folder, run.iteration, run.saved, run.why)
 

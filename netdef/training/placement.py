@@ -1,0 +1,170 @@
+"""The devices of a run, and where its arrays are: the only user of `jax.sharding` in training.
+
+Several devices form a mesh with one axis, `data`.  The rows of a batch are divided along it, everything else is on
+every device.  There are two ways to compute on it (`mesh { statistics }` of the solver):
+
+    GLOBAL   the step of one device, which JAX divides: the result is that of one device
+    DEVICE   each device runs the step on its own rows, as in Caffe, and the gradients are averaged (`apart`)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from ..data.feed import Feed
+from ..graph import Net
+from ..language.errors import NetdefError
+from ..solvers.base import MeshBatch, MeshStatistics, Solver
+from .step import Step
+
+AXIS = "data"
+ROWS = 2  # axis of the rows in the items of a dispatch, after the steps and the batches of a step
+
+Devices = int | str | Sequence[int] | None  # a number, "all", the indices that Caffe's --gpu names, or the default
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The mesh of a run, None for a single device that JAX selects, and the meaning of a batch on it."""
+
+    mesh: Mesh | None = None
+    each: bool = False  # whether the batch of the file is that of each device
+    apart: bool = False  # whether each device computes the statistics of its own rows
+    rows: frozenset[int] = frozenset()  # numbers of rows of the batches of the file, which are divided (see `divided`)
+
+    @property
+    def count(self) -> int:
+        """The number of devices."""
+        return 1 if self.mesh is None else self.mesh.size
+
+    @property
+    def batches(self) -> int:
+        """The number of batches of the file in one batch of the run."""
+        return self.count if self.each else 1
+
+    @property
+    def everywhere(self) -> NamedSharding | None:
+        """The sharding of an array that is on every device."""
+        return None if self.mesh is None else NamedSharding(self.mesh, PartitionSpec())
+
+    def along(self, axis: int) -> NamedSharding | None:
+        """The sharding of an array that is divided along one of its axes."""
+        return None if self.mesh is None else NamedSharding(self.mesh, PartitionSpec(*[None] * axis, AXIS))
+
+    def put(self, arrays: Any) -> Any:
+        """Puts arrays on every device."""
+        return arrays if self.mesh is None else jax.device_put(arrays, self.everywhere)
+
+    def put_rows(self, arrays: Any, axis: int) -> Any:
+        """Divides arrays along the axis of the rows of a batch; those that are no batches are put on every device."""
+        if self.mesh is None:
+            return jax.device_put(arrays)
+        place = lambda a: self.along(axis) if self._divides(a, axis) else self.everywhere
+        return jax.device_put(arrays, jax.tree.map(place, arrays))
+
+    def _divides(self, array: Any, axis: int) -> bool:
+        size = array.shape[axis] if array.ndim > axis else 0
+        return size > 0 and size % self.count == 0 and (self.each or size in self.rows)
+
+    def step(self, step: Step) -> Step:
+        """The step that all devices run as one: the same, or that of each device on its own rows."""
+        if self.mesh is None or not self.apart:
+            return step
+        whole, rows = PartitionSpec(), PartitionSpec(None, AXIS)
+
+        def run(state: Any, fixed: Any, items: Any, records: Any = None) -> Any:
+            places = jax.tree.map(lambda a: rows if self._divides(a, 1) else whole, items)
+            places = (whole, whole, places, whole)
+            alone = jax.shard_map(step, mesh=self.mesh, in_specs=places, out_specs=whole, check_vma=False)
+            return alone(state, fixed, items, records)
+
+        return run
+
+
+def placement_of(devices: Devices, solver: Solver) -> Placement:
+    """The placement of a run.  NetdefError if JAX does not find the devices."""
+    if devices is None:
+        return Placement()
+    caffe = not isinstance(devices, (int, str))
+    found = _found(devices)
+    rules = solver.mesh
+    return Placement(
+        Mesh(np.array(found), (AXIS,)),
+        each=rules.batch is MeshBatch.EACH if rules.batch else caffe,
+        apart=len(found) > 1 and (rules.statistics is MeshStatistics.DEVICE if rules.statistics else caffe),
+    )
+
+
+def _found(devices: int | str | Sequence[int]) -> list[Any]:
+    present = jax.devices()
+    what = f"JAX finds {len(present)} {present[0].platform} device{'s' if len(present) > 1 else ''}"
+    if devices == "all":
+        return present
+    if isinstance(devices, str):
+        raise NetdefError(f'devices: expected a number, "all" or a list of indices, not "{devices}".')
+    if isinstance(devices, int):
+        if not 1 <= devices <= len(present):
+            raise NetdefError(f"the run is for {devices} devices, but {what}{_simulated(present, devices)}.")
+        return present[:devices]
+    chosen = list(dict.fromkeys(devices))
+    if not chosen or max(chosen) >= len(present) or min(chosen) < 0:
+        given = ",".join(map(str, chosen))
+        raise NetdefError(f"the run is for the devices {given or 'of an empty list'}, but {what}, counted from 0.")
+    return [present[i] for i in chosen]
+
+
+def _simulated(present: Sequence[Any], wanted: int) -> str:
+    if wanted < 1 or present[0].platform != "cpu":
+        return ""
+    return f"; to try several on one CPU, set XLA_FLAGS=--xla_force_host_platform_device_count={wanted}"
+
+
+def divided(placement: Placement, feed: Feed) -> Placement:
+    """The placement of the batches of a feed.  NetdefError if the devices cannot divide one evenly."""
+    for name, reader in feed.readers.items():
+        size, count = reader.batch_size, placement.count
+        if not placement.each and size % count:
+            below, above = size // count * count, -(-size // count) * count
+            nearest = f"{below} or {above}" if below else f"{above}"
+            raise NetdefError(
+                f"layer `{name}`: {count} devices cannot divide a batch of {size} evenly; set its batch size to "
+                f"{nearest}, or use another number of devices."
+            )
+    return replace(placement, rows=_rows(feed))
+
+
+def for_tests(placement: Placement, feed: Feed) -> Placement:
+    """The placement of the batches of a test: the devices divide those that they can, and compute others as one."""
+    return replace(placement, each=False, apart=False, rows=_rows(feed))
+
+
+def _rows(feed: Feed) -> frozenset[int]:
+    return frozenset(reader.batch_size for reader in feed.readers.values())
+
+
+def refuse_carried(net: Net, placement: Placement) -> None:
+    """NetdefError for layers that carry a state for each row of a batch, if the devices do not share their states."""
+    for node in net.layers:
+        if placement.apart and node.layer.carries_rows and any(w.kind == "carry" for w in node.weights or ()):
+            raise NetdefError(
+                f"layer `{node.name}` carries a state from batch to batch for each row, which several devices cannot do "
+                "apart; use `mesh { statistics: GLOBAL }`."
+            )
+
+
+def in_words(placement: Placement, images: int, iter_size: int) -> str:
+    """What a batch means in this run, for its first lines; `images` are those of an iteration.  Empty for one device."""
+    if placement.count == 1:
+        return ""
+    count, batch = placement.count, images // iter_size
+    times = f", {iter_size} times" if iter_size > 1 else ""
+    own = ", with statistics of their own" if placement.apart else ""
+    if placement.each:
+        return f"batch {batch // count} on each of {count} devices{times}: {images} an iteration{own}"
+    return f"batch {batch} divided among {count} devices{times}: {batch // count} on each{own}"
