@@ -21,7 +21,7 @@ from ..language.errors import NetdefError
 from ..lazy import Array
 from ..model import Model
 from ..shape import show
-from .placement import Placement, for_tests
+from .placement import ONE, Placement, for_tests
 from .step import shown_outputs
 
 MOST_RECORDS = 128 << 20  # bytes of test data that are kept on the device, at most
@@ -38,7 +38,7 @@ class Scores(NamedTuple):
 class Evaluator:
     """One test net, its data, and the number of batches of a test."""
 
-    def __init__(self, net: Net, batches: int, seed: int, train: Net, placement: Placement = Placement()):
+    def __init__(self, net: Net, batches: int, seed: int, train: Net, placement: Placement = ONE):
         self.net, self.batches = net, batches
         refuse_inputs(net, "tested")
         self._owners = [(owner, weight.kind) for owner, weight in net.owned]

@@ -22,7 +22,7 @@ import numpy as np
 from ..graph import Net
 from ..lazy import Array
 from .events import Event, Notice, Stepped
-from .placement import Placement
+from .placement import ONE, Placement
 from .plan import Plan
 from .prefetch import Batches, Piece
 from .step import Metrics, State, Unpack
@@ -55,7 +55,7 @@ class Work:
     fixed: Any  # arrays that the steps do not change
     records: Any = None  # all records, or their features, if they are on the device
     unpack: Unpack | None = None  # converts an item to a batch, if items are not batches
-    placement: Placement = Placement()
+    placement: Placement = ONE
 
     def batch(self, piece: Piece, i: int, micro: int) -> dict[str, Array]:
         """Returns one batch of a piece: {blob: array}."""

@@ -87,10 +87,13 @@ class Placement:
         return run
 
 
+ONE = Placement()
+
+
 def placement_of(devices: Devices, solver: Solver) -> Placement:
     """The placement of a run.  NetdefError if JAX does not find the devices."""
     if devices is None:
-        return Placement()
+        return ONE
     caffe = not isinstance(devices, (int, str))
     found = _found(devices)
     rules = solver.mesh
@@ -153,13 +156,14 @@ def refuse_carried(net: Net, placement: Placement) -> None:
     for node in net.layers:
         if placement.apart and node.layer.carries_rows and any(w.kind == "carry" for w in node.weights or ()):
             raise NetdefError(
-                f"layer `{node.name}` carries a state from batch to batch for each row, which several devices cannot do "
-                "apart; use `mesh { statistics: GLOBAL }`."
+                f"layer `{node.name}` carries a state from batch to batch for each row, which several devices cannot "
+                "do apart; use `mesh { statistics: GLOBAL }`."
             )
 
 
 def in_words(placement: Placement, images: int, iter_size: int) -> str:
-    """What a batch means in this run, for its first lines; `images` are those of an iteration.  Empty for one device."""
+    """What a batch means in this run, for its first lines; `images` are those of an iteration.  Empty for one
+    device."""
     if placement.count == 1:
         return ""
     count, batch = placement.count, images // iter_size

@@ -25,7 +25,7 @@ from .features import cache, prefix_of
 from .loop import RunStage, Work
 from .monitors import Watched
 from .params import Partition, arrays_of, partition_of
-from .placement import AXIS, Placement, divided, for_tests, in_words, refuse_carried
+from .placement import AXIS, ONE, Placement, divided, in_words, refuse_carried
 from .plan import Plan
 from .run_record import device
 from .solver_nets import Nets
@@ -53,7 +53,7 @@ class RunSetup:
     key: Array
     folder: Path
     listeners: tuple[OnEvent, ...] = ()
-    placement: Placement = Placement()
+    placement: Placement = ONE
 
     def tell(self, event: Event) -> None:
         """Calls each listener with an event; then raises the first of their errors."""
@@ -86,7 +86,7 @@ class Start:
 
 
 def make_setup(
-    nets: Nets, seed: int, folder: Path, listeners: Sequence[OnEvent] = (), placement: Placement = Placement()
+    nets: Nets, seed: int, folder: Path, listeners: Sequence[OnEvent] = (), placement: Placement = ONE
 ) -> RunSetup:
     """The nets of a solver with initial arrays and open data."""
     solver = nets.solver

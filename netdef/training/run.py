@@ -98,8 +98,10 @@ def train(
 
     `devices`: "all", or a number of devices, which divide each batch of the file, with the result of one device; or
     the indices of devices, as in Caffe's `-gpu 0,1`: the batch of the file is that of each device.  `mesh` of the
-    solver changes this.  By default, the first device that JAX finds.  Errors: CompileError for errors in the net; NetdefError for files, weights,
-    snapshots, and a non-finite loss.
+    solver changes this.  By default, the first device that JAX finds.
+
+    Errors: CompileError for errors in the net; NetdefError for files, weights, snapshots, devices, and a non-finite
+    loss.
     """
     if resume and weights is not None:
         raise NetdefError("`resume` continues with the weights of its snapshot; give `weights` or `resume`, not both.")

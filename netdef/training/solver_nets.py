@@ -17,8 +17,8 @@ from ..language.trust import UNTRUSTED, Trust
 from ..layers.base import Phase
 from ..passes.decode import decode_program
 from ..passes.select import State
-from ..shape import Shape
 from ..passes.solver_file import is_solver, net_of, tested_nets, tests_of
+from ..shape import Shape
 from ..solvers.base import NetState, Solver
 from ..solvers.decode import decode_solver
 
