@@ -88,6 +88,10 @@ class CompileError(NetdefError):
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         super().__init__(f"{errors[0]}{more}" if errors else "the net has errors")
 
+    def __reduce__(self) -> tuple[type[CompileError], tuple[Any]]:
+        """Processes exchange it with its diagnostics, not with its message."""
+        return type(self), (self.diagnostics,)
+
 
 MOST_ERRORS = 100  # reported for one file; more would not help
 MOST_WARNINGS = 200  # reported for one file

@@ -87,9 +87,9 @@ def without_statistics(tiny):
 def test_each_device_has_the_batch_of_the_file(eight, tiny, tmp_path):
     """The mean of the gradients of 3 devices is that of one device which accumulates 3 batches."""
     plain = without_statistics(tiny)
-    fields = {"clip_gradients": 0.5, "weight_decay": 0.01, "max_iter": 6}
-    one = eight(trained, plain, tmp_path / "one", None, iter_size=3, **fields)
-    three = eight(trained, plain, tmp_path / "three", [0, 2, 1], iter_size=1, **fields)
+    fields = {"weight_decay": 0.01, "max_iter": 6}  # sums are clipped with iter_size, means with several devices
+    one = eight(trained, plain, tmp_path / "one", None, iter_size=3, clip_gradients=0.6, **fields)
+    three = eight(trained, plain, tmp_path / "three", [0, 2, 1], iter_size=1, clip_gradients=0.2, **fields)
     assert_same(one, three)
     assert three[2].batch == 24
     assert three[2].divided == "batch 8 on each of 3 devices: 24 an iteration, with statistics of their own"
@@ -118,7 +118,7 @@ def test_statistics_are_those_of_the_first_device_and_its_records(eight, tiny, t
 def test_devices_that_share_a_batch_can_have_statistics_of_their_own(eight, tiny, tmp_path):
     """As groups of BatchNorm, which have the statistics of a part of the batch."""
     plain = variant(tiny, "apart", *PLAIN)
-    groups = variant(tiny, "groups", *PLAIN, ("scale_bias: true", "scale_bias: true stats_batch_size: 4"))
+    groups = variant(tiny, "groups", *PLAIN, ("batch_size: 5", "batch_size: 4"), ("scale_bias: true", "scale_bias: true stats_batch_size: 4"))
     one = eight(trained, groups, tmp_path / "one", None)
     two = eight(trained, plain, tmp_path / "two", 2, **{"mesh.statistics": "DEVICE"})
     assert_same(one, two)
