@@ -13,12 +13,18 @@ Caffe, the batch of the file is that of each device: the learning rate stays, gr
 computes its own statistics. `mesh` in the solver changes both (`netdef explain mesh`). A batch that the devices cannot
 divide evenly is an error.
 
+On several hosts, the same command runs in N processes, with --hosts and --host; under SLURM, Open MPI or in a TPU pod
+neither is needed. All devices divide each batch, and each process reads its rows only. All processes must see the same
+files; process 0 writes the run. A signal to any of them ends all, with one snapshot. If one dies, the others end within
+the time of --heartbeat. `netdef launch` starts several processes on one machine.
+
   netdef train model.net
   netdef train model.net --set solver.base_lr=0.01 --max-iter 1000 --output try1
   netdef train model.net --weights vgg.caffemodel
   netdef train model.net --output try1 --resume
   netdef train model.net --devices all
   netdef train solver.prototxt --gpu 0,1
+  netdef train model.net --hosts gpu1:7000 --host 0/2
 """
 
 from __future__ import annotations
@@ -99,6 +105,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="number of devices that divide each batch, or `all` (default: 1)",
     )
+    parser.add_argument("--hosts", metavar="ADDRESS:PORT", help="address of process 0 of a run on several hosts")
+    parser.add_argument("--host", metavar="I/N", help="index of this process, from 0, and number of processes")
+    parser.add_argument(
+        "--heartbeat",
+        type=iterations,
+        default=30,
+        metavar="S",
+        help="seconds after which a silent process ends the others (default: 30)",
+    )
     parser.add_argument("--output", metavar="DIR", help="folder of the run (default: runs/NAME)")
     caffe.add_argument("--solver", "-solver", metavar="FILE", help="same as FILE")
     parser.set_defaults(trust_python=True)
@@ -112,6 +127,8 @@ def run(args: argparse.Namespace) -> int:
     if isinstance(resume, str):
         existing(resume, "snapshot")
     _check(path, args, changes)
+    if args.hosts:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # without the warnings of jaxlib about its services
 
     if pictures(args.plot) and not args.lr_find:
         raise UsageError("--plot requires --lr-find; to plot the curves of a run, use `netdef plot RUN`")
@@ -140,6 +157,9 @@ def run(args: argparse.Namespace) -> int:
             dry_run=args.dry_run,
             tensorboard=args.tensorboard,
             devices=devices,
+            hosts=args.hosts,
+            host=args.host,
+            heartbeat=args.heartbeat,
             import_path=args.import_path,
         )
     if result.why == "interrupted":

@@ -8,7 +8,7 @@ the next stage cannot continue.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from .errors import NetdefError
 from .source import Span

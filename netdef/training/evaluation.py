@@ -48,10 +48,16 @@ class Evaluator:
             model = Model(net, seed)
             self._own = {o: placement.put(model.array(o)) for o, _ in self._owners if o not in self._source}
         self.feed = Feed(net, seed=seed)
-        self.resident = on_device(self.feed, MOST_RECORDS, placement.everywhere)
+        self._placement = for_tests(placement, self.feed)
+        if placement.process[1] > 1 and len(self._placement.rows) == len(
+            {r.batch_size for r in self.feed.readers.values()}
+        ):
+            self.feed.close()
+            self.feed = Feed(net, seed=seed, process=placement.process)
+        alone = placement.process[1] == 1
+        self.resident = on_device(self.feed, MOST_RECORDS, placement.everywhere) if alone else None
         self._records = self.resident.table if self.resident else None
         self._key = jax.random.fold_in(jax.random.key(seed), 1)
-        self._placement = for_tests(placement, self.feed)
         places = None if placement.everywhere is None else (placement.everywhere, None)
         self._add = jit(self._one, donate_argnums=1, out_shardings=places)
         if batches == 0:

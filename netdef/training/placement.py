@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ..data.feed import Feed
@@ -49,6 +52,12 @@ class Placement:
         return self.count if self.each else 1
 
     @property
+    def process(self) -> tuple[int, int]:
+        """The index of this process, and the number of processes that the devices belong to."""
+        several = self.mesh is not None and len({d.process_index for d in self.mesh.devices.flat}) > 1
+        return (jax.process_index(), jax.process_count()) if several else (0, 1)
+
+    @property
     def everywhere(self) -> NamedSharding | None:
         """The sharding of an array that is on every device."""
         return None if self.mesh is None else NamedSharding(self.mesh, PartitionSpec())
@@ -58,18 +67,40 @@ class Placement:
         return None if self.mesh is None else NamedSharding(self.mesh, PartitionSpec(*[None] * axis, AXIS))
 
     def put(self, arrays: Any) -> Any:
-        """Puts arrays on every device."""
-        return arrays if self.mesh is None else jax.device_put(arrays, self.everywhere)
+        """Puts arrays on every device; those of several processes have the same values in each."""
+        if self.process[1] == 1:
+            return arrays if self.mesh is None else jax.device_put(arrays, self.everywhere)
+        return jax.tree.map(lambda a: self._put_local(np.asarray(a), self.everywhere, a.shape), arrays)
 
     def put_rows(self, arrays: Any, axis: int) -> Any:
-        """Divides arrays along the axis of the rows of a batch; those that are no batches are put on every device."""
+        """Divides arrays along the axis of the rows of a batch; those that are no batches are put on every device.  A
+        process has the rows of its own devices."""
         if self.mesh is None:
             return jax.device_put(arrays)
-        place = lambda a: self.along(axis) if self._divides(a, axis) else self.everywhere
-        return jax.device_put(arrays, jax.tree.map(place, arrays))
+        processes = self.process[1]
+        whole = lambda a: a.shape[axis] * processes if a.ndim > axis else 0
+        place = lambda a: self.along(axis) if self._divides(whole(a)) else self.everywhere
+        if processes == 1:
+            return jax.device_put(arrays, jax.tree.map(place, arrays))
+        shape = lambda a: (*a.shape[:axis], whole(a), *a.shape[axis + 1 :]) if self._divides(whole(a)) else a.shape
+        return jax.tree.map(lambda a: self._put_local(a, place(a), shape(a)), arrays)
 
-    def _divides(self, array: Any, axis: int) -> bool:
-        size = array.shape[axis] if array.ndim > axis else 0
+    def gathered(self, arrays: Any) -> Any:
+        """Whole arrays in each process, of arrays that the devices of several processes share."""
+        return arrays if self.process[1] == 1 else multihost_utils.process_allgather(arrays, tiled=True)
+
+    def largest(self, value: int) -> Any:
+        """The largest value of all processes, computed with the next steps; None for a single process."""
+        if self.process[1] == 1:
+            return None
+        mine = np.full(len(jax.local_devices()), value, np.int32)
+        return _largest(self)(self._put_local(mine, self.along(0), (self.count,)))
+
+    @staticmethod
+    def _put_local(array: Any, sharding: Any, shape: tuple[int, ...]) -> Any:
+        return jax.make_array_from_process_local_data(sharding, array, shape)
+
+    def _divides(self, size: int) -> bool:
         return size > 0 and size % self.count == 0 and (self.each or size in self.rows)
 
     def step(self, step: Step) -> Step:
@@ -79,7 +110,7 @@ class Placement:
         whole, rows = PartitionSpec(), PartitionSpec(None, AXIS)
 
         def run(state: Any, fixed: Any, items: Any, records: Any = None) -> Any:
-            places = jax.tree.map(lambda a: rows if self._divides(a, 1) else whole, items)
+            places = jax.tree.map(lambda a: rows if a.ndim > 1 and self._divides(a.shape[1]) else whole, items)
             places = (whole, whole, places, whole)
             alone = jax.shard_map(step, mesh=self.mesh, in_specs=places, out_specs=whole, check_vma=False)
             return alone(state, fixed, items, records)
@@ -90,16 +121,27 @@ class Placement:
 ONE = Placement()
 
 
+@cache
+def _largest(placement: Placement) -> Any:
+    return jax.jit(jnp.max, out_shardings=placement.everywhere)
+
+
 def placement_of(devices: Devices, solver: Solver) -> Placement:
     """The placement of a run.  NetdefError if JAX does not find the devices."""
-    if devices is None:
+    if devices is None and jax.process_count() == 1:
         return ONE
+    devices = "all" if devices is None else devices
     caffe = not isinstance(devices, (int, str))
     found = _found(devices)
     rules = solver.mesh
+    each = rules.batch is MeshBatch.EACH if rules.batch else caffe
+    if jax.process_count() > 1 and (each or len(found) < jax.device_count()):
+        raise NetdefError(
+            "several processes use all of their devices, which divide each batch: `mesh { batch: SHARED }`."
+        )
     return Placement(
         Mesh(np.array(found), (AXIS,)),
-        each=rules.batch is MeshBatch.EACH if rules.batch else caffe,
+        each=each,
         apart=len(found) > 1 and (rules.statistics is MeshStatistics.DEVICE if rules.statistics else caffe),
     )
 
@@ -144,7 +186,8 @@ def divided(placement: Placement, feed: Feed) -> Placement:
 
 def for_tests(placement: Placement, feed: Feed) -> Placement:
     """The placement of the batches of a test: the devices divide those that they can, and compute others as one."""
-    return replace(placement, each=False, apart=False, rows=_rows(feed))
+    rows = frozenset(size for size in _rows(feed) if size % placement.count == 0)
+    return replace(placement, each=False, apart=False, rows=rows)
 
 
 def _rows(feed: Feed) -> frozenset[int]:

@@ -94,7 +94,7 @@ def make_setup(
     prepared = lambda net: in_half(net, half) if half else net
     net, tests = prepared(frozen(nets.train, solver.freeze)), tuple(map(prepared, nets.tests))
     model, net = Model(net, seed), recomputed(net, solver.recompute)
-    batches, feed = solver.test_iter or (0,) * len(tests), Feed(net, seed=seed)
+    batches, feed = solver.test_iter or (0,) * len(tests), Feed(net, seed=seed, process=placement.process)
     refuse_carried(net, placement)
     return RunSetup(
         name=nets.name,
@@ -173,7 +173,7 @@ def _images(setup: RunSetup) -> int:
 def _data(setup: RunSetup, start: Start) -> Data:
     """Cached features of frozen layers, or the records on the device, if possible and worthwhile; else the feed."""
     feed = setup.feed
-    if not _many_rounds(feed, setup.solver):
+    if setup.placement.process[1] > 1 or not _many_rounds(feed, setup.solver):
         return Data(setup.net, feed)
     budget = MOST_RECORDS.get(jax.default_backend(), MOST_RECORDS["gpu"])
     return _features(setup, start, budget) or _resident(setup, budget) or Data(setup.net, feed)

@@ -118,7 +118,13 @@ def test_statistics_are_those_of_the_first_device_and_its_records(eight, tiny, t
 def test_devices_that_share_a_batch_can_have_statistics_of_their_own(eight, tiny, tmp_path):
     """As groups of BatchNorm, which have the statistics of a part of the batch."""
     plain = variant(tiny, "apart", *PLAIN)
-    groups = variant(tiny, "groups", *PLAIN, ("batch_size: 5", "batch_size: 4"), ("scale_bias: true", "scale_bias: true stats_batch_size: 4"))
+    groups = variant(
+        tiny,
+        "groups",
+        *PLAIN,
+        ("batch_size: 5", "batch_size: 4"),
+        ("scale_bias: true", "scale_bias: true stats_batch_size: 4"),
+    )
     one = eight(trained, groups, tmp_path / "one", None)
     two = eight(trained, plain, tmp_path / "two", 2, **{"mesh.statistics": "DEVICE"})
     assert_same(one, two)
