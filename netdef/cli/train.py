@@ -120,6 +120,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.hosts:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when jaxlib is loaded, which warns of its services
     path, changes = net_file(args, uses_gpu=True), settings(args) | _train_state(args)
     devices = _devices(args)
     weights = given_weights(args)
@@ -127,8 +129,6 @@ def run(args: argparse.Namespace) -> int:
     if isinstance(resume, str):
         existing(resume, "snapshot")
     _check(path, args, changes)
-    if args.hosts:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # without the warnings of jaxlib about its services
 
     if pictures(args.plot) and not args.lr_find:
         raise UsageError("--plot requires --lr-find; to plot the curves of a run, use `netdef plot RUN`")
