@@ -71,6 +71,7 @@ class Weight:
     kind: str = "param"
     lr_mult: float = 1.0
     decay_mult: float = 1.0
+    parts: int = 0  # devices divide its rows, one per class, in multiples of so many parts; 0: each has all of them
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,10 @@ class Layer(Block):
         """Returns whether `apply` accepts these bottoms, and returns all tops, as (n, spatial..., c) if
         `ctx.channels_last`.  The shapes are those of the net, (n, c, spatial...)."""
         return False
+
+    def in_phase(self, phase: Phase) -> Layer:
+        """Returns this layer as it is in a phase, if its shapes depend on it."""
+        return self
 
     def deployed(self) -> Layer | None:
         """Returns the layer that replaces this one in an inference net: itself; another layer, which uses only the

@@ -19,7 +19,7 @@ from ..forward import forward, jit
 from ..graph import Net, Owner
 from ..language.errors import NetdefError
 from ..lazy import Array
-from ..model import Model
+from ..model import filled
 from ..shape import show
 from .placement import ONE, Placement, for_tests
 from .step import shown_outputs
@@ -45,8 +45,7 @@ class Evaluator:
         self._source = {owner: found for owner, _ in self._owners if (found := _source(owner, net, train)) is not None}
         self._own: dict[Owner, Array] = {}
         if len(self._source) < len(self._owners):
-            model = Model(net, seed)
-            self._own = {o: placement.put(model.array(o)) for o, _ in self._owners if o not in self._source}
+            self._own = {o: placement.put(filled(w, seed, o)) for o, w in net.owned if o not in self._source}
         self.feed = Feed(net, seed=seed)
         self._placement = for_tests(placement, self.feed)
         if placement.process[1] > 1 and len(self._placement.rows) == len(

@@ -1,7 +1,8 @@
 """The devices of a run, and where its arrays are: the only user of `jax.sharding` in training.
 
-Several devices form a mesh with one axis, `data`.  The rows of a batch are divided along it, everything else is on
-every device.  There are two ways to compute on it (`mesh { statistics }` of the solver):
+Several devices form a mesh with one axis, `data`.  The rows of a batch are divided along it, and so are weights with a
+row for each of many classes (`Weight.parts`), their histories and moving averages; all else is on every device.  There
+are two ways to compute on the mesh (`mesh { statistics }` of the solver):
 
     GLOBAL   the step of one device, which JAX divides: the result is that of one device
     DEVICE   each device runs the step on its own rows, as in Caffe, and the gradients are averaged (`apart`)
@@ -9,6 +10,7 @@ every device.  There are two ways to compute on it (`mesh { statistics }` of the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -21,10 +23,13 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ..data.feed import Feed
-from ..graph import Net
+from ..graph import Net, Owner
 from ..language.errors import NetdefError
+from ..layers.base import Weight
+from ..shape import Shape
 from ..solvers.base import MeshBatch, MeshStatistics, Solver
-from .step import Step
+from .params import Partition
+from .step import State, Step
 
 AXIS = "data"
 ROWS = 2  # axis of the rows in the items of a dispatch, after the steps and the batches of a step
@@ -39,7 +44,9 @@ class Placement:
     mesh: Mesh | None = None
     each: bool = False  # whether the batch of the file is that of each device
     apart: bool = False  # whether each device computes the statistics of its own rows
-    rows: frozenset[int] = frozenset()  # numbers of rows of the batches of the file, which are divided (see `divided`)
+    rows: frozenset[int] = frozenset()  # numbers of rows of the batches of the file, which are divided (see `batched`)
+    classes: frozenset[Owner] = frozenset()  # arrays of which each device has some rows (see `with_classes`)
+    whole: tuple[str, ...] = ()  # layers with large weights that the devices cannot divide
 
     @property
     def count(self) -> int:
@@ -67,10 +74,49 @@ class Placement:
         return None if self.mesh is None else NamedSharding(self.mesh, PartitionSpec(*[None] * axis, AXIS))
 
     def put(self, arrays: Any) -> Any:
-        """Puts arrays on every device; those of several processes have the same values in each."""
+        """Puts arrays on every device."""
+        return self._put(arrays, jax.tree.map(lambda _: self.everywhere, arrays))
+
+    def _put(self, arrays: Any, places: Any) -> Any:
+        """Puts arrays on devices; those of several processes have the same values in each."""
         if self.process[1] == 1:
-            return arrays if self.mesh is None else jax.device_put(arrays, self.everywhere)
-        return jax.tree.map(lambda a: self._put_local(np.asarray(a), self.everywhere, a.shape), arrays)
+            return arrays if self.mesh is None else jax.device_put(arrays, places)
+        return jax.tree.map(_put_common, arrays, places)
+
+    @property
+    def shardings(self) -> dict[Owner, Any]:
+        """The shardings of the arrays that the devices divide."""
+        return dict.fromkeys(self.classes, self.along(0))
+
+    def of(self, owner: Owner, array: Any) -> NamedSharding | None:
+        """The sharding of an array of the net, or of one that belongs to it, such as its momentum."""
+        return self.along(0) if owner in self.classes and array.ndim else self.everywhere
+
+    def of_state(self, state: State, partition: Partition) -> Any:
+        """The shardings of a state, in a tree of its structure; arrays of the net may be missing from it."""
+        if self.mesh is None:
+            return None
+        trained = [spec.owner for spec in partition.trained]
+        places = jax.tree.map(lambda _: self.everywhere, state)
+        return places._replace(
+            trained=self.of_owned(trained, state.trained),
+            kept=self.of_owned(partition.kept, state.kept),
+            history=self.of_owned(trained, state.history),
+            ema=self.of_owned(trained, state.ema),
+        )
+
+    def of_owned(self, owners: Sequence[Owner], arrays: Sequence[Any]) -> tuple[Any, ...]:
+        """The shardings of arrays of the net, or of their histories."""
+        given = zip(owners, arrays, strict=bool(arrays))
+        return tuple(jax.tree.map(lambda a, o=o: self.of(o, a), mine) for o, mine in given)
+
+    def put_state(self, state: State, partition: Partition) -> State:
+        """Puts a state on the devices."""
+        return state if self.mesh is None else self._put(state, self.of_state(state, partition))
+
+    def put_owned(self, owners: Sequence[Owner], arrays: Sequence[Any]) -> tuple[Any, ...]:
+        """Puts arrays of the net on the devices."""
+        return self._put(tuple(arrays), self.of_owned(owners, arrays))
 
     def put_rows(self, arrays: Any, axis: int) -> Any:
         """Divides arrays along the axis of the rows of a batch; those that are no batches are put on every device.  A
@@ -78,12 +124,19 @@ class Placement:
         if self.mesh is None:
             return jax.device_put(arrays)
         processes = self.process[1]
-        whole = lambda a: a.shape[axis] * processes if a.ndim > axis else 0
-        place = lambda a: self.along(axis) if self._divides(whole(a)) else self.everywhere
+        whole = lambda a: (
+            (*a.shape[:axis], a.shape[axis] * processes, *a.shape[axis + 1 :]) if a.ndim > axis else a.shape
+        )
+        places = jax.tree.map(lambda a: self.of_rows(whole(a), axis), arrays)
         if processes == 1:
-            return jax.device_put(arrays, jax.tree.map(place, arrays))
-        shape = lambda a: (*a.shape[:axis], whole(a), *a.shape[axis + 1 :]) if self._divides(whole(a)) else a.shape
-        return jax.tree.map(lambda a: self._put_local(a, place(a), shape(a)), arrays)
+            return jax.device_put(arrays, places)
+        divided = self.along(axis)
+        put = lambda a, place: self._put_local(a, place, whole(a) if place == divided else a.shape)
+        return jax.tree.map(put, arrays, places)
+
+    def of_rows(self, shape: Shape, axis: int) -> NamedSharding | None:
+        """The sharding of an array that may be a batch with its rows along an axis."""
+        return self.along(axis) if len(shape) > axis and self._divides(shape[axis]) else self.everywhere
 
     def gathered(self, arrays: Any) -> Any:
         """Whole arrays in each process, of arrays that the devices of several processes share."""
@@ -119,6 +172,14 @@ class Placement:
 
 
 ONE = Placement()
+
+
+def _put_common(array: Any, place: NamedSharding) -> Any:
+    """An array of all processes, from one that each of them has; without communication."""
+    if isinstance(array, jax.Array) and not array.is_fully_addressable:
+        return jax.device_put(array, place)
+    whole = np.asarray(array)
+    return jax.make_array_from_callback(whole.shape, place, lambda index: whole[index])
 
 
 @cache
@@ -170,7 +231,49 @@ def _simulated(present: Sequence[Any], wanted: int) -> str:
     return f"; to try several on one CPU, set XLA_FLAGS=--xla_force_host_platform_device_count={wanted}"
 
 
-def divided(placement: Placement, feed: Feed) -> Placement:
+def with_classes(placement: Placement, net: Net) -> Placement:
+    """The placement of the arrays of a net.  NetdefError if the devices cannot divide those that a layer tells to."""
+    if placement.count == 1:
+        return placement
+    classes, whole = set(), []
+    for node in net.layers:
+        own = [(o, w) for i, (o, w) in enumerate(zip(node.owners, node.weights or (), strict=True)) if o.index == i]
+        weights = {owner: weight for owner, weight in own if weight.parts and owner.layer == node.name}
+        why = next(filter(None, (_indivisible(placement, weight) for weight in weights.values())), "")
+        if why and getattr(node.layer, "shard", None):
+            raise NetdefError(f"layer `{node.name}`: {why}")
+        if not why:
+            classes.update(weights)
+        elif not placement.apart:
+            whole.append(f"`{node.name}`")
+    return replace(placement, classes=frozenset(classes), whole=tuple(whole))
+
+
+def _indivisible(placement: Placement, weight: Weight) -> str:
+    """Why the devices do not divide the rows of a weight, and what to do; empty if they do."""
+    count, classes, parts = placement.count, weight.shape[0], weight.parts
+    if placement.apart:
+        return (
+            "devices that compute apart each need the weights of all classes, but `shard` is true; use "
+            "`mesh { statistics: GLOBAL }`, or remove `shard`."
+        )
+    if parts > 1 and parts % count:
+        return (
+            f"{count} devices cannot divide {parts} groups of classes evenly; set `groups` to "
+            f"{-(-parts // count) * count}, or use another number of devices."
+        )
+    unit = math.lcm(parts, count)
+    if classes % unit:
+        below, above = classes // unit * unit, -(-classes // unit) * unit
+        what = f"{count} devices" if parts == 1 else f"{count} devices, with {parts} groups,"
+        return (
+            f"{what} cannot divide {classes} classes evenly; set `num_output` to {above} (classes without records do "
+            f"no harm){f' or {below}' if below else ''}, or use another number of devices."
+        )
+    return ""
+
+
+def batched(placement: Placement, feed: Feed) -> Placement:
     """The placement of the batches of a feed.  NetdefError if the devices cannot divide one evenly."""
     for name, reader in feed.readers.items():
         size, count = reader.batch_size, placement.count
@@ -212,6 +315,9 @@ def in_words(placement: Placement, images: int, iter_size: int) -> str:
     count, batch = placement.count, images // iter_size
     times = f", {iter_size} times" if iter_size > 1 else ""
     own = ", with statistics of their own" if placement.apart else ""
+    layers = sorted({f"`{owner.layer}`" for owner in placement.classes})
+    own += f"; they divide the classes of {', '.join(layers)}" if layers else ""
+    own += f"; they cannot divide the classes of {', '.join(placement.whole)}" if placement.whole else ""
     if placement.each:
         return f"batch {batch // count} on each of {count} devices{times}: {images} an iteration{own}"
     return f"batch {batch} divided among {count} devices{times}: {batch // count} on each{own}"

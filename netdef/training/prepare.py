@@ -18,6 +18,7 @@ from ..model import Model
 from ..passes.freeze import frozen
 from ..passes.precision import in_half
 from ..passes.recompute import recomputed
+from ..shape import count
 from ..solvers.base import Precision, Solver, Stage
 from .evaluation import Evaluator
 from .events import Event, OnEvent, Started
@@ -25,7 +26,7 @@ from .features import cache, prefix_of
 from .loop import RunStage, Work
 from .monitors import Watched
 from .params import Partition, arrays_of, partition_of
-from .placement import AXIS, ONE, Placement, divided, in_words, refuse_carried
+from .placement import AXIS, ONE, Placement, batched, in_words, refuse_carried, with_classes
 from .plan import Plan
 from .run_record import device
 from .solver_nets import Nets
@@ -93,7 +94,8 @@ def make_setup(
     half = "bfloat16" if solver.precision is Precision.BF16 else ""
     prepared = lambda net: in_half(net, half) if half else net
     net, tests = prepared(frozen(nets.train, solver.freeze)), tuple(map(prepared, nets.tests))
-    model, net = Model(net, seed), recomputed(net, solver.recompute)
+    placement = with_classes(placement, net)
+    model, net = Model(net, seed, shardings=placement.shardings), recomputed(net, solver.recompute)
     batches, feed = solver.test_iter or (0,) * len(tests), Feed(net, seed=seed, process=placement.process)
     refuse_carried(net, placement)
     return RunSetup(
@@ -109,15 +111,16 @@ def make_setup(
         key=jax.random.fold_in(jax.random.key(seed), 0),
         folder=folder,
         listeners=tuple(listeners),
-        placement=divided(placement, feed),
+        placement=batched(placement, feed),
     )
 
 
-def first_state(solver: Solver, model: Model, partition: Partition) -> State:
+def first_state(solver: Solver, model: Model, partition: Partition, placement: Placement = ONE) -> State:
     """The state of a new run; with copies of the model's arrays, because the step donates those of its state."""
     copy = lambda arrays: jax.device_put(arrays, may_alias=False)  # which needs no program for each shape
     trained = copy(arrays_of(model, tuple(t.owner for t in partition.trained)))
-    return initial(solver, trained, copy(arrays_of(model, partition.kept)))
+    put = lambda state: placement.put_state(state, partition)
+    return initial(solver, trained, copy(arrays_of(model, partition.kept)), put)
 
 
 class Data(NamedTuple):
@@ -141,7 +144,7 @@ def make_work(setup: RunSetup, start: Start, end: int, max_steps: int = MOST_STE
         source=data.source,
         iter_size=solver.iter_size,
         images=_images(setup),
-        stages=_stages(setup, data, make_run if steps > 1 else make_single),
+        stages=_stages(setup, data, start.state, make_run if steps > 1 else make_single),
         steps_per_dispatch=steps,
         fixed=start.fixed,
         records=data.records,
@@ -209,10 +212,11 @@ def _resident(setup: RunSetup, budget: int) -> Data | None:
     return Data(setup.net, resident, resident.make, resident.table) if resident else None
 
 
-def _stages(setup: RunSetup, data: Data, dispatch_of: Any) -> tuple[RunStage, ...]:
+def _stages(setup: RunSetup, data: Data, state: State, dispatch_of: Any) -> tuple[RunStage, ...]:
     """The stages of a run; a single one if the solver has no `stages`."""
     solver, partition, placement = setup.solver, setup.partition, setup.placement
     made, axis = [], AXIS if placement.apart else ""
+    placed = None if placement.mesh is None else (placement.of_state(state, partition), placement.everywhere)
     for number, stage in enumerate(solver.stages or (Stage(),), start=1):
         here = frozen(data.net, stage.freeze)
         trained = {t.owner for t in partition_of(here).trained}
@@ -220,7 +224,7 @@ def _stages(setup: RunSetup, data: Data, dispatch_of: Any) -> tuple[RunStage, ..
         still = len({t.owner.layer for t in partition.trained} - {owner.layer for owner in trained})
         notice = f"stage {number}: {still} layers frozen" if solver.stages else ""
         step = make_step(here, solver, partition, setup.key, active, data.unpack, axis)
-        dispatch = dispatch_of(placement.step(step), here, placement.everywhere)
+        dispatch = dispatch_of(placement.step(step), here, placed)
         made.append(RunStage(stage.until, notice, dispatch))
     return tuple(made)
 
@@ -242,7 +246,7 @@ def _steps_per_dispatch(net: Net, solver: Solver) -> int:
 
 def started(setup: RunSetup, start: Start, work: Work, resumed_from: Path | None, warnings: Sequence[str]) -> Started:
     """The first event of a run."""
-    sizes = (*start.state.trained, *start.fixed)
+    sizes = [weight.shape for _, weight in setup.net.owned if weight.kind == "param"]
     return Started(
         name=setup.name,
         folder=setup.folder,
@@ -250,7 +254,7 @@ def started(setup: RunSetup, start: Start, work: Work, resumed_from: Path | None
         max_iter=work.plan.end,
         seed=setup.seed,
         batch=work.images,
-        parameters=sum(int(a.size) for a in sizes),
+        parameters=sum(map(count, sizes)),
         device=device(),
         devices=setup.placement.count,
         divided=in_words(setup.placement, work.images, work.iter_size),

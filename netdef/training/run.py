@@ -140,7 +140,12 @@ def run_nets(nets: Nets, options: Options) -> Result:
         listeners = _listeners(nets, place, options, opened)
         setup = opened.enter_context(closing(make_setup(nets, place.seed, place.folder, listeners, placement)))
         start = _start(nets, setup, place, options)
-        start = replace(start, state=placement.put(start.state), fixed=placement.put(start.fixed))
+        placement = setup.placement
+        start = replace(
+            start,
+            state=placement.put_state(start.state, setup.partition),
+            fixed=placement.put_owned(setup.partition.fixed, start.fixed),
+        )
         work, notice = make_work(setup, start, end, max_steps=1 if options.watch else MOST_STEPS)
         learning = Learning(options.overfit) if options.overfit else None
         if learning:
@@ -169,7 +174,7 @@ def run_nets(nets: Nets, options: Options) -> Result:
             run.emit(Notice(run.iteration, notice))
         run_to_end(run)
     weights = run.weights()
-    if placement.mesh:
+    if placement.mesh and not setup.placement.classes:  # divided arrays stay where they are
         weights = jax.device_put(jax.device_get(weights), jax.local_devices()[0])
     put_arrays(setup.model, tuple(weights), tuple(weights.values()))
     return Result(setup.model, run.recorder.history, place.folder, run.iteration, run.saved, run.why)

@@ -67,8 +67,10 @@ class RunConstants(NamedTuple):
     weight_decay: Array
 
 
-def initial(solver: Solver, trained: tuple[Array, ...], kept: tuple[Array, ...]) -> State:
-    """The state before the first iteration, made without a program for each shape."""
+def initial(
+    solver: Solver, trained: tuple[Array, ...], kept: tuple[Array, ...], put: Callable[[State], State] = jax.device_put
+) -> State:
+    """The state before the first iteration, made without a program for each shape; `put` copies a state to devices."""
     rest = {
         "history": tuple(solver.init(w) for w in trained),
         "policy": solver.policy.initial(),
@@ -77,7 +79,7 @@ def initial(solver: Solver, trained: tuple[Array, ...], kept: tuple[Array, ...])
         "bad": np.int32(GOOD),
     }
     ema = jax.device_put(trained, may_alias=False) if solver.ema is not None else ()
-    return State(trained=trained, kept=kept, ema=ema, **jax.device_put(rest))
+    return put(State(trained=(), kept=(), ema=(), **rest))._replace(trained=trained, kept=kept, ema=ema)
 
 
 def shown_outputs(net: Net) -> tuple[str, ...]:
