@@ -21,7 +21,7 @@ from flax import errors, nnx
 
 from .compiler import load
 from .files import locator
-from .fillers.base import NumpyRandom
+from .fillers.base import NumpyRandom, fill_rows
 from .forward import compiled
 from .graph import Net, Owner
 from .language.diagnostics import Report
@@ -90,8 +90,15 @@ class Model(nnx.Module):
     are discarded.
     """
 
-    def __init__(self, net: Net, seed: int = 0, start: Callable[[Owner], np.ndarray | None] | None = None):
-        """`start` returns the initial value of an array, or None for the value of its filler, which is the default."""
+    def __init__(
+        self,
+        net: Net,
+        seed: int = 0,
+        start: Callable[[Owner], np.ndarray | None] | None = None,
+        shardings: Mapping[Owner, jax.sharding.Sharding] | None = None,
+    ):
+        """`start` returns the initial value of an array, or None for the value of its filler, which is the default.
+        `shardings` are those of arrays that several devices divide; no device and no host has all of such an array."""
         _refuse_unknown(net)
         _refuse_huge(net)
         self.net = net
@@ -99,7 +106,10 @@ class Model(nnx.Module):
         made: dict[str, dict[str, nnx.Variable]] = {}
         for owner, weight in net.owned:
             first = start(owner) if start else None
-            value = _filled(weight, seed, owner) if first is None else _on_device(np.asarray(first, np.float32))
+            sharding = shardings.get(owner) if shardings else None
+            value = (
+                filled(weight, seed, owner, sharding) if first is None else _on_device(np.asarray(first, np.float32))
+            )
             variable = KINDS[weight.kind](value)
             made.setdefault(owner.layer, {})[str(owner.index)] = variable
         self.weights = nnx.Dict({layer: nnx.Dict(variables) for layer, variables in made.items()})
@@ -178,7 +188,7 @@ class Model(nnx.Module):
                         f"but the new array is {show(given.shape)}"
                     )
                 variable = self.variable(owner)
-                variable[...] = _on_device(given.astype(variable.dtype).reshape(variable.shape))
+                variable[...] = _put(given.astype(variable.dtype).reshape(variable.shape), _value(variable))
 
     def load_weights(self, path: str | Path | Sequence[str | Path]) -> Loaded:
         """Sets parameters from one or more weight files, matched by layer name as in Caffe. Returns a summary."""
@@ -214,10 +224,24 @@ def _keep(variable: nnx.Variable, value: Any) -> None:
         pass  # the state belongs to an outer trace and cannot be changed here
 
 
-def _filled(weight: Weight, seed: int, owner: Owner) -> jax.Array:
-    """Returns the initial value of an array. It depends only on the seed and the layer's name, not on other layers."""
-    draw = NumpyRandom(seed, zlib.crc32(owner.layer.encode()), owner.index)
-    return _on_device(weight.filler.fill(draw, weight.shape))
+def filled(weight: Weight, seed: int, owner: Owner, sharding: jax.sharding.Sharding | None = None) -> jax.Array:
+    """Returns the initial value of an array. It depends only on the seed and the layer's name, not on other layers nor
+    on the devices that divide it, each of which gets only its own rows."""
+    key = (seed, zlib.crc32(owner.layer.encode()), owner.index)
+    if not weight.parts:
+        return _on_device(weight.filler.fill(NumpyRandom(*key), weight.shape))
+    classes = weight.shape[0]
+    rows = lambda first, last: fill_rows(weight.filler, key, weight.shape, first, last)
+    if sharding is None:
+        return _on_device(rows(0, classes))
+    part = lambda index: rows(*index[0].indices(classes)[:2])
+    return jax.make_array_from_callback(weight.shape, sharding, part)
+
+
+def _put(array: np.ndarray, before: Any) -> jax.Array:
+    """Returns an array on the devices that divide `before`, which it replaces, or else on the first one."""
+    is_divided = isinstance(before, jax.Array) and not before.is_fully_replicated
+    return jax.device_put(array, before.sharding) if is_divided else _on_device(array)
 
 
 def _refuse_unknown(net: Net) -> None:

@@ -27,6 +27,8 @@ def blocks(kind: str) -> list[str]:
 
 COMMANDS = [line[2:].partition("#")[0].strip() for body in blocks("console") for line in body.splitlines()]
 
+TRAINING = ("netdef train", "netdef sweep", "netdef launch")  # which have tests of their own
+
 
 def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Runs a command of the README, with the Python that runs the tests."""
@@ -76,9 +78,23 @@ def test_the_digits_are_learned(trained: str, folder: Path):
     assert trained.splitlines()[-1].startswith("done: 600 iterations in ")
 
 
-@pytest.mark.parametrize(
-    "command", [c for c in COMMANDS if c.startswith("netdef") and not c.startswith(("netdef train", "netdef sweep"))]
-)
+def test_several_devices_divide_the_batch(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    assert (command := "netdef train examples/digits.net --devices all") in COMMANDS
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+    assert "batch 64 divided among 2 devices: 32 on each" in README
+    for devices in ("--devices all", "--gpu 0,1"):
+        told = run(f"{command.replace('--devices all', devices)} --max-iter 20 --output devices", folder).stdout
+        assert re.search(r"^batch 64 .* 2 devices: .*$", told, re.M)[0] in README.splitlines()
+
+
+def test_several_processes_divide_the_batch(folder: Path):
+    assert (command := "netdef launch -n 2 -- train examples/digits.net") in COMMANDS
+    told = run(f"{command} --max-iter 20 --output processes", folder).stdout
+    assert "batch 64 divided among 2 devices: 32 on each" in told
+    assert "done: 20 iterations" in told
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("netdef") and not c.startswith(TRAINING)])
 def test_commands(command: str, trained: str, folder: Path):
     if "--target" in command:
         pytest.importorskip("libtpu", reason="the compiler of TPUs is not installed: pip install libtpu")

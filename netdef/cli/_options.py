@@ -83,7 +83,7 @@ def add_caffe_model(parser: argparse.ArgumentParser) -> Any:
     """Adds flags of Caffe's commands. Returns their group, so that a command can add more."""
     caffe = parser.add_argument_group("Caffe's flags")
     caffe.add_argument("--model", "-model", metavar="FILE", help="same as FILE")
-    caffe.add_argument("--gpu", "-gpu", metavar="IDS", help="ignored: JAX selects the device (see `netdef devices`)")
+    caffe.add_argument("--gpu", "-gpu", metavar="IDS", help="ignored, except by `train`: JAX selects the device")
     return caffe
 
 
@@ -106,6 +106,21 @@ def iterations(text: str) -> int:
     return int(text)
 
 
+def device_count(text: str) -> int | str:
+    """Parses a number of devices or `all`, for argparse."""
+    return text if text == "all" else iterations(text)
+
+
+def gpus(text: str) -> str | list[int]:
+    """Parses `all` or indices separated by commas, as Caffe does. UsageError for anything else."""
+    if text == "all":
+        return text
+    found = [part.strip() for part in text.split(",")]
+    if not all(part.isdigit() for part in found):
+        raise UsageError(f"--gpu {text}: expected the indices of devices, as in --gpu 0,1, or `all`")
+    return [int(part) for part in found]
+
+
 def add_plot(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plot",
@@ -126,14 +141,14 @@ def pictures(names: list[str], option: str = "--plot") -> list[str]:
     return names
 
 
-def net_file(args: argparse.Namespace) -> str:
+def net_file(args: argparse.Namespace, uses_gpu: bool = False) -> str:
     """Returns the file, whichever argument named it, and imports the plugins."""
     named = [f for f in (args.file, args.model, getattr(args, "solver", None)) if f]
     if not named:
         raise UsageError("FILE is missing: name a .net or .prototxt file")
     if len(set(named)) > 1:
         raise UsageError(f"expected one file, not {len(named)}: {', '.join(named)}")
-    if args.gpu is not None:
+    if args.gpu is not None and not uses_gpu:
         print("netdef: note: --gpu is ignored; JAX uses the first accelerator that it finds", file=sys.stderr)
     load_plugins(args.plugin)
     return existing(named[0])

@@ -8,10 +8,23 @@ a file (`> log`), or under nohup, a run continues when its terminal or pipe is l
 error, 2 for an invalid file or argument, or 128 + the number of the signal. While a run is in progress, no other run
 can use its folder; a warning says so if the file system, as NFS may, has no locks to ensure this.
 
+With --devices, several devices divide each batch of the file, and the result is that of one device. With --gpu, as in
+Caffe, the batch of the file is that of each device: the learning rate stays, gradients are averaged, and each device
+computes its own statistics. `mesh` in the solver changes both (`netdef explain mesh`). A batch that the devices cannot
+divide evenly is an error.
+
+On several hosts, the same command runs in N processes, with --hosts and --host; under SLURM, Open MPI or in a TPU pod
+neither is needed. All devices divide each batch, and each process reads its rows only. All processes must see the same
+files; process 0 writes the run. A signal to any of them ends all, with one snapshot. If one dies, the others end within
+the time of --heartbeat. `netdef launch` starts several processes on one machine.
+
   netdef train model.net
   netdef train model.net --set solver.base_lr=0.01 --max-iter 1000 --output try1
   netdef train model.net --weights vgg.caffemodel
   netdef train model.net --output try1 --resume
+  netdef train model.net --devices all
+  netdef train solver.prototxt --gpu 0,1
+  netdef train model.net --hosts gpu1:7000 --host 0/2
 """
 
 from __future__ import annotations
@@ -27,7 +40,18 @@ from typing import TYPE_CHECKING, Any
 
 from ..language.errors import NetdefError
 from . import UsageError
-from ._options import add_net, add_plot, add_state, existing, iterations, net_file, pictures, settings
+from ._options import (
+    add_net,
+    add_plot,
+    add_state,
+    device_count,
+    existing,
+    gpus,
+    iterations,
+    net_file,
+    pictures,
+    settings,
+)
 from ._output import say
 from ._phases import load_phases
 from ._trained import given_weights
@@ -75,13 +99,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_plot(parser)
     parser.add_argument("--tensorboard", action="store_true", help="also write events for TensorBoard")
     add_state(parser)
+    parser.add_argument(
+        "--devices",
+        type=device_count,
+        metavar="N",
+        help="number of devices that divide each batch, or `all` (default: 1)",
+    )
+    parser.add_argument("--hosts", metavar="ADDRESS:PORT", help="address of process 0 of a run on several hosts")
+    parser.add_argument("--host", metavar="I/N", help="index of this process, from 0, and number of processes")
+    parser.add_argument(
+        "--heartbeat",
+        type=iterations,
+        default=30,
+        metavar="S",
+        help="seconds after which a silent process ends the others (default: 30)",
+    )
     parser.add_argument("--output", metavar="DIR", help="folder of the run (default: runs/NAME)")
     caffe.add_argument("--solver", "-solver", metavar="FILE", help="same as FILE")
     parser.set_defaults(trust_python=True)
 
 
 def run(args: argparse.Namespace) -> int:
-    path, changes = net_file(args), settings(args) | _train_state(args)
+    if args.hosts:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when jaxlib is loaded, which warns of its services
+    path, changes = net_file(args, uses_gpu=True), settings(args) | _train_state(args)
+    devices = _devices(args)
     weights = given_weights(args)
     resume = args.resume or args.snapshot or None
     if isinstance(resume, str):
@@ -114,6 +156,10 @@ def run(args: argparse.Namespace) -> int:
             overfit=args.overfit or 0,
             dry_run=args.dry_run,
             tensorboard=args.tensorboard,
+            devices=devices,
+            hosts=args.hosts,
+            host=args.host,
+            heartbeat=args.heartbeat,
             import_path=args.import_path,
         )
     if result.why == "interrupted":
@@ -187,8 +233,24 @@ def again(path: str, args: argparse.Namespace) -> str:
     more = [word for flag, values in given.items() for value in values for word in (flag, value)]
     more += ["--level", str(args.level)] if args.level else []
     more += ["--max-iter", str(args.max_iter)] if args.max_iter else []
+    more += ["--devices", str(args.devices)] if args.devices else []
+    more += ["--gpu", args.gpu] if args.gpu else []
     more += ["--output", args.output] if args.output else []
     return shlex.join(["netdef", "train", path, *more, "--resume"])
+
+
+def _devices(args: argparse.Namespace) -> Any:
+    """Returns the devices that --devices or --gpu select; None if neither is given."""
+    if args.devices is not None and args.gpu is not None:
+        raise UsageError("--devices divides the batch, --gpu gives the whole batch to each device; use one of them")
+    if args.gpu is None:
+        return args.devices
+    chosen = gpus(args.gpu)
+    import jax
+
+    if jax.default_backend() == "cpu":
+        print(f"netdef: note: JAX finds no GPU; --gpu {args.gpu} selects CPU devices", file=sys.stderr)
+    return range(jax.device_count()) if chosen == "all" else chosen
 
 
 def _check(path: str, args: argparse.Namespace, changes: dict[str, Any]) -> None:

@@ -37,6 +37,8 @@ class Draw(Protocol):
 
     def normal(self, shape: Shape) -> Any: ...
 
+    def full(self, shape: Shape, value: float) -> Any: ...
+
 
 class NumpyRandom:
     """NumPy's Philox generator, seeded by a few integers: the same on every host."""
@@ -50,6 +52,26 @@ class NumpyRandom:
 
     def normal(self, shape: Shape) -> Any:
         return self._generator.standard_normal(shape, np.float32)
+
+    def full(self, shape: Shape, value: float) -> Any:
+        return np.full(shape, value, np.float32)
+
+
+class RowsRandom(NumpyRandom):
+    """A source of some rows of each array: of the first `rows` that another key has not drawn."""
+
+    def __init__(self, rows: int, *key: int):
+        super().__init__(*key)
+        self._rows = rows
+
+    def uniform(self, shape: Shape, low: float = 0.0, high: float = 1.0) -> Any:
+        return super().uniform((self._rows, *shape[1:]), low, high)
+
+    def normal(self, shape: Shape) -> Any:
+        return super().normal((self._rows, *shape[1:]))
+
+    def full(self, shape: Shape, value: float) -> Any:
+        return super().full((self._rows, *shape[1:]), value)
 
 
 class JaxRandom:
@@ -69,12 +91,16 @@ class JaxRandom:
     def normal(self, shape: Shape) -> Any:
         return jax.random.normal(self._next(), shape, jnp.float32)
 
+    def full(self, shape: Shape, value: float) -> Any:
+        return jnp.full(shape, value, jnp.float32)
+
 
 class Filler(Block):
     """`weight_filler { type: "xavier" }`: `type` selects the class; the default is "constant"."""
 
     type: ClassVar[str] = ""
     selector = "type"
+    by_rows: ClassVar[bool] = False  # of rows: `fill` returns as many as the draw does, independent of the others
 
     def __init_subclass__(cls, type: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -110,6 +136,23 @@ class Filler(Block):
     def fill(self, draw: Draw, shape: Shape) -> Any:
         """Returns a float32 array of `shape`."""
         raise NotImplementedError
+
+
+BLOCK = 4096  # rows that are drawn together; a multiple of them is drawn in the same way by any number of devices
+
+
+def fill_rows(filler: Filler, key: tuple[int, ...], shape: Shape, first: int, last: int) -> Any:
+    """Returns the rows `first` to `last` of a parameter, which has the same values however it is divided.
+
+    Each block of rows has random numbers of its own. Fillers that need the whole parameter compute all of it."""
+    if not filler.by_rows:
+        return filler.fill(NumpyRandom(*key), shape)[first:last]
+    made = np.empty((last - first, *shape[1:]), np.float32)
+    for number in range(first // BLOCK, -(-last // BLOCK)):
+        begin, end = number * BLOCK, min((number + 1) * BLOCK, shape[0])
+        block = filler.fill(RowsRandom(end - begin, *key, number), shape)
+        made[max(begin - first, 0) : end - first] = block[max(first - begin, 0) : last - begin]
+    return made
 
 
 class ByRow(Filler):

@@ -12,7 +12,9 @@ from .base import Draw, Filler
 class Constant(Filler, type="constant"):
     """Sets every element to `value`.  Source: ConstantFiller."""
 
+    by_rows = True
+
     value: float = param("Value of every element.", default=0.0)
 
     def fill(self, draw: Draw, shape: Shape) -> Any:
-        return draw.np.full(shape, self.value, draw.np.float32)
+        return draw.full(shape, self.value)

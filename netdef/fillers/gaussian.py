@@ -14,6 +14,8 @@ class Gaussian(Filler, type="gaussian"):
 
     Caffe describes `sparse` as the number of inputs connected to each output.  Source: GaussianFiller."""
 
+    by_rows = True
+
     mean: float = param("Mean.", default=0.0)
     std: float = param("Standard deviation.", default=1.0, at_least=0)
     sparse: int = param("Expected number of nonzero weights of an input; -1 keeps all.", default=-1, at_least=-1)

@@ -15,6 +15,8 @@ class Msra(ByVariance, type="msra"):
 
     Source: He et al. 2015, MSRAFiller; `alpha` is happynear's, `scale` Intel's."""
 
+    by_rows = True
+
     alpha: float = param("Negative slope of the ReLU that follows.", default=0.0)
     scale: float = param("Factor of the standard deviation.", default=1.0)
 

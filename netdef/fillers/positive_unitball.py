@@ -11,6 +11,8 @@ from .base import ByRow, Draw
 class PositiveUnitball(ByRow, type="positive_unitball"):
     """Uniform on [0, 1), then each row divided by its sum, so that it sums to 1.  Source: PositiveUnitballFiller."""
 
+    by_rows = True
+
     def fill(self, draw: Draw, shape: Shape) -> Any:
         values = draw.uniform(shape)
-        return self.over(values, values.reshape(shape[0], -1).sum(axis=1))
+        return self.over(values, values.reshape(len(values), -1).sum(axis=1))

@@ -12,6 +12,8 @@ from .base import Draw, Filler
 class Uniform(Filler, type="uniform"):
     """Uniform between `min` and `max`.  Source: UniformFiller."""
 
+    by_rows = True
+
     min: float = param("Lower bound.", default=0.0)
     max: float = param("Upper bound.", default=1.0)
 

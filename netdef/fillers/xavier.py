@@ -14,6 +14,8 @@ class Xavier(ByVariance, type="xavier"):
 
     Source: Glorot and Bengio 2010 (who use the average), XavierFiller."""
 
+    by_rows = True
+
     def fill(self, draw: Draw, shape: Shape) -> Any:
         a = math.sqrt(3.0 / self.connections(shape))
         return draw.uniform(shape, -a, a)

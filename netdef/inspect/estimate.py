@@ -2,7 +2,8 @@
 
 `estimate` accepts a `Net` and a `Target` and returns an `Estimate`, which converts to a table (`str`) or to JSON values
 (`as_dict`).  The arrays are abstract: nothing of the size of the weights or of a batch is allocated.  The program runs
-on several devices as one: the first axis of each input is divided among them, everything else is copied to each.
+on several devices as one, which divide the first axis of each input and what a run divides (`training.placement`);
+everything else is copied to each.
 
 FLOP and traffic are those of the compiled program, as counted by XLA.  Traffic counts the operands and results of each
 fusion, including those that the compiler keeps in on-chip memory, so no bound follows from it.  The bound follows from
@@ -15,17 +16,19 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from ..graph import Net
 from ..language.errors import NetdefError
 from ..solvers.base import Precision
 from ..training.params import partition_of
+from ..training.placement import AXIS, Placement, with_classes
 from ..training.step import initial, make_step, single
 from .collectives import Collective, collectives
 from .layer_cost import LayerCost, analysis, layer_costs
@@ -43,8 +46,6 @@ from .timing import (
     planned,
     table,
 )
-
-AXIS = "data"  # of the mesh
 
 
 @dataclass(frozen=True)
@@ -239,38 +240,42 @@ class Program(NamedTuple):
 def program_of(net: Net, mesh: Mesh, batch: int) -> Program:
     """The training step, or the forward and backward pass without a solver, or the forward pass without a loss.
 
-    All arguments are abstract; the results are copied to all devices, as the next step expects them."""
-    everywhere = NamedSharding(mesh, PartitionSpec())
-    spec = lambda shape, dtype=jnp.float32: jax.ShapeDtypeStruct(shape, dtype, sharding=everywhere)
-    weights = {owner: spec(weight.shape) for owner, weight in net.owned}
-    key = jax.tree.map(lambda k: spec(k.shape, k.dtype), jax.eval_shape(lambda: jax.random.key(0)))
-    parts = partition_of(net)
+    All arguments are abstract, and the results are where the next step expects them."""
+    placement, parts = with_classes(Placement(mesh, rows=frozenset({batch})), net), partition_of(net)
+    everywhere = placement.everywhere
+    plain = {owner: jax.ShapeDtypeStruct(weight.shape, jnp.float32) for owner, weight in net.owned}
+    weights = {owner: _placed(array, placement.of(owner, array)) for owner, array in plain.items()}
+    key = jax.tree.map(lambda k: _placed(k, everywhere), jax.eval_shape(lambda: jax.random.key(0)))
     if not learns(net):
-        given = (weights, _inputs(net, mesh, batch), key)
+        given = (weights, _inputs(net, placement), key)
         return Program("forward", forward_pass(net), given, batch, (None, everywhere))
+    moving = tuple(weights[t.owner] for t in parts.trained)
     if not has_step(net):
-        moving = [weights[t.owner] for t in parts.trained]
-        given = (moving, weights, _inputs(net, mesh, batch), key)
-        return Program("forward+backward", backward_pass(net), given, batch, everywhere)
+        given = (list(moving), weights, _inputs(net, placement), key)
+        results = (everywhere, [array.sharding for array in moving])
+        return Program("forward+backward", backward_pass(net), given, batch, results)
     solver = net.solver
-    trained, kept = tuple(weights[t.owner] for t in parts.trained), tuple(weights[o] for o in parts.kept)
-    state = jax.eval_shape(lambda trained, kept: initial(solver, trained, kept), trained, kept)
-    state = jax.tree.map(lambda array: spec(array.shape, array.dtype), state)
+    state = jax.eval_shape(partial(initial, solver), moving, tuple(weights[o] for o in parts.kept))
+    places = placement.of_state(state, parts)
     step = single(make_step(net, solver, parts, jax.random.key(0)))
-    items = _inputs(net, mesh, batch, (1, solver.iter_size))
-    given = (state, tuple(weights[o] for o in parts.fixed), items, spec((), jnp.int32))
-    return Program("step", step, given, batch * solver.iter_size, everywhere, (0,))
+    given = (
+        jax.tree.map(_placed, state, places),
+        tuple(weights[o] for o in parts.fixed),
+        _inputs(net, placement, (1, solver.iter_size)),
+        _placed(jax.ShapeDtypeStruct((), jnp.int32), everywhere),
+    )
+    return Program("step", step, given, batch * solver.iter_size, (places, everywhere), (0,))
 
 
-def _inputs(net: Net, mesh: Mesh, batch: int, before: tuple[int, ...] = ()) -> dict[str, Any]:
+def _placed(array: Any, sharding: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
+
+
+def _inputs(net: Net, placement: Placement, before: tuple[int, ...] = ()) -> dict[str, Any]:
     """The inputs with the axes `before` in front; those whose first axis is the batch are divided along it."""
-    found = {}
-    for name in net.inputs:
-        shape: Any = net.blobs[name].shape
-        divided = (AXIS,) if _has_batch(net, name, batch) else ()
-        sharding = NamedSharding(mesh, PartitionSpec(*(None for _ in before), *divided))
-        found[name] = jax.ShapeDtypeStruct((*before, *shape), jnp.float32, sharding=sharding)
-    return found
+    shapes = {name: (*before, *(net.blobs[name].shape or ())) for name in net.inputs}
+    plain = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()}
+    return {name: _placed(array, placement.of_rows(array.shape, len(before))) for name, array in plain.items()}
 
 
 def _compiled(program: Program, chip: Chip, flop: float) -> Compiled:

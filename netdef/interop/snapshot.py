@@ -28,7 +28,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,18 +60,27 @@ def array_name(owner: Owner) -> str:
 
 
 def save(
-    folder: Path, iteration: int, arrays: dict[str, Any], state: dict[str, Any], net: str, name: str | None = None
+    folder: Path,
+    iteration: int,
+    arrays: dict[str, Any],
+    state: dict[str, Any],
+    net: str,
+    name: str | None = None,
+    decide: Callable[[Callable[[], str]], str] | None = None,
+    first: bool = True,
 ) -> Path:
     """Writes a snapshot; its name is derived from the iteration by default. Raises NetdefError if it cannot be written;
-    earlier snapshots are then unchanged."""
+    earlier snapshots are then unchanged.
+
+    Several processes call it together, and each writes its part of the arrays; only the `first` one writes the other
+    files.  `decide` returns in all of them what the first one has made."""
     path = folder / (name or f"iter_{iteration:06d}")
     aside = temporary_name(path)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(folder)
-        _remove_replaced(folder)
-        aside.mkdir()
+        aside = Path(decide(lambda: _begun(folder, aside)) if decide else _begun(folder, aside))
         _save_arrays(aside / _ARRAYS, arrays)
+        if not first:
+            return path
         (aside / _NET).write_text(net, encoding="utf-8")
         (aside / _STATE).write_text(json.dumps({"format": FORMAT, **state}, indent=1))
         (aside / _CHECKSUMS).write_text(json.dumps(_checksums(aside), indent=1))
@@ -84,6 +93,15 @@ def save(
             f"the snapshot of iteration {iteration} cannot be written to {path}: {_reason(error, arrays, free)}"
         ) from error
     return path
+
+
+def _begun(folder: Path, aside: Path) -> str:
+    """Creates the temporary folder of a snapshot, and removes those of processes that were killed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)
+    _remove_replaced(folder)
+    aside.mkdir()
+    return str(aside.absolute())
 
 
 def size(arrays: Mapping[str, Any]) -> int:
@@ -126,7 +144,7 @@ def _remove_replaced(folder: Path) -> None:
 def _save_arrays(path: Path, arrays: dict[str, Any]) -> None:
     import orbax.checkpoint as ocp
 
-    encoded = {quote(name, safe=""): np.asarray(array) for name, array in arrays.items()}
+    encoded = {quote(name, safe=""): array for name, array in arrays.items()}
     with _quiet(), ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(path.absolute(), encoded)
 
@@ -190,7 +208,10 @@ def load(path: Path) -> Snapshot:
     import orbax.checkpoint as ocp
 
     with ocp.StandardCheckpointer() as checkpointer:
-        encoded = checkpointer.restore((path / _ARRAYS).absolute())
+        stored: Any = checkpointer.metadata((path / _ARRAYS).absolute()).item_metadata
+        # On the host, whatever number of devices and processes has written them.
+        like = {name: np.zeros(array.shape, array.dtype) for name, array in stored.tree.items()}
+        encoded = checkpointer.restore((path / _ARRAYS).absolute(), like)
     arrays = {unquote(name): array for name, array in encoded.items()}
     return Snapshot(path, arrays, json.loads((path / _STATE).read_text()), (path / _NET).read_text())
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from .errors import NetdefError
 from .source import Span
@@ -88,6 +88,10 @@ class CompileError(NetdefError):
         errors = [d for d in self.diagnostics if d.severity == "error"]
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         super().__init__(f"{errors[0]}{more}" if errors else "the net has errors")
+
+    def __reduce__(self) -> tuple[type[CompileError], tuple[Any]]:
+        """Processes exchange it with its diagnostics, not with its message."""
+        return type(self), (self.diagnostics,)
 
 
 MOST_ERRORS = 100  # reported for one file; more would not help

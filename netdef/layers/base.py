@@ -71,6 +71,7 @@ class Weight:
     kind: str = "param"
     lr_mult: float = 1.0
     decay_mult: float = 1.0
+    parts: int = 0  # devices divide its rows, one per class, in multiples of so many parts; 0: each has all of them
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,7 @@ class Layer(Block):
     keeps_sign: ClassVar[bool] = False
     float32: ClassVar[str | None] = None  # why it computes in float32 under `precision: BF16`; None: in bfloat16
     float32_tops: ClassVar[bool] = True  # with `float32`: whether its tops are float32 too, and not rounded again
+    carries_rows: ClassVar[bool] = False  # its carried state has an element for each row of the batch
     takes_indices: ClassVar[bool] = False  # its first bottom contains word indices, whose scale has no meaning
     rectifies: ClassVar[bool] = False  # 0 below a limit: a channel that is 0 for every input learns nothing
     limits: ClassVar[tuple[float, float] | None] = None  # the bounds that its tops approach without reaching them
@@ -187,6 +189,10 @@ class Layer(Block):
         """Returns whether `apply` accepts these bottoms, and returns all tops, as (n, spatial..., c) if
         `ctx.channels_last`.  The shapes are those of the net, (n, c, spatial...)."""
         return False
+
+    def in_phase(self, phase: Phase) -> Layer:
+        """Returns this layer as it is in a phase, if its shapes depend on it."""
+        return self
 
     def deployed(self) -> Layer | None:
         """Returns the layer that replaces this one in an inference net: itself; another layer, which uses only the

@@ -8,12 +8,13 @@ from ..fillers import Constant, Filler
 from ..lazy import Array, jnp, lax
 from ..schema import param
 from ..shape import Dim, Shape, ShapeError, axis_of, count, show
-from .base import Context, Example, Layer, Weight
+from ._classes import ClassWeights
+from .base import Context, Example, Weight
 
 NORM_EPS = 1e-6  # under the root, as in happynear/caffe-windows
 
 
-class InnerProduct(Layer, type="InnerProduct", block="inner_product_param"):
+class InnerProduct(ClassWeights, type="InnerProduct", block="inner_product_param"):
     """y = W x + b over all axes of x from `axis` on: a fully connected layer.
 
     With `normalize`, each row of W is divided by its L2 norm.
@@ -59,6 +60,12 @@ class InnerProduct(Layer, type="InnerProduct", block="inner_product_param"):
                     f"`num_output` or the layer that outputs {name}.",
                     bottom=i + 1,
                 )
+        if self.shard and self.transpose:
+            raise ShapeError(
+                "`shard` divides rows, one for each class, but with `transpose` each class is a column; remove one of "
+                "them.",
+                field="shard",
+            )
         if len(blobs) == 2 and not self.bias_term:
             raise ShapeError("`bias_term` is false, but b is given as bottom 2; remove one of them.", bottom=2)
         return (*x[:axis], self.num_output)
@@ -70,9 +77,9 @@ class InnerProduct(Layer, type="InnerProduct", block="inner_product_param"):
 
     def weights(self, x: Shape, *blobs: Shape) -> list[Weight]:
         matrix, vector = self._shapes(count(x[axis_of(x, self.axis) :]))
-        own = [Weight(matrix, self.weight_filler)]
+        own = [Weight(matrix, self.weight_filler) if self.transpose else self.rows(matrix, self.weight_filler)]
         if self.bias_term:
-            own.append(Weight(vector, self.bias_filler))
+            own.append(Weight(vector, self.bias_filler, parts=own[0].parts))
         return own[len(blobs) :]
 
     def apply(self, w: tuple[Array, ...], x: Array, *blobs: Array, ctx: Context) -> Array:

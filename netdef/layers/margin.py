@@ -15,6 +15,7 @@ from ..fillers import Constant, Filler
 from ..lazy import Array, jax, jnp, lax
 from ..schema import param
 from ..shape import Shape, ShapeError, axis_of, count, show
+from ._classes import ClassWeights
 from ._loss import check_one_label, check_rows, look_up
 from .base import LAYERS, Context, Example, Layer, Weight
 
@@ -30,7 +31,7 @@ class Angle(enum.Enum):
     QUADRUPLE = 3
 
 
-class _AngularMargin(Layer):
+class _AngularMargin(ClassWeights):
     """An inner product in which the score of the true class is computed with psi(m theta) in place of cos theta.
 
     psi decreases from 1 to 1 - 2 m as theta increases from 0 to pi.  The score of the true class is the weighted mean
@@ -80,7 +81,7 @@ class _AngularMargin(Layer):
         return self.tops((*x[:axis], classes), (1,))
 
     def weights(self, x: Shape, label: Shape, matrix: Shape | None = None) -> list[Weight]:
-        own = [Weight((self.num_output, count(x[axis_of(x, self.axis) :])), self.weight_filler)]
+        own = [self.rows((self.num_output, count(x[axis_of(x, self.axis) :])), self.weight_filler)]
         return (own if matrix is None else []) + [iterations(self.iteration)]
 
     def lambda_now(self, w: tuple[Array, ...], ctx: Context) -> Array:

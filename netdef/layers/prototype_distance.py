@@ -8,13 +8,14 @@ from ..fillers import Constant, Filler
 from ..lazy import Array, jnp, lax
 from ..schema import param
 from ..shape import Shape, ShapeError, axis_of, count, show
+from ._classes import ClassWeights
 from ._loss import Loss, check_one_label, check_same_count, look_up
-from .base import Context, Example, Layer, Weight
+from .base import Context, Example, Weight
 from .inner_product import NORM_EPS
 from .margin import LabelSpecific, count_iteration
 
 
-class InnerDistance(Layer, type="InnerDistance", block="inner_distance_param"):
+class InnerDistance(ClassWeights, type="InnerDistance", block="inner_distance_param"):
     """y[j] = |x - w[j]|^2, or with "L1" |x - w[j]|: the distance of x from one vector per class.
 
     Bottoms: x (n..., k...); optional W (classes, k...); with `update_center_only`, label (n) as the last one.
@@ -88,7 +89,7 @@ class InnerDistance(Layer, type="InnerDistance", block="inner_distance_param"):
         if self._vectors(bottoms) is not None:
             return []
         x = bottoms[0]
-        return [Weight((self.num_output, count(x[axis_of(x, self.axis) :])), self.weight_filler)]
+        return [self.rows((self.num_output, count(x[axis_of(x, self.axis) :])), self.weight_filler)]
 
     def apply(self, w: tuple[Array, ...], *bottoms: Array, ctx: Context) -> Array:
         x, rows = bottoms[0], self._vectors(bottoms)

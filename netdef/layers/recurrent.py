@@ -19,6 +19,7 @@ class _Recurrent(Layer):
     """The base of LSTM and RNN: bottoms, the carried state, and the scan."""
 
     family = "product"
+    carries_rows = True
 
     states: ClassVar[tuple[str, ...]]  # hidden states in the order of bottoms and tops
     gates: ClassVar[int]  # rows of W for each output

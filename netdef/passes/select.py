@@ -53,8 +53,8 @@ def check_rules(layers: Iterable[Layer], report: Report) -> None:
 
 
 def select(layers: Iterable[Layer], state: State) -> list[Layer]:
-    """The layers that are included in this state, in order."""
-    return [layer for layer in layers if _included(layer, state)]
+    """The layers that are included in this state, in order, as they are in its phase."""
+    return [layer.in_phase(state.phase) for layer in layers if _included(layer, state)]
 
 
 def _included(layer: Layer, state: State) -> bool:

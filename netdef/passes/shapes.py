@@ -17,6 +17,7 @@ from ..shape import Shape, ShapeError, Unavailable, count, show
 from .connect import counts_fit
 
 Shapes = dict[Value, Shape | None]
+MOST_CLASSES = 2**24  # of labels, which are float32 like all blobs
 MOST_AXES = 32  # of a blob, as in Caffe (kMaxBlobAxes)
 
 
@@ -81,6 +82,7 @@ def _types(
         detail = f"layer `{node.name}` outputs a blob of {axes} axes; the limit is {MOST_AXES}, as in Caffe."
         report.add(codes.TOO_MUCH, layer.span_of("top"), detail)
         return unknown, weights
+    _check_labels(node, bottoms, report)
     _check_specs(node, weights, report)
     _check_fillers(node, weights, report)
     return tops, weights  # pyright: ignore[reportReturnType]
@@ -110,6 +112,18 @@ def _misfit(
     report.add(
         codes.SHAPE_MISMATCH, span or layer.span_of("name"), f"layer `{node.name}`: {error.detail}", *related[:3]
     )
+
+
+def _check_labels(node: Node, bottoms: list[Shape | None], report: Report) -> None:
+    classes = node.layer.label_classes(bottoms[0]) if len(bottoms) > 1 and bottoms[0] else None
+    if classes is not None and classes > MOST_CLASSES:
+        report.add(
+            codes.OUT_OF_RANGE,
+            node.layer.span_of("bottom", 1),
+            f"layer `{node.name}` has {classes:,} classes, but labels are float32 numbers, which are exact up to "
+            f"{MOST_CLASSES:,} only, so that some classes would be taken for their neighbors; use at most "
+            f"{MOST_CLASSES:,} classes.",
+        )
 
 
 def _check_specs(node: Node, weights: tuple[Weight, ...], report: Report) -> None:

@@ -52,6 +52,37 @@ class Precision(enum.Enum):
     BF16 = 1
 
 
+class MeshBatch(enum.Enum):
+    """The batch of several devices."""
+
+    SHARED = 0
+    EACH = 1
+
+
+class MeshStatistics(enum.Enum):
+    """What a device computes the statistics of a batch from."""
+
+    GLOBAL = 0
+    DEVICE = 1
+
+
+class MeshRules(Block):
+    """`mesh { batch: EACH statistics: DEVICE }`: what a batch means to a run on several devices.
+
+    Caffe's meaning, which `--gpu 0,1` selects, is EACH and DEVICE; that of `--devices` is SHARED and GLOBAL, with which
+    the result is that of one device. Source: BVLC/caffe src/caffe/parallel.cpp; `divide_batch_size` of NVIDIA's fork is
+    SHARED and DEVICE."""
+
+    batch: MeshBatch | None = param(
+        "SHARED: the devices divide the batch of the file. EACH: it is the batch of each device.", default=None
+    )
+    statistics: MeshStatistics | None = param(
+        "GLOBAL: statistics of BatchNorm and normalizations of losses are those of all devices together. DEVICE: each "
+        "device computes them from its own part of the batch; the statistics of the first one are saved.",
+        default=None,
+    )
+
+
 class Stage(Block):
     """`stages { until: 1000 freeze: "conv.*" }`: a part of the run during which some layers are frozen."""
 
@@ -148,6 +179,7 @@ class Solver(Block):
         default=(),
         word="AUTO",
     )
+    mesh: MeshRules = param("The batch of a run on several devices.", default=MeshRules())
 
     # The learning rate; `lr_policy` selects the class of `policy`
     base_lr: float | None = param("Initial learning rate.", default=None, at_least=0)

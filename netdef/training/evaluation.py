@@ -19,8 +19,9 @@ from ..forward import forward, jit
 from ..graph import Net, Owner
 from ..language.errors import NetdefError
 from ..lazy import Array
-from ..model import Model
+from ..model import filled
 from ..shape import show
+from .placement import ONE, Placement, for_tests
 from .step import shown_outputs
 
 MOST_RECORDS = 128 << 20  # bytes of test data that are kept on the device, at most
@@ -37,20 +38,27 @@ class Scores(NamedTuple):
 class Evaluator:
     """One test net, its data, and the number of batches of a test."""
 
-    def __init__(self, net: Net, batches: int, seed: int, train: Net):
+    def __init__(self, net: Net, batches: int, seed: int, train: Net, placement: Placement = ONE):
         self.net, self.batches = net, batches
         refuse_inputs(net, "tested")
         self._owners = [(owner, weight.kind) for owner, weight in net.owned]
         self._source = {owner: found for owner, _ in self._owners if (found := _source(owner, net, train)) is not None}
         self._own: dict[Owner, Array] = {}
         if len(self._source) < len(self._owners):
-            model = Model(net, seed)
-            self._own = {o: model.array(o) for o, _ in self._owners if o not in self._source}
+            self._own = {o: placement.put(filled(w, seed, o)) for o, w in net.owned if o not in self._source}
         self.feed = Feed(net, seed=seed)
-        self.resident = on_device(self.feed, MOST_RECORDS)
+        self._placement = for_tests(placement, self.feed)
+        if placement.process[1] > 1 and len(self._placement.rows) == len(
+            {r.batch_size for r in self.feed.readers.values()}
+        ):
+            self.feed.close()
+            self.feed = Feed(net, seed=seed, process=placement.process)
+        alone = placement.process[1] == 1
+        self.resident = on_device(self.feed, MOST_RECORDS, placement.everywhere) if alone else None
         self._records = self.resident.table if self.resident else None
         self._key = jax.random.fold_in(jax.random.key(seed), 1)
-        self._add = jit(self._one, donate_argnums=1)
+        places = None if placement.everywhere is None else (placement.everywhere, None)
+        self._add = jit(self._one, donate_argnums=1, out_shardings=places)
         if batches == 0:
             self.batches = _whole_pass(net, self.feed)
 
@@ -71,7 +79,7 @@ class Evaluator:
         sums: Any = (np.float32(0), {name: np.zeros(shape or (), np.float32) for name, shape in shapes.items()})
         images = 0
         for i in range(self.batches):
-            item = next(self.resident or self.feed)
+            item = self._placement.put_rows(next(self.resident or self.feed), 0)
             sums, arrays = self._add(arrays, sums, item, jax.random.fold_in(key, i), self._records)
             images += self.feed.batch_size or 1
         loss, outputs = jax.device_get(sums)

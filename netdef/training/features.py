@@ -25,6 +25,7 @@ from ..graph import Net, Node, Owner, Value
 from ..layers.base import Phase
 from ..layers.input import Input
 from ..lazy import Array
+from .placement import Placement
 
 WORTH = 1e6  # smallest number of multiply-adds per record for which a cache is used
 
@@ -131,7 +132,9 @@ def _settled(net: Net, node: Node, records: int) -> bool:
     return not probe.asked
 
 
-def cache(net: Net, split: Split, feed: Feed, weights: Mapping[Owner, Array], budget: int) -> tuple[Net, Cached] | None:
+def cache(
+    net: Net, split: Split, feed: Feed, weights: Mapping[Owner, Array], budget: int, placement: Placement
+) -> tuple[Net, Cached] | None:
     """Returns the net after the prefix and its source of data; None if the data are augmented, or the features need too
     many bytes.
 
@@ -153,7 +156,7 @@ def cache(net: Net, split: Split, feed: Feed, weights: Mapping[Owner, Array], bu
     for at in range(0, reader.size, reader.batch_size):
         for name, made in jax.device_get(compute(used, reader.batch(at))).items():
             rows[name][reader.numbers(at)] = made
-    return _above(net, split), Cached(feed, jax.device_put(rows))
+    return _above(net, split), Cached(feed, placement.put(jax.device_put(rows)))
 
 
 def _by_record(compute: Any, weights: Any, batch: Mapping[str, Any]) -> bool:

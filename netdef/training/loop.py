@@ -22,6 +22,7 @@ import numpy as np
 from ..graph import Net
 from ..lazy import Array
 from .events import Event, Notice, Stepped
+from .placement import ONE, Placement
 from .plan import Plan
 from .prefetch import Batches, Piece
 from .step import Metrics, State, Unpack
@@ -54,6 +55,7 @@ class Work:
     fixed: Any  # arrays that the steps do not change
     records: Any = None  # all records, or their features, if they are on the device
     unpack: Unpack | None = None  # converts an item to a batch, if items are not batches
+    placement: Placement = ONE
 
     def batch(self, piece: Piece, i: int, micro: int) -> dict[str, Array]:
         """Returns one batch of a piece: {blob: array}."""
@@ -68,6 +70,7 @@ class UnderWay(NamedTuple):
     show: bool
     piece: Piece
     extra: dict[str, Any]
+    signals: Array | None = None  # those that any process has received; None if there is only one
 
 
 class Clock:
@@ -106,6 +109,7 @@ class Run(ABC):
     iteration: int = 0
     position: dict[str, Any] = field(default_factory=dict)  # of the data after `iteration`
     signal: int = 0  # that ends the run; 0: none does
+    received: int = 0  # a signal of this process that the others do not know yet
     gone: BrokenPipeError | None = None  # of a listener whose output has no reader any more; it ends the run, too
     ended: str = ""  # why the run ends early; empty: it does not
     watch: Callable[[Any, Piece], dict[str, Any]] | None = None  # (run, piece) -> additional values of a display
@@ -118,8 +122,12 @@ class Run(ABC):
         return bool(self.signal) or self.gone is not None
 
     def interrupt(self, number: int) -> None:
-        """Ends the run after the current piece because of a signal."""
-        self.signal = number
+        """Ends the run because of a signal: after the current piece, or, with several processes, after the piece in
+        which all of them know."""
+        if self.work.placement.process[1] == 1:
+            self.signal = number
+        else:
+            self.received = number
 
     @abstractmethod
     def emit(self, event: Event) -> None:
@@ -150,7 +158,7 @@ def run_to_end(run: Run) -> None:
     run.clock = Clock()
     work, plan = run.work, run.work.plan
     pieces = plan.pieces(run.iteration, work.steps_per_dispatch)
-    batches = Batches(work.source, pieces, work.steps_per_dispatch, work.iter_size)
+    batches = Batches(work.source, pieces, work.steps_per_dispatch, work.iter_size, work.placement)
     try:
         with stopped_by_signals(run.interrupt):
             for piece in batches:
@@ -182,11 +190,18 @@ def _dispatch(run: Run, piece: Piece) -> None:
     run.state, metrics = dispatch(run.state, work.fixed, piece.items, np.int32(piece.end - piece.begin), work.records)
     if run.clock.waiting:
         run.clock.restart(piece.begin)  # the first dispatch returns after compilation
-    run.under_way.append(UnderWay(metrics, show, piece, extra))
+    run.under_way.append(UnderWay(metrics, show, piece, extra, work.placement.largest(run.received)))
     run.iteration, run.position = piece.end, piece.position
     run.emit(Stepped(run.iteration))
     while len(run.under_way) > IN_FLIGHT:
-        run.read(run.under_way.popleft())
+        _read(run)
+
+
+def _read(run: Run) -> None:
+    done = run.under_way.popleft()
+    run.read(done)
+    if done.signals is not None:
+        run.signal = run.signal or int(done.signals)
 
 
 def _stage(run: Run, iteration: int) -> Dispatch:
@@ -203,4 +218,4 @@ def _stage(run: Run, iteration: int) -> Dispatch:
 
 def _flush(run: Run) -> None:
     while run.under_way:
-        run.read(run.under_way.popleft())
+        _read(run)

@@ -27,13 +27,16 @@ class Recorder:
     A line that cannot be written waits in memory for the next one, because a disk that is full for a while should not
     end a run of days; `close` raises what is still wrong at the end."""
 
-    def __init__(self, path: Path, iteration: int):
-        """Starts at `iteration`: later records of an existing file, from an interrupted run, are dropped."""
+    def __init__(self, path: Path, iteration: int, *, writes: bool = True):
+        """Starts at `iteration`: later records of an existing file, from an interrupted run, are dropped.  Without
+        `writes`, as in the other processes of a run, the file is only read."""
         self.path = path
         self.failure = ""  # why lines are waiting; empty: none are
         self._waiting: list[str] = []
+        self._writes = writes
         self.history = [row for row in _read(path) if row["iteration"] < iteration]
-        write_text_atomically(path, "".join(_line(row) for row in self.history))
+        if writes:
+            write_text_atomically(path, "".join(_line(row) for row in self.history))
         self.seconds_before = max((row.get("seconds", 0.0) for row in self.history), default=0.0)
 
     def add(self, event: Display | Tested, seconds: float) -> dict[str, Any]:
@@ -41,7 +44,8 @@ class Recorder:
         row = record(event)
         row["seconds"] = round(self.seconds_before + seconds, 3)
         self.history.append(row)
-        self._waiting.append(_line(row))
+        if self._writes:
+            self._waiting.append(_line(row))
         self._write()
         return row
 

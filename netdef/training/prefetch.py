@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from .placement import ROWS, Placement
+
 
 class Piece(NamedTuple):
     """The input of one dispatch."""
@@ -27,9 +29,10 @@ class Piece(NamedTuple):
 class Batches:
     """An iterator of pieces.  A thread prepares the batches of the next piece."""
 
-    def __init__(self, feed: Any, pieces: Iterator[tuple[int, int]], steps: int, iter_size: int):
+    def __init__(self, feed: Any, pieces: Iterator[tuple[int, int]], steps: int, iter_size: int, placement: Placement):
         self._feed, self._pieces, self._steps, self._iter_size = feed, pieces, steps, iter_size
-        self._place: Callable[[Any], Any] = jax.device_put
+        self._batches = placement.batches
+        self._place: Callable[[Any], Any] = lambda items: placement.put_rows(items, ROWS)
         self._pool = ThreadPoolExecutor(1, "netdef-batches")
         self._next: Future[Piece | None] = self._pool.submit(self._make)
 
@@ -48,9 +51,18 @@ class Batches:
         if bounds is None:
             return None
         begin, end = bounds
-        drawn = [next(self._feed) for _ in range((end - begin) * self._iter_size)]
+        drawn = [self._draw() for _ in range((end - begin) * self._iter_size)]
         stacked = jax.tree.map(lambda *arrays: self._stack(arrays), *drawn)
         return Piece(begin, end, self._place(stacked), self._feed.state())
+
+    def _draw(self) -> Any:
+        """One batch of the run.  Of n batches of the file, device r takes the records whose number modulo n is r, as in
+        Caffe (data_layer.cpp, DataLayer::Skip)."""
+        n = self._batches
+        if n == 1:
+            return next(self._feed)
+        deal = lambda *arrays: np.concatenate([np.concatenate(arrays)[r::n] for r in range(n)])
+        return jax.tree.map(deal, *[next(self._feed) for _ in range(n)])
 
     def _stack(self, arrays: tuple[Any, ...]) -> Any:
         whole = np.zeros((self._steps * self._iter_size, *arrays[0].shape), arrays[0].dtype)

@@ -18,6 +18,7 @@ from ..model import Model
 from ..passes.freeze import frozen
 from ..passes.precision import in_half
 from ..passes.recompute import recomputed
+from ..shape import count
 from ..solvers.base import Precision, Solver, Stage
 from .evaluation import Evaluator
 from .events import Event, OnEvent, Started
@@ -25,6 +26,7 @@ from .features import cache, prefix_of
 from .loop import RunStage, Work
 from .monitors import Watched
 from .params import Partition, arrays_of, partition_of
+from .placement import AXIS, ONE, Placement, batched, in_words, refuse_carried, with_classes
 from .plan import Plan
 from .run_record import device
 from .solver_nets import Nets
@@ -52,6 +54,7 @@ class RunSetup:
     key: Array
     folder: Path
     listeners: tuple[OnEvent, ...] = ()
+    placement: Placement = ONE
 
     def tell(self, event: Event) -> None:
         """Calls each listener with an event; then raises the first of their errors."""
@@ -83,14 +86,18 @@ class Start:
     notes: tuple[str, ...] = ()
 
 
-def make_setup(nets: Nets, seed: int, folder: Path, listeners: Sequence[OnEvent] = ()) -> RunSetup:
+def make_setup(
+    nets: Nets, seed: int, folder: Path, listeners: Sequence[OnEvent] = (), placement: Placement = ONE
+) -> RunSetup:
     """The nets of a solver with initial arrays and open data."""
     solver = nets.solver
     half = "bfloat16" if solver.precision is Precision.BF16 else ""
     prepared = lambda net: in_half(net, half) if half else net
     net, tests = prepared(frozen(nets.train, solver.freeze)), tuple(map(prepared, nets.tests))
-    model, net = Model(net, seed), recomputed(net, solver.recompute)
-    batches = solver.test_iter or (0,) * len(tests)
+    placement = with_classes(placement, net)
+    model, net = Model(net, seed, shardings=placement.shardings), recomputed(net, solver.recompute)
+    batches, feed = solver.test_iter or (0,) * len(tests), Feed(net, seed=seed, process=placement.process)
+    refuse_carried(net, placement)
     return RunSetup(
         name=nets.name,
         solver=solver,
@@ -98,20 +105,22 @@ def make_setup(nets: Nets, seed: int, folder: Path, listeners: Sequence[OnEvent]
         tests=tests,
         model=model,
         partition=partition_of(net),
-        feed=Feed(net, seed=seed),
-        evaluators=tuple(Evaluator(test, n, seed, net) for test, n in zip(tests, batches, strict=False)),
+        feed=feed,
+        evaluators=tuple(Evaluator(test, n, seed, net, placement) for test, n in zip(tests, batches, strict=False)),
         seed=seed,
         key=jax.random.fold_in(jax.random.key(seed), 0),
         folder=folder,
         listeners=tuple(listeners),
+        placement=batched(placement, feed),
     )
 
 
-def first_state(solver: Solver, model: Model, partition: Partition) -> State:
+def first_state(solver: Solver, model: Model, partition: Partition, placement: Placement = ONE) -> State:
     """The state of a new run; with copies of the model's arrays, because the step donates those of its state."""
     copy = lambda arrays: jax.device_put(arrays, may_alias=False)  # which needs no program for each shape
     trained = copy(arrays_of(model, tuple(t.owner for t in partition.trained)))
-    return initial(solver, trained, copy(arrays_of(model, partition.kept)))
+    put = lambda state: placement.put_state(state, partition)
+    return initial(solver, trained, copy(arrays_of(model, partition.kept)), put)
 
 
 class Data(NamedTuple):
@@ -134,12 +143,13 @@ def make_work(setup: RunSetup, start: Start, end: int, max_steps: int = MOST_STE
         net=data.net,
         source=data.source,
         iter_size=solver.iter_size,
-        images=images(setup.net, solver),
-        stages=_stages(setup, data, make_run if steps > 1 else make_single),
+        images=_images(setup),
+        stages=_stages(setup, data, start.state, make_run if steps > 1 else make_single),
         steps_per_dispatch=steps,
         fixed=start.fixed,
         records=data.records,
         unpack=data.unpack,
+        placement=setup.placement,
     )
     return work, data.notice
 
@@ -157,10 +167,16 @@ def images(net: Net, solver: Solver) -> int:
     return int(first[0] or 1) * solver.iter_size
 
 
+def _images(setup: RunSetup) -> int:
+    """The number of images of one iteration on all devices."""
+    each = images(setup.net, setup.solver)
+    return each * setup.placement.count if setup.placement.apart else each
+
+
 def _data(setup: RunSetup, start: Start) -> Data:
     """Cached features of frozen layers, or the records on the device, if possible and worthwhile; else the feed."""
     feed = setup.feed
-    if not _many_rounds(feed, setup.solver):
+    if setup.placement.process[1] > 1 or not _many_rounds(feed, setup.solver):
         return Data(setup.net, feed)
     budget = MOST_RECORDS.get(jax.default_backend(), MOST_RECORDS["gpu"])
     return _features(setup, start, budget) or _resident(setup, budget) or Data(setup.net, feed)
@@ -179,7 +195,7 @@ def _features(setup: RunSetup, start: Start, budget: int) -> Data | None:
         return None
     state = start.state
     weights = setup.partition.weights(state.ema or state.trained, start.fixed, state.kept)
-    made = cache(setup.net, split, setup.feed, weights, budget)
+    made = cache(setup.net, split, setup.feed, weights, budget, setup.placement)
     if made is None:
         return None
     net, source = made
@@ -192,22 +208,24 @@ def _features(setup: RunSetup, start: Start, budget: int) -> Data | None:
 
 def _resident(setup: RunSetup, budget: int) -> Data | None:
     """The records on the device; None if they do not fit."""
-    resident = on_device(setup.feed, budget)
+    resident = on_device(setup.feed, budget, setup.placement.everywhere)
     return Data(setup.net, resident, resident.make, resident.table) if resident else None
 
 
-def _stages(setup: RunSetup, data: Data, dispatch_of: Any) -> tuple[RunStage, ...]:
+def _stages(setup: RunSetup, data: Data, state: State, dispatch_of: Any) -> tuple[RunStage, ...]:
     """The stages of a run; a single one if the solver has no `stages`."""
-    solver, partition = setup.solver, setup.partition
-    made = []
+    solver, partition, placement = setup.solver, setup.partition, setup.placement
+    made, axis = [], AXIS if placement.apart else ""
+    placed = None if placement.mesh is None else (placement.of_state(state, partition), placement.everywhere)
     for number, stage in enumerate(solver.stages or (Stage(),), start=1):
         here = frozen(data.net, stage.freeze)
         trained = {t.owner for t in partition_of(here).trained}
         active = tuple(t.owner in trained for t in partition.trained)
         still = len({t.owner.layer for t in partition.trained} - {owner.layer for owner in trained})
         notice = f"stage {number}: {still} layers frozen" if solver.stages else ""
-        step = make_step(here, solver, partition, setup.key, active, data.unpack)
-        made.append(RunStage(stage.until, notice, dispatch_of(step, here)))
+        step = make_step(here, solver, partition, setup.key, active, data.unpack, axis)
+        dispatch = dispatch_of(placement.step(step), here, placed)
+        made.append(RunStage(stage.until, notice, dispatch))
     return tuple(made)
 
 
@@ -228,7 +246,7 @@ def _steps_per_dispatch(net: Net, solver: Solver) -> int:
 
 def started(setup: RunSetup, start: Start, work: Work, resumed_from: Path | None, warnings: Sequence[str]) -> Started:
     """The first event of a run."""
-    sizes = (*start.state.trained, *start.fixed)
+    sizes = [weight.shape for _, weight in setup.net.owned if weight.kind == "param"]
     return Started(
         name=setup.name,
         folder=setup.folder,
@@ -236,8 +254,10 @@ def started(setup: RunSetup, start: Start, work: Work, resumed_from: Path | None
         max_iter=work.plan.end,
         seed=setup.seed,
         batch=work.images,
-        parameters=sum(int(a.size) for a in sizes),
+        parameters=sum(map(count, sizes)),
         device=device(),
+        devices=setup.placement.count,
+        divided=in_words(setup.placement, work.images, work.iter_size),
         resumed_from=resumed_from,
         untouched=start.untouched,
         warnings=tuple(warnings),

@@ -104,7 +104,10 @@ def _watched(extra: Mapping[str, Any]) -> list[str]:
 def _started(event: events.Started) -> list[str]:
     found = [text if "warning:" in text else f"warning: {text}" for text in event.warnings]
     work = f"{event.parameters:,} parameters, {event.max_iter:,} iterations, batch size {event.batch:,}"
-    found.append(f"{event.name or 'training'}: {work}, on {event.device}, output in {event.folder}")
+    where = event.device if event.devices == 1 else f"{event.devices} x {event.device}"
+    found.append(f"{event.name or 'training'}: {work}, on {where}, output in {event.folder}")
+    if event.divided:
+        found.append(event.divided)
     if event.resumed_from:
         found.append(f"resuming at iteration {event.iteration} from {event.resumed_from}")
     if event.untouched:

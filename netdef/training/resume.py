@@ -39,7 +39,7 @@ def start_from(setup: RunSetup, weights: Any) -> Start:
         filled |= reuse(model, block)
     given = weights is not None or setup.solver.reuse
     return Start(
-        first_state(setup.solver, model, setup.partition),
+        first_state(setup.solver, model, setup.partition, setup.placement),
         arrays_of(model, setup.partition.fixed),
         monitors=monitors,
         untouched=tuple(name for name in setup.net.params if name not in filled) if given else (),
@@ -96,7 +96,7 @@ def resume_snapshot(setup: RunSetup, read: snapshot.Snapshot) -> Start:
     A field of the state that the snapshot does not have keeps its initial value, with a note.  NetdefError if
     parameters are missing or have other shapes, or the type of the solver differs."""
     _check_same_run(setup, read)
-    fresh = first_state(setup.solver, setup.model, setup.partition)
+    fresh = first_state(setup.solver, setup.model, setup.partition, setup.placement)
     names = state_names(fresh, setup.partition, setup.solver)
     arrays = _by_name(read, names)
     needed = {array_name(o): a for o, a in zip(setup.partition.fixed, _fixed(setup), strict=True)}
@@ -173,7 +173,8 @@ def _fitting(
 def _restored(setup: RunSetup, names: Mapping[str, Sequence[str]], found: Mapping[str, Any]) -> State:
     """The state with the arrays that were found; the rest has the initial values of a run with these parameters."""
     of = lambda field: tuple(found[name] for name in names[field])
-    state = initial(setup.solver, of("trained"), of("kept"))
+    put = lambda state: setup.placement.put_state(state, setup.partition)
+    state = initial(setup.solver, of("trained"), of("kept"), put)
     leaves, tree = jax.tree.flatten(state)
     flat = [name for many in names.values() for name in many]
     return jax.tree.unflatten(tree, [found.get(name, leaf) for name, leaf in zip(flat, leaves, strict=True)])
@@ -212,7 +213,7 @@ def resume_caffe(setup: RunSetup, path: Path) -> Start:
             f"{state.weights()} does not contain layer `{loaded.untouched[0]}` of the net; it belongs to another net"
         )
     histories = histories_of(state, setup.net, setup.solver)
-    first = first_state(setup.solver, setup.model, setup.partition)
+    first = first_state(setup.solver, setup.model, setup.partition, setup.placement)
     put = lambda like, arrays: jax.tree.unflatten(jax.tree.structure(like), [jnp.asarray(a) for a in arrays])
     owners = [spec.owner for spec in setup.partition.trained]
     history = tuple(put(like, histories[owner]) for like, owner in zip(first.history, owners, strict=True))

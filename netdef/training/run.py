@@ -22,16 +22,18 @@ from .compilation_cache import keep_compiled
 from .diagnose import make_watch, strange_inputs
 from .evaluation import refuse_inputs
 from .events import Notice, OnEvent
+from .hosts import HEARTBEAT, Hosts, Peers, is_first, join, together
 from .loop import run_to_end
 from .metrics import Recorder
 from .params import put_arrays
+from .placement import Devices, placement_of
 from .prepare import MOST_STEPS, RunSetup, Start, make_setup, make_work, started
 from .resume import resume_caffe, resume_snapshot, start_from
 from .run_folder import METRICS, NET, new_folder, resumed
 from .run_lock import locked
 from .run_record import RunRecord
 from .single_run import SingleRun
-from .solver_nets import Nets, nets_of
+from .solver_nets import Nets, nets_of, scaled
 from .tensorboard import TensorBoard, event_writer
 from .trial_runs import Learning, Repeated, dry, without_tests
 
@@ -60,6 +62,8 @@ class Options:
     watch: bool = False
     overfit: int = 0
     tensorboard: bool = False
+    devices: Devices = None
+    heartbeat: float = HEARTBEAT
     enough: Callable[[float], str] | None = None  # called with each loss; a non-empty result, the reason, ends the run
 
 
@@ -76,6 +80,10 @@ def train(
     overfit: int = 0,
     dry_run: bool = False,
     tensorboard: bool = False,
+    devices: Devices = None,
+    hosts: str | None = None,
+    host: str | None = None,
+    heartbeat: float = HEARTBEAT,
     import_path: Sequence[str | Path] = (),
 ) -> Result:
     """Trains a net with its solver.
@@ -91,13 +99,23 @@ def train(
     `overfit` N trains on the first N batches only, until the net overfits them, and reports whether it did.  `dry_run`
     runs two iterations, each with a display, a test and a snapshot, in a temporary folder. `tensorboard` also writes
     events for TensorBoard, to the folder `tensorboard` of the run.  `import_path` lists additional folders for imports.
-    The modules of Python layers are run.  Errors: CompileError for errors in the net; NetdefError for files, weights,
-    snapshots, and a non-finite loss.
+    The modules of Python layers are run.
+
+    `devices`: "all", or a number of devices, which divide each batch of the file, with the result of one device; or
+    the indices of devices, as in Caffe's `-gpu 0,1`: the batch of the file is that of each device.  `mesh` of the
+    solver changes this.  By default, the first device that JAX finds.  `hosts`, ADDRESS:PORT of process 0, and `host`,
+    I/N, connect N processes, all devices of which divide each batch; neither is needed under SLURM, Open MPI or in a
+    TPU pod.  Process 0 writes the run and reports events; processes end when another one is silent for `heartbeat`
+    seconds.
+
+    Errors: CompileError for errors in the net; NetdefError for files, weights, snapshots, devices, and a non-finite
+    loss.
     """
     if resume and weights is not None:
         raise NetdefError("`resume` continues with the weights of its snapshot; give `weights` or `resume`, not both.")
     nets = nets_of(path, set, Trust(python=True, folders=tuple(import_path)))
-    options = Options(weights, resume, max_iter, output, on_event, watch, overfit, tensorboard)
+    join(Hosts.parse(hosts, host), heartbeat)
+    options = Options(weights, resume, max_iter, output, on_event, watch, overfit, tensorboard, devices, heartbeat)
     if dry_run:
         with tempfile.TemporaryDirectory(prefix="netdef-", ignore_cleanup_errors=True) as folder:
             return run_nets(dry(nets), replace(options, resume=None, max_iter=2, output=folder, overfit=0))
@@ -111,12 +129,23 @@ def run_nets(nets: Nets, options: Options) -> Result:
     keep_compiled()
     end = _iterations(nets, options)
     _refuse(nets, options)
+    placement = placement_of(options.devices, nets.solver)
+    nets = scaled(nets, placement.batches, placement.count if placement.apart else 1)
     with ExitStack() as opened:
-        place = _place(nets, options, opened)
-        setup = opened.enter_context(
-            closing(make_setup(nets, place.seed, place.folder, _listeners(nets, place, options, opened)))
-        )
+        peers = opened.enter_context(together(options.heartbeat))
+        place = _place(nets, options, opened) if peers is None else _common_place(nets, options, opened, peers)
+        if place.snapshot:
+            read = snapshot.load(place.snapshot)
+            place = place._replace(read=read, seed=read.state["seed"])
+        listeners = _listeners(nets, place, options, opened)
+        setup = opened.enter_context(closing(make_setup(nets, place.seed, place.folder, listeners, placement)))
         start = _start(nets, setup, place, options)
+        placement = setup.placement
+        start = replace(
+            start,
+            state=placement.put_state(start.state, setup.partition),
+            fixed=placement.put_owned(setup.partition.fixed, start.fixed),
+        )
         work, notice = make_work(setup, start, end, max_steps=1 if options.watch else MOST_STEPS)
         learning = Learning(options.overfit) if options.overfit else None
         if learning:
@@ -129,20 +158,24 @@ def run_nets(nets: Nets, options: Options) -> Result:
             first=start.iteration,
             position=start.position,
             monitors=start.monitors,
-            recorder=Recorder(place.folder / METRICS, start.iteration),
+            recorder=Recorder(place.folder / METRICS, start.iteration, writes=is_first()),
+            peers=peers,
             enough=learning.see if learning else options.enough,
             verdict=learning.verdict if learning else None,
         )
         if options.watch or nets.solver.debug_info:
             run.watch = make_watch(work.net, setup.partition, setup.solver, setup.key)
-        write_text_atomically(place.folder / NET, nets.train.text)
-        keep_preprocessing((*nets.tests, nets.train), place.folder)
+        if is_first():
+            write_text_atomically(place.folder / NET, nets.train.text)
+            keep_preprocessing((*nets.tests, nets.train), place.folder)
         warnings = [*place.notes, *start.notes, *_room(setup, start), *_warnings(nets, setup)]
         run.emit(started(setup, start, work, place.snapshot or place.caffe, warnings))
         if notice:
             run.emit(Notice(run.iteration, notice))
         run_to_end(run)
     weights = run.weights()
+    if placement.mesh and not setup.placement.classes:  # divided arrays stay where they are
+        weights = jax.device_put(jax.device_get(weights), jax.local_devices()[0])
     put_arrays(setup.model, tuple(weights), tuple(weights.values()))
     return Result(setup.model, run.recorder.history, place.folder, run.iteration, run.saved, run.why)
 
@@ -173,7 +206,24 @@ class Place(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
+def _common_place(nets: Nets, options: Options, opened: ExitStack, peers: Peers) -> Place:
+    """The place that process 0 has chosen."""
+
+    def chosen() -> dict[str, Any]:
+        place = _place(nets, options, opened)
+        absolute = lambda path: str(path.absolute()) if path else None
+        paths = {"folder": place.folder, "snapshot": place.snapshot, "caffe": place.caffe}
+        return {name: absolute(path) for name, path in paths.items()} | {"notes": place.notes}
+
+    found = peers.decide(chosen)
+    path = lambda name: Path(found[name]) if found[name] else None
+    caffe, notes = path("caffe"), tuple(found["notes"])
+    return Place(Path(found["folder"]), nets.solver.seed, path("snapshot"), caffe, notes=notes)
+
+
 def _listeners(nets: Nets, place: Place, options: Options, opened: ExitStack) -> list[OnEvent]:
+    if not is_first():
+        return []
     listeners: list[OnEvent] = [options.on_event] if options.on_event else []
     listeners.append(RunRecord(nets, place.folder))
     if options.tensorboard:
@@ -191,8 +241,7 @@ def _place(nets: Nets, options: Options, opened: ExitStack) -> Place:
         return Place(folder, seed, caffe=caffe, notes=tuple(filter(None, notes)))
     folder, path, notes = resumed(nets, options.output, resume)
     notes.append(opened.enter_context(locked(folder)))
-    read = snapshot.load(path)
-    return Place(folder, read.state["seed"], path, read=read, notes=tuple(filter(None, notes)))
+    return Place(folder, seed, path, notes=tuple(filter(None, notes)))
 
 
 def _start(nets: Nets, setup: RunSetup, place: Place, options: Options) -> Start:

@@ -71,13 +71,11 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _sitting(event: Started) -> dict[str, Any]:
-    import jax
-
     return {
         "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "from": event.iteration,
         "device": event.device,
-        "devices": jax.device_count(),
+        "devices": event.devices,
         "machine": machine(),
         "versions": {
             "netdef": __version__,

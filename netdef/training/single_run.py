@@ -21,6 +21,7 @@ from ..language.errors import NetdefError
 from ..lazy import Array
 from .diagnose import Culprit, culprit
 from .events import Display, Event, Finished, Interrupted, Notice, Snapshotted, Tested
+from .hosts import Peers, is_first
 from .loop import Run, UnderWay
 from .metrics import Recorder, plain
 from .monitors import Watched, drop_old, policy_after
@@ -43,6 +44,7 @@ class SingleRun(Run):
     monitors: dict[str, Watched]  # by the field of the solver
     enough: Callable[[float], str] | None = None  # called with each loss that is read back; returns why to end, or ""
     verdict: Callable[[int], str] | None = None  # the result of a trial run after n iterations
+    peers: Peers | None = None  # the other processes
     first: int = 0  # the iteration at which it starts
     saved: Path | None = None  # the last snapshot
     saved_at: int | None = None  # its iteration
@@ -76,7 +78,10 @@ class SingleRun(Run):
         try:
             self.setup.tell(event)
         except BrokenPipeError as error:
-            self.gone = self.gone or error
+            if self.setup.placement.process[1] > 1:
+                self.received = signal.SIGPIPE  # which the others have to know, too
+            else:
+                self.gone = self.gone or error
 
     def _record(self, event: Display | Tested) -> None:
         """Records an event; a file that cannot be written is reported once, and ends the run with an error at its
@@ -89,7 +94,7 @@ class SingleRun(Run):
 
     def read(self, done: UnderWay) -> None:
         """Raises `Diverged` for a non-finite loss or gradient; else emits the display, if there is one."""
-        metrics, show, piece, extra = done
+        metrics, show, piece, extra, _ = done
         if not show:
             bad, iteration, loss = jax.device_get((metrics.bad, metrics.iteration, metrics.loss))
             if bad != GOOD:
@@ -116,7 +121,8 @@ class SingleRun(Run):
         what = f"The loss is {shown}" if bad == BAD_LOSS else "The gradient is not finite"
         kept = f"The last good snapshot is {self.saved}." if self.saved else "No snapshot was saved before."
         batches = [self.batch(piece, iteration - piece.begin, i) for i in range(self.work.iter_size)]
-        found = culprit(self.work.net, setup.partition, self.state, self.fixed, batches, setup.key)
+        state, fixed, batches = setup.placement.gathered((self.state, self.fixed, batches))
+        found = culprit(self.work.net, setup.partition, state, fixed, batches, setup.key)
         where, hint = found.text, "Try a smaller base_lr, clip_gradients, or rescaling the input."
         if found.layer:
             where += self._record_of(found, piece, iteration)
@@ -174,9 +180,10 @@ class SingleRun(Run):
                 path = self._write(name, positions)
                 if not name:
                     self.saved, self.saved_at = path, self.iteration
-                drop_old(self.setup.folder, self.setup.solver.snapshot_keep)
+                if is_first():
+                    drop_old(self.setup.folder, self.setup.solver.snapshot_keep)
             except NetdefError as error:
-                if last:
+                if last or self.peers:  # which cannot know whether the others have written their parts
                     raise
                 self.emit(Notice(self.iteration, f"{error}; training continues"))
                 return
@@ -193,10 +200,13 @@ class SingleRun(Run):
             "watched": {field: watched.state() for field, watched in self.monitors.items()},
             **described(setup.net, setup.partition, setup.solver, self.state),
         }
-        got, fixed = jax.device_get((self.state, self.fixed))
+        got, fixed = (self.state, self.fixed) if self.peers else jax.device_get((self.state, self.fixed))
         arrays = named_arrays(got, setup.partition, setup.solver)
         arrays |= {snapshot.array_name(o): array for o, array in zip(setup.partition.fixed, fixed, strict=True)}
-        return snapshot.save(setup.folder, self.iteration, arrays, facts, setup.net.text, name)
+        decide = self.peers.decide if self.peers else None
+        return snapshot.save(
+            setup.folder, self.iteration, arrays, facts, setup.net.text, name, decide=decide, first=is_first()
+        )
 
     def end(self) -> None:
         """The last snapshot and the last test."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from ..layers.base import Phase
 from ..passes.decode import decode_program
 from ..passes.select import State
 from ..passes.solver_file import is_solver, net_of, tested_nets, tests_of
+from ..shape import Shape
 from ..solvers.base import NetState, Solver
 from ..solvers.decode import decode_solver
 
@@ -34,6 +35,19 @@ class Nets:
     tests: tuple[Net, ...]
     file: Path | None  # None for source text
     settings: Settings = field(default_factory=dict)  # `set`: overridden constants and solver fields
+    resized: Callable[[Mapping[str, Shape]], Net] | None = field(default=None, repr=False)  # the training net again
+
+
+def scaled(nets: Nets, times: int = 1, parts: int = 1) -> Nets:
+    """The nets with a training net for `times` the batch of the file, or for one of `parts` parts of it.  CompileError
+    if a layer does not allow it."""
+    data = [node for node in nets.train.layers if node.layer.is_data]
+    shapes = {top.name: nets.train.shapes[top] for node in data for top in node.tops}
+    batch = next((shape[0] for shape in shapes.values() if shape), 0)
+    if times == parts or not batch or batch * times % parts or nets.resized is None:
+        return nets
+    resized = lambda shape: (batch * times // parts, *shape[1:]) if shape and shape[0] == batch else shape
+    return replace(nets, train=nets.resized({name: resized(shape) for name, shape in shapes.items()}))
 
 
 def nets_of(path_or_text: str | Path, set: Settings | None = None, trust: Trust = UNTRUSTED) -> Nets:
@@ -41,7 +55,8 @@ def nets_of(path_or_text: str | Path, set: Settings | None = None, trust: Trust 
     report = Report()
     tree = plain_tree(Source.of(path_or_text), report, set, trust)
     solver, training, testing = _read(tree, report)
-    train = build_net(training, _state(Phase.TRAIN, solver.train_state))
+    train_state = _state(Phase.TRAIN, solver.train_state)
+    train = build_net(training, train_state)
     states = solver.test_state or (None,) * len(testing)
     if len(states) != len(testing):
         report.add(
@@ -55,7 +70,13 @@ def nets_of(path_or_text: str | Path, set: Settings | None = None, trust: Trust 
     path = tree.source.path
     name = train.name or (path.stem if path else "net")
     keep = lambda net: replace(net, solver=solver, diagnostics=found)
-    return Nets(name, solver, keep(train), tuple(map(keep, tests)), path, dict(set or {}))
+
+    def resized(shapes: Mapping[str, Shape]) -> Net:
+        again = build_net(training, train_state, shapes)
+        report.stop_on_errors()
+        return keep(again)
+
+    return Nets(name, solver, keep(train), tuple(map(keep, tests)), path, dict(set or {}), resized)
 
 
 def _read(tree: Tree, report: Report) -> tuple[Solver, Parsed, list[Parsed]]:

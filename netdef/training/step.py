@@ -67,8 +67,10 @@ class RunConstants(NamedTuple):
     weight_decay: Array
 
 
-def initial(solver: Solver, trained: tuple[Array, ...], kept: tuple[Array, ...]) -> State:
-    """The state before the first iteration, made without a program for each shape."""
+def initial(
+    solver: Solver, trained: tuple[Array, ...], kept: tuple[Array, ...], put: Callable[[State], State] = jax.device_put
+) -> State:
+    """The state before the first iteration, made without a program for each shape; `put` copies a state to devices."""
     rest = {
         "history": tuple(solver.init(w) for w in trained),
         "policy": solver.policy.initial(),
@@ -77,7 +79,7 @@ def initial(solver: Solver, trained: tuple[Array, ...], kept: tuple[Array, ...])
         "bad": np.int32(GOOD),
     }
     ema = jax.device_put(trained, may_alias=False) if solver.ema is not None else ()
-    return State(trained=trained, kept=kept, ema=ema, **jax.device_put(rest))
+    return put(State(trained=(), kept=(), ema=(), **rest))._replace(trained=trained, kept=kept, ema=ema)
 
 
 def shown_outputs(net: Net) -> tuple[str, ...]:
@@ -100,12 +102,15 @@ def make_step(
     key: Array,
     active: Sequence[bool] = (),
     unpack: Unpack | None = None,
+    axis: str = "",
 ) -> Step:
     """Returns the step of a net: (state, fixed arrays, items, records, constants) -> (state, metrics).  Not jitted.
 
     `active` selects the trained arrays that this step updates, because a stage may freeze some; by default all.
     `unpack` converts an item to a batch if the data are on the device, in `records`; without it an item is a batch.
     `constants`, if given, replace the key and the solver's base_lr and weight_decay.
+    `axis`, if given, names the devices that run the step on a batch of their own (see `placement.apart`): gradients are
+    averaged over them before they are clipped, as are losses and outputs; statistics are those of the first device.
     """
     names = shown_outputs(net)
     moves = tuple(active) or (True,) * len(partition.trained)
@@ -124,7 +129,11 @@ def make_step(
         batch = partial(unpack, records) if unpack else (lambda item: item)
         here = jax.random.fold_in(key if constants is None else constants.key, state.iteration)
         moving = tuple(w for w, moved in zip(state.trained, moves, strict=True) if moved)
+        here = jax.random.fold_in(here, jax.lax.axis_index(axis)) if axis else here
         loss, grads, kept, outputs = _accumulate(gradient, solver.iter_size, moving, state, fixed, items, batch, here)
+        if axis:
+            loss, grads, outputs = jax.lax.pmean((loss, grads, outputs), axis)
+            kept = _of_the_first(kept, axis)
         bad = jnp.where(state.bad == GOOD, _verdict(loss, grads), state.bad)
         losses = state.losses.at[state.iteration % solver.average_loss].set(loss)
         smoothed = jnp.nanmean(losses)
@@ -170,6 +179,12 @@ def _total(g: Array) -> Array:
     """The sum of a gradient; on a CPU of matrices by a product with ones, which takes a quarter of the time."""
     by_product = lambda g: jnp.sum(jnp.ones((1, len(g)), g.dtype) @ g.reshape(len(g), -1))
     return on_cpu(by_product, jnp.sum, g) if g.ndim > 1 else jnp.sum(g)
+
+
+def _of_the_first(arrays: Any, axis: str) -> Any:
+    """The arrays of the first device, on all."""
+    first = jax.lax.axis_index(axis) == 0
+    return jax.lax.psum(jax.tree.map(lambda a: jnp.where(first, a, jnp.zeros_like(a)), arrays), axis)
 
 
 def _merged(moves: Sequence[bool], moving: Sequence[Array], whole: Sequence[Array]) -> tuple[Array, ...]:
@@ -279,10 +294,10 @@ def local_rate(solver: Solver, lr_mult: float, rate: Array, momentum: Array, g: 
     return jnp.minimum(rate, trust) if solver.larc and solver.larc_policy == "clip" else rate * trust
 
 
-def make_run(step: Step, net: Net | None = None) -> Callable[..., tuple[State, Metrics]]:
+def make_run(step: Step, net: Net | None = None, placed: Any = None) -> Callable[..., tuple[State, Metrics]]:
     """Several steps in one dispatch, jitted with donated state: (state, fixed, items, n, records) runs the first n of k
     steps; `items` has the leading axes (k, iter_size).  One compiled loop is used for every n, so that results do not
-    depend on the division of a run into pieces. `net` is that of the step."""
+    depend on the division of a run into pieces. `net` is that of the step, `placed` the shardings of the results."""
     once = jax.jit(step, inline=True)  # traced only once
 
     def run(
@@ -293,7 +308,7 @@ def make_run(step: Step, net: Net | None = None) -> Callable[..., tuple[State, M
         empty = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
         return jax.lax.fori_loop(0, n, lambda i, carry: once(carry[0], fixed, take(i), records), (state, empty))
 
-    return jit(run, net, donate_argnums=0)
+    return jit(run, net, donate_argnums=0, out_shardings=placed)
 
 
 def loops_well(net: Net) -> bool:
@@ -309,9 +324,9 @@ def loops_well(net: Net) -> bool:
     return "conv_general_dilated" not in str(traced)
 
 
-def make_single(step: Step, net: Net | None = None) -> Callable[..., tuple[State, Metrics]]:
+def make_single(step: Step, net: Net | None = None, placed: Any = None) -> Callable[..., tuple[State, Metrics]]:
     """Like `make_run` with k = 1, but without a loop around the step; for long steps."""
-    return jit(single(step), net, donate_argnums=0)
+    return jit(single(step), net, donate_argnums=0, out_shardings=placed)
 
 
 def single(step: Step) -> Callable[..., tuple[State, Metrics]]:

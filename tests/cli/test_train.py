@@ -154,7 +154,27 @@ def test_a_solver_file_with_caffes_flags(netdef, good, tmp_path):
     (tmp_path / "solver.prototxt").write_text(f'net: "good.net"\n{solver.strip().removesuffix("}")}')
     done = netdef("train", f"--solver={tmp_path / 'solver.prototxt'}", "--gpu", "all", "--output", tmp_path / "run")
     assert done.code == 0
-    assert "--gpu is ignored" in done.err
+    assert "note: JAX finds no GPU; --gpu all selects CPU devices" in done.err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--gpu", "0;1"], "--gpu 0;1: expected the indices of devices, as in --gpu 0,1, or `all`"),
+        (["--gpu", "0", "--devices", "1"], "--devices divides the batch, --gpu gives the whole batch to each device"),
+        (["--devices", "some"], "expected a positive integer, not 'some'"),
+    ],
+)
+def test_options_for_devices_that_are_wrong(netdef, good, options, words):
+    done = netdef("train", good, *options)
+    assert done.code == 2
+    assert words in done.err
+
+
+def test_more_devices_than_there_are(netdef, good, tmp_path):
+    done = netdef("train", good, "--devices", 64, "--output", tmp_path / "run")
+    assert done.code == 1
+    assert "the run is for 64 devices, but JAX finds" in done.err
 
 
 def test_a_loss_that_is_not_finite_fails_the_run(netdef, good, tmp_path):

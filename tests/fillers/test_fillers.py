@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from netdef.fillers import Constant, Filler
-from netdef.fillers.base import FILLERS, JaxRandom, NumpyRandom, VarianceNorm
+from netdef.fillers.base import BLOCK, FILLERS, JaxRandom, NumpyRandom, VarianceNorm, fill_rows
 from netdef.fillers.bilinear import Bilinear
 from netdef.fillers.gaussian import Gaussian
 from netdef.fillers.gaussian_unitball import GaussianUnitball
@@ -198,3 +198,28 @@ def test_errors_in_a_filler(text, code, words):
 def test_a_misspelled_filler_is_guessed():
     _, report = read('type: "xavierr"')
     assert report.diagnostics[0].hint == '"xavier"'
+
+
+@pytest.mark.parametrize("name", FILLERS.names())
+def test_rows_are_the_same_however_a_parameter_is_divided(name):
+    filler, count = FILLERS.get(name)(), 2 * BLOCK + 8
+    shape = {"bilinear": (count, 1, 2, 2), "identity": (count, count)}.get(name, (count, 3))
+    whole = fill_rows(filler, (7, 1), shape, 0, count)
+    assert (whole.shape, whole.dtype) == (shape, np.float32)
+    for first, last in ((0, 1), (BLOCK - 1, BLOCK + 1), (count // 2, count), (1, count - 1)):
+        np.testing.assert_array_equal(fill_rows(filler, (7, 1), shape, first, last), whole[first:last])
+    if name not in ("bilinear", "identity", "constant"):
+        assert filler.by_rows and len(np.unique(whole, axis=0)) == count  # no block repeats another
+        assert whole.std() == pytest.approx(fill(filler, shape).std(), rel=0.02)
+
+
+def test_a_filler_of_rows_has_only_a_block_in_memory_at_once():
+    seen = []
+
+    class Watched(Gaussian):
+        def fill(self, draw, shape):
+            seen.append(super().fill(draw, shape))
+            return seen[-1]
+
+    fill_rows(Watched(), (0,), (10 * BLOCK, 2), BLOCK, 3 * BLOCK)
+    assert [len(values) for values in seen] == [BLOCK, BLOCK]

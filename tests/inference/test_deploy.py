@@ -141,7 +141,9 @@ def test_several_tasks_and_an_auxiliary_loss():
     assert list(netdef.deploy(text, outputs=["a"]).params) == ["a"]
 
 
-@pytest.mark.parametrize("head", ["face_additive_margin", "face_angular_margin", "face_softmax", "face_center_loss"])
+@pytest.mark.parametrize(
+    "head", ["face_additive_margin", "face_angular_margin", "face_sampled_margin", "face_softmax", "face_center_loss"]
+)
 def test_faces_are_classified_without_labels(head: str):
     text = f'import "std/face.net"\n{INPUTS}{ip("x", "f", 4)}{head} {{ bottom: "f" people: 5 label: "y" }}\n'
     scores = "person" if "person" in netdef.load(text).blobs else "scores"

@@ -227,11 +227,11 @@ def test_the_cost_of_a_layer_that_calls_python_is_not_known(tmp_path: Path):
     ],
 )
 def test_nothing_of_the_size_of_the_weights_is_allocated(name: str, net: str):
-    huge = load(net.replace("num_output: 5", "num_output: 1000000000"), phase="TRAIN")  # 800 GB of weights
+    huge = load(net.replace("num_output: 5", "num_output: 16000000"), phase="TRAIN")  # 14 GB of weights
     program = program_of(huge, Mesh(np.array(jax.devices()[:1]), ("data",)), 16)
     assert program.name == name
     arrays = jax.tree.leaves(program.given)
-    assert any(array.size >= 216 * 10**9 for array in arrays)
+    assert any(array.size >= 216 * 16 * 10**6 for array in arrays)
     assert all(isinstance(array, jax.ShapeDtypeStruct) for array in arrays)
     jax.eval_shape(program.run, *program.given)
 
@@ -270,6 +270,16 @@ def test_the_batch_is_divided_and_the_gradients_are_summed():
     assert each["flop"] < alone["flop"] / 2 and each["temporary"] and each["traffic"] and each["fits"]
 
 
+def test_weights_of_classes_are_divided_as_in_a_run():
+    whole, divided = (simulated(NET.replace("num_output: 5", f"num_output: 4096 {f}"))[1] for f in ("", "shard: true"))
+    whole, divided = whole["passes"][0], divided["passes"][0]
+    state = 2 * 4 * 4096 * (216 + 1)  # weights and momentum
+    assert whole["arguments"] - divided["arguments"] == state * 3 // 4
+    assert whole["results"] - divided["results"] == state * 3 // 4
+    exchanged = [sum(c["bytes"] for c in program["collectives"]) for program in (whole, divided)]
+    assert exchanged[0] > state // 2 > 100 * exchanged[1]
+
+
 def test_of_a_program_with_a_loop_the_layers_are_counted():
     one, four = (found["passes"][0] for found in simulated(NET.replace("max_iter", "iter_size: 3 max_iter")))
     layers = sum(x["forward_flop"] + x["backward_flop"] for x in simulated(NET)[0]["layers"])
@@ -300,7 +310,7 @@ def test_a_net_compiles_for_a_tpu(tmp_path: Path):
 
 @pytest.mark.skipif(NO_TPU, reason="the compiler of TPUs is not installed: pip install libtpu")
 def test_a_net_that_does_not_fit_a_tpu(tmp_path: Path):
-    (tmp_path / "large.net").write_text(NET.replace("num_output: 5", "num_output: 100000000"))
+    (tmp_path / "large.net").write_text(NET.replace("num_output: 5", "num_output: 16000000 shard: false"))
     done = command(tmp_path / "large.net", "--target", "v5e:2x2")
     assert done.returncode == 0 and "\ndoes not fit: " in done.stdout, done.stderr
 

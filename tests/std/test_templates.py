@@ -174,6 +174,7 @@ USES = [
     ("face_center_loss", "face", VECTOR + LABEL, 'bottom: "x" people: 9', "center_loss", (), 117 + 108),
     ("face_cosines", "face", IMAGE, 'bottom: "x" people: 9', "cosines", (2, 9), 9 * 1024),
     ("face_additive_margin", "face", IMAGE.replace("2,", "4,") + LABEL, 'bottom: "x" people: 9', "loss", (), 9 * 1024),
+    ("face_sampled_margin", "face", VECTOR + LABEL, 'bottom: "x" people: 99', "cosines", (4, 32), 99 * 12),
     ("face_angular_margin", "face", IMAGE.replace("2,", "4,") + LABEL, 'bottom: "x" people: 9', "loss", (), 9 * 1024),
     ("person_accuracy", "face", VECTOR + LABEL, 'bottom: "x" label: "label"', "accuracy", (), 0),
 ]

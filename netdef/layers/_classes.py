@@ -1,0 +1,29 @@
+"""Layers with a row of weights for each class, which the devices of a run may divide among them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..schema import param
+from ..shape import Shape, count, known
+from .base import Layer, Weight
+
+# Bytes of the weights from which on they are divided without being told to.  Each device would hold them several times
+# (weights, gradient, history), and sum a gradient of this size with the others in every step.  The largest layer of
+# Caffe's published nets, fc6 of VGG with 392 MiB, is smaller: its result need not be divided, as those of classes.
+LARGE = 1 << 30
+
+
+class ClassWeights(Layer):
+    """A layer with a row of weights for each class."""
+
+    shard: bool | None = param(
+        "Whether the devices of a run divide the weights of the classes among them, in place of a copy on each; "
+        "default: if they are larger than 1 GiB.",
+        default=None,
+    )
+
+    def rows(self, shape: Shape, filler: Any, parts: int = 1) -> Weight:
+        """The weights (classes, ...); devices divide them in multiples of `parts`."""
+        large = known(shape) and 4 * count(shape) > LARGE
+        return Weight(shape, filler, parts=parts if (large if self.shard is None else self.shard) else 0)

@@ -1,0 +1,323 @@
+"""The devices of a run, and where its arrays are: the only user of `jax.sharding` in training.
+
+Several devices form a mesh with one axis, `data`.  The rows of a batch are divided along it, and so are weights with a
+row for each of many classes (`Weight.parts`), their histories and moving averages; all else is on every device.  There
+are two ways to compute on the mesh (`mesh { statistics }` of the solver):
+
+    GLOBAL   the step of one device, which JAX divides: the result is that of one device
+    DEVICE   each device runs the step on its own rows, as in Caffe, and the gradients are averaged (`apart`)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from ..data.feed import Feed
+from ..graph import Net, Owner
+from ..language.errors import NetdefError
+from ..layers.base import Weight
+from ..shape import Shape
+from ..solvers.base import MeshBatch, MeshStatistics, Solver
+from .params import Partition
+from .step import State, Step
+
+AXIS = "data"
+ROWS = 2  # axis of the rows in the items of a dispatch, after the steps and the batches of a step
+
+Devices = int | str | Sequence[int] | None  # a number, "all", the indices that Caffe's --gpu names, or the default
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The mesh of a run, None for a single device that JAX selects, and the meaning of a batch on it."""
+
+    mesh: Mesh | None = None
+    each: bool = False  # whether the batch of the file is that of each device
+    apart: bool = False  # whether each device computes the statistics of its own rows
+    rows: frozenset[int] = frozenset()  # numbers of rows of the batches of the file, which are divided (see `batched`)
+    classes: frozenset[Owner] = frozenset()  # arrays of which each device has some rows (see `with_classes`)
+    whole: tuple[str, ...] = ()  # layers with large weights that the devices cannot divide
+
+    @property
+    def count(self) -> int:
+        """The number of devices."""
+        return 1 if self.mesh is None else self.mesh.size
+
+    @property
+    def batches(self) -> int:
+        """The number of batches of the file in one batch of the run."""
+        return self.count if self.each else 1
+
+    @property
+    def process(self) -> tuple[int, int]:
+        """The index of this process, and the number of processes that the devices belong to."""
+        several = self.mesh is not None and len({d.process_index for d in self.mesh.devices.flat}) > 1
+        return (jax.process_index(), jax.process_count()) if several else (0, 1)
+
+    @property
+    def everywhere(self) -> NamedSharding | None:
+        """The sharding of an array that is on every device."""
+        return None if self.mesh is None else NamedSharding(self.mesh, PartitionSpec())
+
+    def along(self, axis: int) -> NamedSharding | None:
+        """The sharding of an array that is divided along one of its axes."""
+        return None if self.mesh is None else NamedSharding(self.mesh, PartitionSpec(*[None] * axis, AXIS))
+
+    def put(self, arrays: Any) -> Any:
+        """Puts arrays on every device."""
+        return self._put(arrays, jax.tree.map(lambda _: self.everywhere, arrays))
+
+    def _put(self, arrays: Any, places: Any) -> Any:
+        """Puts arrays on devices; those of several processes have the same values in each."""
+        if self.process[1] == 1:
+            return arrays if self.mesh is None else jax.device_put(arrays, places)
+        return jax.tree.map(_put_common, arrays, places)
+
+    @property
+    def shardings(self) -> dict[Owner, Any]:
+        """The shardings of the arrays that the devices divide."""
+        return dict.fromkeys(self.classes, self.along(0))
+
+    def of(self, owner: Owner, array: Any) -> NamedSharding | None:
+        """The sharding of an array of the net, or of one that belongs to it, such as its momentum."""
+        return self.along(0) if owner in self.classes and array.ndim else self.everywhere
+
+    def of_state(self, state: State, partition: Partition) -> Any:
+        """The shardings of a state, in a tree of its structure; arrays of the net may be missing from it."""
+        if self.mesh is None:
+            return None
+        trained = [spec.owner for spec in partition.trained]
+        places = jax.tree.map(lambda _: self.everywhere, state)
+        return places._replace(
+            trained=self.of_owned(trained, state.trained),
+            kept=self.of_owned(partition.kept, state.kept),
+            history=self.of_owned(trained, state.history),
+            ema=self.of_owned(trained, state.ema),
+        )
+
+    def of_owned(self, owners: Sequence[Owner], arrays: Sequence[Any]) -> tuple[Any, ...]:
+        """The shardings of arrays of the net, or of their histories."""
+        given = zip(owners, arrays, strict=bool(arrays))
+        return tuple(jax.tree.map(lambda a, o=o: self.of(o, a), mine) for o, mine in given)
+
+    def put_state(self, state: State, partition: Partition) -> State:
+        """Puts a state on the devices."""
+        return state if self.mesh is None else self._put(state, self.of_state(state, partition))
+
+    def put_owned(self, owners: Sequence[Owner], arrays: Sequence[Any]) -> tuple[Any, ...]:
+        """Puts arrays of the net on the devices."""
+        return self._put(tuple(arrays), self.of_owned(owners, arrays))
+
+    def put_rows(self, arrays: Any, axis: int) -> Any:
+        """Divides arrays along the axis of the rows of a batch; those that are no batches are put on every device.  A
+        process has the rows of its own devices."""
+        if self.mesh is None:
+            return jax.device_put(arrays)
+        processes = self.process[1]
+        whole = lambda a: (
+            (*a.shape[:axis], a.shape[axis] * processes, *a.shape[axis + 1 :]) if a.ndim > axis else a.shape
+        )
+        places = jax.tree.map(lambda a: self.of_rows(whole(a), axis), arrays)
+        if processes == 1:
+            return jax.device_put(arrays, places)
+        divided = self.along(axis)
+        put = lambda a, place: self._put_local(a, place, whole(a) if place == divided else a.shape)
+        return jax.tree.map(put, arrays, places)
+
+    def of_rows(self, shape: Shape, axis: int) -> NamedSharding | None:
+        """The sharding of an array that may be a batch with its rows along an axis."""
+        return self.along(axis) if len(shape) > axis and self._divides(shape[axis]) else self.everywhere
+
+    def gathered(self, arrays: Any) -> Any:
+        """Whole arrays in each process, of arrays that the devices of several processes share."""
+        return arrays if self.process[1] == 1 else multihost_utils.process_allgather(arrays, tiled=True)
+
+    def largest(self, value: int) -> Any:
+        """The largest value of all processes, computed with the next steps; None for a single process."""
+        if self.process[1] == 1:
+            return None
+        mine = np.full(len(jax.local_devices()), value, np.int32)
+        return _largest(self)(self._put_local(mine, self.along(0), (self.count,)))
+
+    @staticmethod
+    def _put_local(array: Any, sharding: Any, shape: tuple[int, ...]) -> Any:
+        return jax.make_array_from_process_local_data(sharding, array, shape)
+
+    def _divides(self, size: int) -> bool:
+        return size > 0 and size % self.count == 0 and (self.each or size in self.rows)
+
+    def step(self, step: Step) -> Step:
+        """The step that all devices run as one: the same, or that of each device on its own rows."""
+        if self.mesh is None or not self.apart:
+            return step
+        whole, rows = PartitionSpec(), PartitionSpec(None, AXIS)
+
+        def run(state: Any, fixed: Any, items: Any, records: Any = None) -> Any:
+            places = jax.tree.map(lambda a: rows if a.ndim > 1 and self._divides(a.shape[1]) else whole, items)
+            places = (whole, whole, places, whole)
+            alone = jax.shard_map(step, mesh=self.mesh, in_specs=places, out_specs=whole, check_vma=False)
+            return alone(state, fixed, items, records)
+
+        return run
+
+
+ONE = Placement()
+
+
+def _put_common(array: Any, place: NamedSharding) -> Any:
+    """An array of all processes, from one that each of them has; without communication."""
+    if isinstance(array, jax.Array) and not array.is_fully_addressable:
+        return jax.device_put(array, place)
+    whole = np.asarray(array)
+    return jax.make_array_from_callback(whole.shape, place, lambda index: whole[index])
+
+
+@cache
+def _largest(placement: Placement) -> Any:
+    return jax.jit(jnp.max, out_shardings=placement.everywhere)
+
+
+def placement_of(devices: Devices, solver: Solver) -> Placement:
+    """The placement of a run.  NetdefError if JAX does not find the devices."""
+    if devices is None and jax.process_count() == 1:
+        return ONE
+    devices = "all" if devices is None else devices
+    caffe = not isinstance(devices, (int, str))
+    found = _found(devices)
+    rules = solver.mesh
+    each = rules.batch is MeshBatch.EACH if rules.batch else caffe
+    if jax.process_count() > 1 and (each or len(found) < jax.device_count()):
+        raise NetdefError(
+            "several processes use all of their devices, which divide each batch: `mesh { batch: SHARED }`."
+        )
+    return Placement(
+        Mesh(np.array(found), (AXIS,)),
+        each=each,
+        apart=len(found) > 1 and (rules.statistics is MeshStatistics.DEVICE if rules.statistics else caffe),
+    )
+
+
+def _found(devices: int | str | Sequence[int]) -> list[Any]:
+    present = jax.devices()
+    what = f"JAX finds {len(present)} {present[0].platform} device{'s' if len(present) > 1 else ''}"
+    if devices == "all":
+        return present
+    if isinstance(devices, str):
+        raise NetdefError(f'devices: expected a number, "all" or a list of indices, not "{devices}".')
+    if isinstance(devices, int):
+        if not 1 <= devices <= len(present):
+            raise NetdefError(f"the run is for {devices} devices, but {what}{_simulated(present, devices)}.")
+        return present[:devices]
+    chosen = list(dict.fromkeys(devices))
+    if not chosen or max(chosen) >= len(present) or min(chosen) < 0:
+        given = ",".join(map(str, chosen))
+        raise NetdefError(f"the run is for the devices {given or 'of an empty list'}, but {what}, counted from 0.")
+    return [present[i] for i in chosen]
+
+
+def _simulated(present: Sequence[Any], wanted: int) -> str:
+    if wanted < 1 or present[0].platform != "cpu":
+        return ""
+    return f"; to try several on one CPU, set XLA_FLAGS=--xla_force_host_platform_device_count={wanted}"
+
+
+def with_classes(placement: Placement, net: Net) -> Placement:
+    """The placement of the arrays of a net.  NetdefError if the devices cannot divide those that a layer tells to."""
+    if placement.count == 1:
+        return placement
+    classes, whole = set(), []
+    for node in net.layers:
+        own = [(o, w) for i, (o, w) in enumerate(zip(node.owners, node.weights or (), strict=True)) if o.index == i]
+        weights = {owner: weight for owner, weight in own if weight.parts and owner.layer == node.name}
+        why = next(filter(None, (_indivisible(placement, weight) for weight in weights.values())), "")
+        if why and getattr(node.layer, "shard", None):
+            raise NetdefError(f"layer `{node.name}`: {why}")
+        if not why:
+            classes.update(weights)
+        elif not placement.apart:
+            whole.append(f"`{node.name}`")
+    return replace(placement, classes=frozenset(classes), whole=tuple(whole))
+
+
+def _indivisible(placement: Placement, weight: Weight) -> str:
+    """Why the devices do not divide the rows of a weight, and what to do; empty if they do."""
+    count, classes, parts = placement.count, weight.shape[0], weight.parts
+    if placement.apart:
+        return (
+            "devices that compute apart each need the weights of all classes, but `shard` is true; use "
+            "`mesh { statistics: GLOBAL }`, or remove `shard`."
+        )
+    if parts > 1 and parts % count:
+        return (
+            f"{count} devices cannot divide {parts} groups of classes evenly; set `groups` to "
+            f"{-(-parts // count) * count}, or use another number of devices."
+        )
+    unit = math.lcm(parts, count)
+    if classes % unit:
+        below, above = classes // unit * unit, -(-classes // unit) * unit
+        what = f"{count} devices" if parts == 1 else f"{count} devices, with {parts} groups,"
+        return (
+            f"{what} cannot divide {classes} classes evenly; set `num_output` to {above} (classes without records do "
+            f"no harm){f' or {below}' if below else ''}, or use another number of devices."
+        )
+    return ""
+
+
+def batched(placement: Placement, feed: Feed) -> Placement:
+    """The placement of the batches of a feed.  NetdefError if the devices cannot divide one evenly."""
+    for name, reader in feed.readers.items():
+        size, count = reader.batch_size, placement.count
+        if not placement.each and size % count:
+            below, above = size // count * count, -(-size // count) * count
+            nearest = f"{below} or {above}" if below else f"{above}"
+            raise NetdefError(
+                f"layer `{name}`: {count} devices cannot divide a batch of {size} evenly; set its batch size to "
+                f"{nearest}, or use another number of devices."
+            )
+    return replace(placement, rows=_rows(feed))
+
+
+def for_tests(placement: Placement, feed: Feed) -> Placement:
+    """The placement of the batches of a test: the devices divide those that they can, and compute others as one."""
+    rows = frozenset(size for size in _rows(feed) if size % placement.count == 0)
+    return replace(placement, each=False, apart=False, rows=rows)
+
+
+def _rows(feed: Feed) -> frozenset[int]:
+    return frozenset(reader.batch_size for reader in feed.readers.values())
+
+
+def refuse_carried(net: Net, placement: Placement) -> None:
+    """NetdefError for layers that carry a state for each row of a batch, if the devices do not share their states."""
+    for node in net.layers:
+        if placement.apart and node.layer.carries_rows and any(w.kind == "carry" for w in node.weights or ()):
+            raise NetdefError(
+                f"layer `{node.name}` carries a state from batch to batch for each row, which several devices cannot "
+                "do apart; use `mesh { statistics: GLOBAL }`."
+            )
+
+
+def in_words(placement: Placement, images: int, iter_size: int) -> str:
+    """What a batch means in this run, for its first lines; `images` are those of an iteration.  Empty for one
+    device."""
+    if placement.count == 1:
+        return ""
+    count, batch = placement.count, images // iter_size
+    times = f", {iter_size} times" if iter_size > 1 else ""
+    own = ", with statistics of their own" if placement.apart else ""
+    layers = sorted({f"`{owner.layer}`" for owner in placement.classes})
+    own += f"; they divide the classes of {', '.join(layers)}" if layers else ""
+    own += f"; they cannot divide the classes of {', '.join(placement.whole)}" if placement.whole else ""
+    if placement.each:
+        return f"batch {batch // count} on each of {count} devices{times}: {images} an iteration{own}"
+    return f"batch {batch} divided among {count} devices{times}: {batch // count} on each{own}"

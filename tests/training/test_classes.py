@@ -1,0 +1,179 @@
+"""Class weights that several devices divide: the result of one device, what the devices exchange, and the memory."""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import netdef
+from netdef.inspect.collectives import collectives
+from netdef.training.placement import placement_of
+from netdef.training.prefetch import Batches
+from netdef.training.prepare import make_setup, make_work
+from netdef.training.resume import start_from
+from netdef.training.solver_nets import nets_of
+
+BATCH, FEATURES, CLASSES = 16, 8, 4096
+TRUNK = """
+layer { name: "d" type: "ArrayData" top: "x" top: "label" array_data_param { source: "faces.npz" batch_size: 16 } }
+layer { name: "trunk" type: "InnerProduct" bottom: "x" top: "trunk"
+        inner_product_param { num_output: 8 weight_filler { type: "xavier" } } }
+"""
+UNIT = 'layer { name: "unit" type: "Normalize" bottom: "trunk" top: "unit" }\n'
+LOSS = 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "scores" bottom: "%s" top: "loss" }\n'
+SOLVER = """
+solver { base_lr: 0.5 momentum: 0.9 weight_decay: 0.001 max_iter: 3 display: 1 test_interval: 0 snapshot: 2
+         snapshot_after_train: false ema: 0.9 }
+"""
+PLAIN = """
+layer { name: "ip" type: "InnerProduct" bottom: "trunk" top: "scores"
+        inner_product_param { num_output: 4096 shard: true weight_filler { type: "xavier" } } }
+"""
+COSINES = """
+layer { name: "ip" type: "InnerProduct" bottom: "unit" top: "cosines"
+        inner_product_param { num_output: %d shard: true normalize: true bias_term: false
+                              weight_filler { type: "msra" } } }
+"""
+SAMPLED = """
+layer { name: "ip" type: "SampledInnerProduct" bottom: "unit" bottom: "label" top: "cosines" top: "own"
+        sampled_inner_product_param { num_output: %d sample_rate: 0.1 shard: true normalize: true
+                                      weight_filler { type: "msra" } } }
+"""
+ARC = 'layer { name: "arc" type: "ArcFace" bottom: "cosines" bottom: "%s" top: "scores" }\n'
+ADDITIVE = """
+layer { name: "margin" type: "LabelSpecificAdd" bottom: "cosines" bottom: "label" top: "margin"
+        label_specific_add_param { bias: -0.35 } }
+layer { name: "scores" type: "Power" bottom: "margin" top: "scores" power_param { scale: 30 } }
+"""
+HEADS = {
+    "plain": PLAIN + LOSS % "label",
+    "arc": UNIT + COSINES % CLASSES + ARC % "label" + LOSS % "label",
+    "cos": UNIT + COSINES % CLASSES + ADDITIVE + LOSS % "label",
+    "sampled": UNIT + SAMPLED % CLASSES + ARC % "own" + LOSS % "own",
+}
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory) -> Path:
+    """A folder with a net for each head, and its data."""
+    folder = tmp_path_factory.mktemp("faces")
+    random = np.random.default_rng(0)
+    label = random.integers(0, CLASSES, 64)
+    np.savez(folder / "faces.npz", x=random.normal(size=(64, 200)).astype(np.float32), label=label)
+    for name, head in HEADS.items():
+        (folder / f"{name}.net").write_text(TRUNK + head + SOLVER)
+    return folder
+
+
+def trained(path, folder, devices=None, resume=None, **fields):
+    """(losses, weights of the classes, the first event) of a short run."""
+    seen = []
+    options = {f"solver.{name}": value for name, value in fields.items()}
+    result = netdef.train(
+        path, output=Path(folder) / "run", devices=devices, resume=resume, set=options, on_event=seen.append
+    )
+    losses = [record["loss"] for record in result.history]
+    return np.asarray(losses), [np.asarray(a) for a in result.model.get_weights()["ip"]], seen[0]
+
+
+def program(path, folder, devices):
+    """Facts of the compiled step on several devices."""
+    nets = nets_of(path)
+    with closing(make_setup(nets, 0, Path(folder), (), placement_of(devices, nets.solver))) as setup:
+        start = start_from(setup, None)
+        state = setup.placement.put_state(start.state, setup.partition)
+        work, _ = make_work(setup, replace(start, state=state), 2, 1)
+        with closing(Batches(work.source, iter([(0, 1)]), 1, 1, setup.placement)) as batches:
+            items = next(batches).items
+        made = work.stages[0].dispatch.lower(state, (), items, np.int32(1), work.records).compile()
+    text, shardings = made.as_text(), [a.sharding for a in jax.tree.leaves(state)]
+    of_classes = [a for a in jax.tree.leaves(state) if a.size > 2048]
+    return {
+        "exchanged": [(c.kind, c.bytes) for line in text.splitlines() for c in collectives(line)],
+        "same": shardings == jax.tree.leaves(made.output_shardings[0]) == jax.tree.leaves(made.input_shardings[0][0]),
+        "classes": sum(a.nbytes for a in of_classes),
+        "on_one": sum(a.addressable_shards[0].data.nbytes for a in of_classes),
+        "arguments": made.memory_analysis().argument_size_in_bytes,
+        "rest": sum(a.nbytes for a in jax.tree.leaves((state, items))) - sum(a.nbytes for a in of_classes),
+    }
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_the_result_is_that_of_one_device(eight, faces, tmp_path, head):
+    one, several = (eight(trained, faces / f"{head}.net", tmp_path / str(n), n) for n in (None, 8))
+    np.testing.assert_allclose(several[0], one[0], rtol=2e-6)
+    for a, b in zip(one[1], several[1], strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5)
+    assert several[2].divided == "batch 16 divided among 8 devices: 2 on each; they divide the classes of `ip`"
+    assert several[2].parameters == one[2].parameters
+
+
+def test_other_numbers_of_devices_draw_the_same_classes(eight, faces, tmp_path):
+    one, two = (eight(trained, faces / "sampled.net", tmp_path / str(n), n) for n in (1, 2))
+    np.testing.assert_allclose(two[0], one[0], rtol=2e-6)
+
+
+def test_a_run_goes_on_with_another_number_of_devices(eight, faces, tmp_path):
+    path = faces / "arc.net"
+    whole = eight(trained, path, tmp_path / "whole", 2, max_iter=4)
+    eight(trained, path, tmp_path / "run", 8, max_iter=2)
+    rest = eight(trained, path, tmp_path / "run", 2, resume=True, max_iter=4)
+    np.testing.assert_allclose(rest[0][-2:], whole[0][-2:], rtol=2e-6)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_devices_exchange_and_hold_little(eight, faces, tmp_path, head):
+    """Nothing of the size of the class weights or of their scores is exchanged, and each device has its own rows."""
+    facts = eight(program, faces / f"{head}.net", tmp_path, 8)
+    gradients = 4 * (200 * FEATURES + FEATURES)
+    assert sum(size for kind, size in facts["exchanged"] if kind == "all-reduce") >= gradients
+    assert max(size for _, size in facts["exchanged"]) < 1.1 * gradients  # XLA adds small sums to the large one
+    assert 1.1 * gradients < 4 * BATCH * CLASSES // 8
+    assert facts["same"]  # the next step gets the state where it expects it
+    assert facts["on_one"] == facts["classes"] / 8
+    assert facts["arguments"] <= facts["rest"] + facts["classes"] * (1 / 8 + 0.01)
+
+
+# What is said
+
+
+@pytest.mark.parametrize(
+    ("head", "changes", "devices", "words"),
+    [
+        ("arc", ("4096", "4099"), 8, "layer `ip`: 8 devices cannot divide 4099 classes evenly; set `num_output` to 4104 "
+         "(classes without records do no harm) or 4096, or use another number of devices."),
+        ("arc", ("ema", "mesh { statistics: DEVICE } ema"), 8, "layer `ip`: devices that compute apart each need the "
+         "weights of all classes, but `shard` is true; use `mesh { statistics: GLOBAL }`, or remove `shard`."),
+        ("sampled", ("0.1", "0.1 groups: 12"), 8, "layer `ip`: 8 devices cannot divide 12 groups of classes evenly; set "
+         "`groups` to 16, or use another number of devices."),
+        ("sampled", ("0.1", "0.1 groups: 6"), 2, "layer `ip`: 2 devices, with 6 groups, cannot divide 4096 classes "
+         "evenly; set `num_output` to 4098"),
+    ],
+)  # fmt: skip
+def test_classes_that_devices_cannot_divide(eight, faces, tmp_path, head, changes, devices, words):
+    (tmp_path / "wrong.net").write_text((faces / f"{head}.net").read_text().replace(*changes))
+    (tmp_path / "faces.npz").symlink_to(faces / "faces.npz")
+    with pytest.raises(netdef.NetdefError, match=re.escape(words)):
+        eight(trained, tmp_path / "wrong.net", tmp_path, devices)
+
+
+def test_weights_are_large_from_1_gib_on():
+    parts = lambda classes, fields="": (
+        netdef.load(
+            'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 512 } } }\n'
+            'layer { name: "y" type: "InnerProduct" bottom: "x" top: "y"\n'
+            f"        inner_product_param {{ num_output: {classes} {fields} }} }}"
+        )
+        .layers[1]
+        .weights
+    )
+    assert [w.parts for w in parts(1 << 19)] == [0, 0]
+    assert [w.parts for w in parts((1 << 19) + 1)] == [1, 1]
+    assert [w.parts for w in parts((1 << 19) + 1, "shard: false")] == [0, 0]
+    assert [w.parts for w in parts(8, "shard: true")] == [1, 1]

@@ -1,0 +1,170 @@
+"""Runs of several processes: the result of one, and how all of them end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import netdef
+from netdef.training.hosts import Hosts
+
+ENDLESS = ("solver.max_iter=1000000", "solver.display=100", "solver.test_interval=0", "solver.snapshot=0")
+
+
+def start(path, folder, *words, processes=2, settings=()):
+    """Starts the processes of a run with `netdef launch`."""
+    options = [word for setting in settings for word in ("--set", setting)]
+    command = [sys.executable, "-m", "netdef", "launch", "-n", str(processes), "--", "train", str(path)]
+    command += ["--output", str(folder), "--heartbeat", "10", *options, *words]
+    return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def ended(launched):
+    """(exit code, output) of a run."""
+    told = launched.communicate(timeout=300)[0]
+    return launched.returncode, told
+
+
+def records(folder):
+    return [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
+
+
+def wait_for_records(folder, launched):
+    while not ((folder / "metrics.jsonl").exists() and len(records(folder)) > 1):
+        assert launched.poll() is None, launched.communicate()[0]
+        time.sleep(0.1)
+
+
+def process_of(folder, index):
+    """The number of the process with this index, from the arguments of its command."""
+    for number in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            words = Path(f"/proc/{number}/cmdline").read_bytes().decode().split("\0")
+        except OSError:
+            continue
+        if str(folder) in words and f"{index}/2" in words:
+            return int(number)
+    raise AssertionError(f"process {index} of {folder} does not run")
+
+
+@pytest.fixture(scope="module")
+def common(tiny, tmp_path_factory):
+    """The folder of a run of two processes, and what it printed."""
+    folder = tmp_path_factory.mktemp("hosts") / "run"
+    code, told = ended(start(tiny, folder, settings=("solver.display=1", "solver.average_loss=1")))
+    assert code == 0, told
+    return folder, told
+
+
+def test_the_result_is_that_of_one_process(tiny, tmp_path, common):
+    folder, told = common
+    assert "batch 8 divided among 2 devices, 2 times: 4 on each" in told
+    netdef.train(tiny, output=tmp_path / "run", set={"solver.display": 1, "solver.average_loss": 1})
+    one, two = records(tmp_path / "run"), records(folder)
+    assert [(r["iteration"], r["phase"]) for r in one] == [(r["iteration"], r["phase"]) for r in two]
+    np.testing.assert_allclose([r["loss"] for r in two], [r["loss"] for r in one], rtol=2e-6)
+
+
+def test_one_process_writes_the_run(common):
+    folder, told = common
+    assert sorted(p.name for p in folder.iterdir()) == [
+        *(f"iter_0000{i:02}" for i in (5, 10, 15, 20)),
+        *("metrics.jsonl", "net.prototxt", "run.json"),
+    ]
+    assert len(re.findall("done: 20 iterations", told)) == 1
+
+
+def test_one_process_resumes_the_run_of_two(tiny, tmp_path, common):
+    folder, _ = common
+    again = netdef.train(
+        tiny,
+        output=tmp_path / "run",
+        resume=folder / "iter_000015",
+        set={"solver.display": 1, "solver.average_loss": 1},
+    )
+    rest = [r["loss"] for r in records(folder) if r["iteration"] >= 15 and r["phase"] == "train"]
+    np.testing.assert_allclose([r["loss"] for r in again.history if r["phase"] == "train"], rest, rtol=2e-6)
+
+
+def test_two_processes_resume_the_run_of_one(tiny, tmp_path, common):
+    folder, _ = common
+    netdef.train(tiny, output=tmp_path / "run", max_iter=15, set={"solver.average_loss": 1})
+    code, told = ended(
+        start(tiny, tmp_path / "run", "--resume", settings=("solver.display=1", "solver.average_loss=1"))
+    )
+    assert code == 0, told
+    assert "resuming at iteration 15" in told
+    rest = lambda folder: [r["loss"] for r in records(folder) if r["iteration"] >= 15 and r["phase"] == "train"]
+    np.testing.assert_allclose(rest(tmp_path / "run"), rest(folder), rtol=2e-6)
+
+
+def test_a_signal_to_one_process_ends_all_with_one_snapshot(tiny, tmp_path):
+    launched = start(tiny, tmp_path / "run", settings=ENDLESS)
+    wait_for_records(tmp_path / "run", launched)
+    os.kill(process_of(tmp_path / "run", 1), signal.SIGTERM)
+    code, told = ended(launched)
+    assert code == 128 + signal.SIGTERM, told
+    saved = [p.name for p in (tmp_path / "run").glob("iter_*")]
+    assert len(saved) == 1
+    assert f"stopped after {int(saved[0][5:])} iterations" in told
+
+
+def test_a_process_that_dies_ends_the_others_and_is_named(tiny, tmp_path):
+    launched = start(tiny, tmp_path / "run", settings=(*ENDLESS[:3], "solver.snapshot=50"))
+    wait_for_records(tmp_path / "run", launched)
+    killed = time.monotonic()
+    os.kill(process_of(tmp_path / "run", 1), signal.SIGKILL)
+    code, told = ended(launched)
+    assert time.monotonic() - killed < 60  # with the time of a loaded machine
+    assert code == 128 + signal.SIGKILL
+    assert re.search(
+        "netdef: error: process 1 of 2 on .* has not answered for 10 seconds; this process ends, too", told
+    )
+    assert "netdef: process 1 was ended by SIGKILL" in told
+    again = netdef.train(
+        tiny, output=tmp_path / "run", resume=True, set=dict(s.split("=") for s in ENDLESS), max_iter=1
+    )
+    assert again.iteration >= 50
+
+
+def test_an_error_of_the_first_process_ends_all(tiny, tmp_path):
+    code, told = ended(start(tiny, tmp_path / "none", "--resume"))
+    assert code == 1
+    assert told.count("there is no snapshot to resume from") == 2  # of both processes
+    assert "Traceback" not in told
+
+
+def test_caffes_batches_need_one_process(tiny, tmp_path):
+    code, told = ended(start(tiny, tmp_path / "run", settings=("solver.mesh.batch=EACH",)))
+    assert code == 1
+    assert "several processes use all of their devices, which divide each batch" in told
+
+
+@pytest.mark.parametrize(
+    ("hosts", "host", "words"),
+    [
+        ("gpu1:7000", None, "give both"),
+        (None, "0/2", "give both"),
+        ("gpu1", "0/2", "hosts: expected ADDRESS:PORT of process 0, as in gpu1:7000, not 'gpu1'"),
+        ("gpu1:70000", "0/2", "hosts: expected ADDRESS:PORT"),
+        ("gpu1:7000", "2/2", "host: expected I/N, the index of this process from 0 and their number, not '2/2'"),
+        ("gpu1:7000", "one", "host: expected I/N"),
+    ],
+)
+def test_addresses_that_are_wrong(hosts, host, words):
+    with pytest.raises(netdef.NetdefError, match=re.escape(words)):
+        Hosts.parse(hosts, host)
+
+
+def test_the_processes_of_a_run():
+    assert Hosts.parse(None, None) is None
+    assert Hosts.parse("[::1]:7000", "1/4") == Hosts("[::1]:7000", 1, 4)
