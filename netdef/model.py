@@ -187,8 +187,13 @@ class Model(nnx.Module):
                         f"parameter {i} of layer `{name}` is {show(weight.shape)}, "
                         f"but the new array is {show(given.shape)}"
                     )
-                variable = self.variable(owner)
-                variable[...] = _put(given.astype(variable.dtype).reshape(variable.shape), _value(variable))
+                self.set_array(owner, given)
+
+    def set_array(self, owner: Owner, array: np.ndarray) -> None:
+        """Sets one array, of the same number of values, on the device or devices that have it."""
+        variable = self.variable(owner)
+        array = np.asarray(array).astype(variable.dtype).reshape(variable.shape)
+        variable[...] = _put(array, _value(variable))
 
     def load_weights(self, path: str | Path | Sequence[str | Path]) -> Loaded:
         """Sets parameters from one or more weight files, matched by layer name as in Caffe. Returns a summary."""

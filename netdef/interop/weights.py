@@ -65,12 +65,9 @@ def load_weights(model: Any, path: Paths, bn_dialect: BNDialect | str | None = N
 
     Layers that are only in the net or only in a file are ignored, as in Caffe. Raises NetdefError for a file that
     cannot be read, for shapes that differ, and for a file without any layer of the net; the model is then unchanged."""
-    import jax.numpy as jnp
-
     found = match(model.net, path, bn_dialect)
     for owner in found.arrays:
-        variable = model.variable(owner)
-        variable[...] = jnp.asarray(found.read(owner), variable.dtype)
+        model.set_array(owner, found.read(owner))
     return found.loaded
 
 

@@ -71,15 +71,15 @@ def faces(tmp_path_factory) -> Path:
     return folder
 
 
-def trained(path, folder, devices=None, resume=None, **fields):
-    """(losses, weights of the classes, the first event) of a short run."""
+def trained(path, folder, devices=None, resume=None, weights=None, **fields):
+    """(losses, weights of the classes, the first event, the losses of tests) of a short run."""
     seen = []
     options = {f"solver.{name}": value for name, value in fields.items()}
     result = netdef.train(
-        path, output=Path(folder) / "run", devices=devices, resume=resume, set=options, on_event=seen.append
+        path, weights, resume, output=Path(folder) / "run", devices=devices, set=options, on_event=seen.append
     )
-    losses = [record["loss"] for record in result.history]
-    return np.asarray(losses), [np.asarray(a) for a in result.model.get_weights()["ip"]], seen[0]
+    losses, tests = ([r["loss"] for r in result.history if r["phase"] == phase] for phase in ("train", "test"))
+    return np.asarray(losses), [np.asarray(a) for a in result.model.get_weights()["ip"]], seen[0], tests
 
 
 def program(path, folder, devices):
@@ -115,8 +115,19 @@ def test_the_result_is_that_of_one_device(eight, faces, tmp_path, head):
 
 
 def test_other_numbers_of_devices_draw_the_same_classes(eight, faces, tmp_path):
-    one, two = (eight(trained, faces / "sampled.net", tmp_path / str(n), n) for n in (1, 2))
+    """In training; a test has all classes."""
+    fields = {"test_iter": 2, "test_interval": 2}
+    one, two = (eight(trained, faces / "sampled.net", tmp_path / str(n), n, **fields) for n in (1, 2))
     np.testing.assert_allclose(two[0], one[0], rtol=2e-6)
+    assert len(two[3]) == 2
+    np.testing.assert_allclose(two[3], one[3], rtol=2e-6)
+
+
+def test_given_weights_are_divided(eight, faces, tmp_path):
+    weights = np.random.default_rng(1).normal(size=(CLASSES, FEATURES)).astype(np.float32)
+    given = {"weights": {"ip": [weights]}, "base_lr": 0.0, "max_iter": 1, "ema": 0.0, "snapshot": 0}
+    _, found, *_ = eight(trained, faces / "arc.net", tmp_path, 8, **given)
+    np.testing.assert_array_equal(found[0], weights)
 
 
 def test_a_run_goes_on_with_another_number_of_devices(eight, faces, tmp_path):
