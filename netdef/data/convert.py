@@ -258,19 +258,24 @@ class TarSink(Sink):
         return 0
 
     def _continue(self, path: Path) -> int | None:
-        """Opens a file after the record before its last, which may not be complete; returns the number of the last."""
+        """Opens a file after its last complete record; returns the number of the next, or None if there is none.
+
+        A record is complete if it has as many members as the first, which is not known to be complete itself."""
         self._file = path.open("r+b")
-        begins: dict[str, int] = {}  # record -> its first header
+        ends: dict[str, list[int]] = {}  # record -> the ends of its members
         tar = TarFile(path)
         with contextlib.suppress(NetdefError):  # because it ends where the conversion was interrupted
-            for name, offset, _ in tar.members():
-                begins.setdefault(os.fsdecode(name).partition(".")[0], offset - BLOCK)
+            for name, offset, size in tar.members():
+                end = offset + -(-size // BLOCK) * BLOCK
+                ends.setdefault(os.fsdecode(name).partition(".")[0], []).append(end)
         tar.close()
-        last = next(reversed(begins), None)
-        self._file.truncate(0 if last is None else begins[last])
+        complete = list(ends.items())
+        if len(complete) < 2 or len(complete[-1][1]) < len(complete[0][1]):
+            complete = complete[:-1]
+        self._count = len(complete)
+        self._file.truncate(complete[-1][1][-1] if complete else 0)  # also adds what is missing after a member
         self._file.seek(0, os.SEEK_END)
-        self._count = max(0, len(begins) - 1)
-        return None if last is None else int(last)
+        return int(complete[-1][0]) + 1 if complete else None
 
     def _next(self, number: int) -> None:
         self._file, self._count = (self.partial / f"{number:06d}.tar").open("xb"), 0

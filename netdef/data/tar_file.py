@@ -224,7 +224,7 @@ def read_index(path: Path, most: int = 0) -> Index:
 
 def _cached(file: TarFile, cache: Path | None) -> Index | None:
     if cache is not None:
-        with contextlib.suppress(*UNREADABLE), np.load(cache, allow_pickle=False) as kept:
+        with contextlib.suppress(*UNREADABLE), cache.open("rb") as opened, np.load(opened, allow_pickle=False) as kept:
             shard = Shard(file.path, file.stamp, kept["joined"], kept["ends"])
             extensions = tuple(kept["extensions"].tobytes().decode().split("\n"))
             return Index(shard, extensions, *(kept[name] for name in COLUMNS))

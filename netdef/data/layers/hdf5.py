@@ -168,7 +168,7 @@ class HDF5Reader(Reader):
         rows = self.layer.read_header(self.files[0])
         if sum(4 * self.size * int(np.prod(shape[1:])) for shape in rows.values()) > budget:
             return None
-        parts = [self._read(part) for part in range(len(self._parts) - 1)]
+        parts = [self.read_part(part) for part in range(len(self._parts) - 1)]
         return {top: np.concatenate([part[top] for part in parts]).astype(np.float32) for top in self.layer.top}
 
     def _load(self, part: int) -> dict[str, Any]:
@@ -177,10 +177,10 @@ class HDF5Reader(Reader):
             if part not in self._loaded:
                 while len(self._loaded) >= self._most_loaded:
                     del self._loaded[next(iter(self._loaded))]
-                self._loaded[part] = self._read(part)
+                self._loaded[part] = self.read_part(part)
             return self._loaded[part]
 
-    def _read(self, part: int) -> dict[str, Any]:
+    def read_part(self, part: int) -> dict[str, Any]:
         import h5py
 
         first, end = self._parts[part], self._parts[part + 1]

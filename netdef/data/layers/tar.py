@@ -146,21 +146,20 @@ class TarRecords(Records):
         self.size: int = int(self.shards[-1])
         if not self.size:
             raise layer.fault(f"{shown(paths[0])} has no records; a record has members such as `1.jpg` and `1.cls`.")
-        self._labels = self._checked_labels()
+        self._labels = self._checked_labels(next(index for index in indices if len(index.shard)).extensions_of(0))
         self._image = _places(indices, (layer.image.lower(),) if layer.image else IMAGES)
         kinds = dict.fromkeys(label.partition("/")[0] for label in self._labels)
         self._members = {kind: _places(indices, (kind.lower(),)) for kind in kinds}
         self._label_shapes = self._shapes_of_labels()
 
-    def _checked_labels(self) -> tuple[str, ...]:
-        """Returns where the label of each top is."""
+    def _checked_labels(self, there: list[str]) -> tuple[str, ...]:
+        """Returns where the label of each top is; `there`: the extensions of the first record."""
         tops = len(self.layer.top) - 1 - self.layer.sample_param.class_weights
         given = self.layer.label
         if given and len(given) != tops:
             raise self.layer.fault(f"`label` is given {len(given)} times, but {tops} tops follow the image.")
         if given or tops < 1:
             return given
-        there = self._extensions_of(0)
         found = next((label for label in LABELS if label.partition("/")[0] in there), None)
         if tops > 1 or found is None:
             raise self.layer.fault(
@@ -253,7 +252,7 @@ class TarRecords(Records):
     def _extensions_of(self, number: int) -> list[str]:
         shard, record = self.place(number)
         with self.layer.naming():
-            return read_index(shard.path, 0 if record else 1).extensions_of(record)
+            return read_index(shard.path).extensions_of(record)
 
     def _corrupt(self, number: int, what: str) -> Corrupt:
         return Corrupt(str(self.layer.fault(f"{_Name(self, number)} {what}; write it again, or set `skip_corrupt`.")))
