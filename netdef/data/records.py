@@ -18,6 +18,7 @@ from .base import DataLayer, generator
 
 Permute = Callable[[int], Any]  # epoch -> the records of that epoch in order
 WINDOW = 8192  # default number of records that are mixed with each other where blocks are shuffled
+SHARD_BLOCKS, MOST_BLOCK = 64, 512  # default number of blocks of shards, and of records in one of these blocks
 
 
 class Sampling(Block):
@@ -26,12 +27,13 @@ class Sampling(Block):
     shuffle: bool = param("Shuffle the records in each epoch, without loading them.", default=False)
     shuffle_block: int = param(
         "Where records are shuffled: permute blocks of this many consecutive records, and mix the records of a window, "
-        "so that each process reads a few places of the source at a time.  0: permute single records, or whole shards.",
+        "so that each process reads a few places of the source at a time.  0: permute single records; in shards, "
+        "blocks of at most 512 records.",
         default=0,
         at_least=0,
     )
     shuffle_window: int = param(
-        "Number of records, of several blocks or shards, that are mixed with each other.", default=WINDOW, at_least=1
+        "Number of records, of several blocks, that are mixed with each other.", default=WINDOW, at_least=1
     )
     split: float = param(
         "Fraction of the records that phase TRAIN uses; TEST uses the others.  0: both use all.",
@@ -114,6 +116,7 @@ def sampled_order(
         kinds = classes[chosen]
         return Order(len(chosen), lambda epoch: chosen[_balanced(kinds, draw(epoch))])
     if shuffle and (block or shards is not None):
+        block = block or min(MOST_BLOCK, -(-size // SHARD_BLOCKS))
         edges = block_edges(np.searchsorted(chosen, [0, size] if shards is None else shards), block)
         return Order(len(chosen), lambda epoch: chosen[blockwise(edges, window, batch_size, draw(epoch))])
     if shuffle:
@@ -132,8 +135,8 @@ def check_shuffled(layer: DataLayer, block: int, phase: Phase = Phase.TRAIN) -> 
 
 def block_edges(shards: Any, block: int) -> Any:
     """Returns the first record of each block, and the number of records.  A block is within one shard, and has `block`
-    records (0: all) or, at the end of a shard, fewer."""
-    starts = [np.arange(a, b, block or b - a) for a, b in zip(shards[:-1], shards[1:], strict=True) if b > a]
+    records or, at the end of a shard, fewer."""
+    starts = [np.arange(a, b, block) for a, b in zip(shards[:-1], shards[1:], strict=True) if b > a]
     return np.concatenate([*starts, shards[-1:]])
 
 

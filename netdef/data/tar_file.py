@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import weakref
-import zipfile
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,7 +36,6 @@ MOST_HEADER = 1 << 20  # bytes of such a header
 PAX_FIELD = re.compile(rb"(\d{1,7}) ([^=]+)=")
 COMPRESSED = {b"\x1f\x8b": "gunzip", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz", b"\x28\xb5\x2f\xfd": "unzstd"}
 VERSION = 1  # of the cached index
-UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)  # what NumPy raises for a damaged cache
 
 
 class TarFile:
@@ -223,12 +222,27 @@ def read_index(path: Path, most: int = 0) -> Index:
 
 
 def _cached(file: TarFile, cache: Path | None) -> Index | None:
-    if cache is not None:
-        with contextlib.suppress(*UNREADABLE), cache.open("rb") as opened, np.load(opened, allow_pickle=False) as kept:
-            shard = Shard(file.path, file.stamp, kept["joined"], kept["ends"])
-            extensions = tuple(kept["extensions"].tobytes().decode().split("\n"))
-            return Index(shard, extensions, *(kept[name] for name in COLUMNS))
+    """Returns the index in the cache: a line of JSON, and arrays.  None if there is none, or if it is damaged.
+
+    NumPy's own formats are not used, because in Python 3.11 several threads cannot read their headers at a time."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        head, _, data = cache.read_bytes().partition(b"\n") if cache is not None else (b"", b"", b"")
+        kept = json.loads(head)
+        records, members, keys = (int(kept[name]) for name in ("records", "members", "keys"))
+        numbers = np.frombuffer(data, np.int64, records + len(COLUMNS) * members)
+        joined = np.frombuffer(data, np.uint8, offset=numbers.nbytes)
+        if len(joined) == keys:
+            shard = Shard(file.path, file.stamp, joined, numbers[:records])
+            return Index(shard, tuple(kept["extensions"]), *numbers[records:].reshape(len(COLUMNS), members))
     return None
+
+
+def _save(path: Path, index: Index) -> None:
+    shard = index.shard
+    counts = {"records": len(shard), "members": len(index.record), "keys": len(shard.joined)}
+    head = json.dumps(counts | {"extensions": index.extensions}).encode()
+    arrays = [shard.ends, *(getattr(index, name) for name in COLUMNS), shard.joined]
+    path.write_bytes(b"".join([head, b"\n", *(array.tobytes() for array in arrays)]))
 
 
 def _scan(file: TarFile, most: int, cache: Path | None) -> Index:
@@ -253,22 +267,16 @@ def _scan(file: TarFile, most: int, cache: Path | None) -> Index:
             column.append(value)
     arrays = {name: np.array(column, np.int64) for name, column in columns.items()}
     shard = Shard(file.path, file.stamp, np.frombuffer(bytes(keys), np.uint8), np.array(ends, np.int64))
+    index = Index(shard, tuple(numbers), **arrays)
     if cache is not None:
-        extensions = np.frombuffer("\n".join(numbers).encode(), np.uint8)
-        kept = arrays | {"joined": shard.joined, "ends": shard.ends, "extensions": extensions}
         with contextlib.suppress(NetdefError):  # because the cache is optional
-            write_atomically(cache, lambda temporary: _save(temporary, kept))
-    return Index(shard, tuple(numbers), **arrays)
-
-
-def _save(path: Path, arrays: dict[str, Any]) -> None:
-    with path.open("wb") as file:  # because NumPy would add .npz to a name
-        np.savez(file, **arrays)
+            write_atomically(cache, lambda temporary: _save(temporary, index))
+    return index
 
 
 def _cache_of(file: TarFile) -> Path | None:
     try:
         text = repr((VERSION, str(file.path.resolve()), file.stamp))
-        return cache_folder() / f"tar-{hashlib.sha256(text.encode(errors='surrogateescape')).hexdigest()[:24]}.npz"
+        return cache_folder() / f"tar-{hashlib.sha256(text.encode(errors='surrogateescape')).hexdigest()[:24]}.index"
     except (RuntimeError, OSError):  # because a user may have no home folder, as in a container
         return None

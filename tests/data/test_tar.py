@@ -78,7 +78,7 @@ def test_shards_are_shuffled_in_train_only(shards, feed):
     assert order(net(whole, 5), "TEST") == [*range(10)] * 2
     epochs = order(net(whole, 5))
     assert sorted(epochs[:10]) == sorted(epochs[10:]) == list(range(10)) and epochs[:10] != epochs[10:]
-    narrow = net(whole, 1, beside="sample_param { shuffle_window: 2 }").replace("batch_size: 1", "batch_size: 5")
+    narrow = net(whole, 5, beside="sample_param { shuffle_block: 99 shuffle_window: 2 }")
     files = np.array([0] * 4 + [1] + [2] * 5)
     runs = {len(np.flatnonzero(np.diff(files[order(narrow, seed=seed)[:10]]))) for seed in range(8)}
     assert max(runs) <= 5  # one file after the other, except within a window of two records
@@ -152,17 +152,24 @@ def test_measured_means_depend_on_the_shards(shards, batches, tmp_path):
 def test_the_index_is_cached(shards, batches, tmp_path, monkeypatch):
     text = net("train-{000008..000010}.tar", 10)
     expected = batches(text, 1)[0]
-    cached = sorted((tmp_path / "cache").glob("tar-*.npz"))
+    cached = sorted((tmp_path / "cache").glob("tar-*.index"))
     assert len(cached) == 3
     with monkeypatch.context() as patch:
         patch.setattr(tar_file.TarFile, "members", lambda self: 1 / 0)
         assert batches(text, 1)[0]["label"].tolist() == expected["label"].tolist()
-    for path, left in zip(cached, (b"", b"PK", cached[2].read_bytes()[:-9]), strict=True):
+    for path, left in zip(cached, (b"", b"{}\n", cached[2].read_bytes()[:-9]), strict=True):
         path.write_bytes(left)  # a damaged one is written again
     np.testing.assert_array_equal(batches(text, 1)[0]["data"], expected["data"])
     images = numbered(10, 3)[::-1]
     write_tar(tmp_path / "train-000009.tar", [members(images[0], 99)])
     assert batches(text, 1)[0]["label"].tolist() == [0, 1, 2, 3, 99, 5, 6, 7, 8, 9]
+
+
+def test_cached_indices_are_read_by_many_threads(tmp_path, batches):
+    for i in range(40):
+        write_tar(tmp_path / f"{i:03d}.tar", [members(numbered(1)[0], i)] * 40)
+    for _ in range(5):
+        assert batches(net("{000..039}.tar", 1600), 1)[0]["label"].sum() == 40 * sum(range(40))
 
 
 def test_many_shards(tmp_path, batches, monkeypatch):

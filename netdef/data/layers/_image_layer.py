@@ -38,7 +38,7 @@ class Records(ABC):
     """The records of one layer, by index.  Reading must be thread-safe."""
 
     size: int
-    shards: Any = None  # where each file of many records begins, and `size`: such files are shuffled as blocks
+    shards: Any = None  # where each file of many records begins, and `size`; they are shuffled by blocks
 
     @abstractmethod
     def read(self, numbers: Any) -> list[Any]:

@@ -131,7 +131,8 @@ class HDF5Reader(Reader):
         if not layer.shuffle:
             check_shuffled(layer, layer.shuffle_block)
         self.order = Order(self.size, self._permute if layer.shuffle else None)
-        self._parts = block_edges(self.starts, layer.shuffle_block)  # first row of each part that is read at once
+        block = layer.shuffle_block or self.size
+        self._parts = block_edges(self.starts, block)  # first row of each part, a file or block, that is read at once
         self._most_loaded = 2 * -(-layer.shuffle_window // layer.shuffle_block) + 2 if layer.shuffle_block else 2
         self._lock = threading.Lock()
         self._loaded: dict[int, Any] = {}  # part -> its rows; the last that were used

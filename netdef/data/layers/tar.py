@@ -42,8 +42,9 @@ class TarData(ImageFiles, type="TarData", block="tar_data_param"):
     Bottoms: none.  Tops: data (batch_size, c, h, w), then one for each label: (batch_size), or (batch_size, k) for a
     list of k numbers in JSON.
     A record is a group of consecutive members with the same name up to its first dot: `000123.jpg`, `000123.cls`.  In
-    phase TRAIN, the shards are shuffled in each epoch, and the records within windows of `sample_param {
-    shuffle_window }` over them.  The first run reads the headers of all shards, to know where the records are.
+    phase TRAIN they are shuffled in each epoch by `sample_param { shuffle_block: 512 shuffle_window: 8192 }` (or other
+    numbers): blocks of consecutive records of a shard are permuted, and the records of 16 blocks mixed.  The first run
+    reads the headers of all shards, to know where the records are.
     Source: netdef's own; the format is that of webdataset.  Differs: Caffe has no such layer.
     """
 
