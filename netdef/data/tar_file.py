@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import re
+import threading
 import weakref
 from array import array
 from collections.abc import Iterator
@@ -44,6 +45,7 @@ class TarFile:
 
     def __init__(self, path: Path, stamp: tuple[int, int] | None = None):
         self.path = path
+        self._lock = threading.Lock()
         try:
             self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
             self.close = weakref.finalize(self, os.close, self._descriptor)
@@ -139,7 +141,11 @@ class TarFile:
 
     def _some(self, at: int, size: int) -> bytes:
         try:
-            return os.pread(self._descriptor, size, at)
+            if hasattr(os, "pread"):  # not on Windows
+                return os.pread(self._descriptor, size, at)
+            with self._lock:
+                os.lseek(self._descriptor, at, os.SEEK_SET)
+                return os.read(self._descriptor, size)
         except (OSError, OverflowError) as error:
             raise NetdefError(f"{shown(self.path)} cannot be read ({reason(error)}).") from None
 

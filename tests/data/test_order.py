@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from data_sets import numbered, write_images
+from data_sets import layer, numbered, write_images
 from data_sources import SOURCES, write_source
 
 import netdef
@@ -49,6 +49,32 @@ def test_processes_read_the_rows_of_one(source, order, feed):
         for batch, *parts in zip(batches, *shares, strict=True):
             assert all(len(part["data"]) == 6 // count for part in parts)
             assert equal(batch, {top: np.concatenate([part[top] for part in parts]) for top in batch})
+
+
+def shares_are(feed, text: str, batch_size: int, **options) -> bool:
+    whole = taken(feed(text, seed=5, **options), 9)
+    parts = [taken(feed(text, seed=5, process=(i, 3), **options), 9) for i in range(3)]
+    joined = [{top: np.concatenate([part[top] for part in row]) for top in row[0]} for row in zip(*parts, strict=True)]
+    return all(len(batch["data"]) == batch_size and equal(batch, one) for batch, one in zip(whole, joined, strict=True))
+
+
+def test_processes_skip_the_same_records(tmp_path, feed):
+    write_source("list", tmp_path, numbered(10))
+    for broken in (2, 3, 9):
+        (tmp_path / f"{broken:02d}.png").write_bytes(b"no image")
+    assert shares_are(feed, SOURCES["list"].text(6, True, "skip_corrupt: true"), 6)
+    assert shares_are(feed, SOURCES["list"].text(3, False, "skip_corrupt: true limit: 10"), 3)
+
+
+def test_processes_share_windows_and_arrays(tmp_path, feed):
+    write_images(tmp_path, numbered(1, 3, 12, 10))
+    (tmp_path / "w.txt").write_text("# 0\n00.png\n3 12 10\n3\n2 0.9 1 2 4 5\n1 0.1 5 6 8 9\n1 0.2 6 6 9 9\n")
+    beside = "transform_param { crop_size: 4 mirror: true }"
+    assert shares_are(
+        feed, layer("WindowData", 'window_data_param { source: "w.txt" batch_size: 6 }', beside=beside), 6
+    )
+    text = layer("MemoryData", "memory_data_param { batch_size: 6 channels: 1 height: 4 width: 5 }")
+    assert shares_are(feed, text, 6, arrays={"m": (numbered(10), np.arange(10))})
 
 
 @every_source

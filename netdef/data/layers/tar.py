@@ -186,7 +186,7 @@ class TarRecords(Records):
         with self.layer.naming():
             return [self._read(int(number)) for number in numbers]
 
-    def _read(self, number: int) -> _Raw:
+    def _read(self, number: int, with_image: bool = True) -> _Raw:
         file = self._file(self.place(number)[0])
 
         def part(places: tuple[Any, Any]) -> bytes | None:
@@ -194,7 +194,8 @@ class TarRecords(Records):
             return None if offset < 0 else file.read(offset, int(places[1][number]))
 
         members = {kind: part(places) for kind, places in self._members.items()}
-        return _Raw(number, part(self._image), {kind: data for kind, data in members.items() if data is not None})
+        given = {kind: data for kind, data in members.items() if data is not None}
+        return _Raw(number, part(self._image) if with_image else None, given)
 
     def _file(self, shard: Shard) -> TarFile:
         """Returns an open shard.  One that is not used is closed when the last thread that reads it releases it."""
@@ -243,7 +244,9 @@ class TarRecords(Records):
     def classes(self) -> Any:
         if not self._labels or self._label_shapes[0]:
             return None
-        found = np.array([self._value(raw, self._labels[0]) for n in range(self.size) for raw in self.read([n])])
+        with self.layer.naming():
+            labels = (self._read(number, with_image=False) for number in range(self.size))
+        found = np.array([self._value(raw, self._labels[0]) for raw in labels])
         return found.astype(np.int64) if np.all(found == np.floor(found)) else None
 
     def _lacking(self, number: int, kind: str) -> Corrupt:
