@@ -197,6 +197,10 @@ class TarRecords(Records):
         given = {kind: data for kind, data in members.items() if data is not None}
         return _Raw(number, part(self._image) if with_image else None, given)
 
+    def _without_image(self, number: int) -> _Raw:
+        with self.layer.naming():
+            return self._read(number, with_image=False)
+
     def _file(self, shard: Shard) -> TarFile:
         """Returns an open shard.  One that is not used is closed when the last thread that reads it releases it."""
         with self._lock:
@@ -244,9 +248,7 @@ class TarRecords(Records):
     def classes(self) -> Any:
         if not self._labels or self._label_shapes[0]:
             return None
-        with self.layer.naming():
-            labels = (self._read(number, with_image=False) for number in range(self.size))
-        found = np.array([self._value(raw, self._labels[0]) for raw in labels])
+        found = np.array([self._value(self._without_image(i), self._labels[0]) for i in range(self.size)])
         return found.astype(np.int64) if np.all(found == np.floor(found)) else None
 
     def _lacking(self, number: int, kind: str) -> Corrupt:
