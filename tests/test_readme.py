@@ -144,12 +144,16 @@ def test_the_error_in_the_readme_is_the_output(folder: Path):
     assert blocks("text")[0] in done.stdout
 
 
-def test_a_folder_of_faces(folder: Path):
+def write_faces(people: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     for i in range(12):
-        person = folder / "FOLDER" / f"person{i % 3}"
+        person = people / f"person{i % 3}"
         person.mkdir(parents=True, exist_ok=True)
         image.effect_noise((60 + i, 80), 50 + 20 * (i % 3)).save(person / f"{i}.png")
+
+
+def test_a_folder_of_faces(folder: Path):
+    write_faces(folder / "FOLDER")
     command = next(command for command in COMMANDS if "faces=FOLDER" in command)
     short = "--max-iter 1 --set solver.test_iter=1 --set solver.test_interval=1 --set solver.display=1 --output mine"
     run(f"{command} {short}", folder)
@@ -172,6 +176,17 @@ def test_the_templates_in_the_readme_compile(folder: Path):
 def test_resnet_152_has_the_stated_number_of_lines():
     lines = int(re.search(r"ResNet-152 is (\d+) lines", README)[1])
     assert len((ROOT / "examples" / "resnet152.net").read_text().splitlines()) == lines
+
+
+def test_the_layer_of_shards_is_read(folder: Path):
+    convert = next(body for body in blocks("text") if body.startswith("netdef data convert"))
+    write_faces(folder / "photos")
+    run(convert.replace("10000", "2"), folder)
+    (text,) = [body for body in blocks("text") if body.startswith('layer {\n  name: "images"')]
+    here = text.replace("train-{000000..000146}", "shards/{000000..000005}").replace("crop_size: 224", "crop_size: 60")
+    (folder / "shards.net").write_text(here)
+    run("netdef check shards.net --strict", folder)
+    assert netdef.load(folder / "shards.net", phase="TRAIN").blobs["data"].shape == (256, 3, 60, 60)
 
 
 def test_lines_for_neovim_are_those_of_the_editors_page():

@@ -1,8 +1,9 @@
 """Convert, measure and check data sets.
 
 SOURCE is a folder with one subfolder of images for each class, a list of images (`path label` on each line), a table
-(.csv), an LMDB or LevelDB database, a .npz, .npy or .h5 file, an idx file of MNIST or a .bin file of CIFAR. It can also
-be a net, which means the records that its data layer reads.
+(.csv), an LMDB or LevelDB database, tar files of WebDataset (one, a folder of them, or a quoted pattern such as
+'train-{000..146}.tar'), a .npz, .npy or .h5 file, an idx file of MNIST or a .bin file of CIFAR. It can also be a net,
+which means the records that its data layer reads.
 
   netdef data convert faces faces.lmdb --resize 50x50 --gray
   netdef data convert train-images-idx3-ubyte.gz mnist.h5
@@ -26,13 +27,14 @@ from ._records import add_source, bar, is_net, net_of, read_all, records_of
 
 HELP = "convert, measure and check data sets"
 CONVERT = """\
-Write a data set as LMDB, HDF5 or .npz.
+Write a data set as LMDB, HDF5, .npz or tar files of WebDataset.
 
-An interrupted conversion to LMDB or HDF5 resumes when the command is repeated.
+An interrupted conversion to LMDB, HDF5 or tar resumes when the command is repeated.
 
   netdef data convert faces faces.lmdb --resize 50x50 --gray
   netdef data convert train-images-idx3-ubyte.gz mnist.h5
   netdef data convert list.txt train.lmdb --root images --encoded --shuffle
+  netdef data convert list.txt train --to tar --shard-size 10000 --root images --encoded --shuffle
 """
 MEAN = """\
 Write the mean image of a data set as .binaryproto for Caffe, and print the mean of each channel.
@@ -57,11 +59,16 @@ Read every record and list the corrupt ones. The exit code is 1 if there are any
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="convert|mean|stats|check", title="actions")
     raw: Any = {"formatter_class": argparse.RawDescriptionHelpFormatter}
-    one = actions.add_parser("convert", help="write a data set as LMDB, HDF5 or .npz", description=CONVERT, **raw)
+    one = actions.add_parser("convert", help="write a data set as LMDB, HDF5, .npz or tar", description=CONVERT, **raw)
     add_source(one)
-    one.add_argument("target", metavar="TARGET", help="data set to write: NAME.lmdb, NAME.h5 or NAME.npz")
-    one.add_argument("--to", choices=("lmdb", "hdf5", "npz"), help="format (default: by the extension of TARGET)")
-    one.add_argument("--encoded", action="store_true", help="store the image files undecoded (LMDB)")
+    one.add_argument("target", metavar="TARGET", help="data set to write: NAME.lmdb, NAME.h5, NAME.npz or NAME.tar")
+    one.add_argument(
+        "--to", choices=("lmdb", "hdf5", "npz", "tar"), help="format (default: by the extension of TARGET)"
+    )
+    one.add_argument(
+        "--shard-size", type=int, metavar="N", help="TARGET is a folder of tar files with N records each (tar)"
+    )
+    one.add_argument("--encoded", action="store_true", help="store the image files undecoded (LMDB, tar)")
     one.add_argument("--shuffle", action="store_true", help="write the records in random order")
     one.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the random order (default: 0)")
     one.add_argument("--skip-corrupt", action="store_true", help="skip records that cannot be read")
@@ -78,8 +85,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ..data.layers.tar import is_pattern
+
     load_plugins(args.plugin)
-    existing(args.source, "source")
+    if not is_pattern(args.source):
+        existing(args.source, "source")
     return {"convert": _convert, "mean": _mean, "stats": _stats, "check": _check}[args.action](args)
 
 
@@ -87,14 +97,18 @@ def _convert(args: argparse.Namespace) -> int:
     import numpy as np
 
     from ..data.base import generator
-    from ..data.convert import convert, open_sink
+    from ..data.convert import convert, kind_of, open_sink
 
     target = Path(args.target)
+    kind = args.to or kind_of(target)
+    if args.shard_size is not None and (kind != "tar" or args.shard_size < 1):
+        raise UsageError(f"--shard-size {args.shard_size} of {kind}: expected at least 1, and --to tar")
+    options = {"shard_size": args.shard_size} if args.shard_size else {}
     if target.exists() and not args.force:
         raise UsageError(f"{target} already exists; choose another name, or replace it with --force")
     records = records_of(args)
     order = generator(args.seed, "convert").permutation(records.size) if args.shuffle else np.arange(records.size)
-    with open_sink(target, args.to, resume=not args.force) as sink, bar(records.size, "written") as show:
+    with open_sink(target, kind, resume=not args.force, **options) as sink, bar(records.size, "written") as show:
         if sink.done:
             say(f"resuming at record {sink.done} of {records.size}")
         skip = {"encoded": args.encoded, "skip_corrupt": args.skip_corrupt}

@@ -10,7 +10,8 @@ from __future__ import annotations
 import enum
 import zlib
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,14 @@ class DataLayer(Layer):
         """Replaces what a library raises for a damaged file by an error that names this layer and the file."""
         return reading(path, kind, self.fault)
 
+    @contextmanager
+    def naming(self) -> Iterator[None]:
+        """Adds the name of this layer to errors of its files."""
+        try:
+            yield
+        except NetdefError as error:
+            raise self.fault(str(error)) from error
+
     def source_path(self, locate: Locate, name: str, what: str, *, is_file: bool = False) -> Path:
         """Returns the path of a file.  Raises NetdefError if it does not exist or cannot be reached."""
         if not name:
@@ -114,6 +123,8 @@ class Reader(ABC):
 
     def __init__(self, layer: DataLayer, batch_size: int, seed: int, process: Process):
         index, count = process
+        if not 0 <= index < count:
+            raise layer.fault(f"process {index} of {count} does not exist; processes are numbered from 0.")
         if batch_size < 1:
             raise layer.fault("`batch_size` is not given; it must be at least 1.")
         if batch_size % count:

@@ -1,4 +1,4 @@
-"""Writes data sets as LMDB (as Caffe reads it), HDF5 or NumPy arrays.  An interrupted conversion can be continued.
+"""Writes data sets as LMDB (as Caffe reads it), HDF5, tar or NumPy arrays.  An interrupted conversion can be continued.
 
     with open_sink(Path("faces.lmdb")) as sink:
         convert(records, range(records.size), sink)
@@ -8,9 +8,12 @@ Records are written to `faces.lmdb.partial` beside the target, which is renamed 
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import json
 import os
 import shutil
+import tarfile
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -21,10 +24,12 @@ from ..files import put_in_place, write_atomically
 from ..interop.caffe_proto import messages
 from ..language.errors import NetdefError
 from ..lazy import need, np
+from . import images
 from .damage import reason
 from .key_value import LMDB_FILE
 from .layers._image_layer import Corrupt, Record, Records
 from .lmdb_file import LmdbFile
+from .tar_file import BLOCK, TarFile
 
 PAGE = 4096  # bytes of a page of LMDB
 SPARE = 1 << 17  # bytes that a write may add to the structure of a file
@@ -227,21 +232,113 @@ def _stack(records: Sequence[Numbered]) -> Any:
     return np.stack([record.image for _, record, _ in records])
 
 
-SINKS = {"lmdb": LmdbSink, "hdf5": Hdf5Sink, "npz": NpzSink}
+class TarSink(Sink):
+    """A tar file as webdataset reads it, with the members 00000000.png and 00000000.cls, 00000001.png, ...  With
+    `shard_size`, a folder of tar files 000000.tar, 000001.tar, ... that have so many records each."""
+
+    def __init__(self, target: Path, resume: bool, shard_size: int = 0):
+        super().__init__(target)
+        self._shard_size = shard_size
+        self._file: Any = None
+        self._count = 0  # records of the current file
+        self.start(resume, self._open)
+
+    def _open(self) -> int:
+        self.close()
+        if not self._shard_size:
+            self.partial.touch()
+            return self._continue(self.partial) or 0
+        self.partial.mkdir(exist_ok=True)
+        for path in sorted(self.partial.glob("*.tar"), reverse=True):
+            if (done := self._continue(path)) is not None:
+                return done
+            self.close()
+            path.unlink()
+        self._next(0)
+        return 0
+
+    def _continue(self, path: Path) -> int | None:
+        """Opens a file after its last complete record; returns the number of the next, or None if there is none.
+
+        A record is complete if it has as many members as the first, which is not known to be complete itself."""
+        self._file = path.open("r+b")
+        ends: dict[str, list[int]] = {}  # record -> the ends of its members
+        tar = TarFile(path)
+        with contextlib.suppress(NetdefError):  # because it ends where the conversion was interrupted
+            for name, offset, size in tar.members():
+                end = offset + -(-size // BLOCK) * BLOCK
+                ends.setdefault(os.fsdecode(name).partition(".")[0], []).append(end)
+        tar.close()
+        complete = list(ends.items())
+        if len(complete) < 2 or len(complete[-1][1]) < len(complete[0][1]):
+            complete = complete[:-1]
+        self._count = len(complete)
+        self._file.truncate(complete[-1][1][-1] if complete else 0)  # also adds what is missing after a member
+        self._file.seek(0, os.SEEK_END)
+        return int(complete[-1][0]) + 1 if complete else None
+
+    def _next(self, number: int) -> None:
+        self._file, self._count = (self.partial / f"{number:06d}.tar").open("xb"), 0
+
+    def put(self, records: Sequence[Numbered]) -> None:
+        for number, record, file in records:
+            if self._shard_size and self._count == self._shard_size:
+                self._end()
+                self._next(int(Path(self._file.name).stem) + 1)
+            for kind, data in _members(record, file).items():
+                info = tarfile.TarInfo(f"{number:08d}.{kind}")
+                info.size = len(data)
+                self._file.write(info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % BLOCK))
+            self._count += 1
+        self._file.flush()
+
+    def _end(self) -> None:
+        self._file.write(bytes(2 * BLOCK))
+        self.close()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def finish(self) -> None:
+        self._end()
+        super().finish()
+
+
+def _members(record: Record, file: bytes | None) -> dict[str, bytes]:
+    """Returns the members of a record in a tar file by extension: the image, and its labels as text or JSON."""
+    if file is not None:
+        members = {images.file_type(file): file}
+    elif record.image.dtype == np.uint8 and len(record.image) in (1, 3):
+        members = {"png": images.to_png(record.image.transpose(1, 2, 0))}
+    else:
+        c, h, w = record.image.shape
+        raise NetdefError(
+            f"{record.name} is {c}x{h}x{w} {record.image.dtype}, but images in a tar file have 1 or 3 channels of "
+            "uint8; write LMDB, HDF5 or .npz."
+        )
+    labels = [np.asarray(label).tolist() for label in record.labels]
+    if len(labels) == 1 and not isinstance(labels[0], list) and labels[0] == int(labels[0]):
+        return members | {"cls": b"%d" % int(labels[0])}
+    fields = {f"label{i or ''}": label for i, label in enumerate(labels)}
+    return members | {"json": json.dumps(fields).encode()} if labels else members
+
+
+SINKS: dict[str, Callable[..., Sink]] = {"lmdb": LmdbSink, "hdf5": Hdf5Sink, "npz": NpzSink, "tar": TarSink}
 
 
 def kind_of(target: Path) -> str:
-    """Returns "lmdb", "hdf5" or "npz", by the suffix of the target."""
-    return {".h5": "hdf5", ".hdf5": "hdf5", ".npz": "npz"}.get(target.suffix, "lmdb")
+    """Returns "lmdb", "hdf5", "npz" or "tar", by the suffix of the target."""
+    return {".h5": "hdf5", ".hdf5": "hdf5", ".npz": "npz", ".tar": "tar"}.get(target.suffix, "lmdb")
 
 
-def open_sink(target: Path, kind: str | None = None, resume: bool = True) -> Sink:
+def open_sink(target: Path, kind: str | None = None, resume: bool = True, **options: Any) -> Sink:
     """Returns a sink that writes `target`; with `resume` it continues an interrupted conversion.
 
-    Raises NetdefError if nothing can be written there."""
+    `options` are those of the kind: `shard_size` of "tar".  Raises NetdefError if nothing can be written there."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        return SINKS[kind or kind_of(target)](target, resume)
+        return SINKS[kind or kind_of(target)](target, resume, **options)
     except NetdefError:
         raise
     except Exception as error:  # of the file system, h5py or lmdb
@@ -274,8 +371,7 @@ def convert(
                     raise
                 broken.append(str(error))
                 continue
-            file = raw[1].read_bytes() if encoded and isinstance(raw, tuple) and isinstance(raw[1], Path) else None
-            batch.append((i, record, file))
+            batch.append((i, record, records.encoded(raw) if encoded else None))
         if batch:
             _guarded(sink, batch[0][0], lambda batch=batch: sink.put(batch))
         progress(min(start + COMMIT, len(chosen)))

@@ -51,6 +51,25 @@ def size_of(data: Any) -> tuple[int, int, int]:
     return image.height, image.width, channels
 
 
+def file_type(data: bytes) -> str:
+    """Returns the usual extension of an image file, by its contents: `jpg`, `png`, ...  Raises Undecodable."""
+    pillow = need("PIL.Image", "recognizing images")
+    try:
+        kind = str(pillow.open(io.BytesIO(data)).format).lower()
+    except Exception as error:
+        raise Undecodable(_why(error)) from None
+    return {"jpeg": "jpg", "mpo": "jpg", "tiff": "tif"}.get(kind, kind)
+
+
+def to_png(image: Any) -> bytes:
+    """Returns the PNG file of (h, w, c) uint8, gray or B, G, R."""
+    pillow = need("PIL.Image", "writing images")
+    packed = io.BytesIO()
+    pixels = image[:, :, 0] if image.shape[2] == 1 else image[:, :, ::-1]
+    pillow.fromarray(np.ascontiguousarray(pixels)).save(packed, "PNG")
+    return packed.getvalue()
+
+
 def _why(error: Exception) -> str:
     words = str(error).split("\n")[0][:160]
     return "unknown image format" if "cannot identify" in words else words or type(error).__name__

@@ -1,6 +1,6 @@
 """Opens data sets by path alone, for the tools: each image layer and each format reports which paths it reads.
 
-records = open_source(Path("faces"))      # a folder of classes, an image list, a database, .npz, .h5, MNIST, CIFAR
+records = open_source(Path("faces"))    # a folder of classes, an image list, a database, .tar, .npz, .h5, MNIST, CIFAR
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from ..layers.base import LAYERS
 from .base import Fit
 from .formats.base import FORMATS, DataSet
 from .layers._image_layer import ImageLayer, Records
+from .layers.tar import TarData, is_pattern
 
 
 def open_source(path: Path, **fields: Any) -> Records:
@@ -24,6 +25,8 @@ def open_source(path: Path, **fields: Any) -> Records:
     Raises NetdefError if its format is unknown."""
     path = Path(path)
     if not os.path.exists(path):
+        if is_pattern(str(path)):
+            return TarData.open_path(path, **fields)
         raise NetdefError(f"{shown(path)} does not exist.")
     best = max(_readers(), key=lambda reader: reader.reads(path))
     if best.reads(path) is Fit.NO:

@@ -2,9 +2,10 @@
 
 usage: python tests/benchmarks/input_pipeline.py [--seconds 4] [--images 1000] [--json]
 
-Four data sets: (a) LMDB of raw 50x50 gray images, (b) LMDB of 256x256 JPEGs with random 224x224 crops, (c) a folder of
-JPEGs, (d) records that stay on the device.  Also how decoding scales with threads, and memory over ten epochs.  Without
-torch, there is no comparison.
+Five data sets: (a) LMDB of raw 50x50 gray images, (b) LMDB of 256x256 JPEGs with random 224x224 crops, (c) a folder of
+JPEGs, (d) the same files in tar shards, (e) records that stay on the device.  Also how decoding scales with threads, tar
+against the folder with 1, 2 and 4 processes (in turns, the best of several), and memory over ten epochs.  Without torch,
+there is no comparison.
 """
 
 from __future__ import annotations
@@ -24,8 +25,11 @@ import numpy as np
 from PIL import Image
 
 import netdef
+from netdef.data.base import generator
+from netdef.data.convert import convert, open_sink
 from netdef.data.device import on_device
 from netdef.data.feed import Feed
+from netdef.data.sources import open_source
 from netdef.interop.caffe_proto import messages
 
 try:
@@ -68,6 +72,9 @@ def write_data(folder: Path, images: int) -> None:
         place = folder / "folder" / f"class{i % 10}"
         place.mkdir(parents=True, exist_ok=True)
         (place / f"{i:05d}.jpg").write_bytes(jpeg(random_image(rng, 128, 3)))
+    records = open_source(folder / "folder")
+    with open_sink(folder / "tar", "tar", shard_size=max(1, images // 16)) as sink:
+        convert(records, generator(0, "shards").permutation(records.size), sink, encoded=True)
 
 
 NETS = {
@@ -78,6 +85,8 @@ NETS = {
                     data_param { source: "jpeg" batch_size: 64 backend: LMDB } }""",
     "folder": """layer { name: "d" type: "ImageFolder" top: "data" top: "label" transform_param { mean_value: 128 }
                  image_folder_param { source: "folder" batch_size: 64 } }""",
+    "tar": """layer { name: "d" type: "TarData" top: "data" top: "label" transform_param { mean_value: 128 }
+              tar_data_param { source: "tar" batch_size: 64 } }""",
     "device": """layer { name: "d" type: "Data" top: "data" top: "label"
                  transform_param { crop_size: 48 mirror: true scale: 0.0078125 mean_value: 127.5 }
                  data_param { source: "gray" batch_size: 64 backend: LMDB shuffle: true } }""",
@@ -185,6 +194,15 @@ def theirs(kind: str, folder: Path, images: int, seconds: float) -> float:
     return max(measure(CORES), measure(0)) if kind == "device" else measure(CORES)
 
 
+def in_turns(folder: Path, seconds: float, turns: int = 3) -> dict[int, dict[str, int]]:
+    """Returns the images per second of the folder and of the tar files by number of processes, the best of all turns."""
+    found: dict[int, dict[str, int]] = {}
+    for count in (1, 2, 4):
+        speeds = [{kind: own(kind, folder, seconds, count, count) for kind in ("folder", "tar")} for _ in range(turns)]
+        found[count] = {kind: round(max(turn[kind] for turn in speeds)) for kind in ("folder", "tar")}
+    return found
+
+
 def memory_over_epochs(folder: Path, epochs: int = 10) -> list[float]:
     """Returns the MiB in use by the process after each epoch of (b)."""
     held = []
@@ -208,11 +226,14 @@ def main() -> None:
         folder = Path(made)
         write_data(folder, args.images)
         if torch is not None:  # first, because its processes are forked, which must happen before jax starts threads
-            found["torch images/s"] = {kind: round(theirs(kind, folder, args.images, args.seconds)) for kind in NETS}
+            found["torch images/s"] = {
+                kind: round(theirs(kind, folder, args.images, args.seconds)) for kind in NETS if kind != "tar"
+            }
         found["netdef images/s"] = {kind: round(own(kind, folder, args.seconds)) for kind in NETS}
         found["decoding threads"] = {n: round(own("lmdb_jpeg", folder, args.seconds, n)) for n in (1, CORES)}
         counts = (1, CORES)
         found["decoding processes"] = {n: round(own("lmdb_jpeg", folder, args.seconds, n, n)) for n in counts}
+        found["tar and folder"] = in_turns(folder, args.seconds)
         found["MiB after each epoch"] = memory_over_epochs(folder)
     if args.json:
         print(json.dumps(found))
@@ -223,6 +244,9 @@ def main() -> None:
     for what in ("threads", "processes"):
         speeds = (f"{n}: {speed:,} images/s" for n, speed in found[f"decoding {what}"].items())
         print(f"decoding with {what}: " + ", ".join(speeds))
+    for count, speeds in found["tar and folder"].items():
+        both = ", ".join(f"{kind}: {speed:,} images/s" for kind, speed in speeds.items())
+        print(f"{count} processes: {both}, tar / folder {speeds['tar'] / speeds['folder']:.2f}")
     print("MiB after each epoch: " + " ".join(map(str, found["MiB after each epoch"])))
 
 

@@ -31,6 +31,7 @@ BLOCKS = {
     "ImageFolder": "image_folder_param",
     "ImageTable": "image_table_param",
     "ArrayData": "array_data_param",
+    "TarData": "tar_data_param",
     "WindowData": "window_data_param",
 }
 

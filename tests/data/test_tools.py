@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import struct
+import tarfile
 from pathlib import Path
 
 import h5py
@@ -55,7 +56,7 @@ def all_records(path: Path) -> tuple[np.ndarray, list[int]]:
     return np.stack([r.image for r in found]), [int(r.labels[0]) for r in found]
 
 
-@pytest.mark.parametrize("target", ["out.lmdb", "out.h5", "out.npz"])
+@pytest.mark.parametrize("target", ["out.lmdb", "out.h5", "out.npz", "out.tar"])
 def test_a_folder_becomes_anything(run, faces, target, tmp_path):
     code, out, _ = run("convert", "faces", target)
     assert (code, out) == (0, f"{target}: 5 records\n")
@@ -130,6 +131,73 @@ def test_encoded_resized_gray_and_shuffled(run, faces, tmp_path):
     assert images.shape == (5, 1, 6, 7) and sorted(labels) == [0, 0, 0, 1, 1]
 
 
+def test_a_folder_of_shards(run, faces, batches, tmp_path):
+    code, out, _ = run("convert", "faces", "shards", "--to", "tar", "--shard-size", "2")
+    assert (code, out) == (0, "shards: 5 records\n")
+    assert sorted(p.name for p in (tmp_path / "shards").iterdir()) == ["000000.tar", "000001.tar", "000002.tar"]
+    with tarfile.open(tmp_path / "shards" / "000001.tar") as file:
+        assert [m.name for m in file] == ["00000002.png", "00000002.cls", "00000003.png", "00000003.cls"]
+        assert file.extractfile("00000003.cls").read() == b"1"
+    for source in ("shards", "shards/{000000..000002}.tar", "shards/*.tar"):
+        images, labels = all_records(Path(source))
+        np.testing.assert_array_equal(images, faces)
+        assert labels == [0, 0, 0, 1, 1]
+        code, out, _ = run("check", source)
+        assert (code, out) == (0, f"{source}: 5 records, 0 corrupt\n")
+    text = layer("TarData", 'tar_data_param { source: "shards" batch_size: 5 }')
+    np.testing.assert_array_equal(batches(text, 1)[0]["data"], faces)
+    assert "is not a data set" not in run("check", "shards/{000000..000003}.tar")[2]
+
+
+def test_files_in_tar_are_those_of_the_folder(run, faces, tmp_path):
+    Image.open(tmp_path / "faces" / "bob" / "01.png").convert("L").save(tmp_path / "faces" / "bob" / "01.jpg")
+    (tmp_path / "faces" / "bob" / "01.png").unlink()
+    assert run("convert", "faces", "a.tar", "--encoded")[0] == 0
+    with tarfile.open(tmp_path / "a.tar") as file:
+        assert [m.name for m in file if not m.name.endswith("cls")][-1] == "00000004.jpg"
+        assert file.extractfile("00000004.jpg").read() == (tmp_path / "faces" / "bob" / "01.jpg").read_bytes()
+    assert run("convert", "a.tar", "b.lmdb", "--encoded")[0] == 0
+    assert run("convert", "b.lmdb", "c.tar", "--encoded")[0] == 0
+    assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "c.tar").read_bytes()
+
+
+def test_labels_and_images_that_tar_has_no_simple_form_for(run, tmp_path):
+    np.savez(tmp_path / "x.npz", data=numbered(3), label=np.array([[0.5, 1], [2, 3], [4, 5]]))
+    assert run("convert", "x.npz", "x.tar")[0] == 0
+    records = open_source(tmp_path / "x.tar", is_color=False)
+    assert [records.decode(raw).labels[0].tolist() for raw in records.read(range(3))] == [[0.5, 1], [2, 3], [4, 5]]
+    records.close()
+    np.savez(tmp_path / "y.npz", data=np.zeros((2, 4, 3, 3), np.float32), label=np.arange(2))
+    code, _, err = run("convert", "y.npz", "y.tar")
+    assert code == 1 and "row 0 of " in err and "is 4x3x3 float32, but images in a tar file have 1 or 3 channels" in err
+
+
+def test_shards_of_other_kinds(run, faces):
+    for words in (("x.lmdb", "--shard-size", "2"), ("x.tar", "--shard-size", "0")):
+        code, _, err = run("convert", "faces", *words)
+        assert code == 2 and "--shard-size" in err and "expected at least 1, and --to tar" in err
+
+
+@pytest.mark.parametrize("size", [0, 2])
+@pytest.mark.parametrize("kept", [0, 1, 100, 1200, 2048, 3000, None])
+def test_a_tar_conversion_goes_on_after_the_last_whole_record(run, faces, tmp_path, size, kept):
+    words = ("--to", "tar", *(("--shard-size", str(size)) if size else ()))
+    assert run("convert", "faces", "whole", *words)[0] == 0
+    whole = tmp_path / "whole"
+    files = sorted(whole.iterdir()) if size else [whole]
+    partial = tmp_path / "out.partial"
+    shutil.copytree(whole, partial) if size else shutil.copy(whole, partial)
+    if size:
+        (partial / files[-1].name).unlink()
+    last = sorted(partial.iterdir())[-1] if size else partial
+    last.write_bytes(last.read_bytes()[:kept])
+    code, out, err = run("convert", "faces", "out", *words)
+    assert (code, out) == (0, "out: 5 records\n") and not partial.exists()
+    assert ("resuming at record" in err) == (kept is None or kept > 2048 or size > 0)
+    made = sorted((tmp_path / "out").iterdir()) if size else [tmp_path / "out"]
+    assert [file.read_bytes() for file in made] == [file.read_bytes() for file in files]
+
+
 def test_lists_with_a_root(run, tmp_path):
     write_images(tmp_path / "pictures", numbered(2, 3))
     (tmp_path / "list.txt").write_text("00.png 4\n01.png 6\n")
@@ -159,7 +227,7 @@ def test_mnist_and_cifar(run, tmp_path):
     assert code == 1 and "the labels of train-images-idx3-ubyte.gz are missing" in err
 
 
-@pytest.mark.parametrize("target", ["out.lmdb", "out.h5"])
+@pytest.mark.parametrize("target", ["out.lmdb", "out.h5", "out.tar"])
 def test_a_full_disk_is_named_and_the_conversion_goes_on(run, faces, target, tmp_path, monkeypatch):
     monkeypatch.setattr(conversion, "COMMIT", 2)
     sink = conversion.SINKS[conversion.kind_of(Path(target))]

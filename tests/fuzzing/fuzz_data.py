@@ -124,6 +124,12 @@ def csv_set(folder: Path) -> None:
     (folder / "t.csv").write_text("".join(["file,label,kind\n", *rows]))
 
 
+def tar_set(folder: Path) -> None:
+    from data_sources import members, write_tar
+
+    write_tar(folder / "x.tar", [members(image, int(label)) for image, label in zip(*images(), strict=True)])
+
+
 KINDS = {
     "lmdb": DataSet(lmdb_set, "Data", "data_param", "db", also="backend: LMDB"),
     "leveldb": DataSet(leveldb_set, "Data", "data_param", "db"),
@@ -132,6 +138,7 @@ KINDS = {
     "npy": DataSet(npy_set, "ArrayData", "array_data_param", "rows"),
     "image": DataSet(image_set, "ImageFolder", "image_folder_param", "faces"),
     "list": DataSet(list_set, "ImageData", "image_data_param", "list.txt"),
+    "tar": DataSet(tar_set, "TarData", "tar_data_param", "x.tar"),
     "csv": DataSet(csv_set, "ImageTable", "image_table_param", "t.csv", top="data label kind"),
 }
 VICTIMS = {"hdf5": "*.h5", "list": "*.txt", "csv": "*.csv"}  # the files that are changed, where it is not any file

@@ -38,6 +38,7 @@ class Records(ABC):
     """The records of one layer, by index.  Reading must be thread-safe."""
 
     size: int
+    shards: Any = None  # where each file of many records begins, and `size`; they are shuffled by blocks
 
     @abstractmethod
     def read(self, numbers: Any) -> list[Any]:
@@ -46,6 +47,10 @@ class Records(ABC):
     @abstractmethod
     def decode(self, raw: Any) -> Record:
         """Returns one record.  Raises Corrupt if it is broken."""
+
+    def encoded(self, raw: Any) -> bytes | None:
+        """Returns the image file of a record as it is stored; None if its image is stored decoded."""
+        return None
 
     def classes(self) -> Any:
         """Returns the class of every record as an array of integers; None if the records have none."""
@@ -117,21 +122,25 @@ class ImageLayer(DataLayer):
         layer = self.with_source(own) if own else self
         ignored = ("name", "top", "phase", "include", "exclude", "transform_param", "augment_param", "batch_size")
         fields = {name: getattr(layer, name) for name in layer.params() if name not in ignored}
-        path = layer.source_path(locate, layer.source, "the source")
+        source = layer.fingerprint(locate)
         records = layer.records(locate)
 
         def images() -> Iterator[Any]:
-            sampling = layer.sample_param
-            classes = records.classes() if sampling.split else None
+            sampling = layer.sample_param.replace(shuffle=False, shuffle_block=0)  # because their order does not matter
+            classes = records.classes() if sampling.split or sampling.balance else None
             order = sampled_order(layer, sampling, records.size, classes, Phase.TRAIN, 0)
             for start in range(0, order.size, CHUNK):
                 numbers = order.at(start, min(CHUNK, order.size - start))
                 yield from (records.decode(raw).image for raw in records.read(numbers))
 
         try:
-            return standard(images(), f"{self.type} {fields!r} {self.color} {fingerprint(path)}")
+            return standard(images(), f"{self.type} {fields!r} {self.color} {source}")
         finally:
             records.close()
+
+    def fingerprint(self, locate: Locate) -> str:
+        """Returns a string that changes when the files of the source change.  Raises NetdefError if one is missing."""
+        return fingerprint(self.source_path(locate, self.source, "the source"))
 
     def with_source(self, source: str) -> ImageLayer:
         """Returns the same layer with another source."""
@@ -181,7 +190,15 @@ class ImageReader(Reader):
         sampling = layer.sample_param
         classes = self.records.classes() if sampling.needs_classes else None
         self.order = sampled_order(
-            layer, sampling, self.records.size, classes, phase, seed, shuffle=layer.shuffled(phase)
+            layer,
+            sampling,
+            self.records.size,
+            classes,
+            phase,
+            seed,
+            shuffle=layer.shuffled(phase),
+            batch_size=self.batch_size,
+            shards=self.records.shards,
         )
         self.size = self.order.size
         self.weights = self._weights(classes) if sampling.class_weights else None
@@ -192,8 +209,10 @@ class ImageReader(Reader):
             self.position = int(self.random("skip").integers(layer.rand_skip))
 
     def batch(self, position: int) -> Batch:
-        draws, numbers = self.draws(position), self.numbers(position)
-        records = self._decode(position + self.rows.start, numbers)
+        read = self._read_rows
+        draws = self.transformer.draw(self.random("transform", position), self.batch_size)[read]
+        numbers = self.order.at(position, self.batch_size)[read]
+        records = self._decode(position + read.start, numbers)
         data = self.transformer.batch([r.image for r in records], draws, [r.name for r in records])
         tops = [data, *(np.array(column, np.float32) for column in zip(*(r.labels for r in records), strict=True))]
         if self.weights is not None:
@@ -204,7 +223,16 @@ class ImageReader(Reader):
                 f"it has {len(self.layer.top)} tops, but its records have one image and {len(tops) - 1} labels; "
                 f"name at most {len(tops)} tops."
             )
-        return dict(zip(self.layer.top, tops, strict=False))
+        own = slice(self.rows.start - read.start, self.rows.stop - read.start)
+        return {top: rows[own] for top, rows in zip(self.layer.top, tops, strict=False)}
+
+    @property
+    def _read_rows(self) -> slice:
+        """The rows of a batch that are read: those of this process, and those that `mixup` mixes them with."""
+        if not self.transformer.varied.mixup:
+            return self.rows
+        start, stop = self.rows.start, self.rows.stop
+        return slice(start - start % 2, min(stop + stop % 2, self.batch_size))
 
     def numbers(self, position: int) -> Any:
         return self.order.at(position, self.batch_size)[self.rows]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,14 +72,6 @@ class Data(ImageLayer, type="Data", block="data_param"):
                 raise NetdefError(f"the database {path} is empty.")
         return _Datums(self, database)
 
-    @contextmanager
-    def naming(self) -> Iterator[None]:
-        """Adds the name of this layer to errors of its database."""
-        try:
-            yield
-        except NetdefError as error:
-            raise self.fault(str(error)) from error
-
 
 class _Key(NamedTuple):
     """The name of a record, formatted only when a message needs it."""
@@ -121,6 +111,10 @@ class _Datums(Records):
             said = "x".join(map(str, shape))
             raise self._corrupt(raw, f"has {values.size} values, which does not match its shape {said}")
         return Record(values.reshape(shape), (datum.label,), _Key(raw[0], self.database))
+
+    def encoded(self, raw: tuple[bytes, bytes]) -> bytes | None:
+        datum = self._datum(raw)
+        return datum.data if datum.encoded else None
 
     def _datum(self, raw: tuple[bytes, bytes]) -> Any:
         try:

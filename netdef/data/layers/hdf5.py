@@ -17,7 +17,7 @@ from ...shape import UNKNOWN, Shape
 from ..base import Batch, DataLayer, Process, Reader, Table
 from ..damage import reading
 from ..hdf5_file import KIND, dataset
-from ..records import Order
+from ..records import WINDOW, Order, block_edges, blockwise, check_shuffled
 
 
 class Listed(NamedTuple):
@@ -32,14 +32,24 @@ class HDF5Data(DataLayer, type="HDF5Data", block="hdf5_data_param"):
 
     Bottoms: none.  Tops: any number, (batch_size, rest of the dataset's shape...).
     A batch continues from the end of a file into the next, and from the last into the first.  With `shuffle`, the files
-    and the rows within each file are shuffled in each epoch; rows of different files are never mixed.
+    and the rows within each file are shuffled in each epoch; rows of different files are mixed only by `shuffle_block`.
     Source: BVLC/caffe src/caffe/layers/hdf5_data_layer.cpp.
-    Differs: the random order is netdef's own; names in the list may also be relative to the list.
+    Differs: the random order is netdef's own; names in the list may also be relative to the list; `shuffle_block` and
+    `shuffle_window` are netdef's.
     """
 
     source: str = param("Text file with the name of one HDF5 file per line.", default="")
     batch_size: int = param("Number of rows in a batch.", default=0, at_least=0)
     shuffle: bool = param("Shuffle the files, and the rows within each file, in each epoch.", default=False)
+    shuffle_block: int = param(
+        "Shuffle blocks of this many consecutive rows of all files, and mix the rows of a window, which are in memory "
+        "instead of whole files; 0: shuffle files.",
+        default=0,
+        at_least=0,
+    )
+    shuffle_window: int = param(
+        "Number of rows, of several blocks, that are mixed with each other.", default=WINDOW, at_least=1
+    )
 
     def files(self, locate: Locate) -> list[Listed]:
         """Returns the files of the list.  Raises NetdefError if it is empty or a file is missing."""
@@ -98,7 +108,7 @@ def _existing(name: bytes, path: Path, locate: Locate) -> Path | None:
 
 
 class HDF5Reader(Reader):
-    """Batches of rows; at most two files are in memory."""
+    """Batches of rows.  At most two files are in memory or, with `shuffle_block`, the blocks of two windows."""
 
     steady = True
 
@@ -118,26 +128,33 @@ class HDF5Reader(Reader):
         rows = [header[layer.top[0]][0] for header in headers]
         self.starts = np.cumsum([0, *rows])  # index of the first record of each file
         self.size: int = int(self.starts[-1])
+        if not layer.shuffle:
+            check_shuffled(layer, layer.shuffle_block)
         self.order = Order(self.size, self._permute if layer.shuffle else None)
+        block = layer.shuffle_block or self.size
+        self._parts = block_edges(self.starts, block)  # first row of each part, a file or block, that is read at once
+        self._most_loaded = 2 * -(-layer.shuffle_window // layer.shuffle_block) + 2 if layer.shuffle_block else 2
         self._lock = threading.Lock()
-        self._loaded: dict[int, Any] = {}  # file -> its datasets; the last two used
+        self._loaded: dict[int, Any] = {}  # part -> its rows; the last that were used
 
     def _permute(self, epoch: int) -> Any:
         rng = self.random("shuffle", epoch)
+        if self.layer.shuffle_block:
+            return blockwise(self._parts, self.layer.shuffle_window, self.batch_size, rng)
         files = rng.permutation(len(self.files))
         return np.concatenate([self.starts[f] + rng.permutation(self.starts[f + 1] - self.starts[f]) for f in files])
 
     def batch(self, position: int) -> Batch:
         records = self.numbers(position)
-        of = np.searchsorted(self.starts, records, side="right") - 1  # file of each record
+        of = np.searchsorted(self._parts, records, side="right") - 1  # part of each record
         made: Batch = {}
-        for file in dict.fromkeys(of.tolist()):
-            here = np.flatnonzero(of == file)
-            data = self._load(file)
+        for part in dict.fromkeys(of.tolist()):
+            here = np.flatnonzero(of == part)
+            data = self._load(part)
             for top in self.layer.top:
                 if top not in made:
                     made[top] = np.empty((len(records), *data[top].shape[1:]), np.float32)
-                made[top][here] = data[top][records[here] - self.starts[file]]
+                made[top][here] = data[top][records[here] - self._parts[part]]
         return made
 
     def numbers(self, position: int) -> Any:
@@ -152,24 +169,27 @@ class HDF5Reader(Reader):
         rows = self.layer.read_header(self.files[0])
         if sum(4 * self.size * int(np.prod(shape[1:])) for shape in rows.values()) > budget:
             return None
-        files = [self._read(file) for file in range(len(self.files))]
-        return {top: np.concatenate([file[top] for file in files]).astype(np.float32) for top in self.layer.top}
+        parts = [self.read_part(part) for part in range(len(self._parts) - 1)]
+        return {top: np.concatenate([part[top] for part in parts]).astype(np.float32) for top in self.layer.top}
 
-    def _load(self, file: int) -> dict[str, Any]:
-        """Loads a whole file, as Caffe does, because random rows of an HDF5 dataset are slow to read one by one."""
+    def _load(self, part: int) -> dict[str, Any]:
+        """Loads a whole part, a file as in Caffe or a block, because random rows of a dataset are slow to read."""
         with self._lock:
-            if file not in self._loaded:
-                while len(self._loaded) > 1:
+            if part not in self._loaded:
+                while len(self._loaded) >= self._most_loaded:
                     del self._loaded[next(iter(self._loaded))]
-                self._loaded[file] = self._read(file)
-            return self._loaded[file]
+                self._loaded[part] = self.read_part(part)
+            return self._loaded[part]
 
-    def _read(self, number: int) -> dict[str, Any]:
+    def read_part(self, part: int) -> dict[str, Any]:
         import h5py
 
+        first, end = self._parts[part], self._parts[part + 1]
+        number = int(np.searchsorted(self.starts, first, side="right")) - 1
+        rows = slice(first - self.starts[number], end - self.starts[number])
         path, fault = self.files[number].path, self.layer.fault_in(self.files[number])
         with reading(path, KIND, fault), h5py.File(path, "r") as file:
             sets = {top: dataset(file, path, top, fault) for top in self.layer.top}
             if {top: found.shape for top, found in sets.items()} != self._headers[number]:
                 raise fault(f"{path} has changed while it was in use; run again when it is complete.")
-            return {top: found[:] for top, found in sets.items()}
+            return {top: found[rows] for top, found in sets.items()}

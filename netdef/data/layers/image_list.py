@@ -153,6 +153,10 @@ class FileRecords(Records):
         image = images.resize(image, *self.layer.size_of(*image.shape[:2]))
         return Record(image.transpose(2, 0, 1), tuple(column[number] for column in self.columns), str(path))
 
+    def encoded(self, raw: tuple[int, Path]) -> bytes | None:
+        with self.layer.reading(raw[1], "image"):
+            return raw[1].read_bytes()
+
     def _corrupt(self, number: int, text: str) -> Corrupt:
         return Corrupt(str(self.layer.fault(self.place(number) + text)))
 
