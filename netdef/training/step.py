@@ -18,7 +18,7 @@ import optax
 
 from ..forward import forward, jit
 from ..graph import Net
-from ..layers._platform import on_cpu
+from ..layers._platform import on_cpu, on_tpu
 from ..lazy import Array
 from ..solvers.base import Numbers, Solver
 from .params import Partition
@@ -158,12 +158,13 @@ def make_step(
 def _if_good(good: Array, moved: Callable[[Any, Any], Any], arrays: Any, grads: Any) -> Any:
     """moved(arrays, grads), or the same arrays after a bad loss or gradient.
 
-    A branch lets an accelerator overwrite the donated arrays in place.  With a choice for every element, XLA includes
-    the update in the product that computes the gradient, before it is known whether all gradients are finite, and moves
-    old and new arrays once more.  On a CPU the choice costs nothing, and a branch would run on one core."""
+    A branch lets a TPU overwrite the donated arrays in place.  With a choice for every element, XLA includes the update
+    in the product that computes the gradient, before it is known whether all gradients are finite, and moves old and
+    new arrays once more.  Elsewhere the choice costs nothing: a GPU would copy the arrays before and after a branch,
+    and a CPU would run it on one core."""
     choose = lambda arrays, grads: _chosen(good, moved(arrays, grads), arrays)
     branch = lambda arrays, grads: jax.lax.cond(good, moved, lambda arrays, _: arrays, arrays, grads)
-    return on_cpu(choose, branch, arrays, grads)
+    return on_tpu(branch, choose, arrays, grads)
 
 
 def _chosen(good: Array, new: Any, old: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The forms of other platforms, run on the CPU, and the programs that a platform would get, without it."""
+"""The forms of TPUs, run on the CPU, and the programs that a platform would get, without it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from netdef.lazy import lax
 ACCELERATORS = ("tpu", "cuda")
 
 
-@pytest.fixture(params=["cpu", "other"])
+@pytest.fixture(params=["cpu", "tpu"])
 def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Runs a test with the forms for CPUs, and again with those of all other platforms."""
-    if request.param == "other":
-        monkeypatch.setattr(lax, "platform_dependent", lambda *arrays, cpu, default: default(*arrays))
+    """Runs a test with the forms for CPUs, and again with those for TPUs."""
+    if request.param == "tpu":
+        chosen = lambda *arrays, default, cpu=None, tpu=None: (tpu or default)(*arrays)
+        monkeypatch.setattr(lax, "platform_dependent", chosen)
     return request.param
 
 

@@ -86,12 +86,11 @@ def test_a_good_step_moves_everything():
         )
 
 
-@pytest.mark.parametrize("platform", ACCELERATORS)
-def test_on_an_accelerator_the_update_is_a_branch(platform):
+@pytest.mark.parametrize("platform", ["cpu", *ACCELERATORS])
+def test_only_on_a_tpu_the_update_is_a_branch(platform):
     step, state, fixed = started()
     own = program(step, state, fixed, batch(), jnp.int32(1), platform=platform)
-    assert own.count("stablehlo.select_and_scatter") == 1 and own.count("stablehlo.convolution") == 2
-    assert "stablehlo.while" not in own
+    if platform in ACCELERATORS:
+        assert own.count("stablehlo.convolution") == 2 and "stablehlo.while" not in own
     # a choice between platforms is two cases of constants; the branch is one more
-    assert own.count("stablehlo.case") % 2 == 1
-    assert program(step, state, fixed, batch(), jnp.int32(1), platform="cpu").count("stablehlo.case") % 2 == 0
+    assert own.count("stablehlo.case") % 2 == (platform == "tpu")
