@@ -44,7 +44,7 @@ def lmdb(folder: Path, images, labels) -> tuple[str, Path]:
 
 
 def npy(folder: Path, images, labels) -> tuple[str, Path]:
-    (folder / "rows").mkdir(parents=True)
+    (folder / "rows").mkdir(parents=True, exist_ok=True)
     np.save(folder / "rows" / "data.npy", images)
     np.save(folder / "rows" / "label.npy", labels)
     text = layer("ArrayData", 'array_data_param { source: "rows" batch_size: 8 shuffle: false }')
