@@ -12,8 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..files import shown
-from ..language.errors import NetdefError
+from ..language.errors import NetdefError, printable
 
 MOST_IMAGES = 1000  # image files of a layer that are compared; of more, evenly spaced ones
 Stamp = tuple[int, int]  # bytes, and nanoseconds of the last change
@@ -27,7 +26,7 @@ def stamp(file: Path | int) -> Stamp:
 
 def changed(path: Path) -> NetdefError:
     """The error for a file that is written or replaced while it is read."""
-    return NetdefError(f"{shown(path)} has changed while it was in use; run again when it is complete.")
+    return NetdefError(f"{path} has changed while it was in use; run again when it is complete.")
 
 
 def spaced(count: int) -> Sequence[int]:
@@ -59,12 +58,12 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     if before["records"] != now["records"]:
-        source = f" of {shown(now['files'][0][0])}" if now["files"] else ""
+        source = f" of {printable(now['files'][0][0])}" if now["files"] else ""
         return f"the data{source} had {before['records']} records before, and {now['records']} now"
     if len(before["files"]) != len(now["files"]):
         return f"the data were {len(before['files'])} files before, and are {len(now['files'])} now"
     for (_, *old), (path, *new) in zip(before["files"], now["files"], strict=True):
         if old != new:
             how = f"it had {old[0]} bytes, and now {new[0]}" if old[0] != new[0] else "it was written again"
-            return f"{shown(path)} has changed since the run opened it ({how})"
+            return f"{printable(path)} has changed since the run opened it ({how})"
     return ""
