@@ -143,7 +143,8 @@ def test_mean_files_that_cannot_be_read(tmp_path, error_of):
 
 @pytest.mark.parametrize("field", ["net", "train_net"])
 def test_the_net_of_a_solver(field, tmp_path, capsys):
-    solver = tmp_path / "solver.prototxt"
+    solver = tmp_path / "a\nb" / "solver.prototxt"
+    solver.parent.mkdir()
     for name, words in (
         ("a" * 5000, "File name too long"),
         ("b.prototxt", "file not found"),
