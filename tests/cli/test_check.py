@@ -19,7 +19,7 @@ def test_every_error_is_shown_with_its_place(netdef, bad):
     assert done.code == 2
     lines = done.out.splitlines()
     assert printable(f"{bad}:4:85: error: Unknown field [unknown-field]") in lines
-    assert any(line.startswith(f"{bad}:5:") and "[unknown-bottom]" in line for line in lines)
+    assert any(line.startswith(printable(f"{bad}:5:")) and "[unknown-bottom]" in line for line in lines)
     assert lines[-1].startswith("1 file checked: 2 errors")
 
 
