@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from .files import Locate, locator, shown
 from .graph import Net, Node
 from .language.diagnostics import CompileError, Diagnostic, Report
-from .language.errors import NetdefError
+from .language.errors import NetdefError, printable
 from .language.expansion.expand import expand
 from .language.parsing.parser import parse
 from .language.source import Source
@@ -241,7 +241,7 @@ def _source_of(named: Named, path: Path, solver: Tree) -> Source:
     try:
         return Source.read(path)
     except NetdefError as error:
-        why = str(error).removeprefix(f"{path}: ")
+        why = str(error).removeprefix(printable(f"{path}: "))
         raise NetdefError(f"{solver.source.name}: `{named.field}`: {shown(path)}: {why}") from error
 
 

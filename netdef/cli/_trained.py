@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..language.errors import NetdefError
+from ..language.errors import NetdefError, printable
 from . import UsageError
 from ._options import add_net, add_state, existing, net_file, settings, trust_of
 from ._phases import load_phases
@@ -57,7 +57,7 @@ def trained(path: str, args: argparse.Namespace) -> Path:
             f"no complete snapshot {where}; name a run with --run, or a weight file with --weights"
         ) from error
     for note in notes:
-        print(f"warning: {note}", file=sys.stderr)
+        print(f"warning: {printable(note)}", file=sys.stderr)
     return found
 
 

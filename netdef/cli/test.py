@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..graph import Net
+from ..language.errors import printable
 from ._options import add_json, add_net, add_state, iterations, net_file, settings
 from ._phases import load_phases
 from ._trained import add_weights, given_weights, trained
@@ -58,7 +59,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     for name, value in measured["outputs"].items():
         print(f"{name}: {value}")
-    print(f"{measured['images']:,} images in {measured['seconds']:.1f} s, weights: {measured['weights']}")
+    named = printable(str(measured["weights"]))
+    print(f"{measured['images']:,} images in {measured['seconds']:.1f} s, weights: {named}")
     return 0
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -162,6 +162,10 @@ class Reader(ABC):
     def take(self, table: Table, plan: Batch) -> Batch:
         """Returns the batch of a plan from the records on the device, equal to that of `batch`; JAX traces it."""
         return {top: table[top][plan["record"]].astype(jnp.float32) for top in self.layer.top}
+
+    def sources(self) -> Sequence[Path]:
+        """Returns the files that the records are read from, of which snapshots keep size and time."""
+        return ()
 
     def next(self) -> Batch:
         """Returns the next batch."""

@@ -25,11 +25,13 @@ from ..layers.base import Phase
 from . import labels
 from .base import Batch, DataLayer, Process, Reader
 from .layers.memory import MemoryData
+from .stamps import described
 from .workers import Opening, Workers
 
 
 class Feed:
-    """An endless iterator of batches.  `size` is the number of records in an epoch of the first data layer, or None.
+    """An endless iterator of batches.  `size` is the number of records in an epoch of the first data layer, or None;
+    `sources` describes the files of each layer as they were opened, for snapshots.
 
     `arrays` contains the arrays of MemoryData layers, by layer name; `root` replaces the net's folder.  `ahead` batches
     are prefetched by `workers` threads (default: one per core, at most 8), which also apply `place` to each batch, to
@@ -79,6 +81,7 @@ class Feed:
         self._stop = weakref.finalize(self, pool.shutdown, wait=True, cancel_futures=True)
         self._waiting: deque[Future[Any]] = deque()
         self._taken = {name: reader.position for name, reader in self.readers.items()}
+        self.sources = {name: described(reader.size, reader.sources()) for name, reader in self.readers.items()}
 
     @property
     def size(self) -> int | None:

@@ -21,9 +21,10 @@ from ..language.errors import NetdefError
 from ..lazy import need, np
 from .damage import reading
 from .lmdb_file import LmdbFile, count_of
+from .stamps import Stamp, changed, stamp
 
 LMDB_FILE, LEVELDB_FILE = "data.mdb", "CURRENT"  # the files that identify each kind
-TABLES = (".ldb", ".sst")  # suffixes of LevelDB's files of records
+TABLES, LOG = (".ldb", ".sst"), ".log"  # suffixes of LevelDB's files of records
 
 
 class Database(ABC):
@@ -48,6 +49,10 @@ class Database(ABC):
     @abstractmethod
     def check_unchanged(self) -> None:
         """Raises NetdefError if files have changed since they were opened."""
+
+    @abstractmethod
+    def files(self) -> list[Path]:
+        """Returns the files of records."""
 
     @abstractmethod
     def close(self) -> None:
@@ -122,6 +127,9 @@ class Lmdb(Database):
     def check_unchanged(self) -> None:
         self._file.check_unchanged()
 
+    def files(self) -> list[Path]:
+        return [self._file.path]
+
     def close(self) -> None:
         self._cursor = None
         self._file.close()
@@ -179,7 +187,11 @@ class LevelDb(Database):
     def check_unchanged(self) -> None:
         with self._reading():
             if _stamps(self.path) != self._opened:
-                raise NetdefError(f"{self.path} has changed while it was in use; run again when it is complete.")
+                raise changed(self.path)
+
+    def files(self) -> list[Path]:
+        with self._reading():
+            return sorted(file for file in self.path.iterdir() if file.suffix in (*TABLES, LOG))
 
     def close(self) -> None:
         self._cursor = None
@@ -189,11 +201,10 @@ class LevelDb(Database):
             self._copy.cleanup()
 
 
-def _stamps(path: Path) -> dict[str, tuple[int, int]]:
+def _stamps(path: Path) -> dict[str, Stamp]:
     """Returns size and time of the files of records, which are mapped into memory and may not become shorter."""
     with reading(path, "LevelDB database"):
-        stats = {file.name: file.stat() for file in path.iterdir() if file.suffix in TABLES}
-    return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
+        return {file.name: stamp(file) for file in path.iterdir() if file.suffix in TABLES}
 
 
 def _writable(owner: LevelDb, path: Path) -> Path:

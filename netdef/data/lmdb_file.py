@@ -8,7 +8,6 @@ Source: LMDB 0.9, mdb.c: MDB_page, MDB_node, MDB_db and MDB_meta, on hosts of 64
 
 from __future__ import annotations
 
-import os
 import struct
 import threading
 import weakref
@@ -16,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..language.errors import NetdefError
+from .stamps import changed, stamp
 
 MAGIC, VERSION = 0xBEEFC0DE, 1
 HEADER = struct.Struct("<QHHHH")  # of a page: its number, padding, flags, and where its free space begins and ends
@@ -44,7 +44,7 @@ class LmdbFile:
         try:
             self._file = open(path, "rb", buffering=0)  # noqa: SIM115  (closed by `close`)
             self._close = weakref.finalize(self, self._file.close)
-            self._opened = self._stamp()
+            self._opened = stamp(self._file.fileno())
         except OSError as error:
             raise NetdefError(f"{path} cannot be read ({error.strerror}).") from None
         try:
@@ -134,12 +134,8 @@ class LmdbFile:
 
     def check_unchanged(self) -> None:
         """Raises NetdefError if the file has been written since it was opened; its pages may then be other ones."""
-        if self._stamp() != self._opened:
-            raise NetdefError(f"{self.path} has changed while it was in use; run again when it is complete.")
-
-    def _stamp(self) -> tuple[int, int]:
-        stat = os.fstat(self._file.fileno())
-        return stat.st_size, stat.st_mtime_ns
+        if stamp(self._file.fileno()) != self._opened:
+            raise changed(self.path)
 
     def _overflow(self, number: int, size: int) -> bytes:
         """Returns a value of `size` bytes, which begins on this page and continues on those after it."""

@@ -11,8 +11,8 @@ import weakref
 from pathlib import Path
 from typing import Any
 
-from ..language.errors import NetdefError
 from ..lazy import np
+from .stamps import changed, stamp
 
 
 def header(file: Any) -> tuple[tuple[int, ...], bool, Any]:
@@ -37,6 +37,7 @@ class NpyFile:
         self._lock = threading.Lock()
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115  (closed with this object)
         weakref.finalize(self, self._file.close)
+        self._opened = stamp(self._file.fileno())
         self.shape, _, self.dtype = header(self._file)
         self.ndim = len(self.shape)
         self._begin = self._file.tell()
@@ -51,12 +52,14 @@ class NpyFile:
         shape = self.shape[1:]
         size = math.prod(shape) * self.dtype.itemsize
         with self._lock:
+            if stamp(self._file.fileno()) != self._opened:
+                raise changed(self.path)
             self._file.seek(self._begin + row * size)
             data = self._file.read(size)
             while len(data) < size and (more := self._file.read(size - len(data))):
                 data += more
         if len(data) < size:
-            raise NetdefError(f"{self.path} has changed while it was in use; run again when it is complete.")
+            raise changed(self.path)
         return np.frombuffer(data, self.dtype).reshape(shape)[()]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:

@@ -5,9 +5,10 @@ A snapshot is a folder `iter_000500` with
     arrays/           orbax: each array once, by name: `conv1.0` is array 0 of layer `conv1`, `conv1.0/momentum` an
                       array of the solver's history for it, `conv1.0/ema` its average; `policy/step`, `losses` etc. are
                       the rest of the training state. The names are percent-encoded in orbax (`conv1.0%2Fmomentum`)
-    state.json        "format": 2; "iteration", "seed", "solver"; "position" and "test_positions" of the data; "owners",
-                      [layer, index] of the arrays that are trained, fixed and kept; "slots", names of the arrays of a
-                      history, in Caffe's order; "layers", the arrays and shapes of each layer, in Caffe's order
+    state.json        "format": 2; "iteration", "seed", "solver"; "position" and "test_positions" of the data; "sources"
+                      and "test_sources", the files of the data with size and time; "owners", [layer, index] of the
+                      arrays that are trained, fixed and kept; "slots", names of the arrays of a history, in Caffe's
+                      order; "layers", the arrays and shapes of each layer, in Caffe's order
     net.prototxt      the source text of the net
     checksums.json    SHA-256 of all these files
 

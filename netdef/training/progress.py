@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from ..language.errors import printable
 from . import events
 
+RESUME = "resume with: "
 Show = Callable[[events.Event], None]
 
 
@@ -63,7 +65,12 @@ def _bar(stream: TextIO) -> Iterator[Show]:
 
 
 def lines(event: events.Event) -> list[str]:
-    """The lines that describe an event; empty for events that only move the bar."""
+    """The lines that describe an event; empty for events that only move the bar.  The command to resume a run is as a
+    shell needs it, also if there is a line end in a path."""
+    return [line if line.startswith(RESUME) else printable(line) for line in _lines(event)]
+
+
+def _lines(event: events.Event) -> list[str]:
     match event:
         case events.Started():
             return _started(event)
@@ -81,7 +88,7 @@ def lines(event: events.Event) -> list[str]:
             return [f"iteration {event.iteration:>6}  {event.text}"]
         case events.Interrupted():
             saved = f"; saved {event.snapshot}" if event.snapshot else ""
-            return [f"stopped after {event.iteration} iterations{saved}", f"resume with: {event.resume}"]
+            return [f"stopped after {event.iteration} iterations{saved}", f"{RESUME}{event.resume}"]
         case events.Finished(why="interrupted"):
             return []
         case events.Finished():

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..data.stamps import differences
 from ..files import locator
 from ..graph import Owner
 from ..interop import load_weights, read_weights, snapshot
@@ -111,8 +112,9 @@ def resume_snapshot(setup: RunSetup, read: snapshot.Snapshot) -> Start:
         iteration=read.state["iteration"],
         position=_go_on(setup, read),
         monitors=_monitors(setup, read),
-        notes=tuple(
-            f"the snapshot {read.path} has no {what}; using the initial value" for what in _absent(names, found)
+        notes=(
+            *(f"the snapshot {read.path} has no {what}; using the initial value" for what in _absent(names, found)),
+            *_changed_data(setup, read),
         ),
     )
 
@@ -192,6 +194,14 @@ def _go_on(setup: RunSetup, read: snapshot.Snapshot) -> dict[str, Any]:
     for evaluator, position in zip(setup.evaluators, read.state["test_positions"], strict=False):
         evaluator.feed.restore(position)
     return read.state["position"]
+
+
+def _changed_data(setup: RunSetup, read: snapshot.Snapshot) -> list[str]:
+    """A note for each data layer whose files are not those that the run of the snapshot read."""
+    notes = differences(read.state.get("sources", {}), setup.feed.sources)
+    for evaluator, before in zip(setup.evaluators, read.state.get("test_sources", ()), strict=False):
+        notes += differences(before, evaluator.feed.sources)
+    return list(dict.fromkeys(notes))
 
 
 def _monitors(setup: RunSetup, read: snapshot.Snapshot) -> dict[str, Watched]:

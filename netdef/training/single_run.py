@@ -197,6 +197,8 @@ class SingleRun(Run):
             "seed": setup.seed,
             "position": self.position or setup.feed.state(),
             "test_positions": positions or [evaluator.feed.state() for evaluator in setup.evaluators],
+            "sources": setup.feed.sources,
+            "test_sources": [evaluator.feed.sources for evaluator in setup.evaluators],
             "watched": {field: watched.state() for field, watched in self.monitors.items()},
             **described(setup.net, setup.partition, setup.solver, self.state),
         }

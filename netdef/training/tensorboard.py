@@ -22,6 +22,7 @@ from .metrics import record
 
 FOLDER = "tensorboard"
 NO_SCALARS = ("iteration", "phase", "net")
+PREFIX = "events.out.tfevents."
 FLUSH = 10.0  # seconds after which events are on the disk
 
 
@@ -99,8 +100,7 @@ class EventFile:
         events: Any = need("tensorboardX.proto.event_pb2", "writing TensorBoard events")
         records: Any = need("tensorboardX.record_writer", "writing TensorBoard events")
         folder.mkdir(parents=True, exist_ok=True)
-        # `begin`, because the time is in seconds: a run that is resumed within it would overwrite the file
-        self.path = folder / f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{begin:09d}"
+        self.path = folder / f"{PREFIX}{_seconds(folder)}.{socket.gethostname()}.{begin:09d}"
         self._event = events.Event
         self._records = records.RecordWriter(str(self.path))
         self._flushed = time.monotonic()
@@ -129,6 +129,13 @@ class EventFile:
             write()
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self.path)) from error
+
+
+def _seconds(folder: Path) -> int:
+    """The time for the name of a new file: later than those in the folder, also if the run is resumed within a second
+    or the clock was set back, because TensorBoard reads the files of a folder in the order of their names."""
+    there = (path.name.removeprefix(PREFIX).partition(".")[0] for path in folder.glob(f"{PREFIX}*"))
+    return max(int(time.time()), 0, *(int(digits) + 1 for digits in there if digits.isdecimal()))
 
 
 def event_writer() -> Any:

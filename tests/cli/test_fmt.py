@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import netdef as package
+from netdef.language.errors import printable
 
 UGLY = 'name:"n"  # a name\nlayer{name:"x" type:\'Input\' top:"x" input_param<shape{dim:2}>}\n'
 NEAT = """name: "n"  # a name
@@ -34,7 +35,7 @@ def ugly(tmp_path: Path) -> Path:
 def test_files_are_formatted_in_place(netdef, ugly: Path):
     ugly.chmod(0o640)
     done = netdef("fmt", ugly)
-    assert (done.code, done.out, done.err) == (0, f"{ugly}\n", "1 of 1 file formatted\n")
+    assert (done.code, done.out, done.err) == (0, f"{printable(str(ugly))}\n", "1 of 1 file formatted\n")
     assert ugly.read_text() == NEAT
     assert stat.S_IMODE(ugly.stat().st_mode) == 0o640
     assert os.listdir(ugly.parent) == ["net.prototxt"]
@@ -44,7 +45,7 @@ def test_files_are_formatted_in_place(netdef, ugly: Path):
 
 
 def test_check_and_diff_change_nothing(netdef, ugly: Path):
-    assert netdef("fmt", "--check", ugly) == (1, f"{ugly}\n", "1 of 1 file would be formatted\n")
+    assert netdef("fmt", "--check", ugly) == (1, f"{printable(str(ugly))}\n", "1 of 1 file would be formatted\n")
     done = netdef("fmt", "--diff", ugly)
     assert done.code == 1
     assert '-name:"n"  # a name\n' in done.out and '+name: "n"  # a name\n' in done.out
@@ -59,7 +60,7 @@ def test_folders(netdef, ugly: Path, tmp_path: Path):
     (tmp_path / "deep" / "c.txt").write_text(UGLY)
     (tmp_path / ".hidden").mkdir()
     (tmp_path / ".hidden" / "d.net").write_text(UGLY)
-    assert netdef("fmt", "--check", tmp_path) == (1, f"{ugly}\n", "1 of 2 files would be formatted\n")
+    assert netdef("fmt", "--check", tmp_path) == (1, f"{printable(str(ugly))}\n", "1 of 2 files would be formatted\n")
     (tmp_path / "empty").mkdir()
     done = netdef("fmt", tmp_path / "empty")
     assert done.code == 2 and "no .net or .prototxt files in this folder" in done.err

@@ -10,6 +10,7 @@ import pytest
 
 import netdef as package
 from netdef import NetdefError, cli
+from netdef.language.errors import printable
 
 LESS = "try a smaller batch_size, with iter_size to accumulate gradients"
 
@@ -55,7 +56,7 @@ def test_misspelled_command(netdef):
 def test_file_in_place_of_a_command(netdef, good):
     done = netdef(good)
     assert done.code == 2
-    assert f"netdef check {good}" in done.err
+    assert printable(f"netdef check {good}") in done.err
 
 
 def test_misspelled_option(netdef, good):

@@ -36,8 +36,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with h5py.File(folder / "d.h5", "w") as file:
         file["x"] = [[-3.0], [-2.0], [-1.0], [1.0], [2.0], [3.0]]
         file["y"] = [0, 0, 0, 1, 1, 1]
-    (folder / "d.txt").write_text(f"{folder / 'd.h5'}\n")
-    (folder / "signs.net").write_text(CLASSES.format(list=folder / "d.txt"))
+    (folder / "d.txt").write_text("d.h5\n")
+    (folder / "signs.net").write_text(CLASSES.format(list="d.txt"))
     assert main(["train", str(folder / "signs.net"), "--output", str(folder / "run")]) == 0
     return folder / "run"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from netdef.language.errors import printable
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +31,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, good_text: str) -> tuple[P
 def test_training_shows_its_progress(trained):
     _, run, shown = trained
     lines = [line for line in shown.splitlines() if "warning:" not in line]
-    assert lines[0] == f"Good: 8 parameters, 2 iterations, batch size 4, on cpu, output in {run}"
+    assert lines[0] == printable(f"Good: 8 parameters, 2 iterations, batch size 4, on cpu, output in {run}")
     assert lines[1].startswith("iteration      0  test: loss ")
     assert lines[2].startswith("iteration      0  loss 0.6931  lr 0.1  ")  # two classes, and weights of 0
     assert lines[-1].startswith("done: 2 iterations in ")
@@ -201,4 +204,5 @@ def test_ctrl_c_saves_and_says_how_to_go_on(good, tmp_path):
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert "; saved run/iter_" in out
-    assert out.splitlines()[-1] == f"resume with: netdef train {good} --max-iter 100000000 --output run --resume"
+    again = f"netdef train {shlex.quote(str(good))} --max-iter 100000000 --output run --resume"
+    assert out.endswith(f"\nresume with: {again}\n")

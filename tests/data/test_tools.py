@@ -404,7 +404,8 @@ def test_an_hdf5_conversion_killed_before_its_last_step_is_finished_with_its_lis
         assert run("convert", "faces", "out.h5")[0] == 1
     assert not (tmp_path / "out.h5").exists()
     assert run("convert", "faces", "out.h5")[0] == 0
-    assert (tmp_path / "out.h5.txt").read_text() == f"{tmp_path / 'out.h5'}\n"
+    (listed,) = (tmp_path / "out.h5.txt").read_text().splitlines()  # from the list's folder if that has a line end
+    assert tmp_path / listed == tmp_path / "out.h5"
 
 
 def test_what_a_killed_replacement_of_a_database_left_is_removed(run, faces, tmp_path):

@@ -1,7 +1,7 @@
 """Fuzzing of the parser, the expander, the decoder, every later stage up to the net, and the formatter.
 
 usage: nice python tests/fuzzing/fuzz_language.py                        3,000 texts
-       nice python tests/fuzzing/fuzz_language.py --count 100000 --seed 7
+       nice python tests/fuzzing/fuzz_language.py --count 100000 --seed 7 --jobs 2
        nice python tests/fuzzing/fuzz_language.py --only 1234 --seed 7   text 1234 of seed 7 again
        nice python tests/fuzzing/fuzz_language.py --guided 600           600 seconds, guided by coverage (needs atheris)
 
@@ -9,8 +9,8 @@ Every stage must return a value or report diagnostics, within two seconds of CPU
 with the other stages (see `fuzzing`).  A fifth of the texts are files with random mutations: the examples, the template
 library, the invalid programs of the tests, and the corpus of real files if it is beside the checkout.  The others are
 random nets, made from the registries of layers, fillers and solvers (see `random_nets`); some of them are mutated too.
-A text that fails is printed with its number and saved as fuzz-failure-NUMBER.net.  At the end the program prints the
-rate and how many texts each stage refused.
+A text that fails is printed with its number and saved as fuzz-failure-NUMBER.net.  The program prints each minute how
+far it is, and at the end the rate and how many texts each stage refused.
 """
 
 from __future__ import annotations
@@ -25,13 +25,16 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 TESTS = Path(__file__).parents[1]
 sys.path.insert(0, str(TESTS / "support"))
 sys.dont_write_bytecode = True
 CORPUS = TESTS.parents[1] / "shared" / "corpus"
 LONGEST = 20_000  # characters of a text
+PART = 50  # texts that a process checks before it reports
 SLOWEST = 2.0  # seconds of CPU
 LARGEST = 300  # MB of the whole process
 TOKEN = re.compile(r"[\w.]+|\"[^\"\n]*\"|\$\{|\s+|.", re.S)
@@ -161,9 +164,17 @@ def guided(seconds: float) -> None:
         atheris.Fuzz()
 
 
-def blind(numbers: range, seed: int) -> int:
-    """Fuzzes without atheris: random texts.  Returns the number of failures."""
-    stages, failures, slowest, begun = Counter(), 0, (0.0, -1), time.monotonic()
+class Part(NamedTuple):
+    """What came of some of the texts."""
+
+    stages: Counter[str]  # how many were refused by each stage
+    failures: int
+    slowest: tuple[float, int]  # seconds of CPU, number of the text
+
+
+def part(numbers: range, seed: int) -> Part:
+    """Fuzzes without atheris: random texts."""
+    stages, failures, slowest = Counter(), 0, (0.0, -1)
     for number in numbers:
         text, start = drawn(random.Random(f"{seed} {number}")), time.process_time()
         try:
@@ -175,15 +186,30 @@ def blind(numbers: range, seed: int) -> int:
             if len(numbers) == 1:
                 raise
         slowest = max(slowest, (time.process_time() - start, number))
-    count, seconds = len(numbers), time.monotonic() - begun
-    print(f"{count} texts in {seconds:.0f} s ({count / seconds:.1f} a second), {failures} failures")
-    print(f"slowest: {slowest[0]:.2f} s of CPU for all stages, text {slowest[1]}")
-    reached = sum(stages.values())
+    return Part(stages, failures, slowest)
+
+
+def blind(numbers: range, seed: int, jobs: int) -> int:
+    """Fuzzes with random texts in so many processes.  Returns the number of failures."""
+    made, begun, told = Part(Counter(), 0, (0.0, -1)), time.monotonic(), 0.0
+    count, done = len(numbers), 0
+    parts = [numbers[i : i + PART] for i in range(0, count, PART)]
+    with ProcessPoolExecutor(jobs) as pool:
+        for some, one in zip(parts, pool.map(part, parts, [seed] * len(parts)), strict=True):
+            made = Part(made.stages + one.stages, made.failures + one.failures, max(made.slowest, one.slowest))
+            done, seconds = done + len(some), time.monotonic() - begun
+            if seconds > told + 60:
+                told = seconds
+                print(f"{done} texts in {seconds:.0f} s, {made.failures} failures", flush=True)
+    seconds = time.monotonic() - begun
+    print(f"{count} texts in {seconds:.0f} s ({count / seconds:.1f} a second), {made.failures} failures")
+    print(f"slowest: {made.slowest[0]:.2f} s of CPU for all stages, text {made.slowest[1]}")
+    reached = sum(made.stages.values())
     for stage in STAGES:
-        refused = f", refused there {stages[stage] / count:6.1%}" if stage != "net" else ""
+        refused = f", refused there {made.stages[stage] / count:6.1%}" if stage != "net" else ""
         print(f"  reached {stage:<8} {reached / count:6.1%}{refused}")
-        reached -= stages[stage]
-    return failures
+        reached -= made.stages[stage]
+    return made.failures
 
 
 def main() -> int:
@@ -191,6 +217,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=3000, metavar="N", help="number of texts (default 3000)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the texts (default 0)")
     parser.add_argument("--only", type=int, metavar="N", help="run only text N, with a traceback if it fails")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="number of processes (default 1)")
     parser.add_argument("--guided", type=float, metavar="SECONDS", help="fuzz guided by coverage; needs atheris")
     given = parser.parse_args()
     logging.disable()
@@ -199,8 +226,10 @@ def main() -> int:
             parser.error("--guided needs the package atheris, which is not installed")
         guided(given.guided)
         return 0
-    numbers = range(given.count) if given.only is None else range(given.only, given.only + 1)
-    return 1 if blind(numbers, given.seed) else 0
+    if given.only is not None:
+        part(range(given.only, given.only + 1), given.seed)
+        return 0
+    return 1 if blind(range(given.count), given.seed, given.jobs) else 0
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from netdef.interop import read_weights
 from netdef.interop.means import read_mean, write_mean
 from netdef.interop.solver_state import read_state, write_state
 from netdef.interop.weights import match, read_entries
+from netdef.language.errors import printable
 
 Arrays = dict[str, list[np.ndarray]]
 
@@ -85,7 +86,9 @@ def verdict(kind: str, path: Path, wanted: Arrays, net: Any = None) -> str:
     try:
         arrays = READERS[kind](path)
     except netdef.NetdefError as error:
-        assert str(error).startswith(str(path)) and "\n" not in str(error), f"not one line that names the file: {error}"
+        assert str(error).startswith(printable(str(path))) and "\n" not in str(error), (
+            f"not one line that names the file: {error}"
+        )
         return "refused"
     every = [blob for blobs in arrays.values() for blob in blobs]
     assert all(blob.dtype == np.float32 for blob in every)

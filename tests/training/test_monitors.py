@@ -8,6 +8,7 @@ import pytest
 import netdef
 from netdef import NetdefError
 from netdef.interop import snapshot
+from netdef.language.errors import printable
 from netdef.training import events as ev
 
 QUIET = {"solver.snapshot": 0, "solver.test_interval": 0, "solver.display": 0}
@@ -127,7 +128,7 @@ def test_weights_of_another_net_under_other_names(tiny, tmp_path, many):
     source = netdef.train(tiny, output=tmp_path / "run", max_iter=2, set=QUIET)
     path = tiny.parent / "reuse.net"
     renamed = tiny.read_text().replace('name: "ip', 'name: "new/ip')
-    block = f'reuse {{ source: "{source.folder}" layers: "ip({"[12]" if many == 2 else "1"})" to: "new/ip\\\\1" }} '
+    block = f'reuse {{ source: "{printable(str(source.folder))}" layers: "ip({"[12]" if many == 2 else "1"})" to: "new/ip\\\\1" }} '
     path.write_text(renamed.replace("solver { ", "solver { " + block))
     events = []
     result = netdef.train(

@@ -44,6 +44,22 @@ def test_plain_lines_without_a_terminal():
     assert stream.getvalue() == SHOWN
 
 
+def test_paths_with_line_ends_are_shown_on_one_line():
+    folder = Path("a\nb é")
+    told = [
+        events.Started("n", folder, 2, 6, 1, 64, 9, "cpu", folder / "iter_000002", warnings=(f"{folder} is full",)),
+        events.Snapshotted(2, folder / "iter_000002"),
+        events.Notice(3, f"{folder}: cannot be written"),
+        events.Finished(6, 7.5, folder, folder / "iter_000006"),
+        events.Interrupted(3, folder, "resume=True"),
+    ]
+    shown = [line for event in told for line in lines(event)]
+    assert len(shown) == 8 and not [line for line in shown if "\n" in line]
+    assert [line for line in shown if "a\\nb é" in line] == shown[:-1]
+    (_, command) = lines(events.Interrupted(3, None, "netdef train 'a\nb.net' --resume"))
+    assert command == "resume with: netdef train 'a\nb.net' --resume"  # as a shell needs it
+
+
 def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")

@@ -80,7 +80,7 @@ def test_events_that_cannot_be_written_are_reported_once(tiny, tmp_path, monkeyp
     )
     notices = [event.text for event in events if isinstance(event, ev.Notice)]
     assert len(notices) == 1 and re.match(
-        r".*/tensorboard/train/events.*: cannot be written: No space left", notices[0]
+        r"(?s).*/tensorboard/train/events.*: cannot be written: No space left", notices[0]
     )
     assert "training continues without TensorBoard events" in notices[0]
     assert done.iteration == 20 and done.why == "max_iter"

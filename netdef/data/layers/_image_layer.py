@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -55,6 +55,10 @@ class Records(ABC):
     def classes(self) -> Any:
         """Returns the class of every record as an array of integers; None if the records have none."""
         return None
+
+    def sources(self) -> Sequence[Path]:
+        """Returns the files that records are read from; of many images, evenly spaced ones."""
+        return ()
 
     def close(self) -> None:  # noqa: B027  (most records are files, opened one by one)
         """Closes the files."""
@@ -205,6 +209,7 @@ class ImageReader(Reader):
         standard = layer.standard(locate) if layer.transform_param.mean_file == AUTO else None
         self.transformer = Transformer(layer, layer.transform_param, locate, phase, layer.augment_param, standard)
         self._shape: Shape | None = None
+        self._mean = [locate(layer.transform_param.mean_file)] if self.transformer.mean is not None else []
         if layer.rand_skip:
             self.position = int(self.random("skip").integers(layer.rand_skip))
 
@@ -327,6 +332,9 @@ class ImageReader(Reader):
         if classes is None or len(self.layer.top) < 3:
             raise self.layer.fault("`class_weights` requires three tops, and one integer label for each record.")
         return class_weights(classes)
+
+    def sources(self) -> list[Path]:
+        return [*self.records.sources(), *self._mean]
 
     def close(self) -> None:
         self.records.close()

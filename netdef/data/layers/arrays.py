@@ -65,9 +65,8 @@ class ArrayData(ImageLayer, type="ArrayData", block="array_data_param"):
     def records(self, locate: Locate, first_only: bool = False) -> _Rows:
         path = self.source_path(locate, self.source, "the array file")
         files = self._files(path)
-        return _Rows(
-            self, path, [self._arrays(file, path, first_only) for file in (files[:1] if first_only else files)]
-        )
+        packs = [self._arrays(file, path, first_only) for file in (files[:1] if first_only else files)]
+        return _Rows(self, path, packs, files)
 
     def _files(self, path: Path) -> list[Any]:
         """Returns the containers of the arrays: .npz files, or {name: .npy file}."""
@@ -140,8 +139,8 @@ def _headers(path: Path) -> dict[str, Any]:
 
 
 class _Rows(Records):
-    def __init__(self, layer: ArrayData, path: Path, packs: list[list[Any]]):
-        self.layer, self.path, self.packs = layer, path, packs
+    def __init__(self, layer: ArrayData, path: Path, packs: list[list[Any]], files: list[Any]):
+        self.layer, self.path, self.packs, self.files = layer, path, packs, files
         self.starts = np.cumsum([0, *(len(arrays[0]) for arrays in packs)])  # first record of each file
         self.size = int(self.starts[-1])
         first = packs[0][0]
@@ -166,6 +165,9 @@ class _Rows(Records):
         else:
             image = np.asarray(image, np.float32).reshape(1, 1, -1)
         return Record(image, tuple(labels), f"row {number} of {self.path}")
+
+    def sources(self) -> list[Path]:
+        return [path for file in self.files for path in (file.values() if isinstance(file, dict) else [file])]
 
     def classes(self) -> Any:
         if len(self.packs[0]) < 2 or self.packs[0][1].ndim != 1:

@@ -134,5 +134,9 @@ class _Datums(Records):
             found[part.start : part.stop] = [self._datum(pair).label for pair in self.read(part)]
         return found
 
+    def sources(self) -> list[Path]:
+        with self.layer.naming():
+            return self.database.files()
+
     def close(self) -> None:
         self.database.close()

@@ -18,6 +18,7 @@ from ..base import Batch, DataLayer, Process, Reader, Table
 from ..damage import reading
 from ..hdf5_file import KIND, dataset
 from ..records import WINDOW, Order, block_edges, blockwise, check_shuffled
+from ..stamps import changed, stamp
 
 
 class Listed(NamedTuple):
@@ -116,6 +117,8 @@ class HDF5Reader(Reader):
         super().__init__(layer, layer.batch_size, seed, process)
         self.layer: HDF5Data = layer
         self.files = files
+        with layer.reading(files[0].path, KIND):
+            self._opened = [stamp(listed.path) for listed in files]
         headers = [layer.read_header(listed) for listed in files]
         for listed, header in zip(files, headers, strict=True):
             for top in layer.top:
@@ -165,6 +168,9 @@ class HDF5Reader(Reader):
         file = int(np.searchsorted(self.starts, record, side="right")) - 1
         return f"row {record - int(self.starts[file])} of {self.files[file].path}"
 
+    def sources(self) -> list[Path]:
+        return [listed.path for listed in self.files]
+
     def resident(self, budget: int) -> Table | None:
         rows = self.layer.read_header(self.files[0])
         if sum(4 * self.size * int(np.prod(shape[1:])) for shape in rows.values()) > budget:
@@ -188,8 +194,11 @@ class HDF5Reader(Reader):
         number = int(np.searchsorted(self.starts, first, side="right")) - 1
         rows = slice(first - self.starts[number], end - self.starts[number])
         path, fault = self.files[number].path, self.layer.fault_in(self.files[number])
+        with reading(path, KIND, fault):
+            if stamp(path) != self._opened[number]:
+                raise fault(str(changed(path)))
         with reading(path, KIND, fault), h5py.File(path, "r") as file:
             sets = {top: dataset(file, path, top, fault) for top in self.layer.top}
-            if {top: found.shape for top, found in sets.items()} != self._headers[number]:
-                raise fault(f"{path} has changed while it was in use; run again when it is complete.")
+            if {top: found.shape for top, found in sets.items()} != self._headers[number]:  # a copy may keep the time
+                raise fault(str(changed(path)))
             return {top: found[rows] for top, found in sets.items()}

@@ -15,6 +15,7 @@ from ...shape import UNKNOWN, Shape, ShapeError
 from .. import images
 from ..base import Fit
 from ..damage import reason
+from ..stamps import spaced
 from ._image_layer import Corrupt, ImageLayer, Record, Records
 
 MOST_LABEL = 1 << 31  # labels are integers of 32 bits in Caffe
@@ -90,7 +91,7 @@ class ImageData(ImageFiles, type="ImageData", block="image_data_param"):
 
         find = lambda i: locate(self.root_folder + lines[i][0])
         labels = np.array([label for _, label in lines], np.int64)
-        return FileRecords(self, len(lines), find, [labels], lambda i: f"{path}:{numbers[i]}: ")
+        return FileRecords(self, len(lines), find, [labels], lambda i: f"{path}:{numbers[i]}: ", path)
 
 
 def read_list(layer: ImageLayer, path: Path, first_only: bool = False) -> tuple[list[tuple[str, int]], array[int]]:
@@ -123,7 +124,7 @@ def _entry(layer: ImageLayer, path: Path, number: int, line: str) -> tuple[str, 
 class FileRecords(Records):
     """Image files and labels: `find(i)` returns the path of record i; `columns` has one array of labels per top.
 
-    `place(i)` begins the errors of record i: the line of a list that names it."""
+    `place(i)` begins the errors of record i: the line of a list that names it; `listing` is that list."""
 
     def __init__(
         self,
@@ -132,10 +133,11 @@ class FileRecords(Records):
         find: Callable[[int], Path],
         columns: Sequence[Any],
         place: Callable[[int], str] = lambda _: "",
+        listing: Path | None = None,
     ):
         self.layer, self.size, self.find, self.columns, self.place = layer, size, find, columns, place
-        listed = "root_folder" in layer.params()
-        self.remedy = "check the list and `root_folder`" if listed else "restore it, or set `skip_corrupt`"
+        self.listing = listing
+        self.remedy = "check the list and `root_folder`" if listing else "restore it, or set `skip_corrupt`"
 
     def read(self, numbers: Any) -> list[tuple[int, Path]]:
         return [(int(number), self.find(int(number))) for number in numbers]
@@ -159,6 +161,10 @@ class FileRecords(Records):
 
     def _corrupt(self, number: int, text: str) -> Corrupt:
         return Corrupt(str(self.layer.fault(self.place(number) + text)))
+
+    def sources(self) -> list[Path]:
+        images = [self.find(i) for i in spaced(self.size)]
+        return images if self.listing is None else [self.listing, *images]
 
     def classes(self) -> Any:
         first = self.columns[0] if self.columns else None

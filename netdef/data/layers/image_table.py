@@ -61,7 +61,7 @@ class ImageTable(ImageFiles, type="ImageTable", block="image_table_param"):
             parts = [self._numbers(path, header, rows, lines, name) for name in wanted.get(top, (top,))]
             labels.append(parts[0] if len(parts) == 1 else np.stack(parts, 1))
         find = lambda i: locate(self.root_folder + rows[i][images])
-        return FileRecords(self, len(rows), find, labels, lambda i: f"{path}:{lines[i]}: ")
+        return FileRecords(self, len(rows), find, labels, lambda i: f"{path}:{lines[i]}: ", path)
 
     def _read(self, path: Path) -> tuple[list[str], list[list[str]], array[int]]:
         """The header, the rows, and the number of the (last) line of each row."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ...files import Locate, shown
@@ -14,6 +15,7 @@ from ...shape import UNKNOWN, Shape, ShapeError
 from .. import images
 from ..base import Batch, DataLayer, Process, Reader
 from ..damage import reason
+from ..stamps import spaced
 from ..transform import Transform, Transformer
 
 
@@ -133,6 +135,11 @@ class _WindowReader(Reader):
                 raise layer.fault(
                     f"{layer.source} has no {what} windows, but each batch needs {number}; check the thresholds."
                 )
+
+    def sources(self) -> list[Path]:
+        images = list(dict.fromkeys(window.image for window in (*self.objects, *self.background)))
+        named = [self.locate(self.layer.root_folder + images[i]) for i in spaced(len(images))]
+        return [self.locate(self.layer.source), *named]
 
     def batch(self, position: int) -> Batch:
         draws = self.random("windows", position).random((self.batch_size, 2))[self.rows]
