@@ -18,6 +18,7 @@ from typing import Any
 
 from ..lazy import Array, jax, jnp, lax
 from ._platform import in_float32, on_cpu
+from ._product import rows_product
 
 MOST_PARTS = 64  # up to this many groups, each is a separate convolution
 WASTE = 2.0  # maximum factor by which folding may enlarge a filter
@@ -126,7 +127,7 @@ def value_on_cpu(x: Array, w: Array, slide: Slide) -> Array:
         parts = zip(jnp.split(x, slide.groups, -1), jnp.split(w, slide.groups), strict=True)
         return jnp.concatenate([value_on_cpu(*part, replace(slide, groups=1)) for part in parts], -1)
     if _pointwise(w.shape, slide):
-        return _by_product(x, w, slide)
+        return rows_product(_sampled(x, slide), w.reshape(w.shape[:2]))
     return reference(x, w, slide)
 
 
@@ -140,6 +141,8 @@ def to_image_on_cpu(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Ar
     if _folds(w.shape, slide):
         return _to_image_by_blocks(y, w, slide, size)
     image = jax.ShapeDtypeStruct((y.shape[0], *size, w.shape[1] * slide.groups), y.dtype)
+    if _pointwise(w.shape, slide):
+        return jax.linear_transpose(lambda x: _sampled(x, slide), image)(y @ w.reshape(w.shape[:2]))[0]
     return jax.linear_transpose(lambda x: value_on_cpu(x, w, slide), image)(y)[0]
 
 
@@ -150,6 +153,8 @@ def _to_filters_on_cpu(x: Array, y: Array, slide: Slide, shape: tuple[int, ...])
         parts = zip(jnp.split(x, slide.groups, -1), jnp.split(y, slide.groups, -1), strict=True)
         one = (shape[0] // slide.groups, *shape[1:])
         return jnp.concatenate([_to_filters_on_cpu(*part, replace(slide, groups=1), one) for part in parts])
+    if _pointwise(shape, slide):
+        return (y.reshape(-1, shape[0]).T @ _sampled(x, slide).reshape(-1, shape[1])).reshape(shape)
     filters = jax.ShapeDtypeStruct(shape, x.dtype)
     return jax.linear_transpose(lambda w: value_on_cpu(x, w, slide), filters)(y)[0]
 
@@ -177,12 +182,11 @@ def _padded(x: Array, slide: Slide) -> Array:
     return jnp.pad(x, [(0, 0), *slide.pads, (0, 0)])
 
 
-def _by_product(x: Array, w: Array, slide: Slide) -> Array:
-    """1x1 filters without groups: a matrix product."""
-    steps = slide.steps(x.shape[1:-1], w.shape[2:])
-    x = _padded(x, slide)[(slice(None), *slide.windows((0,) * len(steps), steps))]
-    y = x.reshape(-1, x.shape[-1]) @ w.reshape(w.shape[:2]).T
-    return y.reshape(*x.shape[:-1], -1)
+def _sampled(x: Array, slide: Slide) -> Array:
+    """Returns the pixels (n, steps..., c) at which 1x1 filters are applied."""
+    axes = x.ndim - 2
+    steps = slide.steps(x.shape[1:-1], (1,) * axes)
+    return _padded(x, slide)[(slice(None), *slide.windows((0,) * axes, steps))]
 
 
 # One channel per group: w (g m, 1, kernel...), for m results per channel.
