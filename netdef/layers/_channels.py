@@ -12,6 +12,8 @@ from functools import cache
 from ..lazy import Array, jax, jnp
 from ._platform import on_cpu
 
+MOST_TERMS = 32  # that XLA sums in one loop
+
 
 def with_channels_last(x: Array) -> Array:
     """(n, c, spatial...) to (n, spatial..., c)."""
@@ -51,8 +53,19 @@ def _sum_rows_first(x: Array) -> Array:
     return jnp.sum(x.reshape(*x.shape[:2], -1), axis=2).sum(axis=0)
 
 
+def batch_sum(x: Array) -> Array:
+    """Returns the sum over the first axis, on a CPU.
+
+    XLA divides a sum of more than 32 terms into several loops, and then writes the terms to memory first.  So at most
+    32 are added at a time."""
+    parts = next(n for n in range(min(len(x), MOST_TERMS), 0, -1) if len(x) % n == 0) if len(x) else 1
+    if parts in (1, len(x)):
+        return jnp.sum(x, axis=0)
+    return batch_sum(jnp.sum(x.reshape(parts, -1, *x.shape[1:]), axis=0))
+
+
 def _sum_by_product(x: Array) -> Array:
-    rows = jnp.sum(x, axis=0).reshape(-1, x.shape[-1])
+    rows = batch_sum(x).reshape(-1, x.shape[-1])
     return (jnp.ones((1, len(rows)), x.dtype) @ rows)[0]
 
 

@@ -17,6 +17,7 @@ from functools import cache
 from typing import Any
 
 from ..lazy import Array, jax, jnp, lax
+from ._channels import batch_sum
 from ._platform import in_float32, on_cpu
 from ._product import rows_product
 
@@ -110,7 +111,8 @@ def _to_image(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Array:
 def _to_filters(x: Array, y: Array, slide: Slide, shape: tuple[int, ...]) -> Array:
     filters = jax.ShapeDtypeStruct(shape, x.dtype)
     plain = lambda x, y: jax.linear_transpose(lambda w: reference(x, w, slide), filters)(y)[0]
-    return on_cpu(in_float32(lambda x, y: _to_filters_on_cpu(x, y, slide, shape)), plain, x, y)
+    own = lambda x, y: row_major(to_filters_on_cpu(x, y, slide, shape))
+    return on_cpu(in_float32(own), plain, x, y)
 
 
 def transposed_reference(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Array:
@@ -146,17 +148,27 @@ def to_image_on_cpu(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Ar
     return jax.linear_transpose(lambda x: value_on_cpu(x, w, slide), image)(y)[0]
 
 
-def _to_filters_on_cpu(x: Array, y: Array, slide: Slide, shape: tuple[int, ...]) -> Array:
+def to_filters_on_cpu(x: Array, y: Array, slide: Slide, shape: tuple[int, ...]) -> Array:
     if _depthwise(shape, slide):
         return once(lambda x, y: _to_filters_by_elements(x, y, slide, shape), x, y)
     if _in_parts(slide):
         parts = zip(jnp.split(x, slide.groups, -1), jnp.split(y, slide.groups, -1), strict=True)
         one = (shape[0] // slide.groups, *shape[1:])
-        return jnp.concatenate([_to_filters_on_cpu(*part, replace(slide, groups=1), one) for part in parts])
+        return jnp.concatenate([to_filters_on_cpu(*part, replace(slide, groups=1), one) for part in parts])
     if _pointwise(shape, slide):
         return (y.reshape(-1, shape[0]).T @ _sampled(x, slide).reshape(-1, shape[1])).reshape(shape)
     filters = jax.ShapeDtypeStruct(shape, x.dtype)
     return jax.linear_transpose(lambda w: value_on_cpu(x, w, slide), filters)(y)[0]
+
+
+def row_major(x: Array) -> Array:
+    """Returns x in the order in memory in which programs accept and return arrays.
+
+    XLA computes the gradient of filters as (c, kernel..., o), and would keep that order up to the solver's update, whose
+    loops over two orders at once take several times as long as one transposition."""
+    from jax.experimental.layout import Layout, with_layout_constraint
+
+    return with_layout_constraint(x, Layout(tuple(range(x.ndim))))
 
 
 def _depthwise(filters: tuple[int, ...], slide: Slide) -> bool:
@@ -225,7 +237,7 @@ def _to_filters_by_elements(x: Array, y: Array, slide: Slide, shape: tuple[int, 
     rows = []
     for offsets in _offsets(kernel):
         shifted = image[(slice(None), *slide.windows(offsets, steps))]
-        rows.append((ones @ jnp.sum(shifted * results, axis=0).reshape(math.prod(steps), -1))[0])
+        rows.append((ones @ batch_sum(shifted * results).reshape(math.prod(steps), -1))[0])
     return jnp.stack(rows, -1).reshape(shape)
 
 
