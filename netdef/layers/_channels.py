@@ -46,26 +46,20 @@ def channel_sum(x: Array, axis: int = 1) -> Array:
     On a CPU, channels first: along contiguous memory, then over the batch.  Channels last: over the batch, then by a
     product with ones; XLA's reduction of leading axes takes up to 10 times as long there."""
     axes = (0, *range(2, x.ndim)) if axis == 1 else tuple(range(x.ndim - 1))
-    return on_cpu(_sum_rows_first if axis == 1 else _sum_by_product, lambda x: jnp.sum(x, axes), x)
+    return on_cpu(_sum_rows_first if axis == 1 else last_axis_sum, lambda x: jnp.sum(x, axes), x)
 
 
 def _sum_rows_first(x: Array) -> Array:
     return jnp.sum(x.reshape(*x.shape[:2], -1), axis=2).sum(axis=0)
 
 
-def batch_sum(x: Array) -> Array:
-    """Returns the sum over the first axis, on a CPU.
+def last_axis_sum(x: Array) -> Array:
+    """Returns the sums over all axes but the last one, on a CPU: over the batch, then by a product with ones.
 
-    XLA divides a sum of more than 32 terms into several loops, and then writes the terms to memory first.  So at most
-    32 are added at a time."""
-    parts = next(n for n in range(min(len(x), MOST_TERMS), 0, -1) if len(x) % n == 0) if len(x) else 1
-    if parts in (1, len(x)):
-        return jnp.sum(x, axis=0)
-    return batch_sum(jnp.sum(x.reshape(parts, -1, *x.shape[1:]), axis=0))
-
-
-def _sum_by_product(x: Array) -> Array:
-    rows = batch_sum(x).reshape(-1, x.shape[-1])
+    XLA divides a sum of more than 32 terms into several loops, for which it writes the terms to memory first.  So a
+    larger batch is summed in parts, and the product adds the parts, too."""
+    parts = next((n for n in range(MOST_TERMS, 1, -1) if len(x) % n == 0), len(x))
+    rows = jnp.sum(x.reshape(parts, -1, x.shape[-1]), axis=0)
     return (jnp.ones((1, len(rows)), x.dtype) @ rows)[0]
 
 

@@ -1,4 +1,4 @@
-"""The matrix product of rows with the rows of a weight matrix: y = x W^T."""
+"""The matrix product of rows with the rows of a weight matrix, and the order of arrays in memory."""
 
 from __future__ import annotations
 
@@ -11,22 +11,15 @@ from ._platform import on_cpu
 
 
 def rows_product(x: Array, w: Array) -> Array:
-    """Returns y (n..., outputs) = x (n..., k) times w (outputs, k) transposed.
-
-    On a CPU, XLA's product takes up to 30 times as long if x has few rows, because it arranges w anew for each of them;
-    W x^T does not."""
-    rows, outputs = math.prod(x.shape[:-1]), len(w)
-    if 2 * rows > outputs:
-        return x @ w.T
-    dtype = jnp.result_type(x, w)
-    y = _few_rows()(x.reshape(rows, -1).astype(dtype), w.astype(dtype))
-    return y.reshape(*x.shape[:-1], outputs)
+    """Returns y (n..., outputs) = x (n..., k) times w (outputs, k) transposed."""
+    dtype, rows = jnp.result_type(x, w), x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    return _product()(rows.astype(dtype), w.astype(dtype)).reshape(*x.shape[:-1], len(w))
 
 
 @cache
-def _few_rows() -> Callable[[Array, Array], Array]:
+def _product() -> Callable[[Array, Array], Array]:
     def value(x: Array, w: Array) -> Array:
-        return on_cpu(turned, lambda x, w: x @ w.T, x, w)
+        return on_cpu(product_on_cpu, lambda x, w: x @ w.T, x, w)
 
     def backward(kept: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
         x, w = kept
@@ -37,8 +30,22 @@ def _few_rows() -> Callable[[Array, Array], Array]:
     return made
 
 
-def turned(x: Array, w: Array) -> Array:
-    """x (n, k) times w (outputs, k) transposed, as the transpose of w x^T.  The barrier keeps XLA from writing it as
-    x w^T again."""
-    y = lax.dot_general(w, x, (((1,), (1,)), ((), ())))
-    return jnp.transpose(lax.optimization_barrier(y))
+def product_on_cpu(x: Array, w: Array) -> Array:
+    """x (n, k) times w (outputs, k) transposed.
+
+    XLA's product with a transposed matrix takes up to 30 times as long as one with the matrix itself, especially if x
+    has few rows.  So w x^T is computed and transposed, or if x has many rows, w is transposed before.  The barriers
+    keep XLA from merging the transposition with the product."""
+    if 2 * len(x) <= len(w):
+        return lax.optimization_barrier(lax.dot_general(w, x, (((1,), (1,)), ((), ())))).T
+    return x @ lax.optimization_barrier(row_major(w.T))
+
+
+def row_major(x: Array) -> Array:
+    """Returns x with its last axis contiguous in memory, as programs accept and return arrays.
+
+    Without it XLA may keep another order through all loops that follow, for example from the gradient of filters up to
+    the solver's update.  Loops over arrays in two orders take several times as long as one transposition."""
+    from jax.experimental.layout import Layout, with_layout_constraint
+
+    return with_layout_constraint(x, Layout(tuple(range(x.ndim))))
