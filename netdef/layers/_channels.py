@@ -12,6 +12,8 @@ from functools import cache
 from ..lazy import Array, jax, jnp
 from ._platform import on_cpu
 
+MOST_TERMS = 32  # that XLA sums in one loop
+
 
 def with_channels_last(x: Array) -> Array:
     """(n, c, spatial...) to (n, spatial..., c)."""
@@ -44,15 +46,20 @@ def channel_sum(x: Array, axis: int = 1) -> Array:
     On a CPU, channels first: along contiguous memory, then over the batch.  Channels last: over the batch, then by a
     product with ones; XLA's reduction of leading axes takes up to 10 times as long there."""
     axes = (0, *range(2, x.ndim)) if axis == 1 else tuple(range(x.ndim - 1))
-    return on_cpu(_sum_rows_first if axis == 1 else _sum_by_product, lambda x: jnp.sum(x, axes), x)
+    return on_cpu(_sum_rows_first if axis == 1 else last_axis_sum, lambda x: jnp.sum(x, axes), x)
 
 
 def _sum_rows_first(x: Array) -> Array:
     return jnp.sum(x.reshape(*x.shape[:2], -1), axis=2).sum(axis=0)
 
 
-def _sum_by_product(x: Array) -> Array:
-    rows = jnp.sum(x, axis=0).reshape(-1, x.shape[-1])
+def last_axis_sum(x: Array) -> Array:
+    """Returns the sums over all axes but the last one, on a CPU: over the batch, then by a product with ones.
+
+    XLA divides a sum of more than 32 terms into several loops, for which it writes the terms to memory first.  So a
+    larger batch is summed in parts, and the product adds the parts, too."""
+    parts = next((n for n in range(MOST_TERMS, 1, -1) if len(x) % n == 0), len(x))
+    rows = jnp.sum(x.reshape(parts, -1, x.shape[-1]), axis=0)
     return (jnp.ones((1, len(rows)), x.dtype) @ rows)[0]
 
 

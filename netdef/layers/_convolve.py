@@ -17,10 +17,13 @@ from functools import cache
 from typing import Any
 
 from ..lazy import Array, jax, jnp, lax
+from ._channels import last_axis_sum
 from ._platform import in_float32, on_cpu
+from ._product import row_major, rows_product
 
 MOST_PARTS = 64  # up to this many groups, each is a separate convolution
 WASTE = 2.0  # maximum factor by which folding may enlarge a filter
+PHASES, WIDE = 1.5, 32  # above this factor, from this number of channels on, one convolution per phase is faster
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,8 @@ def _to_image(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Array:
 def _to_filters(x: Array, y: Array, slide: Slide, shape: tuple[int, ...]) -> Array:
     filters = jax.ShapeDtypeStruct(shape, x.dtype)
     plain = lambda x, y: jax.linear_transpose(lambda w: reference(x, w, slide), filters)(y)[0]
-    return on_cpu(in_float32(lambda x, y: _to_filters_on_cpu(x, y, slide, shape)), plain, x, y)
+    own = lambda x, y: row_major(to_filters_on_cpu(x, y, slide, shape))
+    return on_cpu(in_float32(own), plain, x, y)
 
 
 def transposed_reference(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Array:
@@ -126,7 +130,7 @@ def value_on_cpu(x: Array, w: Array, slide: Slide) -> Array:
         parts = zip(jnp.split(x, slide.groups, -1), jnp.split(w, slide.groups), strict=True)
         return jnp.concatenate([value_on_cpu(*part, replace(slide, groups=1)) for part in parts], -1)
     if _pointwise(w.shape, slide):
-        return _by_product(x, w, slide)
+        return rows_product(_sampled(x, slide), w.reshape(w.shape[:2]))
     return reference(x, w, slide)
 
 
@@ -138,18 +142,23 @@ def to_image_on_cpu(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Ar
         parts = zip(jnp.split(y, slide.groups, -1), jnp.split(w, slide.groups), strict=True)
         return jnp.concatenate([to_image_on_cpu(*part, replace(slide, groups=1), size) for part in parts], -1)
     if _folds(w.shape, slide):
-        return _to_image_by_blocks(y, w, slide, size)
+        by_phases = w.shape[1] >= WIDE and _growth(w.shape, slide) > PHASES
+        return (_to_image_by_phases if by_phases else _to_image_by_blocks)(y, w, slide, size)
     image = jax.ShapeDtypeStruct((y.shape[0], *size, w.shape[1] * slide.groups), y.dtype)
+    if _pointwise(w.shape, slide):
+        return jax.linear_transpose(lambda x: _sampled(x, slide), image)(y @ w.reshape(w.shape[:2]))[0]
     return jax.linear_transpose(lambda x: value_on_cpu(x, w, slide), image)(y)[0]
 
 
-def _to_filters_on_cpu(x: Array, y: Array, slide: Slide, shape: tuple[int, ...]) -> Array:
+def to_filters_on_cpu(x: Array, y: Array, slide: Slide, shape: tuple[int, ...]) -> Array:
     if _depthwise(shape, slide):
         return once(lambda x, y: _to_filters_by_elements(x, y, slide, shape), x, y)
     if _in_parts(slide):
         parts = zip(jnp.split(x, slide.groups, -1), jnp.split(y, slide.groups, -1), strict=True)
         one = (shape[0] // slide.groups, *shape[1:])
-        return jnp.concatenate([_to_filters_on_cpu(*part, replace(slide, groups=1), one) for part in parts])
+        return jnp.concatenate([to_filters_on_cpu(*part, replace(slide, groups=1), one) for part in parts])
+    if _pointwise(shape, slide):
+        return _narrow_first(y.reshape(-1, shape[0]), _sampled(x, slide).reshape(-1, shape[1])).reshape(shape)
     filters = jax.ShapeDtypeStruct(shape, x.dtype)
     return jax.linear_transpose(lambda w: value_on_cpu(x, w, slide), filters)(y)[0]
 
@@ -168,21 +177,32 @@ def _pointwise(filters: tuple[int, ...], slide: Slide) -> bool:
 
 def _folds(filters: tuple[int, ...], slide: Slide) -> bool:
     """Returns whether the transpose of a strided convolution is faster on blocks of pixels."""
-    sides = [-(-k // s) * s for k, s in zip(filters[2:], slide.strides, strict=True)]
     strided = max(slide.strides, default=1) > 1 and set(slide.dilations) == {1} and slide.groups == 1
-    return strided and math.prod(sides) <= WASTE * math.prod(filters[2:]) and not _pointwise(filters, slide)
+    return strided and _growth(filters, slide) <= WASTE and not _pointwise(filters, slide)
+
+
+def _growth(filters: tuple[int, ...], slide: Slide) -> float:
+    """Returns the factor by which folding enlarges a filter, to a multiple of the strides."""
+    return math.prod(-(-k // s) * s / k for k, s in zip(filters[2:], slide.strides, strict=True))
 
 
 def _padded(x: Array, slide: Slide) -> Array:
     return jnp.pad(x, [(0, 0), *slide.pads, (0, 0)])
 
 
-def _by_product(x: Array, w: Array, slide: Slide) -> Array:
-    """1x1 filters without groups: a matrix product."""
-    steps = slide.steps(x.shape[1:-1], w.shape[2:])
-    x = _padded(x, slide)[(slice(None), *slide.windows((0,) * len(steps), steps))]
-    y = x.reshape(-1, x.shape[-1]) @ w.reshape(w.shape[:2]).T
-    return y.reshape(*x.shape[:-1], -1)
+def _sampled(x: Array, slide: Slide) -> Array:
+    """Returns the pixels (n, steps..., c) at which 1x1 filters are applied."""
+    axes = x.ndim - 2
+    steps = slide.steps(x.shape[1:-1], (1,) * axes)
+    return _padded(x, slide)[(slice(None), *slide.windows((0,) * axes, steps))]
+
+
+def _narrow_first(y: Array, x: Array) -> Array:
+    """Returns y^T x, (o, c), of pixels y (m, o) and x (m, c).
+
+    XLA's product of many pixels takes up to twice as long if the wider array is the first one.  The barrier keeps XLA
+    from merging the product and the transposition."""
+    return y.T @ x if y.shape[1] <= x.shape[1] else lax.optimization_barrier(x.T @ y).T
 
 
 # One channel per group: w (g m, 1, kernel...), for m results per channel.
@@ -217,11 +237,11 @@ def _to_filters_by_elements(x: Array, y: Array, slide: Slide, shape: tuple[int, 
     kernel, c = shape[2:], x.shape[-1]
     steps, image = slide.steps(x.shape[1:-1], kernel), _padded(x, slide)[..., None]
     results = y.reshape(*y.shape[:-1], c, -1)  # (n, steps..., c, m)
-    ones = jnp.ones((1, math.prod(steps)), x.dtype)
     rows = []
     for offsets in _offsets(kernel):
         shifted = image[(slice(None), *slide.windows(offsets, steps))]
-        rows.append((ones @ jnp.sum(shifted * results, axis=0).reshape(math.prod(steps), -1))[0])
+        products = shifted * results  # (n, steps..., c, m)
+        rows.append(last_axis_sum(products.reshape(*products.shape[:-2], -1)))
     return jnp.stack(rows, -1).reshape(shape)
 
 
@@ -253,18 +273,38 @@ def _to_image_by_elements(y: Array, w: Array, slide: Slide, size: Sequence[int])
     return whole[(slice(None), *(slice(low, low + n) for n, (low, _) in zip(size, slide.pads, strict=True)))]
 
 
-# The transpose of a strided convolution, on blocks of pixels.
+# The transpose of a strided convolution: pixels of the image are grouped into blocks as large as the stride.
 
 
 def _to_image_by_blocks(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Array:
-    """Blocks of pixels are channels: (n, blocks..., strides... * c), so that the stride is 1."""
+    """One convolution without stride, in which a block of pixels is one pixel of strides... * c channels."""
     kernel, axes = w.shape[2:], len(size)
     blocks = [n - 1 - (-k // s) for n, k, s in zip(y.shape[1:-1], kernel, slide.strides, strict=True)]
     dense = Slide((1,) * axes, ((0, 0),) * axes, (1,) * axes)
     folded = to_image_on_cpu(y, _fold_filters(w, slide), dense, blocks)  # (n, blocks..., c * strides...)
     x = folded.reshape(*folded.shape[:-1], w.shape[1], *slide.strides)
-    order = [0, *(axis for i in range(axes) for axis in (1 + i, 2 + axes + i)), 1 + axes]
-    x = x.transpose(order).reshape(y.shape[0], *(b * s for b, s in zip(blocks, slide.strides, strict=True)), w.shape[1])
+    return _unfolded(jnp.moveaxis(x, 1 + axes, -1), slide, size)
+
+
+def _to_image_by_phases(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Array:
+    """One convolution without stride for each offset in a block, with the elements of the filters that reach it."""
+    strides, axes = slide.strides, len(size)
+    blocks = [-(-(n + low) // s) for n, (low, _), s in zip(size, slide.pads, strides, strict=True)]
+    phases = []
+    for offsets in _offsets(strides):
+        part = w[(..., *(slice(o, None, s) for o, s in zip(offsets, strides, strict=True)))]
+        pads = tuple((k - 1, b - n) for k, b, n in zip(part.shape[2:], blocks, y.shape[1:-1], strict=True))
+        turned = jnp.flip(part.swapaxes(0, 1), range(2, 2 + axes))
+        phases.append(reference(y, turned, Slide((1,) * axes, pads, (1,) * axes)))  # (n, blocks..., c)
+    x = jnp.stack(phases, -2)
+    return _unfolded(x.reshape(*x.shape[: 1 + axes], *strides, w.shape[1]), slide, size)
+
+
+def _unfolded(x: Array, slide: Slide, size: Sequence[int]) -> Array:
+    """Returns the image (n, size..., c) of blocks (n, blocks..., strides..., c), which begin in the padding."""
+    axes, blocks = len(size), x.shape[1 : 1 + len(size)]
+    order = [0, *(axis for i in range(axes) for axis in (1 + i, 1 + axes + i)), 1 + 2 * axes]
+    x = x.transpose(order).reshape(len(x), *(b * s for b, s in zip(blocks, slide.strides, strict=True)), x.shape[-1])
     edges = [
         (-low, n + low - b * s, 0) for n, (low, _), b, s in zip(size, slide.pads, blocks, slide.strides, strict=True)
     ]

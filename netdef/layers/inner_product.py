@@ -9,6 +9,7 @@ from ..lazy import Array, jnp, lax
 from ..schema import param
 from ..shape import Dim, Shape, ShapeError, axis_of, count, show
 from ._classes import ClassWeights
+from ._product import rows_product
 from .base import Context, Example, Weight
 
 NORM_EPS = 1e-6  # under the root, as in happynear/caffe-windows
@@ -88,11 +89,10 @@ class InnerProduct(ClassWeights, type="InnerProduct", block="inner_product_param
         matrix, vector = self._shapes(flat.shape[-1])
         weight, *bias = (*blobs, *w)
         weight = weight.reshape(matrix)
-        if not self.transpose:
-            weight = weight.T  # (k, num_output)
         if self.normalize and not blobs:
-            weight = weight * lax.rsqrt(jnp.sum(weight * weight, 0, keepdims=True) + NORM_EPS)
-        y = flat @ weight
+            inputs = 0 if self.transpose else 1
+            weight = weight * lax.rsqrt(jnp.sum(weight * weight, inputs, keepdims=True) + NORM_EPS)
+        y = flat @ weight if self.transpose else rows_product(flat, weight)
         return y + bias[0].reshape(vector) if self.bias_term else y
 
     def multiply_adds(self, bottoms: list[Shape], tops: list[Shape]) -> Any:

@@ -17,6 +17,7 @@ from ..schema import param
 from ..shape import Shape, ShapeError, axis_of, count, show
 from ._classes import ClassWeights
 from ._loss import check_one_label, check_rows, look_up
+from ._product import rows_product
 from .base import LAYERS, Context, Example, Layer, Weight
 
 SMALL = 1e-9  # added to products of lengths, which prevents a division by zero
@@ -165,7 +166,7 @@ def a_softmax(x: Array, w: Array, label: Array, lambda_: Array, m: int) -> Array
 def _a_softmax() -> Any:
     def forward(x: Array, w: Array, hit: Array, lambda_: Array, m: int) -> tuple[Array, Any]:
         rows = w / length(w)
-        y = x @ rows.T  # (n, classes)
+        y = rows_product(x, rows)  # (n, classes)
         long = length(x)  # (n, 1)
         own = jnp.sum(jnp.where(hit, y, 0.0), 1, keepdims=True)
         made = (long * psi(own / long, m) + lambda_ * own) / (1 + lambda_)
@@ -217,7 +218,7 @@ class LargeMarginInnerProduct(_AngularMargin, type="LargeMarginInnerProduct", bl
         flat = x.reshape(x.shape[0], -1)
         rows = matrix[0].reshape(matrix[0].shape[0], -1) if matrix else w[0]
         lambda_ = self.lambda_now(w, ctx)
-        y = flat @ rows.T
+        y = rows_product(flat, rows)
         hit = look_up(y, label, 1, None).hit
         own = jnp.sum(jnp.where(hit, y, 0.0), 1, keepdims=True)
         own_length = jnp.sum(jnp.where(hit, length(rows).T, 0.0), 1, keepdims=True)

@@ -10,6 +10,7 @@ from ..schema import param
 from ..shape import Shape, ShapeError, axis_of, count, show
 from ._classes import ClassWeights
 from ._loss import Loss, check_one_label, check_same_count, look_up
+from ._product import rows_product
 from .base import Context, Example, Weight
 from .inner_product import NORM_EPS
 from .margin import LabelSpecific, count_iteration
@@ -113,7 +114,7 @@ class InnerDistance(ClassWeights, type="InnerDistance", block="inner_distance_pa
             flat = x.reshape(-1, x.shape[-1])
             each = lax.map(lambda row: jnp.sum(magnitude(row - rows), 1), flat)  # one by one, to limit the memory
             return each.reshape(*x.shape[:-1], -1)
-        square = jnp.sum(x * x, -1, keepdims=True) - 2 * x @ rows.T + jnp.sum(rows * rows, 1)
+        square = jnp.sum(x * x, -1, keepdims=True) - 2 * rows_product(x, rows) + jnp.sum(rows * rows, 1)
         return jnp.maximum(square, 0.0)
 
     def multiply_adds(self, bottoms: list[Shape], tops: list[Shape]) -> Any:

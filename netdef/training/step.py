@@ -57,6 +57,7 @@ class Metrics(NamedTuple):
 Items = Any  # a pytree of arrays with a leading axis of iter_size: batches, or what `unpack` converts to batches
 Unpack = Callable[[Any, Items], Mapping[str, Array]]  # (all records, item) -> {blob: array}
 Step = Callable[..., tuple[State, Metrics]]
+Settled = Callable[[Array, Any, Any], tuple[Array, Any]]
 
 
 class RunConstants(NamedTuple):
@@ -93,6 +94,10 @@ def _count(shape: Any) -> int:
     for dim in shape or ():
         size *= dim
     return size
+
+
+def as_computed(delta: Array, new: Any, old: Any) -> tuple[Array, Any]:
+    return delta, new
 
 
 def make_step(
@@ -141,9 +146,9 @@ def make_step(
         rate = solver.rate(state.iteration, policy, None if constants is None else constants.base_lr)
         good = bad == GOOD
 
-        def moved(arrays: Any, grads: Any) -> Any:
+        def moved(arrays: Any, grads: Any, settled: Settled = as_computed) -> Any:
             before = state._replace(trained=arrays[0], history=arrays[1], ema=arrays[2])
-            trained, history = updated(solver, partition, before, grads, rate, moves, constants)
+            trained, history = updated(solver, partition, before, grads, rate, moves, constants, settled)
             return trained, history, _averaged(solver, before, trained)
 
         trained, history, ema = _if_good(good, moved, (state.trained, state.history, state.ema), grads)
@@ -162,9 +167,27 @@ def _if_good(good: Array, moved: Callable[[Any, Any], Any], arrays: Any, grads: 
     in the product that computes the gradient, before it is known whether all gradients are finite, and moves old and
     new arrays once more.  Elsewhere the choice costs nothing: a GPU would copy the arrays before and after a branch,
     and a CPU would run it on one core."""
+
+    def choose_once(arrays: Any, grads: Any) -> Any:
+        trained, history, ema = moved(arrays, grads, partial(_written_once, good))
+        return _chosen(good, trained, arrays[0]), history, _chosen(good, ema, arrays[2])
+
     choose = lambda arrays, grads: _chosen(good, moved(arrays, grads), arrays)
     branch = lambda arrays, grads: jax.lax.cond(good, moved, lambda arrays, _: arrays, arrays, grads)
-    return on_tpu(branch, choose, arrays, grads)
+    return on_cpu(choose_once, lambda *given: on_tpu(branch, choose, *given), arrays, grads)
+
+
+def _written_once(good: Array, delta: Array, new: Any, old: Any) -> tuple[Array, Any]:
+    """Returns (delta, history after the choice).
+
+    If delta is a new history (SGD), it is read from there after the choice; a bad step discards it anyway.  The barrier
+    keeps XLA from computing it again for the weights, for which it would copy the old history first: half the time."""
+    chosen = _chosen(good, new, old)
+    places = [i for i, array in enumerate(jax.tree.leaves(new)) if array is delta]
+    if not places:
+        return delta, chosen
+    chosen = jax.lax.optimization_barrier(chosen)
+    return jax.tree.leaves(chosen)[places[0]], chosen
 
 
 def _chosen(good: Array, new: Any, old: Any) -> Any:
@@ -239,8 +262,11 @@ def updated(
     rate: Array,
     moves: Sequence[bool],
     constants: RunConstants | None,
+    settled: Settled = as_computed,
 ) -> tuple[Any, Any]:
-    """Returns parameters and histories after the solver's update."""
+    """Returns parameters and histories after the solver's update.
+
+    `settled` changes (delta, new history, old history) of an array to the delta and the history that are used."""
     momentum = solver.momentum_at(state.iteration, rate, None if constants is None else constants.base_lr)
     decay = solver.decay_at(state.iteration, None if constants is None else constants.weight_decay)
     decays = bool(constants is not None or solver.weight_decay or solver.max_weight_decay)
@@ -256,7 +282,8 @@ def updated(
         local = local_rate(solver, spec.lr_mult, rate, momentum, g, w)
         if not solver.decoupled and spec.decay_mult and decays:
             g = g + own_decay * (jnp.sign(w) if solver.regularization_type == "L1" else w)
-        delta, histories[i] = solver.update(g, w, histories[i], Numbers(local, momentum, own_decay, state.iteration))
+        delta, new = solver.update(g, w, histories[i], Numbers(local, momentum, own_decay, state.iteration))
+        delta, histories[i] = settled(delta, new, histories[i])
         trained[i] = w - delta
     return tuple(trained), tuple(histories)
 
