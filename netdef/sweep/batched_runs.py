@@ -156,7 +156,7 @@ class BatchedRuns(Run):
         """Does nothing, because these runs have no listeners for the events of the loop."""
 
     def read(self, done: UnderWay) -> None:
-        metrics, show, piece, _ = done
+        metrics, show, piece, _, _ = done
         if not show:
             jax.block_until_ready(metrics.iteration)
             return

@@ -90,7 +90,7 @@ class Parser:
             if match is None:
                 raise self.stuck(at)
             kind = match.lastgroup or ""
-            start, end = match.span(match.lastindex)
+            start, end = match.span(match.lastindex or 0)
             self.used += 1
             if self.used > MOST_TOKENS:
                 raise self.too_many(start, end)
