@@ -219,6 +219,16 @@ def test_arrays(tmp_path, error_of):
     assert "data.npy is not a readable NumPy file" in error_of(text_of("ArrayData", "rows"))
 
 
+def test_the_checksum_of_an_array_is_compared_also_if_its_size_is_damaged(tmp_path, error_of):
+    np.savez_compressed(tmp_path / "x.npz", data=numbered(12, 3, 20, 20), label=np.arange(12))
+    data = bytearray((tmp_path / "x.npz").read_bytes())
+    first = data.index(b"PK\x01\x02")  # in the list at the end of the file
+    data[first + 16] ^= 1  # its checksum, which the damaged array would not have
+    data[first + 25] += 56  # its size, so that the end of the array is not that of its file
+    (tmp_path / "x.npz").write_bytes(data)
+    assert "x.npz is not a readable NumPy file (" in error_of(text_of("ArrayData", "x.npz"))
+
+
 @pytest.mark.parametrize(
     "content", [b"\0\0\x08\x03", b"\0\0\x08\x03" + b"\xff" * 12, gzip.compress(b"\0\0\x08\x03" * 9, mtime=0)]
 )

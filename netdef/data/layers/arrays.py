@@ -93,7 +93,7 @@ class ArrayData(ImageLayer, type="ArrayData", block="array_data_param"):
                 found = [pack[name] for name in self._present(pack, file)]
             else:
                 with file.open("rb") as opened, np.load(opened, allow_pickle=False) as pack:
-                    found = [pack[name] for name in self._present(pack, file)]
+                    found = [_member(pack, name) for name in self._present(pack, file)]
         for name, array in zip(self._names, found, strict=True):
             if array.dtype.kind not in "fiub":
                 raise self.fault(f"{path}: array `{name}` has elements of type {array.dtype}; numbers are required.")
@@ -125,6 +125,16 @@ class ArrayData(ImageLayer, type="ArrayData", block="array_data_param"):
 
     def open(self, locate: Locate, *, phase: Phase, seed: int = 0, process: Process = (0, 1)) -> Reader:
         return _ArrayReader(self, locate, phase, seed, process)
+
+
+def _member(pack: Any, name: str) -> Any:
+    """Returns an array of an open .npz file.  NumPy does not read to the end, where the checksum is compared."""
+    names = pack.zip.namelist()
+    with pack.zip.open(f"{name}.npy" if f"{name}.npy" in names else name) as file:
+        array = np.lib.format.read_array(file, allow_pickle=False)
+        if file.read(1):
+            raise ValueError(f"there are more bytes after the array `{name}`")
+    return array
 
 
 def _headers(path: Path) -> dict[str, Any]:
