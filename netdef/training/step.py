@@ -18,7 +18,7 @@ import optax
 
 from ..forward import forward, jit
 from ..graph import Net
-from ..layers._platform import on_cpu, on_tpu
+from ..layers._platform import on_cpu, on_cpu_and_gpu
 from ..lazy import Array
 from ..solvers.base import Numbers, Solver
 from .params import Partition
@@ -155,7 +155,7 @@ def _if_good(good: Array, moved: Callable[[Any, Any], Any], arrays: Any, grads: 
     and a CPU would run it on one core."""
     choose = lambda arrays, grads: _chosen(good, moved(arrays, grads), arrays)
     branch = lambda arrays, grads: jax.lax.cond(good, moved, lambda arrays, _: arrays, arrays, grads)
-    return on_tpu(branch, choose, arrays, grads)
+    return on_cpu_and_gpu(choose, branch, arrays, grads)
 
 
 def _chosen(good: Array, new: Any, old: Any) -> Any:
