@@ -1,7 +1,7 @@
 """The choice between two forms of the same computation, made where a program is compiled.
 
 XLA for accelerators recognizes its own operations and fuses them with their neighbors; most forms written for CPUs cost
-an accelerator traffic and memory. So they are compiled for CPUs only. A few operations are fast on TPUs only.
+an accelerator traffic and memory. So they are compiled for CPUs only. A few of its operations are fast on TPUs only.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ def on_cpu(special: Callable[..., Any], plain: Callable[..., Any], *arrays: Any)
     return lax.platform_dependent(*arrays, cpu=special, default=plain)
 
 
-def on_tpu(special: Callable[..., Any], plain: Callable[..., Any], *arrays: Any) -> Any:
-    """Returns special(*arrays) in a program for a TPU, and plain(*arrays) in one for any other platform."""
-    return lax.platform_dependent(*arrays, tpu=special, default=plain)
+def on_cpu_and_gpu(special: Callable[..., Any], plain: Callable[..., Any], *arrays: Any) -> Any:
+    """Returns special(*arrays) in a program for a CPU or GPU, and plain(*arrays) in one for any other platform."""
+    return lax.platform_dependent(*arrays, cpu=special, cuda=special, rocm=special, default=plain)
 
 
 def in_float32(form: Callable[..., Array]) -> Callable[..., Array]:

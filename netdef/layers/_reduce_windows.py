@@ -15,7 +15,7 @@ from functools import cache, reduce
 from typing import Any
 
 from ..lazy import Array, jax, jnp, lax, np
-from ._platform import on_cpu, on_tpu
+from ._platform import on_cpu, on_cpu_and_gpu
 
 UNROLLED = 32  # larger windows are left to XLA, because unrolled code over all their elements is slow to compile
 
@@ -42,7 +42,8 @@ class Windows:
 
 def window_max(x: Array, windows: Sequence[Windows]) -> Array:
     """Returns the largest element of each window; the gradient goes to the first one in case of ties."""
-    return on_tpu(lambda x: _plain(x, windows, -jnp.inf, lax.max), lambda x: reduce(_max_along, windows, x), x)
+    own = lambda x: reduce(_max_along, windows, x)
+    return on_cpu_and_gpu(own, lambda x: _plain(x, windows, -jnp.inf, lax.max), x)
 
 
 def window_sum(x: Array, windows: Sequence[Windows]) -> Array:

@@ -18,7 +18,7 @@ import optax
 
 from ..forward import forward, jit
 from ..graph import Net
-from ..layers._platform import on_cpu, on_tpu
+from ..layers._platform import on_cpu, on_cpu_and_gpu
 from ..lazy import Array
 from ..solvers.base import Numbers, Solver
 from .params import Partition
@@ -174,7 +174,7 @@ def _if_good(good: Array, moved: Callable[..., Any], arrays: Any, grads: Any) ->
 
     choose = lambda arrays, grads: _chosen(good, moved(arrays, grads), arrays)
     branch = lambda arrays, grads: jax.lax.cond(good, moved, lambda arrays, _: arrays, arrays, grads)
-    return on_cpu(choose_once, lambda *given: on_tpu(branch, choose, *given), arrays, grads)
+    return on_cpu(choose_once, lambda *given: on_cpu_and_gpu(choose, branch, *given), arrays, grads)
 
 
 def _written_once(good: Array, delta: Array, new: Any, old: Any) -> tuple[Array, Any]:
