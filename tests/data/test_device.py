@@ -24,6 +24,7 @@ def data(beside=""):
 
 BESIDES = [
     "",
+    "sample_param { shuffle_block: 2 shuffle_window: 6 }",
     "transform_param { crop_size: 4 mirror: true mean_value: 104 mean_value: 117 mean_value: 123 scale: 0.017 }",
     'transform_param { mean_file: "AUTO" crop_h: 3 crop_w: 5 squash: 2 } augment_param { flip_vertical: true }',
 ]
