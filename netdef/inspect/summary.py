@@ -175,7 +175,7 @@ def _row(net: Net, node: Node, made: set[str]) -> Row:
         None if memory is None else DTYPES[node.top_dtype] * memory,
         family(node.layer),
         node.top_dtype,
-        (float32_because(node) or "") if node.top_dtype else "",
+        (float32_because(net, node) or "") if node.top_dtype else "",
     )
 
 

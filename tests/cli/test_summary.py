@@ -107,7 +107,7 @@ def test_half_precision_shows_dtypes_and_reasons(netdef, good):
     half.write_text(good.read_text().replace("solver {", "solver { precision: BF16"))
     done = netdef("summary", half)
     rows = {line.split()[0]: line.split() for line in done.out.splitlines() if line.strip()}
-    assert rows["ip"] == ["ip", "InnerProduct", "4x2", "8", "24", "16", "bytes", "bfloat16"]  # 4 x 2 values of 2 bytes
+    assert rows["ip"] == ["ip", "InnerProduct", "4x2", "8", "24", "32", "bytes", "float32"]  # 4 x 2 values of 4 bytes
     assert rows["loss"][-1] == "float32"
     assert "computed in float32, because losses and metrics are means over the batch: loss\n" in done.out
     layers = {layer["name"]: layer for layer in json.loads(netdef("summary", half, "--json").out)[0]["layers"]}

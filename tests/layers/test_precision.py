@@ -141,7 +141,23 @@ def test_values_are_close_to_those_of_float32(kind):
 
 
 def test_losses_metrics_and_layers_with_statistics_say_why_they_are_float32():
-    nodes = {node.name: node for node in netdef.load(NET, phase="TRAIN").layers}
-    silent = {name for name, node in nodes.items() if float32_because(node) is None}
+    net = netdef.load(NET, phase="TRAIN")
+    nodes = {node.name: node for node in net.layers}
+    silent = {name for name, node in nodes.items() if float32_because(net, node) is None}
     assert silent == {"in", "grow", "conv", "scale", "relu", "pool", "ip", "same", "again"}
-    assert all(float32_because(nodes[name]) for name in nodes.keys() - silent)
+    assert all(float32_because(net, nodes[name]) for name in nodes.keys() - silent)
+
+
+def test_scores_that_only_a_loss_reads_are_not_rounded():
+    """Other blobs of products are: here, those that a ReLU reads, too."""
+    net = """
+    layer { name: "in" type: "Input" top: "x" top: "label" input_param { shape { dim: [4, 8] } shape { dim: 4 } } }
+    layer { name: "hidden" type: "InnerProduct" bottom: "x" top: "hidden" inner_product_param { num_output: 5 } }
+    layer { name: "relu" type: "ReLU" bottom: "hidden" top: "active" }
+    layer { name: "scores" type: "InnerProduct" bottom: "active" top: "scores" inner_product_param { num_output: 3 } }
+    layer { name: "loss" type: "SoftmaxWithLoss" bottom: "scores" bottom: "label" top: "loss" }
+    layer { name: "accuracy" type: "Accuracy" bottom: "scores" bottom: "label" top: "accuracy" }
+    """
+    dtypes = {node.name: (node.precision, node.top_dtype) for node in half_of(net).layers}
+    assert dtypes["hidden"] == ("bfloat16", "bfloat16")
+    assert dtypes["scores"] == ("float32", "float32")
