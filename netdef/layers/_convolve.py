@@ -293,6 +293,9 @@ def _to_image_by_phases(y: Array, w: Array, slide: Slide, size: Sequence[int]) -
     phases = []
     for offsets in _offsets(strides):
         part = w[(..., *(slice(o, None, s) for o, s in zip(offsets, strides, strict=True)))]
+        if part.size == 0:  # the filter is shorter than the stride
+            phases.append(jnp.zeros((len(y), *blocks, w.shape[1]), y.dtype))
+            continue
         pads = tuple((k - 1, b - n) for k, b, n in zip(part.shape[2:], blocks, y.shape[1:-1], strict=True))
         turned = jnp.flip(part.swapaxes(0, 1), range(2, 2 + axes))
         phases.append(reference(y, turned, Slide((1,) * axes, pads, (1,) * axes)))  # (n, blocks..., c)
