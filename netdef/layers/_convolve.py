@@ -19,7 +19,7 @@ from typing import Any
 from ..lazy import Array, jax, jnp, lax
 from ._channels import last_axis_sum
 from ._platform import in_float32, on_cpu
-from ._product import row_major, rows_product
+from ._product import rows_product
 
 MOST_PARTS = 64  # up to this many groups, each is a separate convolution
 WASTE = 2.0  # maximum factor by which folding may enlarge a filter
@@ -163,6 +163,16 @@ def to_filters_on_cpu(x: Array, y: Array, slide: Slide, shape: tuple[int, ...]) 
     return jax.linear_transpose(lambda w: value_on_cpu(x, w, slide), filters)(y)[0]
 
 
+def row_major(x: Array) -> Array:
+    """Returns x with its last axis contiguous in memory, as programs accept and return arrays.
+
+    Without it XLA may keep another order through all loops that follow, for example from the gradient of filters up to
+    the solver's update.  Loops over arrays in two orders take several times as long as one transposition."""
+    from jax.experimental.layout import Layout, with_layout_constraint
+
+    return with_layout_constraint(x, Layout(tuple(range(x.ndim))))
+
+
 def _depthwise(filters: tuple[int, ...], slide: Slide) -> bool:
     return slide.groups > 1 and filters[1] == 1
 
@@ -294,7 +304,7 @@ def _to_image_by_phases(y: Array, w: Array, slide: Slide, size: Sequence[int]) -
     for offsets in _offsets(strides):
         part = w[(..., *(slice(o, None, s) for o, s in zip(offsets, strides, strict=True)))]
         if part.size == 0:  # the filter is shorter than the stride
-            phases.append(jnp.zeros((len(y), *blocks, w.shape[1]), y.dtype))
+            phases.append(jnp.zeros((y.shape[0], *blocks, w.shape[1]), y.dtype))
             continue
         pads = tuple((k - 1, b - n) for k, b, n in zip(part.shape[2:], blocks, y.shape[1:-1], strict=True))
         turned = jnp.flip(part.swapaxes(0, 1), range(2, 2 + axes))
@@ -307,7 +317,9 @@ def _unfolded(x: Array, slide: Slide, size: Sequence[int]) -> Array:
     """Returns the image (n, size..., c) of blocks (n, blocks..., strides..., c), which begin in the padding."""
     axes, blocks = len(size), x.shape[1 : 1 + len(size)]
     order = [0, *(axis for i in range(axes) for axis in (1 + i, 1 + axes + i)), 1 + 2 * axes]
-    x = x.transpose(order).reshape(len(x), *(b * s for b, s in zip(blocks, slide.strides, strict=True)), x.shape[-1])
+    x = x.transpose(order).reshape(
+        x.shape[0], *(b * s for b, s in zip(blocks, slide.strides, strict=True)), x.shape[-1]
+    )
     edges = [
         (-low, n + low - b * s, 0) for n, (low, _), b, s in zip(size, slide.pads, blocks, slide.strides, strict=True)
     ]
