@@ -22,8 +22,8 @@ from ._platform import in_float32, on_cpu
 from ._product import rows_product
 
 MOST_PARTS = 64  # up to this many groups, each is a separate convolution
-WASTE = 2.0  # maximum factor by which folding may enlarge a filter
-PHASES, WIDE = 1.5, 32  # above this factor, from this number of channels on, one convolution per phase is faster
+WASTE, WASTE_OF_WIDE = 2.0, 1.5  # maximum factor by which folding may enlarge a filter; of WIDE channels or more
+WIDE = 32
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,7 @@ def to_image_on_cpu(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Ar
         parts = zip(jnp.split(y, slide.groups, -1), jnp.split(w, slide.groups), strict=True)
         return jnp.concatenate([to_image_on_cpu(*part, replace(slide, groups=1), size) for part in parts], -1)
     if _folds(w.shape, slide):
-        by_phases = w.shape[1] >= WIDE and _growth(w.shape, slide) > PHASES
-        return (_to_image_by_phases if by_phases else _to_image_by_blocks)(y, w, slide, size)
+        return _to_image_by_blocks(y, w, slide, size)
     image = jax.ShapeDtypeStruct((y.shape[0], *size, w.shape[1] * slide.groups), y.dtype)
     if _pointwise(w.shape, slide):
         return jax.linear_transpose(lambda x: _sampled(x, slide), image)(y @ w.reshape(w.shape[:2]))[0]
@@ -188,12 +187,8 @@ def _pointwise(filters: tuple[int, ...], slide: Slide) -> bool:
 def _folds(filters: tuple[int, ...], slide: Slide) -> bool:
     """Returns whether the transpose of a strided convolution is faster on blocks of pixels."""
     strided = max(slide.strides, default=1) > 1 and set(slide.dilations) == {1} and slide.groups == 1
-    return strided and _growth(filters, slide) <= WASTE and not _pointwise(filters, slide)
-
-
-def _growth(filters: tuple[int, ...], slide: Slide) -> float:
-    """Returns the factor by which folding enlarges a filter, to a multiple of the strides."""
-    return math.prod(-(-k // s) * s / k for k, s in zip(filters[2:], slide.strides, strict=True))
+    growth = math.prod(-(-k // s) * s / k for k, s in zip(filters[2:], slide.strides, strict=True))
+    return strided and growth <= (WASTE if filters[1] < WIDE else WASTE_OF_WIDE) and not _pointwise(filters, slide)
 
 
 def _padded(x: Array, slide: Slide) -> Array:
@@ -283,43 +278,18 @@ def _to_image_by_elements(y: Array, w: Array, slide: Slide, size: Sequence[int])
     return whole[(slice(None), *(slice(low, low + n) for n, (low, _) in zip(size, slide.pads, strict=True)))]
 
 
-# The transpose of a strided convolution: pixels of the image are grouped into blocks as large as the stride.
+# The transpose of a strided convolution, on blocks of pixels.
 
 
 def _to_image_by_blocks(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Array:
-    """One convolution without stride, in which a block of pixels is one pixel of strides... * c channels."""
+    """Blocks of pixels are channels: (n, blocks..., strides... * c), so that the stride is 1."""
     kernel, axes = w.shape[2:], len(size)
     blocks = [n - 1 - (-k // s) for n, k, s in zip(y.shape[1:-1], kernel, slide.strides, strict=True)]
     dense = Slide((1,) * axes, ((0, 0),) * axes, (1,) * axes)
     folded = to_image_on_cpu(y, _fold_filters(w, slide), dense, blocks)  # (n, blocks..., c * strides...)
     x = folded.reshape(*folded.shape[:-1], w.shape[1], *slide.strides)
-    return _unfolded(jnp.moveaxis(x, 1 + axes, -1), slide, size)
-
-
-def _to_image_by_phases(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Array:
-    """One convolution without stride for each offset in a block, with the elements of the filters that reach it."""
-    strides, axes = slide.strides, len(size)
-    blocks = [-(-(n + low) // s) for n, (low, _), s in zip(size, slide.pads, strides, strict=True)]
-    phases = []
-    for offsets in _offsets(strides):
-        part = w[(..., *(slice(o, None, s) for o, s in zip(offsets, strides, strict=True)))]
-        if part.size == 0:  # the filter is shorter than the stride
-            phases.append(jnp.zeros((y.shape[0], *blocks, w.shape[1]), y.dtype))
-            continue
-        pads = tuple((k - 1, b - n) for k, b, n in zip(part.shape[2:], blocks, y.shape[1:-1], strict=True))
-        turned = jnp.flip(part.swapaxes(0, 1), range(2, 2 + axes))
-        phases.append(reference(y, turned, Slide((1,) * axes, pads, (1,) * axes)))  # (n, blocks..., c)
-    x = jnp.stack(phases, -2)
-    return _unfolded(x.reshape(*x.shape[: 1 + axes], *strides, w.shape[1]), slide, size)
-
-
-def _unfolded(x: Array, slide: Slide, size: Sequence[int]) -> Array:
-    """Returns the image (n, size..., c) of blocks (n, blocks..., strides..., c), which begin in the padding."""
-    axes, blocks = len(size), x.shape[1 : 1 + len(size)]
-    order = [0, *(axis for i in range(axes) for axis in (1 + i, 1 + axes + i)), 1 + 2 * axes]
-    x = x.transpose(order).reshape(
-        x.shape[0], *(b * s for b, s in zip(blocks, slide.strides, strict=True)), x.shape[-1]
-    )
+    order = [0, *(axis for i in range(axes) for axis in (1 + i, 2 + axes + i)), 1 + axes]
+    x = x.transpose(order).reshape(y.shape[0], *(b * s for b, s in zip(blocks, slide.strides, strict=True)), w.shape[1])
     edges = [
         (-low, n + low - b * s, 0) for n, (low, _), b, s in zip(size, slide.pads, blocks, slide.strides, strict=True)
     ]
