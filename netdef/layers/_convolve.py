@@ -4,7 +4,8 @@ On accelerators, XLA's operations are used.  On a CPU they are the fastest in mo
 `jit`), but not in these: 1x1 filters, which are a matrix product; groups, whose gradient takes up to hundreds of times
 as long as that of one convolution per group; one channel per group (depthwise), which is a sum over the filter's
 elements; and the gradient of the image of a strided convolution, which multiplies by the zeros inserted between pixels
-and is a convolution of blocks of pixels instead.  Tests compare all forms with `reference`, the plain one.
+and is a convolution of blocks of pixels instead, unless blocks waste more.  Tests compare all forms with `reference`,
+the plain one.
 """
 
 from __future__ import annotations

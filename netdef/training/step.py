@@ -151,7 +151,7 @@ def make_step(
     return step
 
 
-def _if_good(good: Array, moved: Callable[[Any, Any], Any], arrays: Any, grads: Any) -> Any:
+def _if_good(good: Array, moved: Callable[..., Any], arrays: Any, grads: Any) -> Any:
     """moved(arrays, grads), or the same arrays after a bad loss or gradient.
 
     A branch lets an accelerator overwrite the donated arrays in place.  With a choice for every element, XLA includes
