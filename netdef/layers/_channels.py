@@ -58,8 +58,9 @@ def last_axis_sum(x: Array) -> Array:
 
     XLA divides a sum of more than 32 terms into several loops, for which it writes the terms to memory first.  So a
     larger batch is summed in parts, and the product adds the parts, too."""
-    parts = next((n for n in range(MOST_TERMS, 1, -1) if len(x) % n == 0), len(x))
-    rows = jnp.sum(x.reshape(parts, -1, x.shape[-1]), axis=0)
+    n = x.shape[0]  # in an exported program, it may be a symbol
+    parts = next((k for k in range(MOST_TERMS, 1, -1) if n % k == 0), n) if isinstance(n, int) else n
+    rows = jnp.sum(x.reshape(parts, n // parts, *x.shape[1:]), axis=0).reshape(-1, x.shape[-1])
     return (jnp.ones((1, len(rows)), x.dtype) @ rows)[0]
 
 

@@ -4,7 +4,8 @@ On accelerators, XLA's operations are used.  On a CPU they are the fastest in mo
 `jit`), but not in these: 1x1 filters, which are a matrix product; groups, whose gradient takes up to hundreds of times
 as long as that of one convolution per group; one channel per group (depthwise), which is a sum over the filter's
 elements; and the gradient of the image of a strided convolution, which multiplies by the zeros inserted between pixels
-and is a convolution of blocks of pixels instead.  Tests compare all forms with `reference`, the plain one.
+and is a convolution of blocks of pixels instead, unless blocks waste more.  Tests compare all forms with `reference`,
+the plain one.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from typing import Any
 from ..lazy import Array, jax, jnp, lax
 from ._channels import last_axis_sum
 from ._platform import in_float32, on_cpu
-from ._product import row_major, rows_product
+from ._product import rows_product
 
 MOST_PARTS = 64  # up to this many groups, each is a separate convolution
-WASTE = 2.0  # maximum factor by which folding may enlarge a filter
-PHASES, WIDE = 1.5, 32  # above this factor, from this number of channels on, one convolution per phase is faster
+WASTE, WASTE_OF_WIDE = 2.0, 1.5  # maximum factor by which folding may enlarge a filter; of WIDE channels or more
+WIDE = 32
 
 
 @dataclass(frozen=True)
@@ -142,8 +143,7 @@ def to_image_on_cpu(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Ar
         parts = zip(jnp.split(y, slide.groups, -1), jnp.split(w, slide.groups), strict=True)
         return jnp.concatenate([to_image_on_cpu(*part, replace(slide, groups=1), size) for part in parts], -1)
     if _folds(w.shape, slide):
-        by_phases = w.shape[1] >= WIDE and _growth(w.shape, slide) > PHASES
-        return (_to_image_by_phases if by_phases else _to_image_by_blocks)(y, w, slide, size)
+        return _to_image_by_blocks(y, w, slide, size)
     image = jax.ShapeDtypeStruct((y.shape[0], *size, w.shape[1] * slide.groups), y.dtype)
     if _pointwise(w.shape, slide):
         return jax.linear_transpose(lambda x: _sampled(x, slide), image)(y @ w.reshape(w.shape[:2]))[0]
@@ -163,6 +163,16 @@ def to_filters_on_cpu(x: Array, y: Array, slide: Slide, shape: tuple[int, ...]) 
     return jax.linear_transpose(lambda w: value_on_cpu(x, w, slide), filters)(y)[0]
 
 
+def row_major(x: Array) -> Array:
+    """Returns x with its last axis contiguous in memory, as programs accept and return arrays.
+
+    Without it XLA may keep another order through all loops that follow, for example from the gradient of filters up to
+    the solver's update.  Loops over arrays in two orders take several times as long as one transposition."""
+    from jax.experimental.layout import Layout, with_layout_constraint
+
+    return with_layout_constraint(x, Layout(tuple(range(x.ndim))))
+
+
 def _depthwise(filters: tuple[int, ...], slide: Slide) -> bool:
     return slide.groups > 1 and filters[1] == 1
 
@@ -178,12 +188,8 @@ def _pointwise(filters: tuple[int, ...], slide: Slide) -> bool:
 def _folds(filters: tuple[int, ...], slide: Slide) -> bool:
     """Returns whether the transpose of a strided convolution is faster on blocks of pixels."""
     strided = max(slide.strides, default=1) > 1 and set(slide.dilations) == {1} and slide.groups == 1
-    return strided and _growth(filters, slide) <= WASTE and not _pointwise(filters, slide)
-
-
-def _growth(filters: tuple[int, ...], slide: Slide) -> float:
-    """Returns the factor by which folding enlarges a filter, to a multiple of the strides."""
-    return math.prod(-(-k // s) * s / k for k, s in zip(filters[2:], slide.strides, strict=True))
+    growth = math.prod(-(-k // s) * s / k for k, s in zip(filters[2:], slide.strides, strict=True))
+    return strided and growth <= (WASTE if filters[1] < WIDE else WASTE_OF_WIDE) and not _pointwise(filters, slide)
 
 
 def _padded(x: Array, slide: Slide) -> Array:
@@ -273,38 +279,18 @@ def _to_image_by_elements(y: Array, w: Array, slide: Slide, size: Sequence[int])
     return whole[(slice(None), *(slice(low, low + n) for n, (low, _) in zip(size, slide.pads, strict=True)))]
 
 
-# The transpose of a strided convolution: pixels of the image are grouped into blocks as large as the stride.
+# The transpose of a strided convolution, on blocks of pixels.
 
 
 def _to_image_by_blocks(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Array:
-    """One convolution without stride, in which a block of pixels is one pixel of strides... * c channels."""
+    """Blocks of pixels are channels: (n, blocks..., strides... * c), so that the stride is 1."""
     kernel, axes = w.shape[2:], len(size)
     blocks = [n - 1 - (-k // s) for n, k, s in zip(y.shape[1:-1], kernel, slide.strides, strict=True)]
     dense = Slide((1,) * axes, ((0, 0),) * axes, (1,) * axes)
     folded = to_image_on_cpu(y, _fold_filters(w, slide), dense, blocks)  # (n, blocks..., c * strides...)
     x = folded.reshape(*folded.shape[:-1], w.shape[1], *slide.strides)
-    return _unfolded(jnp.moveaxis(x, 1 + axes, -1), slide, size)
-
-
-def _to_image_by_phases(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Array:
-    """One convolution without stride for each offset in a block, with the elements of the filters that reach it."""
-    strides, axes = slide.strides, len(size)
-    blocks = [-(-(n + low) // s) for n, (low, _), s in zip(size, slide.pads, strides, strict=True)]
-    phases = []
-    for offsets in _offsets(strides):
-        part = w[(..., *(slice(o, None, s) for o, s in zip(offsets, strides, strict=True)))]
-        pads = tuple((k - 1, b - n) for k, b, n in zip(part.shape[2:], blocks, y.shape[1:-1], strict=True))
-        turned = jnp.flip(part.swapaxes(0, 1), range(2, 2 + axes))
-        phases.append(reference(y, turned, Slide((1,) * axes, pads, (1,) * axes)))  # (n, blocks..., c)
-    x = jnp.stack(phases, -2)
-    return _unfolded(x.reshape(*x.shape[: 1 + axes], *strides, w.shape[1]), slide, size)
-
-
-def _unfolded(x: Array, slide: Slide, size: Sequence[int]) -> Array:
-    """Returns the image (n, size..., c) of blocks (n, blocks..., strides..., c), which begin in the padding."""
-    axes, blocks = len(size), x.shape[1 : 1 + len(size)]
-    order = [0, *(axis for i in range(axes) for axis in (1 + i, 1 + axes + i)), 1 + 2 * axes]
-    x = x.transpose(order).reshape(len(x), *(b * s for b, s in zip(blocks, slide.strides, strict=True)), x.shape[-1])
+    order = [0, *(axis for i in range(axes) for axis in (1 + i, 2 + axes + i)), 1 + axes]
+    x = x.transpose(order).reshape(y.shape[0], *(b * s for b, s in zip(blocks, slide.strides, strict=True)), w.shape[1])
     edges = [
         (-low, n + low - b * s, 0) for n, (low, _), b, s in zip(size, slide.pads, blocks, slide.strides, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""The matrix product of rows with the rows of a weight matrix, and the order of arrays in memory."""
+"""The matrix product of rows with the rows of a weight matrix."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ._platform import on_cpu
 def rows_product(x: Array, w: Array) -> Array:
     """Returns y (n..., outputs) = x (n..., k) times w (outputs, k) transposed."""
     dtype, rows = jnp.result_type(x, w), x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-    return _product()(rows.astype(dtype), w.astype(dtype)).reshape(*x.shape[:-1], len(w))
+    return _product()(rows.astype(dtype), w.astype(dtype)).reshape(*x.shape[:-1], w.shape[0])
 
 
 @cache
@@ -35,17 +35,9 @@ def product_on_cpu(x: Array, w: Array) -> Array:
 
     XLA's product with a transposed matrix takes up to 30 times as long as one with the matrix itself, especially if x
     has few rows.  So w x^T is computed and transposed, or if x has many rows, w is transposed before.  The barriers
-    keep XLA from merging the transposition with the product."""
-    if 2 * len(x) <= len(w):
+    keep XLA from merging the transposition with the product.  In an exported program n may be a symbol, whose size is
+    unknown."""
+    n, outputs = x.shape[0], w.shape[0]
+    if isinstance(n, int) and 2 * n <= outputs:
         return lax.optimization_barrier(lax.dot_general(w, x, (((1,), (1,)), ((), ())))).T
-    return x @ lax.optimization_barrier(row_major(w.T))
-
-
-def row_major(x: Array) -> Array:
-    """Returns x with its last axis contiguous in memory, as programs accept and return arrays.
-
-    Without it XLA may keep another order through all loops that follow, for example from the gradient of filters up to
-    the solver's update.  Loops over arrays in two orders take several times as long as one transposition."""
-    from jax.experimental.layout import Layout, with_layout_constraint
-
-    return with_layout_constraint(x, Layout(tuple(range(x.ndim))))
+    return x @ lax.optimization_barrier(w.T)

@@ -1,10 +1,10 @@
-"""Speed of netdef's convolutions and poolings, of images with the channels last, compared with XLA's own operations.
+"""Speed of netdef's convolutions, matrix products and poolings, compared with XLA's own operations.
 
 usage: python tests/benchmarks/kernels.py [SECONDS]        (per line, default 2)
 
-Each line: a layer, the values computed, milliseconds of XLA and of netdef, and their ratio.  Both are compiled with
-netdef's options for this device.  The two alternate, and the best time of each is used, so that other load affects both
-equally.
+Images have the channels last.  Each line: a layer, the values computed, milliseconds of XLA and of netdef, and their
+ratio.  Both are compiled with netdef's options for this device.  The two alternate, and the best time of each is used,
+so that other load affects both equally.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from netdef.cli import keep_freed_memory
 from netdef.forward import jit
 from netdef.layers._convolve import reference, transposed_reference
 from netdef.layers.convolution import Convolution, Deconvolution
+from netdef.layers.inner_product import InnerProduct
 from netdef.layers.pooling import Pooling, PoolMethod
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
@@ -33,7 +34,12 @@ CONVOLUTIONS = {
     "3x3, 64 to 64, 56x56": ((8, 64, 56, 56), Convolution(num_output=64, kernel_size=(3,), pad=(1,))),
     "3x3, 256 to 256, 14x14": ((16, 256, 14, 14), Convolution(num_output=256, kernel_size=(3,), pad=(1,))),
     "5x5, 32 to 32, 32x32": ((16, 32, 32, 32), Convolution(num_output=32, kernel_size=(5,), pad=(2,))),
-    "1x1, 64 to 128, 56x56": ((8, 64, 56, 56), Convolution(num_output=128, kernel_size=(1,))),
+    "3x3 by 2, 256 to 256, 29x29": (
+        (8, 256, 29, 29),
+        Convolution(num_output=256, kernel_size=(3,), stride=(2,), pad=(1,)),
+    ),
+    "1x1, 64 to 256, 56x56": ((8, 64, 56, 56), Convolution(num_output=256, kernel_size=(1,))),
+    "1x1, 256 to 64, 56x56": ((8, 256, 56, 56), Convolution(num_output=64, kernel_size=(1,))),
     "7x7 by 2, 3 to 64, 112x112": (
         (4, 3, 112, 112),
         Convolution(num_output=64, kernel_size=(7,), stride=(2,), pad=(3,)),
@@ -52,6 +58,12 @@ CONVOLUTIONS = {
         Deconvolution(num_output=64, kernel_size=(4,), stride=(2,), pad=(1,)),
     ),
 }
+PRODUCTS = {
+    "1 x 9216 to 4096": ((1, 9216), InnerProduct(num_output=4096, bias_term=False)),
+    "16 x 9216 to 4096": ((16, 9216), InnerProduct(num_output=4096, bias_term=False)),
+    "64 x 320 to 14700": ((64, 320), InnerProduct(num_output=14700, bias_term=False)),
+    "1024 x 1024 to 1024": ((1024, 1024), InnerProduct(num_output=1024, bias_term=False)),
+}
 POOLINGS = {
     "2x2 by 2, 32 x 50x50": ((16, 32, 50, 50), dict(kernel_size=(2,), stride=(2,))),
     "3x3 by 2, 64 x 56x56": ((8, 64, 56, 56), dict(kernel_size=(3,), stride=(2,))),
@@ -67,6 +79,10 @@ def main(seconds: float = 2.0) -> None:
         w = jax.random.normal(jax.random.key(1), layer.weights(shape)[0].shape)
         mine = lambda w, x, layer=layer: layer.slide(x, w)
         compare(f"convolution {name}", mine, plain_convolution(layer, shape), w, x, seconds)
+    for name, (shape, layer) in PRODUCTS.items():
+        x, w = (jax.random.normal(jax.random.key(i), s) for i, s in enumerate((shape, layer.weights(shape)[0].shape)))
+        mine = lambda w, x, layer=layer: layer.apply((w,), x, ctx=LAST)
+        compare(f"product {name}", mine, lambda w, x: x @ w.T, w, x, seconds)
     for name, (shape, fields) in POOLINGS.items():
         x = jax.nn.relu(image(shape))
         for pool in (PoolMethod.MAX, PoolMethod.AVE):

@@ -125,6 +125,14 @@ def test_own_gradient_equals_that_of_the_plain_form(shape):
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("n", [1, 31, 37, 64, 74])
+def test_statistics_of_any_batch_size_with_the_channels_last(n):
+    x = np.random.default_rng(n).normal(2, 3, (n, 5, 3)).astype(np.float32)
+    mean, var = jax.jit(lambda x: statistics(x, -1))(x)
+    np.testing.assert_allclose(mean, x.mean((0, 1)), rtol=1e-5)
+    np.testing.assert_allclose(var, x.var((0, 1)), rtol=1e-4)
+
+
 def test_a_large_mean_leaves_the_variance_its_digits():
     y, mean, var = normalize()(X + 1000, SCALE, SHIFT, 0.0)
     want, _, want_var = plain_normalize(np.asarray(X, np.float64), SCALE, SHIFT, 0.0)

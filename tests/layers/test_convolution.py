@@ -96,6 +96,11 @@ def test_no_spatial_axis_is_left_of_a_matrix_product():
         dict(x=(2, 4, 11, 9), num_output=6, kernel_size=(4, 2), stride=(2,), pad=(1, 0), group=2),
         dict(x=(2, 3, 11, 9), num_output=4, kernel_size=(3, 5), stride=(3, 2), pad=(1, 2)),
         dict(x=(2, 3, 7, 8), num_output=4, kernel_size=(1,), stride=(2,), pad=(1,)),
+        dict(x=(3, 4, 6, 7), num_output=9, kernel_size=(1,)),
+        dict(x=(2, 33, 11, 8), num_output=4, kernel_size=(3,), stride=(2,), pad=(1,)),
+        dict(x=(2, 32, 9, 7), num_output=4, kernel_size=(4, 1), stride=(2,)),
+        dict(x=(1, 32, 8, 9), num_output=3, kernel_size=(3,), stride=(2,), pad_t=2, pad_b=0, pad_l=0, pad_r=5),
+        dict(x=(2, 32, 13), num_output=4, kernel_size=(4,), stride=(3,), pad=(1,)),
     ],
 )
 def test_the_gradients_are_those_of_the_plain_form(form):
@@ -105,8 +110,10 @@ def test_the_gradients_are_those_of_the_plain_form(form):
     dy = normal(*layer.infer(x.shape)[0], seed=2)
 
     def plain(w, x):
+        axes = x.ndim - 2
+        slide = layer.strides(axes), layer.pads(axes)
         return jax.lax.conv_general_dilated(
-            x, w, layer.strides(2), layer.pads(2), rhs_dilation=layer.dilations(2), feature_group_count=layer.group
+            x, w, *slide, rhs_dilation=layer.dilations(axes), feature_group_count=layer.group
         )
 
     mine = lambda w, x: layer.apply((w,), x, ctx=PLAIN)[0]

@@ -52,3 +52,18 @@ def test_blobs_that_do_not_fit(layer, bottoms, bottom, words):
 
 def test_multiply_adds():
     assert InnerProduct(num_output=2).multiply_adds([(4, 3, 5)], [(4, 2)]) == 4 * 15 * 2
+
+
+@pytest.mark.parametrize(("rows", "outputs"), [((2,), 7), ((9,), 4), ((2, 3), 5), ((1, 1), 1)])
+def test_the_product_and_its_gradients_do_not_depend_on_the_number_of_rows(rows, outputs):
+    draw = lambda *shape: np.random.default_rng(len(shape)).normal(size=shape).astype(np.float32)
+    layer = InnerProduct(num_output=outputs, axis=-1)
+    x, w, b, dy = draw(*rows, 6), draw(outputs, 6), draw(outputs), draw(*rows, outputs)
+
+    def mine(x, w):
+        return layer.apply((w, b), x, ctx=PLAIN)
+
+    y, back = jax.jit(lambda x, w, dy: (lambda y, back: (y, back(dy)))(*jax.vjp(mine, x, w)))(x, w, dy)
+    np.testing.assert_allclose(y, np.einsum("...k,ok->...o", x, w) + b, atol=1e-5)
+    np.testing.assert_allclose(back[0], np.einsum("...o,ok->...k", dy, w), atol=1e-5)
+    np.testing.assert_allclose(back[1], dy.reshape(-1, outputs).T @ x.reshape(-1, 6), atol=1e-5)

@@ -10,6 +10,7 @@ from platforms import ACCELERATORS, program
 
 from netdef.layers.batch_norm import normalize
 from netdef.layers.convolution import Convolution, Deconvolution
+from netdef.layers.inner_product import InnerProduct
 from netdef.layers.lrn import LRN
 from netdef.layers.pooling import Pooling, PoolMethod
 
@@ -79,3 +80,12 @@ def test_statistics_are_computed_in_one_pass_over_the_batch(platform):
     # the two sums are independent: both use x - near, which is the only subtraction before them
     first = own[: own.index("stablehlo.reduce")]
     assert first.count("stablehlo.subtract") == 1
+
+
+@pytest.mark.parametrize("platform", ACCELERATORS)
+def test_a_matrix_product_and_its_gradients_are_three_of_xlas(platform):
+    layer = InnerProduct(num_output=40, bias_term=False)
+    own = program(backward(layer), weights(layer), X, platform=platform)
+    assert own.count("stablehlo.dot_general") == 3
+    assert "optimization_barrier" not in own and "LayoutConstraint" not in own
+    assert "optimization_barrier" in program(backward(layer), weights(layer), X, platform="cpu")

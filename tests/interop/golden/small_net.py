@@ -186,16 +186,48 @@ def once(function: Callable[..., Array], *arrays: Array) -> Array:
     return lax.cond(always, function, lambda *_: jnp.zeros(made.shape, made.dtype), *arrays)
 
 
+def product_on_cpu(x: Array, w: Array) -> Array:
+    """x (n, k) times w (outputs, k) transposed.
+
+    XLA's product with a transposed matrix takes up to 30 times as long as one with the matrix itself, especially if x
+    has few rows.  So w x^T is computed and transposed, or if x has many rows, w is transposed before.  The barriers
+    keep XLA from merging the transposition with the product.  In an exported program n may be a symbol, whose size is
+    unknown."""
+    n, outputs = x.shape[0], w.shape[0]
+    if isinstance(n, int) and 2 * n <= outputs:
+        return lax.optimization_barrier(lax.dot_general(w, x, (((1,), (1,)), ((), ())))).T
+    return x @ lax.optimization_barrier(w.T)
+
+
+@cache
+def _product() -> Callable[[Array, Array], Array]:
+    def value(x: Array, w: Array) -> Array:
+        return on_cpu(product_on_cpu, lambda x, w: x @ w.T, x, w)
+
+    def backward(kept: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
+        x, w = kept
+        return dy @ w, dy.T @ x
+
+    made = jax.custom_vjp(value)
+    made.defvjp(lambda x, w: (value(x, w), (x, w)), backward)
+    return made
+
+
+def rows_product(x: Array, w: Array) -> Array:
+    """Returns y (n..., outputs) = x (n..., k) times w (outputs, k) transposed."""
+    dtype, rows = jnp.result_type(x, w), x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    return _product()(rows.astype(dtype), w.astype(dtype)).reshape(*x.shape[:-1], w.shape[0])
+
+
 def _padded(x: Array, slide: Slide) -> Array:
     return jnp.pad(x, [(0, 0), *slide.pads, (0, 0)])
 
 
-def _by_product(x: Array, w: Array, slide: Slide) -> Array:
-    """1x1 filters without groups: a matrix product."""
-    steps = slide.steps(x.shape[1:-1], w.shape[2:])
-    x = _padded(x, slide)[(slice(None), *slide.windows((0,) * len(steps), steps))]
-    y = x.reshape(-1, x.shape[-1]) @ w.reshape(w.shape[:2]).T
-    return y.reshape(*x.shape[:-1], -1)
+def _sampled(x: Array, slide: Slide) -> Array:
+    """Returns the pixels (n, steps..., c) at which 1x1 filters are applied."""
+    axes = x.ndim - 2
+    steps = slide.steps(x.shape[1:-1], (1,) * axes)
+    return _padded(x, slide)[(slice(None), *slide.windows((0,) * axes, steps))]
 
 
 def _offsets(kernel: Sequence[int]) -> list[tuple[int, ...]]:
@@ -222,7 +254,7 @@ def value_on_cpu(x: Array, w: Array, slide: Slide) -> Array:
         parts = zip(jnp.split(x, slide.groups, -1), jnp.split(w, slide.groups), strict=True)
         return jnp.concatenate([value_on_cpu(*part, replace(slide, groups=1)) for part in parts], -1)
     if _pointwise(w.shape, slide):
-        return _by_product(x, w, slide)
+        return rows_product(_sampled(x, slide), w.reshape(w.shape[:2]))
     return reference(x, w, slide)
 
 
