@@ -26,11 +26,11 @@ class Started:
     batch: int  # images of one iteration
     parameters: int
     device: str
-    devices: int = 1
-    divided: str = ""  # what the batch means to several devices
     resumed_from: Path | None = None
     untouched: tuple[str, ...] = ()  # layers with parameters that the given weights do not contain
     warnings: tuple[str, ...] = ()
+    devices: int = 1
+    divided: str = ""  # what the batch means to several devices
 
 
 @dataclass(frozen=True)

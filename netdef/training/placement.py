@@ -112,7 +112,7 @@ class Placement:
 
     def put_state(self, state: State, partition: Partition) -> State:
         """Puts a state on the devices."""
-        return state if self.mesh is None else self._put(state, self.of_state(state, partition))
+        return jax.device_put(state) if self.mesh is None else self._put(state, self.of_state(state, partition))
 
     def put_owned(self, owners: Sequence[Owner], arrays: Sequence[Any]) -> tuple[Any, ...]:
         """Puts arrays of the net on the devices."""

@@ -111,5 +111,5 @@ def test_half_precision_shows_dtypes_and_reasons(netdef, good):
     assert rows["loss"][-1] == "float32"
     assert "computed in float32, because losses and metrics are means over the batch: loss\n" in done.out
     layers = {layer["name"]: layer for layer in json.loads(netdef("summary", half, "--json").out)[0]["layers"]}
-    assert (layers["ip"]["dtype"], layers["ip"]["float32_because"]) == ("bfloat16", None)
+    assert (layers["ip"]["dtype"], layers["ip"]["float32_because"]) == ("float32", "its tops are read in float32 only")
     assert layers["loss"]["float32_because"] == "losses and metrics are means over the batch"

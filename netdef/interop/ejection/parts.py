@@ -22,6 +22,7 @@ from ...forward import options_for_cpus
 from ...layers._channels import with_channels_first, with_channels_last
 from ...layers._convolve import Slide, reference, to_image_on_cpu, transposed_reference, value_on_cpu
 from ...layers._platform import on_cpu
+from ...layers._product import rows_product
 from ...layers._reduce_windows import UNROLLED, Windows, _plain, _plain_sum, window_argmax, window_elements
 from ...layers.inner_product import NORM_EPS
 
@@ -130,7 +131,7 @@ class InnerProduct(nnx.Module):
         self.axis = axis
 
     def __call__(self, x: Array) -> Array:
-        y = x.reshape(*x.shape[: self.axis], -1) @ self.weight[...].T
+        y = rows_product(x.reshape(*x.shape[: self.axis], -1), self.weight[...])
         return y if self.bias is None else y + self.bias[...]
 
 
@@ -143,9 +144,9 @@ class UnitProduct(nnx.Module):
         self.axis = axis
 
     def __call__(self, x: Array) -> Array:
-        columns = self.weight[...].T
-        columns = columns * lax.rsqrt(jnp.sum(columns * columns, 0, keepdims=True) + NORM_EPS)
-        y = x.reshape(*x.shape[: self.axis], -1) @ columns
+        rows = self.weight[...]
+        rows = rows * lax.rsqrt(jnp.sum(rows * rows, 1, keepdims=True) + NORM_EPS)
+        y = rows_product(x.reshape(*x.shape[: self.axis], -1), rows)
         return y if self.bias is None else y + self.bias[...]
 
 

@@ -472,5 +472,5 @@ class InnerProduct(nnx.Module):
         self.axis = axis
 
     def __call__(self, x: Array) -> Array:
-        y = x.reshape(*x.shape[: self.axis], -1) @ self.weight[...].T
+        y = rows_product(x.reshape(*x.shape[: self.axis], -1), self.weight[...])
         return y if self.bias is None else y + self.bias[...]
