@@ -78,7 +78,7 @@ def test_testing_with_the_one_before_a_damaged_snapshot_says_so(trained, netdef,
     (copy / "iter_000009" / "state.json").write_text("{}")
     done = netdef("test", path, "--run", copy)
     assert done.code == 0 and "iter_000002" in done.out
-    assert done.err.startswith(f"warning: snapshot {copy / 'iter_000009'} is damaged (state.json")
+    assert done.err.startswith(f"warning: snapshot {printable(str(copy / 'iter_000009'))} is damaged (state.json")
 
 
 def test_resuming_goes_on(trained, netdef, tmp_path):
@@ -86,7 +86,7 @@ def test_resuming_goes_on(trained, netdef, tmp_path):
     run = shutil.copytree(run, tmp_path / "run")  # other tests count what is in the first one
     done = netdef("train", path, "--output", run, "--resume", "--max-iter", 3)
     assert done.code == 0
-    assert f"resuming at iteration 2 from {run / 'iter_000002'}" in done.out
+    assert f"resuming at iteration 2 from {printable(str(run / 'iter_000002'))}" in done.out
     assert (run / "iter_000003").is_dir()
 
 

@@ -14,6 +14,7 @@ import netdef
 from netdef.cli import main
 from netdef.data import tar_file
 from netdef.data.feed import Feed
+from netdef.language.errors import printable
 
 WORDS = 'layer {{ name: "t" type: "TarData" {tops} {beside} tar_data_param {{ source: "{source}" batch_size: {batch} {more} }} }}'
 
@@ -273,7 +274,7 @@ def test_a_label_out_of_range(tmp_path, fails):
     write_tar(tmp_path / "train.tar", [members(image, i) for i, image in enumerate(numbered(4, 3))], first=20)
     loss = """layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 3 } }
               layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" }"""
-    text = net(tops="data label").replace("train.tar", str(tmp_path / "train.tar"))
+    text = net(tops="data label").replace("train.tar", printable(str(tmp_path / "train.tar")))
     fails(text + loss, "record `000023` of ", "train.tar has the label 3, but layer `loss` has 3 classes, 0 to 2")
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import netdef
+from netdef.language.errors import printable
 from netdef.layers.base import LAYERS
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -123,7 +124,7 @@ def define_balanced_accuracy() -> None:
 
 
 def test_a_custom_metric_is_a_layer_class(balanced: str, tmp_path: Path) -> None:
-    text = (EXAMPLES / "reviews_lstm.net").read_text().replace("data/", f"{EXAMPLES}/data/") + balanced
+    text = (EXAMPLES / "reviews_lstm.net").read_text().replace("data/", f"{printable(str(EXAMPLES))}/data/") + balanced
     result = netdef.train(
         text, output=tmp_path / "run", max_iter=40, set={"solver.test_interval": 40, "solver.display": 40}
     )

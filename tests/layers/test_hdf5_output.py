@@ -9,6 +9,7 @@ import pytest
 from flax import nnx
 
 import netdef
+from netdef.language.errors import printable
 
 NET = """force_backward: true
 layer {{ name: "in" type: "Input" top: "x" top: "y" input_param {{ shape {{ dim: 2 dim: 3 }} shape {{ dim: 2 }} }} }}
@@ -20,7 +21,7 @@ X, Y = np.arange(6, dtype=np.float32).reshape(2, 3), np.array([5, 7])
 def test_batches_follow_one_another_with_four_axes(tmp_path):
     path = tmp_path / "out.h5"
     path.write_text("what an earlier run left")
-    model = netdef.compile(NET.format(path=path), phase="TRAIN")
+    model = netdef.compile(NET.format(path=printable(str(path))), phase="TRAIN")
     call = nnx.jit(lambda m, x, y: m(x=x, y=y))
     call(model, X, Y)
     call(model, X + 10, Y)
@@ -33,7 +34,7 @@ def test_batches_follow_one_another_with_four_axes(tmp_path):
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path):
-    model = netdef.compile(NET.format(path=tmp_path / "nowhere" / "out.h5"), phase="TRAIN")
+    model = netdef.compile(NET.format(path=printable(str(tmp_path / "nowhere" / "out.h5"))), phase="TRAIN")
     with pytest.raises(Exception, match="nowhere/out.h5: layer `keep` cannot write"):
         model(x=X, y=Y)
         jax.effects_barrier()

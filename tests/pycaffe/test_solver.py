@@ -11,6 +11,7 @@ import pytest
 import netdef
 import netdef.pycaffe as caffe
 from netdef.interop.solver_state import read_state
+from netdef.language.errors import printable
 from netdef.training.run import Result
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "solvers"
@@ -111,7 +112,7 @@ def test_a_script_looks_at_and_changes_what_is_trained():
 
 
 def test_a_solve_saves_what_caffe_saves(tmp_path, capsys):
-    text = (TEXT % "snapshot: 4 snapshot_format: HDF5").replace("PREFIX", str(tmp_path / "s"))
+    text = (TEXT % "snapshot: 4 snapshot_format: HDF5").replace("PREFIX", printable(str(tmp_path / "s")))
     caffe.get_solver(text).solve()
     names = [f"s_iter_{n}.{kind}.h5" for n in (4, 6) for kind in ("caffemodel", "solverstate")]
     assert sorted(p.name for p in tmp_path.iterdir()) == names
