@@ -112,13 +112,14 @@ def test_a_script_looks_at_and_changes_what_is_trained():
 
 
 def test_a_solve_saves_what_caffe_saves(tmp_path, capsys):
-    text = (TEXT % "snapshot: 4 snapshot_format: HDF5").replace("PREFIX", printable(str(tmp_path / "s")))
+    text = (TEXT % "snapshot: 4 snapshot_format: HDF5").replace("PREFIX", printable(str(tmp_path / "né")))
     caffe.get_solver(text).solve()
-    names = [f"s_iter_{n}.{kind}.h5" for n in (4, 6) for kind in ("caffemodel", "solverstate")]
+    names = [f"né_iter_{n}.{kind}.h5" for n in (4, 6) for kind in ("caffemodel", "solverstate")]
     assert sorted(p.name for p in tmp_path.iterdir()) == names
     solver = caffe.get_solver(text)
-    solver.restore(tmp_path / "s_iter_6.solverstate.h5")
-    assert solver.iter == 6 and read_state(tmp_path / "s_iter_6.solverstate.h5").learned_net == str(tmp_path / names[2])
+    state = tmp_path / "né_iter_6.solverstate.h5"
+    solver.restore(state)
+    assert solver.iter == 6 and read_state(state).learned_net == str(tmp_path / names[2])
 
 
 @pytest.mark.parametrize(

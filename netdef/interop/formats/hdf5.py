@@ -104,7 +104,7 @@ def solver_state(path: Path) -> tuple[dict[str, Any], list[Stored]]:
     def use(file: Any) -> tuple[dict[str, Any], list[Stored]]:
         head = {"iter": _number(file, "iter"), "current_step": _number(file, "current_step"), "learned_net": ""}
         if "learned_net" in file:
-            head["learned_net"] = file["learned_net"].asstr()[()].rstrip("\0")
+            head["learned_net"] = file["learned_net"].asstr("utf-8", "surrogateescape")[()].rstrip("\0")
         history = file[HISTORY]
         stored = [_stored(path, f"{HISTORY}/{i}", history[str(i)]) for i in range(len(history))]
         return head, stored
@@ -126,7 +126,7 @@ def write_solver_state(path: Path, head: Any, history: Iterable[Any]) -> None:
     with h5py.File(path, "w") as file:
         file["iter"] = np.array([head.iter], np.int32)
         file["current_step"] = np.array([head.current_step], np.int32)
-        file["learned_net"] = np.bytes_(head.learned_net.encode() + b"\0")
+        file["learned_net"] = np.bytes_(head.learned_net.encode(errors="surrogateescape") + b"\0")
         group = file.create_group(HISTORY)
         for i, array in enumerate(history):
             group.create_dataset(str(i), data=np.asarray(array, np.float32))
