@@ -37,6 +37,7 @@ class Importer:
     ) -> None:
         self.main, self.report, self.load, self.definitions, self.trust = main, report, load, definitions, trust
         self.done: dict[Path, Scope] = {}
+        self.named: dict[tuple[Path | None, str], Scope] = {}  # the same, by the importing file and the name in it
         self.open: list[Path] = [main.path.resolve()] if main.path else []
         self.failed = False  # if True, some names may be missing for this reason
 
@@ -56,6 +57,12 @@ class Importer:
             scope.define(name, place, found.values.get(name), template)
 
     def scope_of(self, statement: Import) -> Scope:
+        key = statement.span.source.path, statement.path
+        if key not in self.named:
+            self.named[key] = self._read(statement)
+        return self.named[key]
+
+    def _read(self, statement: Import) -> Scope:
         path = find(statement, self.main.path, self.trust)
         resolved = path.resolve()
         if resolved in self.done:
