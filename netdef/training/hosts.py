@@ -28,7 +28,8 @@ HEARTBEAT = 30  # seconds
 ALIVE, DECIDED = "netdef/alive", "netdef/decided"  # the first parts of the keys
 GRACE = 5.0  # seconds, at most, in which a process may report its own error before it ends because of another one
 WAIT = 600.0  # seconds that the others wait for what process 0 decides
-FAREWELL = 10.0  # seconds that process 0 waits at its end for the others, which need its service until they end
+FAREWELL = 10.0  # seconds, at most, that process 0 waits at its end for the others, which need its service until then
+CLOSING = 2.0  # seconds in which the others close their connections: JAX aborts one that finds the service gone
 
 
 class Hosts(NamedTuple):
@@ -116,10 +117,12 @@ def _client() -> Any:
 def _depart() -> None:
     """Ends the connection when the program ends; process 0 lets the others end first."""
     _tell(done=True, left=True)
-    until, others = time.monotonic() + FAREWELL, jax.process_count() - 1
+    until = time.monotonic() + FAREWELL
     with contextlib.suppress(RuntimeError):
-        while is_first() and sum(t.left for t in _told().values()) <= others and time.monotonic() < until:
-            time.sleep(0.05)
+        if is_first():
+            while sum(told.left for told in _told().values()) < jax.process_count() and time.monotonic() < until:
+                time.sleep(0.05)
+            time.sleep(CLOSING)
         jax.distributed.shutdown()
 
 
