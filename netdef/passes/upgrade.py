@@ -179,6 +179,9 @@ def _is_param_name(field: Field) -> bool:
     return field.name == "param" and not isinstance(field.value, Message)
 
 
+MOST_PARAMS = 1000  # of a layer, far more than any layer type has, which a later check reports
+
+
 def _params(message: Message) -> list[Field]:
     """`param { name lr_mult decay_mult share_mode }` from the separate lists of V1."""
     columns = [
@@ -188,7 +191,7 @@ def _params(message: Message) -> list[Field]:
         ("decay_mult", _values(message, "weight_decay")),
     ]
     made = []
-    for i in range(max(len(values) for _, values in columns)):
+    for i in range(min(max(len(values) for _, values in columns), MOST_PARAMS)):
         row = [(name, values[i]) for name, values in columns if i < len(values)]
         inner = [Field(name, value, value.span, value.span) for name, value in row]
         span = inner[0].span
