@@ -77,6 +77,8 @@ def _results(equation: Any, given: list[Any]) -> Sequence[Any]:
             return _bound(equation, given)
     if name == "conv_general_dilated":
         return [_convolution(equation, *given)]
+    if name == "reduce_window_max":
+        return [_max_pooled(equation, _made(given[0]))]
     if name == "pad" and not any(interior for _, _, interior in params["padding_config"]):
         return [_padded(equation, *map(_made, given))]
     if name in _OF_ONE and isinstance(given[0], View) and not given[0].broadcast:
@@ -84,6 +86,18 @@ def _results(equation: Any, given: list[Any]) -> Sequence[Any]:
     if name in _OF_TWO and equation.outvars[0].aval.dtype == np.float32:
         return [_of_two(_OF_TWO[name], equation.outvars[0].aval.shape, *given)]
     return _bound(equation, given)
+
+
+def _max_pooled(equation: Any, x: Any) -> Any:
+    """A maximum over windows, with the axes before the first window as one: jax2onnx takes each axis for one of the
+    window, of which onnxruntime has at most three."""
+    params = dict(equation.params)
+    before = next((i for i, size in enumerate(params["window_dimensions"]) if size > 1), 0)
+    if before < 2 or any(map(any, params["padding"][:before])) or set(params["window_strides"][:before]) != {1}:
+        return equation.primitive.bind(x, **params)
+    fewer = {name: value[before - 1 :] for name, value in params.items()}
+    made = equation.primitive.bind(x.reshape(math.prod(x.shape[:before]), *x.shape[before:]), **fewer)
+    return made.reshape(*x.shape[:before], *made.shape[1:])
 
 
 def _bound(equation: Any, given: Sequence[Any]) -> Sequence[Any]:

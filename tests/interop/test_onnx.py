@@ -99,7 +99,7 @@ def test_convolutions_are_plain_ones_without_transpositions_between_them(tmp_pat
         export(model, tmp_path / "net.onnx", fold=fold)
         found = operations(tmp_path / "net.onnx")
         assert (found["Conv"], found["Gemm"]) == (3, 1) and found["Transpose"] <= 1, found  # one of Gemm's weights
-        assert bool(found["Mul"] + found["Div"] + found["Sqrt"]) is not fold
+        assert (found["Mul"] + found["Div"] + found["Sqrt"] > 1) is not fold  # one computes the shape for the pooling
         (got,) = session(tmp_path / "net.onnx").run(None, inputs)
         np.testing.assert_allclose(got, model(**inputs)["y"], rtol=1e-4, atol=1e-4)
 
@@ -124,7 +124,7 @@ def test_no_fold_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(words) == 0
     folded = operations(tmp_path / "n.onnx")
     assert main([*words, "--no-fold"]) == 0
-    assert operations(tmp_path / "n.onnx")["Mul"] > folded["Mul"] == 0
+    assert operations(tmp_path / "n.onnx")["Mul"] > folded["Mul"] <= 1  # which computes the shape for the pooling
 
 
 def test_no_fold_is_for_onnx_only(tmp_path: Path, capsys: pytest.CaptureFixture):
