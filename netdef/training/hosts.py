@@ -24,7 +24,8 @@ import jax
 
 from ..language.errors import NetdefError, printable
 
-HEARTBEAT = 30  # seconds
+HEARTBEAT, SHORTEST = 30, 5  # seconds
+ARRIVAL = 300.0  # seconds in which all processes of a run have to be started
 ALIVE, DECIDED = "netdef/alive", "netdef/decided"  # the first parts of the keys
 GRACE = 5.0  # seconds, at most, in which a process may report its own error before it ends because of another one
 WAIT = 600.0  # seconds that the others wait for what process 0 decides
@@ -60,6 +61,12 @@ def join(hosts: Hosts | None, heartbeat: float = HEARTBEAT) -> None:
     environment of a TPU pod name.  NetdefError if they do not all arrive."""
     if jax.distributed.is_initialized() or (hosts is None and not _in_a_cluster()):
         return
+    if heartbeat < SHORTEST:
+        raise NetdefError(
+            f"heartbeat is {heartbeat:g} seconds; it must be at least {SHORTEST}, or a busy host seems dead."
+        )
+    if hosts is not None and hosts.index:
+        _await(hosts.address)
     names = ("coordinator_address", "process_id", "num_processes")
     given: dict[str, Any] = {} if hosts is None else dict(zip(names, hosts, strict=True))
     jax.config.update("jax_enable_recoverability", True)  # the others report a dead process before they end
@@ -72,6 +79,21 @@ def join(hosts: Hosts | None, heartbeat: float = HEARTBEAT) -> None:
         raise NetdefError(f"the processes of this run do not find each other{where}: {why}") from error
     atexit.unregister(jax.distributed.shutdown)  # which waits for processes that have failed
     atexit.register(_depart)
+
+
+def _await(address: str, seconds: float = ARRIVAL) -> None:
+    """Waits until process 0 listens.  NetdefError if it does not; JAX would abort this process with a stack trace."""
+    host, _, port = address.rpartition(":")
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+            return
+        except OSError as error:
+            if isinstance(error, socket.gaierror) or time.monotonic() > until:
+                why = error.strerror or error
+                raise NetdefError(f"process 0 of this run does not answer at {address}: {why}.") from error
+        time.sleep(0.2)
 
 
 def _in_a_cluster() -> bool:

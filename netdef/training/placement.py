@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import jax
@@ -58,7 +58,7 @@ class Placement:
         """The number of batches of the file in one batch of the run."""
         return self.count if self.each else 1
 
-    @property
+    @cached_property
     def process(self) -> tuple[int, int]:
         """The index of this process, and the number of processes that the devices belong to."""
         several = self.mesh is not None and len({d.process_index for d in self.mesh.devices.flat}) > 1

@@ -165,6 +165,17 @@ def test_addresses_that_are_wrong(hosts, host, words):
         Hosts.parse(hosts, host)
 
 
+def test_a_host_that_does_not_exist(tiny, tmp_path):
+    with pytest.raises(netdef.NetdefError, match="process 0 of this run does not answer at nowhere.invalid:7000: "):
+        netdef.train(tiny, output=tmp_path / "run", hosts="nowhere.invalid:7000", host="1/2")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_heartbeat_that_is_too_short(tiny, tmp_path):
+    with pytest.raises(netdef.NetdefError, match="heartbeat is 1 seconds; it must be at least 5"):
+        netdef.train(tiny, output=tmp_path / "run", hosts="127.0.0.1:7000", host="0/2", heartbeat=1)
+
+
 def test_the_processes_of_a_run():
     assert Hosts.parse(None, None) is None
     assert Hosts.parse("[::1]:7000", "1/4") == Hosts("[::1]:7000", 1, 4)
