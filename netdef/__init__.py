@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from .model import Model, compile
     from .schema import param
     from .training.run import train
+    from .training.scoring import test
 
 # Imported on first use, because these import JAX or NumPy: name -> module.
 _LATER = {
     "compile": ".model",
     "Model": ".model",
     "train": ".training.run",
+    "test": ".training.scoring",
     "deploy": ".inference.deploy",
     "predict": ".inference.predict",
     "Layer": ".layers.base",
@@ -62,5 +64,6 @@ __all__ = [
     "load",
     "param",
     "predict",
+    "test",
     "train",
 ]

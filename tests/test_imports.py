@@ -27,7 +27,7 @@ FLOORS = [
     ["graph"],
     ["passes"],
     ["compiler"],
-    ["forward"],
+    ["forward", "mesh"],
     ["interop"],
     ["model"],
     ["data"],

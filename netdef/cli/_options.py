@@ -111,6 +111,15 @@ def device_count(text: str) -> int | str:
     return text if text == "all" else iterations(text)
 
 
+def add_devices(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--devices",
+        type=device_count,
+        metavar="N",
+        help="number of devices that divide each batch, or `all` (default: 1)",
+    )
+
+
 def gpus(text: str) -> str | list[int]:
     """Parses `all` or indices separated by commas, as Caffe does. UsageError for anything else."""
     if text == "all":

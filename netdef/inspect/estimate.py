@@ -21,14 +21,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh
 
 from ..graph import Net
 from ..language.errors import NetdefError
+from ..mesh import mesh_of
 from ..solvers.base import Precision
 from ..training.params import partition_of
-from ..training.placement import AXIS, Placement, with_classes
+from ..training.placement import Placement, with_classes
 from ..training.step import initial, make_step, single
 from .collectives import Collective, collectives
 from .layer_cost import LayerCost, analysis, layer_costs
@@ -215,7 +215,7 @@ def _mesh(net: Net, target: Target, wanted: int | None, batch: int) -> Mesh:
             f"the batch of {batch} cannot be divided among {count} devices of {target}; change the batch size, or use "
             f"--devices {' or '.join(fitting)}"
         )
-    return Mesh(np.array(devices[:count]), (AXIS,))
+    return mesh_of(devices[:count])
 
 
 def _has_batch(net: Net, name: str, batch: int) -> bool:

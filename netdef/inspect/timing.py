@@ -22,10 +22,9 @@ from ..graph import Net
 from ..layers.base import Phase
 from ..model import Model
 from ..passes.freeze import frozen
-from ..passes.precision import in_half
+from ..passes.precision import as_computed
 from ..passes.recompute import recomputed, segment_of
 from ..shape import show
-from ..solvers.base import Precision
 from ..training.params import arrays_of, partition_of
 from ..training.prepare import first_state
 from ..training.step import make_single, make_step
@@ -128,7 +127,7 @@ def as_trained(net: Net) -> Net:
     if net.solver is None:
         return net
     net = frozen(net, net.solver.freeze)
-    net = in_half(net, "bfloat16") if net.solver.precision is Precision.BF16 else net
+    net = as_computed(net)
     return recomputed(net, net.solver.recompute) if net.phase is Phase.TRAIN else net
 
 

@@ -14,6 +14,7 @@ from ..data.device import on_device
 from ..data.feed import Feed
 from ..graph import Net
 from ..lazy import Array
+from ..mesh import AXIS
 from ..model import Model
 from ..passes.freeze import frozen
 from ..passes.precision import in_half
@@ -26,7 +27,7 @@ from .features import cache, prefix_of
 from .loop import RunStage, Work
 from .monitors import Watched
 from .params import Partition, arrays_of, partition_of
-from .placement import AXIS, ONE, Placement, batched, in_words, refuse_carried, with_classes
+from .placement import ONE, Placement, batched, in_words, refuse_carried, with_classes
 from .plan import Plan
 from .run_record import device
 from .solver_nets import Nets

@@ -17,6 +17,7 @@ from ..inference.preprocessing import keep as keep_preprocessing
 from ..interop import snapshot, solver_state
 from ..language.errors import NetdefError
 from ..language.trust import Trust
+from ..mesh import Devices
 from ..model import Model
 from .compilation_cache import keep_compiled
 from .diagnose import make_watch, strange_inputs
@@ -26,7 +27,7 @@ from .hosts import HEARTBEAT, Hosts, Peers, is_first, join, together
 from .loop import run_to_end
 from .metrics import Recorder
 from .params import put_arrays
-from .placement import Devices, placement_of
+from .placement import placement_of
 from .prepare import MOST_STEPS, RunSetup, Start, make_setup, make_work, started
 from .resume import resume_caffe, resume_snapshot, start_from
 from .run_folder import METRICS, NET, new_folder, resumed
@@ -277,4 +278,5 @@ def _room(setup: RunSetup, start: Start) -> list[str]:
 def _warnings(nets: Nets, setup: RunSetup) -> list[str]:
     """Warnings about the inputs and the net."""
     faults = [str(d) for d in nets.train.diagnostics if d.severity == "warning"]
-    return [*strange_inputs(setup.net, setup.feed), *faults]
+    tests = [note for evaluator in setup.evaluators for note in evaluator.notes]
+    return [*strange_inputs(setup.net, setup.feed), *tests, *faults]
