@@ -27,7 +27,7 @@ FLOORS = [
     ["graph"],
     ["passes"],
     ["compiler"],
-    ["forward", "mesh"],
+    ["forward"],
     ["interop"],
     ["model"],
     ["data"],

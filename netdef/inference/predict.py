@@ -25,10 +25,10 @@ from ..compiler import load
 from ..data import images
 from ..data.feed import Feed
 from ..data.layers.folder import images_in
+from ..data.mesh import AXIS, Devices, chosen, mesh_of
 from ..graph import Net, Node, Value
 from ..interop.weights import paths_of
 from ..language.errors import NetdefError
-from ..mesh import AXIS, Devices, chosen, mesh_of
 from ..model import Model, check_shapes, compile
 from ..shape import show
 from .preprocessing import NAME, Preprocessing, beside, preprocessing_of

@@ -23,9 +23,9 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from ..data.mesh import mesh_of
 from ..graph import Net
 from ..language.errors import NetdefError
-from ..mesh import mesh_of
 from ..solvers.base import Precision
 from ..training.params import partition_of
 from ..training.placement import Placement, with_classes

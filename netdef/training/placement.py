@@ -23,10 +23,10 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ..data.feed import Feed
+from ..data.mesh import AXIS, Devices, chosen, mesh_of
 from ..graph import Net, Owner
 from ..language.errors import NetdefError
 from ..layers.base import Weight
-from ..mesh import AXIS, Devices, chosen, mesh_of
 from ..shape import Shape
 from ..solvers.base import MeshBatch, MeshStatistics, Solver
 from .params import Partition

@@ -12,9 +12,9 @@ import numpy as np
 
 from ..data.device import on_device
 from ..data.feed import Feed
+from ..data.mesh import AXIS
 from ..graph import Net
 from ..lazy import Array
-from ..mesh import AXIS
 from ..model import Model
 from ..passes.freeze import frozen
 from ..passes.precision import in_half

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 import jax
 
+from ..data.mesh import Devices
 from ..files import locator, write_text_atomically
 from ..inference.preprocessing import keep as keep_preprocessing
 from ..interop import snapshot, solver_state
 from ..language.errors import NetdefError
 from ..language.trust import Trust
-from ..mesh import Devices
 from ..model import Model
 from .compilation_cache import keep_compiled
 from .diagnose import make_watch, strange_inputs

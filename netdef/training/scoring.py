@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ..compiler import load_phases
+from ..data.mesh import Devices
 from ..graph import Net
 from ..language.trust import Trust
 from ..layers.base import Phase
-from ..mesh import Devices
 from ..model import Model
 from ..model import compile as compile_model
 from ..passes.precision import as_computed

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from .language.errors import NetdefError
+from ..language.errors import NetdefError
 
 AXIS = "data"
 
