@@ -18,7 +18,7 @@ from .language.errors import NetdefError
 if TYPE_CHECKING:
     from . import data
     from .inference.deploy import deploy
-    from .inference.predict import predict
+    from .inference.predict import features, predict
     from .layers.base import Context, Example, Layer, Weight
     from .model import Model, compile
     from .schema import param
@@ -32,6 +32,7 @@ _LATER = {
     "train": ".training.run",
     "test": ".training.scoring",
     "deploy": ".inference.deploy",
+    "features": ".inference.predict",
     "predict": ".inference.predict",
     "Layer": ".layers.base",
     "Weight": ".layers.base",
@@ -61,6 +62,7 @@ __all__ = [
     "compile",
     "data",
     "deploy",
+    "features",
     "load",
     "param",
     "predict",

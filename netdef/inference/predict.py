@@ -67,12 +67,40 @@ def predict(
     "all", a number of devices or their indices, which divide each batch; by default, the first one.  `options` are
     passed to `netdef.load`.  Raises CompileError; NetdefError for files that cannot be read."""
     stored = load_preprocessing(preprocessing) if preprocessing is not None else stored_with(weights)
+    return list(_predictor(net, weights, blob, stored, devices, options).predictions(inputs, names))
+
+
+def features(
+    net: Net | Model | str | Path,
+    blobs: Sequence[str],
+    weights: Any = None,
+    devices: Devices = None,
+    **options: Any,
+) -> dict[str, np.ndarray]:
+    """Returns blobs of a trained net for all records of its test data: {name: array with a row for each record}.
+
+    The arguments are those of `predict`.  Raises CompileError; NetdefError for files that cannot be read and for blobs
+    without a row for each record."""
+    parts: dict[str, list[Any]] = {name: [] for name in blobs}
+    for rows in _predictor(net, weights, None, None, devices, options).features(tuple(parts)):
+        for name, array in rows.items():
+            parts[name].append(array)
+    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+
+def _predictor(
+    net: Net | Model | str | Path,
+    weights: Any,
+    blob: str | None,
+    stored: Preprocessing | None,
+    devices: Devices,
+    options: Mapping[str, Any],
+) -> Predictor:
     if weights is None and not isinstance(net, Model):
         raise NetdefError("the weights are missing; give a weight file, a snapshot or the folder of a run.")
     if not isinstance(net, (Net, Model)):
         net = load(net, phase="TEST", **{"trust_python": True, **options})
-    predictor = Predictor(net, weights, blob, stored, devices)
-    return list(predictor.predictions(inputs, names))
+    return Predictor(net, weights, blob, stored, devices)
 
 
 def stored_with(weights: Any) -> Preprocessing | None:
@@ -101,10 +129,10 @@ class Predictor:
         if isinstance(net, Model) and weights is not None:
             net.set_weights(weights) if isinstance(weights, Mapping) else net.load_weights(weights)
         self._devices = max(1, len(found))
-        self._rows: NamedSharding | None = None  # of inputs, whose rows the devices divide
+        self._divide: NamedSharding | None = None  # of inputs, whose rows the devices divide
         if found:
             mesh = mesh_of(found)
-            self._rows = NamedSharding(mesh, PartitionSpec(AXIS))
+            self._divide = NamedSharding(mesh, PartitionSpec(AXIS))
             self.model = _on_every(self.model, NamedSharding(mesh, PartitionSpec()))
         self.blob, self.label, self._by_softmax = _scores_of(self.net, blob)
         self._stored = stored
@@ -158,20 +186,20 @@ class Predictor:
             if name not in self.net.blobs:
                 there = ", ".join(n for n in self.net.blobs if not n.startswith("("))
                 raise NetdefError(f"the net has no blob `{name}`; it has {there}.")
-        made = self.model.blobs(**inputs) if self._rows is None else self._divided(inputs)
+        made = self.model.blobs(**inputs) if self._divide is None else self._divided(inputs)
         return {name: np.asarray(made[name]) for name in names}
 
     def _divided(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the blobs of one batch, whose rows the devices divide; the last row fills a batch that they cannot
         divide evenly."""
-        assert self._rows is not None
+        assert self._divide is not None
         rows = len(next(iter(inputs.values()), ()))
         full = self._full(rows, {name: np.shape(array) for name, array in inputs.items()})
-        whole = NamedSharding(self._rows.mesh, PartitionSpec())
+        whole = NamedSharding(self._divide.mesh, PartitionSpec())
         placed = {}
         for name, array in inputs.items():
             array = _padded(array, full) if len(array) == rows else array
-            placed[name] = jax.device_put(array, whole if len(array) % self._devices else self._rows)
+            placed[name] = jax.device_put(array, whole if len(array) % self._devices else self._divide)
         made = self.model.blobs(**placed)
         return {name: array[:rows] if array.ndim and len(array) == full else array for name, array in made.items()}
 
@@ -203,6 +231,17 @@ class Predictor:
                 raise NetdefError("the net has no data layer to read; give images or arrays.")
             for start in range(0, feed.size, feed.batch_size):
                 yield next(feed), min(feed.batch_size, feed.size - start)
+
+    def features(self, names: Sequence[str], root: Path | None = None) -> Iterator[dict[str, Any]]:
+        """Yields named blobs of each batch of the net's own data, without the rows that fill the last one."""
+        for inputs, count in self.records(root):
+            made = self.blobs(inputs, names)
+            for name, array in made.items():
+                if array.ndim == 0 or len(array) < count:
+                    raise NetdefError(
+                        f"`{name}` has the shape {array.shape}; only blobs with one row for each record can be written."
+                    )
+            yield {name: array[:count] for name, array in made.items()}
 
     def class_names(self) -> list[str] | None:
         """Returns the names of the classes, if the training data has them."""

@@ -106,3 +106,28 @@ def test_one_score_for_the_same_weights(tiny, tmp_path, capsys):
     printed = json.loads(capsys.readouterr().out)
     assert printed["outputs"]["accuracy"] == round(last.outputs["accuracy"], 6)
     assert (printed["images"], printed["batches"]) == (15, 4)
+
+
+# Several devices
+
+
+def scored(path, devices):
+    """Scores of a net on some devices."""
+    found = netdef.test(path, WEIGHTS, devices=devices)
+    return found.loss, found.images, {name: np.asarray(value) for name, value in found.outputs.items()}
+
+
+@pytest.mark.parametrize("devices", [8, 3, [5, 2]])
+@pytest.mark.parametrize("batch", [8, 10, 40])
+def test_scores_of_several_devices(eight, rows, batch, devices):
+    """Those of one device, also of batches and of a last batch that they cannot divide."""
+    path = written(rows, batch, LAYERS % ("ignore_label: 3", ""))
+    one, several = (eight(scored, path, n) for n in (None, devices))
+    assert several[:2] == (pytest.approx(one[0], rel=1e-6), 27)
+    for name, value in one[2].items():
+        np.testing.assert_allclose(several[2][name], value, rtol=1e-6)
+
+
+def test_devices_that_do_not_exist(rows):
+    with pytest.raises(netdef.NetdefError, match="the run is for 2 devices, but JAX finds 1"):
+        netdef.test(written(rows, 8), WEIGHTS, devices=2)
