@@ -120,6 +120,11 @@ def add_devices(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_hosts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--hosts", metavar="ADDRESS:PORT", help="address of process 0 of a run on several hosts")
+    parser.add_argument("--host", metavar="I/N", help="index of this process, from 0, and number of processes")
+
+
 def gpus(text: str) -> str | list[int]:
     """Parses `all` or indices separated by commas, as Caffe does. UsageError for anything else."""
     if text == "all":

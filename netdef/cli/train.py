@@ -43,6 +43,7 @@ from ..language.errors import NetdefError
 from . import UsageError
 from ._options import (
     add_devices,
+    add_hosts,
     add_net,
     add_plot,
     add_state,
@@ -101,8 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tensorboard", action="store_true", help="also write events for TensorBoard")
     add_state(parser)
     add_devices(parser)
-    parser.add_argument("--hosts", metavar="ADDRESS:PORT", help="address of process 0 of a run on several hosts")
-    parser.add_argument("--host", metavar="I/N", help="index of this process, from 0, and number of processes")
+    add_hosts(parser)
     parser.add_argument(
         "--heartbeat",
         type=iterations,
