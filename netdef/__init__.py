@@ -18,18 +18,21 @@ from .language.errors import NetdefError
 if TYPE_CHECKING:
     from . import data
     from .inference.deploy import deploy
-    from .inference.predict import predict
+    from .inference.predict import features, predict
     from .layers.base import Context, Example, Layer, Weight
     from .model import Model, compile
     from .schema import param
     from .training.run import train
+    from .training.scoring import test
 
 # Imported on first use, because these import JAX or NumPy: name -> module.
 _LATER = {
     "compile": ".model",
     "Model": ".model",
     "train": ".training.run",
+    "test": ".training.scoring",
     "deploy": ".inference.deploy",
+    "features": ".inference.predict",
     "predict": ".inference.predict",
     "Layer": ".layers.base",
     "Weight": ".layers.base",
@@ -59,8 +62,10 @@ __all__ = [
     "compile",
     "data",
     "deploy",
+    "features",
     "load",
     "param",
     "predict",
+    "test",
     "train",
 ]

@@ -300,12 +300,12 @@ def _checked_inputs(net: Net, inputs: Mapping[str, Any]) -> dict[str, jax.Array 
     arrays = {n: value if isinstance(value, jax.Array) else np.array(value) for n, value in inputs.items()}
     shapes = {name: array.shape for name, array in arrays.items()}
     if any(shape != net.blobs[name].shape for name, shape in shapes.items()):
-        _check_shapes(net, tuple(shapes.items()))
+        check_shapes(net, tuple(shapes.items()))
     return arrays
 
 
 @functools.lru_cache(maxsize=256)
-def _check_shapes(net: Net, shapes: tuple[tuple[str, Shape], ...]) -> None:
+def check_shapes(net: Net, shapes: tuple[tuple[str, Shape], ...]) -> None:
     """Checks that input shapes other than the file's work for every layer and change no shape of a parameter."""
     report = Report()
     nodes, _ = infer(net.layers, locator(net.folder), report, dict(shapes), net.trust_python)

@@ -111,6 +111,20 @@ def device_count(text: str) -> int | str:
     return text if text == "all" else iterations(text)
 
 
+def add_devices(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--devices",
+        type=device_count,
+        metavar="N",
+        help="number of devices that divide each batch, or `all` (default: 1)",
+    )
+
+
+def add_hosts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--hosts", metavar="ADDRESS:PORT", help="address of process 0 of a run on several hosts")
+    parser.add_argument("--host", metavar="I/N", help="index of this process, from 0, and number of processes")
+
+
 def gpus(text: str) -> str | list[int]:
     """Parses `all` or indices separated by commas, as Caffe does. UsageError for anything else."""
     if text == "all":

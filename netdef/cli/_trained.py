@@ -9,7 +9,7 @@ from typing import Any
 
 from ..language.errors import NetdefError, printable
 from . import UsageError
-from ._options import add_net, add_state, existing, net_file, settings, trust_of
+from ._options import add_devices, add_net, add_state, existing, net_file, settings, trust_of
 from ._phases import load_phases
 
 
@@ -19,6 +19,7 @@ def add_trained(parser: argparse.ArgumentParser) -> None:
     add_weights(parser)
     parser.add_argument("--blob", metavar="NAME", help="blob of the scores (default: the input of the loss or softmax)")
     parser.set_defaults(phase="TEST", trust_python=True)
+    add_devices(parser)
     add_state(parser)
 
 
@@ -65,14 +66,11 @@ def predictor_of(args: argparse.Namespace) -> Any:
     """Returns a predictor: the net with its weights, and the preprocessing stored with them."""
     from ..inference import preprocessing
     from ..inference.predict import Predictor, stored_with
-    from ..interop import snapshot
 
     path, files = net_file(args), given_weights(args)
     named = getattr(args, "preprocessing", None)
     stored = preprocessing.load(existing(named)) if named else None
     loaded = load_phases(path, args, settings(args))
     loaded.stop_on_errors()
-    if files:
-        return Predictor(loaded.nets[0], files, args.blob, stored or stored_with(files))
-    found = trained(path, args)
-    return Predictor(loaded.nets[0], snapshot.weights(found), args.blob, stored or stored_with(found))
+    weights = files or trained(path, args)
+    return Predictor(loaded.nets[0], weights, args.blob, stored or stored_with(weights), args.devices)

@@ -5,6 +5,7 @@ outputs can also be written.
 
   netdef features model.net --blobs fc7,label --output features.h5
   netdef features model.net --run try1 --blobs fc7 --output features.npz
+  netdef features model.net --blobs fc7 --output features.h5 --devices all
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from ..files import write_atomically
-from ..language.errors import NetdefError
 from . import UsageError
 from ._trained import add_trained, predictor_of
 
@@ -36,22 +36,10 @@ def run(args: argparse.Namespace) -> int:
     predictor = predictor_of(args)
     write = _write_npz if target.suffix == ".npz" else _write_hdf5
     shapes: dict[str, tuple[int, ...]] = {}
-    write_atomically(target, lambda aside: shapes.update(write(aside, _rows(predictor, names))))
+    write_atomically(target, lambda aside: shapes.update(write(aside, predictor.features(names))))
     listed = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
     print(f"{target}: {listed}")
     return 0
-
-
-def _rows(predictor: Any, names: list[str]) -> Iterator[dict[str, Any]]:
-    """Yields the blobs of each batch, without the padding of the last one."""
-    for inputs, count in predictor.records():
-        made = predictor.blobs(inputs, names)
-        for name, array in made.items():
-            if array.ndim == 0 or len(array) < count:
-                raise NetdefError(
-                    f"`{name}` has the shape {array.shape}; only blobs with one row for each record can be written."
-                )
-        yield {name: array[:count] for name, array in made.items()}
 
 
 def _write_npz(path: Path, batches: Iterator[dict[str, Any]]) -> dict[str, tuple[int, ...]]:

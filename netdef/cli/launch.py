@@ -6,6 +6,7 @@ with SLURM or Open MPI. On a CPU, each process has one device, unless XLA_FLAGS 
 
   netdef launch -n 4 -- train model.net
   netdef launch -n 2 -- train model.net --output try1 --resume
+  netdef launch -n 2 -- devices
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.command[:1] != ["train"]:
+    if args.command[:1] not in (["train"], ["devices"]):
         raise UsageError("`netdef launch` starts training: netdef launch -n 2 -- train model.net")
     address = f"127.0.0.1:{_free_port()}"
     command = [sys.executable, "-m", "netdef", *args.command, "--hosts", address, "--host"]

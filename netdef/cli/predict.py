@@ -7,6 +7,7 @@ and next to converted weights, or else as in the data layer of the net in phase 
   netdef predict model.net photograph.jpg
   netdef predict model.net folder --run try1 --top 3 --names names.txt
   netdef predict deploy.prototxt folder --weights model.caffemodel --json
+  netdef predict model.net folder --devices all
 """
 
 from __future__ import annotations

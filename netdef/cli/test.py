@@ -1,11 +1,14 @@
 """Test a net: print the means of its outputs over the data of phase TEST, with the weights of a run or of a file.
 
-The number of batches is test_iter of the solver. Without it, each record is used once. --iterations overrides both.
+The result is the mean over as many batches as test_iter of the solver says, as in Caffe. Without test_iter, each record
+counts exactly once, as if all records were one batch, also if the last batch has fewer records than the others.
+--iterations overrides both. Tests during training do the same, and the same weights have the same score.
 
   netdef test model.net                           weights of the last run of this net
   netdef test model.net --run try1                weights of the newest snapshot of this run
   netdef test model.net --weights model.caffemodel
   netdef test model.net --run try1 --json
+  netdef test model.net --devices all             on several devices, which divide each batch
 """
 
 from __future__ import annotations
@@ -13,13 +16,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import time
 from pathlib import Path
 from typing import Any
 
 from ..graph import Net
 from ..language.errors import printable
-from ._options import add_json, add_net, add_state, iterations, net_file, settings
+from ._options import add_devices, add_json, add_net, add_state, iterations, net_file, settings
+from ._output import say
 from ._phases import load_phases
 from ._trained import add_weights, given_weights, trained
 
@@ -37,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="number of batches (default: test_iter of the solver, or all data)",
     )
     parser.add_argument("--confusion", action="store_true", help="print the confusion matrix over all data")
+    add_devices(parser)
     add_state(parser)
     add_json(parser)
     caffe.add_argument("--solver", "-solver", metavar="FILE", help="same as FILE")
@@ -52,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
     if not weights:
         weights = trained(path, args)
     if args.confusion:
-        return _confusion(loaded.nets[0], weights, args.json)
-    measured = _measure(loaded.nets[0], weights, args.iterations)
+        return _confusion(loaded.nets[0], weights, args)
+    measured = _measure(loaded.nets[0], weights, args)
     if args.json:
         print(json.dumps(measured, indent=2))
         return 0
@@ -64,16 +68,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _confusion(net: Net, weights: list[str] | Path, as_json: bool) -> int:
+def _confusion(net: Net, weights: list[str] | Path, args: argparse.Namespace) -> int:
     """Prints how often each class was classified as each other class, and the accuracy."""
     from ..inference.predict import Predictor, confusion
-    from ..interop import snapshot
+    from ..passes.precision import as_computed
 
-    predictor = Predictor(net, snapshot.weights(weights) if isinstance(weights, Path) else weights)
+    predictor = Predictor(as_computed(net), weights, devices=args.devices)
     counts = confusion(predictor)
     names = predictor.class_names() or [f"class {k}" for k in range(len(counts))]
     right, records = int(counts.trace()), int(counts.sum())
-    if as_json:
+    if args.json:
         print(
             json.dumps({"classes": names, "counts": counts.tolist(), "accuracy": round(right / records, 6)}, indent=2)
         )
@@ -87,28 +91,19 @@ def _confusion(net: Net, weights: list[str] | Path, as_json: bool) -> int:
     return 0
 
 
-def _measure(net: Net, weights: list[str] | Path, iterations: int | None) -> dict[str, Any]:
+def _measure(net: Net, weights: list[str] | Path, args: argparse.Namespace) -> dict[str, Any]:
     """Tests the net with weights from files or from a snapshot. Returns its outputs and facts about the test."""
-    from ..inspect.summary import summarize
-    from ..interop import snapshot
-    from ..model import compile
-    from ..training.evaluation import Evaluator
+    from ..training.scoring import score
 
-    model = compile(net, weights=snapshot.weights(weights) if isinstance(weights, Path) else weights)
-    given = net.solver.test_iter if net.solver else ()
-    evaluator = Evaluator(net, iterations or (given[0] if given else 0), 0, net)
-    try:
-        begin = time.perf_counter()
-        scores = evaluator.test(model.arrays(), 0)
-        seconds = time.perf_counter() - begin
-    finally:
-        evaluator.close()
+    found = score(net, weights, args.iterations, args.devices)
+    for note in found.notes:
+        say(f"warning: {printable(note)}")
     return {
-        "outputs": {name: _plain(value) for name, value in scores.outputs.items()},
-        "loss": _plain(scores.loss),
-        "batches": evaluator.batches,
-        "images": evaluator.batches * (summarize(net).batch or 1),
-        "seconds": round(seconds, 3),
+        "outputs": {name: _plain(value) for name, value in found.outputs.items()},
+        "loss": _plain(found.loss),
+        "batches": found.batches,
+        "images": found.images,
+        "seconds": round(found.seconds, 3),
         "weights": str(weights) if isinstance(weights, Path) else ", ".join(weights),
     }
 

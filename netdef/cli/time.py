@@ -21,6 +21,10 @@ itself is not known and not reported. The batch is divided among all devices of 
 a net without inputs runs on one. Targets are v4:2x2x1, v5e:2x2, v5p:2x2x1 and v6e:2x2, or other numbers of these chips,
 which require the package libtpu, and h100:8, which requires the CUDA plugin of JAX. Compiling can take minutes.
 
+Without --target, --devices measures on N of the devices at hand, which divide the batch, and lists the collectives of a
+step: what the devices exchange, and the bytes of the results on each.
+
+  netdef time model.net --devices all
   netdef time model.net --target v5e:2x2
   netdef time model.net --target v5p:2x2x2 --devices 4 --json
 """
@@ -40,7 +44,7 @@ from ..passes.select import State
 from ..shape import Shape, known, show
 from . import UsageError, colored
 from ._deployed import shape_of
-from ._options import add_json, add_net, add_shape, add_state, iterations, net_file, settings, trust_of
+from ._options import add_json, add_net, add_shape, add_state, device_count, iterations, net_file, settings, trust_of
 from ._phases import add_phase, load_phases
 
 HELP = "measure the speed of a net, and the cost of each layer"
@@ -65,7 +69,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--target", metavar="CHIP:SHAPE", help="compile for a device that is not present, as in v5e:2x2"
     )
     parser.add_argument(
-        "--devices", type=iterations, metavar="N", help="number of devices of the target (default: all)"
+        "--devices",
+        type=device_count,
+        metavar="N",
+        help="number of devices that divide the batch, or `all` (default: 1, or all of the target)",
     )
     add_json(parser)
     caffe.add_argument("--solver", "-solver", metavar="FILE", help="same as FILE")
@@ -104,8 +111,6 @@ def _run(args: argparse.Namespace, target: Target | None) -> int:
 def _target(args: argparse.Namespace) -> Target | None:
     """Returns the parsed --target. TargetError if it does not exist, UsageError if other options contradict it."""
     if args.target is None:
-        if args.devices:
-            raise UsageError("--devices requires --target, as in --target v5e:2x2")
         return None
     for option, given in (("--iterations", args.iterations), ("--warm-up", args.warm_up), ("--layers", args.layers)):
         if given:
@@ -116,17 +121,17 @@ def _target(args: argparse.Namespace) -> Target | None:
 def _measured(net: Net, args: argparse.Namespace) -> Any:
     from ..inspect.timing import measure
 
-    return measure(net, args.iterations, 3 if args.warm_up is None else args.warm_up, args.layers)
+    return measure(net, args.iterations, 3 if args.warm_up is None else args.warm_up, args.layers, args.devices)
 
 
-def _estimated(net: Net, target: Target, devices: int | None) -> Any:
+def _estimated(net: Net, target: Target, devices: int | str | None) -> Any:
     require_compiler(target)
     if sys.stderr.isatty():
         print(f"netdef: compiling for {target.chip.title}; this can take minutes", file=sys.stderr)
     with environment(target):
         from ..inspect.estimate import estimate
 
-        return estimate(net, target, devices)
+        return estimate(net, target, devices if isinstance(devices, int) else None)
 
 
 def _shapes(net: Net, args: argparse.Namespace) -> dict[str, Shape]:

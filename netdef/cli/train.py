@@ -42,10 +42,11 @@ from typing import TYPE_CHECKING, Any
 from ..language.errors import NetdefError
 from . import UsageError
 from ._options import (
+    add_devices,
+    add_hosts,
     add_net,
     add_plot,
     add_state,
-    device_count,
     existing,
     gpus,
     iterations,
@@ -100,14 +101,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_plot(parser)
     parser.add_argument("--tensorboard", action="store_true", help="also write events for TensorBoard")
     add_state(parser)
-    parser.add_argument(
-        "--devices",
-        type=device_count,
-        metavar="N",
-        help="number of devices that divide each batch, or `all` (default: 1)",
-    )
-    parser.add_argument("--hosts", metavar="ADDRESS:PORT", help="address of process 0 of a run on several hosts")
-    parser.add_argument("--host", metavar="I/N", help="index of this process, from 0, and number of processes")
+    add_devices(parser)
+    add_hosts(parser)
     parser.add_argument(
         "--heartbeat",
         type=iterations,

@@ -35,6 +35,12 @@ class Resident:
     def __next__(self) -> Plans:
         return self.feed.advance(lambda reader, position: reader.plan(position))
 
+    def first_rows(self, count: int) -> Plans:
+        """Returns the plans of the first `count` records of the next batch, as `Feed.first_rows`."""
+        size, readers = self.batch_size, self.feed.readers
+        rows = {name: count if reader.batch_size == size else reader.batch_size for name, reader in readers.items()}
+        return {name: {k: a[: rows[name]] for k, a in plan.items()} for name, plan in next(self).items()}
+
     def make(self, table: Tables, plan: Plans) -> dict[str, Any]:
         """Returns the batch {top: float32 array} of a plan: a pure function, which JAX traces."""
         batch: dict[str, Any] = {}

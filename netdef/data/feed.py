@@ -11,11 +11,13 @@ An error while a batch is made is raised by `next`; nothing waits for a thread t
 
 from __future__ import annotations
 
+import math
 import os
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
 from typing import Any
 
 from ..files import locator
@@ -75,6 +77,7 @@ class Feed:
         self.limits = labels.limits(net)
         self._place = place
         self._ahead = ahead or max(2, workers + 1)
+        self._left = math.inf  # batches that may still be prefetched
         pool = ThreadPoolExecutor(workers, "netdef-data")
         self._pool: ThreadPoolExecutor | None = pool
         # Runs once: on closing, or at exit, while Python can still stop threads.
@@ -106,7 +109,8 @@ class Feed:
             raise NetdefError("the feed is closed.")
         if not self.readers:
             return {}
-        while len(self._waiting) < self._ahead:
+        while len(self._waiting) < (self._ahead if self._left > 0 else 1):
+            self._left -= 1
             self._waiting.append(self._pool.submit(self._make, {n: r.position for n, r in self.readers.items()}))
             for reader in self.readers.values():
                 reader.position += reader.batch_size
@@ -130,6 +134,19 @@ class Feed:
             reader.position = self._taken[name]
         return made
 
+    def first_rows(self, count: int) -> Batch:
+        """Returns the first `count` records of the next batch, in each process all of them, and advances by the batch.
+        Layers with another batch size than the first one return theirs."""
+        self._forget()
+        batch: Batch = {}
+        for name, reader in self.readers.items():
+            position, part = self._taken[name], copy(reader)
+            part.rows = slice(0, count if reader.batch_size == self.batch_size else reader.batch_size)
+            batch |= self._checked(name, part, position, part.batch(position))
+            self._taken[name] += reader.batch_size
+            reader.position = self._taken[name]
+        return batch
+
     def _make(self, positions: dict[str, int]) -> Any:
         batch: Batch = {}
         ready: dict[str, Batch] = {}
@@ -137,24 +154,28 @@ class Feed:
             ready = self._processes.make({name: positions[name] for name in self._separate}, self.readers)
         for name, reader in self.readers.items():
             made = ready[name] if name in ready else reader.batch(positions[name])
-            for top in made.keys() & self.limits.keys():
-                name_of = lambda row, reader=reader, at=positions[name]: reader.name_of(at, row)
-                labels.check(name, made[top], self.limits[top], name_of)
-            batch |= made
+            batch |= self._checked(name, reader, positions[name], made)
         return self._place(batch) if self._place is not None else batch
+
+    def _checked(self, name: str, reader: Reader, position: int, made: Batch) -> Batch:
+        for top in made.keys() & self.limits.keys():
+            labels.check(name, made[top], self.limits[top], lambda row: reader.name_of(position, row))
+        return made
 
     def state(self) -> dict[str, Any]:
         """Returns the position after the last batch that was returned, as JSON values."""
         return {name: {"position": position} for name, position in self._taken.items()}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Continues from a saved `state`.  Raises NetdefError if it belongs to other data layers."""
+    def restore(self, state: Mapping[str, Any], batches: float = math.inf) -> None:
+        """Continues from a saved `state`, and prefetches no more than `batches` batches.  Raises NetdefError if it
+        belongs to other data layers."""
         if set(state) != set(self.readers):
             raise NetdefError(
                 f"the saved data position is of the layers {sorted(state)}, but this net has {sorted(self.readers)}; "
                 "resume with the net that was trained."
             )
         self._forget()
+        self._left = batches
         for name, reader in self.readers.items():
             reader.restore(state[name])
             self._taken[name] = reader.position

@@ -11,7 +11,7 @@ Differs: cubic and area interpolation are those of pillow.
 from __future__ import annotations
 
 import enum
-from typing import Any
+from typing import Any, Self
 
 from ..layers._resize import PadMode, Resize, ResizeMode
 from ..lazy import need, np
@@ -138,6 +138,7 @@ class ForkTransform(Block):
     display: bool = param("Show images on a screen.", default=False, inert=True)
 
     crop_size: int
+    mirror: bool
     mean_value: tuple[float, ...]
 
     @property
@@ -146,6 +147,30 @@ class ForkTransform(Block):
         stretches = (self.vertical_stretch_lower, self.vertical_stretch_upper)
         stretches += (self.horizontal_stretch_lower, self.horizontal_stretch_upper)
         return bool(self.img_rand_resize_lower or self.rand_resize_ratio_upper > 1) or stretches != (1, 1, 1, 1)
+
+    @property
+    def random_in_tests(self) -> tuple[str, ...]:
+        """The fields that change images at random in phase TEST, too."""
+        names = ("mirror", "random_resize_param", "random_aspect_ratio_param")
+        return tuple(name for name in names if getattr(self, name))
+
+    def without_chance(self) -> Self:
+        """Returns these fields without what is random in phase TEST: images have the middle of the random sizes, and
+        `crop_size` as their shorter side in place of a random crop."""
+        random, resize = self.random_resize_param, self.resize_param
+        if self.random_aspect_ratio_param is not None:
+            how = self.random_aspect_ratio_param.resize_param
+            random = RandomResize(min_size=self.crop_size, max_size=self.crop_size, resize_param=how)
+        if random is not None:
+            middle, how = (random.min_size + random.max_size) // 2, _one_method(random.resize_param)
+            whole = not random.min_size or not random.max_size  # those of the image itself
+            random = None if whole else RandomResize(min_size=middle, max_size=middle, resize_param=how)
+        return self.replace(
+            mirror=False,
+            random_resize_param=random,
+            random_aspect_ratio_param=None,
+            resize_param=resize and _one_method(resize),
+        )
 
     @property
     def resizes(self) -> bool:
@@ -235,6 +260,10 @@ def _shorter_side(x: Any, length: int, how: Resize, rng: Any) -> Any:
     h, w = x.shape[:2]
     height, width = (length, int(w / h * length)) if h < w else (int(h / w * length), length)
     return images.interpolate(x, height, width, _method(how, rng))
+
+
+def _one_method(how: Resize) -> Resize:
+    return how.replace(interp_mode=how.interp_mode[:1])
 
 
 def _method(how: Resize, rng: Any) -> str:

@@ -32,7 +32,7 @@ class Transform(ForkTransform):
     """`transform_param { }`."""
 
     scale: float = param("Factor applied after the mean is subtracted.", default=1.0)
-    mirror: bool = param("Mirror left to right at random; as in Caffe, in both phases.", default=False)
+    mirror: bool = param("Mirror left to right at random; in the layers of Caffe in both phases.", default=False)
     crop_size: int = param("Side of the square crop, random in TRAIN, centered in TEST; 0: off.", default=0, at_least=0)
     mean_file: str = param(
         'binaryproto file of a mean image, subtracted before the crop.  "AUTO": mean and standard deviation of '

@@ -4,7 +4,8 @@
         print(found.input, found.best(5))
 
 `Predictor` pairs a net of phase TEST with its weights; `scores` returns a probability for each class, `blobs` any named
-blob.  Batches are padded to the net's own size, so that all of them use one compiled program.  Images are preprocessed
+blob.  Batches are padded to the net's own size, so that all of them use one compiled program, and to a multiple of the
+devices that divide them; the rows that pad them are removed from the results.  Images are preprocessed
 as in training: according to the file beside the weights (see `preprocessing`), else to the net's own data layer.
 """
 
@@ -15,16 +16,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
+from flax import nnx
+from jax.sharding import NamedSharding, PartitionSpec
 
 from ..compiler import load
 from ..data import images
 from ..data.feed import Feed
 from ..data.layers.folder import images_in
+from ..data.mesh import AXIS, Devices, chosen, mesh_of
 from ..graph import Net, Node, Value
 from ..interop.weights import paths_of
 from ..language.errors import NetdefError
-from ..model import Model, compile
+from ..model import Model, check_shapes, compile
 from ..shape import show
 from .preprocessing import NAME, Preprocessing, beside, preprocessing_of
 from .preprocessing import load as load_preprocessing
@@ -52,20 +57,50 @@ def predict(
     blob: str | None = None,
     names: Sequence[str] = (),
     preprocessing: str | Path | None = None,
+    devices: Devices = None,
     **options: Any,
 ) -> list[Prediction]:
     """Returns the predictions for images (paths of files or folders) or for an array of input rows.
 
     `weights`: files, a snapshot, the folder of a run, or {layer: [arrays]}; a model has its own.  `preprocessing`: the
-    preprocessing file, if it is not the one beside the weights.  `blob`: the blob of the scores.  `options` are passed
-    to `netdef.load`.  Raises CompileError; NetdefError for files that cannot be read."""
+    preprocessing file, if it is not the one beside the weights.  `blob`: the blob of the scores.  `devices`:
+    "all", a number of devices or their indices, which divide each batch; by default, the first one.  `options` are
+    passed to `netdef.load`.  Raises CompileError; NetdefError for files that cannot be read."""
     stored = load_preprocessing(preprocessing) if preprocessing is not None else stored_with(weights)
+    return list(_predictor(net, weights, blob, stored, devices, options).predictions(inputs, names))
+
+
+def features(
+    net: Net | Model | str | Path,
+    blobs: Sequence[str],
+    weights: Any = None,
+    devices: Devices = None,
+    **options: Any,
+) -> dict[str, np.ndarray]:
+    """Returns blobs of a trained net for all records of its test data: {name: array with a row for each record}.
+
+    The arguments are those of `predict`.  Raises CompileError; NetdefError for files that cannot be read and for blobs
+    without a row for each record."""
+    parts: dict[str, list[Any]] = {name: [] for name in blobs}
+    for rows in _predictor(net, weights, None, None, devices, options).features(tuple(parts)):
+        for name, array in rows.items():
+            parts[name].append(array)
+    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+
+def _predictor(
+    net: Net | Model | str | Path,
+    weights: Any,
+    blob: str | None,
+    stored: Preprocessing | None,
+    devices: Devices,
+    options: Mapping[str, Any],
+) -> Predictor:
     if weights is None and not isinstance(net, Model):
         raise NetdefError("the weights are missing; give a weight file, a snapshot or the folder of a run.")
     if not isinstance(net, (Net, Model)):
         net = load(net, phase="TEST", **{"trust_python": True, **options})
-    predictor = Predictor(net, weights, blob, stored)
-    return list(predictor.predictions(inputs, names))
+    return Predictor(net, weights, blob, stored, devices)
 
 
 def stored_with(weights: Any) -> Preprocessing | None:
@@ -78,13 +113,27 @@ def stored_with(weights: Any) -> Preprocessing | None:
 
 class Predictor:
     """A net and its weights.  `weights`: files, or {layer: [arrays]}; `stored`: the preprocessing of images, if it does
-    not come from the net's data layer."""
+    not come from the net's data layer; `devices` divide the rows of each batch."""
 
-    def __init__(self, net: Net | Model, weights: Any, blob: str | None = None, stored: Preprocessing | None = None):
+    def __init__(
+        self,
+        net: Net | Model,
+        weights: Any,
+        blob: str | None = None,
+        stored: Preprocessing | None = None,
+        devices: Devices = None,
+    ):
+        found = [] if devices is None else chosen(devices)
         self.model = compile(net, weights=weights) if isinstance(net, Net) else net
         self.net = self.model.net
         if isinstance(net, Model) and weights is not None:
             net.set_weights(weights) if isinstance(weights, Mapping) else net.load_weights(weights)
+        self._devices = max(1, len(found))
+        self._divide: NamedSharding | None = None  # of inputs, whose rows the devices divide
+        if found:
+            mesh = mesh_of(found)
+            self._divide = NamedSharding(mesh, PartitionSpec(AXIS))
+            self.model = _on_every(self.model, NamedSharding(mesh, PartitionSpec()))
         self.blob, self.label, self._by_softmax = _scores_of(self.net, blob)
         self._stored = stored
 
@@ -118,11 +167,12 @@ class Predictor:
         if first is None:
             raise NetdefError("the net has no input for images: it has neither an Input nor a data layer.")
         shapes = {name: self._shape(name) for name in self.net.inputs}
-        size = shapes[first][0]
+        batch = shapes[first][0]
+        size = self._full(batch, shapes)
+        wide = {n: (size, *shapes[n][1:]) if shapes[n][:1] == (batch,) else shapes[n] for n in others}
         for start in range(0, len(arrays), size):
             rows = np.asarray(arrays[start : start + size], np.float32)
-            full = np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), 0)])
-            yield {first: full, **{name: np.zeros(shapes[name], np.float32) for name in others}}, len(rows)
+            yield {first: _padded(rows, size), **{n: np.zeros(wide[n], np.float32) for n in others}}, len(rows)
 
     def _shape(self, name: str) -> tuple[int, ...]:
         shape = self.net.blobs[name].shape
@@ -136,8 +186,34 @@ class Predictor:
             if name not in self.net.blobs:
                 there = ", ".join(n for n in self.net.blobs if not n.startswith("("))
                 raise NetdefError(f"the net has no blob `{name}`; it has {there}.")
-        made = self.model.blobs(**inputs)
+        made = self.model.blobs(**inputs) if self._divide is None else self._divided(inputs)
         return {name: np.asarray(made[name]) for name in names}
+
+    def _divided(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the blobs of one batch, whose rows the devices divide; the last row fills a batch that they cannot
+        divide evenly."""
+        assert self._divide is not None
+        rows = len(next(iter(inputs.values()), ()))
+        full = self._full(rows, {name: np.shape(array) for name, array in inputs.items()})
+        whole = NamedSharding(self._divide.mesh, PartitionSpec())
+        placed = {}
+        for name, array in inputs.items():
+            array = _padded(array, full) if len(array) == rows else array
+            placed[name] = jax.device_put(array, whole if len(array) % self._devices else self._divide)
+        made = self.model.blobs(**placed)
+        return {name: array[:rows] if array.ndim and len(array) == full else array for name, array in made.items()}
+
+    def _full(self, rows: int, shapes: Mapping[str, tuple[int, ...]]) -> int:
+        """Returns the number of rows that the devices divide evenly; `rows` if the net works on no other number: each
+        device then computes all of them."""
+        full = -(-rows // self._devices) * self._devices
+        if full == rows:
+            return rows
+        try:
+            check_shapes(self.net, tuple((n, (full, *s[1:]) if s[:1] == (rows,) else s) for n, s in shapes.items()))
+        except NetdefError:
+            return rows
+        return full
 
     def scores(self, inputs: Mapping[str, Any]) -> Any:
         """Returns the probabilities (n, classes) of one batch, or the blob itself if it has no softmax."""
@@ -155,6 +231,17 @@ class Predictor:
                 raise NetdefError("the net has no data layer to read; give images or arrays.")
             for start in range(0, feed.size, feed.batch_size):
                 yield next(feed), min(feed.batch_size, feed.size - start)
+
+    def features(self, names: Sequence[str], root: Path | None = None) -> Iterator[dict[str, Any]]:
+        """Yields named blobs of each batch of the net's own data, without the rows that fill the last one."""
+        for inputs, count in self.records(root):
+            made = self.blobs(inputs, names)
+            for name, array in made.items():
+                if array.ndim == 0 or len(array) < count:
+                    raise NetdefError(
+                        f"`{name}` has the shape {array.shape}; only blobs with one row for each record can be written."
+                    )
+            yield {name: array[:count] for name, array in made.items()}
 
     def class_names(self) -> list[str] | None:
         """Returns the names of the classes, if the training data has them."""
@@ -186,6 +273,19 @@ class Predictor:
         if way is not None:
             return way.rows(decoded, [str(path) for path in paths])
         return np.stack([images.resize(image, h, w).transpose(2, 0, 1) for image in decoded]).astype(np.float32)
+
+
+def _padded(array: Any, rows: int) -> Any:
+    """Returns an array with its last row repeated, so that it has this number of rows."""
+    return np.concatenate([array, np.repeat(array[-1:], rows - len(array), 0)]) if len(array) < rows else array
+
+
+def _on_every(model: Model, place: NamedSharding) -> Model:
+    """Returns a copy of a model with its arrays on every device."""
+    copy = nnx.clone(model)
+    for owner, array in model.arrays().items():
+        copy.variable(owner).set_value(jax.device_put(array, place))
+    return copy
 
 
 def _scores_of(net: Net, wanted: str | None) -> tuple[str, str | None, bool]:

@@ -21,23 +21,24 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.sharding import Mesh
 
 from ..graph import Net
 from ..language.errors import NetdefError
 from ..solvers.base import Precision
 from ..training.params import partition_of
-from ..training.placement import AXIS, Placement, with_classes
+from ..training.placement import Placement
 from ..training.step import initial, make_step, single
 from .collectives import Collective, collectives
 from .layer_cost import LayerCost, analysis, layer_costs
 from .summary import size, summarize
-from .target import Chip, Target, TargetError, devices_of
+from .target import Chip, Target, devices_of
 from .timing import (
+    LABELS,
     Pass,
     as_trained,
     backward_pass,
+    collective_table,
+    dividing,
     forward_pass,
     has_step,
     layer_dicts,
@@ -111,7 +112,10 @@ class Estimate:
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the estimate as JSON values, with the names that `Timing` has; its times are None."""
-        unknown = {f.name: None for f in fields(Pass)} | {"images_per_s": None, "flop_per_s": None}
+        unknown = {f.name: None for f in fields(Pass) if f.name != "collectives"} | {
+            "images_per_s": None,
+            "flop_per_s": None,
+        }
         own = {"bound_s": self.bound.seconds, "bound": self.bound.reason, "traffic_s": self.traffic_s}
         names = ("net", "phase", "batch", "devices", "precision", "jax")
         return {name: getattr(self, name) for name in names} | {
@@ -142,7 +146,7 @@ class Estimate:
                 "",
                 *self._notes(),
                 "",
-                *self._exchanged(),
+                *collective_table("collective", self.program.collectives),
                 "layers, for the whole batch, before fusion:",
                 *layer_table(self.layers),
             ]
@@ -165,16 +169,6 @@ class Estimate:
             lines.append("temporary memory: without the workspaces that cuDNN selects on the device")
         return [*lines, f"peaks: {self.chip.source}"]
 
-    def _exchanged(self) -> list[str]:
-        found = self.program.collectives
-        if not found:
-            return []
-        rows = [(c.kind, f"{c.count}", size(c.bytes)) for c in found]
-        return [*table(("collective", "count", "result"), rows), ""]
-
-
-LABELS = {"forward": "forward pass", "forward+backward": "forward and backward pass", "step": "step"}
-
 
 def estimate(net: Net, target: Target, devices: int | None = None) -> Estimate:
     """Compiles the training step of a net for an absent device, or its forward pass if it has no step.
@@ -184,7 +178,7 @@ def estimate(net: Net, target: Target, devices: int | None = None) -> Estimate:
     unknown or the compiler does not support the net."""
     net, chip = as_trained(net), target.chip
     batch = summarize(net).batch or 1
-    mesh = _mesh(net, target, devices, batch)
+    placement = dividing(net, devices_of(target), devices, f"of {target}")
     costs = layer_costs(net, platform=chip.platform)
     iter_size = net.solver.iter_size if net.solver is not None and has_step(net) else 1
     flop = sum(c.cost.forward_flop + c.cost.backward_flop * learns(net) for c in costs) * iter_size
@@ -193,34 +187,12 @@ def estimate(net: Net, target: Target, devices: int | None = None) -> Estimate:
         phase=net.phase.name,
         batch=batch,
         target=target,
-        devices=mesh.size,
+        devices=placement.count,
         precision="bfloat16" if net.solver is not None and net.solver.precision is Precision.BF16 else "float32",
         jax=jax.__version__,
-        program=_compiled(program_of(net, mesh, batch), chip, flop / mesh.size),
+        program=_compiled(program_of(net, placement), chip, flop / placement.count),
         layers=tuple(costs),
     )
-
-
-def _mesh(net: Net, target: Target, wanted: int | None, batch: int) -> Mesh:
-    """The devices that run the net; one if it has no inputs and `wanted` is not given."""
-    devices, divisible = devices_of(target), any(_has_batch(net, name, batch) for name in net.inputs)
-    count = wanted or (len(devices) if divisible else 1)
-    if count > len(devices):
-        raise TargetError(f"--devices {count}: {target} has only {len(devices)} devices; name a larger target")
-    if count > 1 and not divisible:
-        raise TargetError(f"--devices {count}: the net has no inputs to divide among devices; use --devices 1")
-    if batch % count:
-        fitting = [str(n) for n in range(1, len(devices) + 1) if batch % n == 0]
-        raise TargetError(
-            f"the batch of {batch} cannot be divided among {count} devices of {target}; change the batch size, or use "
-            f"--devices {' or '.join(fitting)}"
-        )
-    return Mesh(np.array(devices[:count]), (AXIS,))
-
-
-def _has_batch(net: Net, name: str, batch: int) -> bool:
-    shape = net.blobs[name].shape
-    return bool(shape) and shape[0] == batch
 
 
 # The program and its abstract arguments
@@ -237,12 +209,11 @@ class Program(NamedTuple):
     donated: tuple[int, ...] = ()
 
 
-def program_of(net: Net, mesh: Mesh, batch: int) -> Program:
+def program_of(net: Net, placement: Placement) -> Program:
     """The training step, or the forward and backward pass without a solver, or the forward pass without a loss.
 
     All arguments are abstract, and the results are where the next step expects them."""
-    placement, parts = with_classes(Placement(mesh, rows=frozenset({batch})), net), partition_of(net)
-    everywhere = placement.everywhere
+    batch, parts, everywhere = summarize(net).batch or 1, partition_of(net), placement.everywhere
     plain = {owner: jax.ShapeDtypeStruct(weight.shape, jnp.float32) for owner, weight in net.owned}
     weights = {owner: _placed(array, placement.of(owner, array)) for owner, array in plain.items()}
     key = jax.tree.map(lambda k: _placed(k, everywhere), jax.eval_shape(lambda: jax.random.key(0)))

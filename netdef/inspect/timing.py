@@ -2,7 +2,7 @@
 
 `measure` accepts a `Net` and returns a `Timing`, which converts to a table (`str`) or to JSON values (`as_dict`).  The
 inputs are random arrays, so reading data is not measured.  Each pass is a compiled program of its own, and each
-iteration is blocked on.
+iteration is blocked on.  Several devices divide the batch, as in training (`training.placement`).
 """
 
 from __future__ import annotations
@@ -17,20 +17,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..data.labels import limits
+from ..data.mesh import Devices, chosen, mesh_of
 from ..forward import forward, jit
-from ..graph import Net
+from ..graph import Net, Owner
 from ..layers.base import Phase
 from ..model import Model
 from ..passes.freeze import frozen
-from ..passes.precision import in_half
+from ..passes.precision import as_computed
 from ..passes.recompute import recomputed, segment_of
 from ..shape import show
-from ..solvers.base import Precision
 from ..training.params import arrays_of, partition_of
+from ..training.placement import ONE, ROWS, Placement, with_classes
 from ..training.prepare import first_state
 from ..training.step import make_single, make_step
+from .collectives import Collective, collectives
 from .layer_cost import LayerCost, analysis, layer_costs
 from .summary import size, summarize
+from .target import TargetError
 
 MOST = 50  # iterations of a pass, as in Caffe
 LEAST = 5
@@ -55,6 +58,7 @@ class Pass:
     memory: int | None  # arguments, results and temporary buffers
     temporary: int | None  # temporary buffers alone: the values that are stored for the backward pass, and others
     traffic: float | None  # bytes read and written, after fusion
+    collectives: tuple[Collective, ...] = ()  # between several devices
 
     @property
     def images_per_s(self) -> float:
@@ -78,6 +82,7 @@ class Timing:
     passes: tuple[Pass, ...]
     layers: tuple[LayerCost, ...]
     device_peak: int | None  # peak bytes in use, if the device reports them
+    devices: int = 1  # that divide the batch
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the measurements as JSON values."""
@@ -87,28 +92,41 @@ class Timing:
     def __str__(self) -> str:
         name = self.net or "(no name)"
         counts = ", ".join(f"{p.name} {p.iterations}" for p in self.passes)
+        last = self.passes[-1]
         peak = f"; peak in use: {size(self.device_peak)}" if self.device_peak else ""
+        each = f" ({self.batch // self.devices} on each of {self.devices} devices)" if self.devices > 1 else ""
+        exchanged = collective_table(f"collectives of the {LABELS[last.name]}", last.collectives)
         lines = [
-            f"net {name}, phase {self.phase}, batch {self.batch}, on {self.device}, jax {self.jax}",
+            f"net {name}, phase {self.phase}, batch {self.batch}{each}, on {self.device}, jax {self.jax}",
             "",
             *table(_PASS_HEAD, map(_pass_cells, self.passes)),
             "",
             f"iterations: {counts}; warm-up: {self.warm_up} each",
-            f"memory: as planned by XLA{peak}",
+            f"memory: as planned by XLA{', of each device' if self.devices > 1 else ''}{peak}",
             "",
+            *exchanged,
             *layer_table(self.layers),
         ]
         return "\n".join(lines)
 
 
-def measure(net: Net, iterations: int | None = None, warm_up: int = 3, layers: bool = False) -> Timing:
+LABELS = {"forward": "forward pass", "forward+backward": "forward and backward pass", "step": "step"}
+
+
+def measure(
+    net: Net, iterations: int | None = None, warm_up: int = 3, layers: bool = False, devices: Devices = None
+) -> Timing:
     """Times a net's forward pass, forward and backward if it has a loss, and a training step if it has a solver.
 
-    `iterations` of each pass (None: up to 50 in about ten seconds, at least 5); `layers`: also time each layer alone.
-    Each time includes waiting for the device.  NetdefError for a net with unknown shapes."""
+    `iterations` of each pass (None: up to 50 in about ten seconds, at least 5); `layers`: also time each layer alone,
+    on one device; `devices`: those that divide the batch, by default the first one.  Each time includes waiting for the
+    devices.  NetdefError for a net with unknown shapes, TargetError for a batch that the devices cannot divide."""
     net = as_trained(net)
     costs = layer_costs(net, (iterations or ALONE) if layers else 0)
-    programs = _programs(net, Model(net), costs)
+    found = [] if devices is None else chosen(devices)
+    wanted = None if devices == "all" else len(found)
+    placement = dividing(net, found, wanted, "that JAX finds") if found else ONE
+    programs = _programs(net, Model(net, shardings=placement.shardings), costs, placement)
     device = jax.devices()[0]
     return Timing(
         net=net.name,
@@ -120,7 +138,28 @@ def measure(net: Net, iterations: int | None = None, warm_up: int = 3, layers: b
         passes=tuple(_timed(program, iterations, warm_up) for program in programs),
         layers=tuple(costs),
         device_peak=(device.memory_stats() or {}).get("peak_bytes_in_use"),  # None on a CPU
+        devices=placement.count,
     )
+
+
+def dividing(net: Net, devices: Sequence[Any], wanted: int | None, which: str) -> Placement:
+    """Returns the placement of a net on the first `wanted` of some devices, which divide its batch and what a run
+    divides; on one if the net has no inputs and `wanted` is not given.  TargetError if they cannot divide the batch;
+    `which` devices they are is for its message."""
+    batch = summarize(net).batch or 1
+    divisible = any((shape := net.blobs[name].shape) and shape[0] == batch for name in net.inputs)
+    count = wanted or (len(devices) if divisible else 1)
+    if count > len(devices):
+        raise TargetError(f"--devices {count}: there are only {len(devices)} devices {which}")
+    if count > 1 and not divisible:
+        raise TargetError(f"--devices {count}: the net has no inputs to divide among devices; use --devices 1")
+    if batch % count:
+        fitting = [str(n) for n in range(1, len(devices) + 1) if batch % n == 0]
+        raise TargetError(
+            f"the batch of {batch} cannot be divided among {count} devices {which}; change the batch size, or use "
+            f"--devices {' or '.join(fitting)}"
+        )
+    return with_classes(Placement(mesh_of(devices[:count]), rows=frozenset({batch})), net)
 
 
 def as_trained(net: Net) -> Net:
@@ -128,7 +167,7 @@ def as_trained(net: Net) -> Net:
     if net.solver is None:
         return net
     net = frozen(net, net.solver.freeze)
-    net = in_half(net, "bfloat16") if net.solver.precision is Precision.BF16 else net
+    net = as_computed(net)
     return recomputed(net, net.solver.recompute) if net.phase is Phase.TRAIN else net
 
 
@@ -146,18 +185,18 @@ class Program(NamedTuple):
     after: Callable[[tuple[Any, ...], Any], tuple[Any, ...]] = lambda given, _: given
 
 
-def _programs(net: Net, model: Model, costs: list[LayerCost]) -> list[Program]:
+def _programs(net: Net, model: Model, costs: list[LayerCost], placement: Placement) -> list[Program]:
     """The forward pass, forward and backward if there is a loss, and the training step if there is a solver."""
     flops = [sum(getattr(c.cost, name) for c in costs) for name in _NUMBERS[:2]]
     again = sum(c.cost.forward_flop for c, node in zip(costs, net.layers, strict=True) if segment_of(node) is not None)
     learning = sum(flops) + again
     batch = summarize(net).batch or 1
-    programs = [_forward(net, model, batch, flops[0])]
+    programs = [_forward(net, model, batch, flops[0], placement)]
     if learns(net):
-        programs.append(_backward(net, model, batch, learning))
+        programs.append(_backward(net, model, batch, learning, placement))
         if has_step(net):
             n = net.solver.iter_size
-            programs.append(_step(net, model, batch * n, learning * n))
+            programs.append(_step(net, model, batch * n, learning * n, placement))
     return programs
 
 
@@ -195,24 +234,32 @@ def backward_pass(net: Net) -> Callable[..., Any]:
     return run
 
 
-def _forward(net: Net, model: Model, images: int, flop: float) -> Program:
-    given = (model.arrays(), inputs_of(net), jax.random.key(0))
+def _forward(net: Net, model: Model, images: int, flop: float, placement: Placement) -> Program:
+    given = (_weights(model, placement), placement.put_rows(inputs_of(net), 0), jax.random.key(0))
     return Program("forward", jit(forward_pass(net)), given, images, flop)
 
 
-def _backward(net: Net, model: Model, images: int, flop: float) -> Program:
-    weights = model.arrays()
+def _backward(net: Net, model: Model, images: int, flop: float, placement: Placement) -> Program:
+    weights = _weights(model, placement)
     moving = [weights[t.owner] for t in partition_of(net).trained]
-    given = (moving, weights, inputs_of(net), jax.random.key(0))
+    given = (moving, weights, placement.put_rows(inputs_of(net), 0), jax.random.key(0))
     return Program("forward+backward", jit(backward_pass(net), net), given, images, flop)
 
 
-def _step(net: Net, model: Model, images: int, flop: float) -> Program:
+def _step(net: Net, model: Model, images: int, flop: float, placement: Placement) -> Program:
     solver, parts = net.solver, partition_of(net)
-    step = make_single(make_step(net, solver, parts, jax.random.key(0)), net)
+    state = first_state(solver, model, parts, placement)
+    placed = None if placement.mesh is None else (placement.of_state(state, parts), placement.everywhere)
+    step = make_single(make_step(net, solver, parts, jax.random.key(0)), net, placed)
     items = {name: jnp.stack([array] * solver.iter_size)[None] for name, array in inputs_of(net).items()}
-    given = (first_state(solver, model, parts), arrays_of(model, parts.fixed), items, jnp.int32(1))
+    fixed = placement.put_owned(parts.fixed, arrays_of(model, parts.fixed))
+    given = (state, fixed, placement.put_rows(items, ROWS), jnp.int32(1))
     return Program("step", step, given, images, flop, after=lambda given, made: (made[0], *given[1:]))
+
+
+def _weights(model: Model, placement: Placement) -> dict[Owner, Any]:
+    arrays = model.arrays()
+    return dict(zip(arrays, placement.put_owned(tuple(arrays), tuple(arrays.values())), strict=True))
 
 
 def inputs_of(net: Net) -> dict[str, Any]:
@@ -255,6 +302,7 @@ def _timed(program: Program, wanted: int | None, warm_up: int) -> Pass:
         memory=_memory(compiled),
         temporary=None if (plan := compiled.memory_analysis()) is None else int(plan.temp_size_in_bytes),
         traffic=analysis(compiled).get("bytes accessed"),
+        collectives=collectives(compiled.as_text()),
     )
 
 
@@ -338,6 +386,12 @@ def _layer_cells(x: LayerCost) -> tuple[str, ...]:
 
 def _numbers(flops: Iterable[float]) -> list[str]:
     return [f"{n / 1e6:,.3f}" if n else "" for n in flops]
+
+
+def collective_table(title: str, found: Sequence[Collective]) -> list[str]:
+    """Returns the lines of a table of collectives and an empty line; none if there are no collectives."""
+    rows = [(c.kind, f"{c.count}", size(c.bytes)) for c in found]
+    return [*table((title, "count", "result"), rows), ""] if rows else []
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]], words: int = 1) -> list[str]:

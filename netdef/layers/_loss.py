@@ -66,6 +66,17 @@ class LossParam(Block):
         }
         return jnp.maximum(1.0, by[self.mode(default)])
 
+    def counted(self, label: Array, default: Normalization = Normalization.VALID) -> list[Array]:
+        """Returns the number of labels that are not ignored, if the sum is divided by it (see `Layer.counted`)."""
+        if self.ignore_label is None or self.mode(default) is not Normalization.VALID:
+            return []
+        return [valid_positions(jnp.sum(label.astype(jnp.int32) != self.ignore_label))]
+
+
+def valid_positions(counted: Array) -> Array:
+    """Returns the weight in a test of a batch with this number of positions: the divisor of its sum, or 0."""
+    return jnp.where(counted > 0, jnp.maximum(counted, 1), 0).astype(jnp.float32)
+
 
 class Loss(Layer):
     """A layer whose first top, (), is part of the objective."""

@@ -9,7 +9,7 @@ from ..fillers import Constant
 from ..lazy import Array, jnp, lax
 from ..schema import param
 from ..shape import Shape, ShapeError, axis_of, count, show
-from ._loss import check_labels, check_one_label, check_same_count, look_up, ratio
+from ._loss import Labeled, check_labels, check_one_label, check_same_count, look_up, ratio
 from .base import Context, Example, Layer, Weight
 from .metrics import cosines
 
@@ -80,16 +80,29 @@ class Accuracy(Layer, type="Accuracy", block="accuracy_param"):
     ) -> list[Array]:
         axis = self.axis % x.ndim
         x = lax.stop_gradient(-x if self.min_is_better else x)
-        seen = look_up(x, label, axis, self.ignore_label)
+        seen, counted = self._seen(x, label, weight)
         score = jnp.sum(jnp.where(seen.hit, x, 0.0), axis, keepdims=True)
         better = jnp.sum(~(x < score), axis, keepdims=True) - 1  # the label's class itself is among them
-        counted = seen.counted if weight is None else seen.counted & (weight != 0).reshape(seen.counted.shape)
         right = counted & seen.right & (better < self.top_k)
         total = ratio(jnp.sum(right), jnp.sum(counted))
         if len(self.top) < 2:
             return [total]
         others = tuple(i for i in range(x.ndim) if i != axis)
         return [total, ratio(jnp.sum(seen.hit & right, others), jnp.sum(seen.hit & counted, others))]
+
+    def _seen(self, x: Array, label: Array, weight: Array | None) -> tuple[Labeled, Array]:
+        """Returns the labels compared with the classes, and the positions that count."""
+        seen = look_up(x, label, self.axis % x.ndim, self.ignore_label)
+        if weight is None:
+            return seen, seen.counted
+        return seen, seen.counted & (weight != 0).reshape(seen.counted.shape)
+
+    def counted(self, x: Array, label: Array, weight: Array | None = None) -> list[Array]:
+        if len(self.top) < 2 and self.ignore_label is None and weight is None:
+            return []
+        seen, counted = self._seen(x, label, weight)
+        others = tuple(i for i in range(x.ndim) if i != self.axis % x.ndim)
+        return self.tops(jnp.sum(counted), jnp.sum(seen.hit & counted, others))
 
 
 class BinaryAccuracy(Layer, type="BinaryAccuracy", block="binary_accuracy_param"):
@@ -124,6 +137,9 @@ class BinaryAccuracy(Layer, type="BinaryAccuracy", block="binary_accuracy_param"
         counted = jnp.ones(x.shape, bool) if self.ignore_label is None else label != self.ignore_label
         right = counted & ((x > self.threshold) == (label != 0))
         return ratio(jnp.sum(right), jnp.sum(counted))
+
+    def counted(self, x: Array, label: Array) -> list[Array]:
+        return [] if self.ignore_label is None else [jnp.sum(label.astype(jnp.int32) != self.ignore_label)]
 
 
 class SegAccuracy(Layer, type="SegAccuracy", block="seg_accuracy_param"):

@@ -203,6 +203,11 @@ class Layer(Block):
         """Returns the number of classes that the integers in the second bottom index; None if they are not labels."""
         return None
 
+    def counted(self, *bottoms: Array) -> list[Array]:
+        """Returns for each top the number of positions of a batch that it is a mean over, by which a test of several
+        batches weights it; empty if it is proportional to the number of records."""
+        return []
+
     @property
     def ignored_label(self) -> int | None:
         """The label whose positions are ignored; None if there is none."""

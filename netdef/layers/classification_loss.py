@@ -51,6 +51,9 @@ class SigmoidCrossEntropyLoss(Loss, type="SigmoidCrossEntropyLoss"):
         )
         return jnp.sum(jnp.where(counted, each, 0.0)) / divisor
 
+    def counted(self, x: Array, target: Array) -> list[Array]:
+        return self.loss_param.counted(target, Normalization.BATCH_SIZE)
+
 
 class MultinomialLogisticLoss(Loss, type="MultinomialLogisticLoss"):
     """-sum of log p[label] / n, where p are probabilities.
@@ -176,6 +179,9 @@ class InfogainLoss(Loss, type="InfogainLoss", block="infogain_loss_param"):
     def label_classes(self, scores: Shape) -> Dim:
         return scores[self.axis]
 
+    def counted(self, x: Array, label: Array, h: Array) -> list[Array]:
+        return self.loss_param.counted(label)
+
     def apply(self, w: tuple[Array, ...], x: Array, label: Array, h: Array, *, ctx: Context) -> list[Array]:
         axis, classes = self.axis % x.ndim, x.shape[self.axis]
         seen = look_up(x, label, axis, self.loss_param.ignore_label)
@@ -234,6 +240,9 @@ class FocalLoss(Loss, type="FocalLoss", block="focal_loss_param"):
 
     def label_classes(self, scores: Shape) -> Dim:
         return scores[self.softmax_param.axis]
+
+    def counted(self, x: Array, label: Array) -> list[Array]:
+        return self.loss_param.counted(label)
 
     def apply(self, w: tuple[Array, ...], x: Array, label: Array, *, ctx: Context) -> list[Array]:
         axis = self.softmax_param.axis % x.ndim

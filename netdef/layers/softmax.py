@@ -9,7 +9,7 @@ from ..lazy import Array, jax, jnp, lax
 from ..schema import Block, param
 from ..shape import Dim, Shape, ShapeError, axis_of, count, show
 from ._engine import Engine, engine
-from ._loss import Loss, LossParam, check_labels, floored, look_up
+from ._loss import Loss, LossParam, Normalization, check_labels, floored, look_up, valid_positions
 from .base import Context, Example, Layer
 
 SMALLEST_LOG = math.log(2.0**-126)  # log of FLT_MIN: probabilities are clipped to it, so a loss is at most 87.3
@@ -121,6 +121,11 @@ class SoftmaxWithLoss(SoftmaxAxis, Loss, type="SoftmaxWithLoss", block="softmax_
         outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
         loss = jnp.sum(each) / self.loss_param.divisor(valid, outer, inner)
         return self.tops(loss, lax.stop_gradient(jax.nn.softmax(x, axis)))
+
+    def counted(self, x: Array, label: Array, weight: Any = None) -> list[Array]:
+        if weight is None or self.loss_param.mode() is not Normalization.VALID:
+            return self.loss_param.counted(label)
+        return [valid_positions(self.each(x, label, weight)[1])]
 
     def each(self, x: Array, label: Array, weight: Any = None) -> tuple[Array, Array]:
         """Returns (the loss of each position, shaped as x with 1 at the axis; the weighted number of positions)."""

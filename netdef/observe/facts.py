@@ -211,8 +211,9 @@ def _confusion(nets: Nets, folder: Path, notes: list[str]) -> Confusion | None:
 def _counted(net: Net, path: Path) -> tuple[tuple[tuple[int, ...], ...], Sequence[str]]:
     from ..inference.predict import Predictor, confusion
     from ..interop import snapshot
+    from ..passes.precision import as_computed
 
-    predictor = Predictor(net, snapshot.weights(path))
+    predictor = Predictor(as_computed(net), snapshot.weights(path))
     counts = confusion(predictor)
     names = predictor.class_names() or [str(k) for k in range(len(counts))]
     there = [k for k in range(len(counts)) if counts[k].any() or counts[:, k].any()]

@@ -18,8 +18,15 @@ from dataclasses import replace
 
 from ..graph import Net, Node, Value
 from ..shape import known
+from ..solvers.base import Precision
 
 FULL = "float32"
+
+
+def as_computed(net: Net) -> Net:
+    """The net in the precision in which its solver trains and tests it."""
+    half = net.solver is not None and net.solver.precision is Precision.BF16
+    return in_half(net, "bfloat16") if half else net
 
 
 def in_half(net: Net, precision: str) -> Net:

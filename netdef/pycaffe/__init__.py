@@ -2,14 +2,24 @@
 
     net = caffe.Net("deploy.prototxt", "weights.caffemodel", caffe.TEST)
     net.blobs["data"].data[...] = caffe.io.load_image("cat.jpg").transpose(2, 0, 1)
-    net.forward()["prob"]
+    net.forward()["prob"    "NCCL",
+    "has_nccl",
+    "init_log",
+    "log",
+    "set_multiprocess",
+    "set_solver_count",
+    "set_solver_rank",
+    "solver_count",
+    "solver_rank",
+]
     net.params["conv1"][0].data[...] *= 2                       # the next forward pass uses the new values
     caffe.get_solver("solver.prototxt").step(100)
 
 Arrays are NumPy arrays that are updated in place; JAX computes the passes. Differences from pycaffe: Caffe's Split
 layers and their copies of blobs are not listed (the name of a copy refers to the original blob); `backward` is the
 gradient of the last forward pass, which it repeats with the same inputs; errors raise `netdef.NetdefError` rather than
-abort the process.
+abort the process; a script that trains on several GPUs by NCCL is replaced by
+`netdef train --gpu`, and stops with an error that says so.
 """
 
 from __future__ import annotations
@@ -18,7 +28,21 @@ from ..layers._caffe_class import CaffeLayer as Layer
 from . import io, proto
 from .blobs import Blob
 from .classifier import Classifier
-from .devices import set_device, set_mode_cpu, set_mode_gpu, set_random_seed
+from .devices import (
+    NCCL,
+    has_nccl,
+    init_log,
+    log,
+    set_device,
+    set_mode_cpu,
+    set_mode_gpu,
+    set_multiprocess,
+    set_random_seed,
+    set_solver_count,
+    set_solver_rank,
+    solver_count,
+    solver_rank,
+)
 from .net import TEST, TRAIN, Net
 from .net_spec import NetSpec, layers, params, to_proto
 from .solver import (
@@ -36,6 +60,7 @@ from .solver import (
 __version__ = "1.0.0"  # the version of pycaffe whose interface this is
 
 __all__ = [
+    "NCCL",
     "TEST",
     "TRAIN",
     "AdaDeltaSolver",
@@ -51,14 +76,22 @@ __all__ = [
     "SGDSolver",
     "Solver",
     "get_solver",
+    "has_nccl",
+    "init_log",
     "io",
     "layer_type_list",
     "layers",
+    "log",
     "params",
     "proto",
     "set_device",
     "set_mode_cpu",
     "set_mode_gpu",
+    "set_multiprocess",
     "set_random_seed",
+    "set_solver_count",
+    "set_solver_rank",
+    "solver_count",
+    "solver_rank",
     "to_proto",
 ]

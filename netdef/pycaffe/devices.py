@@ -1,13 +1,21 @@
-"""pycaffe's functions that select the device, and the seed of nets without a solver."""
+"""pycaffe's functions that select the device, the seed of nets without a solver, and one of several solvers."""
 
 from __future__ import annotations
 
+import sys
 import warnings
+from typing import Any, NoReturn
 
 import jax
 
 from ..language.errors import NetdefError
 
+SEVERAL = (
+    "Caffe's solvers on several GPUs exchange gradients by NCCL, which netdef does not have; "
+    "`netdef train solver.prototxt --gpu 0,1` trains on them, with the same meaning"
+)
+
+_solvers = {"count": 1, "rank": 0, "multiprocess": 0}  # of solvers created from now on, as in Caffe
 _seed = [0]  # for nets created from now on, because Caffe's random state is global too
 
 
@@ -43,3 +51,59 @@ def set_random_seed(seed: int) -> None:
 def random_seed() -> int:
     """Returns the seed for a new net."""
     return _seed[0]
+
+
+def solver_count() -> int:
+    """Returns the number of solvers that train together."""
+    return _solvers["count"]
+
+
+def set_solver_count(count: int) -> None:
+    """Sets the number of solvers that train together; one that is created while it is not 1 raises a NetdefError."""
+    _solvers["count"] = int(count)
+
+
+def solver_rank() -> int:
+    """Returns the index of the solver of this process."""
+    return _solvers["rank"]
+
+
+def set_solver_rank(rank: int) -> None:
+    """Sets the index of the solver of this process."""
+    _solvers["rank"] = int(rank)
+
+
+def set_multiprocess(several: bool) -> None:
+    """Sets whether each solver has a process of its own, which makes no difference for a single one."""
+    _solvers["multiprocess"] = int(several)
+
+
+def refuse_several() -> None:
+    """Raises NetdefError for one of several solvers."""
+    if solver_count() != 1 or solver_rank() != 0:
+        raise NetdefError(f"this is solver {solver_rank()} of {solver_count()}, counted from 0; {SEVERAL}")
+
+
+def has_nccl() -> bool:
+    """Returns False: there is no NCCL, as in a Caffe that was built without it."""
+    return False
+
+
+class NCCL:
+    """Raises NetdefError: the gradients of several solvers are averaged by `netdef train` instead."""
+
+    def __init__(self, solver: Any = None, uid: Any = None) -> None:
+        raise NetdefError(SEVERAL)
+
+    @staticmethod
+    def new_uid() -> NoReturn:
+        raise NetdefError(SEVERAL)
+
+
+def init_log(level: int = 0, stderr: bool = False) -> None:
+    """Does nothing: messages are written to stderr, without a log file."""
+
+
+def log(text: str) -> None:
+    """Writes a message to stderr."""
+    print(text, file=sys.stderr)

@@ -27,6 +27,7 @@ from ..training.params import partition_of
 from ..training.solver_nets import nets_of
 from ..training.step import State, initial, updated
 from .blobs import wait
+from .devices import refuse_several
 from .net import Net
 
 # fields that only netdef.train supports
@@ -42,6 +43,7 @@ class Solver:
     type: str | None = None  # the solver type of the class; None accepts any
 
     def __init__(self, solver_file: str | Path):
+        refuse_several()
         nets = nets_of(solver_file, trust=Trust(python=True))
         self.param = nets.solver
         self._file = nets.file

@@ -145,7 +145,11 @@ class Solver(Block):
     display: int = param("Iterations between two displays; 0 for no displays.", default=0, at_least=0)
     average_loss: int = param("Number of iterations over which the displayed loss is averaged.", default=1, at_least=1)
     debug_info: bool = param("Show the mean size of every blob, gradient and parameter at each display.", default=False)
-    test_iter: tuple[int, ...] = param("Number of batches of a test, for each test net.", default=(), at_least=1)
+    test_iter: tuple[int, ...] = param(
+        "Number of batches of a test, for each test net; if not given, each record counts exactly once.",
+        default=(),
+        at_least=1,
+    )
     test_interval: int = param("Iterations between two tests; 0 for no tests.", default=0, at_least=0)
     test_offset: int = param("Iteration of the first test; the interval counts from it.", default=0, at_least=0)
     test_initialization: bool = param("Test before the first iteration.", default=True)

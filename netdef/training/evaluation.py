@@ -1,11 +1,19 @@
-"""Tests during training: the mean of a test net's outputs over `test_iter` batches, with the current weights.
+"""Tests: the means of a test net's outputs over its data, with the current weights.
 
-Layers with the same name share their arrays; layers that only the test net has keep their own.  As in Caffe, a test
-continues with the data after those of the previous test.  Source: BVLC/caffe src/caffe/solver.cpp, Solver::Test.
+Without `test_iter` a test is exact: it reads each record once, always in the same order.  A last batch with fewer
+records runs at its size, as a second program.  The scores are those of all records as one batch, for outputs that are
+means over records, or over positions that are not ignored (`Layer.counted`).  Other outputs, such as the area under a
+curve, are means over the batches, weighted by their records.
+
+With `test_iter` a test is as in Caffe: the plain mean over so many batches, which continue with the data after those of
+the previous test.  Source: BVLC/caffe src/caffe/solver.cpp, Solver::Test.
+
+Layers with the same name share their arrays; layers that only the test net has keep their own.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -15,20 +23,22 @@ import numpy as np
 
 from ..data.device import on_device
 from ..data.feed import Feed
-from ..forward import forward, jit
-from ..graph import Net, Owner
+from ..forward import forward_part, jit
+from ..graph import Net, Owner, Value
 from ..language.errors import NetdefError
 from ..lazy import Array
-from ..model import filled
+from ..model import check_shapes, filled
 from ..shape import show
 from .placement import ONE, Placement, for_tests
 from .step import shown_outputs
 
 MOST_RECORDS = 128 << 20  # bytes of test data that are kept on the device, at most
 
+Sums = dict[str, tuple[Array, Array]]  # of an output, or of a term of the loss: (weighted sum, sum of the weights)
+
 
 class Scores(NamedTuple):
-    """Means over a test."""
+    """Means over a test, and the number of records."""
 
     loss: float
     outputs: dict[str, Any]
@@ -36,57 +46,153 @@ class Scores(NamedTuple):
 
 
 class Evaluator:
-    """One test net, its data, and the number of batches of a test."""
+    """One test net, its data, and the number of batches of a test; 0 for all records once.
+
+    `notes` are warnings about the data."""
 
     def __init__(self, net: Net, batches: int, seed: int, train: Net, placement: Placement = ONE):
-        self.net, self.batches = net, batches
+        self.net, self.exact = net, batches == 0
         refuse_inputs(net, "tested")
         self._owners = [(owner, weight.kind) for owner, weight in net.owned]
         self._source = {owner: found for owner, _ in self._owners if (found := _source(owner, net, train)) is not None}
         self._own: dict[Owner, Array] = {}
         if len(self._source) < len(self._owners):
             self._own = {o: placement.put(filled(w, seed, o)) for o, w in net.owned if o not in self._source}
-        self.feed = Feed(net, seed=seed)
-        self._placement = for_tests(placement, self.feed)
-        if placement.process[1] > 1 and len(self._placement.rows) == len(
-            {r.batch_size for r in self.feed.readers.values()}
-        ):
-            self.feed.close()
-            self.feed = Feed(net, seed=seed, process=placement.process)
         alone = placement.process[1] == 1
+        self._shared = not alone and all(size % placement.count == 0 for size in _batch_sizes(net))
+        self.feed = Feed(net, seed=seed, process=placement.process if self._shared else (0, 1))
+        self._first = self.feed.state()
+        self._placement = for_tests(placement, self.feed)
         self.resident = on_device(self.feed, MOST_RECORDS, placement.everywhere) if alone else None
         self._records = self.resident.table if self.resident else None
         self._key = jax.random.fold_in(jax.random.key(seed), 1)
         places = None if placement.everywhere is None else (placement.everywhere, None)
         self._add = jit(self._one, donate_argnums=1, out_shardings=places)
-        if batches == 0:
-            self.batches = _whole_pass(net, self.feed)
+        self._zero: Any = None
+        self._last, self.notes = _last_batch(net, self.feed) if self.exact else (0, ())
+        self.batches = batches or _whole_pass(self.feed)
 
-    def _one(self, weights: list[Array], sums: Any, item: Any, key: Array, records: Any) -> Any:
+    def _one(self, weights: list[Array], sums: Sums, item: Any, key: Array, records: Any) -> tuple[Sums, list[Array]]:
         """Returns the sums including one more batch, and the arrays as the layers updated them."""
+        found, kept = self._measured(weights, item, key, records)
+        return jax.tree.map(jnp.add, sums, found), kept
+
+    def _measured(self, weights: list[Array], item: Any, key: Array, records: Any) -> tuple[Sums, list[Array]]:
         inputs = self.resident.make(records, item) if self.resident else item
         named = dict(zip((owner for owner, _ in self._owners), weights, strict=True))
-        outcome = forward(self.net, named, inputs, key)
-        shown = {name: outcome.blobs[name] for name in shown_outputs(self.net)}
-        kept = [outcome.updates.get(owner, w) for owner, w in named.items()]
-        return jax.tree.map(jnp.add, sums, (outcome.loss, shown)), kept
+        values, updates, loss = forward_part(self.net, named, inputs, key, range(len(self.net.layers)))
+        last = {v.name: v for node in self.net.layers for v in node.tops if v.name}
+        shown = {name: last[name] for name in shown_outputs(self.net)}
+        if self.exact:
+            rows = next((len(values[v]) for v in _data_tops(self.net)), 1)
+            found = {name: self._weighted(v, values, rows) for name, v in shown.items()}
+            terms = {v: self._weighted(v, values, rows, summed=True) for v, _ in _terms(self.net)}
+            found |= {_term(i): terms[v] for i, (v, _) in enumerate(_terms(self.net))}
+        else:
+            one = jnp.float32(1)
+            found = {name: (values[v], one) for name, v in shown.items()} | {_term(0): (loss, one)}
+        return found, [updates.get(owner, w) for owner, w in named.items()]
+
+    def _weighted(
+        self, value: Value, values: Mapping[Value, Array], rows: int, summed: bool = False
+    ) -> tuple[Array, Array]:
+        """Returns a value of a batch, or its sum, multiplied by its weight in the mean; and the weight."""
+        node, top = self.net.producers[value], values[value].astype(jnp.float32)
+        whole, own = self.net.shapes[value] or (), node.layer.counted(*(values[v] for v in node.bottoms))
+        i = node.tops.index(value)
+        weight = own[i].astype(jnp.float32) if i < len(own) else jnp.float32(rows)
+        if summed:  # a value for each record of a smaller batch: as if it had all of its records
+            return jnp.sum(top) * (math.prod(whole) / math.prod(top.shape)) * weight, jnp.sum(weight)
+        found = top * weight, jnp.broadcast_to(weight, top.shape)
+        if top.shape == whole:
+            return found
+        missing = [(0, full - there) for full, there in zip(whole, top.shape, strict=True)]
+        return jnp.pad(found[0], missing), jnp.pad(found[1], missing)
 
     def test(self, weights: Mapping[Owner, Array], iteration: int) -> Scores:
         """Runs the test with the arrays of the training net."""
         arrays = [weights[self._source[o]] if o in self._source else self._own[o] for o, _ in self._owners]
-        key = jax.random.fold_in(self._key, iteration)
-        shapes = {name: self.net.blobs[name].shape for name in shown_outputs(self.net)}
-        sums: Any = (np.float32(0), {name: np.zeros(shape or (), np.float32) for name, shape in shapes.items()})
+        key = self._key if self.exact else jax.random.fold_in(self._key, iteration)
+        if self.exact:
+            self.feed.restore(self._first, self.batches - bool(self._last))
+        sums: Any = None
         images = 0
         for i in range(self.batches):
-            item = self._placement.put_rows(next(self.resident or self.feed), 0)
-            sums, arrays = self._add(arrays, sums, item, jax.random.fold_in(key, i), self._records)
-            images += self.feed.batch_size or 1
-        loss, outputs = jax.device_get(sums)
-        return Scores(float(loss) / self.batches, {n: np.asarray(v) / self.batches for n, v in outputs.items()}, images)
+            is_last = bool(self._last) and i == self.batches - 1
+            item = self._last_item() if is_last else self._item()
+            here = jax.random.fold_in(key, i)
+            sums = self._zeros(arrays, item, here) if sums is None else sums
+            sums, arrays = self._add(arrays, sums, item, here, self._records)
+            images += self._last if is_last else self.feed.batch_size or 1
+        means = {name: _mean(*found) for name, found in jax.device_get(sums).items()}
+        if not self.exact:
+            return Scores(float(means.pop(_term(0))), means, images)
+        terms = [weight * float(means.pop(_term(i))) for i, (_, weight) in enumerate(_terms(self.net))]
+        return Scores(sum(terms), means, images)
+
+    def _item(self) -> Any:
+        item = next(self.resident or self.feed)
+        share = self._shared or self._placement.process[1] == 1
+        return self._placement.put_rows(item, 0) if share else self._placement.put(item)
+
+    def _last_item(self) -> Any:
+        """Returns the last batch with fewer records, which the devices do not divide."""
+        return self._placement.put((self.resident or self.feed).first_rows(self._last))
+
+    def _zeros(self, arrays: list[Array], item: Any, key: Array) -> Any:
+        """Returns sums of no batches; `item` must be a batch with all of its records unless it is the only one."""
+        if self._zero is None:
+            found, _ = jax.eval_shape(self._measured, arrays, item, key, self._records)
+            self._zero = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), found)
+        return self._placement.put(self._zero)
 
     def close(self) -> None:
         self.feed.close()
+
+
+def _mean(total: Any, weight: Any) -> Any:
+    """Returns a weighted sum divided by the weights; 0 where nothing has a weight, as a metric of no positions."""
+    return np.asarray(total / np.where(weight == 0, np.float32(1), weight))
+
+
+def _term(i: int) -> str:
+    """Returns the key of a term of the loss among the outputs, whose names are not empty."""
+    return f"\0{i}"
+
+
+def _terms(net: Net) -> list[tuple[Value, float]]:
+    """Returns the values of the objective with their weights."""
+    pairs = [pair for node in net.layers for pair in zip(node.tops, node.loss_weights, strict=True)]
+    return [(value, weight) for value, weight in pairs if weight]
+
+
+def _data_tops(net: Net) -> list[Value]:
+    return [top for node in net.layers if node.layer.is_data for top in node.tops]
+
+
+def _batch_sizes(net: Net) -> set[int]:
+    shapes = (net.shapes.get(top) for node in net.layers if node.layer.is_data for top in node.tops[:1])
+    return {shape[0] for shape in shapes if shape}
+
+
+def _last_batch(net: Net, feed: Feed) -> tuple[int, tuple[str, ...]]:
+    """Returns the number of records of the last batch of a pass if it has fewer than the others, else 0; and a warning
+    if the net works only on whole batches, so that the last one is filled with the first records."""
+    size, batch = feed.size, feed.batch_size
+    rows = size % batch if size and batch else 0
+    if not rows:
+        return 0, ()
+    carried = [node.name for node in net.layers if any(w.kind == "carry" for w in node.weights or ())]
+    shapes = {top.name: net.shapes[top] or () for top in _data_tops(net)}
+    shapes = {name: (rows, *shape[1:]) if shape[:1] == (batch,) else shape for name, shape in shapes.items()}
+    try:
+        if carried:
+            raise NetdefError(f"layer `{carried[0]}` carries a state from batch to batch")
+        check_shapes(net, tuple(shapes.items()))
+    except NetdefError as error:
+        count = f"a test reads {size:,} records in batches of {batch}, and counts {batch - rows} of them twice"
+        return 0, (f"{count}, because {error}; choose a batch size that divides {size:,}",)
+    return rows, ()
 
 
 def refuse_inputs(net: Net, what: str) -> None:
@@ -115,7 +221,7 @@ def _source(owner: Owner, net: Net, train: Net) -> Owner | None:
     return other.owners[owner.index]
 
 
-def _whole_pass(net: Net, feed: Feed) -> int:
-    """The number of batches of one pass over the data, used without `test_iter`."""
+def _whole_pass(feed: Feed) -> int:
+    """Returns the number of batches of one pass over the data; 1 if it has no end."""
     size, batch = feed.size, feed.batch_size
     return -(-size // batch) if size and batch else 1

@@ -23,6 +23,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ..data.feed import Feed
+from ..data.mesh import AXIS, Devices, chosen, mesh_of
 from ..graph import Net, Owner
 from ..language.errors import NetdefError
 from ..layers.base import Weight
@@ -31,10 +32,7 @@ from ..solvers.base import MeshBatch, MeshStatistics, Solver
 from .params import Partition
 from .step import State, Step
 
-AXIS = "data"
 ROWS = 2  # axis of the rows in the items of a dispatch, after the steps and the batches of a step
-
-Devices = int | str | Sequence[int] | None  # a number, "all", the indices that Caffe's --gpu names, or the default
 
 
 @dataclass(frozen=True)
@@ -193,7 +191,7 @@ def placement_of(devices: Devices, solver: Solver) -> Placement:
         return ONE
     devices = "all" if devices is None else devices
     caffe = not isinstance(devices, (int, str))
-    found = _found(devices)
+    found = chosen(devices)
     rules = solver.mesh
     each = rules.batch is MeshBatch.EACH if rules.batch else caffe
     if jax.process_count() > 1 and (each or len(found) < jax.device_count()):
@@ -201,34 +199,10 @@ def placement_of(devices: Devices, solver: Solver) -> Placement:
             "several processes use all of their devices, which divide each batch: `mesh { batch: SHARED }`."
         )
     return Placement(
-        Mesh(np.array(found), (AXIS,)),
+        mesh_of(found),
         each=each,
         apart=len(found) > 1 and (rules.statistics is MeshStatistics.DEVICE if rules.statistics else caffe),
     )
-
-
-def _found(devices: int | str | Sequence[int]) -> list[Any]:
-    present = jax.devices()
-    what = f"JAX finds {len(present)} {present[0].platform} device{'s' if len(present) > 1 else ''}"
-    if devices == "all":
-        return present
-    if isinstance(devices, str):
-        raise NetdefError(f'devices: expected a number, "all" or a list of indices, not "{devices}".')
-    if isinstance(devices, int):
-        if not 1 <= devices <= len(present):
-            raise NetdefError(f"the run is for {devices} devices, but {what}{_simulated(present, devices)}.")
-        return present[:devices]
-    chosen = list(dict.fromkeys(devices))
-    if not chosen or max(chosen) >= len(present) or min(chosen) < 0:
-        given = ",".join(map(str, chosen))
-        raise NetdefError(f"the run is for the devices {given or 'of an empty list'}, but {what}, counted from 0.")
-    return [present[i] for i in chosen]
-
-
-def _simulated(present: Sequence[Any], wanted: int) -> str:
-    if wanted < 1 or present[0].platform != "cpu":
-        return ""
-    return f"; to try several on one CPU, set XLA_FLAGS=--xla_force_host_platform_device_count={wanted}"
 
 
 def with_classes(placement: Placement, net: Net) -> Placement:

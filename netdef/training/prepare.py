@@ -12,6 +12,7 @@ import numpy as np
 
 from ..data.device import on_device
 from ..data.feed import Feed
+from ..data.mesh import AXIS
 from ..graph import Net
 from ..lazy import Array
 from ..model import Model
@@ -26,7 +27,7 @@ from .features import cache, prefix_of
 from .loop import RunStage, Work
 from .monitors import Watched
 from .params import Partition, arrays_of, partition_of
-from .placement import AXIS, ONE, Placement, batched, in_words, refuse_carried, with_classes
+from .placement import ONE, Placement, batched, in_words, refuse_carried, with_classes
 from .plan import Plan
 from .run_record import device
 from .solver_nets import Nets

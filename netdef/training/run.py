@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from ..data.mesh import Devices
 from ..files import locator, write_text_atomically
 from ..inference.preprocessing import keep as keep_preprocessing
 from ..interop import snapshot, solver_state
@@ -26,7 +27,7 @@ from .hosts import HEARTBEAT, Hosts, Peers, is_first, join, together
 from .loop import run_to_end
 from .metrics import Recorder
 from .params import put_arrays
-from .placement import Devices, placement_of
+from .placement import placement_of
 from .prepare import MOST_STEPS, RunSetup, Start, make_setup, make_work, started
 from .resume import resume_caffe, resume_snapshot, start_from
 from .run_folder import METRICS, NET, new_folder, resumed
@@ -277,4 +278,5 @@ def _room(setup: RunSetup, start: Start) -> list[str]:
 def _warnings(nets: Nets, setup: RunSetup) -> list[str]:
     """Warnings about the inputs and the net."""
     faults = [str(d) for d in nets.train.diagnostics if d.severity == "warning"]
-    return [*strange_inputs(setup.net, setup.feed), *faults]
+    tests = [note for evaluator in setup.evaluators for note in evaluator.notes]
+    return [*strange_inputs(setup.net, setup.feed), *tests, *faults]

@@ -164,7 +164,7 @@ def test_targets_that_are_refused(netdef, good, monkeypatch):
         (("--target", "v5e:2x2"), 1, "requires the package libtpu, which is not installed; run `pip install libtpu`."),
         (("--target", "v7:2x2"), 2, "--target v7:2x2: there is no target `v7`. Did you mean `v4`? The targets are v4"),
         (("--target", "v5e"), 2, "as in v5e:2x2"),
-        (("--devices", 2), 2, "--devices requires --target"),
+        (("--devices", 2), 1, "the run is for 2 devices, but JAX finds 1 cpu device"),
         (("--target", "v5e:2x2", "--devices", 0), 2, "expected a positive integer"),
         (("--target", "v5e:2x2", "--layers"), 2, "--layers measures time on a device that is present; omit it, or"),
         (("--target", "v5e:2x2", "--iterations", 3), 2, "--iterations measures time"),

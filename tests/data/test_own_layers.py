@@ -240,3 +240,25 @@ def test_soft_labels(colors, batches, tmp_path, monkeypatch):
     np.testing.assert_allclose(mixed["data"][0], wanted, rtol=1e-4, atol=1e-3)
     monkeypatch.chdir(tmp_path)
     assert netdef.load(data("mixup: 0.5 num_labels: 4")).blobs["label"].shape == (8, 4)
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        "mirror: true",
+        "crop_size: 4 random_aspect_ratio_param { min_area_ratio: 0.2 }",
+        "crop_size: 3 random_resize_param { min_size: 4 max_size: 8 }",
+        "resize_param { height: 7 width: 6 interp_mode: [LINEAR, CUBIC, AREA] }",
+    ],
+)
+def test_nothing_is_random_in_tests(people, feed, transform):
+    """Every pass over the data of phase TEST has the same images; those of TRAIN differ."""
+    seen = {}
+    for phase in ("TRAIN", "TEST"):
+        source = feed(folder(transform=transform, more=""), phase)
+        seen[phase] = [next(source) for _ in range(4)]
+    passes = [batch["data"] for batch in seen["TEST"]]
+    assert all(np.array_equal(passes[0], other) for other in passes[1:])
+    ordered = [np.sort(batch["data"].sum((1, 2, 3))) for batch in seen["TRAIN"]]
+    other = [np.sort(batch["data"][..., 0].sum((1, 2))) for batch in seen["TRAIN"]]
+    assert not all(np.allclose(a, ordered[0]) for a in ordered) or not all(np.allclose(a, other[0]) for a in other)

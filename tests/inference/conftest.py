@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from simulated import eight
+
+__all__ = ["eight"]
 
 
 @pytest.fixture(autouse=True)

@@ -15,9 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import jax
-import numpy as np
 import pytest
-from jax.sharding import Mesh
 
 from netdef import load
 from netdef.inspect import estimate as estimates
@@ -33,7 +31,7 @@ from netdef.inspect.target import (
     require_compiler,
     target_of,
 )
-from netdef.inspect.timing import measure
+from netdef.inspect.timing import dividing, measure
 from netdef.language.errors import NetdefError
 
 NET = """
@@ -177,7 +175,7 @@ def test_the_environment_is_restored(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize(
     "net, devices, message",
     [
-        (NET, 5, "v5e:2x2 has only 4 devices"),
+        (NET, 5, "there are only 4 devices of v5e:2x2"),
         (NET, 3, "the batch of 16 cannot be divided among 3 devices of v5e:2x2; .* use --devices 1 or 2 or 4"),
         (NET.replace("dim: 16", "dim: 6"), None, "6 cannot be divided among 4 devices .* --devices 1 or 2 or 3"),
         (
@@ -228,7 +226,7 @@ def test_the_cost_of_a_layer_that_calls_python_is_not_known(tmp_path: Path):
 )
 def test_nothing_of_the_size_of_the_weights_is_allocated(name: str, net: str):
     huge = load(net.replace("num_output: 5", "num_output: 16000000"), phase="TRAIN")  # 14 GB of weights
-    program = program_of(huge, Mesh(np.array(jax.devices()[:1]), ("data",)), 16)
+    program = program_of(huge, dividing(huge, jax.devices(), 1, "here"))
     assert program.name == name
     arrays = jax.tree.leaves(program.given)
     assert any(array.size >= 216 * 16 * 10**6 for array in arrays)
@@ -268,6 +266,34 @@ def test_the_batch_is_divided_and_the_gradients_are_summed():
     images = 16 * (3 * 8 * 8 + 1) * 4
     assert alone["arguments"] - each["arguments"] == images * 3 // 4  # the state is on every device
     assert each["flop"] < alone["flop"] / 2 and each["temporary"] and each["traffic"] and each["fits"]
+
+
+def measured(net: str, devices: int | str | None) -> tuple[dict, str]:
+    """The measurements of a net, as JSON values and as text."""
+    found = measure(load(net, phase="TRAIN"), iterations=1, warm_up=1, devices=devices)
+    return found.as_dict(), str(found)
+
+
+def test_devices_at_hand_are_measured_and_exchange_the_same(eight):
+    """The collectives of a step are those of the estimate for as many devices; one device has none."""
+    four, text = eight(measured, NET, 4)
+    step = four["passes"][2]
+    assert (four["devices"], step["name"], step["images"]) == (4, "step", 16)
+    assert list(step["collectives"]) == simulated(NET)[1]["passes"][0]["collectives"]
+    assert "batch 16 (4 on each of 4 devices)" in text and "collectives of the step  count" in text
+    one, text = eight(measured, NET, None)
+    assert (one["devices"], one["passes"][2]["collectives"]) == (1, ()) and "collectives" not in text
+    divided = NET.replace("num_output: 5", "num_output: 4096 shard: true")
+    names = {c["kind"] for c in eight(measured, divided, 8)[0]["passes"][2]["collectives"]}
+    assert names > {"all-reduce"}
+
+
+@pytest.mark.parametrize(
+    "devices, message", [(3, "16 cannot be divided among 3 devices that JAX finds"), (9, "finds 8 cpu")]
+)
+def test_devices_at_hand_that_do_not_fit(eight, devices: int, message: str):
+    with pytest.raises(NetdefError, match=message):
+        eight(measured, NET, devices)
 
 
 def test_weights_of_classes_are_divided_as_in_a_run():

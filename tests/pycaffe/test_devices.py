@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import jax
+import numpy as np
 import pytest
 
 import netdef
@@ -53,3 +54,60 @@ def test_seeds(request):
     caffe.set_random_seed(5)
     second, third = (caffe.Net(TEXT, caffe.TEST).params["ip"][0].data for _ in range(2))
     assert (second == third).all() and (first != second).any()
+
+
+# Several solvers
+
+
+@pytest.fixture
+def alone():
+    """Sets a single solver again."""
+    yield
+    caffe.set_solver_count(1)
+    caffe.set_solver_rank(0)
+    caffe.set_multiprocess(False)
+
+
+@pytest.fixture
+def solver_file(tmp_path):
+    np.savez(tmp_path / "rows.npz", x=np.ones((4, 2), np.float32), y=np.ones((4, 3), np.float32))
+    path = tmp_path / "solver.net"
+    path.write_text(
+        TEXT.replace('type: "Input" top: "x" input_param { shape { dim: 1 dim: 2 } }', DATA)
+        + 'layer { name: "loss" type: "EuclideanLoss" bottom: "y" bottom: "t" top: "loss" }\n'
+        + "solver { base_lr: 0.1 max_iter: 2 snapshot_after_train: false }\n"
+    )
+    return path
+
+
+DATA = 'type: "ArrayData" top: "x" top: "t" array_data_param { source: "rows.npz" array: ["x", "y"] batch_size: 2 }'
+
+
+def test_a_script_for_one_gpu(alone, solver_file):
+    """It may say that its solver is the only one."""
+    assert (caffe.solver_count(), caffe.solver_rank(), caffe.has_nccl()) == (1, 0, False)
+    caffe.set_solver_count(1)
+    caffe.set_solver_rank(0)
+    caffe.set_multiprocess(True)
+    solver = caffe.get_solver(str(solver_file))
+    solver.step(1)
+    assert solver.iter == 1
+
+
+def test_one_of_several_solvers_names_the_command(alone, solver_file):
+    caffe.set_solver_count(2)
+    caffe.set_solver_rank(1)
+    assert (caffe.solver_count(), caffe.solver_rank()) == (2, 1)
+    with pytest.raises(netdef.NetdefError, match="this is solver 1 of 2.*`netdef train solver.prototxt --gpu 0,1`"):
+        caffe.SGDSolver(str(solver_file))
+
+
+def test_caffes_script_for_several_gpus_ends_with_one_error(capsys):
+    """The first call of python/train.py in BVLC/caffe."""
+    with pytest.raises(netdef.NetdefError, match="NCCL, which netdef does not have; `netdef train"):
+        caffe.NCCL.new_uid()
+    with pytest.raises(netdef.NetdefError, match="netdef train"):
+        caffe.NCCL(None, "uid")
+    caffe.init_log(0, True)
+    caffe.log("Using devices [0, 1]")
+    assert capsys.readouterr().err == "Using devices [0, 1]\n"

@@ -74,10 +74,16 @@ class ImageLayer(DataLayer):
     sample_param: Sampling = param("Which records are used, and in which order.", default=Sampling(), beside=True)
 
     of_files: ClassVar[bool] = False  # whether its records are image files, of any size
+    as_in_caffe: ClassVar[bool] = False  # whether images are changed at random in phase TEST, if their fields say so
 
     source: str
     batch_size: int
     rand_skip: int = 0
+
+    @property
+    def random_in_tests(self) -> tuple[str, ...]:
+        """The fields of `transform_param` that change images at random in phase TEST."""
+        return self.transform_param.random_in_tests if self.as_in_caffe else ()
 
     def records(self, locate: Locate, first_only: bool = False) -> Records:
         """Returns the records; with `first_only`, only the first record is needed.
@@ -207,7 +213,12 @@ class ImageReader(Reader):
         self.size = self.order.size
         self.weights = self._weights(classes) if sampling.class_weights else None
         standard = layer.standard(locate) if layer.transform_param.mean_file == AUTO else None
-        self.transformer = Transformer(layer, layer.transform_param, locate, phase, layer.augment_param, standard)
+        way = (
+            layer.transform_param
+            if phase is Phase.TRAIN or layer.as_in_caffe
+            else layer.transform_param.without_chance()
+        )
+        self.transformer = Transformer(layer, way, locate, phase, layer.augment_param, standard)
         self._shape: Shape | None = None
         self._mean = [locate(layer.transform_param.mean_file)] if self.transformer.mean is not None else []
         if layer.rand_skip:

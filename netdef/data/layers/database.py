@@ -36,6 +36,8 @@ class Data(ImageLayer, type="Data", block="data_param"):
     is detected, whatever `backend` says.
     """
 
+    as_in_caffe = True
+
     source: str = param("Folder of the database.", default="")
     batch_size: int = param("Number of records in a batch.", default=0, at_least=0)
     backend: Backend = param("Kind of the database.", default=Backend.LEVELDB)

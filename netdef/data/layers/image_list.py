@@ -65,6 +65,8 @@ class ImageData(ImageFiles, type="ImageData", block="image_data_param"):
     numbers come from the net's seed.
     """
 
+    as_in_caffe = True
+
     source: str = param("Text file with `path label` on each line.", default="")
     batch_size: int = param("Number of images in a batch.", default=1, at_least=0)
     rand_skip: int = param("Skip a random number of images, less than this, at the start.", default=0, at_least=0)

@@ -60,6 +60,11 @@ class WindowData(DataLayer, type="WindowData", block="window_data_param"):
     root_folder: str = param("Prefix of each path in the file.", default="")
     transform_param: Transform = param("Crop size, mirroring and mean.", default=Transform(), beside=True)
 
+    @property
+    def random_in_tests(self) -> tuple[str, ...]:
+        """The fields of `transform_param` that change images at random in phase TEST."""
+        return ("mirror",) if self.transform_param.mirror else ()
+
     def shapes(self, locate: Locate) -> list[Shape]:
         side = self.transform_param.crop_size
         if side == 0:

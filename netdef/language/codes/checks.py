@@ -132,9 +132,23 @@ TEST_SIZE = Code(
     "Tests do not match the test set",
     "A test runs `test_iter` batches, whatever the size of the test set. With too few batches, each test misses "
     "some records (and not always the same ones); with too many, some records count twice. `test_iter` times the "
-    "batch size should be the number of records.",
+    "batch size should be the number of records. Without `test_iter`, each record counts exactly once.",
     _IMAGES + 'solver { base_lr: 0.1 lr_policy: "fixed" max_iter: 10 test_iter: 4 test_interval: 5 }  # of 20 images\n',
     _IMAGES + 'solver { base_lr: 0.1 lr_policy: "fixed" max_iter: 10 test_iter: 2 test_interval: 5 }  # of 20 images\n',
+)
+RANDOM_TEST = Code(
+    "random-test",
+    "warning",
+    "Tests on images that are changed at random",
+    "The data layers of Caffe mirror images in phase TEST, too, if `transform_param` says so, and those of its forks "
+    "resize or crop them at random; scores then depend on chance. Give each phase a data layer of its own, the one of "
+    "TEST without these fields. netdef's own data layers change images at random in phase TRAIN only.",
+    _IMAGES.replace("batch_size: 10 }", "batch_size: 10 }\n        transform_param { mirror: true }"),
+    _IMAGES.splitlines()[0].replace("batch_size: 10 }", "batch_size: 10 } include { phase: TEST }")
+    + "\n"
+    + _IMAGES.replace(
+        "batch_size: 10 }", "batch_size: 10 }\n        transform_param { mirror: true } include { phase: TRAIN }"
+    ),
 )
 NO_ACCURACY = Code(
     "no-accuracy",

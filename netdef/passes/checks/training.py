@@ -137,6 +137,21 @@ def tests_that_miss_records(net: Net, report: Report) -> None:
         )
 
 
+def tests_on_random_images(net: Net, report: Report) -> None:
+    """A data layer that changes images at random in phase TEST, as in Caffe."""
+    if net.phase.name != "TEST":
+        return
+    for node in net.layers:
+        names = getattr(node.layer, "random_in_tests", ())
+        if names:
+            report.add(
+                codes.RANDOM_TEST,
+                node.layer.transform_param.span_of(names[0]),  # type: ignore[attr-defined]
+                f"layer `{node.name}` changes images at random in phase TEST, too, as in Caffe (`{names[0]}`), so its "
+                "scores depend on chance; give each phase its own data layer.",
+            )
+
+
 def _records(net: Net, node: Node) -> int | None:
     """The number of records of a data layer, or None if it is unknown."""
     if not node.layer.is_data or any(net.shapes.get(top) is None for top in node.tops):
@@ -156,4 +171,5 @@ RULES = (
     solver_fields_without_effect,
     bias_filler_without_bias,
     tests_that_miss_records,
+    tests_on_random_images,
 )

@@ -1,0 +1,5 @@
+"""Fixtures: several simulated devices."""
+
+from simulated import eight
+
+__all__ = ["eight"]
