@@ -243,7 +243,7 @@ def program_of(net: Net, mesh: Mesh, batch: int) -> Program:
     All arguments are abstract, and the results are where the next step expects them."""
     placement, parts = with_classes(Placement(mesh, rows=frozenset({batch})), net), partition_of(net)
     everywhere = placement.everywhere
-    plain = {owner: jax.ShapeDtypeStruct(weight.shape, jnp.float32) for owner, weight in net.owned}
+    plain = {o: jax.ShapeDtypeStruct(placement.held(o, weight.shape), jnp.float32) for o, weight in net.owned}
     weights = {owner: _placed(array, placement.of(owner, array)) for owner, array in plain.items()}
     key = jax.tree.map(lambda k: _placed(k, everywhere), jax.eval_shape(lambda: jax.random.key(0)))
     if not learns(net):

@@ -1,8 +1,9 @@
 """The devices of a run, and where its arrays are: the only user of `jax.sharding` in training.
 
 Several devices form a mesh with one axis, `data`.  The rows of a batch are divided along it, and so are weights with a
-row for each of many classes (`Weight.parts`), their histories and moving averages; all else is on every device.  There
-are two ways to compute on the mesh (`mesh { statistics }` of the solver):
+row for each of many classes (`Weight.parts`), their histories and moving averages; all else is on every device.  Rows
+of zeros pad them if the devices do not divide their number; no layer sees these (`forward`).  There are two ways to
+compute on the mesh (`mesh { statistics }` of the solver):
 
     GLOBAL   the step of one device, which JAX divides: the result is that of one device
     DEVICE   each device runs the step on its own rows, as in Caffe, and the gradients are averaged (`apart`)
@@ -10,7 +11,6 @@ are two ways to compute on the mesh (`mesh { statistics }` of the solver):
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -26,6 +26,7 @@ from ..data.feed import Feed
 from ..graph import Net, Owner
 from ..language.errors import NetdefError
 from ..layers.base import Weight
+from ..model import divided, padded
 from ..shape import Shape
 from ..solvers.base import MeshBatch, MeshStatistics, Solver
 from .params import Partition
@@ -79,9 +80,18 @@ class Placement:
 
     def _put(self, arrays: Any, places: Any) -> Any:
         """Puts arrays on devices; those of several processes have the same values in each."""
+        if self.mesh is None:
+            return arrays
+        arrays = jax.tree.map(self.padded, arrays, places)
         if self.process[1] == 1:
-            return arrays if self.mesh is None else jax.device_put(arrays, places)
+            return jax.device_put(arrays, places)
         return jax.tree.map(_put_common, arrays, places)
+
+    def padded(self, array: Any, place: NamedSharding | None) -> Any:
+        """An array with rows of zeros, so that the devices can divide it; other arrays as they are."""
+        if place is None or place.is_fully_replicated or array.shape[0] % self.count == 0:
+            return array
+        return padded(np.asarray(array), divided(array.shape, place)[0])
 
     @property
     def shardings(self) -> dict[Owner, Any]:
@@ -91,6 +101,11 @@ class Placement:
     def of(self, owner: Owner, array: Any) -> NamedSharding | None:
         """The sharding of an array of the net, or of one that belongs to it, such as its momentum."""
         return self.along(0) if owner in self.classes and array.ndim else self.everywhere
+
+    def held(self, owner: Owner, shape: Shape) -> Shape:
+        """The shape in which the devices have an array of the net: with rows that pad it."""
+        place = self.along(0)
+        return divided(shape, place) if owner in self.classes and place else shape
 
     def of_state(self, state: State, partition: Partition) -> Any:
         """The shardings of a state, in a tree of its structure; arrays of the net may be missing from it."""
@@ -251,7 +266,7 @@ def with_classes(placement: Placement, net: Net) -> Placement:
 
 def _indivisible(placement: Placement, weight: Weight) -> str:
     """Why the devices do not divide the rows of a weight, and what to do; empty if they do."""
-    count, classes, parts = placement.count, weight.shape[0], weight.parts
+    count, parts = placement.count, weight.parts
     if placement.apart:
         return (
             "devices that compute apart each need the weights of all classes, but `shard` is true; use "
@@ -261,14 +276,6 @@ def _indivisible(placement: Placement, weight: Weight) -> str:
         return (
             f"{count} devices cannot divide {parts} groups of classes evenly; set `groups` to "
             f"{-(-parts // count) * count}, or use another number of devices."
-        )
-    unit = math.lcm(parts, count)
-    if classes % unit:
-        below, above = classes // unit * unit, -(-classes // unit) * unit
-        what = f"{count} devices" if parts == 1 else f"{count} devices, with {parts} groups,"
-        return (
-            f"{what} cannot divide {classes} classes evenly; set `num_output` to {above} (classes without records do "
-            f"no harm){f' or {below}' if below else ''}, or use another number of devices."
         )
     return ""
 

@@ -58,6 +58,8 @@ HEADS = {
     "sampled": UNIT + SAMPLED % CLASSES + ARC % "own" + LOSS % "own",
 }
 
+ODD = ("plain-odd", "arc-odd", "sampled-odd")  # with a number of classes that is prime
+
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory) -> Path:
@@ -68,6 +70,7 @@ def faces(tmp_path_factory) -> Path:
     np.savez(folder / "faces.npz", x=random.normal(size=(64, 200)).astype(np.float32), label=label)
     for name, head in HEADS.items():
         (folder / f"{name}.net").write_text(TRUNK + head + SOLVER)
+        (folder / f"{name}-odd.net").write_text(TRUNK + head.replace("4096", "4099") + SOLVER)
     return folder
 
 
@@ -104,7 +107,7 @@ def program(path, folder, devices):
     }
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", [*HEADS, *ODD])
 def test_the_result_is_that_of_one_device(eight, faces, tmp_path, head):
     one, several = (eight(trained, faces / f"{head}.net", tmp_path / str(n), n) for n in (None, 8))
     np.testing.assert_allclose(several[0], one[0], rtol=2e-6)
@@ -138,7 +141,7 @@ def test_a_run_goes_on_with_another_number_of_devices(eight, faces, tmp_path):
     np.testing.assert_allclose(rest[0][-2:], whole[0][-2:], rtol=2e-6)
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", [*HEADS, *ODD])
 def test_devices_exchange_and_hold_little(eight, faces, tmp_path, head):
     """Nothing of the size of the class weights or of their scores is exchanged, and each device has its own rows."""
     facts = eight(program, faces / f"{head}.net", tmp_path, 8)
