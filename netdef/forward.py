@@ -6,7 +6,6 @@ Flax model and the training step are built on this function.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
@@ -15,11 +14,11 @@ from typing import Any
 
 from .graph import Net, Node, Owner, Value
 from .layers._channels import with_channels_first, with_channels_last
+from .layers._classes import without_padding
 from .layers.base import Phase
 from .lazy import Array, jax, jnp
 from .passes.channels_last import IMAGE, Stretches, stretches
 from .passes.recompute import crossing, segment_of
-from .shape import Shape
 
 Weights = Mapping[Owner, Array]  # every array once, by the layer that owns it and its index among Caffe's blobs
 Made = tuple[dict[Value, Array], dict[Owner, Array], list[Array]]  # values, updates of state, terms of the objective
@@ -248,25 +247,13 @@ def _sloped(y: Array, x: Array, slope: Array) -> Array:
     return stop(y) + stop(slope) * (x - stop(x))
 
 
-def _shaped(array: Array, shape: Shape) -> Array:
-    """An array in the shape that a layer declares: shared as PERMISSIVE, or without rows that pad it.
-
-    Devices that divide rows have as many of them each (`training.placement`).  The constraint keeps the rows where they
-    are; without it, XLA gathers an array of a number of rows that the devices do not divide."""
-    rows = math.prod(shape) // math.prod(array.shape[1:])
-    if array.ndim and rows < array.shape[0]:
-        mesh = jax.typeof(array).sharding.mesh
-        place = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(mesh.axis_names))
-        array = array[:rows] if mesh.empty else jax.lax.with_sharding_constraint(array[:rows], place)
-    return array.reshape(shape)
-
-
 def _apply(node: Node, weights: Weights, bottoms: list[Array], context: _Context) -> Sequence[Array]:
     """Returns the tops of one layer. Unneeded gradients are stopped here, so that XLA does not compute them."""
     own = []
     for owner, weight, trained in zip(node.owners, node.weights or (), node.trained, strict=True):
         array = weights[owner]
-        array = array if array.shape == weight.shape else _shaped(array, weight.shape)
+        if array.shape != weight.shape and not (weight.parts > 1 and array.shape[0] % weight.parts == 0):
+            array = without_padding(array, weight.shape)  # or shared as PERMISSIVE
         own.append(array if trained else jax.lax.stop_gradient(array))
     taken = [b if reached else jax.lax.stop_gradient(b) for b, reached in zip(bottoms, node.reached, strict=True)]
     if node.precision:

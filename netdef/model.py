@@ -243,7 +243,7 @@ def filled(weight: Weight, seed: int, owner: Owner, sharding: jax.sharding.Named
     rows = lambda first, last: fill_rows(weight.filler, key, weight.shape, first, last)
     if sharding is None:
         return _on_device(rows(0, classes))
-    shape = divided(weight.shape, sharding)
+    shape = divided(weight, sharding)
 
     def part(index: Any) -> np.ndarray:
         first, last, _ = index[0].indices(shape[0])
@@ -252,10 +252,10 @@ def filled(weight: Weight, seed: int, owner: Owner, sharding: jax.sharding.Named
     return jax.make_array_from_callback(shape, sharding, part)
 
 
-def divided(shape: Shape, sharding: jax.sharding.NamedSharding) -> tuple[int, ...]:
-    """The shape of an array whose rows devices divide evenly: with rows that pad it."""
-    count = sharding.mesh.size
-    return (-(-shape[0] // count) * count, *shape[1:])
+def divided(weight: Weight, sharding: jax.sharding.NamedSharding) -> tuple[int, ...]:
+    """The shape of an array whose rows, or parts of them, devices divide evenly: with rows that pad it."""
+    unit = math.lcm(weight.parts, sharding.mesh.size)
+    return (-(-weight.shape[0] // unit) * unit, *weight.shape[1:])
 
 
 def padded(array: np.ndarray, rows: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 `estimate` accepts a `Net` and a `Target` and returns an `Estimate`, which converts to a table (`str`) or to JSON values
 (`as_dict`).  The arrays are abstract: nothing of the size of the weights or of a batch is allocated.  The program runs
 on several devices as one, which divide the first axis of each input and what a run divides (`training.placement`);
-everything else is copied to each.
+everything else is copied to each.  Random data (DummyData) count as inputs.
 
 FLOP and traffic are those of the compiled program, as counted by XLA.  Traffic counts the operands and results of each
 fusion, including those that the compiler keeps in on-chip memory, so no bound follows from it.  The bound follows from
@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ from jax.sharding import Mesh
 
 from ..graph import Net
 from ..language.errors import NetdefError
+from ..layers.input import Input
 from ..solvers.base import Precision
 from ..training.params import partition_of
 from ..training.placement import AXIS, Placement, with_classes
@@ -182,7 +183,7 @@ def estimate(net: Net, target: Target, devices: int | None = None) -> Estimate:
     `devices`: the number of devices that the batch is divided among; by default, all devices of the target.
     TargetError if the compiler does not know the target or the batch cannot be divided, NetdefError if a shape is
     unknown or the compiler does not support the net."""
-    net, chip = as_trained(net), target.chip
+    net, chip = _fed(as_trained(net)), target.chip
     batch = summarize(net).batch or 1
     mesh = _mesh(net, target, devices, batch)
     costs = layer_costs(net, platform=chip.platform)
@@ -199,6 +200,12 @@ def estimate(net: Net, target: Target, devices: int | None = None) -> Estimate:
         program=_compiled(program_of(net, mesh, batch), chip, flop / mesh.size),
         layers=tuple(costs),
     )
+
+
+def _fed(net: Net) -> Net:
+    """The net with inputs in place of random data, for which a run has records that its devices divide."""
+    fed = lambda layer: Input(name=layer.name, top=layer.top) if layer.type == "DummyData" else layer
+    return replace(net, layers=tuple(replace(node, layer=fed(node.layer)) for node in net.layers))
 
 
 def _mesh(net: Net, target: Target, wanted: int | None, batch: int) -> Mesh:

@@ -11,9 +11,9 @@ compute on the mesh (`mesh { statistics }` of the solver):
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property, partial
 from typing import Any
 
 import jax
@@ -46,7 +46,7 @@ class Placement:
     each: bool = False  # whether the batch of the file is that of each device
     apart: bool = False  # whether each device computes the statistics of its own rows
     rows: frozenset[int] = frozenset()  # numbers of rows of the batches of the file, which are divided (see `batched`)
-    classes: frozenset[Owner] = frozenset()  # arrays of which each device has some rows (see `with_classes`)
+    classes: Mapping[Owner, int] = field(default_factory=dict)  # arrays of which each device has some rows: their number
     whole: tuple[str, ...] = ()  # layers with large weights that the devices cannot divide
 
     @property
@@ -82,16 +82,19 @@ class Placement:
         """Puts arrays on devices; those of several processes have the same values in each."""
         if self.mesh is None:
             return arrays
-        arrays = jax.tree.map(self.padded, arrays, places)
         if self.process[1] == 1:
             return jax.device_put(arrays, places)
         return jax.tree.map(_put_common, arrays, places)
 
-    def padded(self, array: Any, place: NamedSharding | None) -> Any:
-        """An array with rows of zeros, so that the devices can divide it; other arrays as they are."""
-        if place is None or place.is_fully_replicated or array.shape[0] % self.count == 0:
-            return array
-        return padded(np.asarray(array), divided(array.shape, place)[0])
+    def padded(self, owners: Sequence[Owner], arrays: Sequence[Any]) -> tuple[Any, ...]:
+        """Arrays of the net, or their histories, with rows of zeros where the devices need these to divide them."""
+
+        def full(owner: Owner, array: Any) -> Any:
+            shape = self.held(owner, array.shape) if array.ndim else array.shape
+            return array if shape == array.shape else padded(np.asarray(array), shape[0])
+
+        given = zip(owners, arrays, strict=bool(arrays))
+        return tuple(jax.tree.map(partial(full, owner), mine) for owner, mine in given)
 
     @property
     def shardings(self) -> dict[Owner, Any]:
@@ -104,8 +107,7 @@ class Placement:
 
     def held(self, owner: Owner, shape: Shape) -> Shape:
         """The shape in which the devices have an array of the net: with rows that pad it."""
-        place = self.along(0)
-        return divided(shape, place) if owner in self.classes and place else shape
+        return (self.classes[owner], *shape[1:]) if owner in self.classes else shape
 
     def of_state(self, state: State, partition: Partition) -> Any:
         """The shardings of a state, in a tree of its structure; arrays of the net may be missing from it."""
@@ -127,11 +129,17 @@ class Placement:
 
     def put_state(self, state: State, partition: Partition) -> State:
         """Puts a state on the devices."""
-        return jax.device_put(state) if self.mesh is None else self._put(state, self.of_state(state, partition))
+        if self.mesh is None:
+            return jax.device_put(state)
+        trained = [spec.owner for spec in partition.trained]
+        owned = {"trained": trained, "kept": partition.kept, "history": trained, "ema": trained}
+        state = state._replace(**{name: self.padded(owners, getattr(state, name)) for name, owners in owned.items()})
+        return self._put(state, self.of_state(state, partition))
 
     def put_owned(self, owners: Sequence[Owner], arrays: Sequence[Any]) -> tuple[Any, ...]:
         """Puts arrays of the net on the devices."""
-        return self._put(tuple(arrays), self.of_owned(owners, arrays))
+        arrays = self.padded(owners, arrays)
+        return self._put(arrays, self.of_owned(owners, arrays))
 
     def put_rows(self, arrays: Any, axis: int) -> Any:
         """Divides arrays along the axis of the rows of a batch; those that are no batches are put on every device.  A
@@ -162,7 +170,7 @@ class Placement:
         if self.process[1] == 1:
             return None
         mine = np.full(len(jax.local_devices()), value, np.int32)
-        return _largest(self)(self._put_local(mine, self.along(0), (self.count,)))
+        return _largest(self.everywhere)(self._put_local(mine, self.along(0), (self.count,)))
 
     @staticmethod
     def _put_local(array: Any, sharding: Any, shape: tuple[int, ...]) -> Any:
@@ -198,8 +206,8 @@ def _put_common(array: Any, place: NamedSharding) -> Any:
 
 
 @cache
-def _largest(placement: Placement) -> Any:
-    return jax.jit(jnp.max, out_shardings=placement.everywhere)
+def _largest(everywhere: NamedSharding) -> Any:
+    return jax.jit(jnp.max, out_shardings=everywhere)
 
 
 def placement_of(devices: Devices, solver: Solver) -> Placement:
@@ -250,7 +258,7 @@ def with_classes(placement: Placement, net: Net) -> Placement:
     """The placement of the arrays of a net.  NetdefError if the devices cannot divide those that a layer tells to."""
     if placement.count == 1:
         return placement
-    classes, whole = set(), []
+    classes, whole = {}, []
     for node in net.layers:
         own = [(o, w) for i, (o, w) in enumerate(zip(node.owners, node.weights or (), strict=True)) if o.index == i]
         weights = {owner: weight for owner, weight in own if weight.parts and owner.layer == node.name}
@@ -258,10 +266,10 @@ def with_classes(placement: Placement, net: Net) -> Placement:
         if why and getattr(node.layer, "shard", None):
             raise NetdefError(f"layer `{node.name}`: {why}")
         if not why:
-            classes.update(weights)
+            classes |= {owner: divided(weight, placement.along(0))[0] for owner, weight in weights.items()}
         elif not placement.apart:
             whole.append(f"`{node.name}`")
-    return replace(placement, classes=frozenset(classes), whole=tuple(whole))
+    return replace(placement, classes=classes, whole=tuple(whole))
 
 
 def _indivisible(placement: Placement, weight: Weight) -> str:
