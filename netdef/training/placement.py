@@ -22,6 +22,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from ..data.base import Process
 from ..data.feed import Feed
 from ..graph import Net, Owner
 from ..language.errors import NetdefError
@@ -35,7 +36,8 @@ from .step import State, Step
 AXIS = "data"
 ROWS = 2  # axis of the rows in the items of a dispatch, after the steps and the batches of a step
 
-Devices = int | str | Sequence[int] | None  # a number, "all", the indices that Caffe's --gpu names, or the default
+# A number or "all"; the indices that Caffe's --gpu names, or slice(None) for all of them; or the default.
+Devices = int | str | Sequence[int] | slice | None
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Placement:
     each: bool = False  # whether the batch of the file is that of each device
     apart: bool = False  # whether each device computes the statistics of its own rows
     rows: frozenset[int] = frozenset()  # numbers of rows of the batches of the file, which are divided (see `batched`)
-    classes: Mapping[Owner, int] = field(default_factory=dict)  # arrays of which each device has some rows: their number
+    classes: Mapping[Owner, int] = field(default_factory=dict)  # arrays whose rows the devices divide, and how many
     whole: tuple[str, ...] = ()  # layers with large weights that the devices cannot divide
 
     @property
@@ -64,6 +66,11 @@ class Placement:
         """The index of this process, and the number of processes that the devices belong to."""
         several = self.mesh is not None and len({d.process_index for d in self.mesh.devices.flat}) > 1
         return (jax.process_index(), jax.process_count()) if several else (0, 1)
+
+    @property
+    def share(self) -> Process:
+        """The rows of a batch of the file that this process reads."""
+        return (*self.process, True) if self.each else self.process
 
     @property
     def everywhere(self) -> NamedSharding | None:
@@ -219,9 +226,10 @@ def placement_of(devices: Devices, solver: Solver) -> Placement:
     found = _found(devices)
     rules = solver.mesh
     each = rules.batch is MeshBatch.EACH if rules.batch else caffe
-    if jax.process_count() > 1 and (each or len(found) < jax.device_count()):
+    if len(found) < jax.device_count() and jax.process_count() > 1:
         raise NetdefError(
-            "several processes use all of their devices, which divide each batch: `mesh { batch: SHARED }`."
+            f"several processes use all of their devices, {jax.device_count()}, but the run is for {len(found)}: use "
+            "`--devices all` or `--gpu all`."
         )
     return Placement(
         Mesh(np.array(found), (AXIS,)),
@@ -230,11 +238,13 @@ def placement_of(devices: Devices, solver: Solver) -> Placement:
     )
 
 
-def _found(devices: int | str | Sequence[int]) -> list[Any]:
+def _found(devices: int | str | Sequence[int] | slice) -> list[Any]:
     present = jax.devices()
     what = f"JAX finds {len(present)} {present[0].platform} device{'s' if len(present) > 1 else ''}"
     if devices == "all":
         return present
+    if isinstance(devices, slice):
+        return present[devices]
     if isinstance(devices, str):
         raise NetdefError(f'devices: expected a number, "all" or a list of indices, not "{devices}".')
     if isinstance(devices, int):
