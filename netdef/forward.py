@@ -14,6 +14,7 @@ from typing import Any
 
 from .graph import Net, Node, Owner, Value
 from .layers._channels import with_channels_first, with_channels_last
+from .layers._classes import without_padding
 from .layers.base import Phase
 from .lazy import Array, jax, jnp
 from .passes.channels_last import IMAGE, Stretches, stretches
@@ -251,7 +252,8 @@ def _apply(node: Node, weights: Weights, bottoms: list[Array], context: _Context
     own = []
     for owner, weight, trained in zip(node.owners, node.weights or (), node.trained, strict=True):
         array = weights[owner]
-        array = array if array.shape == weight.shape else array.reshape(weight.shape)  # shared as PERMISSIVE
+        if array.shape != weight.shape and not (weight.parts > 1 and array.shape[0] % weight.parts == 0):
+            array = without_padding(array, weight.shape)  # or shared as PERMISSIVE
         own.append(array if trained else jax.lax.stop_gradient(array))
     taken = [b if reached else jax.lax.stop_gradient(b) for b, reached in zip(bottoms, node.reached, strict=True)]
     if node.precision:

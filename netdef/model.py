@@ -95,10 +95,11 @@ class Model(nnx.Module):
         net: Net,
         seed: int = 0,
         start: Callable[[Owner], np.ndarray | None] | None = None,
-        shardings: Mapping[Owner, jax.sharding.Sharding] | None = None,
+        shardings: Mapping[Owner, jax.sharding.NamedSharding] | None = None,
     ):
         """`start` returns the initial value of an array, or None for the value of its filler, which is the default.
-        `shardings` are those of arrays that several devices divide; no device and no host has all of such an array."""
+        `shardings` are those of arrays that several devices divide; no device and no host has all of such an array, and
+        rows of zeros pad it to a multiple of their number."""
         _refuse_unknown(net)
         _refuse_huge(net)
         self.net = net
@@ -144,7 +145,7 @@ class Model(nnx.Module):
         held = None if state is None else nnx.to_pure_dict(state).get("weights", {})
         return {
             node.name: [
-                np.asarray(self.array(owner) if held is None else self._held(owner, held)).reshape(weight.shape)
+                _logical(np.asarray(self.array(owner) if held is None else self._held(owner, held)), weight.shape)
                 for weight, owner in node.stored
             ]
             for node in self.net.layers
@@ -192,8 +193,11 @@ class Model(nnx.Module):
     def set_array(self, owner: Owner, array: np.ndarray) -> None:
         """Sets one array, of the same number of values, on the device or devices that have it."""
         variable = self.variable(owner)
-        array = np.asarray(array).astype(variable.dtype).reshape(variable.shape)
-        variable[...] = _put(array, _value(variable))
+        before = _value(variable)
+        array = np.asarray(array).astype(before.dtype)
+        if array.size < before.size:  # devices divide it
+            array = padded(array.reshape(-1, *before.shape[1:]), before.shape[0])
+        variable[...] = _put(array.reshape(before.shape), before)
 
     def load_weights(self, path: str | Path | Sequence[str | Path]) -> Loaded:
         """Sets parameters from one or more weight files, matched by layer name as in Caffe. Returns a summary."""
@@ -229,7 +233,7 @@ def _keep(variable: nnx.Variable, value: Any) -> None:
         pass  # the state belongs to an outer trace and cannot be changed here
 
 
-def filled(weight: Weight, seed: int, owner: Owner, sharding: jax.sharding.Sharding | None = None) -> jax.Array:
+def filled(weight: Weight, seed: int, owner: Owner, sharding: jax.sharding.NamedSharding | None = None) -> jax.Array:
     """Returns the initial value of an array. It depends only on the seed and the layer's name, not on other layers nor
     on the devices that divide it, each of which gets only its own rows."""
     key = (seed, zlib.crc32(owner.layer.encode()), owner.index)
@@ -239,8 +243,30 @@ def filled(weight: Weight, seed: int, owner: Owner, sharding: jax.sharding.Shard
     rows = lambda first, last: fill_rows(weight.filler, key, weight.shape, first, last)
     if sharding is None:
         return _on_device(rows(0, classes))
-    part = lambda index: rows(*index[0].indices(classes)[:2])
-    return jax.make_array_from_callback(weight.shape, sharding, part)
+    shape = divided(weight, sharding)
+
+    def part(index: Any) -> np.ndarray:
+        first, last, _ = index[0].indices(shape[0])
+        return padded(rows(min(first, classes), min(last, classes)), last - first)
+
+    return jax.make_array_from_callback(shape, sharding, part)
+
+
+def divided(weight: Weight, sharding: jax.sharding.NamedSharding) -> tuple[int, ...]:
+    """The shape of an array whose rows, or parts of them, devices divide evenly: with rows that pad it."""
+    unit = math.lcm(weight.parts, sharding.mesh.size)
+    return (-(-weight.shape[0] // unit) * unit, *weight.shape[1:])
+
+
+def padded(array: np.ndarray, rows: int) -> np.ndarray:
+    """An array with rows of zeros after its own."""
+    missing = rows - len(array)
+    return np.concatenate([array, np.zeros((missing, *array.shape[1:]), array.dtype)]) if missing else array
+
+
+def _logical(array: np.ndarray, shape: Shape) -> np.ndarray:
+    """An array in the shape that a layer declares, without rows that pad it."""
+    return array.reshape(-1)[: math.prod(shape)].reshape(shape)
 
 
 def _put(array: np.ndarray, before: Any) -> jax.Array:

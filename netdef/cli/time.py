@@ -18,8 +18,9 @@ With --target, nothing is run: the training step (without a loss or a solver, th
 device that is not present. The output contains FLOP, traffic, memory and collectives of each device, whether the net
 fits into its memory, and a lower bound of the time, which follows from the published peaks of the device. The time
 itself is not known and not reported. The batch is divided among all devices of the target, or among N with --devices;
-a net without inputs runs on one. Targets are v4:2x2x1, v5e:2x2, v5p:2x2x1 and v6e:2x2, or other numbers of these chips,
-which require the package libtpu, and h100:8, which requires the CUDA plugin of JAX. Compiling can take minutes.
+random data (DummyData) count as inputs, and a net without inputs runs on one. Targets are v4:2x2x1, v5e:2x2, v5p:2x2x1
+and v6e:2x2, or other numbers of these chips, which require the package libtpu, and h100:8, which requires the CUDA
+plugin of JAX. Compiling can take minutes.
 
 Without --target, --devices measures on N of the devices at hand, which divide the batch, and lists the collectives of a
 step: what the devices exchange, and the bytes of the results on each.

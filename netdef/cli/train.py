@@ -15,9 +15,10 @@ computes its own statistics. `mesh` in the solver changes both (`netdef explain 
 divide evenly is an error.
 
 On several hosts, the same command runs in N processes, with --hosts and --host; under SLURM, Open MPI or in a TPU pod
-neither is needed. All devices divide each batch, and each process reads its rows only. All processes must see the same
-files; process 0 writes the run. A signal to any of them ends all, with one snapshot. If one dies, the others end within
-the time of --heartbeat. `netdef launch` starts several processes on one machine.
+neither is needed. All devices divide each batch, or have the batch of the file with `--gpu all`, and each process
+reads its rows only. All processes must see the same files; process 0 writes the run. A signal to any of them ends
+all, with one snapshot. If one dies, the others end within the time of --heartbeat. `netdef launch` starts several
+processes on one machine.
 
   netdef train model.net
   netdef train model.net --set solver.base_lr=0.01 --max-iter 1000 --output try1
@@ -131,11 +132,13 @@ def run(args: argparse.Namespace) -> int:
     if args.lr_find:
         return find_rate(path, args, changes, weights)
 
-    from ..training.events import Interrupted
+    from ..training.events import Interrupted, Started
     from ..training.progress import progress
     from ..training.run import train
 
     def watch(event: Event) -> None:
+        if args.gpu is not None and isinstance(event, Started) and event.device == "cpu":
+            print(f"netdef: note: JAX finds no GPU; --gpu {args.gpu} selects CPU devices", file=sys.stderr)
         show(replace(event, resume=again(path, args)) if isinstance(event, Interrupted) else event)
 
     with progress(sys.stdout) as shown:
@@ -242,11 +245,7 @@ def _devices(args: argparse.Namespace) -> Any:
     if args.gpu is None:
         return args.devices
     chosen = gpus(args.gpu)
-    import jax
-
-    if jax.default_backend() == "cpu":
-        print(f"netdef: note: JAX finds no GPU; --gpu {args.gpu} selects CPU devices", file=sys.stderr)
-    return range(jax.device_count()) if chosen == "all" else chosen
+    return slice(None) if chosen == "all" else chosen
 
 
 def _check(path: str, args: argparse.Namespace, changes: dict[str, Any]) -> None:

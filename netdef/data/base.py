@@ -24,7 +24,9 @@ from .damage import is_missing, obstacle, reading
 
 Batch = dict[str, Any]  # top -> float32 array, batch first
 Table = dict[str, Any]  # top -> all records of a layer, an array with one row per record
-Process = tuple[int, int]  # (index, count): index of this process, number of processes
+# (index, count): index of this process, and number of processes, each of which has a contiguous part of a batch.  With
+# True behind them, it has every count-th row instead; in Caffe, GPU r of n has the records r, r + n, r + 2 n and so on.
+Process = tuple[int, int] | tuple[int, int, bool]
 
 
 class Fit(enum.IntEnum):
@@ -122,7 +124,7 @@ class Reader(ABC):
     steady: bool = False  # whether a record is the same in every epoch, so that values computed from it can be cached
 
     def __init__(self, layer: DataLayer, batch_size: int, seed: int, process: Process):
-        index, count = process
+        index, count, *deals = process
         if not 0 <= index < count:
             raise layer.fault(f"process {index} of {count} does not exist; processes are numbered from 0.")
         if batch_size < 1:
@@ -134,7 +136,8 @@ class Reader(ABC):
         self.layer, self.batch_size, self.seed, self.position = layer, batch_size, seed, 0
         self.skipped: set[str] = set()  # the errors of records that were skipped
         share = batch_size // count
-        self.rows = slice(index * share, (index + 1) * share)  # the rows of each batch that belong to this process
+        # the rows of each batch that belong to this process
+        self.rows = slice(index, batch_size, count) if any(deals) else slice(index * share, (index + 1) * share)
 
     @abstractmethod
     def batch(self, position: int) -> Batch:
@@ -146,8 +149,12 @@ class Reader(ABC):
 
     def name_of(self, position: int, row: int) -> str:
         """Returns the name of a record of the batch at `position`, for messages."""
-        number = position + self.rows.start + row
+        number = position + self.row_of(row)
         return f"record {number if self.size is None else number % self.size}"
+
+    def row_of(self, row: int) -> int:
+        """Returns the row in the batch of all processes, from that in the part of this one."""
+        return range(self.batch_size)[self.rows][row]
 
     def resident(self, budget: int) -> Table | None:
         """Returns all records, to be kept on a device: {top: array with one row per record}, and constants for `take`.

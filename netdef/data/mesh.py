@@ -13,7 +13,8 @@ from ..language.errors import NetdefError
 
 AXIS = "data"
 
-Devices = int | str | Sequence[int] | None  # a number, "all", the indices that Caffe's --gpu names, or the default
+# A number or "all"; the indices that Caffe's --gpu names, or slice(None) for all of them; or the default.
+Devices = int | str | Sequence[int] | slice | None
 
 
 def mesh_of(devices: Sequence[Any]) -> Mesh:
@@ -21,12 +22,14 @@ def mesh_of(devices: Sequence[Any]) -> Mesh:
     return Mesh(np.array(devices), (AXIS,))
 
 
-def chosen(devices: int | str | Sequence[int]) -> list[Any]:
+def chosen(devices: int | str | Sequence[int] | slice) -> list[Any]:
     """Returns the devices of JAX that are meant.  NetdefError if JAX does not find them."""
     present = jax.devices()
     what = f"JAX finds {len(present)} {present[0].platform} device{'s' if len(present) > 1 else ''}"
     if devices == "all":
         return present
+    if isinstance(devices, slice):
+        return present[devices]
     if isinstance(devices, str):
         raise NetdefError(f'devices: expected a number, "all" or a list of indices, not "{devices}".')
     if isinstance(devices, int):

@@ -3,7 +3,7 @@
 `estimate` accepts a `Net` and a `Target` and returns an `Estimate`, which converts to a table (`str`) or to JSON values
 (`as_dict`).  The arrays are abstract: nothing of the size of the weights or of a batch is allocated.  The program runs
 on several devices as one, which divide the first axis of each input and what a run divides (`training.placement`);
-everything else is copied to each.
+everything else is copied to each.  Random data (DummyData) count as inputs.
 
 FLOP and traffic are those of the compiled program, as counted by XLA.  Traffic counts the operands and results of each
 fusion, including those that the compiler keeps in on-chip memory, so no bound follows from it.  The bound follows from
@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ import jax.numpy as jnp
 
 from ..graph import Net
 from ..language.errors import NetdefError
+from ..layers.input import Input
 from ..solvers.base import Precision
 from ..training.params import partition_of
 from ..training.placement import Placement
@@ -176,7 +177,7 @@ def estimate(net: Net, target: Target, devices: int | None = None) -> Estimate:
     `devices`: the number of devices that the batch is divided among; by default, all devices of the target.
     TargetError if the compiler does not know the target or the batch cannot be divided, NetdefError if a shape is
     unknown or the compiler does not support the net."""
-    net, chip = as_trained(net), target.chip
+    net, chip = _fed(as_trained(net)), target.chip
     batch = summarize(net).batch or 1
     placement = dividing(net, devices_of(target), devices, f"of {target}")
     costs = layer_costs(net, platform=chip.platform)
@@ -193,6 +194,12 @@ def estimate(net: Net, target: Target, devices: int | None = None) -> Estimate:
         program=_compiled(program_of(net, placement), chip, flop / placement.count),
         layers=tuple(costs),
     )
+
+
+def _fed(net: Net) -> Net:
+    """The net with inputs in place of random data, for which a run has records that its devices divide."""
+    fed = lambda layer: Input(name=layer.name, top=layer.top) if layer.type == "DummyData" else layer
+    return replace(net, layers=tuple(replace(node, layer=fed(node.layer)) for node in net.layers))
 
 
 # The program and its abstract arguments
@@ -214,7 +221,7 @@ def program_of(net: Net, placement: Placement) -> Program:
 
     All arguments are abstract, and the results are where the next step expects them."""
     batch, parts, everywhere = summarize(net).batch or 1, partition_of(net), placement.everywhere
-    plain = {owner: jax.ShapeDtypeStruct(weight.shape, jnp.float32) for owner, weight in net.owned}
+    plain = {o: jax.ShapeDtypeStruct(placement.held(o, weight.shape), jnp.float32) for o, weight in net.owned}
     weights = {owner: _placed(array, placement.of(owner, array)) for owner, array in plain.items()}
     key = jax.tree.map(lambda k: _placed(k, everywhere), jax.eval_shape(lambda: jax.random.key(0)))
     if not learns(net):

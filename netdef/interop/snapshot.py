@@ -4,7 +4,9 @@ A snapshot is a folder `iter_000500` with
 
     arrays/           orbax: each array once, by name: `conv1.0` is array 0 of layer `conv1`, `conv1.0/momentum` an
                       array of the solver's history for it, `conv1.0/ema` its average; `policy/step`, `losses` etc. are
-                      the rest of the training state. The names are percent-encoded in orbax (`conv1.0%2Fmomentum`)
+                      the rest of the training state. The names are percent-encoded in orbax (`conv1.0%2Fmomentum`).
+                      Arrays of classes that several devices have divided may have more rows than "layers" says:
+                      zeros, which `load` removes
     state.json        "format": 2; "iteration", "seed", "solver"; "position" and "test_positions" of the data; "sources"
                       and "test_sources", the files of the data with size and time; "owners", [layer, index] of the
                       arrays that are trained, fixed and kept; "slots", names of the arrays of a history, in Caffe's
@@ -213,8 +215,21 @@ def load(path: Path) -> Snapshot:
         # On the host, whatever number of devices and processes has written them.
         like = {name: np.zeros(array.shape, array.dtype) for name, array in stored.tree.items()}
         encoded = checkpointer.restore((path / _ARRAYS).absolute(), like)
+    state = json.loads((path / _STATE).read_text())
     arrays = {unquote(name): array for name, array in encoded.items()}
-    return Snapshot(path, arrays, json.loads((path / _STATE).read_text()), (path / _NET).read_text())
+    return Snapshot(path, arrays | _without_padding(arrays, state), state, (path / _NET).read_text())
+
+
+def _without_padding(arrays: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Any]:
+    """The arrays with more rows than their layer has, without the other rows."""
+    found: dict[str, Any] = {}
+    for owner, shape in (entry for entries in state["layers"].values() for entry in entries):
+        own = array_name(Owner(*owner))
+        for name in (own, f"{own}/ema", *(f"{own}/{slot}" for slot in state.get("slots", ()))):
+            array = arrays.get(name)
+            if np.ndim(array) and shape and np.shape(array)[1:] == tuple(shape[1:]) and len(array) > shape[0]:
+                found[name] = array[: shape[0]]
+    return found
 
 
 def damage(path: Path) -> str | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
+from ..lazy import Array, jax, lax
 from ..schema import param
 from ..shape import Shape, count, known
 from .base import Layer, Weight
@@ -27,3 +29,16 @@ class ClassWeights(Layer):
         """The weights (classes, ...); devices divide them in multiples of `parts`."""
         large = known(shape) and 4 * count(shape) > LARGE
         return Weight(shape, filler, parts=parts if (large if self.shard is None else self.shard) else 0)
+
+
+def without_padding(array: Array, shape: Shape) -> Array:
+    """An array in the shape that a layer declares, without the rows of zeros with which devices divide it evenly.
+
+    The constraint leaves the other rows where they are: XLA gathers an array with a number of rows that the devices do
+    not divide, unless it is told where they belong."""
+    rows = prod(shape) // prod(array.shape[1:])
+    if array.ndim and rows < array.shape[0]:
+        mesh = jax.typeof(array).sharding.mesh
+        place = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(mesh.axis_names))
+        array = array[:rows] if mesh.empty else lax.with_sharding_constraint(array[:rows], place)
+    return array.reshape(shape)

@@ -71,7 +71,9 @@ class Weight:
     kind: str = "param"
     lr_mult: float = 1.0
     decay_mult: float = 1.0
-    parts: int = 0  # devices divide its rows, one per class, in multiples of so many parts; 0: each has all of them
+    # Devices divide its rows, one per class, in multiples of so many parts; 0: each has all of them.  With several
+    # parts, `apply` may get rows of zeros after its own, up to a multiple of the parts.
+    parts: int = 0
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from ..fillers import Constant, Filler
 from ..lazy import Array, jax, jnp, lax
 from ..schema import param
 from ..shape import UNKNOWN, Dim, Shape, count
-from ._classes import ClassWeights
+from ._classes import ClassWeights, without_padding
 from ._loss import check_one_label
 from .base import LAYERS, Context, Example, Layer, Phase, Weight
 from .inner_product import NORM_EPS
@@ -87,8 +87,9 @@ class SampledInnerProduct(ClassWeights, type="SampledInnerProduct", block="sampl
     def apply(self, w: tuple[Array, ...], x: Array, label: Array, *, ctx: Context) -> list[Array]:
         x, own, each = x.reshape(len(x), -1), label.reshape(-1).astype(jnp.int32), self.drawn(len(x))
         if self._all(each):
-            return [x @ self._unit(w[0]).T, label]
-        grouped = jnp.pad(w[0], ((0, self.groups * self.size - self.num_output), (0, 0)))
+            rows = without_padding(w[0], (self.num_output, x.shape[1]))
+            return [x @ self._unit(rows).T, label]
+        grouped = jnp.pad(w[0], ((0, self.groups * self.size - len(w[0])), (0, 0)))  # devices have padded it
         grouped = grouped.reshape(self.groups, self.size, -1)
         places = self._draw(ctx.rng(), own, each)  # (groups, each)
         rows = self._unit(jax.vmap(lambda rows, places: rows[places])(grouped, places))

@@ -1,8 +1,9 @@
 """The devices of a run, and where its arrays are: the only user of `jax.sharding` in training.
 
 Several devices form a mesh with one axis, `data`.  The rows of a batch are divided along it, and so are weights with a
-row for each of many classes (`Weight.parts`), their histories and moving averages; all else is on every device.  There
-are two ways to compute on the mesh (`mesh { statistics }` of the solver):
+row for each of many classes (`Weight.parts`), their histories and moving averages; all else is on every device.  Rows
+of zeros pad them if the devices do not divide their number; no layer sees these (`forward`).  There are two ways to
+compute on the mesh (`mesh { statistics }` of the solver):
 
     GLOBAL   the step of one device, which JAX divides: the result is that of one device
     DEVICE   each device runs the step on its own rows, as in Caffe, and the gradients are averaged (`apart`)
@@ -10,10 +11,9 @@ are two ways to compute on the mesh (`mesh { statistics }` of the solver):
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property, partial
 from typing import Any
 
 import jax
@@ -22,11 +22,13 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from ..data.base import Process
 from ..data.feed import Feed
 from ..data.mesh import AXIS, Devices, chosen, mesh_of
 from ..graph import Net, Owner
 from ..language.errors import NetdefError
 from ..layers.base import Weight
+from ..model import divided, padded
 from ..shape import Shape
 from ..solvers.base import MeshBatch, MeshStatistics, Solver
 from .params import Partition
@@ -43,7 +45,7 @@ class Placement:
     each: bool = False  # whether the batch of the file is that of each device
     apart: bool = False  # whether each device computes the statistics of its own rows
     rows: frozenset[int] = frozenset()  # numbers of rows of the batches of the file, which are divided (see `batched`)
-    classes: frozenset[Owner] = frozenset()  # arrays of which each device has some rows (see `with_classes`)
+    classes: Mapping[Owner, int] = field(default_factory=dict)  # arrays whose rows the devices divide, and how many
     whole: tuple[str, ...] = ()  # layers with large weights that the devices cannot divide
 
     @property
@@ -63,6 +65,11 @@ class Placement:
         return (jax.process_index(), jax.process_count()) if several else (0, 1)
 
     @property
+    def share(self) -> Process:
+        """The rows of a batch of the file that this process reads."""
+        return (*self.process, True) if self.each else self.process
+
+    @property
     def everywhere(self) -> NamedSharding | None:
         """The sharding of an array that is on every device."""
         return None if self.mesh is None else NamedSharding(self.mesh, PartitionSpec())
@@ -77,9 +84,21 @@ class Placement:
 
     def _put(self, arrays: Any, places: Any) -> Any:
         """Puts arrays on devices; those of several processes have the same values in each."""
+        if self.mesh is None:
+            return arrays
         if self.process[1] == 1:
-            return arrays if self.mesh is None else jax.device_put(arrays, places)
+            return jax.device_put(arrays, places)
         return jax.tree.map(_put_common, arrays, places)
+
+    def padded(self, owners: Sequence[Owner], arrays: Sequence[Any]) -> tuple[Any, ...]:
+        """Arrays of the net, or their histories, with rows of zeros where the devices need these to divide them."""
+
+        def full(owner: Owner, array: Any) -> Any:
+            shape = self.held(owner, array.shape) if array.ndim else array.shape
+            return array if shape == array.shape else padded(np.asarray(array), shape[0])
+
+        given = zip(owners, arrays, strict=bool(arrays))
+        return tuple(jax.tree.map(partial(full, owner), mine) for owner, mine in given)
 
     @property
     def shardings(self) -> dict[Owner, Any]:
@@ -89,6 +108,10 @@ class Placement:
     def of(self, owner: Owner, array: Any) -> NamedSharding | None:
         """The sharding of an array of the net, or of one that belongs to it, such as its momentum."""
         return self.along(0) if owner in self.classes and array.ndim else self.everywhere
+
+    def held(self, owner: Owner, shape: Shape) -> Shape:
+        """The shape in which the devices have an array of the net: with rows that pad it."""
+        return (self.classes[owner], *shape[1:]) if owner in self.classes else shape
 
     def of_state(self, state: State, partition: Partition) -> Any:
         """The shardings of a state, in a tree of its structure; arrays of the net may be missing from it."""
@@ -110,11 +133,17 @@ class Placement:
 
     def put_state(self, state: State, partition: Partition) -> State:
         """Puts a state on the devices."""
-        return jax.device_put(state) if self.mesh is None else self._put(state, self.of_state(state, partition))
+        if self.mesh is None:
+            return jax.device_put(state)
+        trained = [spec.owner for spec in partition.trained]
+        owned = {"trained": trained, "kept": partition.kept, "history": trained, "ema": trained}
+        state = state._replace(**{name: self.padded(owners, getattr(state, name)) for name, owners in owned.items()})
+        return self._put(state, self.of_state(state, partition))
 
     def put_owned(self, owners: Sequence[Owner], arrays: Sequence[Any]) -> tuple[Any, ...]:
         """Puts arrays of the net on the devices."""
-        return self._put(tuple(arrays), self.of_owned(owners, arrays))
+        arrays = self.padded(owners, arrays)
+        return self._put(arrays, self.of_owned(owners, arrays))
 
     def put_rows(self, arrays: Any, axis: int) -> Any:
         """Divides arrays along the axis of the rows of a batch; those that are no batches are put on every device.  A
@@ -145,7 +174,7 @@ class Placement:
         if self.process[1] == 1:
             return None
         mine = np.full(len(jax.local_devices()), value, np.int32)
-        return _largest(self)(self._put_local(mine, self.along(0), (self.count,)))
+        return _largest(self.everywhere)(self._put_local(mine, self.along(0), (self.count,)))
 
     @staticmethod
     def _put_local(array: Any, sharding: Any, shape: tuple[int, ...]) -> Any:
@@ -181,8 +210,8 @@ def _put_common(array: Any, place: NamedSharding) -> Any:
 
 
 @cache
-def _largest(placement: Placement) -> Any:
-    return jax.jit(jnp.max, out_shardings=placement.everywhere)
+def _largest(everywhere: NamedSharding) -> Any:
+    return jax.jit(jnp.max, out_shardings=everywhere)
 
 
 def placement_of(devices: Devices, solver: Solver) -> Placement:
@@ -194,9 +223,10 @@ def placement_of(devices: Devices, solver: Solver) -> Placement:
     found = chosen(devices)
     rules = solver.mesh
     each = rules.batch is MeshBatch.EACH if rules.batch else caffe
-    if jax.process_count() > 1 and (each or len(found) < jax.device_count()):
+    if len(found) < jax.device_count() and jax.process_count() > 1:
         raise NetdefError(
-            "several processes use all of their devices, which divide each batch: `mesh { batch: SHARED }`."
+            f"several processes use all of their devices, {jax.device_count()}, but the run is for {len(found)}: use "
+            "`--devices all` or `--gpu all`."
         )
     return Placement(
         mesh_of(found),
@@ -209,7 +239,7 @@ def with_classes(placement: Placement, net: Net) -> Placement:
     """The placement of the arrays of a net.  NetdefError if the devices cannot divide those that a layer tells to."""
     if placement.count == 1:
         return placement
-    classes, whole = set(), []
+    classes, whole = {}, []
     for node in net.layers:
         own = [(o, w) for i, (o, w) in enumerate(zip(node.owners, node.weights or (), strict=True)) if o.index == i]
         weights = {owner: weight for owner, weight in own if weight.parts and owner.layer == node.name}
@@ -217,15 +247,15 @@ def with_classes(placement: Placement, net: Net) -> Placement:
         if why and getattr(node.layer, "shard", None):
             raise NetdefError(f"layer `{node.name}`: {why}")
         if not why:
-            classes.update(weights)
+            classes |= {owner: divided(weight, placement.along(0))[0] for owner, weight in weights.items()}
         elif not placement.apart:
             whole.append(f"`{node.name}`")
-    return replace(placement, classes=frozenset(classes), whole=tuple(whole))
+    return replace(placement, classes=classes, whole=tuple(whole))
 
 
 def _indivisible(placement: Placement, weight: Weight) -> str:
     """Why the devices do not divide the rows of a weight, and what to do; empty if they do."""
-    count, classes, parts = placement.count, weight.shape[0], weight.parts
+    count, parts = placement.count, weight.parts
     if placement.apart:
         return (
             "devices that compute apart each need the weights of all classes, but `shard` is true; use "
@@ -235,14 +265,6 @@ def _indivisible(placement: Placement, weight: Weight) -> str:
         return (
             f"{count} devices cannot divide {parts} groups of classes evenly; set `groups` to "
             f"{-(-parts // count) * count}, or use another number of devices."
-        )
-    unit = math.lcm(parts, count)
-    if classes % unit:
-        below, above = classes // unit * unit, -(-classes // unit) * unit
-        what = f"{count} devices" if parts == 1 else f"{count} devices, with {parts} groups,"
-        return (
-            f"{what} cannot divide {classes} classes evenly; set `num_output` to {above} (classes without records do "
-            f"no harm){f' or {below}' if below else ''}, or use another number of devices."
         )
     return ""
 

@@ -31,7 +31,7 @@ class Batches:
 
     def __init__(self, feed: Any, pieces: Iterator[tuple[int, int]], steps: int, iter_size: int, placement: Placement):
         self._feed, self._pieces, self._steps, self._iter_size = feed, pieces, steps, iter_size
-        self._batches = placement.batches
+        self._batches, self._processes = placement.batches, placement.process[1]
         self._place: Callable[[Any], Any] = lambda items: placement.put_rows(items, ROWS)
         self._pool = ThreadPoolExecutor(1, "netdef-batches")
         self._next: Future[Piece | None] = self._pool.submit(self._make)
@@ -57,11 +57,13 @@ class Batches:
 
     def _draw(self) -> Any:
         """One batch of the run.  Of n batches of the file, device r takes the records whose number modulo n is r, as in
-        Caffe (data_layer.cpp, DataLayer::Skip)."""
+        Caffe (data_layer.cpp, DataLayer::Skip).  Of p processes, process i reads those whose number modulo p is i, so
+        that its device j has those with i + p j."""
         n = self._batches
         if n == 1:
             return next(self._feed)
-        deal = lambda *arrays: np.concatenate([np.concatenate(arrays)[r::n] for r in range(n)])
+        mine = n // self._processes  # devices of this process
+        deal = lambda *arrays: np.concatenate([np.concatenate(arrays)[r::mine] for r in range(mine)])
         return jax.tree.map(deal, *[next(self._feed) for _ in range(n)])
 
     def _stack(self, arrays: tuple[Any, ...]) -> Any:

@@ -97,7 +97,7 @@ def make_setup(
     net, tests = prepared(frozen(nets.train, solver.freeze)), tuple(map(prepared, nets.tests))
     placement = with_classes(placement, net)
     model, net = Model(net, seed, shardings=placement.shardings), recomputed(net, solver.recompute)
-    batches, feed = solver.test_iter or (0,) * len(tests), Feed(net, seed=seed, process=placement.process)
+    batches, feed = solver.test_iter or (0,) * len(tests), Feed(net, seed=seed, process=placement.share)
     refuse_carried(net, placement)
     return RunSetup(
         name=nets.name,

@@ -20,7 +20,7 @@ from ..interop.solver_state import histories_of, read_state
 from ..language.errors import NetdefError
 from ..language.spelling import suggestion
 from ..model import Model
-from ..shape import show
+from ..shape import Shape, show
 from ..solvers.base import Reuse
 from .monitors import Watched, watches
 from .named_state import owners_of, state_names
@@ -103,7 +103,10 @@ def resume_snapshot(setup: RunSetup, read: snapshot.Snapshot) -> Start:
     needed = {array_name(o): a for o, a in zip(setup.partition.fixed, _fixed(setup), strict=True)}
     needed |= zip([name for many in names.values() for name in many], jax.tree.leaves(fresh), strict=True)
     owners = {array_name(owner): owner for owner in setup.partition.owners}
-    found = {name: _fitting(read, arrays, name, like, owners.get(name)) for name, like in needed.items()}
+    found = {
+        name: _fitting(read, arrays, name, like.dtype, _shape(setup, owners, name, like.shape), owners.get(name))
+        for name, like in needed.items()
+    }
     found = {name: array for name, array in found.items() if array is not None}
     put_arrays(setup.model, setup.partition.fixed, tuple(found[array_name(o)] for o in setup.partition.fixed))
     return Start(
@@ -154,22 +157,29 @@ def _by_name(read: snapshot.Snapshot, names: Mapping[str, Sequence[str]]) -> dic
     return snapshot.by_name(read, order)
 
 
+def _shape(setup: RunSetup, owners: Mapping[str, Owner], name: str, held: Shape) -> Shape:
+    """The shape of an array in a snapshot: as a run holds it, but without the rows that pad it on several devices."""
+    owner = owners.get(name) or owners.get(name.rpartition("/")[0])
+    divides = owner in setup.placement.classes and held
+    return (dict(setup.net.owned)[owner].shape[0], *held[1:]) if owner and divides else held
+
+
 def _fitting(
-    read: snapshot.Snapshot, arrays: Mapping[str, Any], name: str, like: Any, owner: Owner | None
+    read: snapshot.Snapshot, arrays: Mapping[str, Any], name: str, dtype: Any, shape: Shape, owner: Owner | None
 ) -> Any | None:
-    """An array of the snapshot as a jax array of the type of `like`; None if it is missing.  NetdefError for a missing
-    parameter."""
+    """An array of the snapshot as a jax array; None if it is missing.  NetdefError for a missing parameter, and for
+    another shape."""
     what = f"parameter {owner.index} of layer `{owner.layer}`" if owner else f"`{name}`"
     if name not in arrays:
         if owner is None:
             return None
         raise NetdefError(f"the snapshot {read.path} does not match: it has no {what}; resume with the net of its run.")
-    if np.shape(arrays[name]) != like.shape:
+    if np.shape(arrays[name]) != shape:
         raise NetdefError(
             f"the snapshot {read.path} does not match: {what} is {show(np.shape(arrays[name]))} in the snapshot and "
-            f"{show(like.shape)} in this run; resume with the net and solver of its run, or start from its weights."
+            f"{show(shape)} in this run; resume with the net and solver of its run, or start from its weights."
         )
-    return jax.device_put(np.array(arrays[name], like.dtype))
+    return jax.device_put(np.array(arrays[name], dtype))
 
 
 def _restored(setup: RunSetup, names: Mapping[str, Sequence[str]], found: Mapping[str, Any]) -> State:

@@ -103,11 +103,11 @@ def train(
     The modules of Python layers are run.
 
     `devices`: "all", or a number of devices, which divide each batch of the file, with the result of one device; or
-    the indices of devices, as in Caffe's `-gpu 0,1`: the batch of the file is that of each device.  `mesh` of the
-    solver changes this.  By default, the first device that JAX finds.  `hosts`, ADDRESS:PORT of process 0, and `host`,
-    I/N, connect N processes, all devices of which divide each batch; neither is needed under SLURM, Open MPI or in a
-    TPU pod.  Process 0 writes the run and reports events; processes end when another one is silent for `heartbeat`
-    seconds.
+    the indices of devices, as in Caffe's `-gpu 0,1`, or slice(None) for all of them: the batch of the file is that of
+    each device.  `mesh` of the solver changes this.  By default, the first device that JAX finds.  `hosts`,
+    ADDRESS:PORT of process 0, and `host`, I/N, connect N processes with all of their devices; neither is needed under
+    SLURM, Open MPI or in a TPU pod.  Process 0 writes the run and reports events; processes end when another one is
+    silent for `heartbeat` seconds.
 
     Errors: CompileError for errors in the net; NetdefError for files, weights, snapshots, devices, and a non-finite
     loss.

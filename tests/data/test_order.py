@@ -51,6 +51,20 @@ def test_processes_read_the_rows_of_one(source, order, feed):
             assert equal(batch, {top: np.concatenate([part[top] for part in parts]) for top in batch})
 
 
+@every_source
+def test_processes_can_have_every_second_or_third_row(source, feed):
+    beside = AUGMENTED if source.kind != "HDF5Data" else ""
+    text = source.text(6, True, beside=beside)
+    batches = taken(feed(text, seed=5), 19)
+    for count in (2, 3):
+        for i in range(count):
+            dealt = taken(feed(text, seed=5, process=(i, count, True)), 19)
+            assert all(
+                equal({t: a[i::count] for t, a in whole.items()}, own)
+                for whole, own in zip(batches, dealt, strict=True)
+            )
+
+
 def shares_are(feed, text: str, batch_size: int, **options) -> bool:
     whole = taken(feed(text, seed=5, **options), 9)
     parts = [taken(feed(text, seed=5, process=(i, 3), **options), 9) for i in range(3)]
@@ -64,6 +78,9 @@ def test_processes_skip_the_same_records(tmp_path, feed):
         (tmp_path / f"{broken:02d}.png").write_bytes(b"no image")
     assert shares_are(feed, SOURCES["list"].text(6, True, "skip_corrupt: true"), 6)
     assert shares_are(feed, SOURCES["list"].text(3, False, "skip_corrupt: true limit: 10"), 3)
+    text = SOURCES["list"].text(6, True, "skip_corrupt: true")
+    whole, dealt = taken(feed(text, seed=5), 9), taken(feed(text, seed=5, process=(1, 3, True)), 9)
+    assert all(np.array_equal(a["data"][1::3], b["data"]) for a, b in zip(whole, dealt, strict=True))
 
 
 def test_processes_share_windows_and_arrays(tmp_path, feed):

@@ -13,6 +13,7 @@ import pytest
 
 import netdef
 from netdef.inspect.collectives import collectives
+from netdef.interop import snapshot
 from netdef.training.placement import placement_of
 from netdef.training.prefetch import Batches
 from netdef.training.prepare import make_setup, make_work
@@ -58,6 +59,8 @@ HEADS = {
     "sampled": UNIT + SAMPLED % CLASSES + ARC % "own" + LOSS % "own",
 }
 
+ODD = ("plain-odd", "arc-odd", "sampled-odd")  # with a number of classes that is prime
+
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory) -> Path:
@@ -68,6 +71,7 @@ def faces(tmp_path_factory) -> Path:
     np.savez(folder / "faces.npz", x=random.normal(size=(64, 200)).astype(np.float32), label=label)
     for name, head in HEADS.items():
         (folder / f"{name}.net").write_text(TRUNK + head + SOLVER)
+        (folder / f"{name}-odd.net").write_text(TRUNK + head.replace("4096", "4099") + SOLVER)
     return folder
 
 
@@ -104,7 +108,7 @@ def program(path, folder, devices):
     }
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", [*HEADS, *ODD])
 def test_the_result_is_that_of_one_device(eight, faces, tmp_path, head):
     one, several = (eight(trained, faces / f"{head}.net", tmp_path / str(n), n) for n in (None, 8))
     np.testing.assert_allclose(several[0], one[0], rtol=2e-6)
@@ -117,16 +121,17 @@ def test_the_result_is_that_of_one_device(eight, faces, tmp_path, head):
 def test_other_numbers_of_devices_draw_the_same_classes(eight, faces, tmp_path):
     """In training; a test has all classes."""
     fields = {"test_iter": 2, "test_interval": 2}
-    one, two = (eight(trained, faces / "sampled.net", tmp_path / str(n), n, **fields) for n in (1, 2))
+    one, two = (eight(trained, faces / "sampled-odd.net", tmp_path / str(n), n, **fields) for n in (1, 2))
     np.testing.assert_allclose(two[0], one[0], rtol=2e-6)
     assert len(two[3]) == 2
     np.testing.assert_allclose(two[3], one[3], rtol=2e-6)
 
 
-def test_given_weights_are_divided(eight, faces, tmp_path):
-    weights = np.random.default_rng(1).normal(size=(CLASSES, FEATURES)).astype(np.float32)
+@pytest.mark.parametrize(("head", "classes"), [("arc", CLASSES), ("arc-odd", 4099)])
+def test_given_weights_are_divided(eight, faces, tmp_path, head, classes):
+    weights = np.random.default_rng(1).normal(size=(classes, FEATURES)).astype(np.float32)
     given = {"weights": {"ip": [weights]}, "base_lr": 0.0, "max_iter": 1, "ema": 0.0, "snapshot": 0}
-    _, found, *_ = eight(trained, faces / "arc.net", tmp_path, 8, **given)
+    _, found, *_ = eight(trained, faces / f"{head}.net", tmp_path, 8, **given)
     np.testing.assert_array_equal(found[0], weights)
 
 
@@ -138,7 +143,7 @@ def test_a_run_goes_on_with_another_number_of_devices(eight, faces, tmp_path):
     np.testing.assert_allclose(rest[0][-2:], whole[0][-2:], rtol=2e-6)
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", [*HEADS, *ODD])
 def test_devices_exchange_and_hold_little(eight, faces, tmp_path, head):
     """Nothing of the size of the class weights or of their scores is exchanged, and each device has its own rows."""
     facts = eight(program, faces / f"{head}.net", tmp_path, 8)
@@ -151,20 +156,71 @@ def test_devices_exchange_and_hold_little(eight, faces, tmp_path, head):
     assert facts["arguments"] <= facts["rest"] + facts["classes"] * (1 / 8 + 0.01)
 
 
+# Numbers of classes that the devices do not divide: rows of zeros pad the arrays, which nobody sees
+
+
+def held(path, folder, devices, **fields):
+    """(losses, shapes of the arrays of the classes, the largest value in rows that pad them, the saved shapes)."""
+    result = netdef.train(
+        path, output=Path(folder) / "run", devices=devices, set={f"solver.{n}": v for n, v in fields.items()}
+    )
+    whole = [np.asarray(a) for a in result.model.arrays().values() if a.shape[0] > 4000]
+    read = snapshot.load(result.snapshot)
+    saved = {name: array.shape for name, array in read.arrays.items() if name.startswith("ip.")}
+    shapes = [a.shape for a in result.model.get_weights()["ip"]] + [a.shape for a in snapshot.weights(read.path)["ip"]]
+    losses = np.asarray([r["loss"] for r in result.history])
+    return losses, [a.shape for a in whole], max(float(np.abs(a[4099:]).max()) for a in whole), saved, shapes
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"type": "LAMB", "clip_gradients": 0.5, "base_lr": 0.05},
+        {"larc": "true", "clip_adaptive": 0.1, "regularization_type": "L1", "iter_size": 2},
+        {"type": "AdamW", "base_lr": 0.05, "debug_info": "true"},
+    ],
+    ids=["norms", "ratios", "decoupled"],
+)
+def test_rows_that_pad_the_classes_change_nothing(eight, faces, tmp_path, fields):
+    path = faces / "arc-odd.net"
+    one, *_ = eight(trained, path, tmp_path / "one", None, **fields)
+    losses, shapes, padding, saved, weights = eight(held, path, tmp_path / "eight", 8, **fields)
+    np.testing.assert_allclose(losses, one, rtol=2e-6)
+    assert shapes == [(4104, FEATURES)] and padding == 0
+    assert set(saved.values()) - {()} == {(4099, FEATURES)} == set(weights)
+    assert {"ip.0", "ip.0/ema"} < set(saved)
+
+
+def test_a_run_of_four_devices_goes_on_with_others(eight, faces, tmp_path):
+    path = faces / "arc-odd.net"
+    fields = {"max_iter": 4, "test_iter": 1, "test_interval": 4, "test_initialization": "false"}
+    whole = eight(trained, path, tmp_path / "whole", None, **fields)
+    eight(trained, path, tmp_path / "run", 4, max_iter=2)
+    for devices in (1, 2, 8):
+        from_4 = {"resume": tmp_path / "run" / "run" / "iter_000002", **fields}
+        rest = eight(trained, path, tmp_path / str(devices), devices, **from_4)
+        np.testing.assert_allclose(rest[0], whole[0][-2:], rtol=2e-6)
+        np.testing.assert_allclose(rest[3], whole[3], rtol=2e-6)
+        assert [a.shape for a in rest[1]] == [(4099, FEATURES)]
+
+
+def test_a_snapshot_of_another_number_of_classes(eight, faces, tmp_path):
+    eight(trained, faces / "arc.net", tmp_path / "run", 8, max_iter=2)
+    words = "parameter 0 of layer `ip` is 4096x8 in the snapshot and 4099x8 in this run"
+    with pytest.raises(netdef.NetdefError, match=words):
+        eight(trained, faces / "arc-odd.net", tmp_path / "other", 8, resume=tmp_path / "run" / "run")
+
+
 # What is said
 
 
 @pytest.mark.parametrize(
     ("head", "changes", "devices", "words"),
     [
-        ("arc", ("4096", "4099"), 8, "layer `ip`: 8 devices cannot divide 4099 classes evenly; set `num_output` to 4104 "
-         "(classes without records do no harm) or 4096, or use another number of devices."),
         ("arc", ("ema", "mesh { statistics: DEVICE } ema"), 8, "layer `ip`: devices that compute apart each need the "
          "weights of all classes, but `shard` is true; use `mesh { statistics: GLOBAL }`, or remove `shard`."),
         ("sampled", ("0.1", "0.1 groups: 12"), 8, "layer `ip`: 8 devices cannot divide 12 groups of classes evenly; set "
          "`groups` to 16, or use another number of devices."),
-        ("sampled", ("0.1", "0.1 groups: 6"), 2, "layer `ip`: 2 devices, with 6 groups, cannot divide 4096 classes "
-         "evenly; set `num_output` to 4098"),
     ],
 )  # fmt: skip
 def test_classes_that_devices_cannot_divide(eight, faces, tmp_path, head, changes, devices, words):

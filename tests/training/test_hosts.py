@@ -18,6 +18,7 @@ from tiny_net import variant
 import netdef
 from netdef.training.hosts import Hosts
 
+DROPOUT = 'layer { name: "drop" type: "Dropout" bottom: "ip1" top: "ip1" dropout_param { dropout_ratio: 0.3 } }'
 ENDLESS = ("solver.max_iter=1000000", "solver.display=100", "solver.test_interval=0", "solver.snapshot=0")
 
 
@@ -150,10 +151,43 @@ def test_an_error_of_the_first_process_ends_all(tiny, tmp_path):
     assert "Traceback" not in told
 
 
-def test_caffes_batches_need_one_process(tiny, tmp_path):
-    code, told = ended(start(tiny, tmp_path / "run", settings=("solver.mesh.batch=EACH",)))
+def caffes(tiny, folder, words, settings=()):
+    """The losses of a run of two processes, each of whose devices has the batch of the file."""
+    code, told = ended(start(tiny, folder, *words, settings=("solver.display=1", "solver.average_loss=1", *settings)))
+    assert code == 0, told
+    return [r["loss"] for r in records(folder)], told
+
+
+def one_process(tiny, folder, devices):
+    fields = {"solver.display": 1, "solver.average_loss": 1}
+    result = netdef.train(tiny, output=Path(folder), devices=devices, set=fields)
+    return [r["loss"] for r in result.history]
+
+
+def test_each_device_of_two_processes_has_the_batch_of_the_file(eight, tiny, tmp_path, monkeypatch):
+    """As with one process that has all devices: they get the same records, and the first one's statistics are saved."""
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+    plain = variant(tiny, "plain", (DROPOUT, ""))
+    two, told = caffes(plain, tmp_path / "two", ["--gpu", "all"])
+    assert "batch 8 on each of 4 devices, 2 times: 64 an iteration, with statistics of their own" in told
+    one = eight(one_process, plain, tmp_path / "one", [0, 1, 2, 3])
+    np.testing.assert_allclose(two, one, rtol=2e-6)
+
+
+def test_the_batches_of_all_processes_can_have_common_statistics(tiny, tmp_path):
+    plain = (DROPOUT, ""), ("shuffle: true", "shuffle: false")  # both depend on the size of the batch
+    large = variant(tiny, "large", *plain, ("batch_size: 8", "batch_size: 16"))
+    two, told = caffes(
+        variant(tiny, "small", *plain), tmp_path / "two", ["--devices", "all"], ["solver.mesh.batch=EACH"]
+    )
+    assert "batch 8 on each of 2 devices, 2 times: 32 an iteration\n" in told
+    np.testing.assert_allclose(two, one_process(large, tmp_path / "one", None), rtol=2e-6)
+
+
+def test_several_processes_use_all_devices(tiny, tmp_path):
+    code, told = ended(start(tiny, tmp_path / "run", "--gpu", "0"))
     assert code == 1
-    assert "several processes use all of their devices, which divide each batch" in told
+    assert "several processes use all of their devices, 2, but the run is for 1: use `--devices all` or `--gpu" in told
 
 
 @pytest.mark.parametrize(

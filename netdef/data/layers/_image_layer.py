@@ -228,7 +228,7 @@ class ImageReader(Reader):
         read = self._read_rows
         draws = self.transformer.draw(self.random("transform", position), self.batch_size)[read]
         numbers = self.order.at(position, self.batch_size)[read]
-        records = self._decode(position + read.start, numbers)
+        records = self._decode(position + read, numbers)
         data = self.transformer.batch([r.image for r in records], draws, [r.name for r in records])
         tops = [data, *(np.array(column, np.float32) for column in zip(*(r.labels for r in records), strict=True))]
         if self.weights is not None:
@@ -239,16 +239,14 @@ class ImageReader(Reader):
                 f"it has {len(self.layer.top)} tops, but its records have one image and {len(tops) - 1} labels; "
                 f"name at most {len(tops)} tops."
             )
-        own = slice(self.rows.start - read.start, self.rows.stop - read.start)
+        own = np.searchsorted(read, np.arange(self.batch_size)[self.rows])
         return {top: rows[own] for top, rows in zip(self.layer.top, tops, strict=False)}
 
     @property
-    def _read_rows(self) -> slice:
+    def _read_rows(self) -> Any:
         """The rows of a batch that are read: those of this process, and those that `mixup` mixes them with."""
-        if not self.transformer.varied.mixup:
-            return self.rows
-        start, stop = self.rows.start, self.rows.stop
-        return slice(start - start % 2, min(stop + stop % 2, self.batch_size))
+        rows = np.arange(self.batch_size)[self.rows]
+        return np.union1d(rows, np.minimum(rows ^ 1, self.batch_size - 1)) if self.transformer.varied.mixup else rows
 
     def numbers(self, position: int) -> Any:
         return self.order.at(position, self.batch_size)[self.rows]
@@ -321,10 +319,10 @@ class ImageReader(Reader):
         return shape
 
     def name_of(self, position: int, row: int) -> str:
-        numbers = self.order.at(position + self.rows.start + row, 1)
+        numbers = self.order.at(position + self.row_of(row), 1)
         return str(self.records.decode(self.records.read(numbers)[0]).name)
 
-    def _decode(self, position: int, numbers: Any) -> list[Record]:
+    def _decode(self, positions: Any, numbers: Any) -> list[Record]:
         """Returns decoded records; with `skip_corrupt`, the next valid record replaces a broken one."""
         found = []
         for i, raw in enumerate(self.records.read(numbers)):
@@ -336,7 +334,7 @@ class ImageReader(Reader):
                     if not self.layer.sample_param.skip_corrupt or step == self.order.size:
                         raise
                     self.skipped.add(str(error))
-                    raw = self.records.read(self.order.at(position + i + step, 1))[0]
+                    raw = self.records.read(self.order.at(int(positions[i]) + step, 1))[0]
         return found
 
     def _weights(self, classes: Any) -> Any:
