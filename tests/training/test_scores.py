@@ -11,7 +11,11 @@ from tiny_net import variant
 
 import netdef
 from netdef.cli import main
+from netdef.data.feed import Feed
+from netdef.training import evaluation
 from netdef.training import events as ev
+from netdef.training.evaluation import Evaluator
+from netdef.training.placement import Placement
 
 NET = """
 layer {{ name: "d" type: "ArrayData" top: "x" top: "y" include {{ phase: TRAIN }}
@@ -90,9 +94,11 @@ def test_iter_is_as_in_caffe(rows):
     assert caffe.loss != pytest.approx(exact.loss, rel=1e-6)
 
 
-def test_one_score_for_the_same_weights(tiny, tmp_path, capsys):
-    """The test at the end of training, `netdef.test` with the model and with the run, and the command."""
+@pytest.mark.parametrize("field", ["", "precision: BF16", "ema: 0.9"])
+def test_one_score_for_the_same_weights(tiny, tmp_path, capsys, field):
+    """The test at the end of training, `netdef.test` with the model and with the run, the command, and the report."""
     path = variant(tiny, "once", ("test_iter: 2 ", ""), ("batch_size: 5", "batch_size: 4"))
+    path.write_text(path.read_text().replace("solver {", f"solver {{ {field} "))
     events = []
     result = netdef.train(path, output=tmp_path / "run", max_iter=16, on_event=events.append)
     last = [e for e in events if isinstance(e, ev.Tested)][-1]
@@ -106,6 +112,40 @@ def test_one_score_for_the_same_weights(tiny, tmp_path, capsys):
     printed = json.loads(capsys.readouterr().out)
     assert printed["outputs"]["accuracy"] == round(last.outputs["accuracy"], 6)
     assert (printed["images"], printed["batches"]) == (15, 4)
+    assert main(["test", str(path), "--run", str(tmp_path / "run"), "--json", "--confusion"]) == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"] == printed["outputs"]["accuracy"]
+
+
+def test_a_test_begins_with_the_first_record(rows):
+    """Repeated tests of one net have the same score; with `test_iter` they continue."""
+    net = netdef.load(written(rows, 10), phase="TEST")
+    weights = netdef.compile(net, weights=WEIGHTS).arrays()
+    for batches, repeats in ((0, True), (2, False)):
+        evaluator = Evaluator(net, batches, 0, net)
+        scores = [evaluator.test(weights, iteration).loss for iteration in (0, 7, 8)]
+        evaluator.close()
+        assert (len({*scores}) == 1) == repeats
+
+
+class OneOfTwo(Placement):
+    """The placement of a process that another one helps."""
+
+    process, count = (1, 2), 2
+
+
+@pytest.mark.parametrize(("batch", "share"), [(10, (1, 2)), (9, (0, 1))])
+def test_each_process_opens_the_data_once(rows, batch, share, monkeypatch):
+    """And reads its rows only, if the devices can divide a batch."""
+    opened = []
+
+    def feed(net, *, process, **more):
+        opened.append(process)
+        return Feed(net, process=process, **more)
+
+    monkeypatch.setattr(evaluation, "Feed", feed)
+    net = netdef.load(written(rows, batch), phase="TEST")
+    Evaluator(net, 0, 0, net, OneOfTwo()).close()
+    assert opened == [share]
 
 
 # Several devices
