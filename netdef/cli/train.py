@@ -15,10 +15,10 @@ computes its own statistics. `mesh` in the solver changes both (`netdef explain 
 divide evenly is an error.
 
 On several hosts, the same command runs in N processes, with --hosts and --host; under SLURM, Open MPI or in a TPU pod
-neither is needed. All devices divide each batch, or have the batch of the file with `--gpu all`, and each process
-reads its rows only. All processes must see the same files; process 0 writes the run. A signal to any of them ends
-all, with one snapshot. If one dies, the others end within the time of --heartbeat. `netdef launch` starts several
-processes on one machine.
+neither is needed. All devices divide each batch, or have the batch of the file with `--gpu all`, and each process reads
+its rows only. All processes must see the same files; process 0 writes the run. A signal to any of them ends all, with
+one snapshot. All must be started within five minutes; if one dies, the others end within the time of --heartbeat, with
+a line that names it. `netdef launch` starts several processes on one machine.
 
   netdef train model.net
   netdef train model.net --set solver.base_lr=0.01 --max-iter 1000 --output try1

@@ -6,7 +6,7 @@ from math import prod
 from typing import Any
 
 from ..lazy import Array, jax, lax
-from ..schema import param
+from ..schema import Block, param
 from ..shape import Shape, count, known
 from .base import Layer, Weight
 
@@ -14,6 +14,21 @@ from .base import Layer, Weight
 # (weights, gradient, history), and sum a gradient of this size with the others in every step.  The largest layer of
 # Caffe's published nets, fc6 of VGG with 392 MiB, is smaller: its result need not be divided, as those of classes.
 LARGE = 1 << 30
+
+
+class MultinodeLayer(Block):
+    """`multinode { model_parts: 0 }` of a layer: the devices divide its rows (Intel).
+
+    Source: MultinodeLayerParameter of intel/caffe.  Differs: all devices of a run divide the rows, whatever the numbers
+    are, unless one of them is 1."""
+
+    num_nodes: int = param("Number of nodes of the cluster; 1 divides nothing.", default=0, at_least=0)
+    model_parts: int = param("Number of parts; 1 divides nothing, any other number all.", default=1, at_least=0)
+
+    @property
+    def divides(self) -> bool:
+        """Whether there are several parts: 0 means all nodes, and there are no more parts than nodes."""
+        return self.num_nodes != 1 and self.model_parts != 1
 
 
 class ClassWeights(Layer):
@@ -24,11 +39,20 @@ class ClassWeights(Layer):
         "default: if they are larger than 1 GiB.",
         default=None,
     )
+    multinode: MultinodeLayer | None = param(
+        "Form of `shard` in Intel's fork; `shard` takes precedence.", default=None, beside=True
+    )
+
+    @property
+    def divides(self) -> bool | None:
+        """Whether the file says that devices divide the rows; None if it says neither."""
+        named = self.shard is None and self.multinode is not None and self.multinode.divides
+        return True if named else self.shard
 
     def rows(self, shape: Shape, filler: Any, parts: int = 1) -> Weight:
         """The weights (classes, ...); devices divide them in multiples of `parts`."""
         large = known(shape) and 4 * count(shape) > LARGE
-        return Weight(shape, filler, parts=parts if (large if self.shard is None else self.shard) else 0)
+        return Weight(shape, filler, parts=parts if (large if self.divides is None else self.divides) else 0)
 
 
 def without_padding(array: Array, shape: Shape) -> Array:

@@ -61,11 +61,12 @@ class InnerProduct(ClassWeights, type="InnerProduct", block="inner_product_param
                     f"`num_output` or the layer that outputs {name}.",
                     bottom=i + 1,
                 )
-        if self.shard and self.transpose:
+        if self.divides and self.transpose:
+            name = "shard" if self.shard else "multinode"
             raise ShapeError(
-                "`shard` divides rows, one for each class, but with `transpose` each class is a column; remove one of "
-                "them.",
-                field="shard",
+                f"`{name}` divides rows, one for each class, but with `transpose` each class is a column; remove one "
+                "of them.",
+                field=name,
             )
         if len(blobs) == 2 and not self.bias_term:
             raise ShapeError("`bias_term` is false, but b is given as bottom 2; remove one of them.", bottom=2)

@@ -23,12 +23,13 @@ from ..schema import MOST_COMPARED, Block, Params, build, param, take, unknown_f
 from ..shape import Shape
 from ..solvers.base import NetState, Solver
 from ..solvers.decode import decode_solver
+from .multinode import Multinode, model_parallel
 
 MOST_BLOBS = 50_000  # bottoms and tops of the layers of a file
 MOST_LAYERS = 10_000  # of a file; the deepest known nets have a third of that
 # Fields of forks, in a layer or a net, that determine how to compute and not what; they cause a warning: `engine`,
-# `multinode`, `quantization_param` (Intel: the library, the cluster, scales for integers), `can_clobber` (2013).
-IDLE = ("engine", "multinode", "quantization_param", "can_clobber")
+# `quantization_param` (Intel: the library, scales for integers), `can_clobber` (2013).
+IDLE = ("engine", "quantization_param", "can_clobber")
 
 
 class NetParameter(Block):
@@ -42,6 +43,7 @@ class NetParameter(Block):
     state: NetState | None = param("Phase, level and stages.", default=None)
     debug_info: bool = param("Print means of blobs and gradients while training.", default=False)
     bn_stats_batch_size: int = param("`stats_batch_size` of every BatchNorm (Intel).", default=0, at_least=0)
+    multinode: Multinode | None = param("What the nodes of a cluster divide (Intel).", default=None)
     default_forward_type: str | None = param("Precision of the NVIDIA fork.", default=None, inert=True)
 
 
@@ -88,6 +90,8 @@ def decode_program(body: Message, report: Report) -> Program:
         report.stop_on_errors()
     if net.bn_stats_batch_size:
         layers = [one.replace(nets_batch=net.bn_stats_batch_size) if one.type == "BatchNorm" else one for one in layers]
+    if net.multinode:
+        layers = model_parallel(layers, net.multinode, report)
     solver: Solver | None = None
     for i, field in enumerate(solver_fields):
         if i:
@@ -222,7 +226,7 @@ def _stray(field: Field, cls: type[Layer], own: Params, beside: Params, report: 
         report.add(
             codes.NO_EFFECT,
             field.name_span,
-            f"`{field.name}` is a field of {_some(users)}; a layer of type {cls.type} does not use it.",
+            f"`{field.name}` is a field of {_some(users)}; a layer of type {cls.type} does not {_need(field)} it.",
         )
     elif field.name in own and field.name not in IDLE and cls.block:
         report.add(
@@ -233,6 +237,10 @@ def _stray(field: Field, cls: type[Layer], own: Params, beside: Params, report: 
         )
     else:
         unknown_field(field, chain(beside, [cls.block] if cls.block else (), others), IDLE, report)
+
+
+def _need(field: Field) -> str:
+    return "need" if field.name == "multinode" else "use"
 
 
 def _some(users: Iterable[str]) -> str:

@@ -3,8 +3,9 @@ end together.
 
 Process 0 chooses the folder and writes everything in it.  Each process tells the others every few seconds that it is
 alive, or why it has ended; when one is silent for the time of `heartbeat`, or has failed, the others end with a line
-that names it.  The values are exchanged by the coordination service of `jax.distributed`, in process 0: if that one
-dies, JAX itself ends the others at once.
+that names it.  The values are exchanged by the coordination service of `jax.distributed`, in process 0, which the
+others reach through a relay (`meeting`).  Where JAX finds the processes itself, in a cluster, there is no relay: if
+process 0 dies there, JAX aborts the others at once.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from typing import Any, NamedTuple
 import jax
 
 from ..language.errors import NetdefError, printable
+from .meeting import Relay, meet, relay_to
 
 HEARTBEAT, SHORTEST = 30, 5  # seconds
-ARRIVAL = 300.0  # seconds in which all processes of a run have to be started
 ALIVE, DECIDED = "netdef/alive", "netdef/decided"  # the first parts of the keys
 GRACE = 5.0  # seconds, at most, in which a process may report its own error before it ends because of another one
 WAIT = 600.0  # seconds that the others wait for what process 0 decides
@@ -56,19 +57,22 @@ class Hosts(NamedTuple):
         return cls(address, int(index), int(count))
 
 
-def join(hosts: Hosts | None, heartbeat: float = HEARTBEAT) -> None:
+def join(hosts: Hosts | None, heartbeat: float = HEARTBEAT) -> Relay | None:
     """Connects this process with the others, before JAX is used: those of `hosts`, or those that SLURM, Open MPI or the
-    environment of a TPU pod name.  NetdefError if they do not all arrive."""
+    environment of a TPU pod name.  Returns the relay to process 0 of `hosts`.  NetdefError if they do not all arrive.
+    """
+    relay = relay_to(hosts.address) if hosts is not None and hosts.index else None
     if jax.distributed.is_initialized() or (hosts is None and not _in_a_cluster()):
-        return
+        return relay
     if heartbeat < SHORTEST:
         raise NetdefError(
             f"heartbeat is {heartbeat:g} seconds; it must be at least {SHORTEST}, or a busy host seems dead."
         )
-    if hosts is not None and hosts.index:
-        _await(hosts.address)
-    names = ("coordinator_address", "process_id", "num_processes")
-    given: dict[str, Any] = {} if hosts is None else dict(zip(names, hosts, strict=True))
+    given: dict[str, Any] = {}
+    if hosts is not None:
+        meet(*hosts)
+        address = relay.address if relay else hosts.address
+        given = {"coordinator_address": address, "process_id": hosts.index, "num_processes": hosts.count}
     jax.config.update("jax_enable_recoverability", True)  # the others report a dead process before they end
     jax.config.update("jax_enable_preemption_service", False)  # signals are those of the loop
     try:
@@ -78,22 +82,8 @@ def join(hosts: Hosts | None, heartbeat: float = HEARTBEAT) -> None:
         where = f" at {hosts.address}" if hosts else ""
         raise NetdefError(f"the processes of this run do not find each other{where}: {why}") from error
     atexit.unregister(jax.distributed.shutdown)  # which waits for processes that have failed
-    atexit.register(_depart)
-
-
-def _await(address: str, seconds: float = ARRIVAL) -> None:
-    """Waits until process 0 listens.  NetdefError if it does not; JAX would abort this process with a stack trace."""
-    host, _, port = address.rpartition(":")
-    until = time.monotonic() + seconds
-    while True:
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-            return
-        except OSError as error:
-            if isinstance(error, socket.gaierror) or time.monotonic() > until:
-                why = error.strerror or error
-                raise NetdefError(f"process 0 of this run does not answer at {address}: {why}.") from error
-        time.sleep(0.2)
+    atexit.register(_depart, relay)
+    return relay
 
 
 def _in_a_cluster() -> bool:
@@ -136,8 +126,12 @@ def _client() -> Any:
     return distributed.global_state.client
 
 
-def _depart() -> None:
+def _depart(relay: Relay | None) -> None:
     """Ends the connection when the program ends; process 0 lets the others end first."""
+    if relay and relay.lost.is_set():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)  # JAX would wait for process 0, and then abort
     _tell(done=True, left=True)
     until = time.monotonic() + FAREWELL
     with contextlib.suppress(RuntimeError):
@@ -154,8 +148,10 @@ class Peers:
     When one of them has failed or is silent, `fail` is called in the thread with a sentence that names it; by default
     it prints the sentence and ends this process, because the main thread may be waiting for the other one."""
 
-    def __init__(self, heartbeat: float = HEARTBEAT, fail: Callable[[str], None] | None = None):
-        self._heartbeat, self._fail = heartbeat, fail or _leave
+    def __init__(
+        self, heartbeat: float = HEARTBEAT, fail: Callable[[str], None] | None = None, relay: Relay | None = None
+    ):
+        self._heartbeat, self._fail, self._relay = heartbeat, fail or _leave, relay
         self._grace = min(GRACE, heartbeat / 5)
         self._me, self._count = jax.process_index(), jax.process_count()
         self._seen: dict[int, tuple[int, float]] = {}  # the last beat of each process, and when it was new
@@ -164,6 +160,8 @@ class Peers:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="netdef-peers", daemon=True)
         self._thread.start()
+        if relay:
+            threading.Thread(target=self._listen, args=(relay,), name="netdef-process-0", daemon=True).start()
 
     def decide(self, make: Callable[[], Any]) -> Any:
         """Returns what `make` returns in process 0, a JSON value; its NetdefError is raised in all processes."""
@@ -188,7 +186,9 @@ class Peers:
             # Probably a failed collective: the thread ends this process if another one has ended.
             self._thread.join(self._heartbeat + self._grace)
         self._over.set()
-        self._thread.join()
+        self._thread.join(self._heartbeat)
+        if self._relay and self._relay.lost.is_set():
+            return
         if isinstance(error, Exception) and not isinstance(error, BrokenPipeError):
             _tell(failed=printable(str(error).splitlines()[0] if str(error) else type(error).__name__))
         else:
@@ -204,6 +204,21 @@ class Peers:
                     self._fail(gone)
                 return
             if self._over.wait(min(1.0, self._heartbeat / 8)):
+                return
+
+    def _listen(self, relay: Relay) -> None:
+        """Watches process 0, without asking it anything: what `_watch` asks is not answered any more if it is gone."""
+        looked = relay.heard = time.monotonic()
+        while not self._over.is_set():
+            gone, now = relay.lost.wait(0.5), time.monotonic()
+            if now - looked > self._heartbeat / 3:  # this process was stopped itself
+                relay.heard = now
+            looked = now
+            if gone or now - relay.heard > self._heartbeat:
+                self._over.wait(self._grace)
+                if not self._over.is_set():
+                    what = "has ended" if gone else f"has not answered for {self._heartbeat:g} seconds"
+                    self._fail(f"process 0 of {self._count} {what}")
                 return
 
     def _gone(self) -> str:
@@ -235,12 +250,12 @@ def _leave(why: str) -> None:
 
 
 @contextlib.contextmanager
-def together(heartbeat: float = HEARTBEAT) -> Iterator[Peers | None]:
+def together(heartbeat: float = HEARTBEAT, relay: Relay | None = None) -> Iterator[Peers | None]:
     """Watches the other processes of a run while it is in progress; yields None if there are none."""
     if jax.process_count() == 1:
         yield None
         return
-    peers = Peers(heartbeat)
+    peers = Peers(heartbeat, relay=relay)
     try:
         yield peers
     except BaseException as error:

@@ -314,6 +314,8 @@ def in_words(placement: Placement, images: int, iter_size: int) -> str:
     layers = sorted({f"`{owner.layer}`" for owner in placement.classes})
     own += f"; they divide the classes of {', '.join(layers)}" if layers else ""
     own += f"; they cannot divide the classes of {', '.join(placement.whole)}" if placement.whole else ""
+    if not placement.rows and not placement.apart:
+        return f"no layer reads records: each of {count} devices computes the whole batch of {batch}{times}{own}"
     if placement.each:
         return f"batch {batch // count} on each of {count} devices{times}: {images} an iteration{own}"
     return f"batch {batch} divided among {count} devices{times}: {batch // count} on each{own}"

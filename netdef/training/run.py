@@ -25,6 +25,7 @@ from .evaluation import refuse_inputs
 from .events import Notice, OnEvent
 from .hosts import HEARTBEAT, Hosts, Peers, is_first, join, together
 from .loop import run_to_end
+from .meeting import Relay
 from .metrics import Recorder
 from .params import put_arrays
 from .placement import placement_of
@@ -65,6 +66,7 @@ class Options:
     tensorboard: bool = False
     devices: Devices = None
     heartbeat: float = HEARTBEAT
+    relay: Relay | None = None  # to process 0, from the others
     enough: Callable[[float], str] | None = None  # called with each loss; a non-empty result, the reason, ends the run
 
 
@@ -115,8 +117,10 @@ def train(
     if resume and weights is not None:
         raise NetdefError("`resume` continues with the weights of its snapshot; give `weights` or `resume`, not both.")
     nets = nets_of(path, set, Trust(python=True, folders=tuple(import_path)))
-    join(Hosts.parse(hosts, host), heartbeat)
-    options = Options(weights, resume, max_iter, output, on_event, watch, overfit, tensorboard, devices, heartbeat)
+    relay = join(Hosts.parse(hosts, host), heartbeat)
+    options = Options(
+        weights, resume, max_iter, output, on_event, watch, overfit, tensorboard, devices, heartbeat, relay
+    )
     if dry_run:
         with tempfile.TemporaryDirectory(prefix="netdef-", ignore_cleanup_errors=True) as folder:
             return run_nets(dry(nets), replace(options, resume=None, max_iter=2, output=folder, overfit=0))
@@ -133,7 +137,7 @@ def run_nets(nets: Nets, options: Options) -> Result:
     placement = placement_of(options.devices, nets.solver)
     nets = scaled(nets, placement.batches, placement.count if placement.apart else 1)
     with ExitStack() as opened:
-        peers = opened.enter_context(together(options.heartbeat))
+        peers = opened.enter_context(together(options.heartbeat, options.relay))
         place = _place(nets, options, opened) if peers is None else _common_place(nets, options, opened, peers)
         if place.snapshot:
             read = snapshot.load(place.snapshot)

@@ -103,6 +103,10 @@ def program(path, folder, devices):
         "same": shardings == jax.tree.leaves(made.output_shardings[0]) == jax.tree.leaves(made.input_shardings[0][0]),
         "classes": sum(a.nbytes for a in of_classes),
         "on_one": sum(a.addressable_shards[0].data.nbytes for a in of_classes),
+        "batch": sum(a.nbytes for a in jax.tree.leaves(items)),
+        "batch_on_one": sum(a.addressable_shards[0].data.nbytes for a in jax.tree.leaves(items)),
+        "batch_same": [a.sharding for a in jax.tree.leaves(items)] == jax.tree.leaves(made.input_shardings[0][2]),
+        "flop": made.cost_analysis()["flops"],
         "arguments": made.memory_analysis().argument_size_in_bytes,
         "rest": sum(a.nbytes for a in jax.tree.leaves((state, items))) - sum(a.nbytes for a in of_classes),
     }
@@ -153,6 +157,9 @@ def test_devices_exchange_and_hold_little(eight, faces, tmp_path, head):
     assert 1.1 * gradients < 4 * BATCH * CLASSES // 8
     assert facts["same"]  # the next step gets the state where it expects it
     assert facts["on_one"] == facts["classes"] / 8
+    assert facts["batch_same"] and facts["batch_on_one"] == facts["batch"] / 8
+    one = eight(program, faces / f"{head}.net", tmp_path, 1)
+    assert facts["flop"] < one["flop"] / 4  # no device computes what another one does; XLA pads products of one row
     assert facts["arguments"] <= facts["rest"] + facts["classes"] * (1 / 8 + 0.01)
 
 

@@ -141,6 +141,18 @@ def test_the_batches_of_all_devices_can_have_common_statistics(eight, tiny, tmp_
 # What is said
 
 
+def test_random_data_are_not_divided_and_the_run_says_so(eight, tmp_path):
+    net = """
+    layer { name: "x" type: "DummyData" top: "x" top: "y" dummy_data_param { shape { dim: 8 dim: 3 } shape { dim: 8 } } }
+    layer { name: "ip" type: "InnerProduct" bottom: "x" top: "ip" inner_product_param { num_output: 2 } }
+    layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "y" top: "loss" }
+    solver { base_lr: 0.1 max_iter: 2 snapshot_after_train: false }
+    """
+    (tmp_path / "random.net").write_text(net)
+    words = "no layer reads records: each of 2 devices computes the whole batch of 8"
+    assert eight(trained, tmp_path / "random.net", tmp_path / "run", 2)[2].divided == words
+
+
 def test_a_batch_that_devices_cannot_divide(eight, tiny, tmp_path):
     words = "layer `d`: 3 devices cannot divide a batch of 8 evenly; set its batch size to 6 or 9"
     for rules in ({}, {"mesh.statistics": "DEVICE"}):

@@ -144,6 +144,19 @@ def test_a_process_that_dies_ends_the_others_and_is_named(tiny, tmp_path):
     assert again.iteration >= 50
 
 
+def test_process_0_that_dies_is_named(tiny, tmp_path):
+    launched = start(tiny, tmp_path / "run", settings=ENDLESS)
+    wait_for_records(tmp_path / "run", launched)
+    killed = time.monotonic()
+    os.kill(process_of(tmp_path / "run", 0), signal.SIGKILL)
+    code, told = ended(launched)
+    assert time.monotonic() - killed < 60
+    assert code == 128 + signal.SIGKILL
+    assert "netdef: error: process 0 of 2 has ended; this process ends, too. --resume goes on." in told
+    assert "netdef: process 0 was ended by SIGKILL" in told and "process 1 was ended" not in told
+    assert "Check failure" not in told and "Traceback" not in told
+
+
 def test_an_error_of_the_first_process_ends_all(tiny, tmp_path):
     code, told = ended(start(tiny, tmp_path / "none", "--resume"))
     assert code == 1
