@@ -16,6 +16,7 @@ import gc
 import importlib
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -32,6 +33,7 @@ COMMANDS = (
     *("convert", "eject", "data", "devices", "lsp"),
 )
 RUNNING = ("train", "sweep", "test", "time", "predict", "features")  # commands that run a net many times
+ENDING = ("train", "sweep")  # commands that end with a snapshot after the first Ctrl-C, and at once after a second
 READING = ("check", "expand", "fmt", "summary")  # commands that read files, and end
 ALIASES = {"device_query": "devices"}  # names of Caffe's commands
 
@@ -78,6 +80,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         gc.set_threshold(3_000_000 if words[:1] and words[0] in READING else 100_000, 20, 50)
         if words and words[0] in RUNNING:
             keep_freed_memory()
+        if words and words[0] in ENDING and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            # Python would raise an exception instead: only when its main thread runs, and somewhere in a library that
+            # may discard it, as JAX does if it comes during a garbage collection.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")  # a terminal may know less than a file

@@ -134,22 +134,25 @@ def test_a_resume_and_a_sweep_of_a_live_folder_are_refused(tiny, tmp_path):
 
 
 SLOW = """
-import sys, time
+import gc, sys, time
 import orbax.checkpoint
 from netdef.cli import main
 save = orbax.checkpoint.StandardCheckpointer.save
 def slow(self, path, arrays):
     save(self, path, arrays)
     if "iter_000005" not in str(path):
-        print("half written", flush=True)
-        time.sleep(600)
+        gc.callbacks.append(collect)
+        gc.collect()
+def collect(*_):  # what it raises is discarded, as by the callback of JAX
+    print("half written", flush=True)
+    time.sleep(600)
 orbax.checkpoint.StandardCheckpointer.save = slow
-sys.exit(main(sys.argv[1:]))
+sys.exit(main())
 """
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -15)])
-def test_a_second_signal_ends_a_run_in_its_last_snapshot(tiny, tmp_path, number, code):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_a_run_in_its_last_snapshot(tiny, tmp_path, number):
     folder = tmp_path / "run"
     netdef.train(tiny, output=folder, max_iter=5)
     words = ["train", str(tiny), "--resume", str(folder), "--max-iter", "100000000", "--set", "solver.snapshot=0"]
@@ -167,7 +170,7 @@ def test_a_second_signal_ends_a_run_in_its_last_snapshot(tiny, tmp_path, number,
                 break
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
-    assert process.returncode == code and "Traceback" not in errors
+    assert process.returncode == -number and "Traceback" not in errors
     text = f"{signal.Signals(number).name}: saving a snapshot; a second signal ends the run at once, without it"
     assert sum(text in line for line in told) == 1
     assert [path.name for path in snapshot.found(folder)] == ["iter_000005"]
