@@ -92,16 +92,15 @@ def renamed_layers(names: Sequence[str], block: Reuse) -> dict[str, str]:
 
 
 def resume_snapshot(setup: RunSetup, read: snapshot.Snapshot) -> Start:
-    """The arrays and positions of a snapshot; the data continue at its positions.
+    """The arrays and positions of a snapshot, of which `read` has no arrays yet; the data continue at its positions.
 
     A field of the state that the snapshot does not have keeps its initial value, with a note.  NetdefError if
     parameters are missing or have other shapes, or the type of the solver differs."""
     _check_same_run(setup, read)
-    fresh = first_state(setup.solver, setup.model, setup.partition, setup.placement)
-    names = state_names(fresh, setup.partition, setup.solver)
+    names, needed = _needed(setup)
+    divided = {name: like for name, like in needed.items() if not like.sharding.is_fully_replicated}
+    read = snapshot.with_arrays(read, None if snapshot.is_numbered(read) else divided)
     arrays = _by_name(read, names)
-    needed = {array_name(o): a for o, a in zip(setup.partition.fixed, _fixed(setup), strict=True)}
-    needed |= zip([name for many in names.values() for name in many], jax.tree.leaves(fresh), strict=True)
     owners = {array_name(owner): owner for owner in setup.partition.owners}
     found = {name: _fitting(read, arrays, name, like, owners.get(name)) for name, like in needed.items()}
     found = {name: array for name, array in found.items() if array is not None}
@@ -117,6 +116,16 @@ def resume_snapshot(setup: RunSetup, read: snapshot.Snapshot) -> Start:
             *_changed_data(setup, read),
         ),
     )
+
+
+def _needed(setup: RunSetup) -> tuple[dict[str, list[str]], dict[str, jax.ShapeDtypeStruct]]:
+    """The names of the state by field (see `state_names`), and the arrays of the run by name, without values."""
+    fresh = first_state(setup.solver, setup.model, setup.partition, setup.placement)
+    names = state_names(fresh, setup.partition, setup.solver)
+    needed = {array_name(o): a for o, a in zip(setup.partition.fixed, _fixed(setup), strict=True)}
+    needed |= zip([name for many in names.values() for name in many], jax.tree.leaves(fresh), strict=True)
+    like = lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=array.sharding)
+    return names, {name: like(array) for name, array in needed.items()}
 
 
 def _fixed(setup: RunSetup) -> tuple[Any, ...]:
@@ -169,7 +178,8 @@ def _fitting(
             f"the snapshot {read.path} does not match: {what} is {show(np.shape(arrays[name]))} in the snapshot and "
             f"{show(like.shape)} in this run; resume with the net and solver of its run, or start from its weights."
         )
-    return jax.device_put(np.array(arrays[name], like.dtype))
+    found = arrays[name]
+    return found if isinstance(found, jax.Array) else jax.device_put(np.array(found, like.dtype))
 
 
 def _restored(setup: RunSetup, names: Mapping[str, Sequence[str]], found: Mapping[str, Any]) -> State:
