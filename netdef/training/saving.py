@@ -18,6 +18,7 @@ import numpy as np
 from jax.sharding import SingleDeviceSharding
 
 from ..language.errors import NetdefError
+from .params import by_parts
 
 HOST = "pinned_host"  # the kind of memory
 
@@ -99,5 +100,5 @@ def _on_host(array: Any) -> Any:
         return np.array(array)
     if array.is_fully_replicated:
         return np.array(array.addressable_data(0))  # a copy: `np.asarray` shares the memory of a CPU
-    parts = [jax.device_put(p.data, SingleDeviceSharding(p.device, memory_kind=HOST)) for p in array.addressable_shards]
-    return jax.make_array_from_single_device_arrays(array.shape, array.sharding.with_memory_kind(HOST), parts)
+    put = lambda part: jax.device_put(part, SingleDeviceSharding(part.device, memory_kind=HOST))
+    return by_parts(array, put, array.sharding.with_memory_kind(HOST))
