@@ -46,7 +46,7 @@ class Saving:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._abandoned = kind is not None and not issubclass(kind, Exception)
+        self._abandoned = kind is not None and not issubclass(kind, Exception)  # KeyboardInterrupt
         if self._attempt and not self._abandoned:
             self._attempt.outcome.exception()  # which waits, because an error of the run does not concern a snapshot
 
@@ -99,6 +99,8 @@ def _on_host(array: Any) -> Any:
     if not isinstance(array, jax.Array):
         return np.array(array)
     if array.is_fully_replicated:
-        return np.array(array.addressable_data(0))  # a copy: `np.asarray` shares the memory of a CPU
+        first = array.addressable_data(0)
+        # `np.asarray` shares the memory of a CPU: the next step would have to copy it, which takes longer.
+        return np.array(first) if first.device.platform == "cpu" else np.asarray(first)
     put = lambda part: jax.device_put(part, SingleDeviceSharding(part.device, memory_kind=HOST))
     return by_parts(array, put, array.sharding.with_memory_kind(HOST))

@@ -158,6 +158,10 @@ def test_training_continues_while_a_snapshot_is_written(tiny, tmp_path, monkeypa
     assert seen.index(ev.Stepped(10)) < seen.index(ev.Snapshotted(5, tmp_path / "run" / "iter_000005"))
     assert isinstance(seen[-1], ev.Finished)
     assert [record["loss"] for record in run.history] == [record["loss"] for record in alone.history]
+    first, second = (snapshot.load(tmp_path / name / "iter_000005") for name in ("alone", "run"))
+    assert first.state["position"] == second.state["position"]
+    for name, array in first.arrays.items():
+        np.testing.assert_array_equal(array, second.arrays[name])
     assert "a message" in capsys.readouterr().err
 
 
@@ -194,6 +198,27 @@ def test_an_error_of_the_run_does_not_lose_the_snapshot_under_way(tiny, tmp_path
         netdef.train(tiny, output=tmp_path / "run", on_event=fail)
     assert [path.name for path in snapshot.found(tmp_path / "run")] == ["iter_000005"]
     assert snapshot.damage(tmp_path / "run" / "iter_000005") is None
+
+
+def test_an_interrupted_program_does_not_wait_for_the_snapshot_under_way(tiny, tmp_path, monkeypatch):
+    save, released = StandardCheckpointer.save, threading.Event()
+
+    def slow(self, path, arrays):
+        assert released.wait(60)
+        save(self, path, arrays)
+
+    def interrupt(event):
+        if event == ev.Stepped(8):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(StandardCheckpointer, "save", slow)
+    with pytest.raises(KeyboardInterrupt):
+        netdef.train(tiny, output=tmp_path / "run", on_event=interrupt)
+    assert list((tmp_path / "run").glob(".iter_000005.*.writing"))
+    released.set()
+    (writer,) = (thread for thread in threading.enumerate() if thread.name == "netdef-snapshot")
+    writer.join(60)
+    assert not list((tmp_path / "run").glob("*iter_000005*"))  # another run may have begun in the folder
 
 
 # Killed processes
