@@ -4,7 +4,8 @@ The run is saved in the folder runs/NAME, where NAME is the name of the net, or 
 metrics.jsonl with one line for each display and each test, and the source of the net. Ctrl-C saves a snapshot and ends
 the run; --resume continues it, with the same result as if it had never stopped, and warns if files of its data have
 changed since. SIGTERM, SIGHUP and a closed pipe (`| head`) do the same as Ctrl-C; a second signal ends it immediately,
-without this snapshot. If stdout or stderr is a file (`> log`), or under nohup, a run continues when its terminal or
+without this snapshot. Snapshots are written while training continues: it stops only while the arrays are copied to host
+memory. If stdout or stderr is a file (`> log`), or under nohup, a run continues when its terminal or
 pipe is lost. The exit code is 0, 1 after an error, 2 for an invalid file or argument, or 128 + the number of the
 signal. While a run is in progress, no other run can use its folder; a warning says so if the file system, as NFS may,
 has no locks to ensure this.

@@ -15,8 +15,9 @@ A snapshot is a folder `iter_000500` with
     checksums.json    SHA-256 of all these files
 
 It is written to a temporary folder, flushed to the disk and renamed, so every snapshot is complete even if the process
-is killed at any moment; the next snapshot removes what a killed process left. Format 1, which has no "format", numbers
-the arrays (`state.0`, `trained.0`); it is only read.
+is killed at any moment; the next snapshot removes what a killed process left. An array that devices divide is written
+and read in their parts: no process has the whole one. Format 1, which has no "format", numbers the arrays (`state.0`,
+`trained.0`); it is only read.
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ import logging
 import os
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -44,6 +46,7 @@ from ..graph import Owner
 from ..language.errors import NetdefError
 
 FORMAT = 2
+PATIENCE = 24 * 3600  # seconds, at most, for writing; a process of several that ends is noticed by the others itself
 _CHECKSUMS, _STATE, _NET, _ARRAYS = "checksums.json", "state.json", "net.prototxt", "arrays"
 
 
@@ -65,37 +68,59 @@ def array_name(owner: Owner) -> str:
 def save(
     folder: Path,
     iteration: int,
-    arrays: dict[str, Any],
-    state: dict[str, Any],
+    arrays: Mapping[str, Any],
+    state: Mapping[str, Any],
     net: str,
     name: str | None = None,
-    decide: Callable[[Callable[[], str]], str] | None = None,
-    first: bool = True,
+    decide: Callable[[Callable[[], Any]], Any] = lambda make: make(),
+    processes: int = 1,
 ) -> Path:
     """Writes a snapshot; its name is derived from the iteration by default. Raises NetdefError if it cannot be written;
     earlier snapshots are then unchanged.
 
-    Several processes call it together, and each writes its part of the arrays; only the `first` one writes the other
-    files.  `decide` returns in all of them what the first one has made."""
+    Several processes call it together, and each writes its parts of the arrays. `decide` returns in all of them what
+    the first one has made, or raises its NetdefError: only that one writes the other files."""
     path = folder / (name or f"iter_{iteration:06d}")
     aside = temporary_name(path)
+
+    @contextlib.contextmanager
+    def reported() -> Iterator[None]:
+        try:
+            yield
+        except NetdefError:
+            raise
+        except Exception as error:  # orbax raises several types for a full disk
+            free = shutil.disk_usage(_existing(folder)).free
+            reason = _reason(error, arrays, free)
+            raise NetdefError(f"the snapshot of iteration {iteration} cannot be written to {path}: {reason}") from error
+
+    def begun() -> list[str]:
+        with reported():
+            return [_begun(folder, aside), f"{aside.name}{time.time_ns()}"]
+
+    def completed() -> None:
+        with reported():
+            _complete(aside, path, state, net)
+
     try:
-        aside = Path(decide(lambda: _begun(folder, aside)) if decide else _begun(folder, aside))
-        _save_arrays(aside / _ARRAYS, arrays)
-        if not first:
-            return path
-        (aside / _NET).write_text(net, encoding="utf-8")
-        (aside / _STATE).write_text(json.dumps({"format": FORMAT, **state}, indent=1))
-        (aside / _CHECKSUMS).write_text(json.dumps(_checksums(aside), indent=1))
-        _force(aside)
-        _exchange(aside, path)
-    except Exception as error:  # orbax raises several types for a full disk
-        free = shutil.disk_usage(_existing(folder)).free
+        shared, key = decide(begun)
+        aside = Path(shared)
+        with reported():
+            _save_arrays(aside / _ARRAYS, arrays, key, processes)
+        decide(completed)
+    except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
-        raise NetdefError(
-            f"the snapshot of iteration {iteration} cannot be written to {path}: {_reason(error, arrays, free)}"
-        ) from error
+        raise
     return path
+
+
+def _complete(aside: Path, path: Path, state: Mapping[str, Any], net: str) -> None:
+    """Writes the files of a snapshot other than its arrays, and renames it."""
+    (aside / _NET).write_text(net, encoding="utf-8")
+    (aside / _STATE).write_text(json.dumps({"format": FORMAT, **state}, indent=1))
+    (aside / _CHECKSUMS).write_text(json.dumps(_checksums(aside), indent=1))
+    _force(aside)
+    _exchange(aside, path)
 
 
 def _begun(folder: Path, aside: Path) -> str:
@@ -144,11 +169,20 @@ def _remove_replaced(folder: Path) -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _save_arrays(path: Path, arrays: dict[str, Any]) -> None:
+def _save_arrays(path: Path, arrays: Mapping[str, Any], key: str, processes: int) -> None:
     import orbax.checkpoint as ocp
 
     encoded = {quote(name, safe=""): array for name, array in arrays.items()}
-    with _quiet(), ocp.StandardCheckpointer() as checkpointer:
+    together = ocp.options.MultiprocessingOptions()
+    if processes > 1:  # which wait for each other by the coordination service: by the devices, they would meet a step
+        together = ocp.options.MultiprocessingOptions(
+            active_processes=set(range(processes)), barrier_sync_key_prefix=key
+        )
+    waiting = ocp.options.AsyncOptions(timeout_secs=PATIENCE)
+    with (
+        _quiet(),
+        ocp.StandardCheckpointer(multiprocessing_options=together, async_options=waiting) as checkpointer,
+    ):
         checkpointer.save(path.absolute(), encoded)
 
 
@@ -156,11 +190,11 @@ def _save_arrays(path: Path, arrays: dict[str, Any]) -> None:
 def _quiet() -> Iterator[None]:
     """Suppresses what orbax and the threads of TensorStore print about an error that is also raised: hundreds of
     lines of tracebacks, in which the message would be lost."""
-    logger, printed = logging.getLogger("absl"), io.StringIO()
+    logger, stream = logging.getLogger("absl"), _OfPython(sys.stderr)
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
     try:
-        with contextlib.redirect_stderr(printed):
+        with contextlib.redirect_stderr(stream):
             try:
                 yield
             except Exception:
@@ -169,8 +203,23 @@ def _quiet() -> Iterator[None]:
                 raise
     finally:
         logger.setLevel(level)
-    if printed.getvalue():  # of a save that succeeded
-        sys.stderr.write(printed.getvalue())
+    if stream.held.getvalue():  # of a save that succeeded
+        sys.stderr.write(stream.held.getvalue())
+
+
+class _OfPython:
+    """A stream of what the threads of Python print; what others do, those of TensorStore, is held back."""
+
+    def __init__(self, stream: Any):
+        self.held = io.StringIO()
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        known = any(thread.ident == threading.get_ident() for thread in threading.enumerate())
+        return (self._stream if known else self.held).write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _is_retrieved(message: logging.LogRecord) -> bool:
@@ -200,34 +249,60 @@ def _exchange(aside: Path, path: Path) -> None:
 
 def _checksums(folder: Path) -> dict[str, str]:
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != _CHECKSUMS)
-    return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+    return {p.relative_to(folder).as_posix(): _digest(p) for p in files}
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load(path: Path) -> Snapshot:
     """Reads a snapshot. Raises NetdefError if it is damaged, with the name of the first damaged file."""
+    return with_arrays(opened(path))
+
+
+def opened(path: Path) -> Snapshot:
+    """Reads a snapshot, but not its arrays. Raises NetdefError if it is damaged, as `load` does."""
     wrong = damage(path)
     if wrong:
         raise NetdefError(f"the snapshot {path} is damaged: {wrong}")
+    return Snapshot(path, {}, json.loads((path / _STATE).read_text()), (path / _NET).read_text())
+
+
+def with_arrays(read: Snapshot, divided: Mapping[str, Any] | None = None) -> Snapshot:
+    """Reads the arrays of a snapshot: those of `divided`, {name: ShapeDtypeStruct with a sharding}, in the parts of the
+    devices, with as many rows of zeros at their end as its shape says; all others whole, on the host and without such
+    rows, whatever devices and processes wrote them."""
     import orbax.checkpoint as ocp
 
+    divided, path = divided or {}, (read.path / _ARRAYS).absolute()
     with ocp.StandardCheckpointer() as checkpointer:
-        stored: Any = checkpointer.metadata((path / _ARRAYS).absolute()).item_metadata
-        # On the host, whatever number of devices and processes has written them.
-        like = {name: np.zeros(array.shape, array.dtype) for name, array in stored.tree.items()}
-        encoded = checkpointer.restore((path / _ARRAYS).absolute(), like)
-    state = json.loads((path / _STATE).read_text())
+        stored: Any = checkpointer.metadata(path).item_metadata
+        like = {}
+        for name, array in stored.tree.items():
+            wanted = divided.get(unquote(name))
+            fits = wanted is not None and wanted.shape[1:] == tuple(array.shape)[1:]
+            like[name] = wanted if fits else np.zeros(array.shape, array.dtype)
+        encoded = checkpointer.restore(path, like, strict=False)  # adds and removes rows of zeros
     arrays = {unquote(name): array for name, array in encoded.items()}
-    return Snapshot(path, arrays | _without_padding(arrays, state), state, (path / _NET).read_text())
+    return replace(read, arrays=_without_padding(arrays, read))
 
 
-def _without_padding(arrays: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Any]:
-    """The arrays with more rows than their layer has, without the other rows."""
-    found: dict[str, Any] = {}
-    for owner, shape in (entry for entries in state["layers"].values() for entry in entries):
-        own = array_name(Owner(*owner))
-        for name in (own, f"{own}/ema", *(f"{own}/{slot}" for slot in state.get("slots", ()))):
+def shapes(read: Snapshot) -> dict[Owner, tuple[int, ...]]:
+    """Returns the shapes of the parameters of a snapshot."""
+    entries = (entry for entries in read.state["layers"].values() for entry in entries)
+    return {Owner(*owner): tuple(shape) for owner, shape in entries}
+
+
+def _without_padding(arrays: Mapping[str, Any], read: Snapshot) -> dict[str, Any]:
+    """The arrays without the rows that pad them, except those that several devices have."""
+    found = dict(arrays)
+    for owner, shape in shapes(read).items():
+        own = array_name(owner)
+        for name in (own, f"{own}/ema", *(f"{own}/{slot}" for slot in read.state.get("slots", ()))):
             array = arrays.get(name)
-            if np.ndim(array) and shape and np.shape(array)[1:] == tuple(shape[1:]) and len(array) > shape[0]:
+            if isinstance(array, np.ndarray) and array.ndim and shape and array.shape[1:] == shape[1:]:
                 found[name] = array[: shape[0]]
     return found
 
@@ -245,7 +320,7 @@ def damage(path: Path) -> str | None:
         file = path / name
         if not file.is_file():
             return f"{name} is missing"
-        if hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+        if _digest(file) != digest:
             return f"{name} does not match its checksum"
     return None if _STATE in wanted else f"{_STATE} is missing"
 

@@ -29,7 +29,7 @@ from .meeting import Relay, meet, relay_to
 HEARTBEAT, SHORTEST = 30, 5  # seconds
 ALIVE, DECIDED = "netdef/alive", "netdef/decided"  # the first parts of the keys
 GRACE = 5.0  # seconds, at most, in which a process may report its own error before it ends because of another one
-WAIT = 600.0  # seconds that the others wait for what process 0 decides
+WAIT = 24 * 3600.0  # seconds that the others wait for what process 0 decides: it may have to write a large snapshot
 FAREWELL = 10.0  # seconds, at most, that process 0 waits at its end for the others, which need its service until then
 CLOSING = 2.0  # seconds in which the others close their connections: JAX aborts one that finds the service gone
 

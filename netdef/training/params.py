@@ -6,7 +6,12 @@ order of `Partition`, which is the order of the layers.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
 
 from ..graph import Net, Owner
 from ..layers.base import ParamSpec, Weight
@@ -77,6 +82,19 @@ def _multipliers(weight: Weight, specs: list[ParamSpec]) -> tuple[float, float]:
 def arrays_of(model: Model, owners: tuple[Owner, ...]) -> tuple[Array, ...]:
     """The arrays of some owners."""
     return tuple(map(model.array, owners))
+
+
+def copies(arrays: Sequence[Array]) -> tuple[Array, ...]:
+    """Copies of arrays on the same devices, made without a program for each shape."""
+    copy = partial(jax.device_put, may_alias=False)
+    whole = lambda array: getattr(array, "is_fully_addressable", True)
+    return tuple(copy(array) if whole(array) else by_parts(array, copy, array.sharding) for array in arrays)
+
+
+def by_parts(array: jax.Array, put: Callable[[Any], Any], sharding: Any) -> jax.Array:
+    """An array of what `put` returns for each part of another one that is on a device of this process."""
+    parts = [put(part.data) for part in array.addressable_shards]
+    return jax.make_array_from_single_device_arrays(array.shape, sharding, parts)
 
 
 def put_arrays(model: Model, owners: tuple[Owner, ...], arrays: tuple[Array, ...]) -> None:

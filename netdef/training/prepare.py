@@ -26,7 +26,7 @@ from .events import Event, OnEvent, Started
 from .features import cache, prefix_of
 from .loop import RunStage, Work
 from .monitors import Watched
-from .params import Partition, arrays_of, partition_of
+from .params import Partition, arrays_of, copies, partition_of
 from .placement import ONE, Placement, batched, in_words, refuse_carried, with_classes
 from .plan import Plan
 from .run_record import device
@@ -118,10 +118,9 @@ def make_setup(
 
 def first_state(solver: Solver, model: Model, partition: Partition, placement: Placement = ONE) -> State:
     """The state of a new run; with copies of the model's arrays, because the step donates those of its state."""
-    copy = lambda arrays: jax.device_put(arrays, may_alias=False)  # which needs no program for each shape
-    trained = copy(arrays_of(model, tuple(t.owner for t in partition.trained)))
+    trained = copies(arrays_of(model, tuple(t.owner for t in partition.trained)))
     put = lambda state: placement.put_state(state, partition)
-    return initial(solver, trained, copy(arrays_of(model, partition.kept)), put)
+    return initial(solver, trained, copies(arrays_of(model, partition.kept)), put)
 
 
 class Data(NamedTuple):

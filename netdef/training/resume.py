@@ -92,17 +92,15 @@ def renamed_layers(names: Sequence[str], block: Reuse) -> dict[str, str]:
 
 
 def resume_snapshot(setup: RunSetup, read: snapshot.Snapshot) -> Start:
-    """The arrays and positions of a snapshot; the data continue at its positions.
+    """The arrays and positions of a snapshot, of which `read` has no arrays yet; the data continue at its positions.
 
     A field of the state that the snapshot does not have keeps its initial value, with a note.  NetdefError if
     parameters are missing or have other shapes, or the type of the solver differs."""
     _check_same_run(setup, read)
-    fresh = first_state(setup.solver, setup.model, setup.partition, setup.placement)
-    names = state_names(fresh, setup.partition, setup.solver)
-    arrays = _by_name(read, names)
-    needed = {array_name(o): a for o, a in zip(setup.partition.fixed, _fixed(setup), strict=True)}
-    needed |= zip([name for many in names.values() for name in many], jax.tree.leaves(fresh), strict=True)
+    names, needed = _needed(setup)
     owners = {array_name(owner): owner for owner in setup.partition.owners}
+    read = snapshot.with_arrays(read, None if snapshot.is_numbered(read) else _divided(setup, read, needed, owners))
+    arrays = _by_name(read, names)
     found = {
         name: _fitting(read, arrays, name, like.dtype, _shape(setup, owners, name, like.shape), owners.get(name))
         for name, like in needed.items()
@@ -120,6 +118,16 @@ def resume_snapshot(setup: RunSetup, read: snapshot.Snapshot) -> Start:
             *_changed_data(setup, read),
         ),
     )
+
+
+def _needed(setup: RunSetup) -> tuple[dict[str, list[str]], dict[str, jax.ShapeDtypeStruct]]:
+    """The names of the state by field (see `state_names`), and the arrays of the run by name, without values."""
+    fresh = first_state(setup.solver, setup.model, setup.partition, setup.placement)
+    names = state_names(fresh, setup.partition, setup.solver)
+    needed = {array_name(o): a for o, a in zip(setup.partition.fixed, _fixed(setup), strict=True)}
+    needed |= zip([name for many in names.values() for name in many], jax.tree.leaves(fresh), strict=True)
+    like = lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=array.sharding)
+    return names, {name: like(array) for name, array in needed.items()}
 
 
 def _fixed(setup: RunSetup) -> tuple[Any, ...]:
@@ -157,6 +165,19 @@ def _by_name(read: snapshot.Snapshot, names: Mapping[str, Sequence[str]]) -> dic
     return snapshot.by_name(read, order)
 
 
+def _divided(
+    setup: RunSetup, read: snapshot.Snapshot, needed: Mapping[str, Any], owners: Mapping[str, Owner]
+) -> dict[str, Any]:
+    """The arrays that devices divide and that have as many rows in the snapshot, apart from those that pad them."""
+    rows = {owner: shape[:1] for owner, shape in snapshot.shapes(read).items()}
+    stored = lambda name: rows.get(owners.get(name) or owners.get(name.rpartition("/")[0]))
+    return {
+        name: like
+        for name, like in needed.items()
+        if not like.sharding.is_fully_replicated and stored(name) == _shape(setup, owners, name, like.shape)[:1]
+    }
+
+
 def _shape(setup: RunSetup, owners: Mapping[str, Owner], name: str, held: Shape) -> Shape:
     """The shape of an array in a snapshot: as a run holds it, but without the rows that pad it on several devices."""
     owner = owners.get(name) or owners.get(name.rpartition("/")[0])
@@ -174,12 +195,15 @@ def _fitting(
         if owner is None:
             return None
         raise NetdefError(f"the snapshot {read.path} does not match: it has no {what}; resume with the net of its run.")
-    if np.shape(arrays[name]) != shape:
+    found = arrays[name]
+    if isinstance(found, jax.Array):
+        return found
+    if np.shape(found) != shape:
         raise NetdefError(
-            f"the snapshot {read.path} does not match: {what} is {show(np.shape(arrays[name]))} in the snapshot and "
+            f"the snapshot {read.path} does not match: {what} is {show(np.shape(found))} in the snapshot and "
             f"{show(shape)} in this run; resume with the net and solver of its run, or start from its weights."
         )
-    return jax.device_put(np.array(arrays[name], dtype))
+    return jax.device_put(np.array(found, dtype))
 
 
 def _restored(setup: RunSetup, names: Mapping[str, Sequence[str]], found: Mapping[str, Any]) -> State:

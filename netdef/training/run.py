@@ -34,6 +34,7 @@ from .resume import resume_caffe, resume_snapshot, start_from
 from .run_folder import METRICS, NET, new_folder, resumed
 from .run_lock import locked
 from .run_record import RunRecord
+from .saving import Saving
 from .single_run import SingleRun
 from .solver_nets import Nets, nets_of, scaled
 from .tensorboard import TensorBoard, event_writer
@@ -140,7 +141,7 @@ def run_nets(nets: Nets, options: Options) -> Result:
         peers = opened.enter_context(together(options.heartbeat, options.relay))
         place = _place(nets, options, opened) if peers is None else _common_place(nets, options, opened, peers)
         if place.snapshot:
-            read = snapshot.load(place.snapshot)
+            read = snapshot.opened(place.snapshot)
             place = place._replace(read=read, seed=read.state["seed"])
         listeners = _listeners(nets, place, options, opened)
         setup = opened.enter_context(closing(make_setup(nets, place.seed, place.folder, listeners, placement)))
@@ -162,6 +163,7 @@ def run_nets(nets: Nets, options: Options) -> Result:
             iteration=start.iteration,
             first=start.iteration,
             position=start.position,
+            saving=opened.enter_context(Saving()),
             monitors=start.monitors,
             recorder=Recorder(place.folder / METRICS, start.iteration, writes=is_first()),
             peers=peers,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import signal
 import time
 from collections.abc import Callable
@@ -21,13 +22,14 @@ from ..language.errors import NetdefError
 from ..lazy import Array
 from .diagnose import Culprit, culprit
 from .events import Display, Event, Finished, Interrupted, Notice, Snapshotted, Tested
-from .hosts import Peers, is_first
+from .hosts import Peers
 from .loop import Run, UnderWay
 from .metrics import Recorder, plain
 from .monitors import Watched, drop_old, policy_after
 from .named_state import described, named_arrays
 from .prefetch import Piece
 from .prepare import RunSetup
+from .saving import Attempt, Saving, on_host
 from .step import BAD_LOSS, GOOD
 
 
@@ -41,6 +43,7 @@ class SingleRun(Run):
 
     setup: RunSetup
     recorder: Recorder
+    saving: Saving
     monitors: dict[str, Watched]  # by the field of the solver
     enough: Callable[[float], str] | None = None  # called with each loss that is read back; returns why to end, or ""
     verdict: Callable[[int], str] | None = None  # the result of a trial run after n iterations
@@ -94,6 +97,7 @@ class SingleRun(Run):
 
     def read(self, done: UnderWay) -> None:
         """Raises `Diverged` for a non-finite loss or gradient; else emits the display, if there is one."""
+        self._take(wait=False)
         metrics, show, piece, extra, _ = done
         if not show:
             bad, iteration, loss = jax.device_get((metrics.bad, metrics.iteration, metrics.loss))
@@ -117,6 +121,7 @@ class SingleRun(Run):
     def _refuse(self, bad: int, iteration: int, loss: float, piece: Piece) -> None:
         """Raises `Diverged` for an iteration with a non-finite loss or gradient, naming the first non-finite value."""
         setup = self.setup
+        self._take(wait=True)  # which may be the last good one
         shown = "not finite" if np.isfinite(loss) else loss  # finite: of a later batch of the same dispatch
         what = f"The loss is {shown}" if bad == BAD_LOSS else "The gradient is not finite"
         kept = f"The last good snapshot is {self.saved}." if self.saved else "No snapshot was saved before."
@@ -174,26 +179,40 @@ class SingleRun(Run):
         self._save(last=self.iteration == self.work.plan.end)
 
     def _save(self, last: bool = False, name: str | None = None, positions: list[Any] | None = None) -> None:
-        """Saves the state.  A failure to write is reported; it ends the run only for the last snapshot."""
+        """Begins to save the state, and continues when the arrays are copied, or the last snapshot is complete."""
+        self._take(wait=True)
         with self.clock.paused():
-            try:
-                path = self._write(name, positions)
-                if not name:
-                    self.saved, self.saved_at = path, self.iteration
-                if is_first():
-                    drop_old(self.setup.folder, self.setup.solver.snapshot_keep)
-            except NetdefError as error:
-                if last or self.peers:  # which cannot know whether the others have written their parts
-                    raise
-                self.emit(Notice(self.iteration, f"{error}; training continues"))
-                return
-        self.emit(Snapshotted(self.iteration, path))
+            self.saving.begin(self.iteration, bool(name), self._writer(name, positions))
+        if last:
+            self._take(wait=True, last=True)
 
-    def _write(self, name: str | None, positions: list[Any] | None) -> Path:
-        setup = self.setup
+    def _take(self, wait: bool, last: bool = False) -> None:
+        """Reports the snapshot under way if it is complete or has failed, and waits for that if `wait`.  A failure ends
+        the run only for the last snapshot."""
+        with self.clock.paused():
+            attempt = self.saving.take(wait)
+        if attempt is None:
+            return
+        error = attempt.outcome.exception()
+        if error is None:
+            self._saved(attempt)
+        elif not isinstance(error, NetdefError) or last or self.peers:  # which may have written their parts, or not
+            raise error
+        else:
+            self.emit(Notice(self.iteration, f"{error}; training continues"))
+
+    def _saved(self, attempt: Attempt) -> None:
+        path = attempt.outcome.result()
+        if not attempt.best:
+            self.saved, self.saved_at = path, attempt.iteration
+        self.emit(Snapshotted(attempt.iteration, path))
+
+    def _writer(self, name: str | None, positions: list[Any] | None) -> Callable[[], Path]:
+        """A function that writes a snapshot of the present state, whatever the state is then."""
+        setup, iteration = self.setup, self.iteration
         facts = {
             "netdef": __version__,
-            "iteration": self.iteration,
+            "iteration": iteration,
             "seed": setup.seed,
             "position": self.position or setup.feed.state(),
             "test_positions": positions or [evaluator.feed.state() for evaluator in setup.evaluators],
@@ -202,23 +221,30 @@ class SingleRun(Run):
             "watched": {field: watched.state() for field, watched in self.monitors.items()},
             **described(setup.net, setup.partition, setup.solver, self.state),
         }
-        got, fixed = (self.state, self.fixed) if self.peers else jax.device_get((self.state, self.fixed))
-        arrays = named_arrays(got, setup.partition, setup.solver)
-        arrays |= {snapshot.array_name(o): array for o, array in zip(setup.partition.fixed, fixed, strict=True)}
-        decide = self.peers.decide if self.peers else None
-        return snapshot.save(
-            setup.folder, self.iteration, arrays, facts, setup.net.text, name, decide=decide, first=is_first()
-        )
+        arrays = named_arrays(self.state, setup.partition, setup.solver)
+        fixed = zip(setup.partition.fixed, self.fixed, strict=True)
+        arrays = on_host(arrays | {snapshot.array_name(owner): array for owner, array in fixed})
+        facts, keep = copy.deepcopy(facts), setup.solver.snapshot_keep
+        decide, processes = (self.peers.decide if self.peers else self.saving.decide), setup.placement.process[1]
+
+        def write() -> Path:
+            path = snapshot.save(setup.folder, iteration, arrays, facts, setup.net.text, name, decide, processes)
+            decide(lambda: drop_old(setup.folder, keep))
+            return path
+
+        return write
 
     def end(self) -> None:
         """The last snapshot and the last test."""
         plan, solver = self.work.plan, self.setup.solver
         has_last = solver.snapshot_after_train or self.stop or plan.snapshot_at(self.iteration)
-        if has_last and self.saved_at != self.iteration:
-            if self.signal:
-                name = signal.Signals(self.signal).name
-                text = f"{name}: saving a snapshot; a second signal ends the run at once, without it"
-                self.emit(Notice(self.iteration, text))
+        missing = lambda: has_last and self.saved_at != self.iteration
+        if self.signal and missing():
+            name = signal.Signals(self.signal).name
+            text = f"{name}: saving a snapshot; a second signal ends the run at once, without it"
+            self.emit(Notice(self.iteration, text))
+        self._take(wait=True)
+        if missing():
             self._save(last=True)
         if not (self.stop or self.ended) and plan.test_at(self.iteration):
             self.test()

@@ -21,7 +21,7 @@ from ..graph import Net
 from ..layers._platform import on_cpu, on_cpu_and_gpu
 from ..lazy import Array
 from ..solvers.base import Numbers, Solver
-from .params import Partition
+from .params import Partition, copies
 
 SHOWN = 4096  # outputs with more elements are not read back
 GOOD, BAD_LOSS, BAD_GRADIENT = 0, 1, 2
@@ -79,7 +79,7 @@ def initial(
         "iteration": np.int32(0),
         "bad": np.int32(GOOD),
     }
-    ema = jax.device_put(trained, may_alias=False) if solver.ema is not None else ()
+    ema = copies(trained) if solver.ema is not None else ()
     return put(State(trained=(), kept=(), ema=(), **rest))._replace(trained=trained, kept=kept, ema=ema)
 
 

@@ -134,19 +134,30 @@ def test_a_resume_and_a_sweep_of_a_live_folder_are_refused(tiny, tmp_path):
 
 
 SLOW = """
-import gc, sys, time
+import gc, sys, threading, time
 import orbax.checkpoint
 from netdef.cli import main
+from netdef.training.saving import Saving
+
 save = orbax.checkpoint.StandardCheckpointer.save
+
 def slow(self, path, arrays):
     save(self, path, arrays)
     if "iter_000005" not in str(path):
         gc.callbacks.append(collect)
+        time.sleep(600)
+
+def collect(*_):  # discards what a signal raises, as a callback of JAX does
+    if threading.current_thread() is threading.main_thread():
+        print("half written", flush=True)
+        time.sleep(600)
+
+def take(self, wait):
+    while wait and self.busy:
         gc.collect()
-def collect(*_):  # what it raises is discarded, as by the callback of JAX
-    print("half written", flush=True)
-    time.sleep(600)
-orbax.checkpoint.StandardCheckpointer.save = slow
+        time.sleep(0.1)
+
+orbax.checkpoint.StandardCheckpointer.save, Saving.take = slow, take
 sys.exit(main())
 """
 
