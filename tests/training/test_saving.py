@@ -83,9 +83,9 @@ def parts(path: Path, folder: Path) -> dict[str, Any]:
         saved.append(arrays)
         save(self, path, arrays)
 
-    def recorded_restore(self: Any, path: Any, like: Any) -> Any:
+    def recorded_restore(self: Any, path: Any, like: Any, **how: Any) -> Any:
         wanted.append(like)
-        return restore(self, path, like)
+        return restore(self, path, like, **how)
 
     def recorded(function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*given: Any, **named: Any) -> Any:
