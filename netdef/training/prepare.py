@@ -30,7 +30,7 @@ from .placement import AXIS, ONE, Placement, batched, in_words, refuse_carried, 
 from .plan import Plan
 from .run_record import device
 from .solver_nets import Nets
-from .step import State, Unpack, initial, loops_well, make_run, make_single, make_step
+from .step import State, Unpack, copied, initial, loops_well, make_run, make_single, make_step
 
 LONG_STEP = {"cpu": 2e8, "gpu": 2e10, "tpu": 2e10}  # multiply-adds of a step that is long enough for its own dispatch
 MOST_STEPS = 64  # of one dispatch
@@ -117,10 +117,9 @@ def make_setup(
 
 def first_state(solver: Solver, model: Model, partition: Partition, placement: Placement = ONE) -> State:
     """The state of a new run; with copies of the model's arrays, because the step donates those of its state."""
-    copy = lambda arrays: jax.device_put(arrays, may_alias=False)  # which needs no program for each shape
-    trained = copy(arrays_of(model, tuple(t.owner for t in partition.trained)))
+    trained = copied(arrays_of(model, tuple(t.owner for t in partition.trained)))
     put = lambda state: placement.put_state(state, partition)
-    return initial(solver, trained, copy(arrays_of(model, partition.kept)), put)
+    return initial(solver, trained, copied(arrays_of(model, partition.kept)), put)
 
 
 class Data(NamedTuple):

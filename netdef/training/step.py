@@ -79,8 +79,20 @@ def initial(
         "iteration": np.int32(0),
         "bad": np.int32(GOOD),
     }
-    ema = jax.device_put(trained, may_alias=False) if solver.ema is not None else ()
+    ema = copied(trained) if solver.ema is not None else ()
     return put(State(trained=(), kept=(), ema=(), **rest))._replace(trained=trained, kept=kept, ema=ema)
+
+
+def copied(arrays: Any) -> Any:
+    """Copies of arrays on the same devices, which need no program for each shape."""
+
+    def copy(array: Any) -> Array:
+        if not isinstance(array, jax.Array) or array.is_fully_addressable:
+            return jax.device_put(array, may_alias=False)
+        own = [jax.device_put(shard.data, may_alias=False) for shard in array.addressable_shards]
+        return jax.make_array_from_single_device_arrays(array.shape, array.sharding, own)
+
+    return jax.tree.map(copy, arrays)
 
 
 def shown_outputs(net: Net) -> tuple[str, ...]:
