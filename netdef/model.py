@@ -272,7 +272,9 @@ def _logical(array: np.ndarray, shape: Shape) -> np.ndarray:
 def _put(array: np.ndarray, before: Any) -> jax.Array:
     """Returns an array on the devices that divide `before`, which it replaces, or else on the first one."""
     is_divided = isinstance(before, jax.Array) and not before.is_fully_replicated
-    return jax.device_put(array, before.sharding) if is_divided else _on_device(array)
+    if not is_divided:
+        return _on_device(array)
+    return jax.make_array_from_callback(array.shape, before.sharding, lambda index: array[index])
 
 
 def _refuse_unknown(net: Net) -> None:

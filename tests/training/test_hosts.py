@@ -115,6 +115,36 @@ def test_two_processes_resume_the_run_of_one(tiny, tmp_path, common):
     np.testing.assert_allclose(rest(tmp_path / "run"), rest(folder), rtol=2e-6)
 
 
+CLASSES = """
+layer { name: "d" type: "ArrayData" top: "x" top: "label" array_data_param { source: "faces.npz" batch_size: 8 } }
+layer { name: "trunk" type: "InnerProduct" bottom: "x" top: "trunk"
+        inner_product_param { num_output: 8 weight_filler { type: "xavier" } } }
+layer { name: "ip" type: "InnerProduct" bottom: "trunk" top: "scores"
+        inner_product_param { num_output: 103 shard: true weight_filler { type: "xavier" } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "scores" bottom: "label" top: "loss" }
+solver { base_lr: 0.5 momentum: 0.9 weight_decay: 0.001 max_iter: 6 display: 1 snapshot: 3 ema: 0.9 }
+"""
+
+
+def test_processes_divide_a_number_of_classes_that_is_prime(tmp_path, monkeypatch):
+    """One process goes on with their snapshot, and they with its."""
+    random = np.random.default_rng(0)
+    np.savez(tmp_path / "faces.npz", x=random.normal(size=(64, 20)), label=random.integers(0, 103, 64))
+    (tmp_path / "faces.net").write_text(CLASSES)
+    net = tmp_path / "faces.net"
+    one = [r["loss"] for r in netdef.train(net, output=tmp_path / "one").history]
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+    code, told = ended(start(net, tmp_path / "two"))
+    assert code == 0, told
+    assert "batch 8 divided among 4 devices: 2 on each; they divide the classes of `ip`" in told
+    np.testing.assert_allclose([r["loss"] for r in records(tmp_path / "two")], one, rtol=2e-6)
+    again = netdef.train(net, output=tmp_path / "again", resume=tmp_path / "two" / "iter_000003")
+    np.testing.assert_allclose([r["loss"] for r in again.history], one[3:], rtol=2e-6)
+    code, told = ended(start(net, tmp_path / "others", "--resume", str(tmp_path / "one" / "iter_000003")))
+    assert code == 0, told
+    np.testing.assert_allclose([r["loss"] for r in records(tmp_path / "others")], one[3:], rtol=2e-6)
+
+
 def test_a_signal_to_one_process_ends_all_with_one_snapshot(tiny, tmp_path):
     launched = start(tiny, tmp_path / "run", settings=ENDLESS)
     wait_for_records(tmp_path / "run", launched)
