@@ -153,7 +153,7 @@ class MultiBoxLoss(Loss, type="MultiBoxLoss", block="multibox_loss_param"):
             raise ShapeError(
                 f"`share_location` is false, but `mining_type` is {self.mining_type.name}; mining requires coordinates "
                 "that all classes share: use `mining_type: NONE`.",
-                field="mining_type" if self.span_of("mining_type") else "share_location",
+                field="mining_type" if self.given("mining_type") else "share_location",
             )
         if self.do_neg_mining is not None and self.do_neg_mining != self._mines:
             raise ShapeError(
