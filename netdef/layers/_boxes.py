@@ -121,9 +121,7 @@ def outside(boxes: Boxes) -> Boxes:
     return boxes.each(lambda at: (at < 0) | (at > 1))
 
 
-def suppress(
-    boxes: Boxes, candidates: Array, threshold: float, eta: float = 1.0, most: Array | None = None
-) -> Array:
+def suppress(boxes: Boxes, candidates: Array, threshold: float, eta: float = 1.0, most: Array | None = None) -> Array:
     """Returns which boxes (rows, boxes) are kept: from the first one on, each candidate that overlaps no kept one by
     more than the threshold. `most` (rows, 1) is the number to keep.
 

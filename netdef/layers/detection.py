@@ -262,5 +262,3 @@ def _same(found: Array, truth: Array) -> Array:
     """Returns (detections, true boxes): whether they have the same image and label."""
     one, other = _whole(found[:, None, :2]), _whole(truth[None, :, :2])
     return jnp.all(one == other, 2)
-
-

@@ -39,7 +39,7 @@ def refuse_other_outputs(net: Net) -> None:
     others = [name for name in net.outputs if name not in evaluated(net)]
     if net.solver is not None and net.solver.eval_type == "detection" and others:
         raise NetdefError(
-            f"`eval_type` of the solver is \"detection\", but the test net's output `{others[0]}` is not the top of a "
+            f'`eval_type` of the solver is "detection", but the test net\'s output `{others[0]}` is not the top of a '
             "DetectionEvaluate layer; remove it from the test net, or use it as the bottom of a Silence layer."
         )
 
