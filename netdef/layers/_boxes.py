@@ -128,7 +128,6 @@ def suppress(boxes: Boxes, candidates: Array, threshold: float, eta: float = 1.0
     A step of the loop keeps the next box of every row, so their number is that of the boxes kept, not of candidates."""
     boxes_in_row = candidates.shape[1]
     order = lax.broadcasted_iota(jnp.int32, candidates.shape, 1)
-    sizes = boxes.size()
 
     def following(at: Array, worst: Array, limit: Array) -> Array:
         alive = candidates & (order > at) & (worst <= limit)

@@ -64,8 +64,9 @@ def mean_average_precision(batches: Iterable[np.ndarray], version: str) -> tuple
 def average_precision(confidence: np.ndarray, correct: np.ndarray, positives: int, version: str) -> float:
     """Returns the area below the curve of precision over recall, for `positives` true boxes.
 
-    "Integral" is the sum of precision x increase of recall. "MaxIntegral" uses the highest precision at this recall or a
-    higher one, in the fork that before the increase; "11point" is its mean over the recalls 0, 0.1 to 1."""
+    "Integral" is the sum of precision x increase of recall. "MaxIntegral" uses the highest precision at the recall
+    before the increase or at a higher one; "11point" is the mean of the highest precisions at recalls of at least 0,
+    0.1 to 1."""
     if not len(correct) or not positives:
         return 0.0
     hits = np.cumsum(correct[np.argsort(-confidence, kind="stable")])

@@ -138,6 +138,17 @@ def test_errors(fields: str, shapes: dict[str, Any], words: str):
         ),
     ],
 )
+def test_true_boxes_of_another_shape_are_read_in_order_with_a_warning():
+    given = inputs([FIRST, SECOND])
+    want = loss_and_gradients(layer(""), **given)[0]
+    flat = {**given, "truth": np.concatenate([given["truth"].reshape(-1), np.ones(16)]).astype(np.float32)}
+    flat["truth"] = flat["truth"].reshape(2, 2, 2, 4)
+    assert loss_and_gradients(layer(""), **flat)[0] == pytest.approx(want, rel=1e-6)
+    found = netdef.load(text(layer(""), {name: value.shape for name, value in flat.items()})).diagnostics
+    assert [d.code for d in found] == ["as-in-fork"]
+    assert "reads its first 8 x 2 values as 2 boxes" in found[0].message
+
+
 def test_faults_of_the_fork_are_warned_of(fields: str, words: str):
     found = [d for d in netdef.load(text(layer(fields), SHAPES)).diagnostics if d.code == "as-in-fork"]
     assert len(found) == 1

@@ -151,7 +151,7 @@ def nms(boxes: list[Any], scores: list[float], threshold: float, top_k: int) -> 
 
 def multibox(loc: Any, conf: Any, prior: Any, truth: Any, p: dict[str, Any]) -> float:
     """MultiBoxLoss; `p` are its fields."""
-    n, classes, share, background = len(loc), p["num_classes"], p["share_location"], p["background_label_id"]
+    n, classes, background = len(loc), p["num_classes"], p["background_label_id"]
     boxes = prior.astype(float).reshape(2, -1, 4)
     count = boxes.shape[1]
     loc, conf = loc.astype(float).reshape(n, count, -1, 4), conf.astype(float).reshape(n, count, classes)
