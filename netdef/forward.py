@@ -12,6 +12,7 @@ from functools import cache, lru_cache
 from itertools import groupby
 from typing import Any
 
+from .files import Locate, locator
 from .graph import Net, Node, Owner, Value
 from .layers._channels import with_channels_first, with_channels_last
 from .layers.base import Phase
@@ -40,6 +41,7 @@ class _Context:
     channels_last: bool
     node: Node
     draw: Callable[[], Array]
+    locate: Locate
     updates: dict[Owner, Array] = field(default_factory=dict)
 
     def rng(self) -> Array:
@@ -197,14 +199,14 @@ def _layers(
     made: dict[Value, Array] = {}
     updates: dict[Owner, Array] = {}
     terms = []
-    train = net.phase is Phase.TRAIN
+    train, locate = net.phase is Phase.TRAIN, locator(net.folder)
     for i in indices:
         node = net.layers[i]
         if node.layer.is_input:
             made.update({v: inputs[v.name] for v in node.tops})
             continue
         last = i in order.layers
-        context = _Context(train and not node.frozen, last, node, _drawing(key, i), updates)
+        context = _Context(train and not node.frozen, last, node, _drawing(key, i), locate, updates)
         found = [made[v] if v in made else _given(order, v, values, inputs) for v in node.bottoms]
         bottoms = [_ordered(array, v in order.values, last) for array, v in zip(found, node.bottoms, strict=True)]
         with jax.named_scope(node.name):

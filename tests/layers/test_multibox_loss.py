@@ -128,16 +128,6 @@ def test_errors(fields: str, shapes: dict[str, Any], words: str):
     assert words in fault(layer(fields), **(SHAPES | shapes))[1]
 
 
-@pytest.mark.parametrize(
-    ("fields", "words"),
-    [
-        ("nms_param { nms_threshold: 0.5 }", "`top_k` of `nms_param` is not given, so `l` selects no boxes"),
-        (
-            "mining_type: NONE conf_loss_type: LOGISTIC",
-            "the targets of all images but the first of 2 are those of other",
-        ),
-    ],
-)
 def test_true_boxes_of_another_shape_are_read_in_order_with_a_warning():
     given = inputs([FIRST, SECOND])
     want = loss_and_gradients(layer(""), **given)[0]
@@ -149,6 +139,16 @@ def test_true_boxes_of_another_shape_are_read_in_order_with_a_warning():
     assert "reads its first 8 x 2 values as 2 boxes" in found[0].message
 
 
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ("nms_param { nms_threshold: 0.5 }", "`top_k` of `nms_param` is not given, so `l` selects no boxes"),
+        (
+            "mining_type: NONE conf_loss_type: LOGISTIC",
+            "the targets of all images but the first of 2 are those of other",
+        ),
+    ],
+)
 def test_faults_of_the_fork_are_warned_of(fields: str, words: str):
     found = [d for d in netdef.load(text(layer(fields), SHAPES)).diagnostics if d.code == "as-in-fork"]
     assert len(found) == 1

@@ -45,8 +45,8 @@ def losses_of_boxes(net: Net, report: Report) -> None:
             report.add(
                 codes.AS_IN_FORK,
                 layer.span_of("bottom", 3),
-                f"`{node.bottoms[3].name}` is {show(true)}, but true boxes are 1 x 1 x count x 8; like the fork, netdef "
-                f"reads its first 8 x {true[2]} values as {true[2]} boxes.",
+                f"`{node.bottoms[3].name}` is {show(true)}, but true boxes are 1 x 1 x count x 8; like the fork, "
+                f"netdef reads its first 8 x {true[2]} values as {true[2]} boxes.",
             )
         if not mines and layer.conf_loss_type is ConfLossType.LOGISTIC and shape and shape[0] > 1:
             report.add(
