@@ -184,3 +184,9 @@ def test_errors_of_detections(fields: str, shapes: dict[str, Any], words: str):
 def test_errors_of_the_evaluation(fields: str, shapes: dict[str, Any], words: str):
     source = ssd_cases.EVALUATE % f"detection_evaluate_param {{ num_classes: 3 {fields} }}"
     assert words in fault(source, **({"found": (1, 1, 4, 7), "truth": (1, 1, 4, 8)} | shapes))[1]
+
+
+def test_files_and_windows_of_the_fork_are_warned_of():
+    fields = 'visualize: true save_output_param { output_directory: "results" output_format: "VOC" }'
+    found = netdef.load(text(layer(fields), PREDICTED)).diagnostics
+    assert [(d.code, d.span.text) for d in found if d.span] == [("no-effect", "true"), ("no-effect", '"results"')]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...graph import Net
 from ...language import codes
 from ...language.diagnostics import Report
+from ...layers.detection import DetectionOutput
 from ...layers.multibox_loss import ConfLossType, MiningType, MultiBoxLoss
 from ...layers.prior_box import PriorBox
 from ...shape import show
@@ -57,4 +58,23 @@ def losses_of_boxes(net: Net, report: Report) -> None:
             )
 
 
-RULES = (fractional_sizes, losses_of_boxes)
+def files_of_detections(net: Net, report: Report) -> None:
+    """The fork writes detections to files, and shows them in a window."""
+    for node in net.layers:
+        layer = node.layer
+        if not isinstance(layer, DetectionOutput):
+            continue
+        if layer.save_output_param.output_directory:
+            report.add(
+                codes.NO_EFFECT,
+                layer.save_output_param.span_of("output_directory"),
+                "`output_directory` has no effect, because netdef writes no files of detections; use the blob "
+                f"`{node.tops[0].name}`.",
+            )
+        if layer.visualize:
+            report.add(
+                codes.NO_EFFECT, layer.span_of("visualize"), "`visualize` has no effect: netdef opens no window."
+            )
+
+
+RULES = (fractional_sizes, losses_of_boxes, files_of_detections)
