@@ -88,14 +88,15 @@ def every_value(net: Net, weights: Weights, inputs: Mapping[str, Array], key: Ar
 def without_padding(net: Net, blobs: Mapping[str, Array]) -> dict[str, Array]:
     """Returns blobs without the rows that only pad them to the size of the compiled program, such as those after the
     detections. Arrays that JAX is tracing are returned as they are, because the number of rows is not known."""
-    traced = lambda name: isinstance(blobs[name], jax.core.Tracer)
-    trimmed = {name: _trimmed(blobs[name]) for name in net.padded if name in blobs and not traced(name)}
-    return {**blobs, **trimmed}
+    return {**blobs, **{name: _trimmed(blobs[name]) for name in net.padded if name in blobs}}
 
 
 def _trimmed(array: Array) -> Array:
     """Returns (1, 1, rows, values) without the last rows of -1."""
-    host = np.asarray(array)
+    try:
+        host = np.asarray(array)
+    except jax.errors.TracerArrayConversionError:
+        return array
     filled = np.flatnonzero((host[0, 0] != -1).any(1))
     rows = int(filled[-1]) + 1 if len(filled) else 0
     return array if rows == host.shape[2] else jax.device_put(host[:, :, :rows])

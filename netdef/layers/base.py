@@ -96,7 +96,7 @@ class Context(Protocol):
         """Returns a new JAX random key."""
         ...
 
-    def locate(self, name: str) -> Path:
+    def locate(self, name: str, /) -> Path:
         """Returns the path of a file that a field names, relative to the net's file or to the working directory."""
         ...
 

@@ -314,7 +314,8 @@ def evaluate(found: Any, truth: Any, p: dict[str, Any], sizes: Any = (), start: 
     for at, image in enumerate(sorted(detections)):
         overlap = lambda a, b: jaccard(a, b)
         if len(sizes):
-            pixels = lambda b, at=at: output_box(b, *sizes[(start + at) % len(sizes)], p.get("resize_param"))
+            height, width = sizes[(start + at) % len(sizes)]
+            pixels = lambda b, h=height, w=width: output_box(b, h, w, p.get("resize_param"))
             overlap = lambda a, b, pixels=pixels: pixel_jaccard(pixels(a), pixels(b))
         for label in sorted(detections[image]):
             if label == -1:
