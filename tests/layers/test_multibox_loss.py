@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import ssd_cases
 import ssd_fork
-from one_layer import fault, loss_and_gradients, model, text
+from one_layer import fault, loss_and_gradients, model, outputs, text
 
 import netdef
 
@@ -153,3 +153,32 @@ def test_faults_of_the_fork_are_warned_of(fields: str, words: str):
     found = [d for d in netdef.load(text(layer(fields), SHAPES)).diagnostics if d.code == "as-in-fork"]
     assert len(found) == 1
     assert words in found[0].message
+
+
+def test_predictions_that_minimize_the_loss_are_detected_as_the_true_boxes():
+    """Gradient descent on predictions for two images with MultiBoxLoss, then DetectionOutput."""
+    random = np.random.default_rng(0)
+    truth = np.array([FIRST, [0, 2, 0, 0.45, 0.5, 0.9, 0.95, 0], [1, 2, 0, 0.2, 0.3, 0.7, 0.8, 0]], np.float32)
+    fixed = {"priors": ssd_cases.priors(random, 40), "truth": truth[None, None]}
+    moving = {"loc": np.zeros((2, 160), np.float32), "conf": np.zeros((2, 120), np.float32)}
+    learner = model(layer("code_type: CENTER_SIZE overlap_threshold: 0.3"), **moving, **fixed)
+
+    @jax.jit
+    def descend(moving: dict[str, Any]) -> dict[str, Any]:
+        slopes = jax.grad(lambda some: learner.loss(**some, **fixed))
+        step = lambda _, now: jax.tree.map(lambda a, d: a - 0.5 * d, now, slopes(now))
+        return jax.lax.fori_loop(0, 400, step, moving)
+
+    learned = descend(moving)
+    share = jax.nn.softmax(learned["conf"].reshape(2, 40, 3), -1).reshape(2, -1)
+    fields = "num_classes: 3 code_type: CENTER_SIZE confidence_threshold: 0.5"
+    found = outputs(
+        ssd_cases.OUTPUT % f"detection_output_param {{ {fields} }}",
+        "TEST",
+        loc=np.asarray(learned["loc"]),
+        conf=np.asarray(share),
+        priors=fixed["priors"],
+    )["y"][0, 0]
+    np.testing.assert_array_equal(found[:, :2], truth[:, :2])
+    for row, true in zip(found, truth, strict=True):
+        assert ssd_fork.jaccard(row[3:], true[3:7]) > 0.9
