@@ -237,7 +237,7 @@ class Predictor:
         for inputs, count in self.records(root):
             made = self.blobs(inputs, names)
             for name, array in made.items():
-                if array.ndim == 0 or len(array) < count:
+                if array.ndim == 0 or len(array) < count or name in self.net.padded:
                     raise NetdefError(
                         f"`{name}` has the shape {array.shape}; only blobs with one row for each record can be written."
                     )

@@ -16,6 +16,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from ..lazy import Array
@@ -97,6 +98,10 @@ class Context(Protocol):
         """Returns a new JAX random key."""
         ...
 
+    def locate(self, name: str, /) -> Path:
+        """Returns the path of a file that a field names, relative to the net's file or to the working directory."""
+        ...
+
     def update(self, i: int, value: Array) -> None:
         """Sets the layer's weight `i` (kind "stat" or "carry") to a new value, which is kept after this call."""
         ...
@@ -133,6 +138,7 @@ class Layer(Block):
     rectifies: ClassVar[bool] = False  # 0 below a limit: a channel that is 0 for every input learns nothing
     limits: ClassVar[tuple[float, float] | None] = None  # the bounds that its tops approach without reaching them
     prefers_channels_last: ClassVar[bool] = False  # starts a stretch of layers that run with the channels last
+    pads_rows: ClassVar[bool] = False  # its top (1, 1, count, values) ends with rows of -1, which are not shown
     examples: ClassVar[tuple[Example, ...]] = ()
 
     name: str = param("Name of the layer; its parameters are saved under this name.", default="", beside=True)

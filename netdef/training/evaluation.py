@@ -1,4 +1,5 @@
-"""Tests: the means of a test net's outputs over its data, with the current weights.
+"""Tests: the means of a test net's outputs over its data, with the current weights; of evaluated detections, the mean
+average precision.
 
 Without `test_iter` a test is exact: it reads each record once, always in the same order.  A last batch with fewer
 records runs at its size, as a second program.  The scores are those of all records as one batch, for outputs that are
@@ -29,6 +30,7 @@ from ..language.errors import NetdefError
 from ..lazy import Array
 from ..model import check_shapes, filled
 from ..shape import show
+from .detections import evaluated, mean_average_precision, refuse_other_outputs
 from .placement import ONE, Placement, for_tests
 from .step import shown_outputs
 
@@ -53,6 +55,9 @@ class Evaluator:
     def __init__(self, net: Net, batches: int, seed: int, train: Net, placement: Placement = ONE):
         self.net, self.exact = net, batches == 0
         refuse_inputs(net, "tested")
+        refuse_other_outputs(net)
+        self._rows = evaluated(net)
+        self._means = tuple(name for name in shown_outputs(net) if name not in self._rows)
         self._owners = [(owner, weight.kind) for owner, weight in net.owned]
         self._source = {owner: found for owner, _ in self._owners if (found := _source(owner, net, train)) is not None}
         self._own: dict[Owner, Array] = {}
@@ -66,32 +71,34 @@ class Evaluator:
         self.resident = on_device(self.feed, MOST_RECORDS, placement.everywhere) if alone else None
         self._records = self.resident.table if self.resident else None
         self._key = jax.random.fold_in(jax.random.key(seed), 1)
-        places = None if placement.everywhere is None else (placement.everywhere, None)
+        places = None if placement.everywhere is None else (placement.everywhere, None, placement.everywhere)
         self._add = jit(self._one, donate_argnums=1, out_shardings=places)
         self._zero: Any = None
         self._last, self.notes = _last_batch(net, self.feed) if self.exact else (0, ())
         self.batches = batches or _whole_pass(self.feed)
 
-    def _one(self, weights: list[Array], sums: Sums, item: Any, key: Array, records: Any) -> tuple[Sums, list[Array]]:
-        """Returns the sums including one more batch, and the arrays as the layers updated them."""
-        found, kept = self._measured(weights, item, key, records)
-        return jax.tree.map(jnp.add, sums, found), kept
+    def _one(self, weights: list[Array], sums: Sums, item: Any, key: Array, records: Any) -> Any:
+        """Returns the sums including one more batch, the arrays as the layers updated them, and the rows of evaluated
+        detections."""
+        found, kept, rows = self._measured(weights, item, key, records)
+        return jax.tree.map(jnp.add, sums, found), kept, rows
 
-    def _measured(self, weights: list[Array], item: Any, key: Array, records: Any) -> tuple[Sums, list[Array]]:
+    def _measured(self, weights: list[Array], item: Any, key: Array, records: Any) -> Any:
         inputs = self.resident.make(records, item) if self.resident else item
         named = dict(zip((owner for owner, _ in self._owners), weights, strict=True))
         values, updates, loss = forward_part(self.net, named, inputs, key, range(len(self.net.layers)))
         last = {v.name: v for node in self.net.layers for v in node.tops if v.name}
-        shown = {name: last[name] for name in shown_outputs(self.net)}
+        shown = {name: last[name] for name in self._means}
         if self.exact:
-            rows = next((len(values[v]) for v in _data_tops(self.net)), 1)
-            found = {name: self._weighted(v, values, rows) for name, v in shown.items()}
-            terms = {v: self._weighted(v, values, rows, summed=True) for v, _ in _terms(self.net)}
+            size = next((len(values[v]) for v in _data_tops(self.net)), 1)
+            found = {name: self._weighted(v, values, size) for name, v in shown.items()}
+            terms = {v: self._weighted(v, values, size, summed=True) for v, _ in _terms(self.net)}
             found |= {_term(i): terms[v] for i, (v, _) in enumerate(_terms(self.net))}
         else:
             one = jnp.float32(1)
             found = {name: (values[v], one) for name, v in shown.items()} | {_term(0): (loss, one)}
-        return found, [updates.get(owner, w) for owner, w in named.items()]
+        rows = {name: values[last[name]] for name in self._rows}
+        return found, [updates.get(owner, w) for owner, w in named.items()], rows
 
     def _weighted(
         self, value: Value, values: Mapping[Value, Array], rows: int, summed: bool = False
@@ -116,15 +123,17 @@ class Evaluator:
         if self.exact:
             self.feed.restore(self._first, self.batches - bool(self._last))
         sums: Any = None
-        images = 0
+        images, rows = 0, []
         for i in range(self.batches):
             is_last = bool(self._last) and i == self.batches - 1
             item = self._last_item() if is_last else self._item()
             here = jax.random.fold_in(key, i)
             sums = self._zeros(arrays, item, here) if sums is None else sums
-            sums, arrays = self._add(arrays, sums, item, here, self._records)
+            sums, arrays, found = self._add(arrays, sums, item, here, self._records)
+            rows.append(found)
             images += self._last if is_last else self.feed.batch_size or 1
         means = {name: _mean(*found) for name, found in jax.device_get(sums).items()}
+        means |= self._precisions(jax.device_get(rows))
         if not self.exact:
             return Scores(float(means.pop(_term(0))), means, images)
         terms = [weight * float(means.pop(_term(i))) for i, (_, weight) in enumerate(_terms(self.net))]
@@ -142,9 +151,20 @@ class Evaluator:
     def _zeros(self, arrays: list[Array], item: Any, key: Array) -> Any:
         """Returns sums of no batches; `item` must be a batch with all of its records unless it is the only one."""
         if self._zero is None:
-            found, _ = jax.eval_shape(self._measured, arrays, item, key, self._records)
+            found, *_ = jax.eval_shape(self._measured, arrays, item, key, self._records)
             self._zero = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), found)
         return self._placement.put(self._zero)
+
+    def _precisions(self, found: list[dict[str, Any]]) -> dict[str, Any]:
+        """Returns the mean average precision of each evaluated output, and of each class as the solver specifies."""
+        solver, made = self.net.solver, {}
+        version = "Integral" if solver is None else solver.ap_version
+        for name in self._rows:
+            mean, each = mean_average_precision([rows[name] for rows in found], version)
+            if solver is not None and solver.show_per_class_result:
+                made |= {f"{name}/class{label}": np.float32(value) for label, value in each.items()}
+            made[name] = np.float32(mean)
+        return made
 
     def close(self) -> None:
         self.feed.close()
