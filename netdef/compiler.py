@@ -56,6 +56,7 @@ class Parsed:
     source: Source
     report: Report
     trust: Trust = UNTRUSTED
+    body: Message | None = None  # the fields of the file, expanded and in the current format
 
     @property
     def folder(self) -> Path | None:
@@ -262,7 +263,7 @@ def read_unlikely(source: Source, solver: Tree, settings: Settings, report: Repo
 
 
 def decoded(tree: Tree, report: Report) -> Parsed:
-    return Parsed(decode_program(tree.body, report), tree.source, report, tree.trust)
+    return Parsed(decode_program(tree.body, report), tree.source, report, tree.trust, tree.body)
 
 
 def plain_tree(source: Source, report: Report, set: Settings | None = None, trust: Trust = UNTRUSTED) -> Tree:

@@ -5,7 +5,7 @@ preprocessing. Images are preprocessed as in training: according to preprocessin
 and next to converted weights, or else as in the data layer of the net in phase TEST.
 
   netdef predict model.net photograph.jpg
-  netdef predict model.net folder --run try1 --top 3 --names names.txt
+  netdef predict --run try1 folder --top 3 --names names.txt
   netdef predict deploy.prototxt folder --weights model.caffemodel --json
 """
 
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..language.errors import NetdefError
+from ..language.source import ENDINGS
 from . import UsageError
 from ._options import add_json
 from ._trained import add_trained, predictor_of
@@ -37,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    _without_net(args)
     if not args.inputs:
         raise UsageError("INPUT is missing: name images, folders or arrays after the net")
     names = _names(args.names)
@@ -58,6 +60,13 @@ def run(args: argparse.Namespace) -> int:
         classes = "   ".join(f"{c['name']} {c['score']:.3f}" for c in answer["classes"])
         print(f"{answer['input']:<{width}}  {classes}")
     return 0
+
+
+def _without_net(args: argparse.Namespace) -> None:
+    """With --run, the first argument is an input, unless it is a net."""
+    if args.run and args.file and not args.file.endswith(ENDINGS):
+        args.inputs.insert(0, args.file)
+        args.file = None
 
 
 def _rows(predictor: Any, inputs: list[str]) -> Iterator[tuple[list[str], Any]]:

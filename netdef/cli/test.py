@@ -2,10 +2,10 @@
 
 The number of batches is test_iter of the solver. Without it, each record is used once. --iterations overrides both.
 
-  netdef test model.net                           weights of the last run of this net
-  netdef test model.net --run try1                weights of the newest snapshot of this run
+  netdef test model.net                           weights and settings of the last run of this net
+  netdef test --run try1                          net and weights of this run, which needs no other file
   netdef test model.net --weights model.caffemodel
-  netdef test model.net --run try1 --json
+  netdef test --run try1 --json
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from typing import Any
 
 from ..graph import Net
 from ..language.errors import printable
-from ._options import add_json, add_net, add_state, iterations, net_file, settings
+from . import UsageError
+from ._options import add_json, add_net, add_state, iterations
 from ._phases import load_phases
-from ._trained import add_weights, given_weights, trained
+from ._trained import add_weights, no_snapshot, subject
 
 HELP = "test a trained net on its test data"
 
@@ -44,13 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    path = net_file(args)
-    weights = given_weights(args)
     args.phase = "TEST"
-    loaded = load_phases(path, args, settings(args))
+    found = subject(args)
+    loaded = load_phases(found.net, args, found.settings)
     loaded.stop_on_errors()
+    weights = found.place
     if not weights:
-        weights = trained(path, args)
+        raise UsageError(no_snapshot(args))
     if args.confusion:
         return _confusion(loaded.nets[0], weights, args.json)
     measured = _measure(loaded.nets[0], weights, args.iterations)

@@ -31,6 +31,7 @@ class Started:
     warnings: tuple[str, ...] = ()
     devices: int = 1
     divided: str = ""  # what the batch means to several devices
+    data: Mapping[str, Any] = field(default_factory=dict)  # fingerprints of the data, by phase and layer
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..data.device import on_device
 from ..data.feed import Feed
+from ..data.stamps import fingerprint
 from ..graph import Net
 from ..lazy import Array
 from ..model import Model
@@ -261,4 +262,12 @@ def started(setup: RunSetup, start: Start, work: Work, resumed_from: Path | None
         resumed_from=resumed_from,
         untouched=start.untouched,
         warnings=tuple(warnings),
+        data=_fingerprints(setup),
     )
+
+
+def _fingerprints(setup: RunSetup) -> dict[str, Any]:
+    """The fingerprints of the data of each layer, in training and in each test."""
+    of = lambda feed: {name: fingerprint(found) for name, found in feed.sources.items()}
+    tests = {f"test {i}" if i else "test": of(evaluator.feed) for i, evaluator in enumerate(setup.evaluators)}
+    return {"train": of(setup.feed), **tests}

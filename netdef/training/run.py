@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from ..files import locator, write_text_atomically
+from ..files import locator
 from ..inference.preprocessing import keep as keep_preprocessing
 from ..interop import snapshot, solver_state
 from ..language.errors import NetdefError
@@ -29,9 +29,10 @@ from .params import put_arrays
 from .placement import Devices, placement_of
 from .prepare import MOST_STEPS, RunSetup, Start, make_setup, make_work, started
 from .resume import resume_caffe, resume_snapshot, start_from
-from .run_folder import METRICS, NET, new_folder, resumed
+from .run_folder import METRICS, new_folder, resumed
 from .run_lock import locked
 from .run_record import RunRecord
+from .saved_run import write_net
 from .single_run import SingleRun
 from .solver_nets import Nets, nets_of, scaled
 from .tensorboard import TensorBoard, event_writer
@@ -131,6 +132,7 @@ def run_nets(nets: Nets, options: Options) -> Result:
     _refuse(nets, options)
     placement = placement_of(options.devices, nets.solver)
     nets = scaled(nets, placement.batches, placement.count if placement.apart else 1)
+    nets = replace(nets, train=replace(nets.train, text=nets.text))  # the text that snapshots keep
     with ExitStack() as opened:
         peers = opened.enter_context(together(options.heartbeat))
         place = _place(nets, options, opened) if peers is None else _common_place(nets, options, opened, peers)
@@ -166,7 +168,7 @@ def run_nets(nets: Nets, options: Options) -> Result:
         if options.watch or nets.solver.debug_info:
             run.watch = make_watch(work.net, setup.partition, setup.solver, setup.key)
         if is_first():
-            write_text_atomically(place.folder / NET, nets.train.text)
+            write_net(nets, place.folder)
             keep_preprocessing((*nets.tests, nets.train), place.folder)
         warnings = [*place.notes, *start.notes, *_room(setup, start), *_warnings(nets, setup)]
         run.emit(started(setup, start, work, place.snapshot or place.caffe, warnings))
