@@ -152,6 +152,7 @@ def last_run_of(name: str) -> str:
 def _with_snapshot(found: Subject, args: argparse.Namespace, needs_weights: bool) -> Subject:
     """Adds the settings of the run and its newest snapshot, or the one that --run names, and names both."""
     from ..interop import snapshot
+    from ..training.saved_run import written
 
     run, given = found.run, args.run and Path(args.run)
     from_file = isinstance(found.net, str)
@@ -173,13 +174,6 @@ def _with_snapshot(found: Subject, args: argparse.Namespace, needs_weights: bool
     words += f", with its settings {' '.join(f'{k}={written(v)}' for k, v in used.items())}" if used else ""
     say(f"the weights are those of {path}{words}")
     return found._replace(settings=whole, snapshot=path)
-
-
-def written(value: Any) -> str:
-    """A setting as it is written after `--set NAME=`."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"[{','.join(map(written, value))}]" if isinstance(value, (list, tuple)) else str(value)
 
 
 def no_snapshot(args: argparse.Namespace) -> str:

@@ -8,7 +8,6 @@ there is no error.
 from __future__ import annotations
 
 import json
-import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from ..language.errors import NetdefError
 from ..language.trust import UNTRUSTED, Trust
 from ..training.run_record import RUN
 from ..training.saved_run import SavedRun
-from .runs import History, kind, read_run
+from .runs import Best, History, read_run, scores_of
 
 if TYPE_CHECKING:
     from ..graph import Net
@@ -32,16 +31,6 @@ SITTING = {
     **{"seconds": (int, float), "machine": dict, "versions": dict},
 }
 MANY_LAYERS = 60  # above this, each use of a template is drawn as one box
-
-
-@dataclass(frozen=True)
-class Best:
-    """A metric of a run: its last value, its best value, and the iteration of the best."""
-
-    name: str
-    last: float
-    best: float
-    at: int
 
 
 @dataclass(frozen=True)
@@ -96,30 +85,13 @@ def facts_of(folder: str | Path, test: bool = True, trust: Trust = UNTRUSTED) ->
     return Facts(
         history=history,
         told=told,
-        scores=tuple(_scores(history)),
+        scores=tuple(scores_of(history)),
         text=_text(run.main),
         net=nets.train if nets else None,
         picture=_picture(nets.train, notes) if nets else None,
         confusion=_confusion(nets, history.folder, notes) if nets and test else None,
         notes=tuple(notes),
     )
-
-
-def _scores(history: History) -> list[Best]:
-    found = []
-    for phase in ("train", "test"):
-        for net in history.test_nets if phase == "test" else [0]:
-            for name in history.names():
-                if name in ("lr", "images_per_s") or name.startswith(("watch/", "top/")):
-                    continue
-                curve = history.curve(name, phase, net)
-                if curve:
-                    better = max if kind(name) == "accuracy" else min
-                    best = better(v for v in curve.values if math.isfinite(v))
-                    at = curve.iterations[curve.values.index(best)]
-                    words = f"{phase} {net}" if net else phase
-                    found.append(Best(f"{words} {name}", curve.values[-1], best, int(at)))
-    return found
 
 
 def _json(path: Path) -> dict[str, Any]:

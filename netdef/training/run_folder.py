@@ -1,10 +1,10 @@
 """The folder of a run, and the handling of a run that is already in it.
 
 A run writes `metrics.jsonl`, its net (`saved_run`), its record and its snapshots to one folder: `output`, or the
-solver's `snapshot_prefix`, or `runs/NAME` in the working directory.  Saved files are never overwritten: without `output` a new
-run uses the next number (`runs/digits-2`), and the most recent run is the one with the highest number; an existing run
-in a given `output` is moved to `output.1`, unless it is resumed. A run in progress is neither moved nor resumed
-(`run_lock`).
+solver's `snapshot_prefix`, or `runs/NAME` in the working directory.  Saved files are never overwritten: without
+`output` a new run uses the next number (`runs/digits-2`), and the most recent run is the one with the highest number;
+an existing run in a given `output` is moved to `output.1`, unless it is resumed. A run in progress is neither moved nor
+resumed (`run_lock`).
 """
 
 from __future__ import annotations

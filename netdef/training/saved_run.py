@@ -87,9 +87,19 @@ class SavedRun:
     @property
     def began(self) -> str:
         """When the run was last started, in a form that can be compared; empty if it is not known."""
-        sittings = self.record.get("sittings")
-        last = sittings[-1] if isinstance(sittings, list) and sittings else {}
-        return str(last.get("began", "")) if isinstance(last, dict) else ""
+        return str(self.sittings[-1].get("began", "")) if self.sittings else ""
+
+    @property
+    def written(self) -> int:
+        """When its record was written, to order runs that began in the same second; 0 without a record."""
+        path = self.folder / RUN
+        return path.stat().st_mtime_ns if self.record and path.exists() else 0
+
+    @property
+    def sittings(self) -> list[dict[str, Any]]:
+        """Each start of the program, in order."""
+        found = self.record.get("sittings")
+        return [s for s in found if isinstance(s, dict)] if isinstance(found, list) else []
 
     def snapshot(self) -> tuple[Path | None, list[str]]:
         """Returns the newest complete snapshot, and notes on damaged ones."""
@@ -162,6 +172,13 @@ def saved_run(path: str | Path) -> SavedRun:
     return SavedRun(folder)
 
 
+def written(value: Any) -> str:
+    """A setting as it is written after `--set NAME=`."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"[{','.join(map(written, value))}]" if isinstance(value, (list, tuple)) else str(value)
+
+
 def holds_run(folder: Path) -> bool:
     """Whether a folder is that of a run."""
     return (folder / METRICS).exists() or (folder / RUN).exists() or bool(snapshot.found(folder))
@@ -177,7 +194,7 @@ def last_run(file: str | Path, nets: Nets | None = None) -> SavedRun | None:
         run = SavedRun(folder)
         if not any(path.exists() for path in run.files):
             mine.setdefault(folder.absolute(), run)
-    order = lambda run: (run.began, number_of(run.folder, base) if base else 0, str(run.folder))
+    order = lambda run: (run.began, run.written, number_of(run.folder, base) if base else 0)
     return next((run for run in sorted(mine.values(), key=order, reverse=True) if snapshot.found(run.folder)), None)
 
 
