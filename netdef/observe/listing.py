@@ -120,9 +120,10 @@ def table(found: Sequence[Run]) -> str:
 
 def _differing(found: Sequence[Run]) -> set[str]:
     """The settings that are not equal in all runs; of a single run, all."""
-    names = {name for run in found for name in run.settings}
+    known = [run for run in found if run.began]  # the settings of a run without a record are unknown
+    names = {name for run in known for name in run.settings}
     absent = object()
-    return {n for n in names if len(found) == 1 or len({str(run.settings.get(n, absent)) for run in found}) > 1}
+    return {n for n in names if len(found) == 1 or len({str(run.settings.get(n, absent)) for run in known}) > 1}
 
 
 def _local(began: str) -> str:

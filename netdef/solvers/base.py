@@ -319,7 +319,7 @@ class Solver(Block):
 class Momentum(Solver):
     """Solvers with momentum, and NVIDIA's policies for it."""
 
-    momentum: float = param("Momentum; the decay rate of the first moments.", default=0.0, at_least=0)
+    momentum: float = param("Momentum; the decay rate of the first moments.", default=0.0, at_least=0, at_most=1)
     momentum_policy: str = param(
         '"fixed", "poly": up to `max_momentum` over the run, or "opt": (1 - sqrt(lr)/2)^2 (NVIDIA).',
         default="fixed",

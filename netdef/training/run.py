@@ -15,9 +15,11 @@ import jax
 from ..files import locator
 from ..inference.preprocessing import keep as keep_preprocessing
 from ..interop import snapshot, solver_state
+from ..language.diagnostics import CompileError, Report
 from ..language.errors import NetdefError
 from ..language.trust import Trust
 from ..model import Model
+from ..passes.checks.losses import no_loss
 from .compilation_cache import keep_compiled
 from .diagnose import make_watch, strange_inputs
 from .evaluation import refuse_inputs
@@ -191,10 +193,14 @@ def _iterations(nets: Nets, options: Options) -> int:
 
 
 def _refuse(nets: Nets, options: Options) -> None:
-    """Raises a NetdefError for missing packages or data before any file is written."""
+    """Raises a NetdefError for missing packages or data, or a net without a loss, before any file is written."""
     if options.tensorboard:
         event_writer()
     refuse_inputs(nets.train, "trained")
+    report = Report()
+    no_loss(nets.train, report)
+    if report.diagnostics:
+        raise CompileError(tuple(replace(d, kind=replace(d.kind, severity="error")) for d in report.diagnostics))
 
 
 class Place(NamedTuple):

@@ -136,6 +136,15 @@ TEST_SIZE = Code(
     _IMAGES + 'solver { base_lr: 0.1 lr_policy: "fixed" max_iter: 10 test_iter: 4 test_interval: 5 }  # of 20 images\n',
     _IMAGES + 'solver { base_lr: 0.1 lr_policy: "fixed" max_iter: 10 test_iter: 2 test_interval: 5 }  # of 20 images\n',
 )
+NO_LOSS = Code(
+    "no-loss",
+    "warning",
+    "No loss",
+    "A solver minimizes the sum of the losses of the net of phase TRAIN: the tops of its loss layers, and other tops "
+    "with a `loss_weight`. Without any, all gradients are 0 and nothing is learned, so `netdef train` refuses it.",
+    _DATA + _LABEL + _IP % "x" + 'solver { base_lr: 0.1 lr_policy: "fixed" max_iter: 10 }\n',
+    _NET + 'solver { base_lr: 0.1 lr_policy: "fixed" max_iter: 10 }\n',
+)
 NO_ACCURACY = Code(
     "no-accuracy",
     "warning",

@@ -16,7 +16,8 @@ def without_scale(net: Net, report: Report) -> None:
         own = [w for w in node.weights or () if w.kind == "param"]
         consumers = net.consumers.get(node.tops[0], [])
         first = node.bottoms[0] in net.producers and not net.producers[node.bottoms[0]].bottoms
-        if own or first or not consumers:
+        unknown = any(n.weights is None for n in (node, *consumers))  # their shapes, because the data is missing
+        if own or first or unknown or not consumers:
             continue
         if not all(taker.type in ("Scale", "Bias") or _multiplies(taker) for taker in consumers):
             report.add(
