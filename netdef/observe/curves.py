@@ -187,12 +187,13 @@ def _drawn(axes: Any) -> list[list[float]]:
 
 
 def _without_outliers(axes: Any) -> None:
-    """Limits the axis to the later losses if the first few are much larger than all others."""
-    later = [v for line in _drawn(axes) if len(line) > 3 for v in line[1:] if math.isfinite(v)]
-    values = [v for line in _drawn(axes) for v in line if math.isfinite(v)]
-    if not later or not values:
+    """Limits the axis to the later losses of every curve if the first few are much larger than all others."""
+    lines = [[v for v in line if math.isfinite(v)] for line in _drawn(axes)]
+    values = [v for line in lines for v in line]
+    if not any(len(line) > 3 for line in lines):
         return
-    usual = sorted(later)[math.ceil(0.99 * (len(later) - 1))]
+    ranked = [sorted(line[1:] if len(line) > 3 else line) for line in lines if line]
+    usual = max(line[math.ceil(0.99 * (len(line) - 1))] for line in ranked)  # of the highest curve
     least = min(values)
     if max(values) - least > 30 * (usual - least) > 0:
         axes.set_ylim(least - 0.05 * (usual - least), usual + 0.5 * (usual - least))

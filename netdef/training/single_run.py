@@ -48,6 +48,7 @@ class SingleRun(Run):
     first: int = 0  # the iteration at which it starts
     saved: Path | None = None  # the last snapshot
     saved_at: int | None = None  # its iteration
+    loss: float = float("nan")  # of the last iteration that was read
 
     @property
     def fixed(self) -> tuple[Array, ...]:
@@ -112,6 +113,7 @@ class SingleRun(Run):
         self.emit(Display(iteration - 1, float(got.loss), float(got.lr), outputs, rate, more))
 
     def _see(self, loss: float) -> None:
+        self.loss = loss
         self.ended = self.ended or (self.enough(loss) if self.enough else "")
 
     def _refuse(self, bad: int, iteration: int, loss: float, piece: Piece) -> None:
