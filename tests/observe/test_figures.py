@@ -93,6 +93,12 @@ def test_a_first_loss_far_above_all_others_is_cut_off(a_run):
     assert curves([read_run(folder)], ["loss"]).axes[0].get_ylim()[1] < 3
 
 
+def test_a_curve_that_lies_far_above_the_others_is_shown(a_run):
+    runs = [read_run(a_run("low")), read_run(a_run("high", loss=90.0, displays=5))]
+    for order in (runs, runs[::-1]):
+        assert curves(order, ["loss"]).axes[0].get_ylim()[1] > 90
+
+
 @pytest.mark.parametrize(("end", "begin"), [(".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")])
 def test_the_extension_selects_the_format_and_files_are_reproducible(a_run, tmp_path, end, begin):
     run = read_run(a_run())
