@@ -75,9 +75,8 @@ class Preprocessing:
         elif rows.ndim == 3:
             found = rows[:, None]
         else:
-            found = (
-                rows.transpose(0, 3, 1, 2) if isinstance(self.layer, ArrayData) and self.layer.channels_last else rows
-            )
+            last = isinstance(self.layer, ArrayData) and self.layer.channels_last
+            found = rows.transpose(0, 3, 1, 2) if last else rows
         if found.ndim != 4:
             raise NetdefError(f"{names[0]} is {show(rows.shape[1:])}; the rows of an array of images are (c, h, w).")
         found = found if found.dtype == np.uint8 else found.astype(np.float32)
