@@ -30,7 +30,7 @@ from .blobs import wait
 from .net import Net
 
 # fields that only netdef.train supports
-OURS = ("stages", "reuse", "ema", "early_stopping", "snapshot_best", "recompute")
+OURS = ("stages", "reuse", "ema", "early_stopping", "snapshot_best", "recompute", "bn_recalibrate")
 
 
 class Solver:

@@ -39,7 +39,7 @@ from .goal import Until
 
 # Solver fields with which a run cannot train together with others: it may end early, has another step, writes more, or
 # does not start from the fillers.
-ALONE = ("early_stopping", "snapshot_best", "stages", "ema", "weights", "reuse", "debug_info")
+ALONE = ("early_stopping", "snapshot_best", "stages", "ema", "weights", "reuse", "debug_info", "bn_recalibrate")
 
 
 def can_share(many: Sequence[Nets]) -> bool:

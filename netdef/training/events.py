@@ -64,6 +64,7 @@ class Tested:
     outputs: Mapping[str, Value]
     images_per_s: float
     nets: int = 1
+    recalibrated: int = 0  # training batches from which the statistics of batch normalization were estimated again
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from .monitors import Watched
 from .params import Partition, arrays_of, partition_of
 from .placement import AXIS, ONE, Placement, batched, in_words, refuse_carried, with_classes
 from .plan import Plan
+from .recalibrate import Recalibration
 from .run_record import device
 from .solver_nets import Nets
 from .step import State, Unpack, initial, loops_well, make_run, make_single, make_step
@@ -56,6 +57,7 @@ class RunSetup:
     folder: Path
     listeners: tuple[OnEvent, ...] = ()
     placement: Placement = ONE
+    recalibration: Recalibration | None = None
 
     def tell(self, event: Event) -> None:
         """Calls each listener with an event; then raises the first of their errors."""
@@ -72,6 +74,8 @@ class RunSetup:
         self.feed.close()
         for evaluator in self.evaluators:
             evaluator.close()
+        if self.recalibration:
+            self.recalibration.close()
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,7 @@ def make_setup(
         folder=folder,
         listeners=tuple(listeners),
         placement=batched(placement, feed),
+        recalibration=Recalibration(net, solver.bn_recalibrate, seed, placement) if solver.bn_recalibrate else None,
     )
 
 

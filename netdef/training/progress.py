@@ -89,7 +89,8 @@ def _lines(event: events.Event) -> list[str]:
             return [line, *_watched(event.extra)]
         case events.Tested():
             which = f"test {event.net}" if event.nets > 1 else "test"
-            return [f"iteration {event.iteration:>6}  {which}: {_values(event.outputs)}"]
+            mark = f"  (statistics of {event.recalibrated} batches)" if event.recalibrated else ""
+            return [f"iteration {event.iteration:>6}  {which}: {_values(event.outputs)}{mark}"]
         case events.Snapshotted():
             return [f"iteration {event.iteration:>6}  saved {event.path}"]
         case events.Notice():

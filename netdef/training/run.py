@@ -216,7 +216,7 @@ def run_nets(nets: Nets, options: Options) -> Result:
         if notice:
             run.emit(Notice(run.iteration, notice))
         run_to_end(run)
-    weights = run.weights()
+    weights = run.tested_weights()
     if placement.mesh and not setup.placement.classes:  # divided arrays stay where they are
         weights = jax.device_put(jax.device_get(weights), jax.local_devices()[0])
     put_arrays(setup.model, tuple(weights), tuple(weights.values()))

@@ -80,4 +80,13 @@ def _adds_a_bias(node: Node) -> bool:
     return _multiplies(node) and bool(getattr(node.layer, "bias_term", False)) and len(weights) > 1
 
 
-RULES = (without_scale, bias_before, trained_statistics)
+def nothing_to_recalibrate(net: Net, report: Report) -> None:
+    """`bn_recalibrate` has an effect only on statistics that are updated in training."""
+    if net.phase.name != "TRAIN" or net.solver is None or not net.solver.bn_recalibrate:
+        return
+    if all(node.layer.uses_stored(True) for node in normalizations(net)):  # type: ignore[attr-defined]
+        detail = "`bn_recalibrate` has an effect only if the net has a BatchNorm or BN layer that updates statistics."
+        report.add(codes.NO_EFFECT, net.solver.span_of("bn_recalibrate"), detail)
+
+
+RULES = (without_scale, bias_before, trained_statistics, nothing_to_recalibrate)
