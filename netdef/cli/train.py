@@ -165,6 +165,8 @@ def run(args: argparse.Namespace) -> int:
             heartbeat=args.heartbeat,
             import_path=args.import_path,
         )
+    if args.dry_run:
+        print("dry run: nothing was kept")
     if result.why == "interrupted":
         return 130
     return 1 if args.overfit and result.why == "max_iter" else 0  # the net did not overfit

@@ -140,7 +140,8 @@ def _line(chart: Chart, curve: Curve, look: Look) -> None:
         axes.plot(xs, curve.values, color=look.color, lw=0.7, alpha=0.45)
         axes.plot(xs, smoothed(curve.values, 1 - 1 / (look.smooth * len(xs))), color=look.color, lw=2)
     else:
-        axes.plot(xs, curve.values, color=look.color, lw=1.6, marker="o" if len(xs) == 1 else "", ms=4)
+        style = "steps-post" if chart.name == "lr" and _has_steps(curve.values) else "default"
+        axes.plot(xs, curve.values, color=look.color, lw=1.6, ds=style, marker="o" if len(xs) == 1 else "", ms=4)
     bad = [x for x, value in zip(xs, curve.values, strict=True) if not math.isfinite(value) and math.isfinite(x)]
     if bad:
         axes.plot(
@@ -153,6 +154,12 @@ def _line(chart: Chart, curve: Curve, look: Look) -> None:
             mew=1.6,
             gid=CROSS,
         )
+
+
+def _has_steps(values: Sequence[float]) -> bool:
+    """Whether values stay the same for a while and then change, as the rates of a policy with steps."""
+    same = sum(a == b for a, b in zip(values, values[1:], strict=False))
+    return 2 * same > len(values) - 1
 
 
 def _finish_row(charts: Sequence[Chart], log: bool) -> None:

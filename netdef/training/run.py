@@ -40,7 +40,7 @@ from .saved_run import write_net
 from .single_run import SingleRun
 from .solver_nets import Nets, nets_of, scaled
 from .tensorboard import TensorBoard, event_writer
-from .trial_runs import Learning, Repeated, dry, without_tests
+from .trial_runs import Learning, Repeated, dry, kept_nothing, without_tests
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,9 @@ def _run_or_try(nets: Nets, options: Options, dry_run: bool) -> Result:
     overfit = options.overfit
     if dry_run:
         with tempfile.TemporaryDirectory(prefix="netdef-", ignore_cleanup_errors=True) as folder:
-            return run_nets(dry(nets), replace(options, resume=None, max_iter=2, output=folder, overfit=0))
+            options = replace(options, on_event=kept_nothing(options.on_event))
+            result = run_nets(dry(nets), replace(options, resume=None, max_iter=2, output=folder, overfit=0))
+            return replace(result, snapshot=None)
     if overfit:
         return run_nets(without_tests(nets), replace(options, resume=None))
     return run_nets(nets, options)
