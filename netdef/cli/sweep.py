@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     write_text_atomically(found.folder / SWEEP, text)
     print(text if args.json else table(found.rows, found.settings))
     if not args.json and len(found.rows) > 1 and (best := best_of(found.rows)):
-        print(f"best: {best}")
+        say(f"best run: {best}")
     for path in _drawn(found.folder, args.plot):
         print(path, file=sys.stderr)
     return 0
