@@ -3,6 +3,7 @@
 net = netdef.load("model.net")            # shapes and diagnostics; jax is not imported
 model = netdef.compile("model.net")       # a flax.nnx.Module
 result = netdef.train("model.net")        # with the solver in the file
+netdef.runs()                             # the runs in the folder runs
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from .inference.predict import features, predict
     from .layers.base import Context, Example, Layer, Weight
     from .model import Model, compile
+    from .observe.listing import runs
     from .schema import param
     from .training.run import train
     from .training.scoring import test
@@ -34,6 +36,7 @@ _LATER = {
     "deploy": ".inference.deploy",
     "features": ".inference.predict",
     "predict": ".inference.predict",
+    "runs": ".observe.listing",
     "Layer": ".layers.base",
     "Weight": ".layers.base",
     "Example": ".layers.base",
@@ -48,6 +51,10 @@ def __getattr__(name: str) -> Any:
     if name not in _LATER:
         raise AttributeError(f"module 'netdef' has no attribute {name!r}")
     return getattr(importlib.import_module(_LATER[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})  # for completion, because most names are imported on first use
 
 
 __all__ = [
@@ -66,6 +73,7 @@ __all__ = [
     "load",
     "param",
     "predict",
+    "runs",
     "test",
     "train",
 ]

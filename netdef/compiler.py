@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 
 from .files import Locate, locator, shown
 from .graph import Net, Node
+from .language import codes
 from .language.diagnostics import CompileError, Diagnostic, Report
 from .language.errors import NetdefError, printable
 from .language.expansion.expand import expand
 from .language.parsing.parser import parse
-from .language.source import Source
+from .language.source import Source, Span
 from .language.syntax import Document, Message
 from .language.trust import UNTRUSTED, Trust
 from .layers.base import Layer, Phase
@@ -56,6 +57,7 @@ class Parsed:
     source: Source
     report: Report
     trust: Trust = UNTRUSTED
+    body: Message | None = None  # the fields of the file, expanded and in the current format
 
     @property
     def folder(self) -> Path | None:
@@ -262,7 +264,7 @@ def read_unlikely(source: Source, solver: Tree, settings: Settings, report: Repo
 
 
 def decoded(tree: Tree, report: Report) -> Parsed:
-    return Parsed(decode_program(tree.body, report), tree.source, report, tree.trust)
+    return Parsed(decode_program(tree.body, report), tree.source, report, tree.trust, tree.body)
 
 
 def plain_tree(source: Source, report: Report, set: Settings | None = None, trust: Trust = UNTRUSTED) -> Tree:
@@ -271,6 +273,8 @@ def plain_tree(source: Source, report: Report, set: Settings | None = None, trus
     if document is None:
         report.stop_on_errors()
         raise AssertionError("the parser returned neither a document nor an error")
+    if not document.body.fields:
+        report.add(codes.EMPTY, Span(source, 0, 0), "there is no layer, solver or definition in it.")
     return expanded_tree(document, report, set, trust)
 
 

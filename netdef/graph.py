@@ -84,7 +84,7 @@ class Node:
         return self.layer.span
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Net:
     """The net of one phase: `layers` in order, `shapes` of every value, and the solver if the file has one."""
 
@@ -162,6 +162,12 @@ class Net:
             if consumers.get(top, 0) > 1
             for k in range(consumers[top])
         }
+
+    def __repr__(self) -> str:
+        """One line, because notebooks and debuggers show it; `str` lists the layers."""
+        inputs = ", ".join(f"{name} {show(self.blobs[name].shape)}" for name in self.inputs)
+        named = f" {self.name}" if self.name else ""
+        return f"<Net{named}, phase {self.phase.name}: {len(self.layers)} layers, inputs {inputs or 'none'}>"
 
     def __str__(self) -> str:
         lines = [f"net {self.name or '(no name)'} phase {self.phase.name}"]

@@ -28,7 +28,7 @@ from ..language.spelling import did_you_mean, suggestion
 from ._memory import keep_freed_memory
 
 COMMANDS = (
-    *("train", "launch", "sweep", "plot", "report", "test", "time", "predict", "features"),
+    *("train", "launch", "sweep", "runs", "plot", "report", "test", "time", "predict", "features"),
     *("check", "summary", "expand", "fmt", "deploy", "draw", "explain"),
     *("convert", "eject", "data", "devices", "lsp"),
 )
@@ -63,6 +63,11 @@ class UsageError(NetdefError):
 
 class Parser(argparse.ArgumentParser):
     """An argument parser that suggests the nearest option for a misspelled one."""
+
+    @property
+    def has_commands(self) -> bool:
+        """Whether the first argument is a command of its own."""
+        return any(action.nargs == argparse.PARSER for action in self._actions)
 
     def error(self, message: str) -> NoReturn:
         options = [name for action in self._actions for name in action.option_strings]
@@ -147,7 +152,9 @@ def dispatch(words: list[str]) -> int:
     )
     module.add_arguments(parser)
     try:
-        args = parser.parse_args(words[1:])
+        # Options may be between FILE and its inputs, except where the rest of the line is another command.
+        whole = "--" in words or parser.has_commands
+        args = parser.parse_args(words[1:]) if whole else parser.parse_intermixed_args(words[1:])
     except SystemExit as done:  # argparse has printed its message
         return int(done.code or 0)
     return module.run(args)

@@ -9,9 +9,9 @@ from ..graph import Net
 from ..language.diagnostics import CompileError
 from ..language.errors import NetdefError
 from . import UsageError
-from ._options import add_shape, add_state, add_trust, iterations, settings, trust_of
+from ._options import add_shape, add_state, add_trust, iterations, trust_of
 from ._output import say
-from ._trained import add_weights, given_weights, trained
+from ._trained import Subject, add_weights
 
 
 def add_deployed(parser: argparse.ArgumentParser) -> None:
@@ -23,49 +23,43 @@ def add_deployed(parser: argparse.ArgumentParser) -> None:
     add_trust(parser)
 
 
-def deployed(path: str, args: argparse.Namespace, outputs: list[str], fillers: bool = False) -> Net:
+def deployed(found: Subject, args: argparse.Namespace, outputs: list[str], fillers: bool = False) -> Net:
     """Returns the inference net of a file. UsageError if other arguments are needed."""
     from ..inference.deploy import deploy
 
     shapes = dict(shape_of(text) for text in args.shape)
-    more: dict[str, Any] = {"stages": args.stage, "level": args.level, "set": settings(args), "fillers": fillers}
+    more: dict[str, Any] = {"stages": args.stage, "level": args.level, "set": found.settings, "fillers": fillers}
     trust = trust_of(args)
     try:
-        return deploy(path, args.batch, shapes, outputs, trust_python=trust.python, import_path=trust.folders, **more)
+        net = deploy(
+            found.net, args.batch, shapes, outputs, trust_python=trust.python, import_path=trust.folders, **more
+        )
     except CompileError:
         raise
     except NetdefError as error:
         raise UsageError(str(error)) from error
+    return net
 
 
-def deployed_model(path: str, args: argparse.Namespace) -> Any:
+def deployed_model(found: Subject, args: argparse.Namespace) -> Any:
     """Returns the inference net of a file as a model with the given weights or those of the last run.
 
     If neither exists, the model keeps its initial weights, and a warning is printed."""
     from ..model import compile
 
-    model = compile(deployed(path, args, getattr(args, "output_blobs", []), fillers=True))
-    files = weight_files(path, args)
-    if files:
-        loaded = model.load_weights(files)
-        for line in (*loaded.notes, str(loaded)):
-            say(line)
+    model = compile(deployed(found, args, getattr(args, "output_blobs", []), fillers=True))
+    if found.place:
+        load_weights(model, found)
     else:
         say("warning: no --weights or --run, and this net has no runs: the weights are those of its fillers")
     return model
 
 
-def weight_files(path: str, args: argparse.Namespace) -> list[str]:
-    """Returns the given weight files, or the last snapshot of the net, or an empty list if it has no runs."""
-    files = given_weights(args)
-    if files:
-        return files
-    try:
-        return [str(trained(path, args))]
-    except NetdefError:
-        if args.run:
-            raise
-        return []
+def load_weights(model: Any, found: Subject) -> None:
+    """Loads the weights, and prints what was loaded."""
+    loaded = model.load_weights([str(found.snapshot)] if found.snapshot else list(found.files))
+    for line in (*loaded.notes, str(loaded)):
+        say(line)
 
 
 def shape_of(text: str) -> tuple[str, tuple[int, ...]]:

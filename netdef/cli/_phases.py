@@ -8,6 +8,7 @@ from typing import Any
 from .. import compiler
 from ..compiler import Phases
 from ..language.errors import NetdefError
+from ..language.source import Source
 from ..layers.base import Phase
 from . import UsageError
 from ._options import trust_of
@@ -19,7 +20,7 @@ def add_phase(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_phases(path: str, args: argparse.Namespace, settings: dict[str, Any]) -> Phases:
+def load_phases(path: str | Source, args: argparse.Namespace, settings: dict[str, Any]) -> Phases:
     """Returns the nets of a file. UsageError if it cannot be read."""
     wanted = [Phase[args.phase]] if args.phase else list(Phase)
     try:

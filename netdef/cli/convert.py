@@ -20,6 +20,7 @@ Means: .binaryproto and .npy.
   netdef convert vgg.caffemodel -o vgg.safetensors --dtype bf16
   netdef convert model.net -o model.onnx --weights model.caffemodel
   netdef convert model.net -o model.stablehlo
+  netdef convert --run runs/Digits -o model.onnx
   netdef convert old.prototxt -o new.net
   netdef convert run/iter_005000 -o lenet.solverstate
   netdef convert model.npz --net model.net -o model.caffemodel
@@ -36,6 +37,7 @@ from . import UsageError
 from ._deployed import add_deployed, deployed_model
 from ._options import add_settings, existing, load_plugins, trust_of
 from ._output import say, written_text
+from ._trained import subject
 
 HELP = "convert weights to other formats, nets to ONNX and StableHLO, old nets to current ones"
 NETS = (".prototxt", ".net", ".pt")
@@ -46,7 +48,9 @@ DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="file to convert, or several weight files separated by commas")
+    parser.add_argument(
+        "file", nargs="?", metavar="FILE", help="file to convert, or several weight files separated by commas"
+    )
     parser.add_argument(
         "-o", "--output", metavar="FILE", help="write the result to this file (default for a net: stdout)"
     )
@@ -74,6 +78,12 @@ def add_dtype(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     load_plugins(args.plugin)
+    if args.file is None:
+        if not args.run:
+            raise UsageError("FILE is missing: name the file to convert, or a run with --run")
+        if (args.output or "").endswith(PROGRAMS):
+            return _program(args, [])
+        args.file = existing(args.run, "run")  # its weights
     names = args.file.split(",") if not Path(args.file).exists() else [args.file]
     for name in names:
         existing(name, "file or folder")
@@ -96,14 +106,14 @@ def _program(args: argparse.Namespace, names: list[str]) -> int:
     """Exports a net, given as the file or by --net, with the weights, given by --weights or as the file."""
     from ..interop import export_onnx, export_stablehlo
 
-    if not names[0].endswith(NETS):
+    if names and not names[0].endswith(NETS):
         if args.net is None:
             raise UsageError(f"{args.output} requires a net as well as its weights: name the net with --net")
         if args.weights or args.run:
             raise UsageError(f"{args.file} is a weight file, so --weights and --run are not allowed")
         args.weights = names
-    net = existing(args.net or names[0])
-    model = deployed_model(net, args)
+    args.file, args.model, args.gpu = args.net or (names[0] if names else None), None, None
+    model = deployed_model(subject(args), args)
     if args.output.endswith(".onnx"):
         export_onnx(model, args.output, any_batch=args.batch is None, fold=not args.no_fold)
     else:

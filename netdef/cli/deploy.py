@@ -6,6 +6,7 @@ label, only the one with the greatest weight is kept, unless --output selects ot
 
   netdef deploy train_val.prototxt -o deploy.prototxt
   netdef deploy model.net --batch 16 --output pool5
+  netdef deploy --run runs/Digits                                 (the net of a run, as it was trained)
   netdef deploy train_val.prototxt --shape data=1,3,224,224       (if its data is not on this machine)
 
 --fold merges batch normalization and scales into the preceding layers. This changes their weights, so it reads those of
@@ -21,10 +22,10 @@ import sys
 
 from ..graph import Net
 from . import UsageError
-from ._deployed import deployed, weight_files
-from ._options import add_net, add_shape, add_state, add_trust, iterations, net_file
+from ._deployed import deployed, load_weights
+from ._options import add_net, add_shape, add_state, add_trust, iterations
 from ._output import say, written_text
-from ._trained import add_weights
+from ._trained import Subject, add_weights, subject
 from .convert import add_dtype
 
 HELP = "print the inference net of a training net"
@@ -55,11 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    path = net_file(args)
     weights = _weights(args)
-    net = deployed(path, args, args.output)
+    found = subject(args, needs_weights=weights)
+    net = deployed(found, args, args.output)
     if weights:
-        net = _with_weights(path, net, args)
+        net = _with_weights(found, net, args)
     if args.to:
         written_text(args.to, net.text)
     else:
@@ -73,8 +74,8 @@ def _weights(args: argparse.Namespace) -> bool:
         raise UsageError("--fold changes the weights: write them to a file with --save-weights FILE")
     if args.save_weights:
         _check_ending(args.save_weights)
-    if (args.weights or args.run) and not args.save_weights:
-        raise UsageError("--weights and --run require --save-weights FILE, because deploy only prints the net")
+    if args.weights and not args.save_weights:
+        raise UsageError("--weights requires --save-weights FILE, because deploy only prints the net")
     return bool(args.save_weights)
 
 
@@ -85,19 +86,16 @@ def _check_ending(path: str) -> None:
         raise UsageError(f"{path}: the name of a weight file must end in one of {', '.join(endings())}")
 
 
-def _with_weights(path: str, net: Net, args: argparse.Namespace) -> Net:
+def _with_weights(found: Subject, net: Net, args: argparse.Namespace) -> Net:
     """Writes the weights. Returns the net that they belong to, which is shorter with --fold."""
     from ..interop.weights import entries_of, write_weights
     from ..model import compile
 
-    files = weight_files(path, args)
-    if not files:
+    if not found.place:
         raise UsageError("this net has no runs; name a weight file with --weights FILE, or a run with --run DIR")
     model = compile(net)
-    loaded = model.load_weights(files)
+    load_weights(model, found)
     weights = model.get_weights()
-    for line in (*loaded.notes, str(loaded)):
-        say(line)
     if args.fold:
         from ..interop import fold
 

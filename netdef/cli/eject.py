@@ -4,6 +4,7 @@ The net is the inference net (see `netdef deploy`). The source has one line per 
 numpy, and computes the same values as netdef, bit for bit on a CPU. The weights are those of the last run by default.
 
   netdef eject model.net -o model.py                        model.py and model.npz
+  netdef eject --run runs/Digits -o model.py                the net and the weights of this run
   netdef eject train_val.prototxt --weights vgg.caffemodel --shape data=1,3,224,224 -o vgg.py
   python -c "import model; print(model.load()(data=images))"
 """
@@ -14,7 +15,8 @@ import argparse
 
 from . import UsageError
 from ._deployed import add_deployed, deployed_model
-from ._options import add_net, net_file
+from ._options import add_net
+from ._trained import subject
 
 HELP = "write a net as Flax source that does not import netdef"
 
@@ -38,7 +40,6 @@ def run(args: argparse.Namespace) -> int:
 
     if not args.to.endswith(".py"):
         raise UsageError(f"{args.to}: the name of a source file must end in .py")
-    path = net_file(args)
-    weights = eject(deployed_model(path, args), args.to)
+    weights = eject(deployed_model(subject(args), args), args.to)
     print(f"the source is in {args.to}, the weights are in {weights}")
     return 0

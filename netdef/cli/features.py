@@ -4,7 +4,7 @@ Each blob becomes an array with one row for each record, in the order of the rec
 outputs can also be written.
 
   netdef features model.net --blobs fc7,label --output features.h5
-  netdef features model.net --run try1 --blobs fc7 --output features.npz
+  netdef features --run try1 --blobs fc7 --output features.npz
   netdef features model.net --blobs fc7 --output features.h5 --devices all
 """
 

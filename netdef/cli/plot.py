@@ -5,6 +5,7 @@ folder of a single run, otherwise in the working directory. -o selects other fil
 sweep, the results of all its runs are plotted.
 
   netdef plot runs/Digits
+  netdef plot model.net
   netdef plot runs/Digits runs/Digits-2 -o both.svg --by time
   netdef plot runs/Digits --metric loss --log --smooth 0.1
   netdef plot runs/digits_depth-sweep
@@ -20,14 +21,19 @@ from ..language.errors import NetdefError
 from . import UsageError
 from ._options import pictures
 from ._output import say
+from ._trained import last_run_of
 
 HELP = "plot the curves of runs, or the results of a sweep"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "runs", nargs="+", metavar="RUN", help="folder of a run, its metrics.jsonl, or folder of a sweep"
+        "runs",
+        nargs="*",
+        metavar="RUN",
+        help="folder of a run, its metrics.jsonl, a net for its last run, or folder of a sweep",
     )
+    parser.add_argument("--run", action="append", default=[], metavar="DIR", help="same as RUN; may be repeated")
     parser.add_argument(
         "-o",
         "--output",
@@ -57,6 +63,9 @@ def run(args: argparse.Namespace) -> int:
     from ..observe.figure import save_all
 
     pictures(args.output, "-o")
+    args.runs = [last_run_of(name) for name in (*args.runs, *args.run)]
+    if not args.runs:
+        raise UsageError("RUN is missing: name a folder that `netdef train` wrote, or a net")
     if not 0 <= args.smooth < 1:
         raise UsageError(f"--smooth expects a fraction of the run, at least 0 and less than 1, not {args.smooth:g}")
     for name in args.runs:

@@ -1,11 +1,12 @@
 """Classify images: print the most probable classes of each, with their names if they are known.
 
-INPUT is an image, a folder of images, or a .npy or .npz file with an array that is fed to the net without
-preprocessing. Images are preprocessed as in training: according to preprocessing.json, which is in the folder of a run
-and next to converted weights, or else as in the data layer of the net in phase TEST.
+INPUT is an image, a folder of images, or a .npy, .npz or .h5 file with an array of records: the one with the name of
+the net's input, or else the first. Both are preprocessed as in training: according to preprocessing.json, which is in
+the folder of a run and next to converted weights, or else as in the data layer of the net in phase TEST. Arrays are not
+resized; with --raw, they are fed to the net as they are.
 
   netdef predict model.net photograph.jpg
-  netdef predict model.net folder --run try1 --top 3 --names names.txt
+  netdef predict --run try1 folder --top 3 --names names.txt
   netdef predict deploy.prototxt folder --weights model.caffemodel --json
   netdef predict model.net folder --devices all
 """
@@ -15,22 +16,27 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..language.errors import NetdefError
+from ..language.source import ENDINGS
 from . import UsageError
 from ._options import add_json
+from ._output import say
 from ._trained import add_trained, predictor_of
 
 HELP = "classify images with a trained net"
 CHUNK = 256  # images that are decoded at a time
+HDF5 = (".h5", ".hdf5")
+ARRAYS = (".npy", ".npz", *HDF5)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_trained(parser)
-    parser.add_argument("inputs", nargs="*", metavar="INPUT", help="image, folder of images, or array (.npy, .npz)")
+    parser.add_argument("inputs", nargs="*", metavar="INPUT", help="image, folder, or array (.npy, .npz, .h5)")
+    parser.add_argument("--raw", action="store_true", help="feed arrays to the net as they are, without preprocessing")
     parser.add_argument("--top", type=int, default=5, metavar="N", help="number of classes to print (default: 5)")
     parser.add_argument("--names", metavar="FILE", help="text file with one class name per line")
     parser.add_argument("--preprocessing", metavar="FILE", help="preprocess images according to this file")
@@ -38,13 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    _without_net(args)
     if not args.inputs:
         raise UsageError("INPUT is missing: name images, folders or arrays after the net")
     names = _names(args.names)
     predictor = predictor_of(args)
     names = names or predictor.class_names() or []
     found = []
-    for name, rows in _rows(predictor, args.inputs):
+    for name, rows in _rows(predictor, args.inputs, args.raw):
         for inputs, count in predictor.batches(rows):
             scores = predictor.scores(inputs)[:count]
             found += [_answer(f"{label}", row, names, args.top) for label, row in zip(name, scores, strict=False)]
@@ -61,18 +68,32 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _rows(predictor: Any, inputs: list[str]) -> Iterator[tuple[list[str], Any]]:
+def _without_net(args: argparse.Namespace) -> None:
+    """With --run, the first argument is an input, unless it is a net."""
+    if args.run and args.file and not args.file.endswith(ENDINGS):
+        args.inputs.insert(0, args.file)
+        args.file = None
+
+
+def _rows(predictor: Any, inputs: list[str], raw: bool) -> Iterator[tuple[list[str], Any]]:
     """Yields names and arrays of shape (n, c, h, w), CHUNK images at a time."""
     import numpy as np
 
     from ..inference.predict import image_files
 
-    pictures = [name for name in inputs if not name.endswith((".npy", ".npz"))]
+    pictures = [name for name in inputs if not name.endswith(ARRAYS)]
     for name in inputs:
-        if name.endswith((".npy", ".npz")):
-            rows = _array(Path(name))
+        if not name.endswith(ARRAYS):
+            continue
+        rows = _array(Path(name), predictor.net.inputs)
+        if raw:
             rows = rows[:, None] if rows.ndim == 3 else rows
-            yield [f"{name}[{i}]" for i in range(len(rows))], np.asarray(rows)
+        else:
+            way = predictor.preprocessing
+            if way is not None and way.words:
+                say(f"the rows of {name} are prepared as by layer `{way.layer.name}`: {way.words}; --raw leaves them")
+            rows = predictor.prepare_rows(rows, name)
+        yield [f"{name}[{i}]" for i in range(len(rows))], np.asarray(rows)
     files = image_files(pictures)
     if files and predictor.preprocessing is None:
         print(
@@ -85,16 +106,46 @@ def _rows(predictor: Any, inputs: list[str]) -> Iterator[tuple[list[str], Any]]:
         yield [str(path) for path in some], predictor.prepare(some)
 
 
-def _array(path: Path) -> Any:
-    import numpy as np
-
+def _array(path: Path, wanted: Sequence[str]) -> Any:
+    """Returns the array of a file that has the name of an input, or else the first one.  NetdefError if it has none, or
+    not of numbers."""
+    what = "an HDF5 file" if path.suffix in HDF5 else "a NumPy file"
     try:
-        with path.open("rb") as file:
-            found = np.load(file, allow_pickle=False)
-            return found if isinstance(found, np.ndarray) else found[found.files[0]]
+        name, found = (_from_hdf5 if path.suffix in HDF5 else _from_numpy)(path, wanted)
     except Exception as error:  # of many types, all of which mean an invalid file
         why = " ".join(str(error).split())[:200] or type(error).__name__
-        raise NetdefError(f"{path} cannot be read as a NumPy file: {why}") from None
+        raise NetdefError(f"{path} cannot be read as {what}: {why}") from None
+    if found.dtype.kind not in "fiub" or not found.ndim:
+        held = f"elements of type {found.dtype}" if found.ndim else "one number"
+        raise NetdefError(f"{path}: the array{name and f' `{name}`'} has {held}; rows of numbers are required.")
+    return found
+
+
+def _from_numpy(path: Path, wanted: Sequence[str]) -> tuple[str, Any]:
+    import numpy as np
+
+    with path.open("rb") as file:
+        found: Any = np.load(file, allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            return "", found
+        name = _chosen(found.files, wanted)
+        return name, found[name]
+
+
+def _from_hdf5(path: Path, wanted: Sequence[str]) -> tuple[str, Any]:
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        name = _chosen([key for key, value in file.items() if isinstance(value, h5py.Dataset)], wanted)
+        found: Any = file[name]
+        return name, found[()]
+
+
+def _chosen(names: Sequence[str], wanted: Sequence[str]) -> str:
+    """The first wanted name that there is, or else the first name.  ValueError if there is none."""
+    if not names:
+        raise ValueError("it has no arrays")
+    return next((name for name in wanted if name in names), names[0])
 
 
 def _names(path: str | None) -> list[str]:

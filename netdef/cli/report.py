@@ -4,6 +4,7 @@ It contains the scores, the curves, the confusion matrix (with the weights of th
 machine, versions and seeds of the run.
 
   netdef report runs/Digits
+  netdef report model.net
   netdef report runs/Digits -o digits.html --no-test
 """
 
@@ -15,12 +16,14 @@ from pathlib import Path
 from . import UsageError
 from ._options import add_import_path, add_plugin, add_trust, load_plugins, trust_of
 from ._output import written_text
+from ._trained import last_run_of
 
 HELP = "write a report of a run as one HTML file"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="folder of a run")
+    parser.add_argument("folder", nargs="?", metavar="RUN", help="folder of a run, or a net for its last run")
+    parser.add_argument("--run", metavar="DIR", help="same as RUN")
     parser.add_argument(
         "-o", "--output", metavar="FILE", help="write the report to this file (default: report.html in RUN)"
     )
@@ -36,7 +39,10 @@ def run(args: argparse.Namespace) -> int:
     from ..observe import facts_of, page
 
     load_plugins(args.plugin)
-    folder = Path(args.run)
+    named = [name for name in (args.folder, args.run) if name]
+    if len(named) != 1:
+        raise UsageError("expected one RUN: the folder of a run, or a net for its last run")
+    folder = Path(last_run_of(named[0]))
     if not folder.is_dir():
         raise UsageError(f"the run {folder} does not exist; name a folder that `netdef train` wrote")
     path = Path(args.output) if args.output else folder / "report.html"

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from typing import Any
 from ..files import write_text_atomically
 from ..language.errors import NetdefError
 from ..language.expansion.settings import read
+from ..policies.base import Monitor
 from . import UsageError
 from ._options import add_json, add_net, add_plot, iterations, net_file, pictures, trust_of
 from ._output import say
@@ -54,10 +57,18 @@ def run(args: argparse.Namespace) -> int:
 
     from netdef.observe.swept import SWEEP
     from netdef.sweep.sweep import sweep
+    from netdef.training.progress import duration
+
+    began, first = time.monotonic(), []
 
     def tell(row: dict[str, Any], done: int, total: int) -> None:
         if not args.json:
-            print(f"{done}/{total}  {row['run']}  loss {_shown(row.get('loss'))}", file=sys.stderr, flush=True)
+            line = f"{done}/{total}  {row['run']}  training loss {_shown(row.get('loss'))}"
+            score = next((f"  {name} {_shown(row[name])}" for name in row if _is_score(name)), "")
+            first.append(done)  # the first of this sitting: of runs that were finished before, no time was taken
+            spent, new = time.monotonic() - began, len(first)
+            left = f"  about {duration(spent / new * (total - done))} left" if done < total and spent > 1 else ""
+            print(f"{line}{score}{left}", file=sys.stderr, flush=True)
 
     more = {"on_run": tell, "import_path": trust_of(args).folders}
     found = sweep(path, vary, args.seeds, args.output, args.max_iter, args.until, **more)
@@ -65,9 +76,30 @@ def run(args: argparse.Namespace) -> int:
     text = json.dumps(told, indent=1, default=str)
     write_text_atomically(found.folder / SWEEP, text)
     print(text if args.json else table(found.rows, found.settings))
+    if not args.json and len(found.rows) > 1 and (best := best_of(found.rows)):
+        say(f"best run: {best}")
     for path in _drawn(found.folder, args.plot):
         print(path, file=sys.stderr)
     return 0
+
+
+def best_of(rows: Sequence[dict[str, Any]]) -> str:
+    """Returns the best run and its score in words: the one that reached the goal first, or else that with the best
+    first accuracy of the tests, the best test loss, or the best training loss. Empty if no run has a score."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    ranked = [*(n for n in names if n == "reached"), *(n for n in names if _is_score(n)), "test loss", "loss"]
+    for name in ranked:
+        known = [row for row in rows if isinstance(row.get(name), (int, float)) and math.isfinite(row[name])]
+        if known:
+            best = (max if _is_score(name) else min)(known, key=lambda row: row[name])
+            words = {"reached": "goal reached at iteration", "loss": "training loss"}.get(name, name)
+            return f"{best['run']}  {words} {_shown(best[name])}"
+    return ""
+
+
+def _is_score(name: str) -> bool:
+    """Whether a column is a score of the tests of which more is better."""
+    return name.startswith("test ") and Monitor(monitor=name.removeprefix("test ")).upwards
 
 
 def _drawn(folder: Path, given: list[str]) -> list[Path]:
@@ -110,7 +142,8 @@ def table(rows: Sequence[dict[str, Any]], settings: Sequence[str]) -> str:
     """Formats rows as a table: settings first, numbers with four digits."""
     names = [*settings, *(n for row in rows for n in row if n not in (*settings, "run", "seed"))]
     columns = list(dict.fromkeys(name for name in names if any(name in row for row in rows)))
-    cells = [columns, *([_shown(row.get(name)) for name in columns] for row in rows)]
+    heads = ["training loss" if name == "loss" else name for name in columns]
+    cells = [heads, *([_shown(row.get(name)) for name in columns] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
     return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
 

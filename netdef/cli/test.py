@@ -4,10 +4,10 @@ The result is the mean over as many batches as test_iter of the solver says, as 
 counts exactly once, as if all records were one batch, also if the last batch has fewer records than the others.
 --iterations overrides both. Tests during training do the same, and the same weights have the same score.
 
-  netdef test model.net                           weights of the last run of this net
-  netdef test model.net --run try1                weights of the newest snapshot of this run
+  netdef test model.net                           weights and settings of the last run of this net
+  netdef test --run try1                          net and weights of this run, which needs no other file
   netdef test model.net --weights model.caffemodel
-  netdef test model.net --run try1 --json
+  netdef test --run try1 --json
   netdef test model.net --devices all             on several devices, which divide each batch
 """
 
@@ -21,10 +21,11 @@ from typing import Any
 
 from ..graph import Net
 from ..language.errors import printable
-from ._options import add_devices, add_json, add_net, add_state, iterations, net_file, settings
+from . import UsageError
+from ._options import add_devices, add_json, add_net, add_state, iterations
 from ._output import say
 from ._phases import load_phases
-from ._trained import add_weights, given_weights, trained
+from ._trained import add_weights, no_snapshot, subject
 
 HELP = "test a trained net on its test data"
 
@@ -48,13 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    path = net_file(args)
-    weights = given_weights(args)
     args.phase = "TEST"
-    loaded = load_phases(path, args, settings(args))
+    found = subject(args)
+    loaded = load_phases(found.net, args, found.settings)
     loaded.stop_on_errors()
+    weights = found.place
     if not weights:
-        weights = trained(path, args)
+        raise UsageError(no_snapshot(args))
     if args.confusion:
         return _confusion(loaded.nets[0], weights, args)
     measured = _measure(loaded.nets[0], weights, args)

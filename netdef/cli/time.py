@@ -12,6 +12,7 @@ A net with a loss is timed in phase TRAIN, any other in phase TEST. The data can
   netdef time model.net
   netdef time deploy.prototxt --iterations 20
   netdef time model.net --phase TEST --json
+  netdef time --run runs/Digits
   netdef time train_val.prototxt --shape data=64,3,227,227
 
 With --target, nothing is run: the training step (without a loss or a solver, the passes before it) is compiled for a
@@ -45,14 +46,16 @@ from ..passes.select import State
 from ..shape import Shape, known, show
 from . import UsageError, colored
 from ._deployed import shape_of
-from ._options import add_json, add_net, add_shape, add_state, device_count, iterations, net_file, settings, trust_of
+from ._options import add_json, add_net, add_shape, add_state, device_count, iterations, trust_of
 from ._phases import add_phase, load_phases
+from ._trained import Subject, subject
 
 HELP = "measure the speed of a net, and the cost of each layer"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     caffe = add_net(parser)
+    parser.add_argument("--run", metavar="DIR", help="use the settings of this run, and without FILE its net")
     add_phase(parser)
     add_state(parser)
     parser.add_argument(
@@ -92,15 +95,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace, target: Target | None) -> int:
-    path = net_file(args)
-    loaded = load_phases(path, args, settings(args))
+    found = subject(args, needs_weights=False)
+    loaded = load_phases(found.net, args, found.settings)
     loaded.stop_on_errors()
     net = _chosen(loaded.nets)
     if not net.layers:
-        raise UsageError(f"{path}: the net has no layers")
+        raise UsageError(f"{args.file or args.model or args.solver or args.run}: the net has no layers")
     shapes = _shapes(net, args)
     if shapes:
-        net = _resized(path, net, args, shapes)
+        net = _resized(found, net, args, shapes)
     elif loaded.diagnostics:
         print(render(loaded.diagnostics, color=colored(sys.stderr)), file=sys.stderr)
     _refuse_unknown(net)
@@ -156,9 +159,9 @@ def _shapes(net: Net, args: argparse.Namespace) -> dict[str, Shape]:
     return found
 
 
-def _resized(path: str, net: Net, args: argparse.Namespace, shapes: dict[str, Shape]) -> Net:
+def _resized(found: Subject, net: Net, args: argparse.Namespace, shapes: dict[str, Shape]) -> Net:
     """Returns the net with inputs of these shapes. CompileError if they are invalid."""
-    parsed = read_file(path, phase=net.phase, set=settings(args), trust=trust_of(args))
+    parsed = read_file(found.net, phase=net.phase, set=found.settings, trust=trust_of(args))
     made = build_net(parsed, State(net.phase, args.level, tuple(args.stage)), shapes)
     parsed.report.stop_on_errors()
     return made

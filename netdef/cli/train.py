@@ -42,6 +42,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..language.errors import NetdefError
+from ..language.source import ENDINGS
 from . import UsageError
 from ._options import (
     add_devices,
@@ -120,6 +121,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.hosts:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when jaxlib is loaded, which warns of its services
+    _net_after_resume(args)
     path, changes = net_file(args, uses_gpu=True), settings(args) | _train_state(args)
     devices = _devices(args)
     weights = given_weights(args)
@@ -162,9 +164,17 @@ def run(args: argparse.Namespace) -> int:
             heartbeat=args.heartbeat,
             import_path=args.import_path,
         )
+    if args.dry_run:
+        print("dry run: nothing was kept")
     if result.why == "interrupted":
         return 130
     return 1 if args.overfit and result.why == "max_iter" else 0  # the net did not overfit
+
+
+def _net_after_resume(args: argparse.Namespace) -> None:
+    """`train --resume model.net`: a net is FILE, because it cannot be the snapshot that the option accepts."""
+    if isinstance(args.resume, str) and args.resume.endswith(ENDINGS) and not (args.file or args.model or args.solver):
+        args.file, args.resume = args.resume, True
 
 
 def _while_read(show: Callable[[Event], None]) -> Callable[[Event], None]:

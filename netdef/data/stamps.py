@@ -7,6 +7,7 @@ mix two data sets: it raises `changed`.  An image is read whenever it is needed,
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 from ..language.errors import NetdefError, printable
 
 MOST_IMAGES = 1000  # image files of a layer that are compared; of more, evenly spaced ones
+MOST_READ, READ = 16, 1 << 16  # files whose contents are compared, and bytes at each end of them
 Stamp = tuple[int, int]  # bytes, and nanoseconds of the last change
 
 
@@ -44,6 +46,30 @@ def _stamp_if_there(file: Path) -> Stamp:
         return stamp(file)
     except (OSError, ValueError):  # a list may name images that are missing; ValueError: a NUL in the name
         return -1, 0
+
+
+def fingerprint(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what identifies the data `described`, also after it was copied: its records, files and bytes, and a hash
+    of the names and sizes of the files and of the first and last bytes of some."""
+    files = [(Path(name), size) for name, size, _ in found["files"]]
+    made = hashlib.sha256()
+    for path, size in files:
+        made.update(f"{path.name}\0{size}\0".encode(errors="surrogateescape"))
+    for i in range(0, len(files), -(-len(files) // MOST_READ) or 1):
+        made.update(_ends(files[i][0]))
+    total = sum(max(size, 0) for _, size in files)
+    return {"records": found["records"], "files": len(files), "bytes": total, "sha256": made.hexdigest()}
+
+
+def _ends(path: Path) -> bytes:
+    """The first and the last bytes of a file; empty for a folder or a missing file."""
+    try:
+        with path.open("rb") as file:
+            first = file.read(READ)
+            file.seek(max(os.fstat(file.fileno()).st_size - READ, 0))
+            return first + file.read(READ)
+    except (OSError, ValueError):
+        return b""
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -30,7 +30,7 @@ TRAINING = ("phase", "loss_weight", "propagate_down", "include", "exclude")  # f
 
 
 def deploy(
-    path_or_text: str | Path,
+    path_or_text: str | Path | Source,
     batch: int | None = None,
     shapes: Mapping[str, Shape] | None = None,
     outputs: Sequence[str] = (),
@@ -58,7 +58,7 @@ def deploy(
     return load(Source(f"<deployed {source.name}>", text, source.path), phase="TEST", trust_python=trust_python)
 
 
-def _tested(path_or_text: str | Path, state: State, set: Settings | None, trust: Trust) -> tuple[Net, Source]:
+def _tested(path_or_text: str | Path | Source, state: State, set: Settings | None, trust: Trust) -> tuple[Net, Source]:
     """Returns the net of phase TEST, or of TRAIN if that one has errors or no output."""
     failure: CompileError | None = None
     made: tuple[Net, Source] | None = None

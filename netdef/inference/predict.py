@@ -251,6 +251,15 @@ class Predictor:
             return None
         return list(found.classes) or None if found else None
 
+    def prepare_rows(self, rows: Any, name: str) -> Any:
+        """Returns rows of an array as input rows: prepared as by the data layer in training, if it is known."""
+        way, shape = self.preprocessing, self._shape(self.net.inputs[0])[1:] if self.net.inputs else ()
+        made = rows if way is None else way.of_arrays(rows, [f"{name}[{i}]" for i in range(len(rows))])
+        if np.size(made) and np.prod(made.shape[1:], dtype=int) != np.prod(shape, dtype=int):
+            wanted = f"the net's input `{self.net.inputs[0]}` expects {show(shape)}"
+            raise NetdefError(f"{name}: a row is {show(made.shape[1:])}, but {wanted}.")
+        return np.asarray(made, np.float32).reshape(len(made), *shape)
+
     def prepare(self, paths: Sequence[Path]) -> Any:
         """Returns image files as input rows (n, c, h, w): preprocessed as in training, or resized to the input if the
         preprocessing is unknown."""

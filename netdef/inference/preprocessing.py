@@ -20,6 +20,7 @@ import numpy as np
 from ..data import images
 from ..data.base import generator
 from ..data.layers._image_layer import ImageLayer
+from ..data.layers.arrays import ArrayData
 from ..data.transform import AUTO, Transformer
 from ..files import locator, write_atomically
 from ..graph import Net
@@ -42,8 +43,9 @@ STILL = 0.75  # a random number that does not mirror
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Turns images into rows of one input.  `shape`: (c, h, w) of a row; `record`: (h, w) of a record before it is
-    transformed, if fixed; `standard`: (mean, deviation) of each channel; `mean`: (c, h, w), a mean image."""
+    """Turns images into rows of one input.  `shape`: (c, h, w) of a row, or (1, 1, n) if it is not an image; `record`:
+    (h, w) of a record before it is transformed, if fixed; `standard`: (mean, deviation) of each channel; `mean`:
+    (c, h, w), a mean image."""
 
     layer: ImageLayer
     shape: tuple[int, int, int]
@@ -61,14 +63,38 @@ class Preprocessing:
         """Turns images (h, w, c) uint8, channels B, G, R, into (n, c, h, w) float32, as the data layer in phase TEST.
         `names` are for messages."""
         sized = [images.resize(image, *self._size(*image.shape[:2])).transpose(2, 0, 1) for image in decoded]
+        rows = self._transformed(sized, names)
+        if rows.shape[1:] != self.shape:
+            raise NetdefError(f"{names[0]}: its preprocessed shape is {show(rows.shape[1:])}, not {show(self.shape)}")
+        return rows
+
+    def of_arrays(self, rows: np.ndarray, names: Sequence[Any]) -> np.ndarray:
+        """Turns rows of an array, which are records of the data layer, into (n, c, h, w) float32, without resizing."""
+        if self.shape[:2] == (1, 1):  # not images
+            found = rows.reshape(len(rows), 1, 1, -1)
+        elif rows.ndim == 3:
+            found = rows[:, None]
+        else:
+            last = isinstance(self.layer, ArrayData) and self.layer.channels_last
+            found = rows.transpose(0, 3, 1, 2) if last else rows
+        if found.ndim != 4:
+            raise NetdefError(f"{names[0]} is {show(rows.shape[1:])}; the rows of an array of images are (c, h, w).")
+        found = found if found.dtype == np.uint8 else found.astype(np.float32)
+        return self._transformed(list(found), names)
+
+    @property
+    def words(self) -> str:
+        """What is done to the records, as in the file; empty if nothing is."""
+        value = encode_layer(self.layer).value
+        field = value.get("transform_param") if isinstance(value, Message) else None
+        return " ".join(print_message(Message((field,), NOWHERE)).split()) if field else ""
+
+    def _transformed(self, sized: list[np.ndarray], names: Sequence[Any]) -> np.ndarray:
         bare = self.layer.transform_param.replace(mean_file="") if self.mean is not None else self.layer.transform_param
         at_work = Transformer(self.layer, bare, locator(None), Phase.TEST, standard=self.standard)
         at_work.mean = self.mean
         draws = np.full((len(sized), at_work.draw(generator(0, ""), 1).shape[1]), STILL)
-        rows = at_work.batch(sized, draws, list(names))
-        if rows.shape[1:] != self.shape:
-            raise NetdefError(f"{names[0]}: its preprocessed shape is {show(rows.shape[1:])}, not {show(self.shape)}")
-        return rows
+        return at_work.batch(sized, draws, list(names))
 
     def _size(self, height: int, width: int) -> tuple[int, int]:
         """Returns (height, width) to which an image is resized before it is transformed."""
@@ -101,9 +127,13 @@ def preprocessing_of(*nets: Net) -> Preprocessing | None:
     for net in nets:
         for node in net.layers:
             shape: Any = net.blobs[node.tops[0].name].shape if node.tops else None
-            if not isinstance(node.layer, ImageLayer) or not known(shape) or len(shape) != 4:
+            if not isinstance(node.layer, ImageLayer) or not known(shape):
                 continue
             layer, locate = node.layer, locator(net.folder)
+            if len(shape) != 4:
+                if layer.transform_param == type(layer.transform_param)():
+                    continue
+                shape = (shape[0], 1, 1, math.prod(shape[1:]))
             file = layer.transform_param.mean_file
             return Preprocessing(
                 layer,

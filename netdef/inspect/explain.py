@@ -1,4 +1,4 @@
-"""Explanations of layer types, fields, fillers, solvers, policies and diagnostics.
+"""Explanations of layer types, fields, fillers, solvers, policies, diagnostics, statements and templates.
 
 They are generated from the code: the docstring of a layer's class, the declarations that decode its fields, and the
 `Code` of a diagnostic.  `find(name)` returns the entries with this name, `index()` all entries by family, and
@@ -26,6 +26,7 @@ from ..policies.base import POLICIES, Policy
 from ..registry import Registry
 from ..schema import Block, Param
 from ..solvers.base import SOLVERS, Solver
+from .explain_language import CONSTRUCTS, Text, templates
 
 WIDTH = 110  # columns of running text
 
@@ -109,6 +110,10 @@ def _entries() -> Iterator[Entry]:
             yield _class_entry(family, heading, name, cls)
     yield _block_entry("layer", Layer, _summary(Layer).partition(";")[0])
     yield _block_entry("solver", Solver, _summary(Solver))
+    for text in CONSTRUCTS:
+        yield _language_entry(text, "The language (see grammar/SPEC.md)")
+    for text in templates():
+        yield _language_entry(text, "Templates of the library")
     for name, code in sorted(codes.catalogue().items()):
         yield _code_entry(name, code)
 
@@ -150,6 +155,11 @@ def _code_entry(name: str, code: Code) -> Entry:
     return Entry(name, code.severity, code.summary, code.why, "Diagnostics", examples=tuple(examples))
 
 
+def _language_entry(text: Text, family: str) -> Entry:
+    fields = tuple(FieldText(name, "", default, "") for name, default in text.parameters)
+    return Entry(text.name, text.kind, text.summary, text.doc, family, fields=fields, examples=(text.example,))
+
+
 def _summary(cls: type) -> str:
     """Returns the first sentence of a docstring."""
     first = inspect.cleandoc(cls.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
@@ -159,7 +169,7 @@ def _summary(cls: type) -> str:
 def _field(spec: Param) -> FieldText:
     of = spec.type
     holds = isinstance(of, type) and issubclass(of, Block) and not issubclass(of, Filler)
-    inner = tuple(_field(p) for p in of.params().values()) if holds else ()
+    inner = tuple(map(_field, _own_first(of))) if holds else ()
     words = [spec.doc.strip()]
     if bounds := spec.bounds():
         words.append(bounds[0].upper() + bounds[1:] + (f" {spec.unit}" if spec.unit else "") + ".")
@@ -170,6 +180,13 @@ def _field(spec: Param) -> FieldText:
     kind = "filler { ... }" if isinstance(of, type) and issubclass(of, Filler) else spec.kind
     kind += ", repeated" if spec.repeated else ""
     return FieldText(spec.name, kind, show_default(spec), " ".join(words), spec.inert, inner)
+
+
+def _own_first(block: type[Block]) -> list[Param]:
+    """The fields of a block: its own, which are those of Caffe, before those of its bases, which are those of forks."""
+    bases = [cls.__dict__.get("__annotations__", {}) for cls in block.__mro__]
+    place = lambda name: next((i for i, names in enumerate(bases) if name in names), len(bases))
+    return [spec for name, spec in sorted(block.params().items(), key=lambda item: place(item[0]))]
 
 
 def show_default(spec: Param) -> str:
@@ -232,7 +249,8 @@ def text(entry: Entry) -> str:
     if entry.doc:
         parts.append(textwrap.indent(_wrapped(entry.doc) if "\n" not in entry.doc else entry.doc, "  "))
     if entry.fields:
-        heading = f"fields of {entry.block} {{ }}" if entry.block else "fields" if entry.kind != "field" else ""
+        what = "parameters" if entry.kind.startswith("template") else "fields"
+        heading = f"fields of {entry.block} {{ }}" if entry.block else what if entry.kind != "field" else ""
         parts.append("\n".join([*([heading] if heading else []), *_table(entry.fields)]))
     if entry.beside:
         parts.append("\n".join(["other fields of the layer" if entry.fields else "fields", *_table(entry.beside)]))

@@ -90,6 +90,7 @@ class Alone(NamedTuple):
 
     run: Callable[..., Any]
     both: Callable[..., Any] | None
+    back: Callable[..., Any]  # forward; returns the tops, and the backward pass as a function with its stored values
     given: tuple[Any, ...]
     passes: int  # forward, and backward with respect to weights and inputs
 
@@ -97,9 +98,7 @@ class Alone(NamedTuple):
 def _cost(net: Net, i: int, iterations: int, platform: str | None) -> Cost:
     alone, node = _layer_alone(net, i), net.layers[i]
     forth, forth_s = _count(alone.run, alone.given, platform), _median(alone.run, alone.given, iterations)
-    total, total_s = forth, None
-    if alone.both is not None:
-        total, total_s = _count(alone.both, alone.given, platform), _median(alone.both, alone.given, iterations)
+    total = forth if alone.both is None else _count(alone.both, alone.given, platform)
     loops = forth.loops or total.loops
     forward_flop, flop = forth.flop, total.flop
     if loops:
@@ -113,7 +112,7 @@ def _cost(net: Net, i: int, iterations: int, platform: str | None) -> Cost:
         backward_bytes=max(total.bytes - forth.bytes, 0.0),
         own_count=loops,
         forward_s=forth_s,
-        backward_s=None if total_s is None or forth_s is None else max(total_s - forth_s, 0.0),
+        backward_s=_backward_median(alone, iterations),
     )
 
 
@@ -136,17 +135,33 @@ def _layer_alone(net: Net, i: int) -> Alone:
         made, back, updates = jax.vjp(lambda m, s: run(m, s, weights, blobs), moving, some, has_aux=True)
         return made, updates, back([jnp.ones_like(top) for top in made])
 
+    def back(moving: Any, some: Any, weights: Any, blobs: Any) -> Any:
+        return jax.vjp(lambda m, s: run(m, s, weights, blobs)[0], moving, some)
+
     learns = both if trained or reached else None
-    return Alone(run, learns, (trained, reached, weights, blobs), 1 + bool(trained) + bool(reached))
+    return Alone(run, learns, back, (trained, reached, weights, blobs), 1 + bool(trained) + bool(reached))
 
 
 def _median(function: Callable[..., Any], given: tuple[Any, ...], iterations: int) -> float | None:
     """Returns the median time of a program on random arrays, in seconds; None if `iterations` is 0."""
-    if not iterations:
+    return _timed(function, _random(given), iterations) if iterations else None
+
+
+def _backward_median(alone: Alone, iterations: int) -> float | None:
+    """Returns the median time of the backward pass, with what the forward pass stored for it as its input."""
+    if not iterations or alone.both is None:
         return None
+    tops, back = jit(alone.back)(*_random(alone.given))
+    return _timed(lambda back, tops: back(tops), (back, jax.tree.map(jnp.ones_like, tops)), iterations)
+
+
+def _random(given: tuple[Any, ...]) -> tuple[Any, ...]:
     rng = np.random.default_rng(0)
     fill = lambda s: jnp.asarray(rng.normal(size=s.shape) if len(s.shape) > 1 else np.zeros(s.shape), s.dtype)
-    arrays = jax.tree.map(fill, given)
+    return jax.tree.map(fill, given)
+
+
+def _timed(function: Callable[..., Any], arrays: tuple[Any, ...], iterations: int) -> float:
     compiled = jit(function).lower(*arrays).compile()
     seconds = []
     for _ in range(1 + iterations):

@@ -3,14 +3,14 @@
 A snapshot is a folder `iter_000500` with
 
     arrays/           orbax: each array once, by name: `conv1.0` is array 0 of layer `conv1`, `conv1.0/momentum` an
-                      array of the solver's history for it, `conv1.0/ema` its average; `policy/step`, `losses` etc. are
-                      the rest of the training state. The names are percent-encoded in orbax (`conv1.0%2Fmomentum`).
-                      Arrays of classes that several devices have divided may have more rows than "layers" says:
-                      zeros, which `load` removes
-    state.json        "format": 2; "iteration", "seed", "solver"; "position" and "test_positions" of the data; "sources"
-                      and "test_sources", the files of the data with size and time; "owners", [layer, index] of the
-                      arrays that are trained, fixed and kept; "slots", names of the arrays of a history, in Caffe's
-                      order; "layers", the arrays and shapes of each layer, in Caffe's order
+                      array of the solver's history for it, `conv1.0/ema` its average, `bn1.0/tested` a recalibrated
+                      statistic; `policy/step`, `losses` etc. are the rest of the training state. The names are
+                      percent-encoded in orbax (`conv1.0%2Fmomentum`). Arrays of classes that several devices have
+                      divided may have more rows than "layers" says: zeros, which `load` removes
+    state.json        "format": 2; "iteration", "seed", "solver", "bn_recalibrate"; "position" and "test_positions" of
+                      the data; "sources" and "test_sources", the files of the data with size and time; "owners",
+                      [layer, index] of the arrays that are trained, fixed and kept; "slots", names of the arrays of a
+                      history, in Caffe's order; "layers", the arrays and shapes of each layer, in Caffe's order
     net.prototxt      the source text of the net
     checksums.json    SHA-256 of all these files
 
@@ -218,6 +218,9 @@ class _OfPython:
         known = any(thread.ident == threading.get_ident() for thread in threading.enumerate())
         return (self._stream if known else self.held).write(text)
 
+    def flush(self) -> None:
+        self._stream.flush()
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
@@ -355,10 +358,12 @@ def newest(folder: Path) -> tuple[Path | None, list[str]]:
 
 
 def weights(path: Path) -> dict[str, list[np.ndarray]]:
-    """Returns {layer: [arrays]} of a snapshot, as `model.set_weights` expects them; averages, if the run kept them."""
+    """Returns {layer: [arrays]} of a snapshot, as `model.set_weights` expects them; with the averages and
+    the recalibrated statistics, if the run has them."""
     read = load(path)
     arrays = _numbered_weights(read) if is_numbered(read) else read.arrays
-    value = lambda name: np.asarray(arrays.get(f"{name}/ema", arrays[name]))
+    tested = lambda name: next((arrays[n] for n in (f"{name}/tested", f"{name}/ema") if n in arrays), arrays[name])
+    value = lambda name: np.asarray(tested(name))
     return {
         layer: [value(array_name(Owner(*owner))).reshape(shape) for owner, shape in entries]
         for layer, entries in read.state["layers"].items()

@@ -140,7 +140,8 @@ def _line(chart: Chart, curve: Curve, look: Look) -> None:
         axes.plot(xs, curve.values, color=look.color, lw=0.7, alpha=0.45)
         axes.plot(xs, smoothed(curve.values, 1 - 1 / (look.smooth * len(xs))), color=look.color, lw=2)
     else:
-        axes.plot(xs, curve.values, color=look.color, lw=1.6, marker="o" if len(xs) == 1 else "", ms=4)
+        style = "steps-post" if chart.name == "lr" and _has_steps(curve.values) else "default"
+        axes.plot(xs, curve.values, color=look.color, lw=1.6, ds=style, marker="o" if len(xs) == 1 else "", ms=4)
     bad = [x for x, value in zip(xs, curve.values, strict=True) if not math.isfinite(value) and math.isfinite(x)]
     if bad:
         axes.plot(
@@ -153,6 +154,12 @@ def _line(chart: Chart, curve: Curve, look: Look) -> None:
             mew=1.6,
             gid=CROSS,
         )
+
+
+def _has_steps(values: Sequence[float]) -> bool:
+    """Whether values stay the same for a while and then change, as the rates of a policy with steps."""
+    same = sum(a == b for a, b in zip(values, values[1:], strict=False))
+    return 2 * same > len(values) - 1
 
 
 def _finish_row(charts: Sequence[Chart], log: bool) -> None:
@@ -187,12 +194,13 @@ def _drawn(axes: Any) -> list[list[float]]:
 
 
 def _without_outliers(axes: Any) -> None:
-    """Limits the axis to the later losses if the first few are much larger than all others."""
-    later = [v for line in _drawn(axes) if len(line) > 3 for v in line[1:] if math.isfinite(v)]
-    values = [v for line in _drawn(axes) for v in line if math.isfinite(v)]
-    if not later or not values:
+    """Limits the axis to the later losses of every curve if the first few are much larger than all others."""
+    lines = [[v for v in line if math.isfinite(v)] for line in _drawn(axes)]
+    values = [v for line in lines for v in line]
+    if not any(len(line) > 3 for line in lines):
         return
-    usual = sorted(later)[math.ceil(0.99 * (len(later) - 1))]
+    ranked = [sorted(line[1:] if len(line) > 3 else line) for line in lines if line]
+    usual = max(line[math.ceil(0.99 * (len(line) - 1))] for line in ranked)  # of the highest curve
     least = min(values)
     if max(values) - least > 30 * (usual - least) > 0:
         axes.set_ylim(least - 0.05 * (usual - least), usual + 0.5 * (usual - least))

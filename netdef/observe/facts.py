@@ -8,8 +8,6 @@ there is no error.
 from __future__ import annotations
 
 import json
-import math
-import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from ..language.diagnostics import CompileError
 from ..language.errors import NetdefError
 from ..language.trust import UNTRUSTED, Trust
-from ..training.run_folder import NET
 from ..training.run_record import RUN
-from .runs import History, kind, read_run
+from ..training.saved_run import SavedRun
+from .runs import Best, History, read_run, scores_of
 
 if TYPE_CHECKING:
     from ..graph import Net
@@ -33,16 +31,6 @@ SITTING = {
     **{"seconds": (int, float), "machine": dict, "versions": dict},
 }
 MANY_LAYERS = 60  # above this, each use of a template is drawn as one box
-
-
-@dataclass(frozen=True)
-class Best:
-    """A metric of a run: its last value, its best value, and the iteration of the best."""
-
-    name: str
-    last: float
-    best: float
-    at: int
 
 
 @dataclass(frozen=True)
@@ -91,36 +79,19 @@ def facts_of(folder: str | Path, test: bool = True, trust: Trust = UNTRUSTED) ->
     layers are not evaluated.  NetdefError if the folder is not a run."""
     history = read_run(folder)
     told = _proper(_json(history.folder / RUN))
-    text = _text(history.folder / NET)
+    run = SavedRun(history.folder)
     notes = [f"damaged lines of metrics.jsonl that were skipped: {history.damaged}"] if history.damaged else []
-    nets = _nets(told, text, history.folder, notes, trust)
+    nets = _nets(run, notes, trust)
     return Facts(
         history=history,
         told=told,
-        scores=tuple(_scores(history)),
-        text=text,
+        scores=tuple(scores_of(history)),
+        text=_text(run.main),
         net=nets.train if nets else None,
         picture=_picture(nets.train, notes) if nets else None,
         confusion=_confusion(nets, history.folder, notes) if nets and test else None,
         notes=tuple(notes),
     )
-
-
-def _scores(history: History) -> list[Best]:
-    found = []
-    for phase in ("train", "test"):
-        for net in history.test_nets if phase == "test" else [0]:
-            for name in history.names():
-                if name in ("lr", "images_per_s") or name.startswith(("watch/", "top/")):
-                    continue
-                curve = history.curve(name, phase, net)
-                if curve:
-                    better = max if kind(name) == "accuracy" else min
-                    best = better(v for v in curve.values if math.isfinite(v))
-                    at = curve.iterations[curve.values.index(best)]
-                    words = f"{phase} {net}" if net else phase
-                    found.append(Best(f"{words} {name}", curve.values[-1], best, int(at)))
-    return found
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -151,24 +122,20 @@ def _text(path: Path) -> str:
         return ""
 
 
-def _nets(told: Mapping[str, Any], text: str, folder: Path, notes: list[str], trust: Trust) -> Nets | None:
-    """Compiles the nets of the run, from their file if it is unchanged, because its relative paths lead to the data, or
-    else from the copy in the run's folder."""
+def _nets(run: SavedRun, notes: list[str], trust: Trust) -> Nets | None:
+    """Compiles the nets of the run: from their file if it is unchanged, because it has the templates, which diagrams
+    show, or else from the copy in the run's folder."""
     from ..training.solver_nets import nets_of
 
-    file = Path(told["file"]) if isinstance(told.get("file"), str) else None
-    kept: Any = text
-    if file is not None and (there := _text(file)):
-        changed = bool(re.search(r"\bsolver\s*:?\s*{", text)) and text.strip() != there.strip()
-        if changed:
-            notes.append(f"{file.name} has changed since this run; the report uses the run's copy")
-        kept = text if changed else file
-    if not kept:
-        notes.append(f"there is no copy of the net in {folder}")
+    if not run.main.is_file():
+        notes.append(f"there is no copy of the net in {run.folder}")
         return None
-    settings = told.get("settings")
+    changed, file = run.changed, run.files[0] if run.files else None
+    if changed and file:
+        notes.append(f"{file.name} has changed since this run; the report uses the run's copy")
     try:
-        return nets_of(kept, settings if isinstance(settings, dict) else None, trust)
+        net, settings = run.net() if changed is not False or file is None else (file, run.settings)
+        return nets_of(net, settings, trust)
     except CompileError as error:
         notes.append(f"the net could not be compiled: {error.diagnostics[0].message}")
     except NetdefError as error:

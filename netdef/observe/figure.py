@@ -108,12 +108,15 @@ def plain_ticks(axis: Any) -> None:
 
 def percents(axis: Any, values: Sequence[float]) -> None:
     """Labels fractions as percentages, on an axis that ends shortly beyond 0 and 1."""
-    from matplotlib.ticker import PercentFormatter
+    from matplotlib.ticker import FuncFormatter, PercentFormatter
 
     least, most = min(values), max(values)
     room = max(0.06 * (most - least), 0.02)
     axis.axes.set_ylim(max(least - room, -0.01), min(most + room, 1.01))
-    axis.set_major_formatter(PercentFormatter(1.0))
+    written = PercentFormatter(1.0)
+    written.set_axis(axis)
+    within = lambda value: -1e-9 <= value <= 1 + 1e-9  # the axis goes on, so that a line at 100 % is not cut
+    axis.set_major_formatter(FuncFormatter(lambda value, at: written(value, at) if within(value) else ""))
 
 
 def say_nothing_to_draw(axes: Any, why: str) -> None:

@@ -18,6 +18,7 @@ from .curves import curves
 from .facts import Confusion, Facts
 from .figure import written
 
+MANY_CLASSES = 12  # with more classes, names of columns are vertical and cells are small
 MOST_CLASSES = 40  # with more classes, only the most frequent errors are listed
 CSS = """
 :root { color-scheme: light; }
@@ -33,7 +34,11 @@ thead th { border-bottom: 1px solid #bbb; } tbody tr + tr td, tbody tr + tr th {
 .number { text-align: right; }
 table.matrix td { width: 2.1rem; min-width: 2.1rem; text-align: center; padding: .15rem; border: 1px solid #eee; }
 table.matrix th { padding: .15rem .4rem; font-weight: 400; color: #555; text-align: center; border: 0; }
-table.matrix tbody th { text-align: right; }
+table.matrix tbody th { text-align: right; white-space: nowrap; }
+table.matrix thead th { vertical-align: bottom; }
+table.many { font-size: .75rem; }
+table.many td { width: 1.35rem; min-width: 1.35rem; padding: .1rem 0; }
+table.many thead th + th { writing-mode: vertical-rl; transform: rotate(180deg); text-align: left; padding: .3rem 0; }
 .cards { display: flex; flex-wrap: wrap; gap: .8rem; margin: 0 0 1rem; padding: 0; }
 .cards div { border: 1px solid #ddd; border-radius: .4rem; padding: .5rem .9rem; min-width: 7rem; }
 .cards b { display: block; font-size: 1.35rem; font-weight: 600; } .cards span { color: #555; font-size: .85rem; }
@@ -89,7 +94,7 @@ def _cards(facts: Facts) -> str:
     tests = [s for s in facts.scores if s.name.startswith("test")]
     shown = [(s.name, _number(s.last)) for s in (tests or facts.scores)[:3]]
     told = facts.told
-    shown += [(label, f"{int(told[key]):,}") for key, label in (("parameters", "parameters"),) if key in told]
+    shown += [("learned parameters", f"{int(told['parameters']):,}")] if "parameters" in told else []
     shown += [("images per iteration", f"{int(told['batch']):,}")] if "batch" in told else []
     shown += [("seed", str(told["seed"]))] if "seed" in told else []
     speed = [v for row in facts.history.of("train") if isinstance(v := row.get("images_per_s"), (int, float))]
@@ -122,7 +127,8 @@ def _confusion(found: Confusion) -> str:
         for i, (name, row) in enumerate(zip(found.names, found.counts, strict=True))
     )
     top = f"<tr><th>true \\ predicted</th>{columns}</tr>"
-    table = f'<table class="matrix"><thead>{top}</thead><tbody>{rows}</tbody></table>'
+    kind = "matrix many" if len(found.names) > MANY_CLASSES else "matrix"
+    table = f'<table class="{kind}"><thead>{top}</thead><tbody>{rows}</tbody></table>'
     return f'{head}<div class="scroll">{table}</div>'
 
 
@@ -154,7 +160,9 @@ def _net(facts: Facts) -> str:
         ]
         table = _table(("Layer", "Type", "Output", "Parameters", "Multiply-adds"), rows)
         work = f"{found.multiply_adds:,} multiply-adds, {size(found.activations)} of activations"
-        total = f"{len(found.rows)} layers, {found.parameters:,} parameters, {work}"
+        own = sum(weight.kind != "param" for _, weight in facts.net.owned)
+        also = " with the statistics of normalizations" if own else ""
+        total = f"{len(found.rows)} layers, {found.parameters:,} parameters{also}, {work}"
         parts.append(f"<details><summary>{total}</summary>{table}</details>")
     settings = facts.told.get("settings")
     if isinstance(settings, dict) and settings:

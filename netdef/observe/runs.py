@@ -67,6 +67,16 @@ class History:
         return [name for name in found if name not in NO_CURVES]
 
 
+@dataclass(frozen=True)
+class Best:
+    """A metric of a run: its last value, its best value, and the iteration of the best."""
+
+    name: str
+    last: float
+    best: float
+    at: int
+
+
 def read_run(path: str | Path) -> History:
     """Reads the records of a run, from its folder or its `metrics.jsonl`.
 
@@ -96,6 +106,24 @@ def read_runs(paths: Sequence[str | Path]) -> list[History]:
     if len(set(names)) < len(names):  # folders with equal names: enough of their paths to be unique
         names = _apart([run.folder.absolute().parts for run in runs])
     return [History(name, run.folder, run.rows, run.damaged) for name, run in zip(names, runs, strict=True)]
+
+
+def scores_of(history: History) -> list[Best]:
+    """Returns the last and the best value of each metric, in training and in the tests of each net."""
+    found = []
+    for phase in ("train", "test"):
+        for net in history.test_nets if phase == "test" else [0]:
+            for name in history.names():
+                if name in ("lr", "images_per_s") or name.startswith(("watch/", "top/")):
+                    continue
+                curve = history.curve(name, phase, net)
+                if curve:
+                    better = max if kind(name) == "accuracy" else min
+                    best = better(v for v in curve.values if math.isfinite(v))
+                    at = curve.iterations[curve.values.index(best)]
+                    words = f"{phase} {net}" if net else phase
+                    found.append(Best(f"{words} {name}", curve.values[-1], best, int(at)))
+    return found
 
 
 def kind(name: str) -> str:

@@ -18,6 +18,7 @@ from ..solvers.base import Solver
 from .decode import NetParameter
 
 SOLVER = "solver."  # the prefix of settings for fields of the solver
+NETS = tuple(f"{which}net{how}" for which in ("", "train_", "test_") for how in ("", "_param"))  # fields that name nets
 TRAINED = "net, net_param, train_net or train_net_param"
 
 

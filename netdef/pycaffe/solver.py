@@ -31,7 +31,7 @@ from .devices import refuse_several
 from .net import Net
 
 # fields that only netdef.train supports
-OURS = ("stages", "reuse", "ema", "early_stopping", "snapshot_best", "recompute")
+OURS = ("stages", "reuse", "ema", "early_stopping", "snapshot_best", "recompute", "bn_recalibrate")
 
 
 class Solver:

@@ -154,6 +154,12 @@ class Solver(Block):
     test_offset: int = param("Iteration of the first test; the interval counts from it.", default=0, at_least=0)
     test_initialization: bool = param("Test before the first iteration.", default=True)
     test_compute_loss: bool = param("Also report the total loss of a test.", default=False)
+    bn_recalibrate: int = param(
+        "Test and save the net with statistics of batch normalization that are estimated again from this number of "
+        "training batches, because running statistics lag behind at high learning rates; 0: with the running ones.",
+        default=0,
+        at_least=0,
+    )
     test_after_train: bool = param("Test after the last iteration; the runs of a sweep always do.", default=False)
     snapshot: int = param("Iterations between two snapshots; 0 for none during training.", default=0, at_least=0)
     snapshot_prefix: str = param("Folder of the run, unless one is given when it is started.", default="")
@@ -333,7 +339,7 @@ class Solver(Block):
 class Momentum(Solver):
     """Solvers with momentum, and NVIDIA's policies for it."""
 
-    momentum: float = param("Momentum; the decay rate of the first moments.", default=0.0, at_least=0)
+    momentum: float = param("Momentum; the decay rate of the first moments.", default=0.0, at_least=0, at_most=1)
     momentum_policy: str = param(
         '"fixed", "poly": up to `max_momentum` over the run, or "opt": (1 - sqrt(lr)/2)^2 (NVIDIA).',
         default="fixed",

@@ -19,7 +19,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..data.feed import Feed
-from ..files import write_text_atomically
 from ..lazy import Array
 from ..solvers.base import Precision
 from ..training.compilation_cache import keep_compiled
@@ -29,9 +28,10 @@ from ..training.loop import Run, RunStage, UnderWay, Work, run_to_end
 from ..training.metrics import Recorder, plain
 from ..training.prepare import RunSetup, Start, images, make_setup, plan_of, started
 from ..training.resume import start_from
-from ..training.run_folder import METRICS, NET
+from ..training.run_folder import METRICS
 from ..training.run_lock import locked
 from ..training.run_record import RunRecord
+from ..training.saved_run import write_net
 from ..training.solver_nets import Nets
 from ..training.step import GOOD, RunConstants, make_single, make_step
 from ..training.trial_runs import with_solver
@@ -39,7 +39,7 @@ from .goal import Until
 
 # Solver fields with which a run cannot train together with others: it may end early, has another step, writes more, or
 # does not start from the fillers.
-ALONE = ("early_stopping", "snapshot_best", "stages", "ema", "weights", "reuse", "debug_info")
+ALONE = ("early_stopping", "snapshot_best", "stages", "ema", "weights", "reuse", "debug_info", "bn_recalibrate")
 
 
 def can_share(many: Sequence[Nets]) -> bool:
@@ -89,7 +89,7 @@ def train_batched(
 
 
 def _member(nets: Nets, folder: Path) -> Member:
-    write_text_atomically(folder / NET, nets.train.text)
+    write_net(nets, folder)
     nets = with_solver(nets, snapshot=0)  # a batched run saves only its records
     setup = make_setup(nets, nets.solver.seed, folder, [RunRecord(nets, folder)])
     return Member(setup, start_from(setup, None), Recorder(folder / METRICS, 0))

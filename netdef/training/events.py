@@ -31,6 +31,7 @@ class Started:
     warnings: tuple[str, ...] = ()
     devices: int = 1
     divided: str = ""  # what the batch means to several devices
+    data: Mapping[str, Any] = field(default_factory=dict)  # fingerprints of the data, by phase and layer
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Tested:
     outputs: Mapping[str, Value]
     images_per_s: float
     nets: int = 1
+    recalibrated: int = 0  # training batches from which the statistics of batch normalization were estimated again
 
 
 @dataclass(frozen=True)

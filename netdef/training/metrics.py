@@ -88,6 +88,8 @@ def record(event: Display | Tested) -> dict[str, Any]:
             row[name] = value
         elif not _same(value, row[name]):
             row[f"top/{name}"] = value
+    if test and event.recalibrated:
+        row["bn_recalibrate"] = event.recalibrated
     row["images_per_s"] = round(event.images_per_s, 1)
     if isinstance(event, Display):
         row |= event.extra

@@ -13,6 +13,7 @@ import numpy as np
 from ..data.device import on_device
 from ..data.feed import Feed
 from ..data.mesh import AXIS
+from ..data.stamps import fingerprint
 from ..graph import Net
 from ..lazy import Array
 from ..model import Model
@@ -29,6 +30,7 @@ from .monitors import Watched
 from .params import Partition, arrays_of, copies, partition_of
 from .placement import ONE, Placement, batched, in_words, refuse_carried, with_classes
 from .plan import Plan
+from .recalibrate import Recalibration
 from .run_record import device
 from .solver_nets import Nets
 from .step import State, Unpack, initial, loops_well, make_run, make_single, make_step
@@ -56,6 +58,7 @@ class RunSetup:
     folder: Path
     listeners: tuple[OnEvent, ...] = ()
     placement: Placement = ONE
+    recalibration: Recalibration | None = None
 
     def tell(self, event: Event) -> None:
         """Calls each listener with an event; then raises the first of their errors."""
@@ -72,6 +75,8 @@ class RunSetup:
         self.feed.close()
         for evaluator in self.evaluators:
             evaluator.close()
+        if self.recalibration:
+            self.recalibration.close()
 
 
 @dataclass(frozen=True)
@@ -113,6 +118,7 @@ def make_setup(
         folder=folder,
         listeners=tuple(listeners),
         placement=batched(placement, feed),
+        recalibration=Recalibration(net, solver.bn_recalibrate, seed, placement) if solver.bn_recalibrate else None,
     )
 
 
@@ -261,4 +267,12 @@ def started(setup: RunSetup, start: Start, work: Work, resumed_from: Path | None
         resumed_from=resumed_from,
         untouched=start.untouched,
         warnings=tuple(warnings),
+        data=_fingerprints(setup),
     )
+
+
+def _fingerprints(setup: RunSetup) -> dict[str, Any]:
+    """The fingerprints of the data of each layer, in training and in each test."""
+    of = lambda feed: {name: fingerprint(found) for name, found in feed.sources.items()}
+    tests = {f"test {i}" if i else "test": of(evaluator.feed) for i, evaluator in enumerate(setup.evaluators)}
+    return {"train": of(setup.feed), **tests}

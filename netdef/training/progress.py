@@ -15,6 +15,7 @@ from ..language.errors import printable
 from . import events
 
 RESUME = "resume with: "
+WIDE, NARROW, SHORT = 95, 55, 45  # columns of a terminal for the whole bar, for a bar, and for the time left
 Show = Callable[[events.Event], None]
 
 
@@ -36,18 +37,11 @@ def _print_lines(event: events.Event, stream: TextIO) -> None:
 @contextmanager
 def _bar(stream: TextIO) -> Iterator[Show]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress
 
     console = Console(file=stream, highlight=False, soft_wrap=True)
-    columns = (
-        TextColumn("iteration"),
-        MofNCompleteColumn(),
-        BarColumn(bar_width=None),
-        TextColumn("{task.fields[numbers]}"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-    )
-    with Progress(*columns, console=console, transient=True, expand=True) as bar:
+    numbers = _numbers if console.width >= WIDE else _few_numbers
+    with Progress(*_columns(console.width), console=console, transient=True, expand=True) as bar:
         task = bar.add_task("", total=None, numbers="compiling")
 
         def show(event: events.Event) -> None:
@@ -59,9 +53,23 @@ def _bar(stream: TextIO) -> Iterator[Show]:
             elif isinstance(event, events.Stepped):
                 bar.update(task, completed=event.iteration)
             elif isinstance(event, events.Display):
-                bar.update(task, completed=event.iteration, numbers=_numbers(event))
+                bar.update(task, completed=event.iteration, numbers=numbers(event))
 
         yield show
+
+
+def _columns(width: int) -> list[Any]:
+    """The columns of the bar: in a narrow terminal only those that fit, because rich would shorten all of them."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.table import Column
+
+    whole = lambda: Column(no_wrap=True)
+    done, numbers = MofNCompleteColumn(table_column=whole()), TextColumn("{task.fields[numbers]}", table_column=whole())
+    left = TimeRemainingColumn(table_column=whole())
+    if width >= WIDE:
+        return [TextColumn("iteration"), done, BarColumn(bar_width=None), numbers, left, TextColumn("left")]
+    bar = [BarColumn(bar_width=None)] if width >= NARROW else []
+    return [done, *bar, numbers, *([left] if width >= SHORT else [])]
 
 
 def lines(event: events.Event) -> list[str]:
@@ -81,7 +89,8 @@ def _lines(event: events.Event) -> list[str]:
             return [line, *_watched(event.extra)]
         case events.Tested():
             which = f"test {event.net}" if event.nets > 1 else "test"
-            return [f"iteration {event.iteration:>6}  {which}: {_values(event.outputs)}"]
+            mark = f"  (statistics of {event.recalibrated} batches)" if event.recalibrated else ""
+            return [f"iteration {event.iteration:>6}  {which}: {_values(event.outputs)}{mark}"]
         case events.Snapshotted():
             return [f"iteration {event.iteration:>6}  saved {event.path}"]
         case events.Notice():
@@ -124,6 +133,10 @@ def _started(event: events.Started) -> list[str]:
 
 def _numbers(event: events.Display) -> str:
     return f"loss {event.loss:.4g}  lr {event.lr:.4g}  {event.images_per_s:,.0f} images/s"
+
+
+def _few_numbers(event: events.Display) -> str:
+    return f"loss {event.loss:.4g}  {event.images_per_s:,.0f}/s"
 
 
 def _values(outputs: Mapping[str, Any]) -> str:

@@ -102,7 +102,9 @@ def resume_snapshot(setup: RunSetup, read: snapshot.Snapshot) -> Start:
     read = snapshot.with_arrays(read, None if snapshot.is_numbered(read) else _divided(setup, read, needed, owners))
     arrays = _by_name(read, names)
     found = {
-        name: _fitting(read, arrays, name, like.dtype, _shape(setup, owners, name, like.shape), owners.get(name))
+        name: _fitting(
+            read, arrays, name, like.dtype, _shape(setup, _owner(owners, name), like.shape), owners.get(name)
+        )
         for name, like in needed.items()
     }
     found = {name: array for name, array in found.items() if array is not None}
@@ -169,19 +171,20 @@ def _divided(
     setup: RunSetup, read: snapshot.Snapshot, needed: Mapping[str, Any], owners: Mapping[str, Owner]
 ) -> dict[str, Any]:
     """The arrays that devices divide and that have as many rows in the snapshot, apart from those that pad them."""
-    rows = {owner: shape[:1] for owner, shape in snapshot.shapes(read).items()}
-    stored = lambda name: rows.get(owners.get(name) or owners.get(name.rpartition("/")[0]))
-    return {
-        name: like
-        for name, like in needed.items()
-        if not like.sharding.is_fully_replicated and stored(name) == _shape(setup, owners, name, like.shape)[:1]
-    }
+    stored = snapshot.shapes(read)
+    fits = lambda owner, like: owner in stored and stored[owner][:1] == _shape(setup, owner, like.shape)[:1]
+    divided = {name: like for name, like in needed.items() if not like.sharding.is_fully_replicated}
+    return {name: like for name, like in divided.items() if fits(_owner(owners, name), like)}
 
 
-def _shape(setup: RunSetup, owners: Mapping[str, Owner], name: str, held: Shape) -> Shape:
+def _owner(owners: Mapping[str, Owner], name: str) -> Owner | None:
+    """The parameter that an array of a snapshot is, or belongs to as its momentum does."""
+    return owners.get(name) or owners.get(name.rpartition("/")[0])
+
+
+def _shape(setup: RunSetup, owner: Owner | None, held: Shape) -> Shape:
     """The shape of an array in a snapshot: as a run holds it, but without the rows that pad it on several devices."""
-    owner = owners.get(name) or owners.get(name.rpartition("/")[0])
-    divides = owner in setup.placement.classes and held
+    divides = owner is not None and owner in setup.placement.classes and held
     return (dict(setup.net.owned)[owner].shape[0], *held[1:]) if owner and divides else held
 
 

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import math
 import shutil
+import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 
 from ..data.mesh import Devices
-from ..files import locator, write_text_atomically
+from ..files import locator
 from ..inference.preprocessing import keep as keep_preprocessing
 from ..interop import snapshot, solver_state
+from ..language.diagnostics import CompileError, Report
 from ..language.errors import NetdefError
 from ..language.trust import Trust
 from ..model import Model
+from ..passes.checks.losses import no_loss
 from .compilation_cache import keep_compiled
 from .diagnose import make_watch, strange_inputs
 from .evaluation import refuse_inputs
-from .events import Notice, OnEvent
+from .events import Event, Notice, OnEvent
 from .hosts import HEARTBEAT, Hosts, Peers, is_first, join, together
 from .loop import run_to_end
 from .meeting import Relay
@@ -31,26 +35,35 @@ from .params import put_arrays
 from .placement import placement_of
 from .prepare import MOST_STEPS, RunSetup, Start, make_setup, make_work, started
 from .resume import resume_caffe, resume_snapshot, start_from
-from .run_folder import METRICS, NET, new_folder, resumed
+from .run_folder import METRICS, new_folder, resumed
 from .run_lock import locked
 from .run_record import RunRecord
+from .saved_run import write_net
 from .saving import Saving
 from .single_run import SingleRun
 from .solver_nets import Nets, nets_of, scaled
 from .tensorboard import TensorBoard, event_writer
-from .trial_runs import Learning, Repeated, dry, without_tests
+from .trial_runs import Learning, Repeated, dry, kept_nothing, without_tests
 
 
 @dataclass(frozen=True)
 class Result:
     """The result of `train`: the trained net (phase TRAIN), the records of `metrics.jsonl`, and how the run ended."""
 
-    model: Model
-    history: list[dict[str, Any]]
+    model: Model = field(repr=False)
+    history: list[dict[str, Any]] = field(repr=False)
     folder: Path
     iteration: int
     snapshot: Path | None
     why: str  # "max_iter", "interrupted", or the reason for stopping early
+    loss: float = math.nan  # of the last iteration, averaged over `average_loss` iterations
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """The outputs of the last test of the first test net; empty if there was none."""
+        tests = [row for row in self.history if row["phase"] == "test" and not row.get("net")]
+        skip = ("iteration", "phase", "net", "lr", "images_per_s", "seconds")
+        return {name: value for name, value in tests[-1].items() if name not in skip} if tests else {}
 
 
 @dataclass(frozen=True)
@@ -80,6 +93,7 @@ def train(
     set: Mapping[str, Any] | None = None,
     on_event: OnEvent | None = None,
     *,
+    progress: bool | None = None,
     watch: bool = False,
     overfit: int = 0,
     dry_run: bool = False,
@@ -97,7 +111,8 @@ def train(
     (by default, of the newest run of this net), or the path of a snapshot, a run, or a `.solverstate` of Caffe.
     `max_iter` replaces the solver's for the end of the run, but not for its learning-rate policy.  `set` overrides
     constants and solver fields: {"width": 32, "solver.base_lr": 0.1}.  `on_event` is called with each event (see
-    `netdef.training.events`).
+    `netdef.training.events`).  `progress`: whether to print the progress; by default, in a notebook and on a terminal
+    if there is no `on_event`.
 
     `watch` adds statistics of the layers to each display: norms, dead and saturated units, the size of updates.
     `overfit` N trains on the first N batches only, until the net overfits them, and reports whether it did.  `dry_run`
@@ -119,12 +134,41 @@ def train(
         raise NetdefError("`resume` continues with the weights of its snapshot; give `weights` or `resume`, not both.")
     nets = nets_of(path, set, Trust(python=True, folders=tuple(import_path)))
     relay = join(Hosts.parse(hosts, host), heartbeat)
-    options = Options(
-        weights, resume, max_iter, output, on_event, watch, overfit, tensorboard, devices, heartbeat, relay
-    )
+    with shown(on_event, progress) as on_event:
+        options = Options(
+            weights, resume, max_iter, output, on_event, watch, overfit, tensorboard, devices, heartbeat, relay
+        )
+        return _run_or_try(nets, options, dry_run)
+
+
+@contextmanager
+def shown(on_event: OnEvent | None, progress: bool | None) -> Iterator[OnEvent | None]:
+    """The listener of the user, and one that prints the progress, if it is to be printed."""
+    if progress is None:
+        progress = on_event is None and (sys.stdout.isatty() or "ipykernel" in sys.modules)
+    if not progress:
+        yield on_event
+        return
+    from .progress import progress as printed
+
+    with printed(sys.stdout) as show:
+
+        def both(event: Event) -> None:
+            show(event)
+            if on_event is not None:
+                on_event(event)
+
+        yield both
+
+
+def _run_or_try(nets: Nets, options: Options, dry_run: bool) -> Result:
+    """A run, a dry run of two iterations, or one that overfits a few batches."""
+    overfit = options.overfit
     if dry_run:
         with tempfile.TemporaryDirectory(prefix="netdef-", ignore_cleanup_errors=True) as folder:
-            return run_nets(dry(nets), replace(options, resume=None, max_iter=2, output=folder, overfit=0))
+            options = replace(options, on_event=kept_nothing(options.on_event))
+            result = run_nets(dry(nets), replace(options, resume=None, max_iter=2, output=folder, overfit=0))
+            return replace(result, snapshot=None)
     if overfit:
         return run_nets(without_tests(nets), replace(options, resume=None))
     return run_nets(nets, options)
@@ -137,6 +181,7 @@ def run_nets(nets: Nets, options: Options) -> Result:
     _refuse(nets, options)
     placement = placement_of(options.devices, nets.solver)
     nets = scaled(nets, placement.batches, placement.count if placement.apart else 1)
+    nets = replace(nets, train=replace(nets.train, text=nets.text))  # the text that snapshots keep
     with ExitStack() as opened:
         peers = opened.enter_context(together(options.heartbeat, options.relay))
         place = _place(nets, options, opened) if peers is None else _common_place(nets, options, opened, peers)
@@ -173,18 +218,18 @@ def run_nets(nets: Nets, options: Options) -> Result:
         if options.watch or nets.solver.debug_info:
             run.watch = make_watch(work.net, setup.partition, setup.solver, setup.key)
         if is_first():
-            write_text_atomically(place.folder / NET, nets.train.text)
+            write_net(nets, place.folder)
             keep_preprocessing((*nets.tests, nets.train), place.folder)
         warnings = [*place.notes, *start.notes, *_room(setup, start), *_warnings(nets, setup)]
         run.emit(started(setup, start, work, place.snapshot or place.caffe, warnings))
         if notice:
             run.emit(Notice(run.iteration, notice))
         run_to_end(run)
-    weights = run.weights()
+    weights = run.tested_weights()
     if placement.mesh and not setup.placement.classes:  # divided arrays stay where they are
         weights = jax.device_put(jax.device_get(weights), jax.local_devices()[0])
     put_arrays(setup.model, tuple(weights), tuple(weights.values()))
-    return Result(setup.model, run.recorder.history, place.folder, run.iteration, run.saved, run.why)
+    return Result(setup.model, run.recorder.history, place.folder, run.iteration, run.saved, run.why, run.loss)
 
 
 def _iterations(nets: Nets, options: Options) -> int:
@@ -196,10 +241,14 @@ def _iterations(nets: Nets, options: Options) -> int:
 
 
 def _refuse(nets: Nets, options: Options) -> None:
-    """Raises a NetdefError for missing packages or data before any file is written."""
+    """Raises a NetdefError for missing packages or data, or a net without a loss, before any file is written."""
     if options.tensorboard:
         event_writer()
     refuse_inputs(nets.train, "trained")
+    report = Report()
+    no_loss(nets.train, report)
+    if report.diagnostics:
+        raise CompileError(tuple(replace(d, kind=replace(d.kind, severity="error")) for d in report.diagnostics))
 
 
 class Place(NamedTuple):

@@ -1,9 +1,13 @@
 """`run.json`: the settings, device, versions and duration of a run, for reports.
 
-    {"name": "Digits", "file": "/home/me/digits.net", "settings": {}, "seed": 1, "batch": 64, "parameters": 12298,
+    {"name": "Digits", "file": "/home/me/digits.net", "beside": "../../digits.net", "nets": [], "folder": "/home/me",
+     "up": "../..", "settings": {}, "seed": 1, "max_iter": 600, "batch": 64, "parameters": 12298,
+     "data": {"train": {"digits": {"records": 1397, "files": 1, "bytes": 365088, "sha256": "..."}}, "test": {...}},
      "sittings": [{"began": "2026-01-31T12:00:00Z", "from": 0, "to": 600, "seconds": 21.4, "ended": "max_iter",
                    "device": "cpu", "devices": 1, "machine": {...}, "versions": {...}}]}
 
+`folder` is that of the net, to which its paths are relative; `beside` and `up` are `file` and `folder` relative to the
+run. `nets` are the files that a solver names. `data` has a fingerprint for each data layer (see `data/stamps.py`).
 A sitting is one start of the program: a resumed run has several, and a sitting without `to` was killed.  The host name
 and the user name are not recorded.
 """
@@ -51,14 +55,35 @@ class RunRecord:
         return {
             "name": event.name,
             "file": str(self.nets.file.absolute()) if self.nets.file else None,
+            **self._places(),
             "settings": dict(self.nets.settings),
             "seed": event.seed,
+            "max_iter": event.max_iter,
+            "data": event.data,
             "batch": event.batch,
             "parameters": event.parameters,
         }
 
+    def _places(self) -> dict[str, Any]:
+        """The user's files, and the folder to which the paths in the net are relative."""
+        nets = self.nets
+        folder, run = (nets.train.folder or Path()).absolute(), self.path.parent.absolute()
+        return {
+            "beside": _relative(nets.file.absolute(), run) if nets.file else None,
+            "nets": [str(s.path.absolute()) for s in nets.sources if s.path and s.path != nets.file],
+            "folder": str(folder),
+            "up": _relative(folder, run),
+        }
+
     def _write(self) -> None:
         write_text_atomically(self.path, json.dumps(self.told, indent=1, default=str) + "\n")
+
+
+def _relative(path: Path, start: Path) -> str | None:
+    try:
+        return Path(os.path.relpath(path, start)).as_posix()
+    except ValueError:  # another drive of Windows
+        return None
 
 
 def read(path: Path) -> dict[str, Any]:

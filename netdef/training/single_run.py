@@ -29,6 +29,7 @@ from .monitors import Watched, drop_old, policy_after
 from .named_state import described, named_arrays
 from .prefetch import Piece
 from .prepare import RunSetup
+from .recalibrate import MARK
 from .saving import Attempt, Saving, on_host
 from .step import BAD_LOSS, GOOD
 
@@ -51,6 +52,8 @@ class SingleRun(Run):
     first: int = 0  # the iteration at which it starts
     saved: Path | None = None  # the last snapshot
     saved_at: int | None = None  # its iteration
+    estimated: tuple[int, dict[Owner, Array]] | None = None  # recalibrated statistics, and the iteration
+    loss: float = float("nan")  # of the last iteration that was read
 
     @property
     def fixed(self) -> tuple[Array, ...]:
@@ -74,6 +77,19 @@ class SingleRun(Run):
     def weights(self) -> dict[Owner, Array]:
         """The arrays that are tested and returned, by owner: moving averages if the solver has `ema`."""
         return self.setup.partition.weights(self.state.ema or self.state.trained, self.fixed, self.state.kept)
+
+    def tested_weights(self) -> dict[Owner, Array]:
+        """`weights`, with recalibrated statistics of batch normalization if the solver asks for them."""
+        return self.weights() | self._recalibrated()
+
+    def _recalibrated(self) -> dict[Owner, Array]:
+        """The statistics for the present weights, which are estimated once for a test and its snapshot."""
+        if self.setup.recalibration is None:
+            return {}
+        if self.estimated is None or self.estimated[0] != self.iteration:
+            with self.clock.paused():
+                self.estimated = self.iteration, self.setup.recalibration(self.weights())
+        return self.estimated[1]
 
     def emit(self, event: Event) -> None:
         if isinstance(event, (Display, Tested)):
@@ -116,6 +132,7 @@ class SingleRun(Run):
         self.emit(Display(iteration - 1, float(got.loss), float(got.lr), outputs, rate, more))
 
     def _see(self, loss: float) -> None:
+        self.loss = loss
         self.ended = self.ended or (self.enough(loss) if self.enough else "")
 
     def _refuse(self, bad: int, iteration: int, loss: float, piece: Piece) -> None:
@@ -145,8 +162,8 @@ class SingleRun(Run):
         return f", in {reader.name_of(after['position'] - batches_left * reader.batch_size, found.row)}"
 
     def test(self) -> None:
-        weights, seen = self.weights(), []
-        evaluators = self.setup.evaluators
+        weights, seen = self.tested_weights(), []
+        evaluators, recalibrated = self.setup.evaluators, self.setup.solver.bn_recalibrate
         positions = [evaluator.feed.state() for evaluator in evaluators]
         for i, evaluator in enumerate(evaluators):
             with self.clock.paused():
@@ -155,7 +172,7 @@ class SingleRun(Run):
                 rate = scores.images / (time.perf_counter() - before)
             outputs = {name: plain(value) for name, value in scores.outputs.items()}
             lr = float(self._rate(self.state.iteration, self.state.policy))
-            self.emit(Tested(self.iteration, i, scores.loss, lr, outputs, rate, len(evaluators)))
+            self.emit(Tested(self.iteration, i, scores.loss, lr, outputs, rate, len(evaluators), recalibrated))
             seen.append({"loss": scores.loss} | outputs)
         if seen:
             self._react(seen, positions)
@@ -214,6 +231,7 @@ class SingleRun(Run):
             "netdef": __version__,
             "iteration": iteration,
             "seed": setup.seed,
+            "bn_recalibrate": setup.solver.bn_recalibrate,
             "position": self.position or setup.feed.state(),
             "test_positions": positions or [evaluator.feed.state() for evaluator in setup.evaluators],
             "sources": setup.feed.sources,
@@ -223,7 +241,9 @@ class SingleRun(Run):
         }
         arrays = named_arrays(self.state, setup.partition, setup.solver)
         fixed = zip(setup.partition.fixed, self.fixed, strict=True)
-        arrays = on_host(arrays | {snapshot.array_name(owner): array for owner, array in fixed})
+        arrays |= {snapshot.array_name(owner): array for owner, array in fixed}
+        arrays |= {f"{snapshot.array_name(owner)}/{MARK}": a for owner, a in self._recalibrated().items()}
+        arrays = on_host(arrays)
         facts, keep = copy.deepcopy(facts), setup.solver.snapshot_keep
         decide, processes = (self.peers.decide if self.peers else self.saving.decide), setup.placement.process[1]
 

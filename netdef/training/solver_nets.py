@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ from ..graph import Net
 from ..language import codes
 from ..language.diagnostics import Report
 from ..language.errors import NetdefError
-from ..language.source import Source
+from ..language.printer import print_message
+from ..language.source import NOWHERE, Source
+from ..language.syntax import Field, Message
 from ..language.trust import UNTRUSTED, Trust
 from ..layers.base import Phase
 from ..passes.decode import decode_program
 from ..passes.select import State
-from ..passes.solver_file import is_solver, net_of, tested_nets, tests_of
+from ..passes.solver_file import NETS, is_solver, net_of, tested_nets, tests_of
 from ..shape import Shape
 from ..solvers.base import NetState, Solver
 from ..solvers.decode import decode_solver
@@ -36,6 +39,14 @@ class Nets:
     file: Path | None  # None for source text
     settings: Settings = field(default_factory=dict)  # `set`: overridden constants and solver fields
     resized: Callable[[Mapping[str, Shape]], Net] | None = field(default=None, repr=False)  # the training net again
+    body: Message | None = field(default=None, repr=False)  # all of it as one file: settings applied, expanded
+    sources: tuple[Source, ...] = field(default=(), repr=False)  # the file, and those of the nets that it names
+    trust: Trust = UNTRUSTED
+
+    @cached_property
+    def text(self) -> str:
+        """The solver and its nets as one file without imports, which needs no settings."""
+        return print_message(self.body) if self.body is not None else self.train.text
 
 
 def scaled(nets: Nets, times: int = 1, parts: int = 1) -> Nets:
@@ -50,11 +61,12 @@ def scaled(nets: Nets, times: int = 1, parts: int = 1) -> Nets:
     return replace(nets, train=nets.resized({name: resized(shape) for name, shape in shapes.items()}))
 
 
-def nets_of(path_or_text: str | Path, set: Settings | None = None, trust: Trust = UNTRUSTED) -> Nets:
+def nets_of(path_or_text: str | Path | Source, set: Settings | None = None, trust: Trust = UNTRUSTED) -> Nets:
     """The solver and its nets.  Errors: CompileError with every diagnostic; NetdefError for a missing file."""
     report = Report()
     tree = plain_tree(Source.of(path_or_text), report, set, trust)
     solver, training, testing = _read(tree, report)
+    parsed = (training, *testing)
     train_state = _state(Phase.TRAIN, solver.train_state)
     train = build_net(training, train_state)
     states = solver.test_state or (None,) * len(testing)
@@ -76,7 +88,31 @@ def nets_of(path_or_text: str | Path, set: Settings | None = None, trust: Trust 
         report.stop_on_errors()
         return keep(again)
 
-    return Nets(name, solver, keep(train), tuple(map(keep, tests)), path, dict(set or {}), resized)
+    return Nets(
+        name,
+        solver,
+        keep(train),
+        tuple(map(keep, tests)),
+        path,
+        dict(set or {}),
+        resized,
+        _one_file(tree.body, parsed) if is_solver(tree.body) else tree.body,
+        tuple({id(source): source for source in (tree.source, *(p.source for p in parsed))}.values()),
+        trust,
+    )
+
+
+def _one_file(solver: Message, parsed: Sequence[Parsed]) -> Message:
+    """A solver file with the nets that it names, the training net first: as a net with a `solver` block if all are one
+    file, else as a solver with a block for each."""
+    block = lambda name, inside: Field(name, inside, NOWHERE, NOWHERE)
+    own = tuple(f for f in solver.fields if f.name not in NETS)
+    bodies = [tuple(f for f in p.body.fields if f.name != "solver") if p.body else () for p in parsed]
+    if all(p is parsed[0] for p in parsed):
+        return Message((*bodies[0], block("solver", Message(own, NOWHERE))), NOWHERE)
+    names = ["train_net_param", *["test_net_param"] * (len(parsed) - 1)]
+    nets = (block(name, Message(body, NOWHERE)) for name, body in zip(names, bodies, strict=True))
+    return Message((*own, *nets), NOWHERE)
 
 
 def _read(tree: Tree, report: Report) -> tuple[Solver, Parsed, list[Parsed]]:

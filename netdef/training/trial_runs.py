@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .events import Finished, OnEvent
 from .solver_nets import Nets
 
 OVERFIT = 0.01  # the batches count as overfit when the loss is at most this fraction of the first loss
@@ -23,6 +24,13 @@ def dry(nets: Nets) -> Nets:
     """Returns the nets for two iterations, each with a display, a test on one batch and a snapshot."""
     once = (1,) * len(nets.tests)
     return with_solver(nets, max_iter=2, display=1, test_interval=1, test_iter=once, test_offset=0, snapshot=1)
+
+
+def kept_nothing(on_event: OnEvent | None) -> OnEvent | None:
+    """The listener of a dry run, which is not told of weights at its end, because they are deleted."""
+    if on_event is None:
+        return None
+    return lambda event: on_event(replace(event, snapshot=None) if isinstance(event, Finished) else event)
 
 
 def without_tests(nets: Nets) -> Nets:

@@ -8,7 +8,12 @@ import pytest
 
 from netdef.fillers.base import FILLERS
 from netdef.inspect import explain
+from netdef.inspect.explain_language import CONSTRUCTS
 from netdef.language import codes
+from netdef.language.diagnostics import Report
+from netdef.language.expansion.expand import expand
+from netdef.language.parsing.parser import parse
+from netdef.language.source import Source
 from netdef.layers.base import LAYERS
 from netdef.policies.base import POLICIES
 from netdef.solvers.base import SOLVERS
@@ -99,3 +104,32 @@ def test_json(netdef):
     (entry,) = json.loads(netdef("explain", "xavier", "--json").out)
     assert (entry["name"], entry["kind"]) == ("xavier", "filler")
     assert any(field["name"] == "variance_norm" for field in entry["fields"])
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("residual_bottleneck", "1x1 to a quarter of the channels"),
+        ("face_center_loss", 'import "std/face.net"'),
+        ("template", "a parameter with a default is optional"),
+        ("let", "--set name=value"),
+    ],
+)
+def test_statements_and_templates_are_explained(netdef, name, words):
+    done = netdef("explain", name)
+    assert done.code == 0 and words in done.out
+
+
+def test_examples_of_statements_are_correct():
+    for text in CONSTRUCTS:
+        if text.name != "import":
+            report = Report()
+            document = parse(Source("<example>", text.example), report)
+            assert document is not None
+            expand(document, report)
+            assert not report.diagnostics, text.name
+
+
+def test_own_fields_precede_those_of_forks(netdef):
+    out = netdef("explain", "ArrayData").out
+    assert out.index(" scale ") < out.index(" crop_h ")

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from netdef.cli import UsageError
-from netdef.cli.sweep import table, values
+from netdef.cli.sweep import best_of, table, values
 
 
 def test_values_are_lists_and_ranges():
@@ -28,9 +28,9 @@ def test_the_table_has_settings_first():
         {"run": "b", "seed": 1, "w": 40, "loss": 2.0},
     ]
     assert table(rows, ("w", "seed")).splitlines() == [
-        " w  seed    loss  reached",
-        " 3     0  0.1235        -",
-        "40     1       2        -",
+        " w  seed  training loss  reached",
+        " 3     0         0.1235        -",
+        "40     1              2        -",
     ]
 
 
@@ -47,3 +47,17 @@ def test_lr_find_suggests_a_learning_rate_or_none(netdef, good, tmp_path):
     lines = done.out.splitlines()
     assert lines[0].startswith("lr 1e-06") and len(lines) >= 12
     assert lines[-1].startswith(("suggested base_lr: ", "the loss never decreased"))
+
+
+def test_the_best_run_is_named():
+    rows = [
+        {"run": "a", "loss": 0.1, "test loss": 0.5, "test accuracy": 0.9, "reached": 40},
+        {"run": "b", "loss": 0.2, "test loss": 0.4, "test accuracy": 0.8, "reached": None},
+        {"run": "c", "loss": float("nan")},
+    ]
+    assert best_of(rows) == "a  goal reached at iteration 40"
+    without = lambda *names: [{k: v for k, v in row.items() if k not in names} for row in rows]
+    assert best_of(without("reached")) == "a  test accuracy 0.9"
+    assert best_of(without("reached", "test accuracy")) == "b  test loss 0.4"
+    assert best_of(without("reached", "test accuracy", "test loss")) == "a  training loss 0.1"
+    assert best_of([{"run": "c"}]) == ""

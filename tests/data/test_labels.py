@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import netdef
-from netdef.data.labels import Limit, limits
+from netdef.data.labels import Limit, check, limits
 
 NET = """
 layer {{ name: "in" type: "Input" top: "x" top: "label" top: "h"
@@ -33,6 +34,14 @@ def of(kind: str, scores=(4, 5), labels=(4,), more: str = "") -> dict[str, Limit
 )
 def test_losses_over_classes(kind, scores, labels, more, classes):
     assert of(kind, scores, labels, more) == {"label": Limit("loss", classes, None)}
+
+
+@pytest.mark.parametrize("value", [2.5, float("nan"), 5, -1])
+def test_a_label_that_is_no_class(value):
+    labels = np.array([0, 4, value], np.float32)
+    with pytest.raises(netdef.NetdefError, match=r"layer `d`: record 2 has the label .*`loss`"):
+        check("d", labels, Limit("loss", 5, None), lambda row: f"record {row}")
+    check("d", labels[:2], Limit("loss", 5, None), str)
 
 
 def test_an_ignored_label():

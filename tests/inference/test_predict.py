@@ -11,6 +11,7 @@ from data_sets import write_images
 
 import netdef
 from netdef.cli import main
+from netdef.data import images as images_of
 
 NET = """
 name: "Stripes"
@@ -72,11 +73,36 @@ def test_predict_arrays_and_other_names(run, trained):
         batch = next(feed)
     np.save(trained / "rows.npy", batch["data"])
     (trained / "names.txt").write_text("rows\ncolumns\n")
-    code, out, _ = run("predict", "stripes.net", "rows.npy", "--run", "run", "--names", "names.txt", "--json")
+    code, out, _ = run("predict", "stripes.net", "rows.npy", "--run", "run", "--raw", "--names", "names.txt", "--json")
     found = json.loads(out)
     assert code == 0 and [a["input"] for a in found] == [f"rows.npy[{i}]" for i in range(5)]
     wanted = [["rows", "columns"][int(k)] for k in batch["label"]]
     assert [a["classes"][0]["name"] for a in found] == wanted
+
+
+def test_arrays_are_prepared_as_by_the_data_layer(run, trained):
+    """Records as they are stored give the scores of the images, in any format; a line says what was done."""
+    images = [images_of.decode(path.read_bytes(), False) for path in sorted((trained / "things/down").iterdir())]
+    rows = np.stack(images).transpose(0, 3, 1, 2)
+    np.save(trained / "r.npy", rows)
+    np.savez(trained / "r.npz", label=np.zeros(14), data=rows)
+    with h5py.File(trained / "r.h5", "w") as file:
+        file["data"] = rows
+    scores = lambda out: [[c["score"] for c in answer["classes"]] for answer in json.loads(out)]
+    wanted = scores(run("predict", "--run", "run", "things/down", "--json")[1])
+    for name in ("r.npy", "r.npz", "r.h5"):
+        code, out, err = run("predict", "--run", "run", name, "--json")
+        assert code == 0 and f"the rows of {name} are prepared as by layer" in err and 'mean_file: "AUTO"' in err, err
+        np.testing.assert_allclose(scores(out), wanted, rtol=1e-5)
+
+
+def test_arrays_that_are_not_rows_of_numbers(run, trained):
+    np.savez(trained / "s.npz", data=np.array(["a", "b"]))
+    np.savez(trained / "e.npz")
+    np.save(trained / "w.npy", np.zeros((3, 1, 5, 5), np.uint8))
+    for name, why in (("s.npz", "elements of type <U1"), ("e.npz", "no arrays"), ("w.npy", "expects 1x6x6")):
+        code, _, err = run("predict", "--run", "run", name)
+        assert code == 1 and why in err
 
 
 @pytest.mark.parametrize("target", ["f.h5", "f.npz"])

@@ -60,7 +60,7 @@ for name, text in TEXTS.items():
 TOLD = {
     "numbers of a list": "too-much",
     "comments": "too-much",
-    "empty lines": "0 layers",
+    "empty lines": "empty-file",
     "strings": "unknown-field",
     "escapes": "unknown-field",
     "interpolations": "too-much",

@@ -93,6 +93,25 @@ def test_a_first_loss_far_above_all_others_is_cut_off(a_run):
     assert curves([read_run(folder)], ["loss"]).axes[0].get_ylim()[1] < 3
 
 
+def test_a_curve_that_lies_far_above_the_others_is_shown(a_run):
+    runs = [read_run(a_run("low")), read_run(a_run("high", loss=90.0, displays=5))]
+    for order in (runs, runs[::-1]):
+        assert curves(order, ["loss"]).axes[0].get_ylim()[1] > 90
+
+
+def test_rates_with_steps_are_drawn_as_steps(a_run):
+    rate = lambda **changes: curves([read_run(a_run(f"r{len(changes)}", **changes))], ["lr"]).axes[0].lines[0]
+    assert rate().get_drawstyle() == "default"
+    assert rate(lr=0.1).get_drawstyle() == "steps-post"
+
+
+def test_an_axis_of_accuracies_has_no_label_above_100_percent(a_run):
+    axes = curves([read_run(a_run(accuracy=0.999))], ["accuracy"], by=("iteration",)).axes[0]
+    axes.figure.canvas.draw()
+    shown = [text.get_text() for text in axes.get_yticklabels()]
+    assert all(float(text.rstrip("%")) <= 100 for text in shown if text) and any(shown)
+
+
 @pytest.mark.parametrize(("end", "begin"), [(".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")])
 def test_the_extension_selects_the_format_and_files_are_reproducible(a_run, tmp_path, end, begin):
     run = read_run(a_run())

@@ -86,7 +86,7 @@ def test_one_process_writes_the_run(common):
     folder, told = common
     assert sorted(p.name for p in folder.iterdir()) == [
         *(f"iter_0000{i:02}" for i in (5, 10, 15, 20)),
-        *("metrics.jsonl", "net.prototxt", "run.json"),
+        *("metrics.jsonl", "net.prototxt", "run.json", "source"),
     ]
     assert len(re.findall("done: 20 iterations", told)) == 1
 

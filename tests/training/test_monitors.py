@@ -55,7 +55,7 @@ def test_the_best_and_the_last_snapshots_are_kept(tiny, tmp_path):
     path = with_solver(tiny, "best", 'snapshot_best { monitor: "loss" } snapshot_keep: 2')
     result = netdef.train(path, output=tmp_path / "run", set={"solver.test_interval": 4})
     names = sorted(p.name for p in result.folder.iterdir() if p.is_dir())
-    assert names == ["best", "iter_000015", "iter_000020"]
+    assert names == ["best", "iter_000015", "iter_000020", "source"]
     tests = {row["iteration"]: row["loss"] for row in result.history if row["phase"] == "test" and row["iteration"]}
     best = snapshot.load(result.folder / "best").state["iteration"]
     assert tests[best] == min(tests.values())

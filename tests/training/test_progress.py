@@ -74,6 +74,18 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch):
     assert "20/600" in shown and "left" in shown
 
 
+@pytest.mark.parametrize("width", [40, 50, 60, 80, 100])
+def test_a_bar_in_a_narrow_terminal_is_not_shortened(monkeypatch: pytest.MonkeyPatch, width):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(width))
+    stream = Terminal()
+    with progress(stream) as show:
+        show(events.Started("n", Path("run"), 0, 60000, 1, 64, 10, "cpu"))
+        show(events.Display(50000, 0.01234, 0.0012, {"loss": 0.01234}, 25120.0))
+    shown = stream.getvalue()
+    assert "50000/60000" in shown and "loss 0.01234" in shown and "25,120" in shown and "\u2026" not in shown
+
+
 def test_an_interrupted_run_says_how_to_resume():
     shown = lines(events.Interrupted(321, Path("run/snapshot_321"), "netdef train x.net --resume"))
     assert shown == [

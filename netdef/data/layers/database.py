@@ -39,7 +39,7 @@ class Data(ImageLayer, type="Data", block="data_param"):
     as_in_caffe = True
 
     source: str = param("Folder of the database.", default="")
-    batch_size: int = param("Number of records in a batch.", default=0, at_least=0)
+    batch_size: int = param("Number of records in a batch.", default=0, at_least=1)
     backend: Backend = param("Kind of the database.", default=Backend.LEVELDB)
     rand_skip: int = param("Skip a random number of records, less than this, at the start.", default=0, at_least=0)
     shuffle: bool = param("Shuffle the records in each epoch (NVIDIA).", default=False)

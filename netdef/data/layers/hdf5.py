@@ -40,7 +40,7 @@ class HDF5Data(DataLayer, type="HDF5Data", block="hdf5_data_param"):
     """
 
     source: str = param("Text file with the name of one HDF5 file per line.", default="")
-    batch_size: int = param("Number of rows in a batch.", default=0, at_least=0)
+    batch_size: int = param("Number of rows in a batch.", default=0, at_least=1)
     shuffle: bool = param("Shuffle the files, and the rows within each file, in each epoch.", default=False)
     shuffle_block: int = param(
         "Shuffle blocks of this many consecutive rows of all files, and mix the rows of a window, which are in memory "

@@ -68,7 +68,7 @@ class ImageData(ImageFiles, type="ImageData", block="image_data_param"):
     as_in_caffe = True
 
     source: str = param("Text file with `path label` on each line.", default="")
-    batch_size: int = param("Number of images in a batch.", default=1, at_least=0)
+    batch_size: int = param("Number of images in a batch.", default=1, at_least=1)
     rand_skip: int = param("Skip a random number of images, less than this, at the start.", default=0, at_least=0)
     shuffle: bool = param("Shuffle the images in each epoch.", default=False)
     root_folder: str = param("Prefix of each path in the list.", default="")

@@ -23,7 +23,7 @@ class MemoryData(DataLayer, type="MemoryData", block="memory_data_param"):
 
     n_tops = (1, 2)
 
-    batch_size: int = param("Number of rows in a batch.", default=0, at_least=0)
+    batch_size: int = param("Number of rows in a batch.", default=0, at_least=1)
     channels: int = param("Channels of a row.", default=0, at_least=0)
     height: int = param("Height of a row.", default=0, at_least=0)
     width: int = param("Width of a row.", default=0, at_least=0)

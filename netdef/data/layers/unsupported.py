@@ -33,7 +33,7 @@ class _Listed(_Unsupported):
     """The common fields of layers that read a list of images and labels."""
 
     source: str = param("Text file with `image labels` on each line.", default="")
-    batch_size: int = param("Number of images in a batch.", default=1, at_least=0)
+    batch_size: int = param("Number of images in a batch.", default=1, at_least=1)
     rand_skip: int = param("Skip a random number of images at the start.", default=0, at_least=0)
     shuffle: bool = param("Shuffle in each epoch.", default=False)
     new_height: int = param("Resize to this height.", default=0, at_least=0)
@@ -96,7 +96,7 @@ class AnnotatedData(_Unsupported, type="AnnotatedData", block="data_param"):
     n_tops = (1, 2)
 
     source: str = param("Folder of the database.", default="")
-    batch_size: int = param("Number of images in a batch.", default=0, at_least=0)
+    batch_size: int = param("Number of images in a batch.", default=0, at_least=1)
     backend: Backend = param("Kind of the database.", default=Backend.LEVELDB)
     rand_skip: int = param("Skip a random number of records at the start.", default=0, at_least=0)
     prefetch: int = param("Number of prefetched batches.", default=4, at_least=0, inert=True)
@@ -186,7 +186,7 @@ class VideoData(_Unsupported, type="VideoData", block="video_data_param"):
     video_file: str = param("The video file.", default="")
     skip_frames: int = param("Number of frames skipped after each.", default=0, at_least=0)
     source: str = param("List of videos.", default="")
-    batch_size: int = param("Number of videos in a batch.", default=1, at_least=0)
+    batch_size: int = param("Number of videos in a batch.", default=1, at_least=1)
     new_length: int = param("Number of frames in a sample.", default=1)
     num_segments: int = param("Number of samples per video.", default=1)
     modality: Modality | None = param("Content of the frames.", default=None)

@@ -44,7 +44,7 @@ class WindowData(DataLayer, type="WindowData", block="window_data_param"):
     n_tops = (1, 2)
 
     source: str = param("The window file.", default="")
-    batch_size: int = param("Number of windows in a batch.", default=0, at_least=0)
+    batch_size: int = param("Number of windows in a batch.", default=0, at_least=1)
     scale: float = param("Factor applied after the mean is subtracted.", default=1.0)
     mean_file: str = param("Belongs in transform_param.", default="", inert=True)
     crop_size: int = param("Belongs in transform_param.", default=0, at_least=0, inert=True)

@@ -33,7 +33,10 @@ class Safetensors(Format, name="safetensors"):
 
     def write(self, path: Path, contents: Contents) -> None:
         arrays = {key: np.ascontiguousarray(stored.read(), contents.dtype) for key, stored in keyed(contents.entries)}
+        path.touch()  # which gives it the permissions of any file; the library makes it readable for its owner only
+        mode = path.stat().st_mode
         need("safetensors.numpy", "writing .safetensors files").save_file(arrays, path)
+        path.chmod(mode)
 
 
 def _stored(path: Path, key: str, part: Any) -> Stored:

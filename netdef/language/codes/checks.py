@@ -162,6 +162,15 @@ RANDOM_TEST = Code(
         "batch_size: 10 }", "batch_size: 10 }\n        transform_param { mirror: true } include { phase: TRAIN }"
     ),
 )
+NO_LOSS = Code(
+    "no-loss",
+    "warning",
+    "No loss",
+    "A solver minimizes the sum of the losses of the net of phase TRAIN: the tops of its loss layers, and other tops "
+    "with a `loss_weight`. Without any, all gradients are 0 and nothing is learned, so `netdef train` refuses it.",
+    _DATA + _LABEL + _IP % "x" + 'solver { base_lr: 0.1 lr_policy: "fixed" max_iter: 10 }\n',
+    _NET + 'solver { base_lr: 0.1 lr_policy: "fixed" max_iter: 10 }\n',
+)
 NO_ACCURACY = Code(
     "no-accuracy",
     "warning",

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from ..diagnostics import Code
 
+EMPTY = Code(
+    "empty-file",
+    "error",
+    "Empty file",
+    "A file has at least one layer, solver field or definition. It may have been truncated, or not have been saved.",
+    "# no layers\n",
+    'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }\n',
+)
 INCLUDE_AND_EXCLUDE = Code(
     "include-and-exclude",
     "error",

@@ -153,3 +153,20 @@ def inside(path: Path, allowed: Iterable[Path]) -> bool:
     """Whether a path is below one of some folders, after symbolic links have been followed."""
     real = Path(os.path.realpath(path))
     return any(real.is_relative_to(folder) for folder in allowed)
+
+
+def imported(main: Source, trust: Trust) -> dict[str, Source]:
+    """The files that a file imports, directly or through others, by the names under which they are imported; without
+    those of the library, and without those that cannot be read."""
+    waiting, found = [main], {}
+    while waiting:
+        document = parse(waiting.pop(), Report())
+        for item in document.body.fields if document and not document.plain else ():
+            if not isinstance(item, Import) or item.path.startswith("std/") or item.path in found:
+                continue
+            try:
+                found[item.path] = Source.read(find(item, main.path, trust))
+            except (Fault, NetdefError):
+                continue
+            waiting.append(found[item.path])
+    return found

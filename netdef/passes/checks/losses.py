@@ -1,4 +1,4 @@
-"""Losses with an input other than scores, and tests that measure only the loss."""
+"""Nets without a loss, losses with an input other than scores, and tests that measure only the loss."""
 
 from __future__ import annotations
 
@@ -46,6 +46,29 @@ def no_accuracy(net: Net, report: Report) -> None:
         )
 
 
+def no_loss(net: Net, report: Report) -> None:
+    """A solver needs something to minimize."""
+    solver = net.solver
+    if net.phase.name != "TRAIN" or solver is None or not net.layers or any(any(n.loss_weights) for n in net.layers):
+        return
+    idle = next((node for node in net.layers if node.layer.is_loss), None)
+    if idle is not None:
+        place = idle.layer.span_of("loss_weight" if idle.layer.given("loss_weight") else "name")
+        detail = f"the `loss_weight` of `{idle.name}` is 0, so there is nothing to minimize in phase TRAIN."
+        report.add(codes.NO_LOSS, place, detail)
+        return
+    scores = [node for node in net.layers if node.weights and any(top.name in net.outputs for top in node.tops)]
+    last = scores[-1] if scores else next((n for n in reversed(net.layers) if n.tops), net.layers[-1])
+    outputs = ", ".join(f"`{top.name}`" for top in last.tops) or "none"
+    report.add(
+        codes.NO_LOSS,
+        last.layer.span_of("name"),
+        f"no layer of phase TRAIN is a loss, so there is nothing to minimize. Add one that uses {outputs}, such as "
+        "SoftmaxWithLoss or EuclideanLoss, or give a layer a `loss_weight`; a loss with `include { phase: TEST }` is "
+        "not in this phase.",
+    )
+
+
 def _draws_again(net: Net, loss: Node) -> bool:
     """Whether the target of the loss is also an input of the net, as in an autoencoder, and not a label."""
     wanted = loss.bottoms[1:2]
@@ -66,4 +89,4 @@ def _measures(net: Net, node: Node) -> bool:
     )
 
 
-RULES = (activation_before_loss, no_accuracy)
+RULES = (activation_before_loss, no_loss, no_accuracy)

@@ -16,7 +16,8 @@ def without_scale(net: Net, report: Report) -> None:
         own = [w for w in node.weights or () if w.kind == "param"]
         consumers = net.consumers.get(node.tops[0], [])
         first = node.bottoms[0] in net.producers and not net.producers[node.bottoms[0]].bottoms
-        if own or first or not consumers:
+        unknown = any(n.weights is None for n in (node, *consumers))  # their shapes, because the data is missing
+        if own or first or unknown or not consumers:
             continue
         if not all(taker.type in ("Scale", "Bias") or _multiplies(taker) for taker in consumers):
             report.add(
@@ -79,4 +80,13 @@ def _adds_a_bias(node: Node) -> bool:
     return _multiplies(node) and bool(getattr(node.layer, "bias_term", False)) and len(weights) > 1
 
 
-RULES = (without_scale, bias_before, trained_statistics)
+def nothing_to_recalibrate(net: Net, report: Report) -> None:
+    """`bn_recalibrate` has an effect only on statistics that are updated in training."""
+    if net.phase.name != "TRAIN" or net.solver is None or not net.solver.bn_recalibrate:
+        return
+    if all(node.layer.uses_stored(True) for node in normalizations(net)):  # type: ignore[attr-defined]
+        detail = "`bn_recalibrate` has an effect only if the net has a BatchNorm or BN layer that updates statistics."
+        report.add(codes.NO_EFFECT, net.solver.span_of("bn_recalibrate"), detail)
+
+
+RULES = (without_scale, bias_before, trained_statistics, nothing_to_recalibrate)

@@ -1,0 +1,134 @@
+"""The runs in a folder: when each was started, whether it is running, what distinguishes it, and its scores.
+
+    for run in netdef.runs("runs"):
+        print(run.name, run.state, run.settings, run.score)
+
+A run is "running" while a process trains in its folder, "finished" if it ended by itself, "interrupted" if a signal
+ended it, "died" if it ended in another way, as by an error or a lost machine, and "unknown" if it has no record.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..language.errors import NetdefError, printable
+from ..training.run_lock import holder
+from ..training.saved_run import SavedRun, holds_run, written
+from .runs import Best, kind, read_run, scores_of
+
+DEPTH = 3  # folders below the given one: a sweep is a folder of runs
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run; `began` is the time at which it was last started, in UTC, or empty."""
+
+    name: str
+    folder: Path
+    began: str
+    state: str
+    iterations: int
+    max_iter: int | None
+    settings: dict[str, Any]
+    scores: tuple[Best, ...]
+
+    @property
+    def score(self) -> Best | None:
+        """The score to compare runs by: the first accuracy in a test, else the loss of a test, else of training."""
+        tests = [s for s in self.scores if s.name.startswith("test ")]
+        accuracies = [s for s in tests if kind(s.name.partition(" ")[2]) == "accuracy"]
+        losses = [s for s in (*tests, *self.scores) if s.name.endswith(" loss")]
+        return next(iter((*accuracies, *losses)), None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns JSON values."""
+        return asdict(self) | {"folder": str(self.folder), "scores": [asdict(score) for score in self.scores]}
+
+
+def runs(folder: str | Path = "runs") -> list[Run]:
+    """Returns the runs in a folder and in the folders inside it, the most recent first.
+
+    Errors: NetdefError if the folder does not exist."""
+    top = Path(folder)
+    if not top.is_dir():
+        raise NetdefError(f"the folder {top} does not exist; name a folder of runs.")
+    found = [_run(path, top) for path in sorted(_folders(top))]
+    return sorted(found, key=lambda run: run.began, reverse=True)
+
+
+def _folders(top: Path) -> Iterable[Path]:
+    """The folders of runs; the folders in a run are not searched."""
+    for at, inside, _ in os.walk(top):
+        path = Path(at)
+        if holds_run(path):
+            inside.clear()
+            yield path
+        elif len(path.relative_to(top).parts) >= DEPTH:
+            inside.clear()
+
+
+def _run(folder: Path, top: Path) -> Run:
+    saved = SavedRun(folder)
+    try:
+        history = read_run(folder)
+        scores, rows = tuple(scores_of(history)), history.rows
+    except NetdefError:  # it has no records yet
+        scores, rows = (), ()
+    last = saved.sittings[-1] if saved.sittings else {}
+    done = [last.get("to"), *(row["iteration"] for row in rows)]
+    most = saved.record.get("max_iter")
+    return Run(
+        name=folder.relative_to(top).as_posix() if folder != top else folder.absolute().name,
+        folder=folder,
+        began=saved.began,
+        state=_state(folder, last),
+        iterations=max((n for n in done if isinstance(n, int)), default=0),
+        max_iter=most if isinstance(most, int) else None,
+        settings=saved.settings,
+        scores=scores,
+    )
+
+
+def _state(folder: Path, last: dict[str, Any]) -> str:
+    if holder(folder) is not None:
+        return "running"
+    if not last:
+        return "unknown"
+    ended = last.get("ended")
+    return "died" if ended is None else "interrupted" if ended == "interrupted" else "finished"
+
+
+def table(found: Sequence[Run]) -> str:
+    """Returns the runs as lines of text, with the settings in which they differ."""
+    differing = _differing(found)
+    rows = [("run", "started", "state", "iterations", "last score", "best", "settings")]
+    for run in found:
+        of = f" of {run.max_iter}" if run.max_iter and run.iterations != run.max_iter else ""
+        score, named = run.score, {k: v for k, v in run.settings.items() if k in differing}
+        last, best = (f"{score.name} {score.last:.4g}", f"{score.best:.4g} at {score.at}") if score else ("", "")
+        words = " ".join(f"{name}={written(value)}" for name, value in named.items())
+        rows.append((run.name, _local(run.began), run.state, f"{run.iterations}{of}", last, best, words))
+    rows = [tuple(map(printable, row)) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def _differing(found: Sequence[Run]) -> set[str]:
+    """The settings that are not equal in all runs; of a single run, all."""
+    known = [run for run in found if run.began]  # the settings of a run without a record are unknown
+    names = {name for run in known for name in run.settings}
+    absent = object()
+    return {n for n in names if len(found) == 1 or len({str(run.settings.get(n, absent)) for run in known}) > 1}
+
+
+def _local(began: str) -> str:
+    """A time of a record, in the time zone of this machine."""
+    try:
+        return f"{datetime.strptime(began, '%Y-%m-%dT%H:%M:%SZ').replace(tzinfo=UTC).astimezone():%Y-%m-%d %H:%M}"
+    except ValueError:
+        return ""
