@@ -183,9 +183,9 @@ def _last_batch(net: Net, feed: Feed) -> tuple[int, tuple[str, ...]]:
     """Returns the number of records of the last batch of a pass if it has fewer than the others, else 0; and a warning
     if the net works only on whole batches, so that the last one is filled with the first records."""
     size, batch = feed.size, feed.batch_size
-    rows = size % batch if size and batch else 0
-    if not rows:
+    if not size or not batch or size % batch == 0:
         return 0, ()
+    rows = size % batch
     carried = [node.name for node in net.layers if any(w.kind == "carry" for w in node.weights or ())]
     shapes = {top.name: net.shapes[top] or () for top in _data_tops(net)}
     shapes = {name: (rows, *shape[1:]) if shape[:1] == (batch,) else shape for name, shape in shapes.items()}
