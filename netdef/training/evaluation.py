@@ -73,7 +73,6 @@ class Evaluator:
         self._key = jax.random.fold_in(jax.random.key(seed), 1)
         places = None if placement.everywhere is None else (placement.everywhere, None, placement.everywhere)
         self._add = jit(self._one, donate_argnums=1, out_shardings=places)
-        self._zero: Any = None
         self._last, self.notes = _last_batch(net, self.feed) if self.exact else (0, ())
         self.batches = batches or _whole_pass(self.feed)
 
@@ -113,7 +112,7 @@ class Evaluator:
         found = top * weight, jnp.broadcast_to(weight, top.shape)
         if top.shape == whole:
             return found
-        missing = [(0, full - there) for full, there in zip(whole, top.shape, strict=True)]
+        missing = [(0, (full or 0) - there) for full, there in zip(whole, top.shape, strict=True)]
         return jnp.pad(found[0], missing), jnp.pad(found[1], missing)
 
     def test(self, weights: Mapping[Owner, Array], iteration: int) -> Scores:
@@ -122,16 +121,13 @@ class Evaluator:
         key = self._key if self.exact else jax.random.fold_in(self._key, iteration)
         if self.exact:
             self.feed.restore(self._first, self.batches - bool(self._last))
-        sums: Any = None
-        images, rows = 0, []
+        sums, images, rows = self._zeros(), 0, []
         for i in range(self.batches):
             is_last = bool(self._last) and i == self.batches - 1
             item = self._last_item() if is_last else self._item()
-            here = jax.random.fold_in(key, i)
-            sums = self._zeros(arrays, item, here) if sums is None else sums
-            sums, arrays, found = self._add(arrays, sums, item, here, self._records)
+            sums, arrays, found = self._add(arrays, sums, item, jax.random.fold_in(key, i), self._records)
             rows.append(found)
-            images += self._last if is_last else self.feed.batch_size or 1
+            images += self._last if is_last else self.feed.batch_size or _first_size(self.net)
         means = {name: _mean(*found) for name, found in jax.device_get(sums).items()}
         means |= self._precisions(jax.device_get(rows))
         if not self.exact:
@@ -148,12 +144,14 @@ class Evaluator:
         """Returns the last batch with fewer records, which the devices do not divide."""
         return self._placement.put((self.resident or self.feed).first_rows(self._last))
 
-    def _zeros(self, arrays: list[Array], item: Any, key: Array) -> Any:
-        """Returns sums of no batches; `item` must be a batch with all of its records unless it is the only one."""
-        if self._zero is None:
-            found, *_ = jax.eval_shape(self._measured, arrays, item, key, self._records)
-            self._zero = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), found)
-        return self._placement.put(self._zero)
+    def _zeros(self) -> Any:
+        """Returns sums of no batches."""
+        shapes = {name: self.net.blobs[name].shape or () for name in self._means}
+        terms = len(_terms(self.net)) if self.exact else 1
+        shapes |= {_term(i): () for i in range(terms)}
+        zeros = lambda shape: np.zeros(shape, np.float32)
+        weights = {name: shape if self.exact else () for name, shape in shapes.items()}
+        return self._placement.put({name: (zeros(shape), zeros(weights[name])) for name, shape in shapes.items()})
 
     def _precisions(self, found: list[dict[str, Any]]) -> dict[str, Any]:
         """Returns the mean average precision of each evaluated output, and of each class as the solver specifies."""
@@ -190,6 +188,12 @@ def _data_tops(net: Net) -> list[Value]:
     return [top for node in net.layers if node.layer.is_data for top in node.tops]
 
 
+def _first_size(net: Net) -> int:
+    """Returns the size of the first axis of the first value, the batch of a net without files."""
+    shape = next((net.shapes.get(top) for node in net.layers for top in node.tops), None)
+    return shape[0] if shape else 1
+
+
 def _batch_sizes(net: Net) -> set[int]:
     shapes = (net.shapes.get(top) for node in net.layers if node.layer.is_data for top in node.tops[:1])
     return {shape[0] for shape in shapes if shape}
@@ -199,8 +203,9 @@ def _last_batch(net: Net, feed: Feed) -> tuple[int, tuple[str, ...]]:
     """Returns the number of records of the last batch of a pass if it has fewer than the others, else 0; and a warning
     if the net works only on whole batches, so that the last one is filled with the first records."""
     size, batch = feed.size, feed.batch_size
-    if not size or not batch or not (rows := size % batch):
+    if not size or not batch or size % batch == 0:
         return 0, ()
+    rows = size % batch
     carried = [node.name for node in net.layers if any(w.kind == "carry" for w in node.weights or ())]
     shapes = {top.name: net.shapes[top] or () for top in _data_tops(net)}
     shapes = {name: (rows, *shape[1:]) if shape[:1] == (batch,) else shape for name, shape in shapes.items()}
