@@ -191,7 +191,7 @@ class MultiBoxLoss(Loss, type="MultiBoxLoss", block="multibox_loss_param"):
             counted = positive[:, 0] | mined & matches.free[:, 0]
         divisor = self.loss_param.divisor(jnp.sum(positive), n, boxes)
         total = jnp.float32(0)
-        reached = self.propagate_down or (True, True)
+        reached = (*self.propagate_down, True, True)
         if reached[0]:
             total += self.loc_weight * jnp.sum(jnp.where(positive, loc_loss, 0.0)) / divisor
         if reached[1]:

@@ -94,6 +94,7 @@ def test_what_receives_no_gradient_adds_nothing_to_the_loss():
         flags = " ".join(f"propagate_down: {str(flag).lower()}" for flag in (*down, False, False))
         parts.append(loss_and_gradients(layer("", flags), **given)[0])
     assert sum(parts) == pytest.approx(total, rel=1e-5)
+    assert loss_and_gradients(layer("", "propagate_down: true"), **given)[0] == pytest.approx(total, rel=1e-6)
     assert all(part > 0 for part in parts)
 
 
