@@ -216,6 +216,9 @@ class _OfPython:
         known = any(thread.ident == threading.get_ident() for thread in threading.enumerate())
         return (self._stream if known else self.held).write(text)
 
+    def flush(self) -> None:
+        self._stream.flush()
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
