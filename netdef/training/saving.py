@@ -99,8 +99,8 @@ def _on_host(array: Any) -> Any:
     if not isinstance(array, jax.Array):
         return np.array(array)
     if array.is_fully_replicated:
-        first = array.addressable_data(0)
+        first = array.addressable_shards[0]
         # `np.asarray` shares the memory of a CPU: the next step would have to copy it, which takes longer.
-        return np.array(first) if next(iter(first.devices())).platform == "cpu" else np.asarray(first)
+        return np.array(first.data) if first.device.platform == "cpu" else np.asarray(first.data)
     put = lambda part: jax.device_put(part, SingleDeviceSharding(part.device, memory_kind=HOST))
     return by_parts(array, put, array.sharding.with_memory_kind(HOST))
