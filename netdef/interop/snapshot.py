@@ -226,7 +226,7 @@ def _without_padding(arrays: Mapping[str, Any], state: Mapping[str, Any]) -> dic
     for owner, shape in (entry for entries in state["layers"].values() for entry in entries):
         own = array_name(Owner(*owner))
         for name in (own, f"{own}/ema", *(f"{own}/{slot}" for slot in state.get("slots", ()))):
-            array = arrays.get(name)
+            array: Any = arrays.get(name)
             if np.ndim(array) and shape and np.shape(array)[1:] == tuple(shape[1:]) and len(array) > shape[0]:
                 found[name] = array[: shape[0]]
     return found

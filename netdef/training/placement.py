@@ -276,7 +276,7 @@ def with_classes(placement: Placement, net: Net) -> Placement:
         if why and getattr(node.layer, "shard", None):
             raise NetdefError(f"layer `{node.name}`: {why}")
         if not why:
-            classes |= {owner: divided(weight, placement.along(0))[0] for owner, weight in weights.items()}
+            classes |= {owner: divided(weight, placement.count)[0] for owner, weight in weights.items()}
         elif not placement.apart:
             whole.append(f"`{node.name}`")
     return replace(placement, classes=classes, whole=tuple(whole))
