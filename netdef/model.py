@@ -246,7 +246,7 @@ def filled(weight: Weight, seed: int, owner: Owner, sharding: jax.sharding.Named
     rows = lambda first, last: fill_rows(weight.filler, key, weight.shape, first, last)
     if sharding is None:
         return _on_device(rows(0, classes))
-    shape = divided(weight, sharding)
+    shape = divided(weight, sharding.mesh.size)
 
     def part(index: Any) -> np.ndarray:
         first, last, _ = index[0].indices(shape[0])
@@ -255,9 +255,9 @@ def filled(weight: Weight, seed: int, owner: Owner, sharding: jax.sharding.Named
     return jax.make_array_from_callback(shape, sharding, part)
 
 
-def divided(weight: Weight, sharding: jax.sharding.NamedSharding) -> tuple[int, ...]:
+def divided(weight: Weight, devices: int) -> tuple[int, ...]:
     """The shape of an array whose rows, or parts of them, devices divide evenly: with rows that pad it."""
-    unit = math.lcm(weight.parts, sharding.mesh.size)
+    unit = math.lcm(weight.parts, devices)
     return (-(-weight.shape[0] // unit) * unit, *weight.shape[1:])
 
 

@@ -237,8 +237,7 @@ def placement_of(devices: Devices, solver: Solver) -> Placement:
 
 def with_classes(placement: Placement, net: Net) -> Placement:
     """The placement of the arrays of a net.  NetdefError if the devices cannot divide those that a layer tells to."""
-    along = placement.along(0)
-    if placement.count == 1 or along is None:
+    if placement.count == 1:
         return placement
     classes, whole = {}, []
     for node in net.layers:
@@ -248,7 +247,7 @@ def with_classes(placement: Placement, net: Net) -> Placement:
         if why and getattr(node.layer, "shard", None):
             raise NetdefError(f"layer `{node.name}`: {why}")
         if not why:
-            classes |= {owner: divided(weight, along)[0] for owner, weight in weights.items()}
+            classes |= {owner: divided(weight, placement.count)[0] for owner, weight in weights.items()}
         elif not placement.apart:
             whole.append(f"`{node.name}`")
     return replace(placement, classes=classes, whole=tuple(whole))
