@@ -156,8 +156,7 @@ def _with_snapshot(found: Subject, args: argparse.Namespace, needs_weights: bool
     from ..training.saved_run import written
 
     run, given = found.run, args.run and Path(args.run)
-    from_file = isinstance(found.net, str)
-    settings_of_run = run.settings if run and from_file else {}
+    settings_of_run = run.settings_for(Path(found.net)) if run and isinstance(found.net, str) else {}
     whole = {**settings_of_run, **found.settings}
     if not needs_weights:
         return found._replace(settings=whole)

@@ -27,6 +27,7 @@ from ..language.errors import NetdefError
 from ..language.expansion.imports import imported
 from ..language.parsing.parser import parse
 from ..language.source import ENDINGS, Source
+from ..passes.solver_file import constants
 from .run_folder import METRICS, NET, default_folder, family, number_of
 from .run_record import RUN, read
 from .solver_nets import Nets
@@ -75,6 +76,15 @@ class SavedRun:
         """The constants and solver fields that were overridden."""
         found = self.record.get("settings")
         return dict(found) if isinstance(found, dict) else {}
+
+    def settings_for(self, file: Path) -> dict[str, Any]:
+        """The settings for a file: all if it is the file of the run, else those of constants that it has, because it
+        may be another net for the same weights."""
+        if _is_of(self, file):
+            return self.settings
+        document = parse(Source.read(file), Report())
+        known = constants(document) if document else ()
+        return {name: value for name, value in self.settings.items() if name in known}
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -218,6 +218,14 @@ def test_a_record_cannot_choose_the_folder_of_imports(netdef, project, tmp_path)
     assert done.code == 2 and "SECRET" not in done.err and "was not found" in done.err
 
 
+def test_another_net_for_the_weights_of_a_run_needs_none_of_its_settings(netdef, project, tmp_path):
+    done = netdef("deploy", "--run", "runs/Signs", "-o", tmp_path / "deploy.prototxt")
+    assert done.code == 0
+    np.save("rows.npy", np.array([[-2.0], [2.0]], np.float32))
+    done = netdef("predict", tmp_path / "deploy.prototxt", "rows.npy", "--run", "runs/Signs", "--json")
+    assert done.code == 0 and [a["classes"][0]["class"] for a in json.loads(done.out)] == [0, 1], done.err
+
+
 def test_what_is_not_a_run(netdef, project, tmp_path):
     done = netdef("test", "--run", project)
     assert done.code == 2 and "is not the folder of a run" in done.err

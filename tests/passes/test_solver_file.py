@@ -146,5 +146,5 @@ def test_a_solver_in_a_choice_is_one_before_and_after_it_is_expanded():
     text = 'let fast: true\nif fast { base_lr: 1 } else { base_lr: 0.1 }\n# layer\nmax_iter: 1 net: "wide.net"'
     assert netdef.load(text, set={"width": 6}).params["ip"][0] == (6, 3)
     assert is_solver(plain_tree(Source.of(text), Report()).body)
-    for net in ('layer { name: "a" }', 'name: "n"', "solver { base_lr: 1 }", ""):
+    for net in ('layer { name: "a" }', 'name: "n"', "solver { base_lr: 1 }", "let width: 1"):
         assert not is_solver(plain_tree(Source.of(Source("t", net)), Report()).body)
