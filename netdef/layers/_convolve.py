@@ -3,9 +3,9 @@
 On accelerators, XLA's operations are used.  On a CPU they are the fastest in most cases (with the compiler options of
 `jit`), but not in these: 1x1 filters, which are a matrix product; groups, whose gradient takes up to hundreds of times
 as long as that of one convolution per group; one channel per group (depthwise), which is a sum over the filter's
-elements; and the gradient of the image of a strided convolution, which multiplies by the zeros inserted between pixels
-and is a convolution of blocks of pixels instead, unless blocks waste more.  Tests compare all forms with `reference`,
-the plain one.
+elements; few channels of the result, of which one step computes those of a row of pixels; and the gradient of the image
+of a strided convolution, which multiplies by the zeros inserted between pixels and is a convolution of blocks of pixels
+instead, unless blocks waste more.  Tests compare all forms with `reference`, the plain one.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from ._product import rows_product
 MOST_PARTS = 64  # up to this many groups, each is a separate convolution
 WASTE, WASTE_OF_WIDE = 2.0, 1.5  # maximum factor by which folding may enlarge a filter; of WIDE channels or more
 WIDE = 32
+FILLED, FILLED_FROM_FEW, FEW = 40, 96, 4  # most values of the result in one step; if the image has FEW channels
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,8 @@ def value_on_cpu(x: Array, w: Array, slide: Slide) -> Array:
         return jnp.concatenate([value_on_cpu(*part, replace(slide, groups=1)) for part in parts], -1)
     if _pointwise(w.shape, slide):
         return rows_product(_sampled(x, slide), w.reshape(w.shape[:2]))
-    return reference(x, w, slide)
+    pixels = _pixels(w.shape, slide, x.shape[1:-1])
+    return reference(x, w, slide) if pixels == 1 else _by_rows(x, w, slide, pixels)
 
 
 def to_image_on_cpu(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Array:
@@ -147,7 +149,9 @@ def to_image_on_cpu(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Ar
     image = jax.ShapeDtypeStruct((y.shape[0], *size, w.shape[1] * slide.groups), y.dtype)
     if _pointwise(w.shape, slide):
         return jax.linear_transpose(lambda x: _sampled(x, slide), image)(y @ w.reshape(w.shape[:2]))[0]
-    return jax.linear_transpose(lambda x: value_on_cpu(x, w, slide), image)(y)[0]
+    if slide.groups == 1 and set(slide.strides) == {1}:
+        return value_on_cpu(y, _turned(w), _turned_slide(slide, w.shape[2:]))
+    return transposed_reference(y, w, slide, size)
 
 
 def to_filters_on_cpu(x: Array, y: Array, slide: Slide, shape: tuple[int, ...]) -> Array:
@@ -160,7 +164,7 @@ def to_filters_on_cpu(x: Array, y: Array, slide: Slide, shape: tuple[int, ...]) 
     if _pointwise(shape, slide):
         return _narrow_first(y.reshape(-1, shape[0]), _sampled(x, slide).reshape(-1, shape[1])).reshape(shape)
     filters = jax.ShapeDtypeStruct(shape, x.dtype)
-    return jax.linear_transpose(lambda w: value_on_cpu(x, w, slide), filters)(y)[0]
+    return jax.linear_transpose(lambda w: reference(x, w, slide), filters)(y)[0]
 
 
 def row_major(x: Array) -> Array:
@@ -192,6 +196,15 @@ def _folds(filters: tuple[int, ...], slide: Slide) -> bool:
     return strided and growth <= (WASTE if filters[1] < WIDE else WASTE_OF_WIDE) and not _pointwise(filters, slide)
 
 
+def _pixels(filters: tuple[int, ...], slide: Slide, size: Sequence[int]) -> int:
+    """Returns how many neighboring pixels of the result one step computes."""
+    if slide.groups > 1 or slide.dilations[-1] > 1:
+        return 1
+    most = slide.steps(size, filters[2:])[-1] // 2
+    filled = FILLED_FROM_FEW if filters[1] <= FEW else FILLED
+    return next((n for n in (8, 4, 2) if n <= most and n * filters[0] <= filled), 1)
+
+
 def _padded(x: Array, slide: Slide) -> Array:
     return jnp.pad(x, [(0, 0), *slide.pads, (0, 0)])
 
@@ -209,6 +222,34 @@ def _narrow_first(y: Array, x: Array) -> Array:
     XLA's product of many pixels takes up to twice as long if the wider array is the first one.  The barrier keeps XLA
     from merging the product and the transposition."""
     return y.T @ x if y.shape[1] <= x.shape[1] else lax.optimization_barrier(x.T @ y).T
+
+
+def _by_rows(x: Array, w: Array, slide: Slide, pixels: int) -> Array:
+    """Each step computes a row of pixels of the result, (n, ..., width / pixels, pixels * o), because vector instructions
+    work on the channels of the result and are idle if these are few.  The filters are shifted to each pixel."""
+    steps, stride, kernel = slide.steps(x.shape[1:-1], w.shape[2:])[-1], slide.strides[-1], w.shape[-1]
+    shifted = [
+        jnp.pad(w, [(0, 0)] * (w.ndim - 1) + [(i * stride, (pixels - 1 - i) * stride)]) for i in range(pixels)
+    ]
+    filters = jnp.stack(shifted).reshape(-1, *shifted[0].shape[1:])
+    turns, low = -(-steps // pixels), slide.pads[-1][0]
+    high = max(0, (turns * pixels - 1) * stride + kernel - x.shape[-2] - low)
+    rows = replace(
+        slide, strides=(*slide.strides[:-1], stride * pixels), pads=(*slide.pads[:-1], (low, high))
+    )
+    y = reference(x, filters, rows)
+    return y.reshape(*y.shape[:-2], turns * pixels, w.shape[0])[..., :steps, :]
+
+
+def _turned(w: Array) -> Array:
+    """Returns the filters that transpose a convolution with stride 1."""
+    return jnp.flip(w.swapaxes(0, 1), range(2, w.ndim))
+
+
+def _turned_slide(slide: Slide, kernel: Sequence[int]) -> Slide:
+    """Returns how these filters slide."""
+    rows = zip(slide.pads, kernel, slide.dilations, strict=True)
+    return replace(slide, pads=tuple((d * (k - 1) - low, d * (k - 1) - high) for (low, high), k, d in rows))
 
 
 # One channel per group: w (g m, 1, kernel...), for m results per channel.
