@@ -101,6 +101,8 @@ def test_no_spatial_axis_is_left_of_a_matrix_product():
         dict(x=(2, 32, 9, 7), num_output=4, kernel_size=(4, 1), stride=(2,)),
         dict(x=(1, 32, 8, 9), num_output=3, kernel_size=(3,), stride=(2,), pad_t=2, pad_b=0, pad_l=0, pad_r=5),
         dict(x=(2, 32, 13), num_output=4, kernel_size=(4,), stride=(3,), pad=(1,)),
+        dict(x=(3, 4, 9, 8), num_output=8, kernel_size=(3,), stride=(2,), pad=(1,), group=4),
+        dict(x=(2, 3, 7, 10), num_output=6, kernel_size=(2, 3), stride=(1, 2), pad=(0, 1), group=3),
         dict(x=(2, 41, 9, 8), num_output=43, kernel_size=(3,), pad=(1,)),
         dict(x=(2, 43, 9, 8), num_output=3, kernel_size=(3,), pad=(1,)),
         dict(x=(2, 2, 10, 18), num_output=5, kernel_size=(3,), stride=(2,)),

@@ -238,8 +238,8 @@ def reference(x: Array, w: Array, slide: Slide) -> Array:
 
 
 def _by_rows(x: Array, w: Array, slide: Slide, pixels: int) -> Array:
-    """Each step computes a row of pixels of the result, (n, ..., width / pixels, pixels * o), because one vector contains
-    neighboring channels and would be half empty if these are few.  The filters are shifted to each pixel."""
+    """Each step computes a row of pixels of the result, (n, ..., width / pixels, pixels * o), because one vector
+    contains neighboring channels and would be half empty if these are few.  The filters are shifted to each pixel."""
     steps, stride, kernel = slide.steps(x.shape[1:-1], w.shape[2:])[-1], slide.strides[-1], w.shape[-1]
     shifted = [jnp.pad(w, [(0, 0)] * (w.ndim - 1) + [(i * stride, (pixels - 1 - i) * stride)]) for i in range(pixels)]
     filters = jnp.stack(shifted).reshape(-1, *shifted[0].shape[1:])
