@@ -3,9 +3,9 @@
 On accelerators, XLA's operations are used.  On a CPU they are the fastest in most cases (with the compiler options of
 `jit`), but not in these: 1x1 filters, which are a matrix product; groups, whose gradient takes up to hundreds of times
 as long as that of one convolution per group; one channel per group (depthwise), which is a sum over the filter's
-elements; and the gradient of the image of a strided convolution, which multiplies by the zeros inserted between pixels
-and is a convolution of blocks of pixels instead, unless blocks waste more.  Tests compare all forms with `reference`,
-the plain one.
+elements; few channels of the result, of which one step computes those of a row of pixels; and the gradient of the image
+of a strided convolution, which multiplies by the zeros inserted between pixels and is a convolution of blocks of pixels
+instead, unless blocks waste more.  Tests compare all forms with `reference`, the plain one.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from ._product import rows_product
 MOST_PARTS = 64  # up to this many groups, each is a separate convolution
 WASTE, WASTE_OF_WIDE = 2.0, 1.5  # maximum factor by which folding may enlarge a filter; of WIDE channels or more
 WIDE = 32
+FILLED, FILLED_FROM_FEW, FEW = 40, 96, 4  # most values of the result in one step; if the image has FEW channels
 
 
 @dataclass(frozen=True)
@@ -126,19 +127,21 @@ def transposed_reference(y: Array, w: Array, slide: Slide, size: Sequence[int]) 
 def value_on_cpu(x: Array, w: Array, slide: Slide) -> Array:
     """`convolve` in the form that is fastest on a CPU."""
     if _depthwise(w.shape, slide):
-        return once(lambda x, w: _by_elements(x, w, slide), x, w)
+        return once(lambda x, filters: _by_elements(x, filters, slide), x, _by_channel(w, slide))
     if _in_parts(slide):
         parts = zip(jnp.split(x, slide.groups, -1), jnp.split(w, slide.groups), strict=True)
         return jnp.concatenate([value_on_cpu(*part, replace(slide, groups=1)) for part in parts], -1)
     if _pointwise(w.shape, slide):
         return rows_product(_sampled(x, slide), w.reshape(w.shape[:2]))
-    return reference(x, w, slide)
+    pixels = _pixels(w.shape, slide, x.shape[1:-1])
+    return reference(x, w, slide) if pixels == 1 else _by_rows(x, w, slide, pixels)
 
 
 def to_image_on_cpu(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Array:
     """`spread` in the form that is fastest on a CPU."""
     if _depthwise(w.shape, slide) and set(slide.dilations) == {1}:
-        return once(lambda y, w: _to_image_by_elements(y, w, slide, size), y, w)
+        filters = _in_blocks(_by_channel(w, slide), slide)
+        return once(lambda y, filters: _to_image_by_elements(y, filters, slide, size), y, filters)
     if _in_parts(slide):
         parts = zip(jnp.split(y, slide.groups, -1), jnp.split(w, slide.groups), strict=True)
         return jnp.concatenate([to_image_on_cpu(*part, replace(slide, groups=1), size) for part in parts], -1)
@@ -147,7 +150,9 @@ def to_image_on_cpu(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Ar
     image = jax.ShapeDtypeStruct((y.shape[0], *size, w.shape[1] * slide.groups), y.dtype)
     if _pointwise(w.shape, slide):
         return jax.linear_transpose(lambda x: _sampled(x, slide), image)(y @ w.reshape(w.shape[:2]))[0]
-    return jax.linear_transpose(lambda x: value_on_cpu(x, w, slide), image)(y)[0]
+    if slide.groups == 1 and set(slide.strides) == {1}:
+        return value_on_cpu(y, _turned(w), _turned_slide(slide, w.shape[2:]))
+    return transposed_reference(y, w, slide, size)
 
 
 def to_filters_on_cpu(x: Array, y: Array, slide: Slide, shape: tuple[int, ...]) -> Array:
@@ -160,7 +165,7 @@ def to_filters_on_cpu(x: Array, y: Array, slide: Slide, shape: tuple[int, ...]) 
     if _pointwise(shape, slide):
         return _narrow_first(y.reshape(-1, shape[0]), _sampled(x, slide).reshape(-1, shape[1])).reshape(shape)
     filters = jax.ShapeDtypeStruct(shape, x.dtype)
-    return jax.linear_transpose(lambda w: value_on_cpu(x, w, slide), filters)(y)[0]
+    return jax.linear_transpose(lambda w: reference(x, w, slide), filters)(y)[0]
 
 
 def row_major(x: Array) -> Array:
@@ -192,6 +197,15 @@ def _folds(filters: tuple[int, ...], slide: Slide) -> bool:
     return strided and growth <= (WASTE if filters[1] < WIDE else WASTE_OF_WIDE) and not _pointwise(filters, slide)
 
 
+def _pixels(filters: tuple[int, ...], slide: Slide, size: Sequence[int]) -> int:
+    """Returns how many neighboring pixels of the result one step computes."""
+    if slide.groups > 1 or slide.dilations[-1] > 1:
+        return 1
+    most = slide.steps(size, filters[2:])[-1] // 2
+    filled = FILLED_FROM_FEW if filters[1] <= FEW else FILLED
+    return next((n for n in (8, 4, 2) if n <= most and n * filters[0] <= filled), 1)
+
+
 def _padded(x: Array, slide: Slide) -> Array:
     return jnp.pad(x, [(0, 0), *slide.pads, (0, 0)])
 
@@ -211,6 +225,30 @@ def _narrow_first(y: Array, x: Array) -> Array:
     return y.T @ x if y.shape[1] <= x.shape[1] else lax.optimization_barrier(x.T @ y).T
 
 
+def _by_rows(x: Array, w: Array, slide: Slide, pixels: int) -> Array:
+    """Each step computes a row of pixels of the result, (n, ..., width / pixels, pixels * o), because one vector
+    contains neighboring channels and would be half empty if these are few.  The filters are shifted to each pixel."""
+    steps, stride, kernel = slide.steps(x.shape[1:-1], w.shape[2:])[-1], slide.strides[-1], w.shape[-1]
+    shifted = [jnp.pad(w, [(0, 0)] * (w.ndim - 1) + [(i * stride, (pixels - 1 - i) * stride)]) for i in range(pixels)]
+    filters = jnp.stack(shifted).reshape(-1, *shifted[0].shape[1:])
+    turns, low = -(-steps // pixels), slide.pads[-1][0]
+    high = max(0, (turns * pixels - 1) * stride + kernel - x.shape[-2] - low)
+    rows = replace(slide, strides=(*slide.strides[:-1], stride * pixels), pads=(*slide.pads[:-1], (low, high)))
+    y = reference(x, filters, rows)
+    return y.reshape(*y.shape[:-2], turns * pixels, w.shape[0])[..., :steps, :]
+
+
+def _turned(w: Array) -> Array:
+    """Returns the filters that transpose a convolution with stride 1."""
+    return jnp.flip(w.swapaxes(0, 1), range(2, w.ndim))
+
+
+def _turned_slide(slide: Slide, kernel: Sequence[int]) -> Slide:
+    """Returns how these filters slide."""
+    rows = zip(slide.pads, kernel, slide.dilations, strict=True)
+    return replace(slide, pads=tuple((d * (k - 1) - low, d * (k - 1) - high) for (low, high), k, d in rows))
+
+
 # One channel per group: w (g m, 1, kernel...), for m results per channel.
 
 
@@ -226,15 +264,22 @@ def _offsets(kernel: Sequence[int]) -> list[tuple[int, ...]]:
     return list(itertools.product(*map(range, kernel)))
 
 
-def _by_elements(x: Array, w: Array, slide: Slide) -> Array:
+def _by_channel(w: Array, slide: Slide) -> Array:
+    """Returns the filters as (kernel..., c, m).
+
+    They are an argument of `once`, which keeps them in memory in this order: neighboring channels are then in one
+    vector, and the loop takes a third of the time."""
+    return jnp.moveaxis(w.reshape(slide.groups, -1, *w.shape[2:]), (0, 1), (-2, -1))
+
+
+def _by_elements(x: Array, filters: Array, slide: Slide) -> Array:
     """A sum over the filter's elements, each times the shifted image, which XLA fuses into one loop."""
-    kernel, c = w.shape[2:], x.shape[-1]
+    kernel = filters.shape[:-2]
     steps, image = slide.steps(x.shape[1:-1], kernel), _padded(x, slide)[..., None]
-    filters = w.reshape(c, -1, *kernel)
     total: Any = 0
     for offsets in _offsets(kernel):
         shifted = image[(slice(None), *slide.windows(offsets, steps))]  # (n, steps..., c, 1)
-        total = total + shifted * filters[(..., *offsets)]  # (n, steps..., c, m)
+        total = total + shifted * filters[offsets]  # (n, steps..., c, m)
     return total.reshape(*total.shape[:-2], -1)
 
 
@@ -251,17 +296,23 @@ def _to_filters_by_elements(x: Array, y: Array, slide: Slide, shape: tuple[int, 
     return jnp.stack(rows, -1).reshape(shape)
 
 
-def _to_image_by_elements(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Array:
-    """The transpose of `_by_elements`.  With a stride s, pixel r of block b gets y[b - q] w[q s + r] for every q, so
+def _in_blocks(filters: Array, slide: Slide) -> Array:
+    """Returns filters (kernel..., c, m) in blocks of the size of the strides: (turns..., strides..., c, m), with zeros
+    after the last elements."""
+    sides = list(zip(filters.shape, slide.strides, strict=False))
+    filters = jnp.pad(filters, [*((0, -k % s) for k, s in sides), (0, 0), (0, 0)])
+    axes = len(sides)
+    filters = filters.reshape(*(part for k, s in sides for part in (-(-k // s), s)), *filters.shape[axes:])
+    order = (*range(0, 2 * axes, 2), *range(1, 2 * axes, 2), 2 * axes, 2 * axes + 1)
+    return filters.transpose(order)
+
+
+def _to_image_by_elements(y: Array, filters: Array, slide: Slide, size: Sequence[int]) -> Array:
+    """The transpose of `_by_elements`.  With a stride s, pixel r of block b gets y[b - q] filters[q, r] for every q, so
     that nothing is multiplied by the zeros between the pixels."""
-    strides, kernel, axes = slide.strides, w.shape[2:], len(size)
-    turns = [-(-k // s) for k, s in zip(kernel, strides, strict=True)]
-    rows = zip(size, slide.pads, strides, strict=True)
-    blocks = [-(-(n + low) // s) for n, (low, _), s in rows]
-    channels = slide.groups
-    edges = [(0, t * s - k) for t, s, k in zip(turns, strides, kernel, strict=True)]
-    filters = jnp.pad(w.reshape(channels, -1, *kernel), [(0, 0), (0, 0), *edges])
-    filters = filters.reshape(channels, -1, *(part for t, s in zip(turns, strides, strict=True) for part in (t, s)))
+    strides, channels, axes = slide.strides, slide.groups, len(size)
+    turns = filters.shape[:axes]
+    blocks = [-(-(n + low) // s) for n, (low, _), s in zip(size, slide.pads, strides, strict=True)]
     before = [(t - 1, max(0, b - n)) for t, b, n in zip(turns, blocks, y.shape[1:-1], strict=True)]
     results = jnp.pad(y, [(0, 0), *before, (0, 0)]).reshape(
         y.shape[0], *(n + sum(b) for n, b in zip(y.shape[1:-1], before, strict=True)), channels, -1
@@ -271,9 +322,7 @@ def _to_image_by_elements(y: Array, w: Array, slide: Slide, size: Sequence[int])
         place = tuple(slice(t - 1 - i, t - 1 - i + b) for i, t, b in zip(q, turns, blocks, strict=True))
         moved = results[(slice(None), *place)]  # (n, blocks..., c, m)
         moved = jnp.expand_dims(moved, tuple(range(2, 2 + 2 * axes, 2)))  # (n, block, 1, block, 1, ..., c, m)
-        part = filters[(slice(None), slice(None), *(index for i in q for index in (i, slice(None))))]  # (c, m, s...)
-        part = jnp.moveaxis(part, (0, 1), (-2, -1))  # (s..., c, m)
-        part = part.reshape(tuple(length for s in strides for length in (1, s)) + part.shape[-2:])
+        part = filters[q].reshape(*(length for s in strides for length in (1, s)), *filters.shape[-2:])
         total = total + jnp.sum(moved * part, -1)
     whole = total.reshape(y.shape[0], *(b * s for b, s in zip(blocks, strides, strict=True)), channels)
     return whole[(slice(None), *(slice(low, low + n) for n, (low, _) in zip(size, slide.pads, strict=True)))]

@@ -34,6 +34,8 @@ CONVOLUTIONS = {
     "3x3, 64 to 64, 56x56": ((8, 64, 56, 56), Convolution(num_output=64, kernel_size=(3,), pad=(1,))),
     "3x3, 256 to 256, 14x14": ((16, 256, 14, 14), Convolution(num_output=256, kernel_size=(3,), pad=(1,))),
     "5x5, 32 to 32, 32x32": ((16, 32, 32, 32), Convolution(num_output=32, kernel_size=(5,), pad=(2,))),
+    "5x5, 1 to 20, 28x28": ((64, 1, 28, 28), Convolution(num_output=20, kernel_size=(5,))),
+    "5x5, 32 to 3, 64x64": ((16, 32, 64, 64), Convolution(num_output=3, kernel_size=(5,), pad=(2,))),
     "3x3 by 2, 256 to 256, 29x29": (
         (8, 256, 29, 29),
         Convolution(num_output=256, kernel_size=(3,), stride=(2,), pad=(1,)),

@@ -101,9 +101,17 @@ def test_no_spatial_axis_is_left_of_a_matrix_product():
         dict(x=(2, 32, 9, 7), num_output=4, kernel_size=(4, 1), stride=(2,)),
         dict(x=(1, 32, 8, 9), num_output=3, kernel_size=(3,), stride=(2,), pad_t=2, pad_b=0, pad_l=0, pad_r=5),
         dict(x=(2, 32, 13), num_output=4, kernel_size=(4,), stride=(3,), pad=(1,)),
+        dict(x=(3, 4, 9, 8), num_output=8, kernel_size=(3,), stride=(2,), pad=(1,), group=4),
+        dict(x=(2, 3, 7, 10), num_output=6, kernel_size=(2, 3), stride=(1, 2), pad=(0, 1), group=3),
+        dict(x=(2, 41, 9, 8), num_output=43, kernel_size=(3,), pad=(1,)),
+        dict(x=(2, 43, 9, 8), num_output=3, kernel_size=(3,), pad=(1,)),
+        dict(x=(2, 2, 10, 18), num_output=5, kernel_size=(3,), stride=(2,)),
+        dict(x=(2, 1, 7, 37), num_output=20, kernel_size=(5,), pad=(1,)),
+        dict(x=(2, 5, 6, 7), num_output=6, kernel_size=(3,), pad=(4,)),
+        dict(x=(2, 5, 4, 5, 9), num_output=6, kernel_size=(3,), pad=(1, 0, 1)),
     ],
 )
-def test_the_gradients_are_those_of_the_plain_form(form):
+def test_values_and_gradients_are_those_of_the_plain_form(form):
     x = normal(*form.pop("x"))
     layer = Convolution(bias_term=False, **form)
     w = normal(*layer.weights(x.shape)[0].shape, seed=1)
@@ -117,7 +125,8 @@ def test_the_gradients_are_those_of_the_plain_form(form):
         )
 
     mine = lambda w, x: layer.apply((w,), x, ctx=PLAIN)[0]
-    both = jax.jit(lambda w, x: (jax.vjp(mine, w, x)[1](dy), jax.vjp(plain, w, x)[1](dy)))(w, x)
+    every = lambda f, w, x: (f(w, x), *jax.vjp(f, w, x)[1](dy))
+    both = jax.jit(lambda w, x: (every(mine, w, x), every(plain, w, x)))(w, x)
     for mine, wanted in zip(*both, strict=True):
         np.testing.assert_allclose(mine, wanted, atol=1e-3)
 
