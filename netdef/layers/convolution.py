@@ -83,6 +83,9 @@ class _Sliding(Layer):
         return tuple(steps(*row) for row in rows)
 
 
+SEARCHES = {"cudnn_convolution_algo_seeker", "conv_algos_override"}  # of a routine, in NVIDIA's fork
+
+
 class _Convolving(_Sliding):
     """Filters, groups and a bias: all bottoms share one set of weights."""
 
@@ -97,6 +100,10 @@ class _Convolving(_Sliding):
     bias_filler: Filler = param("Filler of the bias.", default=Constant())
     mem_group_size: int | None = param("Memory setting of a fork.", default=None, inert=True)
     cudnn_worspace_allow_on_groups: bool | None = param("Memory setting of a fork.", default=None, inert=True)
+
+    @classmethod
+    def tolerated(cls) -> set[str]:
+        return SEARCHES
 
     def details(self) -> list[str]:
         return [*super().details(), *([f"in {self.group} groups"] if self.group > 1 else [])]

@@ -13,7 +13,7 @@ import enum
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
-from ..layers.base import Phase
+from ..layers.base import DataType, Phase
 from ..lazy import Array, jax, jnp, np
 from ..policies.base import POLICIES, Monitor, Policy, Setting
 from ..registry import Registry
@@ -145,7 +145,9 @@ class Solver(Block):
     display: int = param("Iterations between two displays; 0 for no displays.", default=0, at_least=0)
     average_loss: int = param("Number of iterations over which the displayed loss is averaged.", default=1, at_least=1)
     debug_info: bool = param("Show the mean size of every blob, gradient and parameter at each display.", default=False)
-    test_iter: tuple[int, ...] = param("Number of batches of a test, for each test net.", default=(), at_least=1)
+    test_iter: tuple[int, ...] = param(
+        "Number of batches of a test, for each test net; 0: this net is not tested.", default=(), at_least=0
+    )
     test_interval: int = param("Iterations between two tests; 0 for no tests.", default=0, at_least=0)
     test_offset: int = param("Iteration of the first test; the interval counts from it.", default=0, at_least=0)
     test_initialization: bool = param("Test before the first iteration.", default=True)
@@ -237,7 +239,9 @@ class Solver(Block):
     eval_type: str = param("Type of evaluation, of the detection forks.", default="classification", inert=True)
     ap_version: str = param("Type of average precision, of the detection forks.", default="Integral", inert=True)
     show_per_class_result: bool = param("Of the detection forks.", default=False, inert=True)
-    solver_data_type: str = param("Data type of the history, of NVIDIA's fork.", default="FLOAT", inert=True)
+    solver_data_type: DataType = param(
+        "Type of weights and histories in NVIDIA's fork; they are float32 here.", default=DataType.FLOAT, inert=True
+    )
     store_blobs_in_old_format: bool = param("Of NVIDIA's fork.", default=False, inert=True)
     engine: str = param("Of Intel's fork.", default="", inert=True)
 
