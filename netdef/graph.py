@@ -127,6 +127,12 @@ class Net:
         return tuple(v.name for node in self.layers if node.layer.is_input for v in node.tops)
 
     @cached_property
+    def unused_inputs(self) -> frozenset[str]:
+        """The inputs after the first of a layer that no layer uses, such as the labels of a MemoryData layer."""
+        tops = [v for node in self.layers if node.layer.is_input for v in node.tops[1:]]
+        return frozenset(v.name for v in tops if not self.consumers[v])
+
+    @cached_property
     def producers(self) -> dict[Value, Node]:
         """The layer that outputs each value."""
         return {top: node for node in self.layers for top in node.tops}

@@ -88,14 +88,12 @@ def _check_ending(path: str) -> None:
 def _with_weights(path: str, net: Net, args: argparse.Namespace) -> Net:
     """Writes the weights. Returns the net that they belong to, which is shorter with --fold."""
     from ..interop.weights import entries_of, write_weights
-    from ..model import compile
+    from ..model import stored_weights
 
     files = weight_files(path, args)
     if not files:
         raise UsageError("this net has no runs; name a weight file with --weights FILE, or a run with --run DIR")
-    model = compile(net)
-    loaded = model.load_weights(files)
-    weights = model.get_weights()
+    weights, loaded = stored_weights(net, files)
     for line in (*loaded.notes, str(loaded)):
         say(line)
     if args.fold:

@@ -17,6 +17,7 @@ from ..forward import forward
 from ..graph import Net
 from ..language.errors import NetdefError
 from ..lazy import need
+from .any_batch import check_any_batch
 from .entries import used
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -29,6 +30,8 @@ def export_stablehlo(model: Any, path: str | Path, any_batch: bool = True) -> No
     net needs a fixed batch size, and if flatbuffers is not installed."""
     net: Net = model.net
     used(net, "exported")
+    if any_batch:
+        check_any_batch(net, path)
     need("flatbuffers", f"{path}: writing StableHLO")  # jax.export uses it to serialize
     weights = model.arrays()
 
