@@ -15,7 +15,7 @@ from typing import Any
 from .graph import Net, Node, Owner, Value
 from .layers._channels import with_channels_first, with_channels_last
 from .layers.base import Phase
-from .lazy import Array, jax, jnp
+from .lazy import Array, jax, jnp, np
 from .passes.channels_last import IMAGE, Stretches, stretches
 from .passes.recompute import crossing, segment_of
 
@@ -81,6 +81,22 @@ def forward_part(
 def every_value(net: Net, weights: Weights, inputs: Mapping[str, Array], key: Array) -> dict[Value, Array]:
     """Returns the outputs of every layer, including those that a later layer overwrites, for inspecting a net."""
     return _run(net, weights, inputs, key, {}, range(len(net.layers)), whole=True)[0]
+
+
+def without_padding(net: Net, blobs: Mapping[str, Array]) -> dict[str, Array]:
+    """Returns blobs without the rows that only pad them to the size of the compiled program, such as those after the
+    detections. Arrays that JAX is tracing are returned as they are, because the number of rows is not known."""
+    traced = lambda name: isinstance(blobs[name], jax.core.Tracer)
+    trimmed = {name: _trimmed(blobs[name]) for name in net.padded if name in blobs and not traced(name)}
+    return {**blobs, **trimmed}
+
+
+def _trimmed(array: Array) -> Array:
+    """Returns (1, 1, rows, values) without the last rows of -1."""
+    host = np.asarray(array)
+    filled = np.flatnonzero((host[0, 0] != -1).any(1))
+    rows = int(filled[-1]) + 1 if len(filled) else 0
+    return array if rows == host.shape[2] else jax.device_put(host[:, :, :rows])
 
 
 @cache

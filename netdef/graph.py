@@ -133,6 +133,11 @@ class Net:
         return frozenset(v.name for v in tops if not self.consumers[v])
 
     @cached_property
+    def padded(self) -> tuple[str, ...]:
+        """The blobs whose last rows may be padding, because only the forward pass knows their number."""
+        return tuple({v.name: None for node in self.layers if node.layer.pads_rows for v in node.tops})
+
+    @cached_property
     def producers(self) -> dict[Value, Node]:
         """The layer that outputs each value."""
         return {top: node for node in self.layers for top in node.tops}

@@ -22,7 +22,7 @@ from flax import errors, nnx
 from .compiler import load
 from .files import locator
 from .fillers.base import NumpyRandom, fill_rows
-from .forward import compiled
+from .forward import compiled, without_padding
 from .graph import Net, Owner
 from .language.diagnostics import Report
 from .language.errors import NetdefError
@@ -161,7 +161,7 @@ class Model(nnx.Module):
         _keep(stream.count, count)
         for owner, value in updates.items():
             _keep(self.variable(owner), value)
-        return wanted
+        return without_padding(self.net, wanted) if self.net.padded and want != "loss" else wanted
 
     def get_weights(self, state: nnx.State | None = None) -> Arrays:
         """Returns {layer: [arrays]} in Caffe's order and shapes, with shared arrays in every layer that uses them. With

@@ -47,7 +47,7 @@ def _rows(predictor: Any, names: list[str]) -> Iterator[dict[str, Any]]:
     for inputs, count in predictor.records():
         made = predictor.blobs(inputs, names)
         for name, array in made.items():
-            if array.ndim == 0 or len(array) < count:
+            if array.ndim == 0 or len(array) < count or name in predictor.net.padded:
                 raise NetdefError(
                     f"`{name}` has the shape {array.shape}; only blobs with one row for each record can be written."
                 )

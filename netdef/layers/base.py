@@ -142,6 +142,7 @@ class Layer(Block):
     rectifies: ClassVar[bool] = False  # 0 below a limit: a channel that is 0 for every input learns nothing
     limits: ClassVar[tuple[float, float] | None] = None  # the bounds that its tops approach without reaching them
     prefers_channels_last: ClassVar[bool] = False  # starts a stretch of layers that run with the channels last
+    pads_rows: ClassVar[bool] = False  # its top (1, 1, count, values) ends with rows of -1, which are not shown
     examples: ClassVar[tuple[Example, ...]] = ()
 
     name: str = param("Name of the layer; its parameters are saved under this name.", default="", beside=True)

@@ -15,6 +15,7 @@ from ..compiler import load
 from ..data.feed import Feed
 from ..data.layers.memory import MemoryData
 from ..files import locator
+from ..forward import without_padding
 from ..graph import Net as Graph
 from ..graph import Owner
 from ..interop.weights import Loaded, entries_of, match, write_weights
@@ -174,10 +175,13 @@ class Net:
     def _run_backward(self, part: range, keep: bool = False) -> None:
         self._follow()
         seeds = {name: self.blobs[name]._diff.value() for name in ends(self._net, part)}
+        # Detections have no gradient, and the program has more rows of them than the blob.
+        seeds |= {name: np.zeros(_known(self._net, name), np.float32) for name in self._net.padded if name in seeds}
         program = self._program(backward_program, part, self._trained(part))
         on_blobs, on_weights, made, updates = program(self._values(), self._taken(part), seeds, self._here)
         for name, diff in on_blobs.items():
-            self.blobs[name]._diff.put(diff)
+            if name not in self._net.padded:
+                self.blobs[name]._diff.put(diff)
         for owner, diff in on_weights.items():
             held = self._weights[owner]._diff
             held.put(held.value() + diff)
@@ -201,6 +205,11 @@ class Net:
             raise NetdefError(f"all inputs must have the same number of rows, not {', '.join(map(str, sorted(rows)))}")
         total, found = rows.pop(), {}
         size = self.blobs[self.inputs[0]].shape[0]
+        if total > size and (ragged := [n for n in (*self.outputs, *(blobs or ())) if n in self._net.padded]):
+            raise NetdefError(
+                f"`{ragged[0]}` has no row for each image, so its batches cannot be joined; pass at most {size} rows, "
+                "or call forward for each batch"
+            )
         for begin in range(0, total, size):
             some = {name: np.asarray(value[begin : begin + size]) for name, value in kwargs.items()}
             short = size - min(size, total - begin)
@@ -305,7 +314,9 @@ class Net:
 
     def _keep(self, made: Mapping[str, Any], updates: Mapping[Owner, Any]) -> None:
         wait([made, updates])
-        for name, value in made.items():
+        for name, value in without_padding(self._net, made).items():
+            if name in self._net.padded:
+                self.blobs[name].reshape(*value.shape)
             self.blobs[name]._data.put(value)
         for owner, value in updates.items():
             self._weights[owner]._data.put(value)

@@ -228,6 +228,19 @@ class Solver(Block):
     local_lr_auto: bool = param("Layer-wise adaptive learning rate of Intel's fork, LARS.", default=False)
     local_gw_ratio: float = param("Trust coefficient of LARS.", default=0.001)
 
+    # Tests of detections, as in weiliu89/caffe
+    eval_type: str = param(
+        'What the test nets evaluate: with "detection", every output must be the top of a DetectionEvaluate layer.',
+        default="classification",
+        choices=("classification", "detection"),
+    )
+    ap_version: str = param(
+        'Average precision of detections: "11point" (VOC 2007), "MaxIntegral" (VOC 2012), or "Integral".',
+        default="Integral",
+        choices=("11point", "MaxIntegral", "Integral"),
+    )
+    show_per_class_result: bool = param("Also report the average precision of each class.", default=False)
+
     # Accepted for compatibility
     solver_mode: SolverMode = param("CPU or GPU; JAX selects the device.", default=SolverMode.GPU, inert=True)
     device_id: int = param("Index of the GPU.", default=0, inert=True)
@@ -236,9 +249,6 @@ class Solver(Block):
     )
     snapshot_diff: bool = param("Save gradients in snapshots.", default=False, inert=True)
     layer_wise_reduce: bool = param("Overlap reductions with computation.", default=True, inert=True)
-    eval_type: str = param("Type of evaluation, of the detection forks.", default="classification", inert=True)
-    ap_version: str = param("Type of average precision, of the detection forks.", default="Integral", inert=True)
-    show_per_class_result: bool = param("Of the detection forks.", default=False, inert=True)
     solver_data_type: DataType = param(
         "Type of weights and histories in NVIDIA's fork; they are float32 here.", default=DataType.FLOAT, inert=True
     )

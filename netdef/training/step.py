@@ -84,8 +84,8 @@ def initial(
 
 
 def shown_outputs(net: Net) -> tuple[str, ...]:
-    """The outputs that are small enough to be displayed."""
-    sizes = {name: _count(net.blobs[name].shape) for name in net.outputs}
+    """The outputs that are small enough to be displayed, and whose number of rows is known."""
+    sizes = {name: _count(net.blobs[name].shape) for name in net.outputs if name not in net.padded}
     return tuple(name for name, size in sizes.items() if size <= SHOWN)
 
 

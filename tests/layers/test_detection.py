@@ -1,80 +1,150 @@
-"""Layers of the SSD detector."""
+"""DetectionOutput and DetectionEvaluate: comparison with loops as in the fork, padding, and errors."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from one_layer import fault, outputs, text
+import ssd_cases
+import ssd_fork
+from one_layer import fault, model, outputs, text
 
 import netdef
 
-PRIOR = 'layer {{ name: "l" type: "PriorBox" bottom: "x" bottom: "image" top: "y" prior_box_param {{ {} }} }}'
-SHAPES = {"x": np.zeros((2, 8, 2, 3), np.float32), "image": np.zeros((2, 3, 40, 90), np.float32)}
+PRIORS = np.stack([np.tile([0.1, 0.1, 0.3, 0.3], 4), np.full(16, 0.1)])[None].astype(np.float32)
+APART = np.array([[0, 0, 0, 0], [1, 1, 1, 1], [2, 2, 2, 2], [4, 4, 4, 4]], np.float32).reshape(1, -1)  # x 0.1
 
 
-def test_default_boxes():
-    made = outputs(PRIOR.format("min_size: 9 max_size: 16 aspect_ratio: 4 variance: [1, 2, 3, 4]"), **SHAPES)["y"]
-    assert made.shape == (1, 2, 2 * 3 * 4 * 4)
-    boxes = made[0, 0].reshape(2, 3, 4, 4)
-    center = np.array([(1 + 0.5) * 30 / 90, (0 + 0.5) * 20 / 40] * 2)
-    for box, (w, h) in zip(boxes[0, 1], [(9, 9), (12, 12), (18, 4.5), (4.5, 18)], strict=True):
-        half = np.array([-w / 90, -h / 40, w / 90, h / 40]) / 2
-        np.testing.assert_allclose(box, center + half, rtol=1e-5)
-    np.testing.assert_array_equal(made[0, 1].reshape(-1, 4), [[1, 2, 3, 4]] * 24)
+def layer(fields: str) -> str:
+    return ssd_cases.OUTPUT % f"detection_output_param {{ num_classes: 3 {fields} }}"
 
 
-def test_boxes_are_clipped_placed_by_steps_and_counted_once():
-    fields = "min_size: 30 aspect_ratio: [1, 2, 2] flip: false clip: true step: 10 offset: 0 img_size: 100"
-    boxes = outputs(PRIOR.format(fields), **SHAPES)["y"][0, 0].reshape(2, 3, 2, 4)
-    np.testing.assert_allclose(boxes[1, 2, 0], [0.05, 0, 0.35, 0.25], atol=1e-6)
-    assert boxes.min() == 0
-    assert outputs(PRIOR.format(fields), **SHAPES)["y"][0, 1, 0] == np.float32(0.1)
+def detected(fields: str, conf: Any, loc: np.ndarray = APART) -> np.ndarray:
+    conf = np.asarray(conf, np.float32)
+    images = len(conf)
+    loc = np.repeat(loc, images, 0)
+    return outputs(layer(fields), "TEST", loc=loc, conf=conf.reshape(images, -1), priors=PRIORS)["y"][0, 0]
 
 
-@pytest.mark.parametrize(
-    ("fields", "words"),
-    [
-        ("", "`min_size`"),
-        ("min_size: [1, 2] max_size: 3", "`max_size` is 1, but the number of `min_size` is 2"),
-        ("min_size: 3 max_size: 2", "`max_size` 2 is not above its `min_size` 3"),
-        ("min_size: 3 variance: [1, 2]", "`variance` has 2 values"),
-        ("min_size: 3 img_size: 3 img_h: 3 img_w: 3", "`img_size` and `img_h` are both given"),
-        ("min_size: 3 step_h: 3", "only `step_h` is given"),
-    ],
-)
-def test_errors_of_default_boxes(fields, words):
-    assert words in fault(PRIOR.format(fields), x=(2, 8, 2, 3), image=(2, 3, 40, 90))[1]
+@pytest.mark.parametrize("seed", [0, 1, 2, 3, 5, 8, 11, 13])
+def test_detections_equal_those_of_the_fork(seed: int):
+    source, fields, given = ssd_cases.output_case(seed)
+    want = ssd_fork.detect(given["loc"], given["conf"], given["priors"], fields)
+    np.testing.assert_allclose(outputs(source, "TEST", **given)["y"], want, rtol=2e-4, atol=1e-5)
 
 
-LOSS = (
-    'layer { name: "l" type: "MultiBoxLoss" bottom: "loc" bottom: "conf" bottom: "priors" bottom: "truth" top: "loss"\n'
-    "        multibox_loss_param { num_classes: 3 code_type: CENTER_SIZE mining_type: MAX_NEGATIVE\n"
-    "                              nms_param { nms_threshold: 0.5 } } loss_param { normalization: VALID } }"
-)
-DETECT = (
-    'layer { name: "d" type: "DetectionOutput" bottom: "loc" bottom: "conf" bottom: "priors" top: "found"\n'
-    '        detection_output_param { num_classes: 3 keep_top_k: 7 save_output_param { output_format: "VOC" } } }'
-)
+@pytest.mark.parametrize("seed", [0, 1, 2, 3, 5])
+def test_evaluated_detections_equal_those_of_the_fork(seed: int):
+    source, fields, given = ssd_cases.evaluate_case(seed)
+    want = ssd_fork.evaluate(given["found"], given["truth"], fields)
+    np.testing.assert_allclose(outputs(source, "TEST", **given)["y"], want, rtol=1e-5)
+
+
+def test_without_detections_there_is_one_row_of_minus_one_per_image():
+    conf = np.zeros((2, 4, 3))
+    found = detected("confidence_threshold: 0.5", conf)
+    np.testing.assert_array_equal(found, [[0, *[-1] * 6], [1, *[-1] * 6]])
+    conf[1, 2, 1] = 0.75  # one detection in the second image: no row for the first
+    np.testing.assert_allclose(detected("confidence_threshold: 0.5", conf), [[1, 1, 0.75, 0.3, 0.3, 0.5, 0.5]])
+
+
+def test_a_threshold_is_exceeded_and_ties_are_in_the_order_of_boxes_and_labels():
+    conf = np.full((1, 4, 3), 0.5)
+    assert (detected("confidence_threshold: 0.5", conf)[:, 1] == -1).all()
+    found = detected("keep_top_k: 5", conf)
+    assert found[:, 1].tolist() == [1, 1, 1, 1, 2]
+    np.testing.assert_allclose(found[:, 3], [0.1, 0.2, 0.3, 0.5, 0.1], rtol=1e-6)
+
+
+def test_signed_zeros_are_equal_scores():
+    conf = np.zeros((1, 4, 3))
+    conf[0, 0] = -0.0
+    np.testing.assert_allclose(detected("nms_param { top_k: 2 }", conf)[:, 3], [0.1, 0.2] * 2, rtol=1e-6)
+
+
+def test_an_adaptive_threshold_drops_boxes_that_come_later():
+    offsets = np.array([0, 0.8, 5, 0.9], np.float32).repeat(4).reshape(1, -1)  # overlaps of the first: 0.42, 0, 0.36
+    conf = np.zeros((1, 4, 3))
+    conf[0, :, 1] = [0.9, 0.6, 0.8, 0.7]
+    boxes = np.array([0.1, 0.18, 0.6, 0.19])
+    kept = lambda fields: detected(f"confidence_threshold: 0.1 {fields}", conf, offsets)[:, 3]
+    first, second = boxes[[0, 2, 3, 1]], boxes[[0, 2, 3]]
+    np.testing.assert_allclose(kept("nms_param { nms_threshold: 0.9 }"), first, rtol=1e-5)
+    np.testing.assert_allclose(kept("nms_param { nms_threshold: 0.9 eta: 0.9 }"), second, rtol=1e-5)
+
+
+def test_a_compiled_program_has_all_rows_and_the_last_ones_are_minus_one():
+    conf = np.zeros((1, 4, 3), np.float32)
+    conf[0, 1, 2] = 0.5
+    given = {"loc": APART, "conf": conf.reshape(1, -1), "priors": PRIORS}
+    detector = model(layer("keep_top_k: 3 confidence_threshold: 0.1"), "TEST", **given)
+    assert detector.net.blobs["y"].shape == (1, 1, 3, 7)
+    assert detector(**given)["y"].shape == (1, 1, 1, 7)
+    assert detector.blobs(**given)["y"].shape == (1, 1, 1, 7)
+    inside = jax.jit(lambda given: detector(**given)["y"])(given)
+    assert inside.shape == (1, 1, 3, 7)
+    assert (np.asarray(inside)[0, 0, 1:] == -1).all()
+
+
+def test_padding_is_not_evaluated():
+    layers = layer("keep_top_k: 4 confidence_threshold: 0.4").replace('top: "y"', 'top: "found"')
+    layers += ssd_cases.EVALUATE % "detection_evaluate_param { num_classes: 3 }"
+    conf = np.zeros((1, 4, 3), np.float32)
+    conf[0, :, 1] = [0.5, 0.3, 0.6, 0.2]
+    truth = np.array([[0, 1, 0, 0.1, 0.1, 0.3, 0.3, 0], [0, 2, 0, 0, 0, 1, 1, 0], [-1] * 8], np.float32)[None, None]
+    given = {"loc": APART, "conf": conf.reshape(1, -1), "priors": PRIORS, "truth": truth}
+    rows = outputs(layers, "TEST", **given)["y"][0, 0]
+    np.testing.assert_allclose(rows, [[-1, 1, 1, -1, -1], [-1, 2, 1, -1, -1], [0, 1, 0.6, 0, 1], [0, 1, 0.5, 1, 0]])
+
+
+def test_detections_pass_no_gradient_on():
+    given = {"loc": APART, "conf": np.full((1, 12), 0.5, np.float32), "priors": PRIORS}
+    detector = model(layer(""), "TRAIN", **given)
+    slope = jax.grad(lambda loc: jnp.sum(detector.blobs(**{**given, "loc": loc})["y"]))(jnp.asarray(APART))
+    assert not np.asarray(slope).any()
+
+
 PREDICTED = {"loc": (2, 24), "conf": (2, 18), "priors": (1, 2, 24)}
 
 
-def test_shapes_of_the_detector():
-    net = netdef.load(text(LOSS, {**PREDICTED, "truth": (1, 1, 5, 8)}))
-    assert net.blobs["loss"].shape == ()
-    found = netdef.load(text(DETECT, PREDICTED)).blobs["found"].shape
-    assert found is not None
-    assert str(found) == "(1, 1, ?, 7)"
+def test_the_shape_is_that_of_the_most_detections():
+    shape = lambda fields: netdef.load(text(layer(fields), PREDICTED)).blobs["y"].shape
+    assert shape("keep_top_k: 7") == (1, 1, 14, 7)
+    assert shape("nms_param { top_k: 4 }") == (1, 1, 16, 7)
+    assert shape("") == (1, 1, 24, 7)
+    assert shape("keep_top_k: 0") == (1, 1, 2, 7)  # a row for each image without detections
 
 
-def test_predictions_that_do_not_fit_the_default_boxes():
-    where, message = fault(LOSS, loc=(2, 24), conf=(2, 12), priors=(1, 2, 24), truth=(1, 1, 5, 8))
-    assert where == '"conf"'
-    assert "6 default boxes of 3 values require 18" in message
-    assert "12 values per image" in message
+@pytest.mark.parametrize(
+    ("fields", "shapes", "words"),
+    [
+        ("", {"conf": (2, 12)}, "bottom 1, the confidences, is 2x12, 12 values per image, but 6 default boxes of 3"),
+        ("", {"loc": (2, 20)}, "bottom 0, the coordinates, is 2x20, 20 values per image, but 6 default boxes of 4"),
+        ("share_location: false", {}, "24 values per image, but 6 default boxes of 12 values require 72"),
+        ("", {"priors": (1, 2, 20)}, "5 default boxes of 4 values require 20"),
+        ("", {"priors": (1, 1, 24)}, "bottom 2, the default boxes, is 1x1x24; it must be 1 x 2 x values"),
+        ("", {"priors": (1, 2, 26)}, "with 4 values for each box"),
+        ("", {"loc": (3, 24)}, "coordinates of 3 images and bottom 1 confidences of 2"),
+        ("nms_param { eta: 1.5 }", {}, "`eta`"),
+        ("nms_param { nms_threshold: -1 }", {}, "`nms_threshold`"),
+    ],
+)
+def test_errors_of_detections(fields: str, shapes: dict[str, Any], words: str):
+    assert words in fault(layer(fields), **(PREDICTED | shapes))[1]
 
 
-def test_running_the_detector_is_an_error_in_one_line():
-    with pytest.raises(netdef.NetdefError, match="layer `l`: layers of type MultiBoxLoss.*not run yet"):
-        netdef.compile(text(LOSS, {**PREDICTED, "truth": (1, 1, 5, 8)}))
-    with pytest.raises(netdef.NetdefError, match="layer `d`: layers of type DetectionOutput.*not run yet"):
-        netdef.compile(text(DETECT, PREDICTED))
+@pytest.mark.parametrize(
+    ("fields", "shapes", "words"),
+    [
+        ("", {"found": (1, 1, 4, 5)}, "bottom 0 is 1x1x4x5; it must be 1 x 1 x count x 7"),
+        ("", {"truth": (2, 1, 4, 8)}, "bottom 1 is 2x1x4x8; it must be 1 x 1 x count x 8"),
+        ("overlap_threshold: 0", {}, "`overlap_threshold`"),
+        ("background_label_id: 3", {}, "`background_label_id` is 3, but `num_classes` is 3"),
+    ],
+)
+def test_errors_of_the_evaluation(fields: str, shapes: dict[str, Any], words: str):
+    source = ssd_cases.EVALUATE % f"detection_evaluate_param {{ num_classes: 3 {fields} }}"
+    assert words in fault(source, **({"found": (1, 1, 4, 7), "truth": (1, 1, 4, 8)} | shapes))[1]

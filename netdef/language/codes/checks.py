@@ -20,6 +20,9 @@ _BN = 'layer { name: "bn" type: "BatchNorm" bottom: "conv" top: "conv" }\n'
 _SCALE = 'layer { name: "scale" type: "Scale" bottom: "conv" top: "conv" scale_param { bias_term: true } }\n'
 _RELU = 'layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }\n'
 _END = _IP % "conv" + _LOSS % "ip"
+_PRIORS = (
+    'layer { name: "boxes" type: "PriorBox" bottom: "x" bottom: "x" top: "boxes" prior_box_param { min_size: %s } }\n'
+)
 _IMAGES = (
     'layer { name: "faces" type: "ImageData" top: "x" top: "y" image_data_param { source: "faces.txt" '
     "batch_size: 10 } }\n"
@@ -116,6 +119,15 @@ DROPS_EVERYTHING = Code(
     "zeros in training, and no gradient passes through it.",
     _DATA + 'layer { name: "drop" type: "Dropout" bottom: "x" top: "x" dropout_param { dropout_ratio: 1 } }\n',
     _DATA + 'layer { name: "drop" type: "Dropout" bottom: "x" top: "x" dropout_param { dropout_ratio: 0.5 } }\n',
+)
+AS_IN_FORK = Code(
+    "as-in-fork",
+    "warning",
+    "A field that does not do what it says",
+    "The fork of Caffe that introduced this layer computes something else than the field says. netdef computes the "
+    "same as the fork, because the weights of trained nets depend on it.",
+    _DATA + _PRIORS % "30.5",
+    _DATA + _PRIORS % "30",
 )
 STEP_AFTER_END = Code(
     "step-after-end",
