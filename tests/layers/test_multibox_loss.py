@@ -132,7 +132,10 @@ def test_errors(fields: str, shapes: dict[str, Any], words: str):
     ("fields", "words"),
     [
         ("nms_param { nms_threshold: 0.5 }", "`top_k` of `nms_param` is not given, so `l` selects no boxes"),
-        ("mining_type: NONE conf_loss_type: LOGISTIC", "the targets of all images but the first of 2 are those of other"),
+        (
+            "mining_type: NONE conf_loss_type: LOGISTIC",
+            "the targets of all images but the first of 2 are those of other",
+        ),
     ],
 )
 def test_faults_of_the_fork_are_warned_of(fields: str, words: str):

@@ -8,9 +8,7 @@ import numpy as np
 
 CODES = ("CORNER", "CENTER_SIZE", "CORNER_SIZE")
 OUTPUT = 'layer { name: "l" type: "DetectionOutput" bottom: "loc" bottom: "conf" bottom: "priors" top: "y"\n%s }'
-LOSS = (
-    'layer { name: "l" type: "MultiBoxLoss" bottom: "loc" bottom: "conf" bottom: "priors" bottom: "truth" top: "y"\n%s }'
-)
+LOSS = 'layer { name: "l" type: "MultiBoxLoss" bottom: "loc" bottom: "conf" bottom: "priors" bottom: "truth" top: "y"\n%s }'
 EVALUATE = 'layer { name: "l" type: "DetectionEvaluate" bottom: "found" bottom: "truth" top: "y"\n%s }'
 NMS = ("nms_threshold", "top_k", "eta")
 WORDS = {"code_type", "match_type", "mining_type", "loc_loss_type", "conf_loss_type"}
