@@ -11,6 +11,7 @@ from ..language.errors import NetdefError, printable
 from . import UsageError
 from ._options import add_net, add_state, existing, net_file, settings, trust_of
 from ._phases import load_phases
+from ._preparing import names_net
 
 
 def add_trained(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +70,7 @@ def predictor_of(args: argparse.Namespace) -> Any:
 
     path, files = net_file(args), given_weights(args)
     named = getattr(args, "preprocessing", None)
-    stored = preprocessing.load(existing(named)) if named else None
+    stored = preprocessing.load(existing(named)) if named and not names_net(named) else None
     loaded = load_phases(path, args, settings(args))
     loaded.stop_on_errors()
     if files:

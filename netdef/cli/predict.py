@@ -2,11 +2,14 @@
 
 INPUT is an image, a folder of images, or a .npy or .npz file with an array that is fed to the net without
 preprocessing. Images are preprocessed as in training: according to preprocessing.json, which is in the folder of a run
-and next to converted weights, or else as in the data layer of the net in phase TEST.
+and next to converted weights, or else as in the data layer of the net in phase TEST. For nets of others,
+--preprocessing names their training file, whose data may be gone, or options say what to do.
 
   netdef predict model.net photograph.jpg
   netdef predict model.net folder --run try1 --top 3 --names names.txt
   netdef predict deploy.prototxt folder --weights model.caffemodel --json
+  netdef predict deploy.prototxt cat.jpg --weights bvlc.caffemodel --mean 104,117,123 --crop 227 --names words.txt
+  netdef predict deploy.prototxt cat.jpg --weights bvlc.caffemodel --preprocessing train_val.prototxt
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from typing import Any
 from ..language.errors import NetdefError
 from . import UsageError
 from ._options import add_json
+from ._preparing import add_preparing, prepared
 from ._trained import add_trained, predictor_of
 
 HELP = "classify images with a trained net"
@@ -32,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", nargs="*", metavar="INPUT", help="image, folder of images, or array (.npy, .npz)")
     parser.add_argument("--top", type=int, default=5, metavar="N", help="number of classes to print (default: 5)")
     parser.add_argument("--names", metavar="FILE", help="text file with one class name per line")
-    parser.add_argument("--preprocessing", metavar="FILE", help="preprocess images according to this file")
+    add_preparing(parser)
     add_json(parser)
 
 
@@ -40,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.inputs:
         raise UsageError("INPUT is missing: name images, folders or arrays after the net")
     names = _names(args.names)
-    predictor = predictor_of(args)
+    predictor = prepared(predictor_of(args), args)
     names = names or predictor.class_names() or []
     found = []
     for name, rows in _rows(predictor, args.inputs):
