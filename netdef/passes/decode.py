@@ -23,6 +23,7 @@ from ..schema import MOST_COMPARED, Block, Params, build, param, take, unknown_f
 from ..shape import Shape
 from ..solvers.base import NetState, Solver
 from ..solvers.decode import decode_solver
+from .foreign_types import forks
 
 MOST_BLOBS = 50_000  # bottoms and tops of the layers of a file
 MOST_LAYERS = 10_000  # of a file; the deepest known nets have a third of that
@@ -214,6 +215,8 @@ def report_unknown(layers: Iterable[Layer], chosen: Iterable[Layer], report: Rep
 @lru_cache(1000)
 def _no_type(name: str, known: tuple[str, ...]) -> tuple[str, str | None]:
     """The message and the hint for an unknown layer type; both phases report it."""
+    if (fork := forks().get(name)) is not None:
+        return f'there is no layer type "{name}"; it is a type of {fork}, which netdef does not have.', None
     meant = suggestion(name, known, "{}", 3) or " `netdef explain` lists all types."
     return f'there is no layer type "{name}".{meant}', closest(name, known, '"{}"')
 

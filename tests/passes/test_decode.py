@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 import netdef
+from netdef.layers.base import LAYERS
+from netdef.passes.foreign_types import forks
 
 X = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } }\n'
 CONV = (
@@ -55,3 +57,15 @@ def test_routines_of_nvidias_fork_have_no_effect():
         + CONV % ("debug: true cudnn_math_override: 0", "cudnn_convolution_algo_seeker: FINDEX conv_algos_override: 1")
     )
     assert [line for line, _ in found] == [1, 3, 4, 4] and all("has no effect here" in words for _, words in found)
+
+
+def test_a_type_of_a_fork_is_named_with_its_fork():
+    text = X + 'layer { name: "t" type: "TRT" bottom: "x" top: "t" }'
+    with pytest.raises(
+        netdef.CompileError, match='no layer type "TRT"; it is a type of NVIDIA/caffe, which netdef does'
+    ):
+        netdef.load(text)
+
+
+def test_types_of_forks_are_not_types_of_netdef():
+    assert not set(forks()) & set(LAYERS.names())
