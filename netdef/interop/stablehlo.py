@@ -30,9 +30,9 @@ def export_stablehlo(model: Any, path: str | Path, any_batch: bool = True) -> No
     net needs a fixed batch size, and if flatbuffers is not installed."""
     net: Net = model.net
     used(net, "exported")
+    need("flatbuffers", f"{path}: writing StableHLO")  # jax.export uses it to serialize
     if any_batch:
         check_any_batch(net, path)
-    need("flatbuffers", f"{path}: writing StableHLO")  # jax.export uses it to serialize
     weights = model.arrays()
 
     def run(inputs: dict[str, jax.Array]) -> dict[str, jax.Array]:

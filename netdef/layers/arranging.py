@@ -129,13 +129,13 @@ class Gather(Layer, type="Gather", block="gather_param"):
     )
 
     def infer(self, *bottoms: Shape) -> list[Shape]:
-        wanted = 1 if self.indices else len(bottoms)
+        first, wanted = bottoms[0], 1 if self.indices else len(bottoms)
         if len(self.top) > wanted or (self.indices and len(bottoms) > 1):
             which, most = ("with", "one bottom and one top") if self.indices else ("without", "a top for each bottom")
             raise ShapeError(
                 f"there are {len(bottoms)} bottoms and {len(self.top)} tops; Gather {which} `indices` has {most}."
             )
-        return [self._selected(bottoms[0])] if self.indices else list(bottoms)[: max(1, len(self.top))]
+        return [self._selected(first)] if self.indices else list(bottoms)[: max(1, len(self.top))]
 
     def _dims(self) -> tuple[int, ...]:
         return () if self.shape in ((), (0,)) else self.shape
