@@ -12,6 +12,7 @@ from functools import cache, lru_cache
 from itertools import groupby
 from typing import Any
 
+from .files import Locate, locator
 from .graph import Net, Node, Owner, Value
 from .layers._channels import with_channels_first, with_channels_last
 from .layers.base import Phase
@@ -40,6 +41,7 @@ class _Context:
     channels_last: bool
     node: Node
     draw: Callable[[], Array]
+    locate: Locate
     updates: dict[Owner, Array] = field(default_factory=dict)
 
     def rng(self) -> Array:
@@ -86,14 +88,15 @@ def every_value(net: Net, weights: Weights, inputs: Mapping[str, Array], key: Ar
 def without_padding(net: Net, blobs: Mapping[str, Array]) -> dict[str, Array]:
     """Returns blobs without the rows that only pad them to the size of the compiled program, such as those after the
     detections. Arrays that JAX is tracing are returned as they are, because the number of rows is not known."""
-    traced = lambda name: isinstance(blobs[name], jax.core.Tracer)
-    trimmed = {name: _trimmed(blobs[name]) for name in net.padded if name in blobs and not traced(name)}
-    return {**blobs, **trimmed}
+    return {**blobs, **{name: _trimmed(blobs[name]) for name in net.padded if name in blobs}}
 
 
 def _trimmed(array: Array) -> Array:
     """Returns (1, 1, rows, values) without the last rows of -1."""
-    host = np.asarray(array)
+    try:
+        host = np.asarray(array)
+    except jax.errors.TracerArrayConversionError:
+        return array
     filled = np.flatnonzero((host[0, 0] != -1).any(1))
     rows = int(filled[-1]) + 1 if len(filled) else 0
     return array if rows == host.shape[2] else jax.device_put(host[:, :, :rows])
@@ -197,14 +200,14 @@ def _layers(
     made: dict[Value, Array] = {}
     updates: dict[Owner, Array] = {}
     terms = []
-    train = net.phase is Phase.TRAIN
+    train, locate = net.phase is Phase.TRAIN, locator(net.folder)
     for i in indices:
         node = net.layers[i]
         if node.layer.is_input:
             made.update({v: inputs[v.name] for v in node.tops})
             continue
         last = i in order.layers
-        context = _Context(train and not node.frozen, last, node, _drawing(key, i), updates)
+        context = _Context(train and not node.frozen, last, node, _drawing(key, i), locate, updates)
         found = [made[v] if v in made else _given(order, v, values, inputs) for v in node.bottoms]
         bottoms = [_ordered(array, v in order.values, last) for array, v in zip(found, node.bottoms, strict=True)]
         with jax.named_scope(node.name):

@@ -113,6 +113,9 @@ class Model(nnx.Module):
     In phase TRAIN, a call updates running statistics and draws random numbers from `rngs`. Within a plain JAX
     transformation that closes over the state, instead of passing it as an argument, these updates cannot be stored and
     are discarded.
+
+    Detections have as many rows as there are; within a transformation of JAX, where shapes are fixed, the largest
+    possible number, of which the last ones are -1.
     """
 
     def __init__(

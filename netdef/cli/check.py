@@ -1,7 +1,7 @@
 """Check files and report every error and warning, without loading JAX.
 
-The nets of both phases are checked. Each error or warning is printed with its line, a mark below the place, and a
-suggestion. The exit code is 0 if there are no errors, else 2.
+The nets of both phases are checked; a label map of the SSD fork is checked as such. Each error or warning is printed
+with its line, a mark below the place, and a suggestion. The exit code is 0 if there are no errors, else 2.
 
 No code that a file names is run, unless --trust-python is given; a note names the Python modules that would run.
 
@@ -15,10 +15,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-from ..language.diagnostics import Diagnostic
+from ..data.label_map import is_label_map, label_map_of
+from ..language.diagnostics import Diagnostic, Report
+from ..language.errors import NetdefError
 from ..language.render import count, render, to_json
+from ..language.source import Source
 from . import UsageError, colored
 from ._options import add_caffe_model, add_json, add_settings, add_state, add_trust, existing, load_plugins, settings
 from ._output import say
@@ -47,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     broken: list[str] = []  # messages about files that cannot be read
     for path in files:
         try:
-            faults = load_phases(existing(path), args, settings(args)).diagnostics
+            faults = _faults(existing(path), args)
         except UsageError as error:
             broken.append(str(error))
             continue
@@ -67,6 +71,21 @@ def run(args: argparse.Namespace) -> int:
         if len(broken) < len(files):
             print(closing(len(files) - len(broken), found))
     return 2 if failed else 0
+
+
+def _faults(path: str, args: argparse.Namespace) -> Sequence[Diagnostic]:
+    """Returns the diagnostics of one file. UsageError if it cannot be read."""
+    try:
+        source = Source.of(Path(path))
+    except NetdefError as error:
+        raise UsageError(str(error)) from error
+    if not is_label_map(source):
+        return load_phases(path, args, settings(args)).diagnostics
+    report = Report()
+    found = label_map_of(source, report)
+    if found is not None and not args.json:
+        print(f"{path}: label map of {len(found.item)} classes")
+    return report.in_order()
 
 
 def closing(files: int, found: Iterable[Diagnostic]) -> str:

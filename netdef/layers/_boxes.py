@@ -121,16 +121,13 @@ def outside(boxes: Boxes) -> Boxes:
     return boxes.each(lambda at: (at < 0) | (at > 1))
 
 
-def suppress(
-    boxes: Boxes, candidates: Array, threshold: float, eta: float = 1.0, most: Array | None = None
-) -> Array:
+def suppress(boxes: Boxes, candidates: Array, threshold: float, eta: float = 1.0, most: Array | None = None) -> Array:
     """Returns which boxes (rows, boxes) are kept: from the first one on, each candidate that overlaps no kept one by
     more than the threshold. `most` (rows, 1) is the number to keep.
 
     A step of the loop keeps the next box of every row, so their number is that of the boxes kept, not of candidates."""
     boxes_in_row = candidates.shape[1]
     order = lax.broadcasted_iota(jnp.int32, candidates.shape, 1)
-    sizes = boxes.size()
 
     def following(at: Array, worst: Array, limit: Array) -> Array:
         alive = candidates & (order > at) & (worst <= limit)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from ..lazy import Array
@@ -104,6 +105,10 @@ class Context(Protocol):
 
     def rng(self) -> Array:
         """Returns a new JAX random key."""
+        ...
+
+    def locate(self, name: str, /) -> Path:
+        """Returns the path of a file that a field names, relative to the net's file or to the working directory."""
         ...
 
     def update(self, i: int, value: Array) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..fillers import Constant
 from ..lazy import Array, jnp, lax
 from ..schema import Block, param
 from ..shape import Dim, Shape, ShapeError, show
@@ -17,8 +18,9 @@ from ._boxes import (
     priors_of,
     suppress,
 )
+from ._image_sizes import Pixels, in_pixels, pixel_overlap, read_sizes
 from ._resize import Resize
-from .base import Context, Example, Layer
+from .base import Context, Example, Layer, Weight
 
 
 class SaveOutput(Block):
@@ -163,15 +165,16 @@ class DetectionEvaluate(Layer, type="DetectionEvaluate", block="detection_evalua
 
     A detection is correct if the true box of its label that it overlaps most, at least by `overlap_threshold`, is not
     found by one of higher confidence; without `evaluate_difficult_gt`, one at a difficult box is neither correct nor
-    wrong.  A test reports the mean average precision of these rows (see `ap_version` of the solver).
+    wrong.  With `name_size_file`, overlaps are in pixels of the original images, whose sizes are taken from the file in
+    order, one for each image with a row in bottom 0.  A test reports the mean average precision of these rows (see
+    `ap_version` of the solver).
     Bottoms: detections (1, 1, count, 7); true boxes (1, 1, count, 8): image, label, instance, xmin, ymin, xmax, ymax,
     difficult.  A row with image -1 ends the true boxes.
     Tops: (1, 1, classes + detections, 5): a row (-1, label, number of true boxes, -1, -1) for each class, then the
     detections by image and label, those of labels with a true box by confidence.  In a compiled program, rows of -1
     follow.
     Source: weiliu89/caffe, branch ssd, src/caffe/layers/detection_evaluate_layer.cpp.
-    Differs: overlaps are those of boxes as fractions of the image; with `name_size_file`, the fork computes them in
-    pixels of the original images.  Boxes with the label of the background are not used, where the fork aborts.
+    Differs: boxes with the label of the background are not used, where the fork aborts.
     """
 
     float32 = "its tops are counts and indices"
@@ -193,10 +196,16 @@ class DetectionEvaluate(Layer, type="DetectionEvaluate", block="detection_evalua
     background_label_id: int = param("Class of the background; -1: there is none.", default=0, at_least=-1)
     overlap_threshold: float = param("Overlap from which on a detection is correct.", default=0.5, above=0)
     evaluate_difficult_gt: bool = param("Whether to use true boxes marked as difficult.", default=True)
-    name_size_file: str = param("File with the name and size of each image.", default="", inert=True)
-    resize_param: Resize | None = param("How the images were resized.", default=None, inert=True)
+    name_size_file: str = param("File with the name, height and width of each image, one per line.", default="")
+    resize_param: Resize | None = param("How the images were resized.", default=None)
 
     def infer(self, found: Shape, truth: Shape) -> Shape:
+        if self.name_size_file and self.resize_param and not (self.resize_param.height and self.resize_param.width):
+            raise ShapeError(
+                f"`resize_param` has the height {self.resize_param.height} and the width {self.resize_param.width}; "
+                "give both.",
+                field="resize_param",
+            )
         for i, (shape, numbers) in enumerate(((found, 7), (truth, 8))):
             if len(shape) != 4 or shape[0] != 1 or shape[1] != 1 or shape[3] != numbers:
                 raise ShapeError(f"bottom {i} is {show(shape)}; it must be 1 x 1 x count x {numbers}.", bottom=i)
@@ -206,6 +215,9 @@ class DetectionEvaluate(Layer, type="DetectionEvaluate", block="detection_evalua
 
     def _classes(self) -> list[int]:
         return [c for c in range(self.num_classes) if c != self.background_label_id]
+
+    def weights(self, found: Shape, truth: Shape) -> list[Weight]:
+        return [Weight((), Constant(), kind="carry")] if self.name_size_file else []  # number of images so far
 
     def apply(self, w: tuple[Array, ...], found: Array, truth: Array, *, ctx: Context) -> Array:
         found, truth = lax.stop_gradient(found)[0, 0], lax.stop_gradient(truth)[0, 0]
@@ -218,7 +230,8 @@ class DetectionEvaluate(Layer, type="DetectionEvaluate", block="detection_evalua
         image, label = _whole(found[:, 0]), _whole(found[:, 1])
         keys = (~seen, image, label, jnp.where(judged, -found[:, 2], 0.0), jnp.arange(len(found)))
         order = lax.sort(keys, num_keys=4)[-1] if len(found) else keys[-1]
-        rows = self._judged(found[order], truth, same[order], judged[order])
+        overlaps = self._overlaps(w, found, truth, ctx)
+        rows = self._judged(found[order], truth, jnp.where(same, overlaps, -1.0)[order], judged[order])
         # The fork reserves a row for each detection with a label, but writes none for image -1: it stays 0.
         place = jnp.arange(len(found))
         rows = jnp.where((place < jnp.sum(seen))[:, None], rows, jnp.where((place < jnp.sum(listed))[:, None], 0.0, -1))
@@ -232,14 +245,28 @@ class DetectionEvaluate(Layer, type="DetectionEvaluate", block="detection_evalua
         last = jnp.full(len(classes), -1.0)
         return jnp.stack([last, classes, number.astype(jnp.float32), last, last], 1)
 
-    def _judged(self, found: Array, truth: Array, same: Array, judged: Array) -> Array:
-        """Returns (image, label, confidence, correct, wrong) of sorted detections; `same`: (detections, true boxes) of
-        the same image and label."""
-        overlaps = overlap(boxes_of(found[:, None, 3:7]), boxes_of(truth[None, :, 3:7]))
-        overlaps = jnp.where(same, overlaps, -1.0)
+    def _overlaps(self, w: tuple[Array, ...], found: Array, truth: Array, ctx: Context) -> Array:
+        """Returns the overlaps (detections, true boxes) of all pairs."""
+        one, other = boxes_of(found[:, 3:7]), boxes_of(truth[:, 3:7])
+        sizes = read_sizes(ctx.locate(self.name_size_file)) if self.name_size_file else ()
+        if not len(sizes):
+            return overlap(one.each(lambda side: side[:, None]), other)
+        images = _whole(found[:, 0])
+        images = jnp.sort(jnp.where(images == -1, jnp.inf, images))
+        number = jnp.cumsum((images < jnp.inf) & (images != jnp.roll(images, 1).at[0].set(-1)))
+        ctx.update(0, (w[0] + number[-1]) % len(sizes))
+        of = lambda rows: jnp.asarray(sizes)[
+            (w[0].astype(jnp.int32) + number[jnp.searchsorted(images, _whole(rows[:, 0]))] - 1) % len(sizes)
+        ]
+        a, b = (in_pixels(box, of(rows), self.resize_param) for box, rows in ((one, found), (other, truth)))
+        return pixel_overlap(Pixels(a.boxes.each(lambda side: side[:, None]), a.size[:, None]), b)
+
+    def _judged(self, found: Array, truth: Array, overlaps: Array, judged: Array) -> Array:
+        """Returns (image, label, confidence, correct, wrong) of sorted detections; `overlaps` (detections, true boxes)
+        are -1 where the image or label is not the same."""
         best = jnp.max(overlaps, 1, initial=-1.0)
         hit = judged & (best >= self.overlap_threshold)
-        nearest = same & (overlaps == best[:, None]) & hit[:, None]
+        nearest = (overlaps == best[:, None]) & hit[:, None]
         nearest &= jnp.cumsum(nearest, 1) == 1  # the first in case of ties
         if self.evaluate_difficult_gt:
             ignored = jnp.zeros(len(found), bool)
@@ -262,5 +289,3 @@ def _same(found: Array, truth: Array) -> Array:
     """Returns (detections, true boxes): whether they have the same image and label."""
     one, other = _whole(found[:, None, :2]), _whole(truth[None, :, :2])
     return jnp.all(one == other, 2)
-
-

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ..lazy import Array, jax, jnp, lax
 from ..schema import param
-from ..shape import Shape, ShapeError, show
+from ..shape import Shape, ShapeError, count, show
 from ._boxes import (
     Boxes,
     CodeType,
@@ -143,7 +143,7 @@ class MultiBoxLoss(Loss, type="MultiBoxLoss", block="multibox_loss_param"):
     def infer(self, loc: Shape, conf: Shape, priors: Shape, truth: Shape) -> Shape:
         check_predictions(priors, loc, conf, self.num_classes, self.share_location)
         check_background(self.background_label_id, self.num_classes)
-        if len(truth) != 4 or truth[0] != 1 or truth[1] != 1 or truth[3] != 8:
+        if len(truth) != 4 or count(truth) < 8 * truth[2]:
             raise ShapeError(
                 f"bottom 3, the true boxes, is {show(truth)}; it must be 1 x 1 x count x 8: image, label, instance, "
                 "xmin, ymin, xmax, ymax, difficult.",
@@ -176,7 +176,7 @@ class MultiBoxLoss(Loss, type="MultiBoxLoss", block="multibox_loss_param"):
         default = priors_of(priors, boxes)
         offsets = boxes_of(jnp.moveaxis(loc.reshape(n, boxes, -1, 4), 2, 1))  # (n, 1 or classes, boxes)
         conf = conf.reshape(n, boxes, self.num_classes)
-        true, invalid = self._truth(lax.stop_gradient(truth)[0, 0], n)
+        true, invalid = self._truth(lax.stop_gradient(truth), n)
         decoded = decode(self.code_type, default, offsets.each(lax.stop_gradient), self.encode_variance_in_target)
         matches = self._matches(true, default, decoded)
         positive = matches.positive
@@ -191,7 +191,7 @@ class MultiBoxLoss(Loss, type="MultiBoxLoss", block="multibox_loss_param"):
             counted = positive[:, 0] | mined & matches.free[:, 0]
         divisor = self.loss_param.divisor(jnp.sum(positive), n, boxes)
         total = jnp.float32(0)
-        reached = self.propagate_down or (True, True)
+        reached = (*self.propagate_down, True, True)
         if reached[0]:
             total += self.loc_weight * jnp.sum(jnp.where(positive, loc_loss, 0.0)) / divisor
         if reached[1]:
@@ -200,8 +200,9 @@ class MultiBoxLoss(Loss, type="MultiBoxLoss", block="multibox_loss_param"):
         invalid |= jnp.any(positive & ((labels < 0) | (labels >= self.num_classes)))
         return jnp.where(invalid, jnp.nan, total)
 
-    def _truth(self, rows: Array, n: int) -> tuple[_Truth, Array]:
+    def _truth(self, truth: Array, n: int) -> tuple[_Truth, Array]:
         """Returns the true boxes, and whether one has the label of the background."""
+        rows = truth.reshape(-1)[: 8 * truth.shape[2]].reshape(-1, 8)
         image, label = rows[:, 0].astype(jnp.int32), rows[:, 1].astype(jnp.int32)
         counted = (image >= 0) & (image < n)
         if not self.use_difficult_gt:

@@ -14,6 +14,7 @@ import types
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 from ..language.diagnostics import Report
@@ -210,6 +211,9 @@ class _Dry:
 
     def rng(self) -> Array:
         return jax.random.key(0)
+
+    def locate(self, name: str) -> Path:
+        return Path(name)
 
     def update(self, i: int, value: Array) -> None:
         pass

@@ -28,7 +28,9 @@ class Monitor(Block):
 
     monitor: str = param('Output to monitor; "loss" is the total loss.', default="loss")
     test_net: int = param("Index of the test net, from 0.", default=0, at_least=0)
-    mode: str = param('"min" or "max"; "auto": max for an accuracy or a score, else min.', default="auto")
+    mode: str = param(
+        '"min" or "max"; "auto": max for an accuracy, a score or `detection_eval`, else min.', default="auto"
+    )
     min_delta: float = param("Smallest change that counts as an improvement.", default=0.0, at_least=0)
     patience: int = param("Number of consecutive tests without improvement to wait for.", default=3, at_least=1)
     target: float | None = param("Value that is good enough.", default=None)
@@ -36,7 +38,7 @@ class Monitor(Block):
     @property
     def upwards(self) -> bool:
         """Whether larger values are better."""
-        words = ("accuracy", "acc", "top", "score", "precision", "recall", "auc", "map", "iou", "f1")
+        words = ("accuracy", "acc", "top", "score", "precision", "recall", "auc", "map", "iou", "f1", "detection_eval")
         return self.mode == "max" or (self.mode == "auto" and any(w in self.monitor.lower() for w in words))
 
     def better(self, value: float, best: float | None) -> bool:

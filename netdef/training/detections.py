@@ -39,7 +39,7 @@ def refuse_other_outputs(net: Net) -> None:
     others = [name for name in net.outputs if name not in evaluated(net)]
     if net.solver is not None and net.solver.eval_type == "detection" and others:
         raise NetdefError(
-            f"`eval_type` of the solver is \"detection\", but the test net's output `{others[0]}` is not the top of a "
+            f'`eval_type` of the solver is "detection", but the test net\'s output `{others[0]}` is not the top of a '
             "DetectionEvaluate layer; remove it from the test net, or use it as the bottom of a Silence layer."
         )
 
@@ -64,8 +64,9 @@ def mean_average_precision(batches: Iterable[np.ndarray], version: str) -> tuple
 def average_precision(confidence: np.ndarray, correct: np.ndarray, positives: int, version: str) -> float:
     """Returns the area below the curve of precision over recall, for `positives` true boxes.
 
-    "Integral" is the sum of precision x increase of recall. "MaxIntegral" uses the highest precision at this recall or a
-    higher one, in the fork that before the increase; "11point" is its mean over the recalls 0, 0.1 to 1."""
+    "Integral" is the sum of precision x increase of recall. "MaxIntegral" uses the highest precision at the recall
+    before the increase or at a higher one; "11point" is the mean of the highest precisions at recalls of at least 0,
+    0.1 to 1."""
     if not len(correct) or not positives:
         return 0.0
     hits = np.cumsum(correct[np.argsort(-confidence, kind="stable")])

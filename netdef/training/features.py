@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..data.feed import Feed
+from ..files import Locate, locator
 from ..forward import every_value, jit
 from ..graph import Net, Node, Owner, Value
 from ..layers.base import Phase
@@ -108,8 +109,8 @@ def _multiply_adds(net: Net, node: Node) -> int:
 class _Probe:
     """A context that records whether a layer uses random numbers or updates statistics."""
 
-    def __init__(self, train: bool):
-        self.train, self.asked, self.channels_last = train, False, False
+    def __init__(self, train: bool, locate: Locate):
+        self.train, self.asked, self.channels_last, self.locate = train, False, False, locate
 
     def rng(self) -> Any:
         self.asked = True
@@ -124,7 +125,7 @@ def _settled(net: Net, node: Node, records: int) -> bool:
     shapes = [net.shapes.get(v) for v in (*node.bottoms, *node.tops)]
     if any(not shape or shape[0] != records for shape in shapes):
         return False
-    probe = _Probe(net.phase is Phase.TRAIN and not node.frozen)
+    probe = _Probe(net.phase is Phase.TRAIN and not node.frozen, locator(net.folder))
     array = lambda shape: jax.ShapeDtypeStruct(shape, jnp.float32)
     weights = tuple(array(w.shape) for w in node.weights or ())
     bottoms = [array(net.shapes[v]) for v in node.bottoms]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -41,6 +42,41 @@ def test_evaluated_detections_equal_those_of_the_fork(seed: int):
     source, fields, given = ssd_cases.evaluate_case(seed)
     want = ssd_fork.evaluate(given["found"], given["truth"], fields)
     np.testing.assert_allclose(outputs(source, "TEST", **given)["y"], want, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "resize",
+    [
+        None,
+        {"resize_mode": "WARP", "height": 30, "width": 40},
+        {"resize_mode": "FIT_LARGE_SIZE_AND_PAD", "height": 30, "width": 40},
+        {"resize_mode": "FIT_SMALL_SIZE", "height": 30, "width": 40, "height_scale": 35, "width_scale": 45},
+    ],
+)
+def test_boxes_are_compared_in_pixels_of_the_images_in_a_file(tmp_path: Path, resize: dict[str, Any] | None):
+    (tmp_path / "sizes.txt").write_text("a 30 20\nb 12 50\nc 25 25\n")
+    sizes = [(30, 20), (12, 50), (25, 25)]
+    _, fields, given = ssd_cases.evaluate_case(2)
+    more = f'name_size_file: "{tmp_path}/sizes.txt"'
+    more += f" resize_param {{ {ssd_cases.shown(resize)} }}" if resize else ""
+    source = ssd_cases.EVALUATE % f"detection_evaluate_param {{ {ssd_cases.shown(fields)} {more} }}"
+    evaluator, fields = model(source, "TEST", **given), {**fields, "resize_param": resize}
+    images = len(set(given["found"][..., 0].ravel()) - {-1})
+    assert images > len(sizes)
+    for start in (0, images):  # the second batch continues with the next images
+        want = ssd_fork.evaluate(given["found"], given["truth"], fields, sizes, start)
+        np.testing.assert_allclose(evaluator(**given)["y"], want, rtol=1e-5)
+
+
+def test_errors_of_the_file_of_sizes(tmp_path: Path):
+    path = tmp_path / "sizes.txt"
+    source = ssd_cases.EVALUATE % f'detection_evaluate_param {{ num_classes: 3 name_size_file: "{path}" }}'
+    given = {"found": np.zeros((1, 1, 4, 7), np.float32), "truth": np.zeros((1, 1, 4, 8), np.float32)}
+    with pytest.raises(netdef.NetdefError, match=r"`name_size_file` cannot be read: No such file.*; remove the field"):
+        model(source, "TEST", **given)(**given)
+    path.write_text("a 30 20\nb 30\n")
+    with pytest.raises(netdef.NetdefError, match=r"sizes.txt:2: not the name, height and width of an image: 'b 30'"):
+        model(source, "TEST", **given)(**given)
 
 
 def test_without_detections_there_is_one_row_of_minus_one_per_image():
@@ -148,3 +184,9 @@ def test_errors_of_detections(fields: str, shapes: dict[str, Any], words: str):
 def test_errors_of_the_evaluation(fields: str, shapes: dict[str, Any], words: str):
     source = ssd_cases.EVALUATE % f"detection_evaluate_param {{ num_classes: 3 {fields} }}"
     assert words in fault(source, **({"found": (1, 1, 4, 7), "truth": (1, 1, 4, 8)} | shapes))[1]
+
+
+def test_files_and_windows_of_the_fork_are_warned_of():
+    fields = 'visualize: true save_output_param { output_directory: "results" output_format: "VOC" }'
+    found = netdef.load(text(layer(fields), PREDICTED)).diagnostics
+    assert [(d.code, d.span.text) for d in found if d.span] == [("no-effect", "true"), ("no-effect", '"results"')]

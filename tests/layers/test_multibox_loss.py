@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import ssd_cases
 import ssd_fork
-from one_layer import fault, loss_and_gradients, model, text
+from one_layer import fault, loss_and_gradients, model, outputs, text
 
 import netdef
 
@@ -94,6 +94,7 @@ def test_what_receives_no_gradient_adds_nothing_to_the_loss():
         flags = " ".join(f"propagate_down: {str(flag).lower()}" for flag in (*down, False, False))
         parts.append(loss_and_gradients(layer("", flags), **given)[0])
     assert sum(parts) == pytest.approx(total, rel=1e-5)
+    assert loss_and_gradients(layer("", "propagate_down: true"), **given)[0] == pytest.approx(total, rel=1e-6)
     assert all(part > 0 for part in parts)
 
 
@@ -128,6 +129,17 @@ def test_errors(fields: str, shapes: dict[str, Any], words: str):
     assert words in fault(layer(fields), **(SHAPES | shapes))[1]
 
 
+def test_true_boxes_of_another_shape_are_read_in_order_with_a_warning():
+    given = inputs([FIRST, SECOND])
+    want = loss_and_gradients(layer(""), **given)[0]
+    flat = {**given, "truth": np.concatenate([given["truth"].reshape(-1), np.ones(16)]).astype(np.float32)}
+    flat["truth"] = flat["truth"].reshape(2, 2, 2, 4)
+    assert loss_and_gradients(layer(""), **flat)[0] == pytest.approx(want, rel=1e-6)
+    found = netdef.load(text(layer(""), {name: value.shape for name, value in flat.items()})).diagnostics
+    assert [d.code for d in found] == ["as-in-fork"]
+    assert "reads its first 8 x 2 values as 2 boxes" in found[0].message
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
@@ -142,3 +154,32 @@ def test_faults_of_the_fork_are_warned_of(fields: str, words: str):
     found = [d for d in netdef.load(text(layer(fields), SHAPES)).diagnostics if d.code == "as-in-fork"]
     assert len(found) == 1
     assert words in found[0].message
+
+
+def test_predictions_that_minimize_the_loss_are_detected_as_the_true_boxes():
+    """Gradient descent on predictions for two images with MultiBoxLoss, then DetectionOutput."""
+    random = np.random.default_rng(0)
+    truth = np.array([FIRST, [0, 2, 0, 0.45, 0.5, 0.9, 0.95, 0], [1, 2, 0, 0.2, 0.3, 0.7, 0.8, 0]], np.float32)
+    fixed = {"priors": ssd_cases.priors(random, 40), "truth": truth[None, None]}
+    moving = {"loc": np.zeros((2, 160), np.float32), "conf": np.zeros((2, 120), np.float32)}
+    learner = model(layer("code_type: CENTER_SIZE overlap_threshold: 0.3"), **moving, **fixed)
+
+    @jax.jit
+    def descend(moving: dict[str, Any]) -> dict[str, Any]:
+        slopes = jax.grad(lambda some: learner.loss(**some, **fixed))
+        step = lambda _, now: jax.tree.map(lambda a, d: a - 0.5 * d, now, slopes(now))
+        return jax.lax.fori_loop(0, 400, step, moving)
+
+    learned = descend(moving)
+    share = jax.nn.softmax(learned["conf"].reshape(2, 40, 3), -1).reshape(2, -1)
+    fields = "num_classes: 3 code_type: CENTER_SIZE confidence_threshold: 0.5"
+    found = outputs(
+        ssd_cases.OUTPUT % f"detection_output_param {{ {fields} }}",
+        "TEST",
+        loc=np.asarray(learned["loc"]),
+        conf=np.asarray(share),
+        priors=fixed["priors"],
+    )["y"][0, 0]
+    np.testing.assert_array_equal(found[:, :2], truth[:, :2])
+    for row, true in zip(found, truth, strict=True):
+        assert ssd_fork.jaccard(row[3:], true[3:7]) > 0.9

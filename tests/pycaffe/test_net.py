@@ -284,3 +284,25 @@ def test_a_shape_that_returns_is_not_compiled_again(caplog):
         else:
             assert [line for line in caplog.messages if "Finished XLA compilation" in line]
         found[size] = probability, gradient
+
+
+DETECTOR = """
+layer { name: "in" type: "Input" top: "loc" top: "conf" top: "priors"
+        input_param { shape { dim: [1, 8] } shape { dim: [1, 4] } shape { dim: [1, 2, 8] } } }
+layer { name: "found" type: "DetectionOutput" bottom: "loc" bottom: "conf" bottom: "priors" top: "found"
+        detection_output_param { num_classes: 2 confidence_threshold: 0.5 } }
+"""
+
+
+def test_detections_have_as_many_rows_as_there_are():
+    net = caffe.Net(DETECTOR, caffe.TEST)
+    net.blobs["priors"].data[...] = [[[0.1, 0.1, 0.2, 0.2, 0.5, 0.5, 0.9, 0.9], [0.1] * 8]]
+    for scores, count in (([0, 0.9, 0, 0.8], 2), ([0, 0.2, 0, 0.8], 1), ([0, 0.2, 0, 0.1], 1), ([0, 0.9, 0, 0.8], 2)):
+        net.blobs["conf"].data[...] = scores
+        found = net.forward()["found"]
+        assert found.shape == net.blobs["found"].shape == (1, 1, count, 7)
+        assert found[0, 0, 0, 2] == np.float32(max(scores) if max(scores) > 0.5 else -1)
+    net.backward()
+    assert not net.blobs["loc"].diff.any()
+    with pytest.raises(netdef.NetdefError, match="`found` has no row for each image"):
+        net.forward_all(loc=np.zeros((3, 8)), conf=np.zeros((3, 4)), priors=np.zeros((3, 2, 8)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -19,6 +20,9 @@ class Alone:
 
     def rng(self) -> jax.Array:
         return jax.random.key(self.key)
+
+    def locate(self, name: str) -> Path:
+        return Path(name)
 
     def update(self, i: int, value: Any) -> None:
         self.updates[i] = value

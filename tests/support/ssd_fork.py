@@ -151,7 +151,7 @@ def nms(boxes: list[Any], scores: list[float], threshold: float, top_k: int) -> 
 
 def multibox(loc: Any, conf: Any, prior: Any, truth: Any, p: dict[str, Any]) -> float:
     """MultiBoxLoss; `p` are its fields."""
-    n, classes, share, background = len(loc), p["num_classes"], p["share_location"], p["background_label_id"]
+    n, classes, background = len(loc), p["num_classes"], p["background_label_id"]
     boxes = prior.astype(float).reshape(2, -1, 4)
     count = boxes.shape[1]
     loc, conf = loc.astype(float).reshape(n, count, -1, 4), conf.astype(float).reshape(n, count, classes)
@@ -265,8 +265,37 @@ def _select(each: Any, found: Any, most: Any, decoded: Any, boxes: Any, p: dict[
     return {j for _, j in by_score([(each[j], j) for j in eligible])[: max(number, 0)]}
 
 
-def evaluate(found: Any, truth: Any, p: dict[str, Any]) -> np.ndarray:
-    """DetectionEvaluate without sizes; `p` are its fields."""
+def output_box(box: Any, height: int, width: int, resize: dict[str, Any] | None) -> tuple[list[float], float]:
+    """OutputBBox: the box in pixels, and the size that is stored with it."""
+    clip = lambda b, h, w: [max(min(float(v), (w, h)[k % 2]), 0.0) for k, v in enumerate(b)]
+    box = list(map(float, box))
+    if resize and resize["resize_mode"] == "FIT_SMALL_SIZE" and resize.get("height_scale"):
+        box = [v * (resize["width_scale"], resize["height_scale"])[k % 2] for k, v in enumerate(box)]
+        box = clip(box, height, width)
+        return box, size(box)
+    if resize and resize["resize_mode"] == "FIT_LARGE_SIZE_AND_PAD":
+        h, w, aspect = resize["height"], resize["width"], width / height
+        pad = (h - w / aspect) / 2 / h if aspect > w / h else (w - h * aspect) / 2 / w
+        source = [0.0, pad, 1.0, 1 - pad] if aspect > w / h else [pad, 0.0, 1 - pad, 1.0]
+        if box[0] < source[2] and box[2] > source[0] and box[1] < source[3] and box[3] > source[1]:
+            box = [(v - source[k % 2]) / (source[k % 2 + 2] - source[k % 2]) for k, v in enumerate(box)]
+    box = [v * (width, height)[k % 2] for k, v in enumerate(clip(box, 1, 1))]
+    inverted = box[2] < box[0] or box[3] < box[1]
+    return box, 0.0 if inverted else (box[2] - box[0] + 1) * (box[3] - box[1] + 1)
+
+
+def pixel_jaccard(a: Any, b: Any) -> float:
+    """JaccardOverlap of boxes in pixels."""
+    (one, one_size), (other, other_size) = a, b
+    common = [0.0] * 4
+    if not (other[0] > one[2] or other[2] < one[0] or other[1] > one[3] or other[3] < one[1]):
+        common = [max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])]
+    w, h = common[2] - common[0] + 1, common[3] - common[1] + 1
+    return w * h / (one_size + other_size - w * h) if w > 0 and h > 0 else 0.0
+
+
+def evaluate(found: Any, truth: Any, p: dict[str, Any], sizes: Any = (), start: int = 0) -> np.ndarray:
+    """DetectionEvaluate; `p` are its fields, `sizes` those of the images, and `start` the number of images before."""
     background, difficult = p["background_label_id"], p["evaluate_difficult_gt"]
     true: dict[int, dict[int, list[Any]]] = {}
     for row in truth.reshape(-1, 8):
@@ -282,7 +311,12 @@ def evaluate(found: Any, truth: Any, p: dict[str, Any]) -> np.ndarray:
     for row in found.reshape(-1, 7):
         if int(row[0]) != -1:
             detections.setdefault(int(row[0]), {}).setdefault(int(row[1]), []).append(row)
-    for image in sorted(detections):
+    for at, image in enumerate(sorted(detections)):
+        overlap = lambda a, b: jaccard(a, b)
+        if len(sizes):
+            height, width = sizes[(start + at) % len(sizes)]
+            pixels = lambda b, h=height, w=width: output_box(b, h, w, p.get("resize_param"))
+            overlap = lambda a, b, pixels=pixels: pixel_jaccard(pixels(a), pixels(b))
         for label in sorted(detections[image]):
             if label == -1:
                 continue
@@ -291,9 +325,9 @@ def evaluate(found: Any, truth: Any, p: dict[str, Any]) -> np.ndarray:
                 mine = [row for _, row in by_score([(row[2], row) for row in mine])]
             visited = set()
             for row in mine:
-                best = max(range(len(boxes)), key=lambda j: jaccard(row[3:], boxes[j][3:7]), default=None)
+                best = max(range(len(boxes)), key=lambda j: overlap(row[3:], boxes[j][3:7]), default=None)
                 hit, miss = 0, 1
-                if best is not None and jaccard(row[3:], boxes[best][3:7]) >= p["overlap_threshold"]:
+                if best is not None and overlap(row[3:], boxes[best][3:7]) >= p["overlap_threshold"]:
                     if not difficult and boxes[best][7]:
                         hit, miss = 0, 0
                     elif best not in visited:

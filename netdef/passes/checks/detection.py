@@ -5,8 +5,10 @@ from __future__ import annotations
 from ...graph import Net
 from ...language import codes
 from ...language.diagnostics import Report
+from ...layers.detection import DetectionOutput
 from ...layers.multibox_loss import ConfLossType, MiningType, MultiBoxLoss
 from ...layers.prior_box import PriorBox
+from ...shape import show
 
 
 def fractional_sizes(net: Net, report: Report) -> None:
@@ -39,7 +41,14 @@ def losses_of_boxes(net: Net, report: Report) -> None:
                 f"`top_k` of `nms_param` is {layer.nms_param.top_k or 'not given'}, so `{node.name}` selects no boxes, "
                 "as in the fork; write `top_k: -1` to consider all boxes.",
             )
-        shape = net.shapes.get(node.bottoms[0])
+        shape, true = (net.shapes.get(node.bottoms[i]) for i in (0, 3))
+        if true is not None and (true[0] != 1 or true[1] != 1 or true[3] != 8):
+            report.add(
+                codes.AS_IN_FORK,
+                layer.span_of("bottom", 3),
+                f"`{node.bottoms[3].name}` is {show(true)}, but true boxes are 1 x 1 x count x 8; like the fork, "
+                f"netdef reads its first 8 x {true[2]} values as {true[2]} boxes.",
+            )
         if not mines and layer.conf_loss_type is ConfLossType.LOGISTIC and shape and shape[0] > 1:
             report.add(
                 codes.AS_IN_FORK,
@@ -49,4 +58,23 @@ def losses_of_boxes(net: Net, report: Report) -> None:
             )
 
 
-RULES = (fractional_sizes, losses_of_boxes)
+def files_of_detections(net: Net, report: Report) -> None:
+    """The fork writes detections to files, and shows them in a window."""
+    for node in net.layers:
+        layer = node.layer
+        if not isinstance(layer, DetectionOutput):
+            continue
+        if layer.save_output_param.output_directory:
+            report.add(
+                codes.NO_EFFECT,
+                layer.save_output_param.span_of("output_directory"),
+                "`output_directory` has no effect, because netdef writes no files of detections; use the blob "
+                f"`{node.tops[0].name}`.",
+            )
+        if layer.visualize:
+            report.add(
+                codes.NO_EFFECT, layer.span_of("visualize"), "`visualize` has no effect: netdef opens no window."
+            )
+
+
+RULES = (fractional_sizes, losses_of_boxes, files_of_detections)
