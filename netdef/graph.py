@@ -127,6 +127,12 @@ class Net:
         return tuple(v.name for node in self.layers if node.layer.is_input for v in node.tops)
 
     @cached_property
+    def unused_inputs(self) -> frozenset[str]:
+        """The inputs after the first of a layer that no layer uses, such as the labels of a MemoryData layer."""
+        tops = [v for node in self.layers if node.layer.is_input for v in node.tops[1:]]
+        return frozenset(v.name for v in tops if not self.consumers[v])
+
+    @cached_property
     def padded(self) -> tuple[str, ...]:
         """The blobs whose last rows may be padding, because only the forward pass knows their number."""
         return tuple({v.name: None for node in self.layers if node.layer.pads_rows for v in node.tops})

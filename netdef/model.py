@@ -82,6 +82,31 @@ def compile(
     return model
 
 
+def stored_weights(net: Net, path: Any, bn_dialect: Any = None) -> tuple[Arrays, Any]:
+    """Returns the weights of a net from files, {layer: [arrays]}, and what `load_weights` reports; arrays that are not
+    in the files have their initial values.
+
+    Unlike a model, it needs no shapes except those of such arrays, because nothing is run: data, Python modules and
+    types that cannot be run do not matter.  Raises NetdefError as `load_weights` does, and for an unknown shape."""
+    from .interop.weights import match
+
+    found = match(net, path, bn_dialect)
+
+    def array(owner: Owner, weight: Weight) -> np.ndarray:
+        if owner in found.arrays:
+            made = found.read(owner)
+            return made.reshape(weight.shape) if known(weight.shape) else made
+        if not known(weight.shape):
+            raise NetdefError(
+                f"parameter {owner.index} of layer `{owner.layer}` is not in the weight file, and its shape is "
+                f"{show(weight.shape)}, because the shape of its input is unknown"
+            )
+        return np.asarray(filled(weight, 0, owner)).reshape(weight.shape)
+
+    arrays = {node.name: [array(owner, weight) for weight, owner in node.stored] for node in net.layers if node.stored}
+    return arrays, found.loaded
+
+
 class Model(nnx.Module):
     """A net of one phase with its arrays: `weights[layer]["0"]` and so on, in Caffe's blob order.
 
@@ -320,15 +345,21 @@ def _on_device(value: Any) -> jax.Array:
 
 
 def _checked_inputs(net: Net, inputs: Mapping[str, Any]) -> dict[str, jax.Array | np.ndarray]:
-    """Returns the inputs as arrays, copied because the caller may change them while the net still runs. Raises
-    NetdefError if one is missing, unknown or of a wrong shape."""
+    """Returns the inputs as arrays, copied because the caller may change them while the net still runs. One that no
+    layer uses, such as the label of a MemoryData layer, may be missing: it is 0. Raises NetdefError if another one is
+    missing, unknown or of a wrong shape."""
     for name in inputs:
         if name not in net.inputs:
             raise NetdefError(f"the net has no input `{name}`; it expects {_listed(net)}")
     for name in net.inputs:
-        if name not in inputs:
+        if name not in inputs and name not in net.unused_inputs:
             raise NetdefError(f"input `{name}` is missing; the net expects {_listed(net)}")
     arrays = {n: value if isinstance(value, jax.Array) else np.array(value) for n, value in inputs.items()}
+    rows = next((array.shape[0] for array in arrays.values() if array.shape), 1)
+    for name in net.inputs:
+        if name not in arrays:
+            shape = net.blobs[name].shape or ()
+            arrays[name] = np.zeros((rows, *shape[1:]) if shape else (), np.float32)
     shapes = {name: array.shape for name, array in arrays.items()}
     if any(shape != net.blobs[name].shape for name, shape in shapes.items()):
         check_shapes(net, tuple(shapes.items()))

@@ -16,6 +16,7 @@ from . import UsageError
 from ._options import add_devices, add_net, add_state, existing, load_plugins, net_file, settings, trust_of
 from ._output import say
 from ._phases import load_phases
+from ._preparing import names_net
 
 if TYPE_CHECKING:
     from ..training.saved_run import SavedRun
@@ -188,7 +189,7 @@ def predictor_of(args: argparse.Namespace) -> Any:
     from ..inference.predict import Predictor, stored_with
 
     named = getattr(args, "preprocessing", None)
-    stored = preprocessing.load(existing(named)) if named else None
+    stored = preprocessing.load(existing(named)) if named and not names_net(named) else None
     found = subject(args)
     if not found.place:
         raise UsageError(no_snapshot(args))

@@ -170,13 +170,14 @@ def _as_they_are(args: argparse.Namespace, names: list[str]) -> list[str]:
 
 def _for_the_net(args: argparse.Namespace, names: list[str]) -> list[str]:
     """Writes all weights of the net in the layout of its layers. Returns notes on the conversion."""
-    from ..interop.weights import entries_of, load_weights, write_weights
-    from ..model import compile
+    from ..compiler import load
+    from ..interop.weights import entries_of, write_weights
+    from ..model import stored_weights
 
     trust = trust_of(args)
-    model = compile(existing(args.net), trust_python=trust.python, import_path=trust.folders)
-    loaded = load_weights(model, names, args.bn_dialect)
-    write_weights(args.output, entries_of(model.net, model.get_weights()), model.net, args.dtype)
+    net = load(existing(args.net), "TEST", trust_python=trust.python, import_path=trust.folders)
+    weights, loaded = stored_weights(net, names, args.bn_dialect)
+    write_weights(args.output, entries_of(net, weights), net, args.dtype)
     return [*loaded.notes, str(loaded)]
 
 

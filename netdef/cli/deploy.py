@@ -22,7 +22,7 @@ import sys
 
 from ..graph import Net
 from . import UsageError
-from ._deployed import deployed, load_weights
+from ._deployed import deployed
 from ._options import add_net, add_shape, add_state, add_trust, iterations
 from ._output import say, written_text
 from ._trained import Subject, add_weights, subject
@@ -89,13 +89,13 @@ def _check_ending(path: str) -> None:
 def _with_weights(found: Subject, net: Net, args: argparse.Namespace) -> Net:
     """Writes the weights. Returns the net that they belong to, which is shorter with --fold."""
     from ..interop.weights import entries_of, write_weights
-    from ..model import compile
+    from ..model import stored_weights
 
     if not found.place:
         raise UsageError("this net has no runs; name a weight file with --weights FILE, or a run with --run DIR")
-    model = compile(net)
-    load_weights(model, found)
-    weights = model.get_weights()
+    weights, loaded = stored_weights(net, [str(found.snapshot)] if found.snapshot else list(found.files))
+    for line in (*loaded.notes, str(loaded)):
+        say(line)
     if args.fold:
         from ..interop import fold
 

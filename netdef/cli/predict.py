@@ -3,12 +3,15 @@
 INPUT is an image, a folder of images, or a .npy, .npz or .h5 file with an array of records: the one with the name of
 the net's input, or else the first. Both are preprocessed as in training: according to preprocessing.json, which is in
 the folder of a run and next to converted weights, or else as in the data layer of the net in phase TEST. Arrays are not
-resized; with --raw, they are fed to the net as they are.
+resized; with --raw, they are fed to the net as they are. For nets of others, --preprocessing names their training file,
+whose data may be gone, or options say what to do.
 
   netdef predict model.net photograph.jpg
   netdef predict --run try1 folder --top 3 --names names.txt
   netdef predict deploy.prototxt folder --weights model.caffemodel --json
   netdef predict model.net folder --devices all
+  netdef predict deploy.prototxt cat.jpg --weights bvlc.caffemodel --mean 104,117,123 --crop 227 --names words.txt
+  netdef predict deploy.prototxt cat.jpg --weights bvlc.caffemodel --preprocessing train_val.prototxt
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from ..language.source import ENDINGS
 from . import UsageError
 from ._options import add_json
 from ._output import say
+from ._preparing import add_preparing, prepared
 from ._trained import add_trained, predictor_of
 
 HELP = "classify images with a trained net"
@@ -39,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--raw", action="store_true", help="feed arrays to the net as they are, without preprocessing")
     parser.add_argument("--top", type=int, default=5, metavar="N", help="number of classes to print (default: 5)")
     parser.add_argument("--names", metavar="FILE", help="text file with one class name per line")
-    parser.add_argument("--preprocessing", metavar="FILE", help="preprocess images according to this file")
+    add_preparing(parser)
     add_json(parser)
 
 
@@ -48,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.inputs:
         raise UsageError("INPUT is missing: name images, folders or arrays after the net")
     names = _names(args.names)
-    predictor = predictor_of(args)
+    predictor = prepared(predictor_of(args), args)
     names = names or predictor.class_names() or []
     found = []
     for name, rows in _rows(predictor, args.inputs, args.raw):

@@ -21,9 +21,10 @@ from copy import copy
 from typing import Any
 
 from ..files import locator
-from ..graph import Net
+from ..graph import Net, Node
 from ..language.errors import NetdefError
 from ..layers.base import Phase
+from ..lazy import np
 from . import labels
 from .base import Batch, DataLayer, Process, Reader
 from .layers.memory import MemoryData
@@ -64,7 +65,9 @@ class Feed:
         separate: dict[str, DataLayer] = {}  # layers that a worker process can open
         for node in net.layers:
             if isinstance(node.layer, MemoryData) and arrays and node.name in arrays:
-                self.readers[node.name] = node.layer.open_arrays(arrays[node.name], seed, process)
+                self.readers[node.name] = node.layer.open_arrays(
+                    _with_unused(net, node, arrays[node.name]), seed, process
+                )
             elif isinstance(node.layer, DataLayer):
                 self.readers[node.name] = node.layer.open(locate, phase=self.phase, seed=seed, process=process)
                 separate[node.name] = node.layer
@@ -201,6 +204,13 @@ class Feed:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _with_unused(net: Net, node: Node, arrays: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Returns the arrays of a MemoryData layer, with zeros for labels that no layer uses and that are not given."""
+    if len(arrays) == 1 and len(node.tops) == 2 and node.tops[1].name in net.unused_inputs:
+        return (*arrays, np.zeros(len(arrays[0]), np.float32))
+    return arrays
 
 
 def _phase(phase: Phase | str | None, net: Net) -> Phase:

@@ -19,6 +19,7 @@ from ..forward import forward
 from ..graph import Net, Owner
 from ..language.errors import NetdefError
 from ..lazy import need
+from .any_batch import check_any_batch
 from .entries import used
 from .folding import fold as fold_norms
 from .plain_operations import evaluated
@@ -32,6 +33,8 @@ def export_onnx(model: Any, path: str | Path, any_batch: bool = True, fold: bool
     the net."""
     to_onnx = need("jax2onnx", f"{path}: writing ONNX").to_onnx
     used(model.net, "exported")
+    if any_batch:
+        check_any_batch(model.net, path)
     net, weights = _folded(model) if fold else (model.net, model.arrays())
     net = replace(net, channels_last=False)  # because ONNX has its channels first
     _load_plugins()

@@ -17,6 +17,7 @@ from ..forward import forward
 from ..graph import Net
 from ..language.errors import NetdefError
 from ..lazy import need
+from .any_batch import check_any_batch
 from .entries import used
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -30,6 +31,8 @@ def export_stablehlo(model: Any, path: str | Path, any_batch: bool = True) -> No
     net: Net = model.net
     used(net, "exported")
     need("flatbuffers", f"{path}: writing StableHLO")  # jax.export uses it to serialize
+    if any_batch:
+        check_any_batch(net, path)
     weights = model.arrays()
 
     def run(inputs: dict[str, jax.Array]) -> dict[str, jax.Array]:

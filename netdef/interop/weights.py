@@ -18,7 +18,7 @@ from ..language.errors import NetdefError
 from ..language.spelling import closest
 from ..layers.base import Weight
 from ..layers.bn import BNDialect
-from ..shape import Shape, same_shape, show
+from ..shape import Shape, known, same_shape, show
 from .dialects import adapted
 from .entries import Entry, Stored, in_memory, whole
 from .formats.base import Contents, format_called, format_to_read, format_to_write
@@ -55,9 +55,9 @@ class Match:
     loaded: Loaded
 
     def read(self, owner: Owner) -> np.ndarray:
-        """Returns one array, in the shape that it has in the net."""
+        """Returns one array, in the shape that it has in the net, or in that of the file if the net's is unknown."""
         weight, stored = self.arrays[owner]
-        return stored.read().reshape(weight.shape)
+        return stored.read().reshape(weight.shape) if known(weight.shape) else stored.read()
 
 
 def load_weights(model: Any, path: Paths, bn_dialect: BNDialect | str | None = None) -> Loaded:
@@ -114,6 +114,12 @@ def match(net: Net, path: Paths, bn_dialect: BNDialect | str | None = None) -> M
         notes += changed
         given = [entry for entry in entries if entry.arrays]
         here = [entry for entry in given if entry.name in net.params]
+        for entry in given:
+            if entry.name in nodes and nodes[entry.name].weights is None:
+                raise NetdefError(
+                    f"{one}: the parameters of layer `{entry.name}` cannot be compared with the net, because the shape "
+                    f"of its input is unknown{_why_unknown(net)}"
+                )
         if not here:
             raise _nothing_fits(one, given, net)
         for entry in here:
@@ -122,6 +128,10 @@ def match(net: Net, path: Paths, bn_dialect: BNDialect | str | None = None) -> M
         unused |= {entry.name: None for entry in given if entry.name not in nodes}
     untouched = tuple(n for n in net.params if n not in copied and not _all_shared(nodes[n], wanted))
     return Match(wanted, Loaded(tuple(copied), untouched, tuple(unused), tuple(notes)))
+
+
+def _why_unknown(net: Net) -> str:
+    return next((f": {d.detail}" for d in net.diagnostics if d.code == "unavailable"), "")
 
 
 def _named(path: Path, work: Callable[[], Any]) -> Any:

@@ -6,7 +6,7 @@ import enum
 from functools import cache
 from typing import Any, NamedTuple
 
-from ..lazy import Array, jax, jnp
+from ..lazy import Array, jax, jnp, lax
 from ..schema import Block, param
 from ..shape import Shape, ShapeError, axis_of, count, show
 from .base import LAYERS, Layer
@@ -176,6 +176,12 @@ def check_same_count(x: Shape, other: Shape, bottom: int = 1) -> None:
             "they must have the same number of values.",
             bottom=bottom,
         )
+
+
+def learned(value: Array, gradient: Array, x: Array) -> Array:
+    """Returns `value`, with `gradient` as its gradient with respect to x."""
+    stop = lax.stop_gradient
+    return stop(value) + jnp.sum(stop(gradient) * (x - stop(x)))
 
 
 def ratio(part: Array, whole: Array, nothing: float = 0.0) -> Array:

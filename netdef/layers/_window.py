@@ -7,8 +7,9 @@ the input to sizes of the result.  Independent of what is computed in a window.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from ..schema import Block
+from ..schema import Block, param
 from ..shape import Dim, ShapeError
 
 
@@ -44,6 +45,31 @@ def per_axis(
         other = f"{short}_w" if w is None else f"{short}_h"
         raise ShapeError(f"`{given}` is given without `{other}`; give both, or only `{name}`.", field=given)
     return (h or 0, w or 0)
+
+
+SIDES = ("pad_t", "pad_b", "pad_l", "pad_r")
+Pads = tuple[tuple[int, int], ...]  # before and after, for each spatial axis
+
+
+def side_field(what: str) -> Any:
+    """Returns the field for the padding on one side, which several forks have."""
+    return param(f"{what} (forks of Intel, Synopsys and others).", default=None, at_least=0)
+
+
+def padding(block: Block, axes: int, *, lone: bool = False) -> Pads:
+    """Returns the padding of each of `axes` spatial axes: from `pad`, from `pad_h` and `pad_w`, or from the four sides,
+    which count only if one of them is not 0."""
+    sides = {name: getattr(block, name) or 0 for name in SIDES}
+    given = next((name for name, value in sides.items() if value), None)
+    if given is None:
+        return tuple((p, p) for p in per_axis(block, "pad", "pad", axes, 0, lone=lone))
+    both = next((name for name in ("pad", "pad_h", "pad_w") if getattr(block, name) not in ((), None)), None)
+    if both is not None:
+        raise ShapeError(f"`{given}` and `{both}` are both given; give only one of them.", field=given)
+    if axes != 2:
+        raise ShapeError(f"`{given}` requires 2 spatial axes, but the input has {axes}; use `pad`.", field=given)
+    top, bottom, left, right = sides.values()
+    return ((top, bottom), (left, right))
 
 
 def _spread(listed: tuple[int, ...], name: str, axes: int, default: int | None) -> tuple[int, ...]:

@@ -1,10 +1,12 @@
-"""Activations: ReLU and its variants, Sigmoid, TanH, Swish, GELU.
+"""Activations: ReLU and its variants, Sigmoid, TanH, Swish, Mish, GELU.
 
 They work element by element: tops have the shape of the bottoms, and every layer can work in place.  Plain arithmetic
 (Power, Exp) is in `arithmetic`.
 """
 
 from __future__ import annotations
+
+import math
 
 from ..fillers import Constant, Filler
 from ..lazy import Array, jax, jnp
@@ -21,8 +23,11 @@ SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 class ReLU(Elementwise, type="ReLU", block="relu_param"):
     """y = x where x > 0, negative_slope * x elsewhere: the ReLU or, with a slope, the leaky ReLU.
 
-    The derivative at 0 is `negative_slope`.  Bottoms: x (any shape).  Tops: y, same shape as x.
-    Source: BVLC/caffe src/caffe/layers/relu_layer.cpp; `fuse` is Intel's.  Differs: nothing.
+    The derivative at 0 is `negative_slope`.  With `relu6` or `maximum`, y is at most 6 or the maximum, where the
+    derivative is 0; with `minimum`, y is at least that.
+    Bottoms: x (any shape).  Tops: y, same shape as x.
+    Source: BVLC/caffe src/caffe/layers/relu_layer.cpp; `fuse` is Intel's; `relu6`, `maximum` and `minimum`:
+    synopsys-caffe.  Differs: synopsys-caffe outputs 0 for NaN, and its second bottom, the maximum, is not supported.
     """
 
     rectifies = True
@@ -30,21 +35,35 @@ class ReLU(Elementwise, type="ReLU", block="relu_param"):
     keeps_sign = True
 
     negative_slope: float = param("Slope for x <= 0.", default=0.0)
+    relu6: bool = param("Whether y is at most 6.", default=False)
+    maximum: float = param("Upper limit of y; 0 or less: none.", default=0.0)
+    minimum: float = param("Lower limit of y; 0: none.", default=0.0)
     engine: Engine = engine()
     fuse: bool = param("Whether Intel's library may fuse it with the preceding layer.", default=False, inert=True)
 
-    examples = example("ReLU", "relu_param { negative_slope: 0.1 }")
+    examples = (
+        *example("ReLU", "relu_param { negative_slope: 0.1 }"),
+        *example("ReLU", "relu_param { relu6: true maximum: 0.5 }", differentiable=False),
+    )
+
+    @property
+    def cap(self) -> float | None:
+        """The upper limit of y; None if there is none."""
+        limits = [*([6.0] if self.relu6 else []), *([self.maximum] if self.maximum > 0 else [])]
+        return min(limits, default=None)
 
     def squashes(self) -> bool:
-        return self.negative_slope == 0
+        return self.negative_slope == 0 or self.cap is not None or self.minimum != 0
 
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
-        if self.negative_slope == 0:
-            return jax.nn.relu(x)
-        return jnp.where(x > 0, x, self.negative_slope * x)
+        y = jax.nn.relu(x) if self.negative_slope == 0 else jnp.where(x > 0, x, self.negative_slope * x)
+        y = y if self.cap is None else jnp.where(y < self.cap, y, self.cap)
+        return jnp.where(y > self.minimum, y, self.minimum) if self.minimum else y
 
     def slope_from(self, top: Array) -> Array:
-        return jnp.where(top > 0, 1.0, self.negative_slope)
+        slope = jnp.where(top > 0, 1.0, self.negative_slope)
+        slope = slope if self.cap is None else jnp.where(top < self.cap, slope, 0.0)
+        return jnp.where(top > self.minimum, slope, 0.0) if self.minimum else slope
 
 
 class ReLU6(Elementwise, type="ReLU6"):
@@ -190,6 +209,86 @@ class Swish(Elementwise, type="Swish", block="swish_param"):
 
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
         return x * jax.nn.sigmoid(self.beta * x)
+
+
+class Mish(Elementwise, type="Mish"):
+    """y = x tanh(log(1 + exp(x))).
+
+    Bottoms: x (any shape).  Tops: y, same shape as x.
+    Source: Misra 2019, as in synopsys-caffe and the forks for YOLO v4.
+    Differs: the gradient is the derivative at x, where those forks insert y.
+    """
+
+    examples = example("Mish")
+
+    def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
+        return x * jnp.tanh(jax.nn.softplus(x))
+
+
+class HardSigmoid(Elementwise, type="HardSigmoid", block="hard_sigmoid_param"):
+    """y = min(max(alpha x + beta, 0), 1).
+
+    Bottoms: x (any shape).  Tops: y, same shape as x.
+    Source: synopsys-caffe src/caffe/layers/hard_sigmoid_layer.cpp.  Differs: it has a gradient, 0 at the limits.
+    """
+
+    alpha: float = param("Slope between the limits.", default=0.2)
+    beta: float = param("y at x = 0.", default=0.5)
+
+    examples = example("HardSigmoid", "hard_sigmoid_param { alpha: 0.3 }")
+
+    def squashes(self) -> bool:
+        return True
+
+    def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
+        line = self.alpha * x + self.beta
+        return jnp.where(line >= 1, 1.0, jax.nn.relu(line))
+
+
+class HardSwish(Elementwise, type="HardSwish", aliases=("HSwish",)):
+    """y = x min(max(x + 3, 0), 6) / 6, as in MobileNet v3.
+
+    Bottoms: x (any shape).  Tops: y, same shape as x.
+    Source: Howard et al. 2019; synopsys-caffe src/caffe/layers/hard_swish_layer.cpp; HSwish in other forks.
+    Differs: synopsys-caffe has no gradient.
+    """
+
+    examples = example("HardSwish")
+
+    def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
+        return x * jax.nn.relu6(x + 3) / 6
+
+
+class Insanity(Elementwise, type="Insanity", block="insanity_param"):
+    """The randomized leaky ReLU: y = x where x > 0, x / a elsewhere, with a drawn for each value from [lb, ub).
+
+    In phase TEST, a is (ub - lb) / (log |ub| - log |lb|).
+    Bottoms: x (any shape).  Tops: y, same shape as x.
+    Source: happynear/caffe-windows src/caffe/layers/insanity_layer.cpp after Xu et al. 2015.
+    Differs: random numbers are from JAX; lb and ub must have the same sign, because the fork may divide by 0 else.
+    """
+
+    rectifies = True
+
+    lb: float = param("Smallest divisor of negative values.", default=5.0)
+    ub: float = param("Largest divisor of negative values.", default=10.0)
+
+    examples = example("Insanity", "insanity_param { lb: 3 ub: 8 }", differentiable=False)
+
+    def infer(self, x: Shape) -> Shape:
+        if self.lb >= self.ub:
+            raise ShapeError(f"`lb` is {self.lb:g} and `ub` is {self.ub:g}; `lb` must be less.", field="lb")
+        if self.lb * self.ub <= 0:
+            raise ShapeError(
+                f"`lb` is {self.lb:g} and `ub` is {self.ub:g}; the range of divisors must not contain 0.", field="lb"
+            )
+        return x
+
+    def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
+        if not ctx.train:
+            mean = (self.ub - self.lb) / math.log(self.ub / self.lb)
+            return jnp.where(x > 0, x, x / mean)
+        return jnp.where(x > 0, x, x / jax.random.uniform(ctx.rng(), x.shape, x.dtype, self.lb, self.ub))
 
 
 class SiLU(Elementwise, type="SiLU"):

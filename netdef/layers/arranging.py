@@ -1,4 +1,4 @@
-"""Rearranging elements: Permute, Tile, Reverse, Flip; and rows: BatchReindex, Filter.
+"""Rearranging elements: Permute, Tile, Reverse, Flip, Gather; and rows: BatchReindex, Filter.
 
 None of them has weights.  The gradient of each value returns to where the value came from; copies are summed.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..lazy import Array, jnp
 from ..schema import param
-from ..shape import Shape, ShapeError, axis_of, show
+from ..shape import Shape, ShapeError, axis_of, count, show
 from .base import Context, Example, Layer
 
 
@@ -99,6 +99,68 @@ class Reverse(Layer, type="Reverse", block="reverse_param"):
 
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
         return jnp.flip(x, axis_of(x.shape, self.axis))
+
+
+class Gather(Layer, type="Gather", block="gather_param"):
+    """Selects elements along an axis: y[.., i, ..] = x[.., indices[i], ..].
+
+    Without `indices`, it collects the parts of a batch that several processes computed, and each top is its bottom.
+    Bottoms: x (any shape); without `indices`, any number.
+    Tops: y, x with `axis` replaced by the axes of `shape`, or removed if `shape` is not given; without `indices`, one
+    top per bottom, same shape.
+    Source: synopsys-caffe src/caffe/layers/gather_layer.cpp, after tf.gather; without `indices`, yjxiong/caffe.
+    Differs: nothing.
+    """
+
+    family = "joining"
+    n_bottoms = (1, None)
+    n_tops = (1, None)
+
+    indices: tuple[int, ...] = param("Elements to select.", default=(), at_least=0)
+    shape: tuple[int, ...] = param("Shape of the indices; 0 or none: a single index.", default=(), at_least=0)
+    axis: int = param("Axis of x to select from; negative values count from the end.", default=0)
+
+    examples = (
+        Example(
+            'layer { name: "some" type: "Gather" bottom: "x" top: "some"\n'
+            "        gather_param { indices: [2, 0, 0] shape: 3 axis: 1 } }",
+            {"x": (2, 3, 4)},
+        ),
+    )
+
+    def infer(self, *bottoms: Shape) -> list[Shape]:
+        first, wanted = bottoms[0], 1 if self.indices else len(bottoms)
+        if len(self.top) > wanted or (self.indices and len(bottoms) > 1):
+            which, most = ("with", "one bottom and one top") if self.indices else ("without", "a top for each bottom")
+            raise ShapeError(
+                f"there are {len(bottoms)} bottoms and {len(self.top)} tops; Gather {which} `indices` has {most}."
+            )
+        return [self._selected(first)] if self.indices else list(bottoms)[: max(1, len(self.top))]
+
+    def _dims(self) -> tuple[int, ...]:
+        return () if self.shape in ((), (0,)) else self.shape
+
+    def _selected(self, x: Shape) -> Shape:
+        axis = axis_of(x, self.axis)
+        if len(self.indices) != count(self._dims()):
+            raise ShapeError(
+                f"there are {len(self.indices)} `indices`, but `shape` {show(self._dims())} has {count(self._dims())}; "
+                "make them equal.",
+                field="indices",
+            )
+        if x[axis] <= max(self.indices):
+            raise ShapeError(
+                f"`indices` contains {max(self.indices)}, but axis {axis} of the input {show(x)} has only {x[axis]} "
+                "elements.",
+                field="indices",
+            )
+        return (*x[:axis], *self._dims(), *x[axis + 1 :])
+
+    def apply(self, w: tuple[Array, ...], *bottoms: Array, ctx: Context) -> list[Array]:
+        if not self.indices:
+            return list(bottoms)[: max(1, len(self.top))]
+        y = jnp.take(bottoms[0], jnp.asarray(self.indices), axis_of(bottoms[0].shape, self.axis))
+        return [y.reshape(self._selected(bottoms[0].shape))]
 
 
 class Flip(Layer, type="Flip", block="flip_param"):

@@ -34,6 +34,17 @@ class Phase(enum.Enum):
     TEST = 1
 
 
+class DataType(enum.Enum):
+    """The types of numbers of NVIDIA's fork."""
+
+    DOUBLE = 0
+    FLOAT = 1
+    FLOAT16 = 2
+    INT = 3
+    UINT = 4
+    BOOL = 5
+
+
 class ShareMode(enum.Enum):
     """How closely the shapes of a shared parameter must match: exactly, or only in their number of values."""
 

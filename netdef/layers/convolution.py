@@ -13,10 +13,8 @@ from ..shape import Shape, ShapeError, axis_of, count, show
 from ._channels import broadcast_channels, with_channels_first, with_channels_last
 from ._convolve import Slide, convolve, spread
 from ._engine import Engine, engine
-from ._window import axis_names, per_axis, steps, window_words
+from ._window import Pads, axis_names, padding, per_axis, side_field, steps, window_words
 from .base import Context, Example, Layer, Weight
-
-Pads = tuple[tuple[int, int], ...]  # before and after, for each spatial axis
 
 
 class _Sliding(Layer):
@@ -37,10 +35,10 @@ class _Sliding(Layer):
     pad: tuple[int, ...] = param("Zeros added at each end: one value, or one per spatial axis.", default=(), at_least=0)
     pad_h: int | None = param("Rows of zeros added above and below.", default=None, at_least=0)
     pad_w: int | None = param("Columns of zeros added left and right.", default=None, at_least=0)
-    pad_t: int | None = param("Rows of zeros above (Intel's fork).", default=None, at_least=0)
-    pad_b: int | None = param("Rows of zeros below (Intel's fork).", default=None, at_least=0)
-    pad_l: int | None = param("Columns of zeros on the left (Intel's fork).", default=None, at_least=0)
-    pad_r: int | None = param("Columns of zeros on the right (Intel's fork).", default=None, at_least=0)
+    pad_t: int | None = side_field("Rows of zeros above")
+    pad_b: int | None = side_field("Rows of zeros below")
+    pad_l: int | None = side_field("Columns of zeros on the left")
+    pad_r: int | None = side_field("Columns of zeros on the right")
     dilation: tuple[int, ...] = param(
         "Distance between elements of the window: one value, or one per spatial axis; 1 if not given.",
         default=(),
@@ -73,17 +71,7 @@ class _Sliding(Layer):
         return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel(axes), self.dilations(axes), strict=True))
 
     def pads(self, axes: int) -> Pads:
-        sides = {name: getattr(self, name) for name in ("pad_t", "pad_b", "pad_l", "pad_r")}
-        given = next((name for name, value in sides.items() if value is not None), None)
-        if given is None:
-            return tuple((p, p) for p in per_axis(self, "pad", "pad", axes, 0, lone=True))
-        both = "pad" if self.pad else "pad_h" if self.pad_h is not None else "pad_w" if self.pad_w is not None else None
-        if both is not None:
-            raise ShapeError(f"`{given}` and `{both}` are both given; give only one of them.", field=given)
-        if axes != 2:
-            raise ShapeError(f"`{given}` requires 2 spatial axes, but the input has {axes}; use `pad`.", field=given)
-        top, bottom, left, right = (value or 0 for value in sides.values())
-        return ((top, bottom), (left, right))
+        return padding(self, axes, lone=True)
 
     def sliding(self, axes: int, groups: int = 1) -> Slide:
         return Slide(self.strides(axes), self.pads(axes), self.dilations(axes), groups)
@@ -93,6 +81,9 @@ class _Sliding(Layer):
         axes = len(spatial)
         rows = zip(spatial, self.extents(axes), self.strides(axes), self.pads(axes), axis_names(axes), strict=True)
         return tuple(steps(*row) for row in rows)
+
+
+SEARCHES = {"cudnn_convolution_algo_seeker", "conv_algos_override"}  # of a routine, in NVIDIA's fork
 
 
 class _Convolving(_Sliding):
@@ -109,6 +100,10 @@ class _Convolving(_Sliding):
     bias_filler: Filler = param("Filler of the bias.", default=Constant())
     mem_group_size: int | None = param("Memory setting of a fork.", default=None, inert=True)
     cudnn_worspace_allow_on_groups: bool | None = param("Memory setting of a fork.", default=None, inert=True)
+
+    @classmethod
+    def tolerated(cls) -> set[str]:
+        return SEARCHES
 
     def details(self) -> list[str]:
         return [*super().details(), *([f"in {self.group} groups"] if self.group > 1 else [])]

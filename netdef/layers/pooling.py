@@ -13,7 +13,7 @@ from ..schema import param
 from ..shape import UNKNOWN, Dim, Shape, ShapeError, axis_of, count, known, show
 from ._engine import Engine, engine
 from ._reduce_windows import Windows, window_argmax, window_elements, window_max, window_sum
-from ._window import axis_names, per_axis, window_words
+from ._window import SIDES, Pads, axis_names, padding, per_axis, side_field, window_words
 from .base import Context, Example, Layer
 
 
@@ -23,6 +23,12 @@ class PoolMethod(enum.Enum):
     MAX = 0
     AVE = 1
     STOCHASTIC = 2
+    AVE_EXC_PAD = 3
+    AVE_TF = 3  # the older name of AVE_EXC_PAD
+
+    @property
+    def is_mean(self) -> bool:
+        return self in (PoolMethod.AVE, PoolMethod.AVE_EXC_PAD)
 
 
 class RoundMode(enum.Enum):
@@ -38,10 +44,12 @@ class Pooling(Layer, type="Pooling", block="pooling_param"):
     Bottoms: x (n, c, spatial...).
     Tops: y (n, c, ceil((size + 2 pad - kernel) / stride) + 1 ...), without a last window that starts in the padding;
     with MAX, optionally the position of each maximum, row * width + column, same shape as y.
-    AVE divides by the area of the window inside the padded image.  STOCHASTIC expects x >= 0: it samples an element
+    AVE divides by the area of the window inside the padded image; AVE_EXC_PAD, also named AVE_TF, by its area inside
+    the image, as in TensorFlow.  STOCHASTIC expects x >= 0: it samples an element
     with probability proportional to its value and, in phase TEST, outputs sum x^2 / sum x (Zeiler and Fergus 2013).
     The gradient of MAX goes to the first maximum in case of ties.
-    Source: BVLC/caffe src/caffe/layers/pooling_layer.cpp, pooling_layer.cu; `ceil_mode`: the fork of the DenseNet nets.
+    Source: BVLC/caffe src/caffe/layers/pooling_layer.cpp, pooling_layer.cu; `ceil_mode`: the fork of the DenseNet nets;
+    AVE_EXC_PAD and the padding of each side: synopsys-caffe.
     Differs: any number of spatial axes; a window entirely outside the image is 0 (Caffe: -FLT_MAX or NaN).
     """
 
@@ -64,6 +72,10 @@ class Pooling(Layer, type="Pooling", block="pooling_param"):
     )
     pad_h: int | None = param("Padding above and below.", default=None, at_least=0)
     pad_w: int | None = param("Padding left and right.", default=None, at_least=0)
+    pad_t: int | None = side_field("Padding above")
+    pad_b: int | None = side_field("Padding below")
+    pad_l: int | None = side_field("Padding on the left")
+    pad_r: int | None = side_field("Padding on the right")
     global_pooling: bool = param("Whether the window is the whole image.", default=False)
     round_mode: RoundMode = param(
         "How the number of windows is rounded; CEIL includes a last partial window.", default=RoundMode.CEIL
@@ -108,10 +120,11 @@ class Pooling(Layer, type="Pooling", block="pooling_param"):
                 f"{len(self.top)} tops are given, but `pool` is {self.pool.name}; only MAX has a second top.",
                 field="top",
             )
-        kernel, stride, pad = self._kernel(x), self._strides(x), self._pads(x)
+        kernel, stride, pad = self._kernel(x), self._strides(x), self.pads(x)
         self._check(kernel, stride, pad)
         spatial = zip(x[2:], kernel, stride, pad, axis_names(len(x) - 2), strict=True)
-        shape = (*x[:2], *(self._steps(*axis, padded=any(pad)) for axis in spatial))
+        padded = any(map(any, pad))
+        shape = (*x[:2], *(self._steps(*axis, padded=padded) for axis in spatial))
         return [shape] * (2 if masked else 1)
 
     def _kernel(self, x: Shape) -> Shape:
@@ -128,22 +141,23 @@ class Pooling(Layer, type="Pooling", block="pooling_param"):
     def _strides(self, x: Shape) -> tuple[int, ...]:
         return per_axis(self, "stride", "stride", len(x) - 2, 1)
 
-    def _pads(self, x: Shape) -> tuple[int, ...]:
-        return per_axis(self, "pad", "pad", len(x) - 2, 0)
+    def pads(self, x: Shape) -> Pads:
+        return padding(self, len(x) - 2)
 
-    def _check(self, kernel: Shape, stride: tuple[int, ...], pad: tuple[int, ...]) -> None:
-        if self.global_pooling and (any(pad) or any(s != 1 for s in stride)):
-            field = "pad" if any(pad) else "stride"
+    def _check(self, kernel: Shape, stride: tuple[int, ...], pads: Pads) -> None:
+        most = max(map(max, pads))
+        name = next((name for name in SIDES if getattr(self, name)), "pad")
+        if self.global_pooling and (most or any(s != 1 for s in stride)):
+            field = name if most else "stride"
             raise ShapeError(f"`global_pooling` requires pad 0 and stride 1; remove `{field}`.", field=field)
-        if any(pad) and self.pool is PoolMethod.STOCHASTIC:
-            raise ShapeError(
-                f"`pad` is {max(pad)}, but STOCHASTIC pooling has no padding; use MAX or AVE.", field="pad"
-            )
-        for k, p in zip(kernel, pad, strict=True):
-            if p >= k and p > 0:
+        if most and self.pool is PoolMethod.STOCHASTIC:
+            raise ShapeError(f"`{name}` is {most}, but STOCHASTIC pooling has no padding; use MAX or AVE.", field=name)
+        for k, pad in zip(kernel, pads, strict=True):
+            if max(pad) >= k and max(pad) > 0:
                 raise ShapeError(
-                    f"`pad` is {p}, but the window is only {k}; `pad` must be less than the window, at most {k - 1}.",
-                    field="pad",
+                    f"`{name}` is {max(pad)}, but the window is only {k}; it must be less than the window, at most "
+                    f"{k - 1}.",
+                    field=name,
                 )
         if (
             self.given("round_mode")
@@ -160,26 +174,26 @@ class Pooling(Layer, type="Pooling", block="pooling_param"):
     def _ceil(self) -> bool:
         return self.round_mode is RoundMode.CEIL if self.ceil_mode is None else self.ceil_mode
 
-    def _steps(self, size: Dim, kernel: Dim, stride: int, pad: int, axis: str, *, padded: bool) -> Dim:
+    def _steps(self, size: Dim, kernel: Dim, stride: int, pad: tuple[int, int], axis: str, *, padded: bool) -> Dim:
         """Returns the number of windows along an axis."""
-        room = size + 2 * pad - kernel
+        room = size + sum(pad) - kernel
         steps = (-(-room // stride) if self._ceil else room // stride) + 1
-        if padded and (steps - 1) * stride >= size + pad:
+        if padded and (steps - 1) * stride >= size + pad[0]:
             steps = steps - 1  # it would start in the padding
         if steps < 1:
             raise ShapeError(
                 f"the {axis} of the window is {kernel}, but the {axis} of the input is only {size}"
-                f"{f' ({size + 2 * pad} with padding)' if pad else ''}; use a smaller window.",
+                f"{f' ({size + sum(pad)} with padding)' if any(pad) else ''}; use a smaller window.",
                 field="kernel_size",
             )
         return steps
 
     def windows(self, x: Shape) -> list[Windows]:
         """Returns the windows that overlap the image, last axis first."""
-        rows = zip(x[2:], self._kernel(x), self._strides(x), self._pads(x), self.infer(x)[0][2:], strict=True)
+        rows = zip(x[2:], self._kernel(x), self._strides(x), self.pads(x), self.infer(x)[0][2:], strict=True)
         found = [
             Windows(2 + i, kernel, stride, pad, min(steps, (size + pad - 1) // stride + 1))
-            for i, (size, kernel, stride, pad, steps) in enumerate(rows)
+            for i, (size, kernel, stride, (pad, _), steps) in enumerate(rows)
         ]
         return found[::-1]
 
@@ -190,12 +204,12 @@ class Pooling(Layer, type="Pooling", block="pooling_param"):
         shape = (x.shape[0], x.shape[-1], *x.shape[1:-1]) if ctx.channels_last else x.shape
         tops = self.infer(shape)
         windows = self.windows(shape)
-        areas: Any = self._areas(shape, windows) if self.pool is PoolMethod.AVE else 1
+        areas: Any = self._areas(shape, windows) if self.pool.is_mean else 1
         if ctx.channels_last:
             windows = [replace(v, axis=v.axis - 1) for v in windows]
             tops = [(top[0], *top[2:], top[1]) for top in tops]
             areas = areas[..., None] if np.ndim(areas) else areas
-        if self.pool is PoolMethod.AVE:
+        if self.pool.is_mean:
             made = [window_sum(x, windows) / areas]
         elif self.pool is PoolMethod.STOCHASTIC:
             made = [_sample(x, windows, ctx.rng()) if ctx.train else _expect(x, windows)]
@@ -207,11 +221,13 @@ class Pooling(Layer, type="Pooling", block="pooling_param"):
         return [jnp.pad(y, [(0, t - s) for s, t in zip(y.shape, tops[0], strict=True)]) for y in made]
 
     def _areas(self, x: Shape, windows: list[Windows]) -> Any:
-        """Returns the divisor of each sum in AVE, broadcast over the image: a scalar if it is the same everywhere."""
+        """Returns the divisor of each sum, broadcast over the image: a scalar if it is the same everywhere."""
+        padded, pads = self.pool is PoolMethod.AVE, self.pads(x)
         area = np.ones((1,) * (len(x) - 2), np.float32)
         for v in windows:
             starts = np.arange(v.steps) * v.stride - v.before
-            lengths = np.minimum(starts + v.size, x[v.axis] + v.before) - starts
+            ends = np.minimum(starts + v.size, x[v.axis] + (pads[v.axis - 2][1] if padded else 0))
+            lengths = ends - (starts if padded else np.maximum(starts, 0))
             area = area * lengths.reshape(-1, *(1,) * (len(x) - v.axis - 1)).astype(np.float32)
         return area if np.ptp(area) else area.flat[0]
 
@@ -328,6 +344,6 @@ class GlobalPooling(Layer, type="GlobalPooling", block="global_pooling_param"):
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
         kept = self.infer(x.shape)
         flat = x.reshape(*kept, -1)
-        if self.pool is PoolMethod.AVE:
+        if self.pool.is_mean:
             return jnp.mean(flat, -1)
         return window_max(flat, [Windows(len(kept), flat.shape[-1], 1, 0, 1)])[..., 0]

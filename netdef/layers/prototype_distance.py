@@ -9,7 +9,7 @@ from ..lazy import Array, jnp, lax
 from ..schema import param
 from ..shape import Shape, ShapeError, axis_of, count, show
 from ._classes import ClassWeights
-from ._loss import Loss, check_one_label, check_same_count, look_up
+from ._loss import Loss, check_one_label, check_same_count, learned, look_up
 from ._product import rows_product
 from .base import Context, Example, Weight
 from .inner_product import NORM_EPS
@@ -124,12 +124,6 @@ class InnerDistance(ClassWeights, type="InnerDistance", block="inner_distance_pa
 def magnitude(x: Array) -> Array:
     """Returns |x|, with gradient 0 at 0."""
     return x * lax.stop_gradient(jnp.sign(x))
-
-
-def learned(value: Array, gradient: Array, x: Array) -> Array:
-    """Returns `value`, with `gradient` as its gradient with respect to x."""
-    stop = lax.stop_gradient
-    return stop(value) + jnp.sum(stop(gradient) * (x - stop(x)))
 
 
 class _DistanceLoss(Loss):

@@ -1,4 +1,4 @@
-"""Resizing of images without weights: Interp, Upsample, Crop, Reorg, and ShuffleChannel."""
+"""Resizing of images without weights: Interp, Upsample, Crop, CropCenter, Reorg, and ShuffleChannel."""
 
 from __future__ import annotations
 
@@ -238,6 +238,46 @@ class Crop(Layer, type="Crop", block="crop_param"):
         axis = axis_of(x.shape, self.axis)
         offsets = (0,) * axis + self._offsets(x.ndim - axis)
         return lax.slice(x, offsets, [o + n for o, n in zip(offsets, self.infer(x.shape, like.shape), strict=True)])
+
+
+class CropCenter(Layer, type="CropCenter", block="crop_center_param"):
+    """Crops the same number of elements at both ends of each axis.
+
+    Bottoms: x (any shape).  Tops: y, x with 2 crop_size[i] fewer elements along axis i.
+    Source: src/caffe/layers/crop_center_layer.cpp of a fork of BVLC/caffe.  Differs: nothing.
+    """
+
+    family = "pooling"
+
+    crop_size: tuple[int, ...] = param("Elements to crop at each end: one value per axis.", default=(), at_least=0)
+
+    examples = (
+        Example(
+            'layer { name: "center" type: "CropCenter" bottom: "x" top: "center"\n'
+            "        crop_center_param { crop_size: [0, 0, 1, 2] } }",
+            {"x": (2, 3, 5, 6)},
+        ),
+    )
+
+    def infer(self, x: Shape) -> Shape:
+        if len(self.crop_size) != len(x):
+            raise ShapeError(
+                f"`crop_size` has {len(self.crop_size)} values, but the input {show(x)} has {len(x)} axes; give one "
+                "value per axis.",
+                field="crop_size",
+            )
+        for axis, (size, crop) in enumerate(zip(x, self.crop_size, strict=True)):
+            if size <= 2 * crop:
+                raise ShapeError(
+                    f"axis {axis} of the input {show(x)} has {size} elements, but `crop_size` removes {crop} at each "
+                    "end; use less.",
+                    field="crop_size",
+                )
+        return tuple(size - 2 * crop for size, crop in zip(x, self.crop_size, strict=True))
+
+    def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
+        ends = [size - crop for size, crop in zip(x.shape, self.crop_size, strict=True)]
+        return lax.slice(x, self.crop_size, ends)
 
 
 class Reorg(Layer, type="Reorg", block="reorg_param"):

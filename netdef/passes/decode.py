@@ -6,7 +6,7 @@ layer of an unknown type becomes an `UnknownLayer`, so the rest of the file is s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import chain
@@ -17,19 +17,21 @@ from ..language.diagnostics import Report
 from ..language.source import Span
 from ..language.spelling import closest, nearest, suggestion
 from ..language.syntax import Field, Message, Scalar
-from ..layers.base import LAYERS, Layer
+from ..layers.base import LAYERS, DataType, Layer
 from ..layers.input import BlobShape, Input
 from ..schema import MOST_COMPARED, Block, Params, build, param, take, unknown_field
 from ..shape import Shape
 from ..solvers.base import NetState, Solver
 from ..solvers.decode import decode_solver
+from .foreign_types import forks
 from .multinode import Multinode, model_parallel
 
 MOST_BLOBS = 50_000  # bottoms and tops of the layers of a file
 MOST_LAYERS = 10_000  # of a file; the deepest known nets have a third of that
 # Fields of forks, in a layer or a net, that determine how to compute and not what; they cause a warning: `engine`,
-# `quantization_param` (Intel: the library, scales for integers), `can_clobber` (2013).
-IDLE = ("engine", "quantization_param", "can_clobber")
+# `quantization_param` (Intel: the library, scales for integers), `can_clobber` (2013), `default_conv_algos_override`,
+# `debug` (NVIDIA: routines, prints).
+IDLE = ("engine", "quantization_param", "can_clobber", "default_conv_algos_override", "debug")
 
 
 class NetParameter(Block):
@@ -44,7 +46,25 @@ class NetParameter(Block):
     debug_info: bool = param("Print means of blobs and gradients while training.", default=False)
     bn_stats_batch_size: int = param("`stats_batch_size` of every BatchNorm (Intel).", default=0, at_least=0)
     multinode: Multinode | None = param("What the nodes of a cluster divide (Intel).", default=None)
-    default_forward_type: str | None = param("Precision of the NVIDIA fork.", default=None, inert=True)
+    default_forward_type: DataType | None = param("Type of blobs in NVIDIA's fork.", default=None, inert=True)
+    default_backward_type: DataType | None = param("Type of gradients in NVIDIA's fork.", default=None, inert=True)
+    default_forward_math: DataType | None = param("Type of sums in NVIDIA's fork.", default=None, inert=True)
+    default_backward_math: DataType | None = param("Type of sums in NVIDIA's fork.", default=None, inert=True)
+    default_cudnn_math_override: int = param("Selects a routine in NVIDIA's fork.", default=-1, inert=True)
+    global_grad_scale: float = param("Scale of gradients in half precision, in NVIDIA's fork.", default=1.0, inert=True)
+    global_grad_scale_adaptive: bool = param("Of `global_grad_scale`.", default=False, inert=True)
+    reduce_buckets: int = param("Memory setting of NVIDIA's fork.", default=6, inert=True)
+    eltwise_mem_sharing: bool = param("Memory setting of NVIDIA's fork.", default=True, inert=True)
+
+
+class LayerPrecision(Block):
+    """The fields of a layer that determine its precision in NVIDIA's fork."""
+
+    forward_type: DataType | None = param("Type of the tops.", default=None)
+    backward_type: DataType | None = param("Type of their gradients.", default=None)
+    forward_math: DataType | None = param("Type of sums.", default=None)
+    backward_math: DataType | None = param("Type of sums in the backward pass.", default=None)
+    cudnn_math_override: int = param("Selects a routine.", default=-1)
 
 
 class UnknownLayer(Layer):
@@ -108,7 +128,20 @@ def _net(message: Message, report: Report) -> NetParameter:
             report.add(codes.WRONG_TYPE, field.span, f"`{field.name}` expects a block, `{{ ... }}`.")
         else:
             unknown_field(field, chain(NetParameter.params(), ("layer", "solver")), IDLE, report)
+    _half_precision(values, spans, report)
     return build(NetParameter, values, spans, message.span)
+
+
+def _half_precision(values: dict[str, Any], spans: Mapping[str, tuple[Span, ...]], report: Report) -> None:
+    """Says in which precision netdef computes what NVIDIA's fork computes in half precision."""
+    field = next((name for name, value in values.items() if value is DataType.FLOAT16), None)
+    if field is not None:
+        report.add(
+            codes.NO_EFFECT,
+            spans[field][0],
+            f"`{field}: FLOAT16` is half precision in NVIDIA's fork; here the net computes in float32, or with "
+            "`precision: BF16` in the solver, in bfloat16.",
+        )
 
 
 def _input_layer(net: NetParameter) -> Input:
@@ -140,8 +173,9 @@ def decode_layer(field: Field, report: Report) -> Layer:
             if blocks:
                 report.add(codes.GIVEN_TWICE, extra.span, f"`{extra.name}` is given more than once; a layer has one.")
             blocks.append(extra.value)
-        elif not unknown:
+        elif not unknown and extra.name not in LayerPrecision.params():
             _stray(extra, cls, own, beside, report)
+    _precision_of([extra for extra in rest if extra.name in LayerPrecision.params()], field.span, report)
     block = blocks[0] if blocks else Message((), place)
     if not unknown:
         own_values, own_spans, own_rest = take(own, block, report, place)
@@ -152,6 +186,13 @@ def decode_layer(field: Field, report: Report) -> Layer:
             unknown_field(extra, own.by_name, tolerated, report)
     facts = _of_unknown_type(type_field) if unknown else {}
     return build(cls, values, spans, field.span, faulty=unknown or report.errors_met > errors, **facts)
+
+
+def _precision_of(fields: list[Field], span: Span, report: Report) -> None:
+    """Checks the fields of a layer that determine its precision in NVIDIA's fork."""
+    if fields:
+        values, spans, _ = take(LayerPrecision.params(), Message(tuple(fields), span), report)
+        _half_precision(values, spans, report)
 
 
 def _of_unknown_type(field: Field | None) -> dict[str, Any]:
@@ -178,6 +219,8 @@ def report_unknown(layers: Iterable[Layer], chosen: Iterable[Layer], report: Rep
 @lru_cache(1000)
 def _no_type(name: str, known: tuple[str, ...]) -> tuple[str, str | None]:
     """The message and the hint for an unknown layer type; both phases report it."""
+    if (fork := forks().get(name)) is not None:
+        return f'there is no layer type "{name}"; it is a type of {fork}, which netdef does not have.', None
     meant = suggestion(name, known, "{}", 3) or " `netdef explain` lists all types."
     return f'there is no layer type "{name}".{meant}', closest(name, known, '"{}"')
 

@@ -154,6 +154,8 @@ class Solver:
         seen = []
         for i, net in enumerate(self.test_nets):
             batches = self.param.test_iter[i] if i < len(self.param.test_iter) else 1
+            if not batches:
+                continue
             sums: dict[str, Any] = {}
             for _ in range(batches):
                 for name, value in net.forward().items():

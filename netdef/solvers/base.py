@@ -13,7 +13,7 @@ import enum
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
-from ..layers.base import Phase
+from ..layers.base import DataType, Phase
 from ..lazy import Array, jax, jnp, np
 from ..policies.base import POLICIES, Monitor, Policy, Setting
 from ..registry import Registry
@@ -146,9 +146,10 @@ class Solver(Block):
     average_loss: int = param("Number of iterations over which the displayed loss is averaged.", default=1, at_least=1)
     debug_info: bool = param("Show the mean size of every blob, gradient and parameter at each display.", default=False)
     test_iter: tuple[int, ...] = param(
-        "Number of batches of a test, for each test net; if not given, each record counts exactly once.",
+        "Number of batches of a test, for each test net; if not given, each record counts exactly once. 0: this net is "
+        "not tested.",
         default=(),
-        at_least=1,
+        at_least=0,
     )
     test_interval: int = param("Iterations between two tests; 0 for no tests.", default=0, at_least=0)
     test_offset: int = param("Iteration of the first test; the interval counts from it.", default=0, at_least=0)
@@ -257,7 +258,9 @@ class Solver(Block):
     )
     snapshot_diff: bool = param("Save gradients in snapshots.", default=False, inert=True)
     layer_wise_reduce: bool = param("Overlap reductions with computation.", default=True, inert=True)
-    solver_data_type: str = param("Data type of the history, of NVIDIA's fork.", default="FLOAT", inert=True)
+    solver_data_type: DataType = param(
+        "Type of weights and histories in NVIDIA's fork; they are float32 here.", default=DataType.FLOAT, inert=True
+    )
     store_blobs_in_old_format: bool = param("Of NVIDIA's fork.", default=False, inert=True)
     engine: str = param("Of Intel's fork.", default="", inert=True)
 

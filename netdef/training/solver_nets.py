@@ -78,6 +78,7 @@ def nets_of(path_or_text: str | Path | Source, set: Settings | None = None, trus
         )
     tests = [build_net(p, _state(Phase.TEST, s)) for p, s in zip(testing, states, strict=False)]
     report.stop_on_errors()
+    solver, tests = _only_tested(solver, tests)
     found = report.in_order()
     path = tree.source.path
     name = train.name or (path.stem if path else "net")
@@ -134,6 +135,15 @@ def _read(tree: Tree, report: Report) -> tuple[Solver, Parsed, list[Parsed]]:
         )
     training = Parsed(program, tree.source, report, tree.trust)
     return program.solver, training, [training] * tests_of(program.solver)
+
+
+def _only_tested(solver: Solver, tests: list[Net]) -> tuple[Solver, list[Net]]:
+    """The test nets whose `test_iter` is not 0, and the solver that tests only these."""
+    if all(solver.test_iter):
+        return solver, tests
+    batches = tuple(filter(None, solver.test_iter))
+    tests = [net for net, count in zip(tests, solver.test_iter, strict=False) if count]
+    return solver.replace(test_iter=batches, **({} if batches else {"test_interval": 0})), tests
 
 
 def _state(phase: Phase, given: NetState | None) -> State:

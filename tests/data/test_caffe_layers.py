@@ -203,6 +203,19 @@ def test_memory_data(feed):
         feed(text, arrays={"m": (np.zeros((3, 1, 2, 2)), labels)})
 
 
+def test_memory_data_without_labels_that_no_layer_uses(feed):
+    text = layer("MemoryData", "memory_data_param { batch_size: 2 channels: 1 height: 1 width: 2 }", "x y")
+    data = np.arange(6).reshape(3, 1, 1, 2)
+    assert next(feed(text, arrays={"m": (data,)}))["y"].tolist() == [0, 0]
+    model = netdef.compile(text + 'layer { name: "r" type: "ReLU" bottom: "x" top: "r" }')
+    assert model(x=data[:2])["r"].shape == (2, 1, 1, 2) and model(x=data)["y"].shape == (3,)
+    used = text + 'layer { name: "r" type: "ReLU" bottom: "y" top: "r" }'
+    with pytest.raises(netdef.NetdefError, match="expected 2 arrays"):
+        feed(used, arrays={"m": (data,)})
+    with pytest.raises(netdef.NetdefError, match="input `y` is missing"):
+        netdef.compile(used)(x=data[:2])
+
+
 def test_dummy_data_is_computed_by_the_model():
     text = """layer { name: "d" type: "DummyData" top: "a" top: "b" dummy_data_param { shape { dim: 2 dim: 3 }
               data_filler { type: "constant" value: 5 } data_filler { type: "gaussian" } } }"""

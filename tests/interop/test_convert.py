@@ -217,3 +217,28 @@ def test_old_layers_with_statements_are_refused(text: str, word: str):
     ) as caught:
         modernized(Source("old.net", text))
     assert "\n" not in str(caught.value) and str(caught.value).startswith("old.net:1:")
+
+
+PYTHON_NET = """
+layer { name: "x" type: "Data" top: "x" data_param { source: "gone" batch_size: 2 backend: LMDB } transform_param { crop_size: 8 } }
+layer { name: "c" type: "Convolution" bottom: "x" top: "c" convolution_param { num_output: 2 kernel_size: 3 } }
+layer { name: "p" type: "Python" bottom: "c" top: "p" python_param { module: "gone" layer: "Gone" } }
+"""
+AFTER = 'layer { name: "d" type: "InnerProduct" bottom: "p" top: "d" inner_product_param { num_output: 2 } }\n'
+
+
+def test_weights_are_matched_without_data_and_without_python_modules(tmp_path, capsys):
+    net, source, to = tmp_path / "net.prototxt", tmp_path / "a.npz", tmp_path / "b.caffemodel"
+    net.write_text(PYTHON_NET)
+    arrays = {"c/0": np.ones((2, 3, 3, 3), np.float32), "c/1": np.zeros(2, np.float32)}
+    np.savez(source, **arrays)
+    assert main(["convert", str(source), "--net", str(net), "-o", str(to)]) == 0, capsys.readouterr().err
+    assert read_weights(to)["c"][0].shape == (2, 3, 3, 3)
+    net.write_text(PYTHON_NET + AFTER)
+    assert main(["convert", str(source), "--net", str(net), "-o", str(to)]) == 0
+    np.savez(source, **arrays, **{"d/0": np.ones((2, 72), np.float32)})
+    capsys.readouterr()
+    assert main(["convert", str(source), "--net", str(net), "-o", str(to)]) == 1
+    assert "parameters of layer `d` cannot be compared with the net" in capsys.readouterr().err
+    np.savez(source, e=np.ones(1), **{"c/1": np.zeros(2, np.float32)})
+    assert main(["convert", str(source), "--net", str(net), "-o", str(to)]) == 1

@@ -109,7 +109,7 @@ def test_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture):
             2,
             "net.onx: a net is converted to .prototxt or .net or .pt, or with its weights to",
         ),
-        ([str(fixed), "-o", to], 1, "cannot be exported for any batch size"),
+        ([str(fixed), "-o", to], 1, "`shape` of layer `y`, a Reshape, fixes the first axis, the batch, at 8"),
         ([str(tmp_path / "none.net"), "-o", to], 2, "the file or folder"),
     ]:
         assert main(["convert", *words]) == code, words

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from contexts import PLAIN
 
-from netdef.layers.arranging import BatchReindex, Filter, Flip, Permute, Reverse, Tile
+from netdef.layers.arranging import BatchReindex, Filter, Flip, Gather, Permute, Reverse, Tile
 from netdef.shape import ShapeError
 
 ROWS = jnp.arange(8.0).reshape(4, 2)
@@ -67,3 +67,31 @@ def test_errors_name_field_and_values(layer, bottoms, field, bottom, words):
         layer.infer(*bottoms)
     assert (caught.value.field, caught.value.bottom) == (field, bottom)
     assert [w for w in words if w not in caught.value.detail] == []
+
+
+def test_gather_takes_indices_of_any_shape():
+    x = jnp.arange(24.0).reshape(2, 3, 4)
+    take = lambda **fields: Gather(top=("y",), **fields).apply((), x, ctx=PLAIN)[0]
+    np.testing.assert_array_equal(take(indices=(1, 0, 2, 2), shape=(2, 2), axis=-1), x[..., [[1, 0], [2, 2]]])
+    np.testing.assert_array_equal(take(indices=(1,), shape=(0,), axis=1), x[:, 1])
+    np.testing.assert_array_equal(take(indices=(1,), shape=(1,)), x[1:])
+
+
+def test_gather_without_indices_is_the_whole_batch_of_one_process():
+    layer = Gather(top=("a", "b"))
+    assert layer.infer((2, 3), (2,)) == [(2, 3), (2,)]
+    a, b = layer.apply((), ROWS, ROWS + 1, ctx=PLAIN)
+    assert a.tolist() == ROWS.tolist() and b.tolist() == (ROWS + 1).tolist()
+
+
+@pytest.mark.parametrize(
+    ("layer", "shapes", "words"),
+    [
+        (Gather(top=("y",), indices=(3,), shape=(1,)), [(3, 2)], "contains 3, but axis 0 .* has only 3"),
+        (Gather(top=("y",), indices=(1, 2)), [(3, 2)], "2 `indices`, but `shape` scalar has 1"),
+        (Gather(top=("y", "z")), [(3, 2)], "1 bottoms and 2 tops; Gather without `indices` has a top for each bottom"),
+    ],
+)
+def test_errors_of_gather(layer, shapes, words):
+    with pytest.raises(ShapeError, match=words):
+        layer.infer(*shapes)

@@ -8,7 +8,7 @@ from golden_cases import arrays, hold, rows
 # Some cases were recorded without a loss; for them the record is that Caffe computes no gradients.
 pytestmark = pytest.mark.filterwarnings("ignore:net .* no loss above its parameters")
 
-FOLDERS = ("layers", "forks/happynear", "forks/ssd", "forks/ssd_detection")
+FOLDERS = ("layers", "forks/happynear", "forks/ssd", "forks/ssd_detection", "forks/yolo")
 
 
 @pytest.mark.parametrize(("folder", "kind"), [(folder, kind) for folder in FOLDERS for kind in rows(folder)])

@@ -11,10 +11,11 @@ X = rng.randn(4, 5).astype(np.float32)
 P = np.exp(X) / np.exp(X).sum(1, keepdims=True)
 
 
-def test_losses_of_hard_examples_show_each_position():
+@pytest.mark.parametrize("kind", ["SoftmaxWithLossOHEM", "SoftmaxWithLoss"])
+def test_losses_of_hard_examples_show_each_position(kind):
     label = np.array([0, 3, -1, 1])
     layer = (
-        'layer { name: "l" type: "SoftmaxWithLossOHEM" bottom: "x" bottom: "label"\n'
+        f'layer {{ name: "l" type: "{kind}" bottom: "x" bottom: "label"\n'
         '        top: "loss" top: "prob" top: "each" loss_param { ignore_label: -1 } }'
     )
     made = outputs(layer, x=X, label=label)

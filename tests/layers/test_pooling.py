@@ -16,7 +16,7 @@ from netdef.shape import UNKNOWN, ShapeError
 
 __all__ = ["platform"]
 
-AVE, STOCHASTIC = PoolMethod.AVE, PoolMethod.STOCHASTIC
+AVE, EXCLUDING, STOCHASTIC = PoolMethod.AVE, PoolMethod.AVE_EXC_PAD, PoolMethod.STOCHASTIC
 
 
 def run(layer, x, train=True):
@@ -27,19 +27,22 @@ def run(layer, x, train=True):
 def geometry(form, shape):
     """The heights and widths of window, stride and padding."""
     if form.get("global_pooling"):
-        return shape[2:], (1, 1), (0, 0)
+        return shape[2:], (1, 1), (0, 0), (0, 0)
     given = (("kernel", "kernel_size", 0), ("stride", "stride", 1), ("pad", "pad", 0))
-    return [[form.get(f"{of}_{side}", *form.get(field, (default,))) for side in "hw"] for of, field, default in given]
+    pairs = [[form.get(f"{of}_{side}", *form.get(field, (default,))) for side in "hw"] for of, field, default in given]
+    (top, left) = (form.get(f"pad_{side}", pad) for side, pad in zip("tl", pairs[2], strict=True))
+    (bottom, right) = (form.get(f"pad_{side}", pad) for side, pad in zip("br", pairs[2], strict=True))
+    return [*pairs[:2], (top, left), (bottom, right)]
 
 
 def windows_of(form, layer, shape):
     """Caffe's loop: every window as ((slice, slice), number of elements in the padded image)."""
     (_, _, height, width), (_, _, rows, columns) = shape, layer.infer(shape)[0]
-    (kh, kw), (sh, sw), (ph, pw) = geometry(form, shape)
+    (kh, kw), (sh, sw), (ph, pw), (after_h, after_w) = geometry(form, shape)
     for i in range(rows):
         for j in range(columns):
             top, left = i * sh - ph, j * sw - pw
-            bottom, right = min(top + kh, height + ph), min(left + kw, width + pw)
+            bottom, right = min(top + kh, height + after_h), min(left + kw, width + after_w)
             inside = slice(max(top, 0), min(bottom, height)), slice(max(left, 0), min(right, width))
             yield i, j, inside, (bottom - top) * (right - left)
 
@@ -50,7 +53,8 @@ def by_loop(form, layer, x, dy):
     for i, j, (rows, columns), area in windows_of(form, layer, x.shape):
         for n, c in np.ndindex(*x.shape[:2]):
             window = x[n, c, rows, columns]
-            if layer.pool is AVE:
+            area = area if layer.pool is AVE else window.size
+            if layer.pool is not PoolMethod.MAX:
                 y[n, c, i, j] = window.sum() / area
                 dx[n, c, rows, columns] += dy[n, c, i, j] / area
                 continue
@@ -72,12 +76,14 @@ FORMS = [
     dict(kernel_size=(9,), stride=(4,), pad=(4,)),
     dict(kernel_size=(40,), stride=(3,), pad=(39,)),
     dict(kernel_h=1, kernel_w=2, stride_h=1, stride_w=3, pad_h=0, pad_w=0),
+    dict(kernel_size=(3,), stride=(2,), pad_t=0, pad_b=1, pad_l=0, pad_r=1),
+    dict(kernel_size=(4,), stride=(3,), pad_t=2, pad_b=0, pad_l=1, pad_r=3, ceil_mode=False),
     dict(global_pooling=True),
 ]
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("pool", [PoolMethod.MAX, AVE])
+@pytest.mark.parametrize("pool", [PoolMethod.MAX, AVE, EXCLUDING])
 @pytest.mark.usefixtures("platform")
 def test_pools_as_a_loop_over_the_windows_does_and_ties_go_to_the_first(form, pool):
     layer = Pooling(pool=pool, top=("y", "mask") if pool is PoolMethod.MAX else ("y",), **form)
@@ -172,6 +178,8 @@ def test_global_pooling_drops_the_axes():
     [
         (dict(), "kernel_size", "`kernel_size` is missing"),
         (dict(kernel_size=(3,), pad=(3,)), "pad", "`pad` is 3, but the window is only 3; .* at most 2"),
+        (dict(kernel_size=(3,), pad_r=3), "pad_r", "`pad_r` is 3, but the window is only 3; .* at most 2"),
+        (dict(kernel_size=(3,), pad=(1,), pad_l=1), "pad_l", "`pad_l` and `pad` are both given"),
         (dict(kernel_size=(3,), pad_h=1), "pad_h", "without `pad_w`"),
         (dict(kernel_size=(3,), global_pooling=True), "kernel_size", "the window is the whole image"),
         (dict(global_pooling=True, stride=(2,)), "stride", "stride 1"),
@@ -200,3 +208,18 @@ def test_a_mask_is_a_blob_like_any_other():
     assert netdef.load(text(layer, {"x": (1, 1, 2, 4)})).blobs["mask"].shape == (1, 1, 1, 2)
     made = outputs(layer, x=np.array([[[[1, 2, 7, 0], [5, 3, 1, 1]]]], np.float32))
     assert made["mask"].tolist() == [[[[4, 2]]]] and made["y"].tolist() == [[[[5, 7]]]]
+
+
+def test_sides_of_padding_that_are_0_count_as_not_given():
+    layer = Pooling(kernel_size=(3,), pad=(1,), pad_t=0, pad_b=0, pad_l=0, pad_r=0)
+    assert layer.infer((1, 1, 6, 7)) == [(1, 1, 6, 7)]
+
+
+def test_ave_tf_is_the_older_name_of_ave_exc_pad():
+    layer = (
+        'layer { name: "p" type: "Pooling" bottom: "x" top: "y" pooling_param { pool: AVE_TF kernel_size: 2 pad: 1 } }'
+    )
+    made = outputs(layer, x=np.array([[[[1, 2], [5, 4]]]], np.float32))
+    assert made["y"].tolist() == [[[[1, 1.5, 2], [3, 3, 3], [5, 4.5, 4]]]]
+    x = jnp.arange(6.0).reshape(1, 2, 3)
+    assert GlobalPooling(pool=EXCLUDING).apply((), x, ctx=PLAIN).tolist() == [[1, 4]]

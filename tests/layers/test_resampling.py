@@ -10,7 +10,7 @@ from contexts import PLAIN
 from one_layer import outputs
 
 from netdef.layers.pooling import Pooling
-from netdef.layers.resampling import Crop, Interp, Reorg, ShuffleChannel, Upsample
+from netdef.layers.resampling import Crop, CropCenter, Interp, Reorg, ShuffleChannel, Upsample
 from netdef.shape import UNKNOWN, ShapeError
 
 
@@ -87,6 +87,12 @@ def test_crop_with_one_offset_for_all_axes_or_one_for_each():
     assert Crop(axis=-1).infer((2, 5, 6, UNKNOWN), (2, 5, 9, 4)) == (2, 5, 6, 4)
 
 
+def test_crop_center_removes_as_much_at_both_ends():
+    layer = CropCenter(crop_size=(0, 1, 2))
+    np.testing.assert_array_equal(run(layer, numbers(2, 3, 7)), numbers(2, 3, 7)[:, 1:2, 2:5])
+    assert layer.infer((2, 3, UNKNOWN))[1] == 1
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 def test_reorg_moves_memory_as_darknet_does(reverse):
     n, c, h, w, s = 2, 8, 4, 6, 2
@@ -137,6 +143,8 @@ def test_shuffled_channels_come_from_each_group_in_turn():
         (Crop(offset=(1, 2, 3)), [(1, 2, 6, 6), (1, 2, 4, 3)], "3 values, but 2 axes are cropped"),
         (Crop(), [(1, 2, 6, 6), (1, 2, 4)], "bottom 1 is 1x2x4 and bottom 0 is 1x2x6x6"),
         (Crop(axis=4), [(1, 2, 6, 6), (1, 2, 4, 4)], "`axis` is 4, but the input 1x2x6x6 has 4 axes"),
+        (CropCenter(crop_size=(0, 1)), [(1, 2, 3)], "`crop_size` has 2 values, but the input 1x2x3 has 3 axes"),
+        (CropCenter(crop_size=(0, 1)), [(1, 2)], "axis 1 of the input 1x2 has 2 elements, .* removes 1 at each end"),
         (Reorg(stride=2), [(1, 4, 6, 5)], "the width is 5, which is not a multiple of `stride` 2"),
         (Reorg(stride=3), [(1, 4, 6, 6)], "the 4 channels are not a multiple of 9"),
         (ShuffleChannel(group=4), [(1, 6, 2, 2)], "`group` is 4, which does not divide the 6 channels"),

@@ -9,9 +9,10 @@ from __future__ import annotations
 import enum
 
 from ...files import Locate
+from ...layers._resize import Resize, ResizeMode
 from ...layers.base import Phase
 from ...schema import Block, param
-from ...shape import UNKNOWN, Shape
+from ...shape import UNKNOWN, Dim, Shape
 from ..base import DataLayer, Process, Reader
 from ..transform import Transform
 from .database import Backend
@@ -84,16 +85,42 @@ class AnnotatedDataBlock(Block):
     batch_sampler: tuple[BatchSampler, ...] = param("Random crops of the images.", default=())
     label_map_file: str = param("File with the names of the classes.", default="")
     anno_type: AnnotationType | None = param("Kind of annotation.", default=None)
+    yolo_data_type: int = param("1: labels of the YOLO fork, (batch_size, 1, 300, 5).", default=0)
+    yolo_data_jitter: float = param("Largest change of the sides of a crop (YOLO).", default=0.3)
+    train_diffcult: bool = param("Whether difficult boxes are used (YOLO).", default=True)
+    single_class: bool = param("Whether label images have one class (YOLO).", default=True)
+    seg_scales: int = param("Factor by which label images are smaller (YOLO).", default=8)
+    seg_resize_width: int = param("Width of label images (YOLO).", default=0)
+    seg_resize_height: int = param("Height of label images (YOLO).", default=0)
+    difficult_label_warmup: bool = param("Whether difficult boxes are used at the start (YOLO).", default=False)
+
+
+class AnnotatedTransform(Transform):
+    """`transform_param { }` for images with boxes."""
+
+    resize_param: tuple[Resize, ...] = param(  # pyright: ignore[reportIncompatibleVariableOverride]
+        "Resize to a fixed size; of several, one is chosen at random every 10 batches (YOLO).", default=()
+    )
+
+    def resized(self, h: Dim = UNKNOWN, w: Dim = UNKNOWN) -> tuple[Dim, Dim]:
+        sizes = {(one.height, one.width, one.resize_mode is ResizeMode.FIT_SMALL_SIZE) for one in self.resize_param}
+        if len(sizes) > 1:
+            return UNKNOWN, UNKNOWN
+        height, width, varies = next(iter(sizes), (0, 0, False))
+        return (UNKNOWN, UNKNOWN) if varies else (height or h, width or w)
 
 
 class AnnotatedData(_Unsupported, type="AnnotatedData", block="data_param"):
     """Images with boxes from an LMDB of the SSD fork.
 
-    Bottoms: none.  Tops: data (batch_size, 3, h, w), label (1, 1, boxes, 8): item, class, instance, box, difficult.
-    Source: weiliu89/caffe branch ssd, src/caffe/layers/annotated_data_layer.cpp.  Differs: not read yet.
+    Bottoms: none.
+    Tops: data (batch_size, 3, h, w), label (1, 1, boxes, 8): item, class, instance, box, difficult; with
+    `yolo_data_type: 1`, label (batch_size, 1, 300, 5): class, x, y, w, h; optional label images (YOLO).
+    Source: weiliu89/caffe branch ssd, src/caffe/layers/annotated_data_layer.cpp;
+    fields of YOLO: eric612/MobileNet-YOLO.  Differs: not read yet.
     """
 
-    n_tops = (1, 2)
+    n_tops = (1, 3)
 
     source: str = param("Folder of the database.", default="")
     batch_size: int = param("Number of images in a batch.", default=0, at_least=1)
@@ -105,10 +132,15 @@ class AnnotatedData(_Unsupported, type="AnnotatedData", block="data_param"):
     parser_threads: int = param("Number of threads in the NVIDIA fork.", default=0, at_least=0, inert=True)
     cache: bool = param("Keep records in memory (NVIDIA).", default=False, inert=True)
     annotated_data_param: AnnotatedDataBlock = param("Boxes.", default=AnnotatedDataBlock(), beside=True)
+    transform_param: AnnotatedTransform = param(
+        "How each image is transformed.", default=AnnotatedTransform(), beside=True
+    )
 
     def declared_shapes(self) -> list[Shape]:
         image = self.transform_param.declared(True)
-        return [(self.batch_size or UNKNOWN, *image), (1, 1, UNKNOWN, 8)][: len(self.top)]
+        batch = self.batch_size or UNKNOWN
+        label = (batch, 1, 300, 5) if self.annotated_data_param.yolo_data_type == 1 else (1, 1, UNKNOWN, 8)
+        return [(batch, *image), label, (batch, UNKNOWN, UNKNOWN, UNKNOWN)][: len(self.top)]
 
 
 class LabelType(enum.Enum):

@@ -24,7 +24,10 @@ def _pooling(seen: Seen) -> Written:
     arguments = [str(tuple(w.size for w in windows))]
     arguments += unless("strides", tuple(w.stride for w in windows), (1,) * len(windows))
     arguments += unless("padding", tuple(w.before for w in windows), (0,) * len(windows))
-    part = "max_pool" if layer.pool is PoolMethod.MAX else "mean_pool"
+    part = "mean_pool" if layer.pool.is_mean else "max_pool"
+    if layer.pool.is_mean:
+        arguments += unless("after", tuple(high for _, high in layer.pads(x)), tuple(w.before for w in windows))
+        arguments += unless("padded", layer.pool is PoolMethod.AVE, True)
     return Written(f"{part}({{0}}, {', '.join(arguments)}, steps={steps})", uses=(part,))
 
 
@@ -33,7 +36,7 @@ def _global_pooling(seen: Seen) -> Written:
     kept = "".join(f", {d}" for d in seen.tops[0][1:])
     if not seen.tops[0]:
         raise refuse(seen, "a GlobalPooling over the batch")
-    function = "mean" if seen.layer.pool is PoolMethod.AVE else "max"
+    function = "mean" if seen.layer.pool.is_mean else "max"
     return Written(f"jnp.{function}({{0}}.reshape({{0}}.shape[0]{kept}, -1), -1)")
 
 
@@ -48,8 +51,11 @@ def _lrn(seen: Seen) -> Written:
 
 @emits("ReLU")
 def _relu(seen: Seen) -> Written:
-    slope = seen.layer.negative_slope
-    return Written("jax.nn.relu({0})" if slope == 0 else f"jnp.where({{0}} > 0, {{0}}, {slope!r} * {{0}})")
+    slope, low, high = seen.layer.negative_slope, seen.layer.minimum, seen.layer.cap
+    y = "jax.nn.relu({0})" if slope == 0 else f"jnp.where({{0}} > 0, {{0}}, {slope!r} * {{0}})"
+    if high is not None:
+        y = f"jnp.minimum({y}, {high!r})"
+    return Written(f"jnp.maximum({y}, {low!r})" if low else y)
 
 
 @emits("Power")

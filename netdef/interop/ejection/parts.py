@@ -271,14 +271,24 @@ def max_pool(
 
 
 def mean_pool(
-    x: Array, kernel: Sequence[int], strides: Sequence[int] = (), padding: Sequence[int] = (), *, steps: Sequence[int]
+    x: Array,
+    kernel: Sequence[int],
+    strides: Sequence[int] = (),
+    padding: Sequence[int] = (),
+    *,
+    steps: Sequence[int],
+    after: Sequence[int] = (),
+    padded: bool = True,
 ) -> Array:
-    """The sum of each window divided by its area within the padded image."""
+    """The sum of each window divided by its area within the image, or within the padded image; `after` is the padding
+    after it, if different from that before it."""
     windows = windows_of(kernel, strides, padding, steps)
     area: Any = np.ones((1,) * (x.ndim - 2), np.float32)
     for v in windows:
         starts = np.arange(v.steps) * v.stride - v.before
-        lengths = np.minimum(starts + v.size, x.shape[v.axis] + v.before) - starts
+        beyond = after[v.axis - 2] if after else v.before
+        ends = np.minimum(starts + v.size, x.shape[v.axis] + (beyond if padded else 0))
+        lengths = ends - (starts if padded else np.maximum(starts, 0))
         area = area * lengths.reshape(-1, *(1,) * (x.ndim - v.axis - 1)).astype(np.float32)
     return total(x, windows) / (area if np.ptp(area) else area.flat[0])
 

@@ -35,7 +35,7 @@ def activation_before_loss(net: Net, report: Report) -> None:
 def no_accuracy(net: Net, report: Report) -> None:
     """Tests of a classifier should measure more than its loss."""
     solver = net.solver
-    if net.phase.name != "TEST" or solver is None or not (solver.test_interval and solver.test_iter):
+    if net.phase.name != "TEST" or solver is None or not (solver.test_interval and any(solver.test_iter)):
         return
     judged = [n for n in net.layers if n.layer.prediction and any(n.loss_weights) and not _draws_again(net, n)]
     if judged and not any(_measures(net, node) for node in net.layers):

@@ -120,6 +120,8 @@ def tests_that_miss_records(net: Net, report: Report) -> None:
     solver = net.solver
     if net.phase.name != "TEST" or solver is None or len(solver.test_iter) != 1 or not solver.test_interval:
         return
+    if not solver.test_iter[0]:
+        return
     for node in net.layers:
         size, batch = _records(net, node), getattr(node.layer, "batch_size", 0)
         if not size or not batch:
