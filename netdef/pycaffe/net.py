@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +15,18 @@ import numpy as np
 from ..compiler import load
 from ..data.feed import Feed
 from ..data.layers.memory import MemoryData
-from ..files import locator
 from ..graph import Net as Graph
-from ..graph import Owner
+from ..graph import Owner, Value
 from ..interop.weights import Loaded, entries_of, match, write_weights
-from ..language.diagnostics import Report
 from ..language.errors import NetdefError
 from ..layers.base import Phase
 from ..model import Model
 from ..passes.select import phase_of
-from ..passes.shapes import infer
 from ..shape import Shape, show
 from .blobs import Blob, Named, unknown, wait
 from .devices import random_seed
-from .programs import backward_program, ends, forward_program, taken
+from .hosted import Hosted, as_raised, host, hosted_layers
+from .programs import Stretch, ends, entering, pieces, stretch
 
 TRAIN, TEST = Phase.TRAIN.value, Phase.TEST.value
 MOST_PROGRAMS = 128  # kept for each net; scripts return to earlier shapes, for example those of an image pyramid
@@ -58,7 +57,8 @@ class Net:
     ):
         phase, weights = _arguments(words, phase, weights)
         if not isinstance(network_file, Graph):
-            network_file = load(network_file, phase, tuple(stages or ()), level, trust_python=True)
+            with as_raised():
+                network_file = load(network_file, phase, tuple(stages or ()), level, trust_python=True)
         self._set_up(network_file, random_seed())
         if weights is not None:
             self.copy_from(weights)
@@ -75,18 +75,20 @@ class Net:
     def _set_up(self, net: Graph, seed: int) -> None:
         model = Model(net, seed)
         self._net, self._seed = net, seed
-        self._fed = [top.name for node in net.layers if node.layer.is_input for top in node.tops]
         self._weights: dict[Owner, Blob] = {}
         for owner, weight in net.owned:
             blob = Blob(weight.shape)
             blob._data.put(model.array(owner))
             self._weights[owner] = blob
         self._key = jax.random.key(seed)
-        self._here = self._key  # key of the last forward pass, which the backward pass repeats
+        self._here = self._key  # key of the last forward pass, which the backward pass uses too
+        self._before: dict[Owner, Any] = {}  # the state that the last forward pass has changed, as it was before
         self._passes = 0
         self._feed: Feed | None = None
         self._arrays: dict[str, tuple[Any, ...]] = {}  # the data of MemoryData layers
-        self._programs: OrderedDict[Any, Callable[..., Any]] = OrderedDict()  # the last one was used last
+        self._stretches: OrderedDict[Any, Stretch] = OrderedDict()  # the last one was used last
+        self._users = hosted_layers(net)
+        self._hooks: dict[str, list[Callable[[int], Any]]] = {}
         losses = {v.name: w for n in net.layers for v, w in zip(n.tops, n.loss_weights, strict=True) if w}
         shape = lambda name: _known(net, name)
         self.blobs = Named("blob", ((n, Blob(shape(n), losses.get(n, 0.0))) for n in net.blobs), net.copies)
@@ -97,7 +99,9 @@ class Net:
         net = self._net
         kept = lambda n: [self._weights[owner] for _, owner in n.stored]
         self.params = Named("layer with parameters", ((n.name, kept(n)) for n in net.layers if kept(n)))
-        self.layers = [Layer(node.type, kept(node)) for node in net.layers]
+        self._hosted = {i: host(net, i, user, self.blobs, kept(net.layers[i])) for i, user in self._users.items()}
+        own = lambda i, n: self._hosted[i].object if i in self._hosted else Layer(n.type, kept(n))
+        self.layers = [own(i, node) for i, node in enumerate(net.layers)]
         self.layer_dict = Named("layer", zip(self._layer_names, self.layers, strict=True))
 
     @property
@@ -146,13 +150,29 @@ class Net:
         names = [*(self.top_names[end] if end is not None else self.outputs), *(blobs or ())]
         for name in names:
             _ = self.blobs[name]  # raises an error for an unknown name before anything runs
-        self._follow()
         self._draw_data(part)
-        self._here = jax.random.fold_in(self._key, self._passes)
+        self._run_forward(part, jax.random.fold_in(self._key, self._passes))
         self._passes += 1
-        made, updates = self._program(forward_program, part)(self._values(), self._taken(part), self._here)
-        self._keep(made, updates)
         return {name: self.blobs[name].data for name in names}
+
+    def _run_forward(self, part: range, key: Any) -> None:
+        self._here, self._before = key, {}
+        for piece in self._pieces(part, "forward"):
+            self._call_hooks("before_forward", piece)
+            if piece.start in self._hosted:
+                self._hosted[piece.start].forward()
+            else:
+                self._run_stretch(self._reshaped(piece))
+            self._call_hooks("after_forward", piece)
+
+    def _run_stretch(self, run: Stretch) -> None:
+        weights = self._values(run)
+        made, updates = wait(run.forward(weights, self._contents(run.entering), self._here))
+        for name, value in made.items():
+            self.blobs[name]._data.put(value)
+        for owner, value in updates.items():
+            self._before[owner] = weights[owner]
+            self._weights[owner]._data.put(value)
 
     def backward(
         self, diffs: Sequence[str] | None = None, start: str | None = None, end: str | None = None, **kwargs: Any
@@ -171,27 +191,52 @@ class Net:
         self._run_backward(part)
         return {name: self.blobs[name].diff for name in names}
 
-    def _run_backward(self, part: range, keep: bool = False) -> None:
-        self._follow()
-        seeds = {name: self.blobs[name]._diff.value() for name in ends(self._net, part)}
-        program = self._program(backward_program, part, self._trained(part))
-        on_blobs, on_weights, made, updates = program(self._values(), self._taken(part), seeds, self._here)
-        for name, diff in on_blobs.items():
-            self.blobs[name]._diff.put(diff)
+    def _run_backward(self, part: range) -> None:
+        diffs = {v: self.blobs[v.name]._diff.value() for v in ends(self._net, part)}
+        for piece in reversed(self._pieces(part, "backward")):
+            self._call_hooks("before_backward", piece)
+            if piece.start in self._hosted:
+                self._host_backward(self._hosted[piece.start], diffs)
+            else:
+                self._stretch_backward(self._reshaped(piece), diffs)
+            self._call_hooks("after_backward", piece)
+
+    def _host_backward(self, layer: Hosted, diffs: dict[Value, Any]) -> None:
+        node = layer.node
+        if not any(v in diffs for v in node.tops) or not any((*node.reached, *node.trained)):
+            return
+        for v, blob in zip(node.tops, layer.top, strict=True):
+            if v in diffs:
+                blob._diff.put(diffs[v])
+            else:
+                blob._diff.clear()
+        layer.backward()
+        for v, blob, reached in zip(node.bottoms, layer.bottom, node.reached, strict=True):
+            if reached:
+                diff = blob._diff.value()
+                diffs[v] = diffs[v] + diff if v in diffs else diff
+                blob._diff.put(diffs[v])
+
+    def _stretch_backward(self, run: Stretch, diffs: dict[Value, Any]) -> None:
+        """Adds the gradients of the values of a stretch to `diffs`, and those of its arrays to their blobs."""
+        inside = {v for node in run.nodes for v in (*node.tops, *node.bottoms)}
+        given = {v: diff for v, diff in diffs.items() if v in inside}
+        weights = self._values(run) | {o: a for o, a in self._before.items() if o in run.weights}
+        made, on_weights = run.backward(weights, self._contents(run.blobs), given, self._here)
+        diffs.update(made)
+        for v in sorted(made, key=lambda v: -v.version):  # that of the first version remains, as in Caffe
+            if v.name in self.blobs:
+                self.blobs[v.name]._diff.put(made[v])
         for owner, diff in on_weights.items():
             held = self._weights[owner]._diff
             held.put(held.value() + diff)
-        if keep:
-            self._keep(made, updates)
-        wait([on_blobs, on_weights])
 
     def _forward_backward(self, key: Any) -> None:
-        """Runs both passes over all layers in one program, with the random numbers of `key`."""
+        """Runs both passes over all layers, with the random numbers of `key`."""
         part = self._part(None, None)
-        self._follow()
         self._draw_data(part)
-        self._here = key
-        self._run_backward(part, keep=True)
+        self._run_forward(part, key)
+        self._run_backward(part)
 
     def forward_all(self, blobs: Sequence[str] | None = None, **kwargs: Any) -> dict[str, np.ndarray]:
         """Runs `forward` on any number of rows, batch by batch. The results have the same number of rows."""
@@ -211,7 +256,11 @@ class Net:
 
     def reshape(self) -> None:
         """Updates the shapes of all blobs after an input was reshaped. `forward` does this automatically."""
-        self._follow()
+        for piece in self._pieces(self._part(None, None), "forward"):
+            if piece.start in self._hosted:
+                self._hosted[piece.start].reshape()
+            else:
+                self._reshaped(piece)
 
     def clear_param_diffs(self) -> None:
         """Sets the gradients of all parameters to zero."""
@@ -277,38 +326,44 @@ class Net:
             raise NetdefError(f"layer `{first}` comes after layer `{last}`, so there is nothing to run")
         return range(begin, stop)
 
-    def _program(self, make: Callable[..., Any], part: range, *more: Any) -> Callable[..., Any]:
-        key = (tuple(self._net.blobs[name].shape for name in self._fed), make, part, *more)
-        if key not in self._programs:
-            self._programs[key] = make(self._net, part, *more)
-            if len(self._programs) > MOST_PROGRAMS:
-                self._programs.popitem(last=False)
-        self._programs.move_to_end(key)
-        return self._programs[key]
+    def _pieces(self, part: range, direction: str) -> list[range]:
+        """Returns the stretches of a part and the layers that run alone: all of them if a script is told of each."""
+        told = any(self._hooks.get(f"{when}_{direction}") for when in ("before", "after"))
+        return pieces(part, part if told else self._hosted)
 
-    def _trained(self, part: range) -> tuple[Owner, ...]:
-        nodes = [self._net.layers[i] for i in part]
-        return tuple({o: None for n in nodes for o, trained in zip(n.owners, n.trained, strict=True) if trained}.keys())
+    def _reshaped(self, piece: range) -> Stretch:
+        """Returns the program of some layers for the current shapes of their inputs, after reshaping their outputs."""
+        given = {v: self.blobs[v.name].shape for v in entering(self._net, piece)}
+        key = (piece, tuple(given.values()))
+        run = self._stretches.get(key)
+        if run is None:
+            run = self._stretches[key] = stretch(self._net, piece, given)
+            if len(self._stretches) > MOST_PROGRAMS:
+                self._stretches.popitem(last=False)
+        self._stretches.move_to_end(key)
+        for name, shape in run.shapes.items():
+            if self.blobs[name].shape != shape:
+                self.blobs[name].reshape(*shape)
+        return run
 
-    def _values(self) -> dict[Owner, Any]:
-        for owner, weight in self._net.owned:
+    def _values(self, run: Stretch) -> dict[Owner, Any]:
+        for owner, (shape, kind) in run.weights.items():
             given = self._weights[owner].shape
-            if given != weight.shape:
+            if given != shape and kind == "carry":
+                self._weights[owner] = Blob(shape)  # state that starts again for batches of another shape
+            elif math.prod(given) != math.prod(shape):
                 raise NetdefError(
                     f"parameter {owner.index} of layer `{owner.layer}` was reshaped to {show(given)}, but the layer "
-                    f"requires {show(weight.shape)}"
+                    f"requires {show(shape)}"
                 )
-        return {owner: blob._data.value() for owner, blob in self._weights.items()}
+        return {owner: self._weights[owner]._data.value() for owner in run.weights}
 
-    def _taken(self, part: range) -> dict[str, Any]:
-        return {name: self.blobs[name]._data.value() for name in taken(self._net, part)}
+    def _contents(self, names: list[str]) -> dict[str, Any]:
+        return {name: self.blobs[name]._data.value() for name in names}
 
-    def _keep(self, made: Mapping[str, Any], updates: Mapping[Owner, Any]) -> None:
-        wait([made, updates])
-        for name, value in made.items():
-            self.blobs[name]._data.put(value)
-        for owner, value in updates.items():
-            self._weights[owner]._data.put(value)
+    def _call_hooks(self, when: str, piece: range) -> None:
+        for hook in self._hooks.get(when, ()):
+            hook(piece.start)
 
     def _check_names(self, given: Mapping[str, Any], wanted: list[str], what: str) -> None:
         for name in given:
@@ -330,30 +385,6 @@ class Net:
                 )
             array[...] = value.reshape(array.shape)
 
-    def _follow(self) -> None:
-        """Updates the shapes of all blobs after a script has reshaped an input."""
-        shapes = {name: self.blobs[name].shape for name in self._fed}
-        if all(shape == self._net.blobs[name].shape for name, shape in shapes.items()):
-            return
-        report = Report()
-        nodes, inferred = infer(self._net.layers, locator(self._net.folder), report, shapes, self._net.trust_python)
-        given = ", ".join(f"`{name}` {show(shape)}" for name, shape in shapes.items())
-        if report.has_errors:
-            problem = next(d.detail for d in report.diagnostics if d.severity == "error")
-            raise NetdefError(f"the net does not work on {given}: {problem}")
-        for now, before in zip(nodes, self._net.layers, strict=True):
-            for i, (weight, old) in enumerate(zip(now.weights or (), before.weights or (), strict=True)):
-                if weight.shape != old.shape and weight.kind != "carry":
-                    raise NetdefError(
-                        f"with {given}, parameter {i} of layer `{now.name}` would be {show(weight.shape)}, "
-                        f"but it is {show(old.shape)}"
-                    )
-                if weight.shape != old.shape:
-                    self._weights[now.owners[i]] = Blob(weight.shape)
-        self._net = replace(self._net, layers=nodes, shapes=inferred)
-        for name, blob in self.blobs.items():
-            blob.reshape(*_known(self._net, name))
-
     def _draw_data(self, part: range) -> None:
         """Reads the next batch of the data layers in `part`."""
         nodes = [self._net.layers[i] for i in part if self._net.layers[i].layer.is_data]
@@ -363,7 +394,6 @@ class Net:
             blob = self.blobs[name]
             blob.reshape(*np.shape(value))
             blob._data.put(value)
-        self._follow()
 
     def _opened(self) -> Feed:
         if self._feed is None:
