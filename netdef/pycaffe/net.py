@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,20 +15,21 @@ from ..compiler import load
 from ..data.feed import Feed
 from ..data.layers.memory import MemoryData
 from ..graph import Net as Graph
-from ..graph import Owner, Value
+from ..graph import Owner
+from ..interop.formats.base import ending_of
 from ..interop.weights import Loaded, entries_of, match, write_weights
 from ..language.errors import NetdefError
 from ..layers.base import Phase
 from ..model import Model
 from ..passes.select import phase_of
 from ..shape import Shape, show
-from .blobs import Blob, Named, unknown, wait
+from .blobs import Blob, Named, unknown
 from .devices import random_seed
-from .hosted import Hosted, as_raised, host, hosted_layers
-from .programs import Stretch, ends, entering, pieces, stretch
+from .hosted import as_raised
+from .passes import Passes
+from .raw import RawNet
 
 TRAIN, TEST = Phase.TRAIN.value, Phase.TEST.value
-MOST_PROGRAMS = 128  # kept for each net; scripts return to earlier shapes, for example those of an image pyramid
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Layer:
     blobs: list[Blob]
 
 
-class Net:
+class Net(RawNet):
     """`Net(file, phase)`, `Net(file, weights, phase)`, or `Net(file, phase, weights=..., level=0, stages=())`.
 
     `file` may also be the source text of a net, or the result of `netdef.load`. Raises CompileError for errors in the
@@ -80,27 +80,23 @@ class Net:
             blob = Blob(weight.shape)
             blob._data.put(model.array(owner))
             self._weights[owner] = blob
-        self._key = jax.random.key(seed)
-        self._here = self._key  # key of the last forward pass, which the backward pass uses too
-        self._before: dict[Owner, Any] = {}  # the state that the last forward pass has changed, as it was before
-        self._passes = 0
+        self._key, self._count = jax.random.key(seed), 0  # of passes
         self._feed: Feed | None = None
         self._arrays: dict[str, tuple[Any, ...]] = {}  # the data of MemoryData layers
-        self._stretches: OrderedDict[Any, Stretch] = OrderedDict()  # the last one was used last
-        self._users = hosted_layers(net)
-        self._hooks: dict[str, list[Callable[[int], Any]]] = {}
         losses = {v.name: w for n in net.layers for v, w in zip(n.tops, n.loss_weights, strict=True) if w}
         shape = lambda name: _known(net, name)
         self.blobs = Named("blob", ((n, Blob(shape(n), losses.get(n, 0.0))) for n in net.blobs), net.copies)
         self.blob_loss_weights = OrderedDict((name, losses.get(name, 0.0)) for name in net.blobs)
+        self._passes = Passes(net, self.blobs, self._weights, self._key)
         self._list_params()
 
     def _list_params(self) -> None:
         net = self._net
         kept = lambda n: [self._weights[owner] for _, owner in n.stored]
         self.params = Named("layer with parameters", ((n.name, kept(n)) for n in net.layers if kept(n)))
-        self._hosted = {i: host(net, i, user, self.blobs, kept(net.layers[i])) for i, user in self._users.items()}
-        own = lambda i, n: self._hosted[i].object if i in self._hosted else Layer(n.type, kept(n))
+        self._passes.host([kept(node) for node in net.layers])
+        hosted = self._passes.hosted
+        own = lambda i, n: hosted[i].object if i in hosted else Layer(n.type, kept(n))
         self.layers = [own(i, node) for i, node in enumerate(net.layers)]
         self.layer_dict = Named("layer", zip(self._layer_names, self.layers, strict=True))
 
@@ -118,14 +114,6 @@ class Net:
     def outputs(self) -> list[str]:
         """The blobs that no layer uses, sorted by name as in Caffe."""
         return sorted(self._net.outputs)
-
-    @property
-    def _layer_names(self) -> list[str]:
-        return [node.name for node in self._net.layers]
-
-    @property
-    def _blob_names(self) -> list[str]:
-        return list(self.blobs)
 
     @property
     def top_names(self) -> Named:
@@ -150,29 +138,13 @@ class Net:
         names = [*(self.top_names[end] if end is not None else self.outputs), *(blobs or ())]
         for name in names:
             _ = self.blobs[name]  # raises an error for an unknown name before anything runs
-        self._draw_data(part)
-        self._run_forward(part, jax.random.fold_in(self._key, self._passes))
-        self._passes += 1
+        self._forward(part.start, part.stop - 1)
         return {name: self.blobs[name].data for name in names}
 
-    def _run_forward(self, part: range, key: Any) -> None:
-        self._here, self._before = key, {}
-        for piece in self._pieces(part, "forward"):
-            self._call_hooks("before_forward", piece)
-            if piece.start in self._hosted:
-                self._hosted[piece.start].forward()
-            else:
-                self._run_stretch(self._reshaped(piece))
-            self._call_hooks("after_forward", piece)
-
-    def _run_stretch(self, run: Stretch) -> None:
-        weights = self._values(run)
-        made, updates = wait(run.forward(weights, self._contents(run.entering), self._here))
-        for name, value in made.items():
-            self.blobs[name]._data.put(value)
-        for owner, value in updates.items():
-            self._before[owner] = weights[owner]
-            self._weights[owner]._data.put(value)
+    def _run_forward(self, part: range) -> None:
+        self._draw_data(part)
+        self._passes.forward(part, jax.random.fold_in(self._key, self._count))
+        self._count += 1
 
     def backward(
         self, diffs: Sequence[str] | None = None, start: str | None = None, end: str | None = None, **kwargs: Any
@@ -188,55 +160,15 @@ class Net:
         names = [*(self.bottom_names[end] if end is not None else self.inputs), *(diffs or ())]
         for name in names:
             _ = self.blobs[name]
-        self._run_backward(part)
+        self._backward(part.stop - 1, part.start)
         return {name: self.blobs[name].diff for name in names}
-
-    def _run_backward(self, part: range) -> None:
-        diffs = {v: self.blobs[v.name]._diff.value() for v in ends(self._net, part)}
-        for piece in reversed(self._pieces(part, "backward")):
-            self._call_hooks("before_backward", piece)
-            if piece.start in self._hosted:
-                self._host_backward(self._hosted[piece.start], diffs)
-            else:
-                self._stretch_backward(self._reshaped(piece), diffs)
-            self._call_hooks("after_backward", piece)
-
-    def _host_backward(self, layer: Hosted, diffs: dict[Value, Any]) -> None:
-        node = layer.node
-        if not any(v in diffs for v in node.tops) or not any((*node.reached, *node.trained)):
-            return
-        for v, blob in zip(node.tops, layer.top, strict=True):
-            if v in diffs:
-                blob._diff.put(diffs[v])
-            else:
-                blob._diff.clear()
-        layer.backward()
-        for v, blob, reached in zip(node.bottoms, layer.bottom, node.reached, strict=True):
-            if reached:
-                diff = blob._diff.value()
-                diffs[v] = diffs[v] + diff if v in diffs else diff
-                blob._diff.put(diffs[v])
-
-    def _stretch_backward(self, run: Stretch, diffs: dict[Value, Any]) -> None:
-        """Adds the gradients of the values of a stretch to `diffs`, and those of its arrays to their blobs."""
-        inside = {v for node in run.nodes for v in (*node.tops, *node.bottoms)}
-        given = {v: diff for v, diff in diffs.items() if v in inside}
-        weights = self._values(run) | {o: a for o, a in self._before.items() if o in run.weights}
-        made, on_weights = run.backward(weights, self._contents(run.blobs), given, self._here)
-        diffs.update(made)
-        for v in sorted(made, key=lambda v: -v.version):  # that of the first version remains, as in Caffe
-            if v.name in self.blobs:
-                self.blobs[v.name]._diff.put(made[v])
-        for owner, diff in on_weights.items():
-            held = self._weights[owner]._diff
-            held.put(held.value() + diff)
 
     def _forward_backward(self, key: Any) -> None:
         """Runs both passes over all layers, with the random numbers of `key`."""
         part = self._part(None, None)
         self._draw_data(part)
-        self._run_forward(part, key)
-        self._run_backward(part)
+        self._passes.forward(part, key)
+        self._passes.backward(part)
 
     def forward_all(self, blobs: Sequence[str] | None = None, **kwargs: Any) -> dict[str, np.ndarray]:
         """Runs `forward` on any number of rows, batch by batch. The results have the same number of rows."""
@@ -256,11 +188,7 @@ class Net:
 
     def reshape(self) -> None:
         """Updates the shapes of all blobs after an input was reshaped. `forward` does this automatically."""
-        for piece in self._pieces(self._part(None, None), "forward"):
-            if piece.start in self._hosted:
-                self._hosted[piece.start].reshape()
-            else:
-                self._reshaped(piece)
+        self._passes.reshape(self._part(None, None))
 
     def clear_param_diffs(self) -> None:
         """Sets the gradients of all parameters to zero."""
@@ -287,8 +215,8 @@ class Net:
     load_hdf5 = copy_from
 
     def save(self, path: str | Path) -> None:
-        """Writes the parameters; the extension of `path` selects the format."""
-        write_weights(path, self._entries(), self._net)
+        """Writes the parameters; the extension of `path` selects the format, which is Caffe's for any other name."""
+        write_weights(path, self._entries(), self._net, format=None if ending_of(path) else "caffemodel")
 
     def save_hdf5(self, path: str | Path) -> None:
         """Writes the parameters in Caffe's HDF5 format, for any file name."""
@@ -325,45 +253,6 @@ class Net:
         if begin >= stop:
             raise NetdefError(f"layer `{first}` comes after layer `{last}`, so there is nothing to run")
         return range(begin, stop)
-
-    def _pieces(self, part: range, direction: str) -> list[range]:
-        """Returns the stretches of a part and the layers that run alone: all of them if a script is told of each."""
-        told = any(self._hooks.get(f"{when}_{direction}") for when in ("before", "after"))
-        return pieces(part, part if told else self._hosted)
-
-    def _reshaped(self, piece: range) -> Stretch:
-        """Returns the program of some layers for the current shapes of their inputs, after reshaping their outputs."""
-        given = {v: self.blobs[v.name].shape for v in entering(self._net, piece)}
-        key = (piece, tuple(given.values()))
-        run = self._stretches.get(key)
-        if run is None:
-            run = self._stretches[key] = stretch(self._net, piece, given)
-            if len(self._stretches) > MOST_PROGRAMS:
-                self._stretches.popitem(last=False)
-        self._stretches.move_to_end(key)
-        for name, shape in run.shapes.items():
-            if self.blobs[name].shape != shape:
-                self.blobs[name].reshape(*shape)
-        return run
-
-    def _values(self, run: Stretch) -> dict[Owner, Any]:
-        for owner, (shape, kind) in run.weights.items():
-            given = self._weights[owner].shape
-            if given != shape and kind == "carry":
-                self._weights[owner] = Blob(shape)  # state that starts again for batches of another shape
-            elif math.prod(given) != math.prod(shape):
-                raise NetdefError(
-                    f"parameter {owner.index} of layer `{owner.layer}` was reshaped to {show(given)}, but the layer "
-                    f"requires {show(shape)}"
-                )
-        return {owner: self._weights[owner]._data.value() for owner in run.weights}
-
-    def _contents(self, names: list[str]) -> dict[str, Any]:
-        return {name: self.blobs[name]._data.value() for name in names}
-
-    def _call_hooks(self, when: str, piece: range) -> None:
-        for hook in self._hooks.get(when, ()):
-            hook(piece.start)
 
     def _check_names(self, given: Mapping[str, Any], wanted: list[str], what: str) -> None:
         for name in given:
