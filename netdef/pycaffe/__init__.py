@@ -6,15 +6,19 @@
     net.params["conv1"][0].data[...] *= 2                       # the next forward pass uses the new values
     caffe.get_solver("solver.prototxt").step(100)
 
+With `sys.modules["caffe"] = netdef.pycaffe`, scripts and modules that import `caffe` run unchanged.
+
 Arrays are NumPy arrays that are updated in place; JAX computes the passes. Differences from pycaffe: Caffe's Split
-layers and their copies of blobs are not listed (the name of a copy refers to the original blob); `backward` is the
-gradient of the last forward pass, which it repeats with the same inputs; errors raise `netdef.NetdefError` rather than
-abort the process.
+layers and their copies of blobs are not listed (the name of a copy refers to the original blob); errors raise
+`netdef.NetdefError`, which is a RuntimeError, rather than abort the process.
 """
 
 from __future__ import annotations
 
+import sys
+
 from ..layers._caffe_class import CaffeLayer as Layer
+from ..layers.python import AsCaffe
 from . import io, proto
 from .blobs import Blob
 from .classifier import Classifier
@@ -34,6 +38,8 @@ from .solver import (
 )
 
 __version__ = "1.0.0"  # the version of pycaffe whose interface this is
+
+sys.meta_path.insert(0, AsCaffe(below=sys.modules[__name__]))  # for `import caffe.io`, if a script names it `caffe`
 
 __all__ = [
     "TEST",

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from ..data import images
-from ..interop.caffe_proto import messages
 from ..language.errors import NetdefError
 from ..shape import show
 from .blobs import unknown
+from .proto import caffe_pb2
 
 
 def load_image(filename: str | Path, color: bool = True) -> np.ndarray:
@@ -165,7 +165,7 @@ def blobproto_to_array(blob: Any, return_diff: bool = False) -> np.ndarray:
 
 def array_to_blobproto(arr: np.ndarray, diff: np.ndarray | None = None) -> Any:
     """Returns a BlobProto with the values of an array."""
-    blob = messages().BlobProto()
+    blob = caffe_pb2.BlobProto()
     blob.shape.dim.extend(np.shape(arr))
     blob.data.extend(np.asarray(arr, float).ravel().tolist())
     if diff is not None:
