@@ -19,10 +19,12 @@ import sys
 
 from ..layers._caffe_class import CaffeLayer as Layer
 from ..layers.python import AsCaffe
-from . import io, proto
+from . import coord_map, draw, io, proto
 from .blobs import Blob
 from .classifier import Classifier
-from .devices import set_device, set_mode_cpu, set_mode_gpu, set_random_seed
+from .detector import Detector
+from .devices import has_nccl, set_device, set_mode_cpu, set_mode_gpu, set_random_seed
+from .log import init_log, log
 from .net import TEST, TRAIN, Net
 from .net_spec import NetSpec, layers, params, to_proto
 from .solver import (
@@ -36,6 +38,7 @@ from .solver import (
     get_solver,
     layer_type_list,
 )
+from .timer import Timer
 
 __version__ = "1.0.0"  # the version of pycaffe whose interface this is
 
@@ -49,6 +52,7 @@ __all__ = [
     "AdamSolver",
     "Blob",
     "Classifier",
+    "Detector",
     "Layer",
     "NesterovSolver",
     "Net",
@@ -56,10 +60,16 @@ __all__ = [
     "RMSPropSolver",
     "SGDSolver",
     "Solver",
+    "Timer",
+    "coord_map",
+    "draw",
     "get_solver",
+    "has_nccl",
+    "init_log",
     "io",
     "layer_type_list",
     "layers",
+    "log",
     "params",
     "proto",
     "set_device",

@@ -43,3 +43,8 @@ def set_random_seed(seed: int) -> None:
 def random_seed() -> int:
     """Returns the seed for a new net."""
     return _seed[0]
+
+
+def has_nccl() -> bool:
+    """Whether Caffe's training on several GPUs, with a process for each, is available: use `netdef train`."""
+    return False

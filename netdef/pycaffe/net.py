@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,9 @@ from ..layers.base import Phase
 from ..model import Model
 from ..passes.select import phase_of
 from ..shape import Shape, show
-from .blobs import Blob, Named, unknown
+from .blobs import Blob, Named
 from .devices import random_seed
+from .errors import WrongType, WrongValue, unknown
 from .hosted import as_raised
 from .passes import Passes
 from .raw import RawNet
@@ -173,18 +174,34 @@ class Net(RawNet):
     def forward_all(self, blobs: Sequence[str] | None = None, **kwargs: Any) -> dict[str, np.ndarray]:
         """Runs `forward` on any number of rows, batch by batch. The results have the same number of rows."""
         self._check_names(kwargs, self.inputs, "input")
-        rows = {len(value) for value in kwargs.values()}
-        if len(rows) != 1:
-            raise NetdefError(f"all inputs must have the same number of rows, not {', '.join(map(str, sorted(rows)))}")
-        total, found = rows.pop(), {}
-        size = self.blobs[self.inputs[0]].shape[0]
-        for begin in range(0, total, size):
-            some = {name: np.asarray(value[begin : begin + size]) for name, value in kwargs.items()}
-            short = size - min(size, total - begin)
-            filled = {n: np.concatenate([v, np.zeros((short, *v.shape[1:]), v.dtype)]) for n, v in some.items()}
-            for name, data in self.forward(blobs, None, None, **filled).items():
-                found.setdefault(name, []).append(data[: size - short].copy() if data.ndim else data.copy())
-        return {name: np.concatenate(parts) if parts[0].ndim else np.stack(parts) for name, parts in found.items()}
+        rows = _rows(kwargs)
+        found: dict[str, list[np.ndarray]] = {}
+        for batch in self._batch(kwargs):
+            _collect(found, self.forward(blobs, None, None, **batch))
+        return _joined(found, rows)
+
+    def forward_backward_all(
+        self, blobs: Sequence[str] | None = None, diffs: Sequence[str] | None = None, **kwargs: Any
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Runs `forward` and `backward` on any number of rows, batch by batch. Arrays are passed by name: inputs, and
+        gradients of outputs. Returns {blob: data} and {blob: diff}, with as many rows."""
+        rows = _rows(kwargs)
+        data: dict[str, list[np.ndarray]] = {}
+        gradients: dict[str, list[np.ndarray]] = {}
+        for batch in self._batch(kwargs):
+            given = {name: value for name, value in batch.items() if name in self.inputs}
+            seeds = {name: value for name, value in batch.items() if name not in self.inputs}
+            _collect(data, self.forward(blobs, None, None, **given))
+            _collect(gradients, self.backward(diffs, None, None, **seeds))
+        return _joined(data, rows), _joined(gradients, rows)
+
+    def _batch(self, blobs: Mapping[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+        """Yields batches of these rows, of the size of the first blob; the last one is filled up with zeros."""
+        size = next(iter(self.blobs.values())).shape[0]
+        for begin in range(0, _rows(blobs), size):
+            some = {name: np.asarray(value[begin : begin + size]) for name, value in blobs.items()}
+            padding = {n: np.zeros((size - len(v), *v.shape[1:]), v.dtype) for n, v in some.items()}
+            yield {n: np.concatenate([v, padding[n]]) for n, v in some.items()}
 
     def reshape(self) -> None:
         """Updates the shapes of all blobs after an input was reshaped. `forward` does this automatically."""
@@ -251,7 +268,7 @@ class Net(RawNet):
         begin = names.index(first) if first is not None else 0
         stop = names.index(last) + 1 if last is not None else len(names)
         if begin >= stop:
-            raise NetdefError(f"layer `{first}` comes after layer `{last}`, so there is nothing to run")
+            raise WrongValue(f"layer `{first}` comes after layer `{last}`, so there is nothing to run")
         return range(begin, stop)
 
     def _check_names(self, given: Mapping[str, Any], wanted: list[str], what: str) -> None:
@@ -260,7 +277,7 @@ class Net(RawNet):
                 raise unknown(name, what, wanted)
         missing = [name for name in wanted if name not in given]
         if missing:
-            raise NetdefError(f"{what} `{missing[0]}` is missing; pass all {what}s by name, or none")
+            raise WrongValue(f"{what} `{missing[0]}` is missing; pass all {what}s by name, or none")
 
     def _give(self, given: Mapping[str, Any], wanted: list[str], what: str, array_of: Callable[[Blob], Any]) -> None:
         self._check_names(given, wanted, what)
@@ -268,7 +285,7 @@ class Net(RawNet):
             array = array_of(self.blobs[name])
             value = np.asarray(value, np.float32)
             if value.size != array.size or value.shape[:1] != array.shape[:1]:
-                raise NetdefError(
+                raise WrongValue(
                     f"{what} `{name}` is {show(array.shape)}, but the array passed is {show(value.shape)}; "
                     f"change the shape with net.blobs[{name!r}].reshape(...)"
                 )
@@ -307,6 +324,23 @@ class Net(RawNet):
         return str(self._net)
 
 
+def _rows(arrays: Mapping[str, Any]) -> int:
+    rows = {len(value) for value in arrays.values()}
+    if len(rows) != 1:
+        raise WrongValue(f"all inputs must have the same number of rows, not {', '.join(map(str, sorted(rows))) or 0}")
+    return rows.pop()
+
+
+def _collect(found: dict[str, list[np.ndarray]], made: Mapping[str, np.ndarray]) -> None:
+    for name, array in made.items():
+        found.setdefault(name, []).append(array.copy())
+
+
+def _joined(found: Mapping[str, list[np.ndarray]], rows: int) -> dict[str, np.ndarray]:
+    """Returns the results of all batches, without the rows that filled up the last one."""
+    return {name: np.concatenate(made)[:rows] if made[0].ndim else np.stack(made) for name, made in found.items()}
+
+
 def _known(net: Graph, name: str) -> Shape:
     shape = net.blobs[name].shape
     if shape is None or not all(isinstance(d, int) for d in shape):
@@ -317,17 +351,17 @@ def _known(net: Graph, name: str) -> Shape:
 def _arguments(words: tuple[Any, ...], phase: Any, weights: Any) -> tuple[Phase, Any]:
     """Returns phase and weights from pycaffe's positional arguments: (phase) or (weights, phase)."""
     if len(words) > 2:
-        raise NetdefError("Net accepts at most a file, weights and a phase: Net(file, weights, caffe.TEST)")
+        raise WrongType("Net accepts at most a file, weights and a phase: Net(file, weights, caffe.TEST)")
     if len(words) == 2:
         weights, phase = words
     elif words:
         phase = words[0]
     if phase is None:
-        raise NetdefError("the phase is missing: Net(file, caffe.TEST) or Net(file, weights, caffe.TEST)")
+        raise WrongType("the phase is missing: Net(file, caffe.TEST) or Net(file, weights, caffe.TEST)")
     if isinstance(phase, Phase):
         return phase, weights
     if phase in (TRAIN, TEST):
         return Phase(phase), weights
     if len(words) == 1 and not isinstance(phase, int) and not str(phase).isalpha():
-        raise NetdefError(f"the phase is missing after {phase}: Net(file, weights, caffe.TEST)")
+        raise WrongType(f"the phase is missing after {phase}: Net(file, weights, caffe.TEST)")
     return phase_of(str(phase)), weights

@@ -20,19 +20,8 @@ import numpy as np
 from ..language.errors import NetdefError
 from ..language.spelling import suggestion
 from ..layers.base import LAYERS
+from .errors import NoField, Unknown, WrongType
 from .proto import caffe_pb2
-
-
-class NotATop(NetdefError, TypeError):
-    """An input of a layer that is not the top of another layer."""
-
-
-class WrongValue(NetdefError, TypeError):
-    """A value that a field of Caffe's messages cannot have."""
-
-
-class NoField(NetdefError, AttributeError):
-    """A field, layer type, enum value or top that does not exist."""
 
 
 class Top:
@@ -52,7 +41,7 @@ class Function:
     def __init__(self, type_name: str, inputs: tuple[Any, ...], params: dict[str, Any]):
         for i, given in enumerate(inputs):
             if not isinstance(given, Top):
-                raise NotATop(f"{type_name} input {i} is not a Top (type is {type(given)})")
+                raise WrongType(f"{type_name} input {i} is not a Top (type is {type(given)})")
         self.type_name, self.inputs = type_name, inputs
         self.ntop = int(params.pop("ntop", 1))
         self.in_place = bool(params.pop("in_place", False))
@@ -98,7 +87,7 @@ def _assign(message: Any, name: str, value: Any, where: str) -> None:
     except (TypeError, ValueError) as error:
         if isinstance(error, NetdefError):
             raise
-        raise WrongValue(f"{where}: `{name}` cannot be {value!r}: {error}") from None
+        raise WrongType(f"{where}: `{name}` cannot be {value!r}: {error}") from None
 
 
 def _plain(value: Any, field: Any) -> Any:
@@ -129,13 +118,13 @@ class NetSpec:
 
     def __setitem__(self, name: str, value: Top | Function) -> None:
         if not isinstance(value, (Top, Function)):
-            raise NotATop(f"n.{name} must be a layer, not {value!r}; with ntop=2, assign to two names")
+            raise WrongType(f"n.{name} must be a layer, not {value!r}; with ntop=2, assign to two names")
         self.tops[name] = value
 
     def __getitem__(self, name: str) -> Any:
         if name not in self.tops:
             meant = suggestion(name, self.tops)
-            raise NoField(f"there is no top `{name}` yet{'.' if meant else ''}{meant}")
+            raise Unknown(f"there is no top `{name}` yet{'.' if meant else ''}{meant}")
         return self.tops[name]
 
     def to_proto(self) -> Any:

@@ -257,10 +257,10 @@ def test_layers_that_do_not_run_need_not_fit():
     same.forward(data=np.stack([big[0, :, :6, :6], big[0, :, 3:, 2:]]))
     np.testing.assert_allclose(net.blobs["conv"].data[0, :, :4, :4], same.blobs["conv"].data[0], rtol=1e-5)
     step = np.zeros_like(big)
-    step[0, 0, 4, 4] = 1e-2
+    step[0, 0, 4, 4] = 1e-3
     objective = lambda x: float((net.forward(data=x, end="pool")["pool"].astype(np.float64) ** 2).sum()) / 2
-    slope = (objective(big + step) - objective(big - step)) / 2e-2
-    assert gradient.shape == big.shape and slope == pytest.approx(gradient[0, 0, 4, 4], rel=2e-2)
+    slope = (objective(big + step) - objective(big - step)) / 2e-3
+    assert gradient.shape == big.shape and slope == pytest.approx(gradient[0, 0, 4, 4], rel=5e-2)
     with pytest.raises(netdef.NetdefError, match="parameter 0 of layer `ip` would be 2x90, but it is 2x27"):
         net.forward()
     net.blobs["pool"].reshape(4, 3, 3, 3)

@@ -13,13 +13,9 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from ...language.errors import NetdefError
 from ...language.spelling import suggestion
 from ...lazy import need
-
-
-class Missing(NetdefError, AttributeError):
-    """There is no message or enum with this name."""
+from ..errors import NoField
 
 
 @cache
@@ -45,7 +41,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(name)
     members = _members()
     if name not in members:
-        raise Missing(f"caffe_pb2 has no `{name}`.{suggestion(name, members)}")
+        raise NoField(f"caffe_pb2 has no `{name}`.{suggestion(name, members)}")
     return members[name]
 
 
