@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,6 +64,7 @@ class Options:
     tensorboard: bool = False
     devices: Devices = None
     heartbeat: float = HEARTBEAT
+    signals: Mapping[int, str] = field(default_factory=dict)
     enough: Callable[[float], str] | None = None  # called with each loss; a non-empty result, the reason, ends the run
 
 
@@ -85,6 +86,7 @@ def train(
     host: str | None = None,
     heartbeat: float = HEARTBEAT,
     import_path: Sequence[str | Path] = (),
+    signals: Mapping[int, str] | None = None,
 ) -> Result:
     """Trains a net with its solver.
 
@@ -99,7 +101,8 @@ def train(
     `overfit` N trains on the first N batches only, until the net overfits them, and reports whether it did.  `dry_run`
     runs two iterations, each with a display, a test and a snapshot, in a temporary folder. `tensorboard` also writes
     events for TensorBoard, to the folder `tensorboard` of the run.  `import_path` lists additional folders for imports.
-    The modules of Python layers are run.
+    The modules of Python layers are run.  `signals` gives signals another effect than to end the run:
+    {signal.SIGHUP: "snapshot"}, or "none".
 
     `devices`: "all", or a number of devices, which divide each batch of the file, with the result of one device; or
     the indices of devices, as in Caffe's `-gpu 0,1`: the batch of the file is that of each device.  `mesh` of the
@@ -115,7 +118,8 @@ def train(
         raise NetdefError("`resume` continues with the weights of its snapshot; give `weights` or `resume`, not both.")
     nets = nets_of(path, set, Trust(python=True, folders=tuple(import_path)))
     join(Hosts.parse(hosts, host), heartbeat)
-    options = Options(weights, resume, max_iter, output, on_event, watch, overfit, tensorboard, devices, heartbeat)
+    given = (weights, resume, max_iter, output, on_event, watch, overfit, tensorboard, devices, heartbeat)
+    options = Options(*given, signals=signals or {})
     if dry_run:
         with tempfile.TemporaryDirectory(prefix="netdef-", ignore_cleanup_errors=True) as folder:
             return run_nets(dry(nets), replace(options, resume=None, max_iter=2, output=folder, overfit=0))
@@ -160,6 +164,7 @@ def run_nets(nets: Nets, options: Options) -> Result:
             monitors=start.monitors,
             recorder=Recorder(place.folder / METRICS, start.iteration, writes=is_first()),
             peers=peers,
+            effects=options.signals,
             enough=learning.see if learning else options.enough,
             verdict=learning.verdict if learning else None,
         )

@@ -119,7 +119,8 @@ def test_diagrams(tmp_path, monkeypatch):
     net = upsampled().to_proto()
     net.layer[1].include.add(phase=caffe.TRAIN)
     caffe.draw.draw_net_to_file(net, str(tmp_path / "net.png"), "TB")
-    assert min(pillow.open(tmp_path / "net.png").size) >= 100
+    with pillow.open(tmp_path / "net.png") as image:
+        assert min(image.size) >= 100
     source = caffe.draw.draw_net(net, "LR", "raw", display_lrm=True).decode()
     assert '"conv_Convolution" [label="conv\\n(Convolution)\\nkernel size: 3\\nstride: 1\\npad: 0\\nlr mult: 1.0, 1.0"' in source
     assert '"pool_Pooling" -> "pool_blob"' in source and "(Pooling MAX)" in source
