@@ -120,6 +120,7 @@ class CaffeClass:
     def weights(self, bottoms: tuple[Shape, ...]) -> list[Weight]:
         if self.made is None:
             self.infer(bottoms)
+        assert self.made is not None
         return [Weight(blob.shape, _AsSetUp(blob.data)) for blob in self.made.blobs]
 
     def apply(self, w: tuple[Array, ...], bottoms: tuple[Array, ...], ctx: Context) -> list[Array]:

@@ -5,6 +5,7 @@ Source: BVLC/caffe python/caffe/detector.py for names and the geometry of the co
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from .classifier import transformer_of
 from .net import TEST, Net
 
 Window = Sequence[float]  # ymin, xmin, ymax, xmax
+SEARCH = "selective_search_ijcv_with_python"
 
 
 class Detector(Net):
@@ -65,13 +67,12 @@ class Detector(Net):
 
     def detect_selective_search(self, image_fnames: Sequence[str]) -> list[dict[str, Any]]:
         """Classifies the windows that the package `selective_search_ijcv_with_python` (with MATLAB) proposes."""
-        try:
-            import selective_search_ijcv_with_python as search  # pyright: ignore[reportMissingImports]
-        except ImportError:
+        if importlib.util.find_spec(SEARCH) is None:
             raise NetdefError(
-                "selective search requires the package selective_search_ijcv_with_python, which is not installed; "
-                "use detect_windows with windows of your own"
-            ) from None
+                f"selective search requires the package {SEARCH}, which is not installed; use detect_windows with "
+                "windows of your own"
+            )
+        search = importlib.import_module(SEARCH)
         files = [str(Path(name).absolute()) for name in image_fnames]
         return self.detect_windows(zip(files, search.get_windows(files, cmd="selective_search_rcnn"), strict=True))
 

@@ -45,7 +45,7 @@ def resize_image(im: np.ndarray, new_dims: Sequence[int], interp_order: int = 1)
 
         factors = [wanted / size for wanted, size in zip(new_dims, made.shape, strict=False)]
         factors += [1] * (made.ndim - len(factors))
-        return ndimage.zoom(made, factors, order=interp_order, mode="nearest", grid_mode=True)
+        return np.asarray(ndimage.zoom(made, factors, order=interp_order, mode="nearest", grid_mode=True), np.float32)
     for axis, wanted in enumerate(int(d) for d in new_dims[:2]):
         size = made.shape[axis]
         at = np.clip((np.arange(wanted) + 0.5) * (size / wanted) - 0.5, 0, size - 1)

@@ -54,10 +54,10 @@ class Function:
         """Returns the layer as a LayerParameter."""
         made = caffe_pb2.LayerParameter(name=name, type=self.type_name, bottom=bottoms, top=tops)
         cls = LAYERS.get(self.type_name)
-        block = getattr(cls, "block", None)
+        block = made.DESCRIPTOR.fields_by_name.get(getattr(cls, "block", None) or "")
         for field, value in self.params.items():
-            inside = block and not field.endswith("param") and field in getattr(made, block).DESCRIPTOR.fields_by_name
-            _assign(getattr(made, block) if inside else made, field, value, f"L.{self.type_name}")
+            inside = block and not field.endswith("param") and field in block.message_type.fields_by_name
+            _assign(getattr(made, block.name) if inside else made, field, value, f"L.{self.type_name}")
         return made
 
 
@@ -74,7 +74,8 @@ def _assign(message: Any, name: str, value: Any, where: str) -> None:
         if field.message_type is not None:
             for one in value if many else [value]:
                 inside = getattr(message, name).add() if field.is_repeated else getattr(message, name)
-                inside.SetInParent() if not field.is_repeated else None
+                if not field.is_repeated:
+                    inside.SetInParent()  # an empty block is written too
                 if isinstance(one, Mapping):
                     for key, item in one.items():
                         _assign(inside, key, item, where)

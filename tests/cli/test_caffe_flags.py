@@ -24,7 +24,9 @@ def files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.prototxt").write_text(NET)
     (tmp_path / "first.prototxt").write_text(FIRST % "")
-    (tmp_path / "second.prototxt").write_text((FIRST % "snapshot_format: HDF5").replace("0.1", "0.01").replace("max_iter: 4", "max_iter: 6"))
+    (tmp_path / "second.prototxt").write_text(
+        (FIRST % "snapshot_format: HDF5").replace("0.1", "0.01").replace("max_iter: 4", "max_iter: 6")
+    )
     (tmp_path / "whole.prototxt").write_text((FIRST % "").replace("max_iter: 4", "max_iter: 6"))
     return tmp_path
 
@@ -68,8 +70,14 @@ def test_a_log_file_has_the_lines_of_caffe(files, netdef):
     assert all(re.match(r"I\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ \S+:\d+\] ", line) for line in lines)
     text = "\n".join(line.split("] ", 1)[1] for line in lines)
     assert text.startswith("Solving first\n") and text.endswith("Optimization Done.")
-    assert re.findall(r"Iteration (\d+), Testing net \(#0\)\n    Test net output #0: loss = [\d.e-]+", text) == ["0", "2", "4"]
-    assert re.findall(r"Iteration (\d+) \(.*\), loss = .*\n    Train net output #0: loss = .*\nIteration \d, lr = 0.1", text) == ["0", "2"]
+    assert re.findall(r"Iteration (\d+), Testing net \(#0\)\n    Test net output #0: loss = [\d.e-]+", text) == [
+        "0",
+        "2",
+        "4",
+    ]
+    assert re.findall(
+        r"Iteration (\d+) \(.*\), loss = .*\n    Train net output #0: loss = .*\nIteration \d, lr = 0.1", text
+    ) == ["0", "2"]
     assert "Snapshotting to models/quick/iter_000002" in text
     done = netdef("train", "--solver=first.prototxt", "--log_dir=missing")
     assert done.code == 2 and "missing" in done.err

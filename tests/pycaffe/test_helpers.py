@@ -52,7 +52,11 @@ def test_a_crop_aligns_with_the_image():
     [
         (lambda n: crop(upsampled(up=4).up, n.data), RuntimeError, "Could not compute map between tops"),
         (lambda n: crop(n.pool, n.data), AssertionError, "scale mismatch on crop"),
-        (lambda n: crop(L.Convolution(n.data, kernel_size=4, pad=3, num_output=1), n.data), AssertionError, "noninteger"),
+        (
+            lambda n: crop(L.Convolution(n.data, kernel_size=4, pad=3, num_output=1), n.data),
+            AssertionError,
+            "noninteger",
+        ),
         (lambda n: crop(L.Convolution(n.data, kernel_size=5, num_output=1), n.data), AssertionError, "negative offset"),
         (lambda n: crop(L.Pooling(n.data, kernel_h=3), n.data), AssertionError, "`kernel_h`"),
         (lambda n: crop(L.Pooling(n.data, global_pooling=True), n.data), AssertionError, "no `kernel_size`"),
@@ -78,7 +82,10 @@ def test_messages_have_caffes_numbers():
     assert (caffe_pb2.TRAIN, caffe_pb2.TEST, caffe_pb2.Phase.Value("TEST")) == (0, 1, 1)
     assert caffe_pb2.V1LayerParameter.CONVOLUTION == 4 and caffe_pb2.PriorBoxParameter.CENTER_SIZE == 2
     assert P.Pooling.MAX == 0 and P.Pooling.AVE == 1 and P.Data.LMDB == 1 and P.MultiBoxLoss.SOFTMAX == 0
-    assert caffe_pb2.ConvolutionParameter().bias_term is True and caffe_pb2.SolverParameter().momentum2 == pytest.approx(0.999)
+    assert (
+        caffe_pb2.ConvolutionParameter().bias_term is True
+        and caffe_pb2.SolverParameter().momentum2 == pytest.approx(0.999)
+    )
     with pytest.raises(AttributeError, match="Did you mean"):
         _ = caffe_pb2.NetParmeter
     with pytest.raises(netdef.NetdefError, match="no word `MAXIMUM`"):
@@ -89,10 +96,10 @@ def test_every_layer_of_netdef_has_a_message():
     made = L.TripletLoss(L.Input(shape=dict(dim=[3, 4])), ntop=1)
     assert made.to_proto().layer[1].type == "TripletLoss"
     net = caffe_pb2.NetParameter()
-    text = 'layer { name: "a" type: "ArcFace" bottom: "x" bottom: "y" top: "z" arc_face_param { num_output: 4 } }'
+    text = 'layer { name: "a" type: "ArcFace" bottom: "x" bottom: "y" top: "z" arc_face_param { scale: 4 } }'
     text_format.Merge(text, net)
     again = caffe_pb2.NetParameter.FromString(net.SerializeToString())
-    assert again == net and again.layer[0].arc_face_param.num_output == 4
+    assert again == net and again.layer[0].arc_face_param.scale == 4
     labels = caffe_pb2.LabelMap()
     text_format.Merge('item { name: "cat" label: 3 display_name: "Cat" }', labels)
     assert labels.item[0].label == 3
@@ -122,7 +129,10 @@ def test_diagrams(tmp_path, monkeypatch):
     with pillow.open(tmp_path / "net.png") as image:
         assert min(image.size) >= 100
     source = caffe.draw.draw_net(net, "LR", "raw", display_lrm=True).decode()
-    assert '"conv_Convolution" [label="conv\\n(Convolution)\\nkernel size: 3\\nstride: 1\\npad: 0\\nlr mult: 1.0, 1.0"' in source
+    assert (
+        '"conv_Convolution" [label="conv\\n(Convolution)\\nkernel size: 3\\nstride: 1\\npad: 0\\nlr mult: 1.0, 1.0"'
+        in source
+    )
     assert '"pool_Pooling" -> "pool_blob"' in source and "(Pooling MAX)" in source
     assert "conv_Convolution" not in caffe.draw.draw_net(net, "LR", "raw", phase=caffe.TEST).decode()
     with pytest.raises(netdef.NetdefError, match="a diagram as svg requires Graphviz"):
@@ -163,7 +173,7 @@ def test_windows_of_images(tmp_path):
 
 
 def test_rows_in_both_directions():
-    net = caffe.Net('force_backward: true\n' + CLASSIFIER, caffe.TEST)
+    net = caffe.Net("force_backward: true\n" + CLASSIFIER, caffe.TEST)
     x = np.random.default_rng(0).random((5, 3, 8, 8)).astype(np.float32)
     data, diffs = net.forward_backward_all(data=x, pool=np.ones((5, 3, 1, 1), np.float32), blobs=["data"])
     np.testing.assert_allclose(data["pool"][:, :, 0, 0], x.mean((2, 3)), rtol=1e-5)

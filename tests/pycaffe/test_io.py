@@ -37,7 +37,9 @@ def test_resize_image():
     assert io.resize_image(image, (1, 1), interp_order=0)[0, 0] in image
     smooth = np.fromfunction(lambda y, x: (y + 0.5) ** 2 + x, (8, 9))
     cubic = io.resize_image(smooth, (16, 9), interp_order=3)
-    assert cubic.shape == (16, 9) and np.allclose(cubic[6:10, 4], [((y + 0.5) / 2) ** 2 + 4 for y in range(6, 10)], atol=0.1)
+    assert cubic.shape == (16, 9) and np.allclose(
+        cubic[6:10, 4], [((y + 0.5) / 2) ** 2 + 4 for y in range(6, 10)], atol=0.1
+    )
     assert io.resize_image(smooth[:, :, None].repeat(4, 2), (5, 3), interp_order=5).shape == (5, 3, 4)
     with pytest.raises(ValueError, match="interp_order"):
         io.resize_image(image, (2, 2), interp_order=6)
@@ -152,5 +154,8 @@ def test_an_open_file(tmp_path):
     pillow.fromarray(pixels).save(tmp_path / "x.png")
     with open(tmp_path / "x.png", "rb") as file:
         assert np.allclose(io.load_image(file) * 255, pixels, atol=1e-3)
-    with open(__file__, "rb") as file, pytest.raises(netdef.NetdefError, match="test_io.py: cannot be read as an image"):
+    with (
+        open(__file__, "rb") as file,
+        pytest.raises(netdef.NetdefError, match="test_io.py: cannot be read as an image"),
+    ):
         io.load_image(file)

@@ -80,7 +80,10 @@ def test_a_deep_net_is_no_deep_recursion():
         (lambda n: L.ReLU(in_place=True), "L.ReLU with in_place=True requires an input"),
         (lambda n: setattr(n, "x", 3), "n.x must be a layer, not 3"),
         (lambda n: n.dta, "there is no top `dta` yet. Did you mean `data`?"),
-        (lambda n: (setattr(n, "r", L.ReLU(n.data, engine=object())), n.to_proto()), "L.ReLU: `engine` cannot be <object"),
+        (
+            lambda n: (setattr(n, "r", L.ReLU(n.data, engine=object())), n.to_proto()),
+            "L.ReLU: `engine` cannot be <object",
+        ),
     ],
 )
 def test_what_cannot_be_written(work, told):

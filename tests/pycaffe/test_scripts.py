@@ -36,7 +36,9 @@ def patched(tmp_path) -> caffe.Classifier:
     (tmp_path / "tmp.prototxt").write_text(str(model))
     caffe.Net(str(tmp_path / "tmp.prototxt"), caffe.TEST).save(str(tmp_path / "w.caffemodel"))
     mean, swap = np.float32([104.0, 116.0, 122.0]), (2, 1, 0)
-    return caffe.Classifier(str(tmp_path / "tmp.prototxt"), str(tmp_path / "w.caffemodel"), mean=mean, channel_swap=swap)
+    return caffe.Classifier(
+        str(tmp_path / "tmp.prototxt"), str(tmp_path / "w.caffemodel"), mean=mean, channel_swap=swap
+    )
 
 
 def dream(net, image, end, steps=4, octaves=3, scale=1.4):
@@ -86,7 +88,9 @@ def test_surgery_to_a_fully_convolutional_net(tmp_path):
         n.pool2 = L.Pooling(n.pool1, pool=P.Pooling.MAX, kernel_size=2, stride=2)
         n.score_fr = L.Convolution(n.pool2, num_output=5, kernel_size=1)
         n.upscore = L.Deconvolution(
-            n.score_fr, convolution_param=dict(num_output=5, kernel_size=8, stride=4, bias_term=False), param=[dict(lr_mult=0)]
+            n.score_fr,
+            convolution_param=dict(num_output=5, kernel_size=8, stride=4, bias_term=False),
+            param=[dict(lr_mult=0)],
         )
         n.score = caffe.coord_map.crop(n.upscore, n.data)
         if split == "train":
