@@ -44,8 +44,9 @@ class Layer:
 class Net(RawNet):
     """`Net(file, phase)`, `Net(file, weights, phase)`, or `Net(file, phase, weights=..., level=0, stages=())`.
 
-    `file` may also be the source text of a net, or the result of `netdef.load`. Raises CompileError for errors in the
-    file, and NetdefError for missing or mismatched weights and for unknown shapes."""
+    `file` may also be the source text of a net, a NetParameter, or the result of `netdef.load`. Raises CompileError for
+    errors in the file, and NetdefError for missing or mismatched weights and for unknown shapes. Exceptions of Python
+    layers are raised unchanged."""
 
     def __init__(
         self,
@@ -58,8 +59,9 @@ class Net(RawNet):
     ):
         phase, weights = _arguments(words, phase, weights)
         if not isinstance(network_file, Graph):
+            given = network_file if isinstance(network_file, (str, Path)) else str(network_file)
             with as_raised():
-                network_file = load(network_file, phase, tuple(stages or ()), level, trust_python=True)
+                network_file = load(given, phase, tuple(stages or ()), level, trust_python=True)
         self._set_up(network_file, random_seed())
         if weights is not None:
             self.copy_from(weights)

@@ -60,11 +60,12 @@ class Passes:
 
     def backward(self, part: range) -> None:
         """Computes the gradients of the blobs from the contents of the blobs, and adds those of the parameters."""
-        diffs = {v: self.blobs[v.name]._diff.value() for v in ends(self.net, part)}
+        last = ends(self.net, part)
+        diffs = {v: self.blobs[v.name]._diff.value() for v in last}
         for piece in reversed(self._pieces(part, "backward")):
             self._tell("before_backward", piece)
             if piece.start in self.hosted:
-                self._host_backward(self.hosted[piece.start], diffs)
+                self._host_backward(self.hosted[piece.start], diffs, last)
             else:
                 self._stretch_backward(self._reshaped(piece), diffs)
             self._tell("after_backward", piece)
@@ -122,8 +123,13 @@ class Passes:
             held = self.weights[owner]._diff
             held.put(held.value() + diff)
 
-    def _host_backward(self, layer: Hosted, diffs: dict[Value, Array]) -> None:
+    def _host_backward(self, layer: Hosted, diffs: dict[Value, Array], last: Sequence[Value]) -> None:
+        """Adds the gradients of the bottoms of a layer to `diffs`. `last` are the values whose gradients a script may
+        set; for other losses, their weights apply."""
         node = layer.node
+        for v, blob, weight in zip(node.tops, layer.top, node.loss_weights, strict=True):
+            if weight and v not in last:
+                diffs[v] = diffs.get(v, 0) + np.full(blob.shape, weight, np.float32)
         if not any(v in diffs for v in node.tops) or not any((*node.reached, *node.trained)):
             return
         for v, blob in zip(node.tops, layer.top, strict=True):

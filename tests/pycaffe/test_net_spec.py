@@ -46,6 +46,7 @@ def test_a_net_is_what_it_would_be_by_hand(tmp_path):
     (tmp_path / "little.prototxt").write_text(text)
     net = caffe.Net(str(tmp_path / "little.prototxt"), caffe.TRAIN)
     assert net.forward()["loss"] > 0 and net.blob_loss_weights["loss"] == 2
+    assert caffe.Net(little(caffe.NetSpec()).to_proto(), caffe.TEST).outputs == ["label", "score"]
 
 
 def test_branches_silence_and_names_that_are_made():

@@ -219,6 +219,17 @@ def test_as_many_rows_as_a_layer_finds(net_of):
     assert net.layers[2].seen == net.layer_dict["some"].seen == [2, 1, 4]
 
 
+def test_a_loss_that_another_layer_uses_keeps_its_weight(net_of):
+    net = net_of(
+        'force_backward: true layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 } } }\n'
+        + python("scaled", "Scaled", bottoms=["x"], more="loss_weight: 0.5")
+        + 'layer { name: "twice" type: "Power" bottom: "scaled" top: "twice" power_param { scale: 2 } }\n'
+    )
+    net.forward(x=np.float32([1, 2]))
+    net.backward(twice=np.float32([1, 0]))
+    np.testing.assert_allclose(net.blobs["x"].diff, [3 * 2.5, 3 * 0.5])
+
+
 def test_parameters_of_a_layer_are_those_of_its_object(net_of, tmp_path):
     text = (
         'force_backward: true layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 } } }\n'
