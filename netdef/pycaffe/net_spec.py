@@ -143,11 +143,11 @@ def _written(wanted: Iterable[Top | Function], names: dict[int, str]) -> Any:
     counts: Counter[str] = Counter()
 
     def name_of(top: Top) -> str:
-        return name_of(top.fn.inputs[0]) if top.fn.in_place else names.setdefault(id(top), own_name(top.fn, top.n))
+        return name_of(top.fn.inputs[0]) if top.fn.in_place else names.setdefault(id(top), own_name(top.fn))
 
-    def own_name(function: Function, n: int) -> str:
-        counts[function.type_name] += n == 0
-        return f"{function.type_name}{counts[function.type_name]}" + (f"_{n}" if n else "")
+    def own_name(function: Function) -> str:
+        counts[function.type_name] += 1
+        return f"{function.type_name}{counts[function.type_name]}"
 
     def write(function: Function) -> None:
         waiting = [function]
@@ -161,7 +161,7 @@ def _written(wanted: Iterable[Top | Function], names: dict[int, str]) -> Any:
             if id(last) in layers:
                 continue
             tops = [name_of(top) for top in last.tops]
-            called = names.get(id(last.tops[0] if last.tops else last)) or own_name(last, 0)
+            called = names.get(id(last.tops[0] if last.tops else last)) or own_name(last)
             layers[id(last)] = last.layer(called, [name_of(top) for top in last.inputs], tops)
 
     for one in wanted:

@@ -62,6 +62,8 @@ def test_branches_silence_and_names_that_are_made():
     alone = caffe.to_proto(L.ReLU(L.InnerProduct(L.Input(shape=dict(dim=[1, 2])), num_output=3), in_place=True))
     assert [node.name for node in netdef.load(str(alone)).layers] == ["Input1", "InnerProduct1", "ReLU1"]
     assert len(both[0].to_proto().layer) == 2
+    data, label = L.DummyData(shape=[dict(dim=[2, 3]), dict(dim=[2])], ntop=2)
+    assert list(caffe.to_proto(L.Silence(data, label, ntop=0).inputs[1]).layer[0].top) == ["DummyData1", "DummyData2"]
 
 
 def test_a_deep_net_is_no_deep_recursion():

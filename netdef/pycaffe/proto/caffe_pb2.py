@@ -21,7 +21,7 @@ from ..errors import NoField
 @cache
 def _members() -> dict[str, Any]:
     """Returns the messages, enums and enum values of the file by name."""
-    need("google.protobuf", "Caffe's messages")
+    need("google.protobuf", "caffe_pb2")
     from google.protobuf import descriptor_pool, message_factory
     from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 
