@@ -170,8 +170,7 @@ class Net(RawNet):
         """Runs both passes over all layers, with the random numbers of `key`."""
         part = self._part(None, None)
         self._draw_data(part)
-        self._passes.forward(part, key)
-        self._passes.backward(part)
+        self._passes.forward_backward(part, key)
 
     def forward_all(self, blobs: Sequence[str] | None = None, **kwargs: Any) -> dict[str, np.ndarray]:
         """Runs `forward` on any number of rows, batch by batch. The results have the same number of rows."""

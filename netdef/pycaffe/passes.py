@@ -70,6 +70,20 @@ class Passes:
                 self._stretch_backward(self._reshaped(piece), diffs)
             self._tell("after_backward", piece)
 
+    def forward_backward(self, part: range, key: Array) -> None:
+        """Runs both passes, as one program if Python runs no layer and is told of none."""
+        if len({*self._pieces(part, "forward"), *self._pieces(part, "backward"), part}) > 1 or self.hosted:
+            self.forward(part, key)
+            self.backward(part)
+            return
+        self._key, self._before = key, {}
+        run = self._reshaped(part)
+        diffs = {v: self.blobs[v.name]._diff.value() for v in ends(self.net, part)}
+        weights = self._parameters(run)
+        blobs, updates, made, on_weights = run.both(weights, self._contents(run.entering), diffs, key)
+        self._keep(blobs, updates, weights)
+        self._keep_diffs(made, on_weights)
+
     def loss(self, part: range) -> float:
         """Returns the weighted sum of the losses of these layers."""
         nodes = [self.net.layers[i] for i in part]
@@ -103,6 +117,9 @@ class Passes:
     def _stretch_forward(self, run: Stretch) -> None:
         weights = self._parameters(run)
         made, updates = wait(run.forward(weights, self._contents(run.entering), self._key))
+        self._keep(made, updates, weights)
+
+    def _keep(self, made: dict[str, Array], updates: dict[Owner, Array], weights: dict[Owner, Array]) -> None:
         for name, value in made.items():
             self.blobs[name]._data.put(value)
         for owner, value in updates.items():
@@ -116,6 +133,9 @@ class Passes:
         weights = self._parameters(run) | {o: a for o, a in self._before.items() if o in run.weights}
         made, on_weights = run.backward(weights, self._contents(run.blobs), given, self._key)
         diffs.update(made)
+        self._keep_diffs(made, on_weights)
+
+    def _keep_diffs(self, made: dict[Value, Array], on_weights: dict[Owner, Array]) -> None:
         for v in sorted(made, key=lambda v: -v.version):  # that of the first version remains, as in Caffe
             if v.name in self.blobs:
                 self.blobs[v.name]._diff.put(made[v])

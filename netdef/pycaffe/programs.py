@@ -108,10 +108,13 @@ class Stretch:
 
         def run(weights: Owned, given: Named, key: Array) -> tuple[Named, Owned]:
             values, updates, _ = forward_part(self.net, weights, given, key, self.part)
-            fed = {v for node in self.nodes if node.layer.is_input for v in node.tops}
-            return {v.name: a for v, a in values.items() if v.name and v not in fed}, updates
+            return self._made(values), updates
 
         return jit(run)
+
+    def _made(self, values: Mapping[Value, Array]) -> Named:
+        fed = {v for node in self.nodes if node.layer.is_input for v in node.tops}
+        return {v.name: a for v, a in values.items() if v.name and v not in fed}
 
     @cached_property
     def backward(self) -> Callable[[Owned, Named, Diffs, Array], tuple[Diffs, Owned]]:
@@ -127,6 +130,26 @@ class Stretch:
         def call(weights: Owned, held: Named, diffs: Diffs, key: Array) -> tuple[Diffs, Owned]:
             made, on_weights = wait(program(weights, held, _sorted(diffs), key))
             return {Value(*k): a for k, a in made.items()}, on_weights
+
+        return call
+
+    @cached_property
+    def both(self) -> Callable[[Owned, Named, Diffs, Array], tuple[Named, Owned, Diffs, Owned]]:
+        """`forward` and `backward` as one program, which computes nothing twice: (weights, entering blobs, gradients of
+        values, key) -> the results of both."""
+
+        def run(weights: Owned, given: Named, diffs: Sorted, key: Array) -> tuple[Named, Owned, Sorted, Owned]:
+            values, updates, _ = forward_part(self.net, weights, given, key, self.part)
+            backward = _Backward(self, weights, {**given, **self._made(values)}, key)
+            backward.values.update(values)
+            made, on_weights = backward.run({Value(*k): a for k, a in diffs.items()})
+            return self._made(values), updates, _sorted(made), on_weights
+
+        program = jit(run)
+
+        def call(weights: Owned, given: Named, diffs: Diffs, key: Array) -> tuple[Named, Owned, Diffs, Owned]:
+            blobs, updates, made, on_weights = wait(program(weights, given, _sorted(diffs), key))
+            return blobs, updates, {Value(*k): a for k, a in made.items()}, on_weights
 
         return call
 
