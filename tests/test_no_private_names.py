@@ -19,6 +19,10 @@ CAFFE = "a name that Caffe's users write"
 EXCEPTIONS = {
     ("pycaffe/test_net.py", "_blob_names"): CAFFE,
     ("pycaffe/test_net.py", "_layer_names"): CAFFE,
+    **{
+        ("pycaffe/test_helpers.py", f"_{name}"): CAFFE
+        for name in ("blobs", "bottom_ids", "inputs", "outputs", "top_ids")
+    },
     ("benchmarks/kernels.py", "_convolve"): "compares one kernel with XLA's, which cannot be selected in a layer",
     ("support/killing.py", "_exit"): "a public function of Python, for the end of a forked process",
 }

@@ -21,6 +21,9 @@ its rows only. All processes must see the same files; process 0 writes the run. 
 one snapshot. All must be started within five minutes; if one dies, the others end within the time of --heartbeat, with
 a line that names it. `netdef launch` starts several processes on one machine.
 
+With Caffe's flag --solver, as scripts for Caffe have it, each snapshot is also written as PREFIX_iter_N.caffemodel and
+.solverstate if the solver has a `snapshot_prefix`, and --sigint_effect, --sighup_effect and --log_dir are as in Caffe.
+
   netdef train model.net
   netdef train model.net --set solver.base_lr=0.01 --max-iter 1000 --output try1
   netdef train model.net --weights vgg.caffemodel
@@ -36,8 +39,10 @@ import argparse
 import errno
 import os
 import shlex
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +71,7 @@ if TYPE_CHECKING:
     from ..training.lr_range import Rates
 
 HELP = "train a net with its solver"
+EFFECTS = ("stop", "snapshot", "none")  # of a signal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -114,7 +120,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="seconds after which a silent process ends the others (default: 30)",
     )
     parser.add_argument("--output", metavar="DIR", help="folder of the run (default: runs/NAME)")
-    caffe.add_argument("--solver", "-solver", metavar="FILE", help="same as FILE")
+    caffe.add_argument(
+        "--solver", "-solver", metavar="FILE", help="same as FILE, with snapshots as PREFIX_iter_N.caffemodel too"
+    )
+    for name, what in (("sigint", "Ctrl-C"), ("sighup", "SIGHUP")):
+        caffe.add_argument(
+            f"--{name}_effect",
+            f"-{name}_effect",
+            choices=EFFECTS,
+            default="stop",
+            help=f"effect of {what}: stop the run with a snapshot, save one and continue, or none (default: stop)",
+        )
+    caffe.add_argument("--log_dir", "-log_dir", metavar="DIR", help="also write a log file in glog's format in DIR")
     parser.set_defaults(trust_python=True)
 
 
@@ -128,7 +145,7 @@ def run(args: argparse.Namespace) -> int:
     resume = args.resume or args.snapshot or None
     if isinstance(resume, str):
         existing(resume, "snapshot")
-    _check(path, args, changes)
+    solver = _checked(path, args, changes)
 
     if pictures(args.plot) and not args.lr_find:
         raise UsageError("--plot requires --lr-find; to plot the curves of a run, use `netdef plot RUN`")
@@ -142,9 +159,11 @@ def run(args: argparse.Namespace) -> int:
     def watch(event: Event) -> None:
         if args.gpu is not None and isinstance(event, Started) and event.device == "cpu":
             print(f"netdef: note: JAX finds no GPU; --gpu {args.gpu} selects CPU devices", file=sys.stderr)
+        for also in others:
+            also(event)
         show(replace(event, resume=again(path, args)) if isinstance(event, Interrupted) else event)
 
-    with progress(sys.stdout) as shown:
+    with progress(sys.stdout) as shown, _as_caffe(args, solver) as others:
         show = _while_read(shown)
         result = train(
             path,
@@ -163,6 +182,7 @@ def run(args: argparse.Namespace) -> int:
             host=args.host,
             heartbeat=args.heartbeat,
             import_path=args.import_path,
+            signals=_signals(args),
         )
     if args.dry_run:
         print("dry run: nothing was kept")
@@ -246,6 +266,9 @@ def again(path: str, args: argparse.Namespace) -> str:
     more += ["--devices", str(args.devices)] if args.devices else []
     more += ["--gpu", args.gpu] if args.gpu else []
     more += ["--output", args.output] if args.output else []
+    more += ["--log_dir", args.log_dir] if args.log_dir else []
+    for name in ("sigint_effect", "sighup_effect"):
+        more += [f"--{name}", getattr(args, name)] if getattr(args, name) != "stop" else []
     return shlex.join(["netdef", "train", path, *more, "--resume"])
 
 
@@ -259,8 +282,32 @@ def _devices(args: argparse.Namespace) -> Any:
     return slice(None) if chosen == "all" else chosen
 
 
-def _check(path: str, args: argparse.Namespace, changes: dict[str, Any]) -> None:
-    """Reports errors in the file before JAX is loaded."""
+@contextmanager
+def _as_caffe(args: argparse.Namespace, solver: Any) -> Iterator[list[Callable[[Event], None]]]:
+    """Yields the listeners that write what Caffe would: its snapshots, and a log file."""
+    from ..training.caffe_files import caffe_files
+    from ..training.glog import log_file
+
+    keeps = args.solver and solver.snapshot_prefix and not (args.dry_run or args.overfit)
+    listeners = [caffe_files(solver, lambda text: say(f"warning: {text}"))] if keeps else []
+    if args.log_dir is None:
+        yield listeners
+        return
+    with log_file(existing(args.log_dir, "folder")) as log:
+        yield [*listeners, log]
+
+
+def _signals(args: argparse.Namespace) -> dict[int, str]:
+    """Returns the effects of signals other than to stop the run."""
+    chosen = {"SIGINT": args.sigint_effect, "SIGHUP": args.sighup_effect}
+    effects = {name: effect for name, effect in chosen.items() if effect != "stop" and hasattr(signal, name)}
+    if effects and args.host:
+        raise UsageError("--sigint_effect and --sighup_effect require a run in one process, because all save together")
+    return {int(getattr(signal, name)): effect for name, effect in effects.items()}
+
+
+def _checked(path: str, args: argparse.Namespace, changes: dict[str, Any]) -> Any:
+    """Returns the solver. Reports errors in the file before JAX is loaded."""
     args.phase = "TRAIN"
     loaded = load_phases(path, args, changes)
     loaded.stop_on_errors()
@@ -268,3 +315,4 @@ def _check(path: str, args: argparse.Namespace, changes: dict[str, Any]) -> None
         raise UsageError(
             f"{path} has no solver; add a `solver {{ }}` block, or name a solver file that refers to this net"
         )
+    return loaded.nets[0].solver if loaded.nets else None

@@ -111,6 +111,7 @@ class Report:
         self._errors = sum(d.severity == "error" for d in self.diagnostics)
         self._warnings = len(self.diagnostics) - self._errors
         self.errors_met = 0  # all calls, also for errors that were already known
+        self.cause: BaseException | None = None  # what the code of a user raised, if this is the first error
 
     def add(self, code: Code, span: Span | None, detail: str = "", *related: Related, hint: str | None = None) -> None:
         if code.severity == "warning" and self._warnings > MOST_WARNINGS:
@@ -145,7 +146,7 @@ class Report:
     def stop_on_errors(self) -> None:
         """Raises CompileError if any diagnostic is an error."""
         if self.has_errors:
-            raise CompileError(self.in_order())
+            raise CompileError(self.in_order()) from self.cause
 
     def in_order(self) -> tuple[Diagnostic, ...]:
         """The diagnostics sorted by place; those without a place come last."""

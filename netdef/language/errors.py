@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 
-class NetdefError(Exception):
-    """An error that a user can fix: a message of one line with the file, layer or step, and what to do."""
+class NetdefError(RuntimeError):
+    """An error that a user can fix: a message of one line with the file, layer or step, and what to do.
+
+    It is a RuntimeError because that is what scripts for pycaffe expect."""
 
     def __init__(self, message: str = ""):
         super().__init__(printable(message))  # because a path or a name in it may contain line breaks

@@ -7,7 +7,6 @@ a JAX function with a custom gradient; both are callbacks to Python.
 from __future__ import annotations
 
 import math
-import types
 from typing import Any
 
 from ..fillers import Filler
@@ -62,7 +61,8 @@ class Blobs(list):
 class CaffeLayer:
     """The base class `caffe.Layer`."""
 
-    param_str = ""
+    type = "Python"
+    param_str = param_str_ = ""  # the second one is the name in Caffe before 2015
     phase = 0
     blobs: Blobs
 
@@ -71,13 +71,6 @@ class CaffeLayer:
 
     def reshape(self, bottom: list[Blob], top: list[Blob]) -> None:
         pass
-
-
-def stand_in() -> types.ModuleType:
-    """Returns a module for `import caffe` with what layer classes use."""
-    module = types.ModuleType("caffe")
-    module.__dict__.update(Layer=CaffeLayer, TRAIN=0, TEST=1)
-    return module
 
 
 class _AsSetUp(Filler):
@@ -102,8 +95,9 @@ class CaffeClass:
         param_str: str,
         tops: tuple[str, ...],
         propagate_down: tuple[bool, ...],
+        phase: int = 0,
     ):
-        self.cls, self.name, self.param_str = cls, name, param_str
+        self.cls, self.name, self.param_str, self.phase = cls, name, param_str, phase
         self.where = f"{module}.{cls.__name__}"
         self.propagate_down = propagate_down
         self.top_names = tops
@@ -116,14 +110,17 @@ class CaffeClass:
         with failing_as(lambda why: f"the setup of class {self.where} fails for {shapes}: {why}."):
             if self.made is None:
                 made = self.cls()
-                made.param_str, made.phase, made.blobs = self.param_str, 0, Blobs()
+                made.param_str = made.param_str_ = self.param_str
+                made.phase, made.blobs = self.phase, Blobs()
                 made.setup(bottom, self.top)
                 self.made = made
             self.made.reshape(bottom, self.top)
         return [blob.shape for blob in self.top]
 
     def weights(self, bottoms: tuple[Shape, ...]) -> list[Weight]:
-        self.infer(bottoms)
+        if self.made is None:
+            self.infer(bottoms)
+        assert self.made is not None
         return [Weight(blob.shape, _AsSetUp(blob.data)) for blob in self.made.blobs]
 
     def apply(self, w: tuple[Array, ...], bottoms: tuple[Array, ...], ctx: Context) -> list[Array]:

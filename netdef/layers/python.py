@@ -7,6 +7,8 @@ The imported object is a netdef `Layer`, a function of JAX arrays, or a class in
 from __future__ import annotations
 
 import importlib
+import importlib.abc
+import importlib.machinery
 import inspect
 import os
 import sys
@@ -25,9 +27,9 @@ from ..language.spelling import suggestion
 from ..lazy import Array, jax, jnp
 from ..schema import Params, build, param, take, unknown_field
 from ..shape import Shape, ShapeError, Unavailable, known, show
-from ._caffe_class import CaffeClass, stand_in
+from ._caffe_class import CaffeClass, CaffeLayer
 from ._users_code import failing_as
-from .base import Context, Example, Layer, Weight
+from .base import Context, Example, Layer, Phase, Weight
 
 Shapes = tuple[Shape, ...]
 
@@ -56,12 +58,14 @@ class Python(Layer, type="Python", block="python_param"):
     Bottoms: any.  Tops: as `layer` defines.
     Source: BVLC/caffe include/caffe/layers/python_layer.hpp.
     Differs: shapes are fixed once the net is compiled; in a class in the style of pycaffe, `forward` is called again
-    before each `backward`, and a class without bottoms is called for new data at each pass.
+    before each `backward`, and a class without bottoms is called for new data at each pass. In the nets of
+    `netdef.pycaffe`, shapes may change at each pass, and `forward` is called once, as in Caffe.
     """
 
     float32 = "the code of users expects it"
     n_bottoms = (0, None)
     n_tops = (0, None)
+    of_phase = Phase.TRAIN  # of an instance: the phase of its net
 
     module: str = param("Python module, as in `import`.")
     layer: str = param("Name of the class or function in the module.")
@@ -80,6 +84,13 @@ class Python(Layer, type="Python", block="python_param"):
     def runs_module(self) -> str:
         return self.module
 
+    def in_phase(self, phase: Phase) -> Layer:
+        """Returns a layer with an object of its own, because the object of a class has a state and knows the phase."""
+        made = self.replace()
+        made.__dict__.pop("user", None)
+        made.__dict__["of_phase"] = phase
+        return made
+
     @cached_property
     def user(self) -> User:
         """The wrapped object of the module, imported once."""
@@ -88,8 +99,9 @@ class Python(Layer, type="Python", block="python_param"):
         found = _find(self.module, self.layer, [str(path.parent.absolute())] if path else [])
         if isinstance(found, type) and issubclass(found, Layer):
             return _AsLayer(_fields(found, self))
-        if isinstance(found, type) and hasattr(found, "forward"):
-            return CaffeClass(found, self.module, self.name, self.param_str, self.top, self.propagate_down)
+        if isinstance(found, type) and (hasattr(found, "forward") or issubclass(found, CaffeLayer)):
+            given = (self.param_str, self.top, self.propagate_down, self.of_phase.value)
+            return CaffeClass(found, self.module, self.name, *given)
         if callable(found) and not isinstance(found, type):
             return _AsFunction(found, self)
         raise ShapeError(
@@ -100,7 +112,7 @@ class Python(Layer, type="Python", block="python_param"):
     def infer(self, *bottoms: Shape) -> list[Any]:
         if not all(map(known, bottoms)):
             return [None] * len(self.top)
-        with self._failing(bottoms):
+        with self._failing(bottoms), importing([]):
             tops = self.user.infer(bottoms)
         if len(tops) != len(self.top):
             raise ShapeError(
@@ -224,7 +236,7 @@ def _find(module: str, name: str, folders: list[str]) -> Any:
     fails or the name does not exist."""
     cannot = lambda why: f"Python module `{module}` cannot be imported: {why}."
     try:
-        with failing_as(cannot, "module", but=ModuleNotFoundError), _importing([*folders, os.getcwd()]):
+        with failing_as(cannot, "module", but=ModuleNotFoundError), importing([*folders, os.getcwd()]):
             found: types.ModuleType = importlib.import_module(module)
             if hasattr(found, name):
                 return getattr(found, name)
@@ -239,18 +251,47 @@ def _find(module: str, name: str, folders: list[str]) -> Any:
 
 
 @contextmanager
-def _importing(folders: list[str]) -> Iterator[None]:
-    """A context in which modules are also found in these folders, and `import caffe` returns what layer classes use."""
+def importing(folders: list[str]) -> Iterator[None]:
+    """A context in which modules are also found in these folders, and `import caffe` imports netdef.pycaffe."""
     added = [folder for folder in folders if folder not in sys.path]
     sys.path.extend(added)
-    ours = "caffe" not in sys.modules
-    if ours:
-        sys.modules["caffe"] = stand_in()
+    finder = None if "caffe" in sys.modules else AsCaffe()
+    if finder is not None:
+        sys.meta_path.insert(0, finder)
     try:
         yield
     finally:
         for folder in added:
             if folder in sys.path:
                 sys.path.remove(folder)
-        if ours:
-            sys.modules.pop("caffe", None)
+        if finder is not None:
+            sys.meta_path.remove(finder)
+            for name in [name for name in sys.modules if name == "caffe" or name.startswith("caffe.")]:
+                del sys.modules[name]
+
+
+class AsCaffe(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Imports netdef.pycaffe and its modules under the name `caffe`; with `below`, only its modules, if `caffe` is it
+    already."""
+
+    def __init__(self, below: types.ModuleType | None = None):
+        self.below = below
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        if self.below is not None and sys.modules.get("caffe") is not self.below:
+            return None
+        if name.startswith("caffe.") or (name == "caffe" and self.below is None):
+            return importlib.machinery.ModuleSpec(name, self)
+        return None
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
+        """Returns the module of netdef. It is imported by its name, because it is above this file, and only files of
+        users import it here."""
+        module = importlib.import_module("netdef.pycaffe" + spec.name.removeprefix("caffe"))
+        spec.loader_state = module.__spec__
+        return module
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        spec = module.__spec__
+        if spec is not None and spec.loader is self:  # the import has replaced the module's own
+            module.__spec__ = spec.loader_state

@@ -27,10 +27,12 @@ def infer(
     report: Report,
     given: Mapping[str, Shape] | None = None,
     trust_python: bool = False,
+    before: Mapping[Value, Shape] | None = None,
 ) -> tuple[tuple[Node, ...], Shapes]:
     """Nodes with weights and owners, and the shape of every value. `given` overrides the shapes of inputs. Only with
-    `trust_python` are layers asked that would run a module of the user's; the shapes of the others stay unknown."""
-    shapes: Shapes = {}
+    `trust_python` are layers asked that would run a module of the user's; the shapes of the others stay unknown.
+    `before` are the shapes of values that layers before these output, if these are not all layers of the net."""
+    shapes: Shapes = dict(before or {})
     producers: dict[Value, Node] = {}
     sharing = _Sharing(report)
     typed = []
@@ -102,6 +104,8 @@ def _misfit(
     node: Node, error: ShapeError, bottoms: list[Shape | None], producers: Mapping[Value, Node], report: Report
 ) -> None:
     layer = node.layer
+    if layer.runs_module is not None and not report.has_errors:
+        report.cause = error.__cause__
     span = layer.span_of(error.field) if error.field else None
     if error.bottom is not None and span is None:
         span = layer.span_of("bottom", error.bottom)

@@ -15,24 +15,27 @@
     net.params["conv1"][0].data[...] *= 2                       # the next forward pass uses the new values
     caffe.get_solver("solver.prototxt").step(100)
 
+With `sys.modules["caffe"] = netdef.pycaffe`, scripts and modules that import `caffe` run unchanged.
+
 Arrays are NumPy arrays that are updated in place; JAX computes the passes. Differences from pycaffe: Caffe's Split
-layers and their copies of blobs are not listed (the name of a copy refers to the original blob); `backward` is the
-gradient of the last forward pass, which it repeats with the same inputs; errors raise `netdef.NetdefError` rather than
-abort the process; a script that trains on several GPUs by NCCL is replaced by
-`netdef train --gpu`, and stops with an error that says so.
+layers and their copies of blobs are not listed (the name of a copy refers to the original blob); errors raise
+`netdef.NetdefError`, which is a RuntimeError, rather than abort the process; a script that trains on several GPUs by
+NCCL is replaced by `netdef train --gpu`, and stops with an error that says so.
 """
 
 from __future__ import annotations
 
+import sys
+
 from ..layers._caffe_class import CaffeLayer as Layer
-from . import io, proto
+from ..layers.python import AsCaffe
+from . import coord_map, draw, io, proto
 from .blobs import Blob
 from .classifier import Classifier
+from .detector import Detector
 from .devices import (
     NCCL,
     has_nccl,
-    init_log,
-    log,
     set_device,
     set_mode_cpu,
     set_mode_gpu,
@@ -43,6 +46,7 @@ from .devices import (
     solver_count,
     solver_rank,
 )
+from .log import init_log, log
 from .net import TEST, TRAIN, Net
 from .net_spec import NetSpec, layers, params, to_proto
 from .solver import (
@@ -56,8 +60,11 @@ from .solver import (
     get_solver,
     layer_type_list,
 )
+from .timer import Timer
 
 __version__ = "1.0.0"  # the version of pycaffe whose interface this is
+
+sys.meta_path.insert(0, AsCaffe(below=sys.modules[__name__]))  # for `import caffe.io`, if a script names it `caffe`
 
 __all__ = [
     "NCCL",
@@ -68,6 +75,7 @@ __all__ = [
     "AdamSolver",
     "Blob",
     "Classifier",
+    "Detector",
     "Layer",
     "NesterovSolver",
     "Net",
@@ -75,6 +83,9 @@ __all__ = [
     "RMSPropSolver",
     "SGDSolver",
     "Solver",
+    "Timer",
+    "coord_map",
+    "draw",
     "get_solver",
     "has_nccl",
     "init_log",

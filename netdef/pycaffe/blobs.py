@@ -13,10 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..language.errors import NetdefError
-from ..language.spelling import suggestion
 from ..layers._caffe_class import OldAxes
 from ..shape import Shape, show
+from .errors import WrongValue, unknown
 
 
 class Held:
@@ -95,19 +94,12 @@ class Blob(OldAxes):
         """Changes the shape: `blob.reshape(1, 3, 227, 227)`. The next pass updates the shapes of other blobs."""
         given = tuple(int(d) for d in (dims[0] if len(dims) == 1 and not np.isscalar(dims[0]) else dims))
         if any(d < 0 for d in given):
-            raise NetdefError(f"a blob cannot have the shape {show(given)}")
+            raise WrongValue(f"a blob cannot have the shape {show(given)}")
         self._data.resize(given)
         self._diff.resize(given)
 
     def __repr__(self) -> str:
         return f"<Blob {show(self.shape)}>"
-
-
-class Unknown(NetdefError, KeyError):
-    """An unknown name, with a suggestion."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 class Named(OrderedDict):
@@ -121,12 +113,6 @@ class Named(OrderedDict):
         if name in self.aliases:
             return self[self.aliases[name]]
         raise unknown(name, self.what, list(self))
-
-
-def unknown(name: Any, what: str, names: list[str]) -> Unknown:
-    """Returns the error for an unknown name of a layer or blob."""
-    meant = suggestion(str(name), names) or f" It has {', '.join(names[:12]) or 'none'}."
-    return Unknown(f"the net has no {what} `{name}`.{meant}")
 
 
 def wait(tree: Any) -> Any:

@@ -28,20 +28,9 @@ class Classifier(Net):
         channel_swap: Sequence[int] | None = None,
     ):
         super().__init__(model_file, pretrained_file, TEST)
-        name = self.inputs[0]
-        shape = self.blobs[name].shape
-        self.transformer = io.Transformer({name: shape})
-        self.transformer.set_transpose(name, (2, 0, 1))
-        if mean is not None:
-            self.transformer.set_mean(name, mean)
-        if input_scale is not None:
-            self.transformer.set_input_scale(name, input_scale)
-        if raw_scale is not None:
-            self.transformer.set_raw_scale(name, raw_scale)
-        if channel_swap is not None:
-            self.transformer.set_channel_swap(name, channel_swap)
-        self.crop_dims = np.array(shape[2:])
-        self.image_dims = tuple(image_dims) if image_dims else tuple(self.crop_dims)
+        self.transformer = transformer_of(self, mean, input_scale, raw_scale, channel_swap)
+        self.crop_dims = np.array(self.blobs[self.inputs[0]].shape[2:])
+        self.image_dims = tuple(self.crop_dims if image_dims is None else image_dims)
 
     def predict(self, inputs: Sequence[np.ndarray], oversample: bool = True) -> np.ndarray:
         """Returns scores (images, classes) of images (h, w, k): the mean over ten crops, or those of the center."""
@@ -56,3 +45,25 @@ class Classifier(Net):
         rows = np.stack([self.transformer.preprocess(name, cut) for cut in cuts])
         scores = self.forward_all(None, **{name: rows})[self.outputs[0]]
         return scores.reshape(len(whole), -1, *scores.shape[1:]).mean(1) if oversample else scores
+
+
+def transformer_of(
+    net: Net,
+    mean: np.ndarray | None,
+    input_scale: float | None,
+    raw_scale: float | None,
+    channel_swap: Sequence[int] | None,
+) -> io.Transformer:
+    """Returns the preprocessing for the first input of a net."""
+    name = net.inputs[0]
+    made = io.Transformer({name: net.blobs[name].shape})
+    made.set_transpose(name, (2, 0, 1))
+    if mean is not None:
+        made.set_mean(name, mean)
+    if input_scale is not None:
+        made.set_input_scale(name, input_scale)
+    if raw_scale is not None:
+        made.set_raw_scale(name, raw_scale)
+    if channel_swap is not None:
+        made.set_channel_swap(name, channel_swap)
+    return made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from typing import Any, NoReturn
 
@@ -98,12 +97,3 @@ class NCCL:
     @staticmethod
     def new_uid() -> NoReturn:
         raise NetdefError(SEVERAL)
-
-
-def init_log(level: int = 0, stderr: bool = False) -> None:
-    """Does nothing: messages are written to stderr, without a log file."""
-
-
-def log(text: str) -> None:
-    """Writes a message to stderr."""
-    print(text, file=sys.stderr)

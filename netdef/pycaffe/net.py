@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +14,23 @@ import numpy as np
 from ..compiler import load
 from ..data.feed import Feed
 from ..data.layers.memory import MemoryData
-from ..files import locator
-from ..forward import without_empty_rows
 from ..graph import Net as Graph
 from ..graph import Owner
+from ..interop.formats.base import ending_of
 from ..interop.weights import Loaded, entries_of, match, write_weights
-from ..language.diagnostics import Report
 from ..language.errors import NetdefError
 from ..layers.base import Phase
 from ..model import Model
 from ..passes.select import phase_of
-from ..passes.shapes import infer
 from ..shape import Shape, show
-from .blobs import Blob, Named, unknown, wait
+from .blobs import Blob, Named
 from .devices import random_seed
-from .programs import backward_program, ends, forward_program, taken
+from .errors import WrongType, WrongValue, unknown
+from .hosted import as_raised
+from .passes import Passes
+from .raw import RawNet
 
 TRAIN, TEST = Phase.TRAIN.value, Phase.TEST.value
-MOST_PROGRAMS = 128  # kept for each net; scripts return to earlier shapes, for example those of an image pyramid
 
 
 @dataclass(frozen=True)
@@ -42,11 +41,12 @@ class Layer:
     blobs: list[Blob]
 
 
-class Net:
+class Net(RawNet):
     """`Net(file, phase)`, `Net(file, weights, phase)`, or `Net(file, phase, weights=..., level=0, stages=())`.
 
-    `file` may also be the source text of a net, or the result of `netdef.load`. Raises CompileError for errors in the
-    file, and NetdefError for missing or mismatched weights and for unknown shapes."""
+    `file` may also be the source text of a net, a NetParameter, or the result of `netdef.load`. Raises CompileError for
+    errors in the file, and NetdefError for missing or mismatched weights and for unknown shapes. Exceptions of Python
+    layers are raised unchanged."""
 
     def __init__(
         self,
@@ -59,7 +59,9 @@ class Net:
     ):
         phase, weights = _arguments(words, phase, weights)
         if not isinstance(network_file, Graph):
-            network_file = load(network_file, phase, tuple(stages or ()), level, trust_python=True)
+            given = network_file if isinstance(network_file, (str, Path)) else str(network_file)
+            with as_raised():
+                network_file = load(given, phase, tuple(stages or ()), level, trust_python=True)
         self._set_up(network_file, random_seed())
         if weights is not None:
             self.copy_from(weights)
@@ -76,29 +78,29 @@ class Net:
     def _set_up(self, net: Graph, seed: int) -> None:
         model = Model(net, seed)
         self._net, self._seed = net, seed
-        self._fed = [top.name for node in net.layers if node.layer.is_input for top in node.tops]
         self._weights: dict[Owner, Blob] = {}
         for owner, weight in net.owned:
             blob = Blob(weight.shape)
             blob._data.put(model.array(owner))
             self._weights[owner] = blob
-        self._key = jax.random.key(seed)
-        self._here = self._key  # key of the last forward pass, which the backward pass repeats
-        self._passes = 0
+        self._key, self._count = jax.random.key(seed), 0  # of passes
         self._feed: Feed | None = None
         self._arrays: dict[str, tuple[Any, ...]] = {}  # the data of MemoryData layers
-        self._programs: OrderedDict[Any, Callable[..., Any]] = OrderedDict()  # the last one was used last
         losses = {v.name: w for n in net.layers for v, w in zip(n.tops, n.loss_weights, strict=True) if w}
         shape = lambda name: _known(net, name)
         self.blobs = Named("blob", ((n, Blob(shape(n), losses.get(n, 0.0))) for n in net.blobs), net.copies)
         self.blob_loss_weights = OrderedDict((name, losses.get(name, 0.0)) for name in net.blobs)
+        self._passes = Passes(net, self.blobs, self._weights, self._key)
         self._list_params()
 
     def _list_params(self) -> None:
         net = self._net
         kept = lambda n: [self._weights[owner] for _, owner in n.stored]
         self.params = Named("layer with parameters", ((n.name, kept(n)) for n in net.layers if kept(n)))
-        self.layers = [Layer(node.type, kept(node)) for node in net.layers]
+        self._passes.host([kept(node) for node in net.layers])
+        hosted = self._passes.hosted
+        own = lambda i, n: hosted[i].object if i in hosted else Layer(n.type, kept(n))
+        self.layers = [own(i, node) for i, node in enumerate(net.layers)]
         self.layer_dict = Named("layer", zip(self._layer_names, self.layers, strict=True))
 
     @property
@@ -115,14 +117,6 @@ class Net:
     def outputs(self) -> list[str]:
         """The blobs that no layer uses, sorted by name as in Caffe."""
         return sorted(self._net.outputs)
-
-    @property
-    def _layer_names(self) -> list[str]:
-        return [node.name for node in self._net.layers]
-
-    @property
-    def _blob_names(self) -> list[str]:
-        return list(self.blobs)
 
     @property
     def top_names(self) -> Named:
@@ -147,13 +141,13 @@ class Net:
         names = [*(self.top_names[end] if end is not None else self.outputs), *(blobs or ())]
         for name in names:
             _ = self.blobs[name]  # raises an error for an unknown name before anything runs
-        self._follow()
-        self._draw_data(part)
-        self._here = jax.random.fold_in(self._key, self._passes)
-        self._passes += 1
-        made, updates = self._program(forward_program, part)(self._values(), self._taken(part), self._here)
-        self._keep(made, updates)
+        self._forward(part.start, part.stop - 1)
         return {name: self.blobs[name].data for name in names}
+
+    def _run_forward(self, part: range) -> None:
+        self._draw_data(part)
+        self._passes.forward(part, jax.random.fold_in(self._key, self._count))
+        self._count += 1
 
     def backward(
         self, diffs: Sequence[str] | None = None, start: str | None = None, end: str | None = None, **kwargs: Any
@@ -169,58 +163,61 @@ class Net:
         names = [*(self.bottom_names[end] if end is not None else self.inputs), *(diffs or ())]
         for name in names:
             _ = self.blobs[name]
-        self._run_backward(part)
+        self._backward(part.stop - 1, part.start)
         return {name: self.blobs[name].diff for name in names}
 
-    def _run_backward(self, part: range, keep: bool = False) -> None:
-        self._follow()
-        seeds = {name: self.blobs[name]._diff.value() for name in ends(self._net, part)}
-        # Detections have no gradient, and the program has more rows of them than the blob.
-        seeds |= {name: np.zeros(_known(self._net, name), np.float32) for name in self._net.padded if name in seeds}
-        program = self._program(backward_program, part, self._trained(part))
-        on_blobs, on_weights, made, updates = program(self._values(), self._taken(part), seeds, self._here)
-        for name, diff in on_blobs.items():
-            if name not in self._net.padded:
-                self.blobs[name]._diff.put(diff)
-        for owner, diff in on_weights.items():
-            held = self._weights[owner]._diff
-            held.put(held.value() + diff)
-        if keep:
-            self._keep(made, updates)
-        wait([on_blobs, on_weights])
-
     def _forward_backward(self, key: Any) -> None:
-        """Runs both passes over all layers in one program, with the random numbers of `key`."""
+        """Runs both passes over all layers, with the random numbers of `key`."""
         part = self._part(None, None)
-        self._follow()
         self._draw_data(part)
-        self._here = key
-        self._run_backward(part, keep=True)
+        self._passes.forward_backward(part, key)
 
     def forward_all(self, blobs: Sequence[str] | None = None, **kwargs: Any) -> dict[str, np.ndarray]:
         """Runs `forward` on any number of rows, batch by batch. The results have the same number of rows."""
         self._check_names(kwargs, self.inputs, "input")
-        rows = {len(value) for value in kwargs.values()}
-        if len(rows) != 1:
-            raise NetdefError(f"all inputs must have the same number of rows, not {', '.join(map(str, sorted(rows)))}")
-        total, found = rows.pop(), {}
-        size = self.blobs[self.inputs[0]].shape[0]
-        if total > size and (ragged := [n for n in (*self.outputs, *(blobs or ())) if n in self._net.padded]):
-            raise NetdefError(
+        rows = _rows(kwargs)
+        self._refuse_ragged(rows, blobs or ())
+        found: dict[str, list[np.ndarray]] = {}
+        for batch in self._batch(kwargs):
+            _collect(found, self.forward(blobs, None, None, **batch))
+        return _joined(found, rows)
+
+    def forward_backward_all(
+        self, blobs: Sequence[str] | None = None, diffs: Sequence[str] | None = None, **kwargs: Any
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Runs `forward` and `backward` on any number of rows, batch by batch. Arrays are passed by name: inputs, and
+        gradients of outputs. Returns {blob: data} and {blob: diff}, with as many rows."""
+        rows = _rows(kwargs)
+        data: dict[str, list[np.ndarray]] = {}
+        gradients: dict[str, list[np.ndarray]] = {}
+        for batch in self._batch(kwargs):
+            given = {name: value for name, value in batch.items() if name in self.inputs}
+            seeds = {name: value for name, value in batch.items() if name not in self.inputs}
+            _collect(data, self.forward(blobs, None, None, **given))
+            _collect(gradients, self.backward(diffs, None, None, **seeds))
+        return _joined(data, rows), _joined(gradients, rows)
+
+    def _batch(self, blobs: Mapping[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+        """Yields batches of these rows, of the size of the first blob; the last one is filled up with zeros."""
+        size = next(iter(self.blobs.values())).shape[0]
+        for begin in range(0, _rows(blobs), size):
+            some = {name: np.asarray(value[begin : begin + size]) for name, value in blobs.items()}
+            padding = {n: np.zeros((size - len(v), *v.shape[1:]), v.dtype) for n, v in some.items()}
+            yield {n: np.concatenate([v, padding[n]]) for n, v in some.items()}
+
+    def _refuse_ragged(self, rows: int, blobs: Sequence[str]) -> None:
+        """Raises WrongValue for several batches of a blob whose rows are not those of the images."""
+        size = next(iter(self.blobs.values())).shape[0]
+        ragged = [name for name in (*self.outputs, *blobs) if name in self._net.padded]
+        if ragged and rows > size:
+            raise WrongValue(
                 f"`{ragged[0]}` has no row for each image, so its batches cannot be joined; pass at most {size} rows, "
                 "or call forward for each batch"
             )
-        for begin in range(0, total, size):
-            some = {name: np.asarray(value[begin : begin + size]) for name, value in kwargs.items()}
-            short = size - min(size, total - begin)
-            filled = {n: np.concatenate([v, np.zeros((short, *v.shape[1:]), v.dtype)]) for n, v in some.items()}
-            for name, data in self.forward(blobs, None, None, **filled).items():
-                found.setdefault(name, []).append(data[: size - short].copy() if data.ndim else data.copy())
-        return {name: np.concatenate(parts) if parts[0].ndim else np.stack(parts) for name, parts in found.items()}
 
     def reshape(self) -> None:
         """Updates the shapes of all blobs after an input was reshaped. `forward` does this automatically."""
-        self._follow()
+        self._passes.reshape(self._part(None, None))
 
     def clear_param_diffs(self) -> None:
         """Sets the gradients of all parameters to zero."""
@@ -247,8 +244,8 @@ class Net:
     load_hdf5 = copy_from
 
     def save(self, path: str | Path) -> None:
-        """Writes the parameters; the extension of `path` selects the format."""
-        write_weights(path, self._entries(), self._net)
+        """Writes the parameters; the extension of `path` selects the format, which is Caffe's for any other name."""
+        write_weights(path, self._entries(), self._net, format=None if ending_of(path) else "caffemodel")
 
     def save_hdf5(self, path: str | Path) -> None:
         """Writes the parameters in Caffe's HDF5 format, for any file name."""
@@ -283,43 +280,8 @@ class Net:
         begin = names.index(first) if first is not None else 0
         stop = names.index(last) + 1 if last is not None else len(names)
         if begin >= stop:
-            raise NetdefError(f"layer `{first}` comes after layer `{last}`, so there is nothing to run")
+            raise WrongValue(f"layer `{first}` comes after layer `{last}`, so there is nothing to run")
         return range(begin, stop)
-
-    def _program(self, make: Callable[..., Any], part: range, *more: Any) -> Callable[..., Any]:
-        key = (tuple(self._net.blobs[name].shape for name in self._fed), make, part, *more)
-        if key not in self._programs:
-            self._programs[key] = make(self._net, part, *more)
-            if len(self._programs) > MOST_PROGRAMS:
-                self._programs.popitem(last=False)
-        self._programs.move_to_end(key)
-        return self._programs[key]
-
-    def _trained(self, part: range) -> tuple[Owner, ...]:
-        nodes = [self._net.layers[i] for i in part]
-        return tuple({o: None for n in nodes for o, trained in zip(n.owners, n.trained, strict=True) if trained}.keys())
-
-    def _values(self) -> dict[Owner, Any]:
-        for owner, weight in self._net.owned:
-            given = self._weights[owner].shape
-            if given != weight.shape:
-                raise NetdefError(
-                    f"parameter {owner.index} of layer `{owner.layer}` was reshaped to {show(given)}, but the layer "
-                    f"requires {show(weight.shape)}"
-                )
-        return {owner: blob._data.value() for owner, blob in self._weights.items()}
-
-    def _taken(self, part: range) -> dict[str, Any]:
-        return {name: self.blobs[name]._data.value() for name in taken(self._net, part)}
-
-    def _keep(self, made: Mapping[str, Any], updates: Mapping[Owner, Any]) -> None:
-        wait([made, updates])
-        for name, value in without_empty_rows(self._net, made).items():
-            if name in self._net.padded:
-                self.blobs[name].reshape(*value.shape)
-            self.blobs[name]._data.put(value)
-        for owner, value in updates.items():
-            self._weights[owner]._data.put(value)
 
     def _check_names(self, given: Mapping[str, Any], wanted: list[str], what: str) -> None:
         for name in given:
@@ -327,7 +289,7 @@ class Net:
                 raise unknown(name, what, wanted)
         missing = [name for name in wanted if name not in given]
         if missing:
-            raise NetdefError(f"{what} `{missing[0]}` is missing; pass all {what}s by name, or none")
+            raise WrongValue(f"{what} `{missing[0]}` is missing; pass all {what}s by name, or none")
 
     def _give(self, given: Mapping[str, Any], wanted: list[str], what: str, array_of: Callable[[Blob], Any]) -> None:
         self._check_names(given, wanted, what)
@@ -335,35 +297,11 @@ class Net:
             array = array_of(self.blobs[name])
             value = np.asarray(value, np.float32)
             if value.size != array.size or value.shape[:1] != array.shape[:1]:
-                raise NetdefError(
+                raise WrongValue(
                     f"{what} `{name}` is {show(array.shape)}, but the array passed is {show(value.shape)}; "
                     f"change the shape with net.blobs[{name!r}].reshape(...)"
                 )
             array[...] = value.reshape(array.shape)
-
-    def _follow(self) -> None:
-        """Updates the shapes of all blobs after a script has reshaped an input."""
-        shapes = {name: self.blobs[name].shape for name in self._fed}
-        if all(shape == self._net.blobs[name].shape for name, shape in shapes.items()):
-            return
-        report = Report()
-        nodes, inferred = infer(self._net.layers, locator(self._net.folder), report, shapes, self._net.trust_python)
-        given = ", ".join(f"`{name}` {show(shape)}" for name, shape in shapes.items())
-        if report.has_errors:
-            problem = next(d.detail for d in report.diagnostics if d.severity == "error")
-            raise NetdefError(f"the net does not work on {given}: {problem}")
-        for now, before in zip(nodes, self._net.layers, strict=True):
-            for i, (weight, old) in enumerate(zip(now.weights or (), before.weights or (), strict=True)):
-                if weight.shape != old.shape and weight.kind != "carry":
-                    raise NetdefError(
-                        f"with {given}, parameter {i} of layer `{now.name}` would be {show(weight.shape)}, "
-                        f"but it is {show(old.shape)}"
-                    )
-                if weight.shape != old.shape:
-                    self._weights[now.owners[i]] = Blob(weight.shape)
-        self._net = replace(self._net, layers=nodes, shapes=inferred)
-        for name, blob in self.blobs.items():
-            blob.reshape(*_known(self._net, name))
 
     def _draw_data(self, part: range) -> None:
         """Reads the next batch of the data layers in `part`."""
@@ -374,7 +312,6 @@ class Net:
             blob = self.blobs[name]
             blob.reshape(*np.shape(value))
             blob._data.put(value)
-        self._follow()
 
     def _opened(self) -> Feed:
         if self._feed is None:
@@ -399,6 +336,23 @@ class Net:
         return str(self._net)
 
 
+def _rows(arrays: Mapping[str, Any]) -> int:
+    rows = {len(value) for value in arrays.values()}
+    if len(rows) != 1:
+        raise WrongValue(f"all inputs must have the same number of rows, not {', '.join(map(str, sorted(rows))) or 0}")
+    return rows.pop()
+
+
+def _collect(found: dict[str, list[np.ndarray]], made: Mapping[str, np.ndarray]) -> None:
+    for name, array in made.items():
+        found.setdefault(name, []).append(array.copy())
+
+
+def _joined(found: Mapping[str, list[np.ndarray]], rows: int) -> dict[str, np.ndarray]:
+    """Returns the results of all batches, without the rows that filled up the last one."""
+    return {name: np.concatenate(made)[:rows] if made[0].ndim else np.stack(made) for name, made in found.items()}
+
+
 def _known(net: Graph, name: str) -> Shape:
     shape = net.blobs[name].shape
     if shape is None or not all(isinstance(d, int) for d in shape):
@@ -409,17 +363,17 @@ def _known(net: Graph, name: str) -> Shape:
 def _arguments(words: tuple[Any, ...], phase: Any, weights: Any) -> tuple[Phase, Any]:
     """Returns phase and weights from pycaffe's positional arguments: (phase) or (weights, phase)."""
     if len(words) > 2:
-        raise NetdefError("Net accepts at most a file, weights and a phase: Net(file, weights, caffe.TEST)")
+        raise WrongType("Net accepts at most a file, weights and a phase: Net(file, weights, caffe.TEST)")
     if len(words) == 2:
         weights, phase = words
     elif words:
         phase = words[0]
     if phase is None:
-        raise NetdefError("the phase is missing: Net(file, caffe.TEST) or Net(file, weights, caffe.TEST)")
+        raise WrongType("the phase is missing: Net(file, caffe.TEST) or Net(file, weights, caffe.TEST)")
     if isinstance(phase, Phase):
         return phase, weights
     if phase in (TRAIN, TEST):
         return Phase(phase), weights
     if len(words) == 1 and not isinstance(phase, int) and not str(phase).isalpha():
-        raise NetdefError(f"the phase is missing after {phase}: Net(file, weights, caffe.TEST)")
+        raise WrongType(f"the phase is missing after {phase}: Net(file, weights, caffe.TEST)")
     return phase_of(str(phase)), weights

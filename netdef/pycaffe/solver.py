@@ -7,6 +7,7 @@ script may write. After a step, their `diff` is the update that was subtracted, 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from ..training.solver_nets import nets_of
 from ..training.step import State, initial, updated
 from .blobs import wait
 from .devices import refuse_several
+from .hosted import as_raised
 from .net import Net
 
 # fields that only netdef.train supports
@@ -44,7 +46,8 @@ class Solver:
 
     def __init__(self, solver_file: str | Path):
         refuse_several()
-        nets = nets_of(solver_file, trust=Trust(python=True))
+        with as_raised():
+            nets = nets_of(solver_file, trust=Trust(python=True))
         self.param = nets.solver
         self._file = nets.file
         self._check(solver_file)
@@ -55,6 +58,7 @@ class Solver:
         self._state = initial(self.param, self._arrays("_data"), ())
         self._key = jax.random.fold_in(jax.random.key(self.param.seed), 0)
         self._update = jit(self._updated)
+        self._callbacks: list[tuple[Callable[[], Any], Callable[[], Any]]] = []
 
     def _check(self, file: Any) -> None:
         if self.type is not None and self.param.type != self.type:
@@ -65,6 +69,19 @@ class Solver:
         if self.param.precision is not Precision.FLOAT:
             raise NetdefError(f"{file}: pycaffe solvers use float32; remove `precision`, or use netdef.train")
 
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next iteration."""
+        return float(self.param.rate(self._state.iteration, self._state.policy))
+
+    def add_callback(self, on_start: Callable[[], Any], on_gradients_ready: Callable[[], Any]) -> None:
+        """Adds functions that are called in each iteration: before the passes, and before the update."""
+        self._callbacks.append((on_start, on_gradients_ready))
+
+    def share_weights(self, net: Net) -> None:
+        """Makes another net use the parameters of the solver's net."""
+        net.share_with(self.net)
+
     # Iterations
 
     def step(self, n: int) -> None:
@@ -72,8 +89,12 @@ class Solver:
         for _ in range(int(n)):
             if self._due(self.param.test_interval) and (self.iter or self.param.test_initialization):
                 self._test()
+            for on_start, _ in self._callbacks:
+                on_start()
             loss = self._gradients()
             self._show(loss)
+            for _, on_gradients_ready in self._callbacks:
+                on_gradients_ready()
             self.apply_update(loss)
             if self._due(self.param.snapshot):
                 self.snapshot()

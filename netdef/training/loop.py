@@ -11,7 +11,7 @@ import signal
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -110,6 +110,8 @@ class Run(ABC):
     position: dict[str, Any] = field(default_factory=dict)  # of the data after `iteration`
     signal: int = 0  # that ends the run; 0: none does
     received: int = 0  # a signal of this process that the others do not know yet
+    effects: Mapping[int, str] = field(default_factory=dict)  # of signals: "snapshot", "none"
+    asked: bool = False  # whether a signal has asked for a snapshot
     gone: BrokenPipeError | None = None  # of a listener whose output has no reader any more; it ends the run, too
     ended: str = ""  # why the run ends early; empty: it does not
     watch: Callable[[Any, Piece], dict[str, Any]] | None = None  # (run, piece) -> additional values of a display
@@ -128,6 +130,10 @@ class Run(ABC):
             self.signal = number
         else:
             self.received = number
+
+    def ask(self) -> None:
+        """Saves a snapshot after the current piece, because of a signal."""
+        self.asked = True
 
     @abstractmethod
     def emit(self, event: Event) -> None:
@@ -160,7 +166,7 @@ def run_to_end(run: Run) -> None:
     pieces = plan.pieces(run.iteration, work.steps_per_dispatch)
     batches = Batches(work.source, pieces, work.steps_per_dispatch, work.iter_size, work.placement)
     try:
-        with stopped_by_signals(run.interrupt):
+        with stopped_by_signals(run.interrupt, run.effects, run.ask):
             for piece in batches:
                 if plan.test_at(piece.begin):
                     _flush(run)
@@ -168,8 +174,9 @@ def run_to_end(run: Run) -> None:
                 if run.stop or run.ended:
                     break
                 _dispatch(run, piece)
-                if plan.snapshot_at(run.iteration) and not run.stop:
+                if (plan.snapshot_at(run.iteration) or run.asked) and not run.stop:
                     _flush(run)
+                    run.asked = False
                     run.save()
             _flush(run)
             run.end()

@@ -81,6 +81,7 @@ class Options:
     devices: Devices = None
     heartbeat: float = HEARTBEAT
     relay: Relay | None = None  # to process 0, from the others
+    signals: Mapping[int, str] = field(default_factory=dict)
     enough: Callable[[float], str] | None = None  # called with each loss; a non-empty result, the reason, ends the run
 
 
@@ -103,6 +104,7 @@ def train(
     host: str | None = None,
     heartbeat: float = HEARTBEAT,
     import_path: Sequence[str | Path] = (),
+    signals: Mapping[int, str] | None = None,
 ) -> Result:
     """Trains a net with its solver.
 
@@ -118,7 +120,8 @@ def train(
     `overfit` N trains on the first N batches only, until the net overfits them, and reports whether it did.  `dry_run`
     runs two iterations, each with a display, a test and a snapshot, in a temporary folder. `tensorboard` also writes
     events for TensorBoard, to the folder `tensorboard` of the run.  `import_path` lists additional folders for imports.
-    The modules of Python layers are run.
+    The modules of Python layers are run.  `signals` gives signals another effect than to end the run:
+    {signal.SIGHUP: "snapshot"}, or "none".
 
     `devices`: "all", or a number of devices, which divide each batch of the file, with the result of one device; or
     the indices of devices, as in Caffe's `-gpu 0,1`, or slice(None) for all of them: the batch of the file is that of
@@ -135,9 +138,8 @@ def train(
     nets = nets_of(path, set, Trust(python=True, folders=tuple(import_path)))
     relay = join(Hosts.parse(hosts, host), heartbeat)
     with shown(on_event, progress) as on_event:
-        options = Options(
-            weights, resume, max_iter, output, on_event, watch, overfit, tensorboard, devices, heartbeat, relay
-        )
+        given = (weights, resume, max_iter, output, on_event, watch, overfit, tensorboard, devices, heartbeat, relay)
+        options = Options(*given, signals=signals or {})
         return _run_or_try(nets, options, dry_run)
 
 
@@ -212,6 +214,7 @@ def run_nets(nets: Nets, options: Options) -> Result:
             monitors=start.monitors,
             recorder=Recorder(place.folder / METRICS, start.iteration, writes=is_first()),
             peers=peers,
+            effects=options.signals,
             enough=learning.see if learning else options.enough,
             verdict=learning.verdict if learning else None,
         )

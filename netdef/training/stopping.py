@@ -1,4 +1,4 @@
-"""Signals that end a run: SIGINT, SIGTERM and SIGHUP.
+"""Signals that end a run, SIGINT, SIGTERM and SIGHUP, and those that have another effect in this run, as in Caffe.
 
 The first one ends the run after the current piece, with a snapshot; a second one has its usual effect, at once.  A
 handler of the program that calls `netdef.train`, and a signal that is ignored as under nohup, stay as they are, except
@@ -11,7 +11,7 @@ import os
 import signal
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -19,13 +19,19 @@ STREAMS = (1, 2)  # the descriptors of stdout and stderr
 
 
 @contextmanager
-def stopped_by_signals(stop: Callable[[int], None]) -> Iterator[None]:
-    """Calls `stop` with the number of the first signal that ends the run.  Only in the main thread, because Python
+def stopped_by_signals(
+    stop: Callable[[int], None],
+    effects: Mapping[int, str] | None = None,
+    snapshot: Callable[[], None] = lambda: None,
+) -> Iterator[None]:
+    """Calls `stop` with the number of the first signal that ends the run.  `effects` are what signals do instead: for
+    "snapshot", that function is called each time; for "none", nothing happens.  Only in the main thread, because Python
     allows signal handlers nowhere else."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before: dict[int, Any] = {}
+    before: dict[int, Any] = {}  # the handlers of signals that end the run
+    kept: dict[int, Any] = {}  # and of the others
     terminals = [descriptor for descriptor in STREAMS if os.isatty(descriptor)]
     had_terminal = _has_terminal()
 
@@ -41,12 +47,18 @@ def stopped_by_signals(stop: Callable[[int], None]) -> Iterator[None]:
         stop(number)
 
     try:
+        for number, effect in (effects or {}).items():
+            if effect != "stop":
+                handler = signal.SIG_IGN if effect == "none" else lambda number, frame: snapshot()
+                kept[number] = signal.signal(number, handler)
         for number in (signal.SIGINT, signal.SIGTERM, _hangup()):
+            if number in kept:
+                continue
             if number is not None and (number == signal.SIGINT or signal.getsignal(number) is signal.SIG_DFL):
                 before[number] = signal.signal(number, ask)
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in (before | kept).items():
             signal.signal(number, handler)
 
 

@@ -268,3 +268,23 @@ def test_an_exit_while_the_net_runs_is_an_error(tmp_path):
 def test_the_stand_in_for_caffe_does_not_stay(compiled):
     compiled(layer("Plus"))
     assert "caffe" not in sys.modules
+
+
+def test_the_whole_of_caffe_can_be_imported(tmp_path):
+    net = tmp_path / "m.net"
+    net.write_text(
+        'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 } } }\n'
+        'layer { name: "l" type: "Python" bottom: "x" top: "y" python_param { module: "their_whole" layer: "A" } }'
+    )
+    (tmp_path / "their_whole.py").write_text(
+        "import caffe\nfrom caffe.io import resize_image\nfrom caffe import layers as L\n"
+        "class A(caffe.Layer):\n"
+        "    def setup(self, bottom, top):\n        from caffe.proto import caffe_pb2\n"
+        "    def reshape(self, bottom, top): top[0].reshape(*bottom[0].shape)\n"
+        "    def forward(self, bottom, top): top[0].data[...] = 2 * bottom[0].data\n"
+    )
+    try:
+        np.testing.assert_allclose(netdef.compile(net)(x=np.float32([1, 2]))["y"], [2, 4])
+        assert not [name for name in sys.modules if name.split(".")[0] == "caffe"]
+    finally:
+        sys.modules.pop("their_whole", None)

@@ -244,6 +244,29 @@ def test_a_shape_that_does_not_work():
         net.forward()
 
 
+def test_layers_that_do_not_run_need_not_fit():
+    """As in DeepDream: an image of any size up to an inner layer of a classifier."""
+    text = NET.replace("global_pooling: true pool: AVE", "kernel_size: 2")
+    net, same = caffe.Net(text, caffe.TEST), caffe.Net(text, caffe.TEST)
+    same.share_with(net)
+    big = np.random.default_rng(2).normal(size=(1, 1, 9, 8)).astype(np.float32)
+    net.blobs["data"].reshape(*big.shape)
+    assert net.forward(data=big, end="pool")["pool"].shape == (1, 3, 6, 5)
+    net.blobs["pool"].diff[...] = net.blobs["pool"].data
+    gradient = net.backward(start="pool")["data"]
+    same.forward(data=np.stack([big[0, :, :6, :6], big[0, :, 3:, 2:]]))
+    np.testing.assert_allclose(net.blobs["conv"].data[0, :, :4, :4], same.blobs["conv"].data[0], rtol=1e-5)
+    step = np.zeros_like(big)
+    step[0, 0, 4, 4] = 1e-3
+    objective = lambda x: float((net.forward(data=x, end="pool")["pool"].astype(np.float64) ** 2).sum()) / 2
+    slope = (objective(big + step) - objective(big - step)) / 2e-3
+    assert gradient.shape == big.shape and slope == pytest.approx(gradient[0, 0, 4, 4], rel=5e-2)
+    with pytest.raises(netdef.NetdefError, match="parameter 0 of layer `ip` would be 2x90, but it is 2x27"):
+        net.forward()
+    net.blobs["pool"].reshape(4, 3, 3, 3)
+    assert net.forward(start="ip")["prob"].shape == (4, 2)
+
+
 def test_a_parameter_of_another_shape():
     net = caffe.Net(NET, caffe.TEST)
     net.params["ip"][0].reshape(3, 3)

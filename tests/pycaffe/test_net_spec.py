@@ -46,6 +46,7 @@ def test_a_net_is_what_it_would_be_by_hand(tmp_path):
     (tmp_path / "little.prototxt").write_text(text)
     net = caffe.Net(str(tmp_path / "little.prototxt"), caffe.TRAIN)
     assert net.forward()["loss"] > 0 and net.blob_loss_weights["loss"] == 2
+    assert caffe.Net(little(caffe.NetSpec()).to_proto(), caffe.TEST).outputs == ["label", "score"]
 
 
 def test_branches_silence_and_names_that_are_made():
@@ -55,12 +56,14 @@ def test_branches_silence_and_names_that_are_made():
     n.sum = L.Eltwise(*both, operation=P.Eltwise.SUM)
     n.quiet = L.Silence(n.data, ntop=0)
     n["last"] = L.TanH(n.sum, name="a/b")
-    net = netdef.load(n.to_proto(), phase="TEST")
+    net = netdef.load(str(n.to_proto()), phase="TEST")
     names = ["data", "InnerProduct1", "InnerProduct2", "sum", "quiet", "a/b"]
     assert [node.name for node in net.layers] == names and net.outputs == ("last",)
     alone = caffe.to_proto(L.ReLU(L.InnerProduct(L.Input(shape=dict(dim=[1, 2])), num_output=3), in_place=True))
-    assert [node.name for node in netdef.load(alone).layers] == ["Input1", "InnerProduct1", "ReLU1"]
-    assert both[0].to_proto().count("layer {") == 2
+    assert [node.name for node in netdef.load(str(alone)).layers] == ["Input1", "InnerProduct1", "ReLU1"]
+    assert len(both[0].to_proto().layer) == 2
+    data, label = L.DummyData(shape=[dict(dim=[2, 3]), dict(dim=[2])], ntop=2)
+    assert list(caffe.to_proto(L.Silence(data, label, ntop=0).inputs[1]).layer[0].top) == ["DummyData1", "DummyData2"]
 
 
 def test_a_deep_net_is_no_deep_recursion():
@@ -69,18 +72,21 @@ def test_a_deep_net_is_no_deep_recursion():
     for _ in range(3000):
         top = L.Sigmoid(top)
     n.end = top
-    assert n.to_proto().count("layer {") == 3001
+    assert len(n.to_proto().layer) == 3001
 
 
 @pytest.mark.parametrize(
     ("work", "told"),
     [
         (lambda n: L.Convolutoin(n.data), "there is no layer type `Convolutoin`. Did you mean `Convolution`?"),
-        (lambda n: L.ReLU("data"), "input 0 of L.ReLU must be a top of another layer, not 'data'"),
+        (lambda n: L.ReLU("data"), "ReLU input 0 is not a Top (type is <class 'str'>)"),
         (lambda n: L.ReLU(in_place=True), "L.ReLU with in_place=True requires an input"),
         (lambda n: setattr(n, "x", 3), "n.x must be a layer, not 3"),
         (lambda n: n.dta, "there is no top `dta` yet. Did you mean `data`?"),
-        (lambda n: (setattr(n, "r", L.ReLU(n.data, engine=object())), n.to_proto()), "`engine` must be a number"),
+        (
+            lambda n: (setattr(n, "r", L.ReLU(n.data, engine=object())), n.to_proto()),
+            "L.ReLU: `engine` cannot be <object",
+        ),
     ],
 )
 def test_what_cannot_be_written(work, told):

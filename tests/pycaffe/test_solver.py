@@ -111,6 +111,26 @@ def test_a_script_looks_at_and_changes_what_is_trained():
     assert 0 < np.abs(held).max() < 1
 
 
+def test_callbacks_and_the_learning_rate():
+    solver, told = caffe.get_solver(TEXT % ""), []
+    other = caffe.Net((TEXT % "").partition("solver {")[0], caffe.TEST)
+    solver.share_weights(other)
+    assert other.params["ip"][0] is solver.net.params["ip"][0]
+
+    def on_gradients_ready():
+        told.append((solver.iter, float(np.abs(solver.net.params["ip"][0].diff).max())))
+        solver.net.params["ip"][0].diff[...] = 0
+
+    solver.add_callback(lambda: told.append(solver.iter), on_gradients_ready)
+    before = other.params["ip"][1].data.copy()
+    solver.step(2)
+    assert [told[0], told[1][0], told[2], told[3][0]] == [0, 0, 1, 1] and told[1][1] > 0
+    assert np.abs(other.params["ip"][1].data - before).max() > 0
+    assert solver.lr == pytest.approx(0.5)
+    solver.step(1)
+    assert solver.lr == pytest.approx(0.05)
+
+
 def test_a_solve_saves_what_caffe_saves(tmp_path, capsys):
     text = (TEXT % "snapshot: 4 snapshot_format: HDF5").replace("PREFIX", printable(str(tmp_path / "né")))
     caffe.get_solver(text).solve()
