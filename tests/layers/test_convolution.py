@@ -108,6 +108,7 @@ def test_no_spatial_axis_is_left_of_a_matrix_product():
         dict(x=(2, 2, 10, 18), num_output=5, kernel_size=(3,), stride=(2,)),
         dict(x=(2, 1, 7, 37), num_output=20, kernel_size=(5,), pad=(1,)),
         dict(x=(2, 5, 6, 7), num_output=6, kernel_size=(3,), pad=(4,)),
+        dict(x=(1, 3, 4, 24), num_output=6, kernel_size=(3,), pad=(10,)),
         dict(x=(2, 5, 4, 5, 9), num_output=6, kernel_size=(3,), pad=(1, 0, 1)),
     ],
 )

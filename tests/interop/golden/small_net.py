@@ -244,7 +244,8 @@ def _by_rows(x: Array, w: Array, slide: Slide, pixels: int) -> Array:
     shifted = [jnp.pad(w, [(0, 0)] * (w.ndim - 1) + [(i * stride, (pixels - 1 - i) * stride)]) for i in range(pixels)]
     filters = jnp.stack(shifted).reshape(-1, *shifted[0].shape[1:])
     turns, low = -(-steps // pixels), slide.pads[-1][0]
-    high = max(0, (turns * pixels - 1) * stride + kernel - x.shape[-2] - low)
+    high = (turns * pixels - 1) * stride + kernel - x.shape[-2] - low
+    high = high if high <= -stride * pixels else max(0, high)  # it crops pixels only if they were another step
     rows = replace(slide, strides=(*slide.strides[:-1], stride * pixels), pads=(*slide.pads[:-1], (low, high)))
     y = reference(x, filters, rows)
     return y.reshape(*y.shape[:-2], turns * pixels, w.shape[0])[..., :steps, :]
