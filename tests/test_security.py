@@ -27,7 +27,7 @@ PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "she
 # points of installed distributions, of --plugin, and of Python layers.
 IMPORTERS = {
     *("__init__.py", "cli/__init__.py", "data/__init__.py", "interop/__init__.py", "lazy.py", "registry.py"),
-    *("inspect/explain.py", "cli/_options.py", "layers/python.py"),
+    *("inspect/explain.py", "cli/_options.py", "layers/python.py", "pycaffe/detector.py"),
 }
 
 

@@ -98,16 +98,25 @@ def save(net: Net, path: str | Path, *, fold: Sequence[str] = (), sideways: bool
 
 
 def _rendered(text: str, kind: str, path: Path) -> bytes:
-    program = shutil.which("dot")
-    if program is None:
+    made = by_graphviz(text, kind, str(path))
+    if made is None:
         raise NetdefError(
             f"{path}: SVG, PNG and PDF require Graphviz (the program `dot`), which is not installed; "
             f"{path.with_suffix('.mmd').name} (Mermaid) and {path.with_suffix('.dot').name} do not need it"
         )
-    done = subprocess.run([program, f"-T{kind}"], input=text.encode(), capture_output=True)
+    return made
+
+
+def by_graphviz(source: str, kind: str, name: str) -> bytes | None:
+    """Returns the picture of a source for Graphviz, as `kind`; None if Graphviz is not installed.  `name` begins the
+    message if it fails."""
+    program = shutil.which("dot")
+    if program is None:
+        return None
+    done = subprocess.run([program, f"-T{kind}"], input=source.encode(), capture_output=True)
     if done.returncode:
         words = done.stderr.decode(errors="replace").strip().splitlines()
-        raise NetdefError(f"{path}: dot failed: {words[-1] if words else done.returncode}")
+        raise NetdefError(f"{name}: dot failed: {words[-1] if words else done.returncode}")
     return done.stdout
 
 

@@ -1,10 +1,11 @@
 """The cost of each layer: floating-point operations and bytes as counted by XLA, and the time of the layer alone.
 
 FLOP and bytes are XLA's cost analysis of each layer, lowered on its own under the name of its scope; backward is the
-difference between forward plus backward and forward.  Bytes are counted before fusion, so they are an upper bound.  XLA
-counts the body of a loop once.  A layer that contains a loop only on CPUs is therefore analyzed as lowered for another
-platform, and for a layer that always contains one (LSTM, RNN) its own multiply-adds are used.  The time of a layer
-alone is more than its share of the whole wherever XLA fuses layers, but it shows where time is spent.
+difference between forward plus backward and forward.  Bytes are counted before fusion, so they are an upper bound.
+Forms that are specific to CPUs multiply zeros or contain loops, of which XLA counts the body once; layers are therefore
+analyzed as lowered for another platform, and for a layer that contains a loop there, too (LSTM, RNN), its own
+multiply-adds are used.  The time of a layer alone is more than its share of the whole wherever XLA fuses layers, but it
+shows where time is spent.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ..graph import Net, Node
 from ..language.errors import NetdefError
 from ..shape import Shape, show
 
-OTHER = ("cuda",)  # a platform without the loops that are specific to CPUs
+OTHER = "cuda"  # a platform without the forms that are specific to CPUs
 
 
 @dataclass(frozen=True)
@@ -180,22 +181,17 @@ class Count(NamedTuple):
 
 
 def _count(function: Callable[..., Any], given: tuple[Any, ...], platform: str | None) -> Count:
-    traced = jax.jit(function).trace(*given)
-    lowered = _lowered(traced, (platform,)) if platform else traced.lower()
-    loops = "stablehlo.while" in lowered.as_text()
-    if loops and not platform and jax.default_backend() == "cpu":
-        other = _lowered(traced, OTHER)
-        if "stablehlo.while" not in other.as_text():
-            lowered, loops = other, False
+    present = jax.default_backend()
+    lowered = _lowered(jax.jit(function).trace(*given), platform or (OTHER if present == "cpu" else present))
     found = analysis(lowered)
     flop, moved = (max(float(found.get(name, 0.0)), 0.0) for name in ("flops", "bytes accessed"))  # -1: not known
-    return Count(flop, moved, loops)
+    return Count(flop, moved, "stablehlo.while" in lowered.as_text())
 
 
-def _lowered(traced: Any, platforms: tuple[str, ...]) -> Any:
+def _lowered(traced: Any, platform: str) -> Any:
     """The program as lowered for a platform that may be absent, or else for the present one."""
     try:
-        return traced.lower(lowering_platforms=platforms)
+        return traced.lower(lowering_platforms=(platform,))
     except Exception:  # of many types, for programs that only a device that is present supports
         return traced.lower()
 

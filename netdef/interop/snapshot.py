@@ -294,7 +294,7 @@ def with_arrays(read: Snapshot, divided: Mapping[str, Any] | None = None) -> Sna
 
 def shapes(read: Snapshot) -> dict[Owner, tuple[int, ...]]:
     """Returns the shapes of the parameters of a snapshot."""
-    entries = (entry for entries in read.state["layers"].values() for entry in entries)
+    entries = (entry for entries in read.state.get("layers", {}).values() for entry in entries)
     return {Owner(*owner): tuple(shape) for owner, shape in entries}
 
 

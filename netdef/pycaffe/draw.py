@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..files import write_atomically
+from ..inspect.draw import by_graphviz
 from ..language.errors import NetdefError
 from ..lazy import need
 from .errors import WrongValue
@@ -50,12 +49,9 @@ def draw_net(
     source = dot(diagram, rankdir)
     if ext in ("raw", "dot", "gv"):
         return source.encode()
-    program = shutil.which("dot")
-    if program is not None:
-        done = subprocess.run([program, f"-T{ext}"], input=source.encode(), capture_output=True)
-        if done.returncode:
-            raise NetdefError(f"dot cannot draw the net as {ext}: {done.stderr.decode(errors='replace').strip()}")
-        return done.stdout
+    made = by_graphviz(source, ext, f"a diagram as {ext}")
+    if made is not None:
+        return made
     if ext != "png":
         raise NetdefError(f"a diagram as {ext} requires Graphviz (the program `dot`), which is not installed; use png")
     return _png(diagram)

@@ -51,7 +51,7 @@ def test_a_missing_source(text, fails, tmp_path):
 
 def test_no_batch_size(tmp_path, fails):
     write_lmdb(tmp_path / "db", [datum(numbered(1)[0], 0)])
-    fails(db(batch=0), "layer `d`: `batch_size` is not given")
+    fails(db(batch=0), "`batch_size` is 0; it must be at least 1")
 
 
 def test_an_empty_list(tmp_path, fails):

@@ -19,8 +19,9 @@ def test_a_dry_run_does_two_steps_of_everything_and_leaves_nothing(tiny, tmp_pat
     events = []
     result = netdef.train(tiny, dry_run=True, on_event=events.append)
     kinds = [type(e).__name__ for e in events if not isinstance(e, ev.Stepped)]
-    assert kinds == [
-        "Started", "Tested", "Display", "Snapshotted", "Tested", "Display", "Snapshotted", "Tested", "Finished"
+    assert kinds.count("Snapshotted") == 2  # reported when they are complete
+    assert [kind for kind in kinds if kind != "Snapshotted"] == [
+        "Started", "Tested", "Display", "Tested", "Display", "Tested", "Finished"
     ]  # fmt: skip
     assert result.iteration == 2 and not result.folder.exists()
     assert not any(tmp_path.iterdir())
