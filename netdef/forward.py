@@ -89,18 +89,21 @@ def every_value(net: Net, weights: Weights, inputs: Mapping[str, Array], key: Ar
 def without_empty_rows(net: Net, blobs: Mapping[str, Array]) -> dict[str, Array]:
     """Returns blobs without the rows that only pad them to the size of the compiled program, such as those after the
     detections. Arrays that JAX is tracing are returned as they are, because the number of rows is not known."""
-    return {**blobs, **{name: _trimmed(blobs[name]) for name in net.padded if name in blobs}}
+    return {**blobs, **{name: _trimmed(net, blobs, name) for name in net.padded if name in blobs}}
 
 
-def _trimmed(array: Array) -> Array:
-    """Returns (1, 1, rows, values) without the last rows of -1."""
+def _trimmed(net: Net, blobs: Mapping[str, Array], name: str) -> Array:
+    """Returns (1, 1, rows, values) without the last rows of -1, or (rows, ...) without the rows of these regions."""
+    array, regions = blobs[name], net.regions.get(name)
+    axis = 2 if regions is None else 0
     try:
+        listed = np.asarray(array)[0, 0] if regions is None else np.asarray(blobs[regions])
         host = np.asarray(array)
-    except jax.errors.TracerArrayConversionError:
+    except (jax.errors.TracerArrayConversionError, KeyError):
         return array
-    filled = np.flatnonzero((host[0, 0] != -1).any(1))
+    filled = np.flatnonzero((listed != -1).any(1))
     rows = int(filled[-1]) + 1 if len(filled) else 0
-    return array if rows == host.shape[2] else jax.device_put(host[:, :, :rows])
+    return array if rows == host.shape[axis] else jax.device_put(host[:, :, :rows] if axis else host[:rows])
 
 
 @cache
@@ -147,13 +150,15 @@ def compiled(
     operation outside of it would take longer than a small net. `outermost`: whether it is called outside of the
     transformations of JAX."""
     owners = [owner for owner, _ in net.owned]
+    # The regions of an output tell which of its rows are padding.
+    shown = dict.fromkeys([*net.outputs, *(net.regions[n] for n in net.outputs if n in net.regions)])
 
     def run(
         arrays: Sequence[Array], inputs: Mapping[str, Array], key: Array, count: Array
     ) -> tuple[Any, dict[Owner, Array], Array]:
         weights = dict(zip(owners, arrays, strict=True))
         outcome = forward(net, weights, inputs, jax.random.fold_in(key, count))
-        wanted = {n: outcome.blobs[n] for n in net.outputs} if want == "outputs" else getattr(outcome, want)
+        wanted = {n: outcome.blobs[n] for n in shown} if want == "outputs" else getattr(outcome, want)
         return wanted, outcome.updates, count + 1
 
     return jit(run) if outermost else jax.jit(run)
