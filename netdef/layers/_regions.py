@@ -96,6 +96,13 @@ def drawn(key: Array, among: Array, number: Any) -> Array:
     return among & (rank < number)
 
 
+def check_four(layer: Block, *fields: str) -> None:
+    """Raises ShapeError unless these fields have 4 values: of x, y, width and height."""
+    for field in fields:
+        if (given := len(getattr(layer, field))) != 4:
+            raise ShapeError(f"`{field}` has {given} values; give 4: of x, y, width and height.", field=field)
+
+
 def check_image_info(info: Shape, images: Dim, bottom: int) -> None:
     """Raises ShapeError unless there are height, width and scale of one image, or of each image."""
     if len(info) < 2 or count(info[1:]) < 3:
@@ -105,7 +112,8 @@ def check_image_info(info: Shape, images: Dim, bottom: int) -> None:
         )
     if info[0] != 1 and info[0] != images:
         raise ShapeError(
-            f"bottom {bottom} has the sizes of {info[0]} images, but there are {images}; give one row, or one for each.",
+            f"bottom {bottom} has the sizes of {info[0]} images, but there are {images}; give one row, or one for "
+            "each.",
             bottom=bottom,
         )
 

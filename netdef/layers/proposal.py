@@ -6,7 +6,7 @@ from ..lazy import Array, jnp, lax
 from ..schema import param
 from ..shape import Dim, Shape, ShapeError, show
 from ._boxes import Boxes, boxes_of, suppress
-from ._regions import Anchors, check_image_info, shifted, with_ends
+from ._regions import Anchors, check_four, check_image_info, shifted, with_ends
 from .base import Context, Example, Layer, Phase
 
 
@@ -26,7 +26,8 @@ class Proposal(Anchors, Layer, type="Proposal", block="proposal_param"):
     is no gradient.
     Source: sanghoon/caffe, branch dev_pvanet, src/caffe/layers/proposal_layer.cpp.
     Differs: boxes that are too small are dropped as in py-faster-rcnn, where the fork sorts them last with score 0; in
-    case of ties the first box comes first; without `ratio` or `scale`, those of py-faster-rcnn are used.
+    case of ties the first box comes first; halves of sides of anchors are rounded to even numbers; without `ratio`
+    or `scale`, those of py-faster-rcnn are used.
     """
 
     family = "pooling"
@@ -37,7 +38,9 @@ class Proposal(Anchors, Layer, type="Proposal", block="proposal_param"):
 
     min_size: float = param("Minimum width and height, in pixels of the original image.", default=16.0, at_least=0)
     pre_nms_topn: int | None = param("Number of boxes to consider; 0: all; default: 6000.", default=None, at_least=-1)
-    post_nms_topn: int | None = param("Number of boxes to keep per image; 0: all; default: 300.", default=None, at_least=-1)
+    post_nms_topn: int | None = param(
+        "Number of boxes to keep per image; 0: all; default: 300.", default=None, at_least=-1
+    )
     nms_thresh: float = param("Boxes that overlap more than this are dropped.", default=0.7, at_least=0)
 
     examples = (
@@ -61,6 +64,10 @@ class Proposal(Anchors, Layer, type="Proposal", block="proposal_param"):
         considered = considered if 0 < considered < boxes else boxes
         return considered, kept if 0 < kept < considered else considered
 
+    def predicted(self, offsets: Array, ctx: Context) -> Array:
+        """Returns the offsets (n, boxes, 4) that the values in bottom 1 represent."""
+        return offsets
+
     def infer(self, scores: Shape, offsets: Shape, info: Shape) -> list[Shape]:
         self.check_scores(scores)
         wanted = (scores[0], 4 * self.per_place(), *scores[2:])
@@ -80,6 +87,7 @@ class Proposal(Anchors, Layer, type="Proposal", block="proposal_param"):
         considered, kept = self._numbers(number)
         scores = jnp.moveaxis(lax.stop_gradient(scores)[:, a:], 1, 3).reshape(n, number)
         offsets = jnp.moveaxis(lax.stop_gradient(offsets), 1, 3).reshape(n, number, 4)
+        offsets = self.predicted(offsets, ctx)
         info = jnp.broadcast_to(lax.stop_gradient(info).reshape(info.shape[0], -1), (n, info.size // info.shape[0]))
         anchors = boxes_of(jnp.asarray(self.anchors(height, width)).reshape(number, 4))
         boxes = _cut_off(shifted(anchors, boxes_of(offsets)), info)
@@ -117,18 +125,25 @@ class ProposalLayer(Proposal, type="ProposalLayer", block="proposal_param"):
     """Proposal as the Python layer `rpn.proposal_layer` of py-faster-rcnn, whose defaults depend on the phase.
 
     A layer of type Python with this module is read as this type.
-    Bottoms, tops: see Proposal.  In phase TRAIN, 12000 boxes are considered and 2000 kept, in phase TEST 6000 and 300.
-    Source: rbgirshick/py-faster-rcnn lib/rpn/proposal_layer.py, lib/fast_rcnn/config.py.
+    In phase TRAIN, 12000 boxes are considered and 2000 kept, in phase TEST 6000 and 300; in phase TRAIN, the offsets
+    are multiplied by `target_std` and `target_mean` is added.
+    Bottoms: as those of Proposal.  Tops: as those of Proposal.
+    Source: rbgirshick/py-faster-rcnn lib/rpn/proposal_layer.py, lib/fast_rcnn/config.py; `target_mean` and `target_std`
+    are RPN_NORMALIZE_MEANS and RPN_NORMALIZE_STDS of YuwenXiong/py-R-FCN.
     Differs: the settings are in the layer and not in a YAML file; several images are allowed; in case of ties the first
-    box comes first; `RPN_NORMALIZE_TARGETS` of py-R-FCN does not exist.
+    box comes first.
     """
 
     pre_nms_topn: int | None = param(
         "Number of boxes to consider; 0: all; default: 12000 in phase TRAIN, 6000 in TEST.", default=None, at_least=-1
     )
     post_nms_topn: int | None = param(
-        "Number of boxes to keep per image; 0: all; default: 2000 in phase TRAIN, 300 in TEST.", default=None, at_least=-1
+        "Number of boxes to keep per image; 0: all; default: 2000 in phase TRAIN, 300 in TEST.",
+        default=None,
+        at_least=-1,
     )
+    target_mean: tuple[float, ...] = param("`target_mean` of AnchorTarget.", default=(0.0, 0.0, 0.0, 0.0))
+    target_std: tuple[float, ...] = param("`target_std` of AnchorTarget.", default=(1.0, 1.0, 1.0, 1.0), above=0)
 
     examples = (
         Example(
@@ -146,3 +161,10 @@ class ProposalLayer(Proposal, type="ProposalLayer", block="proposal_param"):
             pre_nms_topn=considered if self.pre_nms_topn is None else self.pre_nms_topn,
             post_nms_topn=kept if self.post_nms_topn is None else self.post_nms_topn,
         )
+
+    def infer(self, scores: Shape, offsets: Shape, info: Shape) -> list[Shape]:
+        check_four(self, "target_mean", "target_std")
+        return super().infer(scores, offsets, info)
+
+    def predicted(self, offsets: Array, ctx: Context) -> Array:
+        return offsets * jnp.asarray(self.target_std) + jnp.asarray(self.target_mean) if ctx.train else offsets

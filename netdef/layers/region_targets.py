@@ -6,7 +6,7 @@ from ..lazy import Array, jax, jnp, lax
 from ..schema import param
 from ..shape import Dim, Shape, ShapeError, count, show
 from ._boxes import boxes_of
-from ._regions import Anchors, check_image_info, check_true_boxes, drawn, offsets_to, region_overlaps
+from ._regions import Anchors, check_four, check_image_info, check_true_boxes, drawn, offsets_to, region_overlaps
 from .base import Context, Example, Layer
 
 
@@ -22,8 +22,9 @@ class AnchorTarget(Anchors, Layer, type="AnchorTarget", block="anchor_target_par
     and scale of the image (1, 3); optional image, which is not used.  A row with a label below 1 is not a box.
     Tops: labels (1, 1, a h, w); offsets, inner and outer weights (1, 4 a, h, w).  There is no gradient.
     Source: rbgirshick/py-faster-rcnn lib/rpn/anchor_target_layer.py, lib/fast_rcnn/config.py.
+    `target_mean` and `target_std` are RPN_NORMALIZE_MEANS and RPN_NORMALIZE_STDS of YuwenXiong/py-R-FCN.
     Differs: the settings are in the layer and not in a YAML file; an image without true boxes is background, where the
-    original fails; the inner weights are 1; `RPN_NORMALIZE_TARGETS` of py-R-FCN does not exist.
+    original fails; the inner weights are 1.
     """
 
     family = "data"
@@ -42,6 +43,8 @@ class AnchorTarget(Anchors, Layer, type="AnchorTarget", block="anchor_target_par
         default=-1.0,
         below=1,
     )
+    target_mean: tuple[float, ...] = param("Subtracted from the offsets: 4 values.", default=(0.0, 0.0, 0.0, 0.0))
+    target_std: tuple[float, ...] = param("Divisors of the offsets: 4 values.", default=(1.0, 1.0, 1.0, 1.0), above=0)
 
     examples = (
         Example(
@@ -59,6 +62,7 @@ class AnchorTarget(Anchors, Layer, type="AnchorTarget", block="anchor_target_par
         _check_one_image(scores)
         check_true_boxes(truth)
         check_image_info(info, 1, 2)
+        check_four(self, "target_mean", "target_std")
         a, (height, width) = self.per_place(), scores[2:]
         return [(1, 1, a * height, width), *[(1, 4 * a, height, width)] * 3]
 
@@ -82,7 +86,8 @@ class AnchorTarget(Anchors, Layer, type="AnchorTarget", block="anchor_target_par
         overlaps = jnp.where(real, region_overlaps(anchors, boxes_of(truth)), -1.0)
         labels = self._drawn(self._labels(overlaps, inside, real), ctx)
         nearest = boxes_of(truth[jnp.argmax(overlaps, 1)])
-        offsets = jnp.where((inside & jnp.any(real))[:, None], offsets_to(anchors, nearest), 0.0)
+        offsets = (offsets_to(anchors, nearest) - jnp.asarray(self.target_mean)) / jnp.asarray(self.target_std)
+        offsets = jnp.where((inside & jnp.any(real))[:, None], offsets, 0.0)
         wide = lambda values: jnp.broadcast_to(values[:, None], (len(values), 4))
         maps = (offsets, wide((labels == 1).astype(jnp.float32)), wide(self._outer_weights(labels)))
         labels = jnp.moveaxis(labels.reshape(1, height, width, a), 3, 1).reshape(1, 1, a * height, width)
@@ -121,7 +126,8 @@ class ProposalTarget(Layer, type="ProposalTarget", block="proposal_target_param"
     drawn at random, at most the fraction `fg_fraction` are objects; they come first.  The offsets, from which
     `target_mean` is subtracted and which are divided by `target_std`, are at 4 label to 4 label + 3; with two classes,
     which are background and object, at 4 to 7 for every label.
-    A layer of type Python with the module `rpn.proposal_target_layer` is read as this type.
+    A layer of type Python with the module `rpn.proposal_target_layer` is read as this type.  In an inference net, where
+    it is left out, the offsets that the net predicts must be multiplied by `target_std` and `target_mean` be added.
     Bottoms: regions (count, 5): image, x1, y1, x2, y2; true boxes (count, 5): x1, y1, x2, y2, label.  A row with a
     negative image is not a region, one with a label below 1 is not a box.
     Tops: regions (r, 5, 1, 1); labels (r, 1, 1, 1); offsets, inner and outer weights (r, 4 classes, 1, 1), with
@@ -159,6 +165,9 @@ class ProposalTarget(Layer, type="ProposalTarget", block="proposal_target_param"
         ),
     )
 
+    def deployed(self) -> Layer | None:
+        return None
+
     def infer(self, rois: Shape, truth: Shape) -> list[Shape]:
         if len(rois) < 2 or count(rois[1:]) != 5:
             raise ShapeError(
@@ -166,9 +175,7 @@ class ProposalTarget(Layer, type="ProposalTarget", block="proposal_target_param"
                 bottom=0,
             )
         check_true_boxes(truth)
-        for field in ("target_mean", "target_std"):
-            if len(getattr(self, field)) != 4:
-                raise ShapeError(f"`{field}` has {len(getattr(self, field))} values; give 4.", field=field)
+        check_four(self, "target_mean", "target_std")
         if self.batch_size == 0:
             raise ShapeError("`batch_size` is 0; give the number of regions, or -1 for all.", field="batch_size")
         rows = self._rows(rois[0] + truth[0])
