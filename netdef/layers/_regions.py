@@ -118,11 +118,13 @@ def check_image_info(info: Shape, images: Dim, bottom: int) -> None:
         )
 
 
-def check_true_boxes(truth: Shape) -> None:
-    """Raises ShapeError unless each true box has 5 values, and there is a row."""
-    if len(truth) < 2 or count(truth[1:]) != 5 or truth[0] < 1:
+def rows_of_boxes(truth: Shape) -> Dim:
+    """Returns the number of rows of the true boxes, (count, 5) or (1, count, 5); raises ShapeError for other shapes."""
+    listed = truth[1:] if len(truth) == 3 and truth[0] == 1 and truth[2] == 5 else truth
+    if len(listed) < 2 or count(listed[1:]) != 5 or listed[0] < 1:
         raise ShapeError(
-            f"bottom 1, the true boxes, is {show(truth)}; it must have at least one row, and 5 values per "
-            "box: x1, y1, x2, y2, label.",
+            f"bottom 1, the true boxes, is {show(truth)}; it must have at least one row, and 5 values per box: "
+            "x1, y1, x2, y2, label, of one image.",
             bottom=1,
         )
+    return listed[0]

@@ -6,7 +6,7 @@ from ..lazy import Array, jax, jnp, lax
 from ..schema import param
 from ..shape import Dim, Shape, ShapeError, count, show
 from ._boxes import boxes_of
-from ._regions import Anchors, check_four, check_image_info, check_true_boxes, drawn, offsets_to, region_overlaps
+from ._regions import Anchors, check_four, check_image_info, drawn, offsets_to, region_overlaps, rows_of_boxes
 from .base import Context, Example, Layer
 
 
@@ -18,8 +18,9 @@ class AnchorTarget(Anchors, Layer, type="AnchorTarget", block="anchor_target_par
     -1.  At most `batch_size` x `fg_fraction` objects and `batch_size` anchors are drawn at random; the others are
     ignored, too.  The inner weights are 1 for objects; the outer ones 1 / count for all that are drawn.
     A layer of type Python with the module `rpn.anchor_target_layer` is read as this type.
-    Bottoms: scores (1, 2 a, h, w), only for their shape; true boxes (count, 5): x1, y1, x2, y2, label; height, width
-    and scale of the image (1, 3); optional image, which is not used.  A row with a label below 1 is not a box.
+    Bottoms: scores (1, 2 a, h, w), only for their shape; true boxes (count, 5) or (1, count, 5): x1, y1, x2, y2, label;
+    height, width and scale of the image (1, 3); optional image, which is not used.  A row with a label below 1 is not a
+    box.
     Tops: labels (1, 1, a h, w); offsets, inner and outer weights (1, 4 a, h, w).  There is no gradient.
     Source: rbgirshick/py-faster-rcnn lib/rpn/anchor_target_layer.py, lib/fast_rcnn/config.py.
     `target_mean` and `target_std` are RPN_NORMALIZE_MEANS and RPN_NORMALIZE_STDS of YuwenXiong/py-R-FCN.
@@ -60,7 +61,7 @@ class AnchorTarget(Anchors, Layer, type="AnchorTarget", block="anchor_target_par
     def infer(self, scores: Shape, truth: Shape, info: Shape, image: Shape | None = None) -> list[Shape]:
         self.check_scores(scores)
         _check_one_image(scores)
-        check_true_boxes(truth)
+        rows_of_boxes(truth)
         check_image_info(info, 1, 2)
         check_four(self, "target_mean", "target_std")
         a, (height, width) = self.per_place(), scores[2:]
@@ -128,8 +129,8 @@ class ProposalTarget(Layer, type="ProposalTarget", block="proposal_target_param"
     which are background and object, at 4 to 7 for every label.
     A layer of type Python with the module `rpn.proposal_target_layer` is read as this type.  In an inference net, where
     it is left out, the offsets that the net predicts must be multiplied by `target_std` and `target_mean` be added.
-    Bottoms: regions (count, 5): image, x1, y1, x2, y2; true boxes (count, 5): x1, y1, x2, y2, label.  A row with a
-    negative image is not a region, one with a label below 1 is not a box.
+    Bottoms: regions (count, 5): image, x1, y1, x2, y2; true boxes (count, 5) or (1, count, 5): x1, y1, x2, y2, label.
+    A row with a negative image is not a region, one with a label below 1 is not a box.
     Tops: regions (r, 5, 1, 1); labels (r, 1, 1, 1); offsets, inner and outer weights (r, 4 classes, 1, 1), with
     r = batch_size.  There is no gradient.
     Source: YuwenXiong/py-R-FCN lib/rpn/proposal_target_layer.py after rbgirshick/py-faster-rcnn; the defaults are those
@@ -174,11 +175,11 @@ class ProposalTarget(Layer, type="ProposalTarget", block="proposal_target_param"
                 f"bottom 0, the regions, is {show(rois)}; it must have 5 values per region: image, x1, y1, x2, y2.",
                 bottom=0,
             )
-        check_true_boxes(truth)
+        boxes = rows_of_boxes(truth)
         check_four(self, "target_mean", "target_std")
         if self.batch_size == 0:
             raise ShapeError("`batch_size` is 0; give the number of regions, or -1 for all.", field="batch_size")
-        rows = self._rows(rois[0] + truth[0])
+        rows = self._rows(rois[0] + boxes)
         return [(rows, 5, 1, 1), (rows, 1, 1, 1), *[(rows, 4 * self.num_classes, 1, 1)] * 3]
 
     def _rows(self, candidates: Dim) -> Dim:
