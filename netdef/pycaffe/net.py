@@ -175,12 +175,18 @@ class Net:
     def _run_backward(self, part: range, keep: bool = False) -> None:
         self._follow()
         seeds = {name: self.blobs[name]._diff.value() for name in ends(self._net, part)}
-        # Detections have no gradient, and the program has more rows of them than the blob.
-        seeds |= {name: np.zeros(_known(self._net, name), np.float32) for name in self._net.padded if name in seeds}
+        # The program has more rows of detections and regions than the blobs. Detections have no gradient.
+        for name in set(seeds) & set(self._net.padded):
+            is_row = name in self._net.regions
+            seeds[name] = (
+                self._filled(name, seeds[name], 0) if is_row else np.zeros(_known(self._net, name), np.float32)
+            )
         program = self._program(backward_program, part, self._trained(part))
         on_blobs, on_weights, made, updates = program(self._values(), self._taken(part), seeds, self._here)
         for name, diff in on_blobs.items():
-            if name not in self._net.padded:
+            if name in self._net.regions:
+                self.blobs[name]._diff.put(diff[: self.blobs[name].shape[0]])
+            elif name not in self._net.padded:
                 self.blobs[name]._diff.put(diff)
         for owner, diff in on_weights.items():
             held = self._weights[owner]._diff
@@ -310,11 +316,22 @@ class Net:
         return {owner: blob._data.value() for owner, blob in self._weights.items()}
 
     def _taken(self, part: range) -> dict[str, Any]:
-        return {name: self.blobs[name]._data.value() for name in taken(self._net, part)}
+        values = {name: self.blobs[name]._data.value() for name in taken(self._net, part)}
+        for name in values.keys() & self._net.regions.keys():
+            values[name] = self._filled(name, values[name], -1 if name in self._net.regions.values() else 0)
+        return values
+
+    def _filled(self, name: str, rows: Any, value: float) -> Any:
+        """Returns the rows of a blob of regions, followed by rows of a value up to the number in the program."""
+        missing = max(_known(self._net, name)[0] - rows.shape[0], 0)
+        return np.concatenate([rows, np.full((missing, *rows.shape[1:]), value, np.float32)]) if missing else rows
 
     def _keep(self, made: Mapping[str, Any], updates: Mapping[Owner, Any]) -> None:
         wait([made, updates])
-        for name, value in without_empty_rows(self._net, made).items():
+        regions = {name: self.blobs[name]._data.value() for name in self._net.regions.values() if name not in made}
+        trimmed = without_empty_rows(self._net, {**regions, **made})
+        for name in made:
+            value = trimmed[name]
             if name in self._net.padded:
                 self.blobs[name].reshape(*value.shape)
             self.blobs[name]._data.put(value)
