@@ -28,7 +28,6 @@ class SoftmaxWithLossOHEM(SoftmaxWithLoss, type="SoftmaxWithLossOHEM", block="so
     """
 
     n_bottoms = 2
-    n_tops = (0, 3)
 
     examples = (
         Example(
@@ -38,16 +37,6 @@ class SoftmaxWithLossOHEM(SoftmaxWithLoss, type="SoftmaxWithLossOHEM", block="so
             integers={"label": 5},
         ),
     )
-
-    def infer(self, x: Shape, label: Shape, weight: Shape | None = None) -> list[Shape]:
-        super().infer(x, label)
-        return self.tops((), x, label)
-
-    def apply(self, w: tuple[Array, ...], x: Array, label: Array, weight: Any = None, *, ctx: Context) -> list[Array]:
-        each, _ = self.each(x, label)
-        loss, *probabilities = super().apply(w, x, label, ctx=ctx)
-        prob = probabilities[0] if probabilities else x
-        return self.tops(loss, prob, lax.stop_gradient(each).reshape(label.shape))
 
 
 class SmoothL1LossOHEM(SmoothL1Loss, type="SmoothL1LossOHEM", block="smooth_l1_loss_param"):

@@ -55,11 +55,12 @@ class SoftmaxWithLoss(SoftmaxAxis, Loss, type="SoftmaxWithLoss", block="softmax_
     """Mean over positions of -log softmax(x)[label]: the softmax cross-entropy.
 
     Bottoms: x (n, classes, ...); label, one integer per position of x; optional weight, one value per position.
-    Tops: loss (); optional softmax(x), same shape as x, which has no gradient (as in Caffe).
+    Tops: loss (); optional softmax(x), same shape as x, which has no gradient (as in Caffe); optional loss of each
+    position, same shape as label, which has none either.
     With a weight per position, VALID divides by the sum of the weights.  With `label_smoothing` s the target is 1 - s
     for the label and s / (classes - 1) for each other class.
     Source: BVLC/caffe src/caffe/layers/softmax_loss_layer.cpp; weights and smoothing: happynear/caffe-windows and
-    NVIDIA/caffe; `class_weighting`: alexgkendall/caffe-segnet.
+    NVIDIA/caffe; `class_weighting`: alexgkendall/caffe-segnet; third top: daijifeng001/caffe-rfcn.
     Differs: a label out of range makes the loss NaN (without a gradient), where Caffe reads out of bounds; the value of
     the loss includes the smoothing, which NVIDIA/caffe applies only to the gradient.
     """
@@ -67,7 +68,7 @@ class SoftmaxWithLoss(SoftmaxAxis, Loss, type="SoftmaxWithLoss", block="softmax_
     prediction = "Softmax"
     judges_scores = True
     n_bottoms = (2, 3)
-    n_tops = (0, 2)
+    n_tops = (0, 3)
 
     class_weight: tuple[float, ...] = param("Weight of each class in the sum.", default=())
     label_smooth_factor: float = param("Same as `label_smoothing`.", default=0.0, at_least=0, at_most=1)
@@ -110,7 +111,7 @@ class SoftmaxWithLoss(SoftmaxAxis, Loss, type="SoftmaxWithLoss", block="softmax_
                 f"{axis}; give one weight for each class.",
                 field="class_weight" if self.class_weight else "loss_param",
             )
-        return self.tops((), x)
+        return self.tops((), x, label)
 
     def label_classes(self, scores: Shape) -> Dim:
         return scores[self.axis]
@@ -120,7 +121,8 @@ class SoftmaxWithLoss(SoftmaxAxis, Loss, type="SoftmaxWithLoss", block="softmax_
         axis = self.axis % x.ndim
         outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
         loss = jnp.sum(each) / self.loss_param.divisor(valid, outer, inner)
-        return self.tops(loss, lax.stop_gradient(jax.nn.softmax(x, axis)))
+        prob = jax.nn.softmax(x, axis)
+        return self.tops(loss, *map(lax.stop_gradient, (prob, each.reshape(label.shape))))
 
     def counted(self, x: Array, label: Array, weight: Any = None) -> list[Array]:
         if weight is None or self.loss_param.mode() is not Normalization.VALID:

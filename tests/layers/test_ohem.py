@@ -11,16 +11,21 @@ X = rng.randn(4, 5).astype(np.float32)
 P = np.exp(X) / np.exp(X).sum(1, keepdims=True)
 
 
-def test_losses_of_hard_examples_show_each_position():
+@pytest.mark.parametrize("kind", ["SoftmaxWithLoss", "SoftmaxWithLossOHEM"])
+def test_softmax_losses_show_each_position(kind: str):
     label = np.array([0, 3, -1, 1])
     layer = (
-        'layer { name: "l" type: "SoftmaxWithLossOHEM" bottom: "x" bottom: "label"\n'
+        f'layer {{ name: "l" type: "{kind}" bottom: "x" bottom: "label"\n'
         '        top: "loss" top: "prob" top: "each" loss_param { ignore_label: -1 } }'
     )
     made = outputs(layer, x=X, label=label)
     each = np.where(label < 0, 0, -np.log(P[np.arange(4), label]))
     np.testing.assert_allclose(made["each"], each, rtol=1e-5)
+    np.testing.assert_allclose(made["prob"], P, rtol=1e-5)
     assert made["loss"] == pytest.approx(each.sum() / 3, rel=1e-5)
+
+
+def test_distances_of_hard_examples_show_each_position():
     a, b = rng.randn(2, 3, 4, 1, 2).astype(np.float32)
     layer = 'layer { name: "l" type: "SmoothL1LossOHEM" bottom: "a" bottom: "b" top: "loss" top: "each" }'
     made = outputs(layer, a=a, b=b)

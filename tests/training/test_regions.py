@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import h5py
+import jax
 import numpy as np
 import pytest
 import rcnn
+from flax import nnx
 
 import netdef
 
@@ -96,3 +98,53 @@ def test_a_small_net_learns_to_propose_and_classify(tmp_path: Path, monkeypatch:
             found += overlaps.max() >= 0.5
             right += int(np.argmax(made["cls_score"][overlaps.argmax()])) == truth[4]
     assert found >= 36 and right >= 26, (found, right)
+
+
+RFCN = SMALL[: SMALL.index('layer { name: "pool"')].replace(
+    "'num_classes': 3, 'batch_size': 16", "'num_classes': 2, 'batch_size': -1"
+)
+RFCN += """
+layer { name: "maps" type: "Convolution" bottom: "conv3" top: "maps" convolution_param { num_output: 27 kernel_size: 1 weight_filler { type: "xavier" } } }
+layer { name: "sides" type: "Convolution" bottom: "conv3" top: "sides" convolution_param { num_output: 72 kernel_size: 1 weight_filler { type: "xavier" } } }
+layer { name: "pooled" type: "PSROIPooling" bottom: "maps" bottom: "rois" top: "pooled"
+  psroi_pooling_param { spatial_scale: 0.125 output_dim: 3 group_size: 3 } }
+layer { name: "pooled_sides" type: "PSROIPooling" bottom: "sides" bottom: "rois" top: "pooled_sides"
+  psroi_pooling_param { spatial_scale: 0.125 output_dim: 8 group_size: 3 } }
+layer { name: "cls_score" type: "Pooling" bottom: "pooled" top: "cls_score"
+  pooling_param { pool: AVE kernel_size: 3 stride: 3 } }
+layer { name: "bbox_pred" type: "Pooling" bottom: "pooled_sides" top: "bbox_pred"
+  pooling_param { pool: AVE kernel_size: 3 stride: 3 } }
+layer { name: "each_cls" type: "SoftmaxWithLossOHEM" bottom: "cls_score" bottom: "labels" top: "temp" top: "temp_prob"
+  top: "each_cls" loss_weight: 0 loss_weight: 0 loss_weight: 0 propagate_down: false propagate_down: false }
+layer { name: "each_bbox" type: "SmoothL1LossOHEM" bottom: "bbox_pred" bottom: "bbox_targets" bottom: "bbox_in"
+  top: "temp_bbox" top: "each_bbox" loss_weight: 0 loss_weight: 0 propagate_down: false propagate_down: false
+  propagate_down: false }
+layer { name: "each" type: "Eltwise" bottom: "each_cls" bottom: "each_bbox" top: "each"
+  propagate_down: false propagate_down: false }
+layer { name: "hard" type: "BoxAnnotatorOHEM" bottom: "rois" bottom: "each" bottom: "labels" bottom: "bbox_in"
+  top: "hard_labels" top: "hard_in" box_annotator_ohem_param { roi_per_img: 10 ignore_label: -1 } }
+layer { name: "silence" type: "Silence" bottom: "bbox_out" bottom: "temp" bottom: "temp_prob" bottom: "temp_bbox" }
+layer { name: "loss_cls" type: "SoftmaxWithLoss" bottom: "cls_score" bottom: "hard_labels" top: "loss_cls"
+  loss_param { ignore_label: -1 } }
+layer { name: "loss_bbox" type: "SmoothL1LossOHEM" bottom: "bbox_pred" bottom: "bbox_targets" bottom: "hard_in"
+  top: "loss_bbox" loss_param { normalization: PRE_FIXED pre_fixed_normalizer: 10 } }
+"""
+
+
+def test_r_fcn_is_trained_on_hard_examples():
+    text = RFCN.replace('type: "HDF5Data"', 'type: "Input"').replace(
+        'hdf5_data_param { source: "list.txt" batch_size: 1 }',
+        "input_param { shape { dim: [1, 3, 64, 64] } shape { dim: [1, 3] } shape { dim: [3, 5] } }",
+    )
+    model = netdef.compile(text, phase="TRAIN")
+    one = canvas(np.random.default_rng(0))
+    inputs = one | {"data": one["data"][None], "im_info": one["im_info"][None]}
+    made = {name: np.asarray(value) for name, value in model.blobs(**inputs).items()}
+    assert made["rois"].shape == (27, 5, 1, 1)
+    assert (made["hard_labels"] >= 0).sum() == 10
+    assert set(np.flatnonzero(made["hard_labels"].reshape(-1) >= 0)) == set(np.argsort(-made["each"].reshape(-1))[:10])
+    assert {0, 1, 2} == {*made["labels"].reshape(-1)} and made["bbox_in"].reshape(27, 2, 4)[:, 0].sum() == 0
+    graph, params, rest = nnx.split(model, nnx.Param, ...)
+    gradient = jax.grad(lambda params: nnx.merge(graph, params, rest, copy=True).loss(**inputs))(params)
+    gradients = nnx.merge(graph, params, rest).get_weights(gradient)
+    assert all(np.isfinite(array).all() and array.any() for arrays in gradients.values() for array in arrays)
