@@ -89,21 +89,30 @@ def every_value(net: Net, weights: Weights, inputs: Mapping[str, Array], key: Ar
 def without_empty_rows(net: Net, blobs: Mapping[str, Array]) -> dict[str, Array]:
     """Returns blobs without the rows that only pad them to the size of the compiled program, such as those after the
     detections. Arrays that JAX is tracing are returned as they are, because the number of rows is not known."""
-    return {**blobs, **{name: _trimmed(net, blobs, name) for name in net.padded if name in blobs}}
+    rows = {name: _trimmed(blobs[name]) for name in net.padded if name in blobs and name not in net.regions}
+    regions = {n: _of_regions(blobs[n], blobs[r]) for n, r in net.regions.items() if n in blobs and r in blobs}
+    return {**blobs, **rows, **regions}
 
 
-def _trimmed(net: Net, blobs: Mapping[str, Array], name: str) -> Array:
-    """Returns (1, 1, rows, values) without the last rows of -1, or (rows, ...) without the rows of these regions."""
-    array, regions = blobs[name], net.regions.get(name)
-    axis = 2 if regions is None else 0
+def _trimmed(array: Array) -> Array:
+    """Returns (1, 1, rows, values) without the last rows of -1."""
     try:
-        listed = np.asarray(array)[0, 0] if regions is None else np.asarray(blobs[regions])
         host = np.asarray(array)
-    except (jax.errors.TracerArrayConversionError, KeyError):
+    except jax.errors.TracerArrayConversionError:
         return array
-    filled = np.flatnonzero((listed != -1).any(1))
+    filled = np.flatnonzero((host[0, 0] != -1).any(1))
     rows = int(filled[-1]) + 1 if len(filled) else 0
-    return array if rows == host.shape[axis] else jax.device_put(host[:, :, :rows] if axis else host[:rows])
+    return array if rows == host.shape[2] else jax.device_put(host[:, :, :rows])
+
+
+def _of_regions(array: Array, regions: Array) -> Array:
+    """Returns (rows, ...) without the last rows, which belong to regions of -1."""
+    try:
+        filled = np.flatnonzero((np.asarray(regions) != -1).any(1))
+    except jax.errors.TracerArrayConversionError:
+        return array
+    rows = int(filled[-1]) + 1 if len(filled) else 0
+    return array if rows == array.shape[0] else jax.device_put(np.asarray(array)[:rows])
 
 
 @cache
