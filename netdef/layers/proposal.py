@@ -27,7 +27,7 @@ class Proposal(Anchors, Layer, type="Proposal", block="proposal_param"):
     Source: sanghoon/caffe, branch dev_pvanet, src/caffe/layers/proposal_layer.cpp.
     Differs: boxes that are too small are dropped as in py-faster-rcnn, where the fork sorts them last with score 0; in
     case of ties the first box comes first; halves of sides of anchors are rounded to even numbers; without `ratio`
-    or `scale`, those of py-faster-rcnn are used.
+    or `scale`, those of py-faster-rcnn are used; the scores have a second axis, as those of py-faster-rcnn.
     """
 
     family = "pooling"

@@ -108,7 +108,7 @@ class AnchorTarget(Anchors, Layer, type="AnchorTarget", block="anchor_target_par
         """Returns labels with -1 for the anchors that are not drawn."""
         positive = drawn(ctx.rng(), labels == 1, int(self.fg_fraction * self.batch_size))
         negative = drawn(ctx.rng(), labels == 0, self.batch_size - jnp.sum(positive))
-        return jnp.where(positive | negative, labels, -1.0)
+        return jnp.where(jnp.logical_or(positive, negative), labels, -1.0)
 
     def _outer_weights(self, labels: Array) -> Array:
         positive, negative = jnp.sum(labels == 1), jnp.sum(labels == 0)
