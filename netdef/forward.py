@@ -89,7 +89,9 @@ def every_value(net: Net, weights: Weights, inputs: Mapping[str, Array], key: Ar
 def without_empty_rows(net: Net, blobs: Mapping[str, Array]) -> dict[str, Array]:
     """Returns blobs without the rows that only pad them to the size of the compiled program, such as those after the
     detections. Arrays that JAX is tracing are returned as they are, because the number of rows is not known."""
-    return {**blobs, **{name: _trimmed(blobs[name]) for name in net.padded if name in blobs}}
+    rows = {name: _trimmed(blobs[name]) for name in net.padded if name in blobs and name not in net.regions}
+    regions = {n: _of_regions(blobs[n], blobs[r]) for n, r in net.regions.items() if n in blobs and r in blobs}
+    return {**blobs, **rows, **regions}
 
 
 def _trimmed(array: Array) -> Array:
@@ -101,6 +103,16 @@ def _trimmed(array: Array) -> Array:
     filled = np.flatnonzero((host[0, 0] != -1).any(1))
     rows = int(filled[-1]) + 1 if len(filled) else 0
     return array if rows == host.shape[2] else jax.device_put(host[:, :, :rows])
+
+
+def _of_regions(array: Array, regions: Array) -> Array:
+    """Returns (rows, ...) without the last rows, which belong to regions of -1."""
+    try:
+        filled = np.flatnonzero((np.asarray(regions) != -1).any(1))
+    except jax.errors.TracerArrayConversionError:
+        return array
+    rows = int(filled[-1]) + 1 if len(filled) else 0
+    return array if rows == array.shape[0] else jax.device_put(np.asarray(array)[:rows])
 
 
 @cache
@@ -147,13 +159,15 @@ def compiled(
     operation outside of it would take longer than a small net. `outermost`: whether it is called outside of the
     transformations of JAX."""
     owners = [owner for owner, _ in net.owned]
+    # The regions of an output tell which of its rows are padding.
+    shown = dict.fromkeys([*net.outputs, *(net.regions[n] for n in net.outputs if n in net.regions)])
 
     def run(
         arrays: Sequence[Array], inputs: Mapping[str, Array], key: Array, count: Array
     ) -> tuple[Any, dict[Owner, Array], Array]:
         weights = dict(zip(owners, arrays, strict=True))
         outcome = forward(net, weights, inputs, jax.random.fold_in(key, count))
-        wanted = {n: outcome.blobs[n] for n in net.outputs} if want == "outputs" else getattr(outcome, want)
+        wanted = {n: outcome.blobs[n] for n in shown} if want == "outputs" else getattr(outcome, want)
         return wanted, outcome.updates, count + 1
 
     return jit(run) if outermost else jax.jit(run)

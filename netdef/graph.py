@@ -135,7 +135,23 @@ class Net:
     @cached_property
     def padded(self) -> tuple[str, ...]:
         """The blobs whose last rows may be padding, because only the forward pass knows their number."""
-        return tuple({v.name: None for node in self.layers if node.layer.pads_rows for v in node.tops})
+        listed = {v.name: None for node in self.layers if node.layer.pads_rows for v in node.tops}
+        return tuple(listed | dict.fromkeys(self.regions))
+
+    @cached_property
+    def regions(self) -> dict[str, str]:
+        """The blobs with a row for each region, of which the last ones may be padding, and for each the regions: the
+        blob in which these rows are -1."""
+        found: dict[Value, Value] = {}
+        for node in self.layers:
+            if node.layer.pads_regions:
+                found.update(dict.fromkeys(node.tops, node.tops[0]))
+            regions = next((found[v] for v in node.bottoms if v in found), None)
+            if regions is None or node.layer.pads_regions is not None:
+                continue
+            rows = (self.shapes.get(regions) or (None,))[0]
+            found.update({top: regions for top in node.tops if (self.shapes.get(top) or ("none",))[0] == rows})
+        return {value.name: regions.name for value, regions in found.items()}
 
     @cached_property
     def producers(self) -> dict[Value, Node]:

@@ -165,7 +165,10 @@ class Model(nnx.Module):
         _keep(stream.count, count)
         for owner, value in updates.items():
             _keep(self.variable(owner), value)
-        return without_empty_rows(self.net, wanted) if self.net.padded and want != "loss" else wanted
+        if not self.net.padded or want == "loss":
+            return wanted
+        trimmed = without_empty_rows(self.net, wanted)
+        return {name: trimmed[name] for name in self.net.outputs} if want == "outputs" else trimmed
 
     def get_weights(self, state: nnx.State | None = None) -> Arrays:
         """Returns {layer: [arrays]} in Caffe's order and shapes, with shared arrays in every layer that uses them. With

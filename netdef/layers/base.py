@@ -150,6 +150,9 @@ class Layer(Block):
     limits: ClassVar[tuple[float, float] | None] = None  # the bounds that its tops approach without reaching them
     prefers_channels_last: ClassVar[bool] = False  # starts a stretch of layers that run with the channels last
     pads_rows: ClassVar[bool] = False  # its top (1, 1, count, values) ends with rows of -1, which are not shown
+    # True: its tops (count, ...) end with rows of -1, which are not shown, nor are the rows of later layers that belong
+    # to them; False: its tops have no such rows, although its bottoms may; None: as its bottoms.
+    pads_regions: ClassVar[bool | None] = None
     examples: ClassVar[tuple[Example, ...]] = ()
 
     name: str = param("Name of the layer; its parameters are saved under this name.", default="", beside=True)

@@ -60,7 +60,7 @@ class SoftmaxWithLoss(SoftmaxAxis, Loss, type="SoftmaxWithLoss", block="softmax_
     With a weight per position, VALID divides by the sum of the weights.  With `label_smoothing` s the target is 1 - s
     for the label and s / (classes - 1) for each other class.
     Source: BVLC/caffe src/caffe/layers/softmax_loss_layer.cpp; weights and smoothing: happynear/caffe-windows and
-    NVIDIA/caffe; `class_weighting`: alexgkendall/caffe-segnet; the third top: the forks for R-FCN.
+    NVIDIA/caffe; `class_weighting`: alexgkendall/caffe-segnet; the third top: daijifeng001/caffe-rfcn.
     Differs: a label out of range makes the loss NaN (without a gradient), where Caffe reads out of bounds; the value of
     the loss includes the smoothing, which NVIDIA/caffe applies only to the gradient.
     """

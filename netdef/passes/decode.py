@@ -25,6 +25,7 @@ from ..solvers.base import NetState, Solver
 from ..solvers.decode import decode_solver
 from .foreign_types import forks
 from .multinode import Multinode, model_parallel
+from .region_layers import own_region_layer
 
 MOST_BLOBS = 50_000  # bottoms and tops of the layers of a file
 MOST_LAYERS = 10_000  # of a file; the deepest known nets have a third of that
@@ -102,7 +103,7 @@ def decode_program(body: Message, report: Report) -> Program:
     net = _net(Message(tuple(own), body.span), report)
     # Without shapes Caffe ignores `input`: the net has an Input layer or data layers of its own.
     layers: list[Layer] = [_input_layer(net)] if net.input and (net.input_shape or net.input_dim) else []
-    layers += [decode_layer(field, report) for field in layer_fields]
+    layers += [decode_layer(own_region_layer(field, report), report) for field in layer_fields]
     blobs = sum(len(layer.bottom) + len(layer.top) for layer in layers)
     if blobs > MOST_BLOBS:
         detail = f"The layers have {blobs} bottoms and tops; the limit is {MOST_BLOBS}."

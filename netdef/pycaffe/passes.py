@@ -62,7 +62,7 @@ class Passes:
     def backward(self, part: range) -> None:
         """Computes the gradients of the blobs from the contents of the blobs, and adds those of the parameters."""
         last = ends(self.net, part)
-        diffs = {v: self.blobs[v.name]._diff.value() for v in last if v.name not in self.net.padded}
+        diffs = self._given(last)
         for piece in reversed(self._pieces(part, "backward")):
             self._tell("before_backward", piece)
             if piece.start in self.hosted:
@@ -79,7 +79,7 @@ class Passes:
             return
         self._key, self._before = key, {}
         run = self._reshaped(part)
-        diffs = {v: self.blobs[v.name]._diff.value() for v in ends(self.net, part)}
+        diffs = {v: self._filled(run, v.name, diff) for v, diff in self._given(ends(self.net, part)).items()}
         weights = self._parameters(run)
         blobs, updates, made, on_weights = run.both(weights, self._contents(run.entering), diffs, key)
         self._keep(blobs, updates, weights)
@@ -132,19 +132,33 @@ class Passes:
     def _stretch_backward(self, run: Stretch, diffs: dict[Value, Array]) -> None:
         """Adds the gradients of the values of a stretch to `diffs`, and those of its arrays to their blobs."""
         inside = {v for node in run.nodes for v in (*node.tops, *node.bottoms)}
-        given = {v: diff for v, diff in diffs.items() if v in inside}
+        given = {v: self._filled(run, v.name, diff) for v, diff in diffs.items() if v in inside}
         weights = self._parameters(run) | {o: a for o, a in self._before.items() if o in run.weights}
-        made, on_weights = run.backward(weights, self._contents(run.blobs), given, self._key)
-        diffs.update(made)
-        self._keep_diffs(made, on_weights)
+        regions = set(self.net.regions.values())
+        held = {n: self._filled(run, n, a, -1 if n in regions else 0) for n, a in self._contents(run.blobs).items()}
+        made, on_weights = run.backward(weights, held, given, self._key)
+        diffs.update(self._keep_diffs(made, on_weights))
 
-    def _keep_diffs(self, made: dict[Value, Array], on_weights: dict[Owner, Array]) -> None:
+    def _given(self, last: Sequence[Value]) -> dict[Value, Array]:
+        """The gradients from which a backward pass starts; detections and regions have none."""
+        without = set(self.net.padded) - set(self.net.regions) | set(self.net.regions.values())
+        return {v: self.blobs[v.name]._diff.value() for v in last if v.name not in without}
+
+    def _filled(self, run: Stretch, name: str, rows: Array, value: float = 0) -> Array:
+        """Returns the rows of a blob of regions, followed by rows of a value up to the number in the program."""
+        missing = run.shapes[name][0] - rows.shape[0] if name in self.net.regions and name in run.shapes else 0
+        return np.concatenate([rows, np.full((missing, *rows.shape[1:]), value, np.float32)]) if missing else rows
+
+    def _keep_diffs(self, made: dict[Value, Array], on_weights: dict[Owner, Array]) -> dict[Value, Array]:
+        """Puts gradients into the blobs. Returns those of values, without the rows that pad the regions."""
+        made = {v: a[: self.blobs[v.name].shape[0]] if v.name in self.net.regions else a for v, a in made.items()}
         for v in sorted(made, key=lambda v: -v.version):  # that of the first version remains, as in Caffe
             if v.name in self.blobs:
                 self.blobs[v.name]._diff.put(made[v])
         for owner, diff in on_weights.items():
             held = self.weights[owner]._diff
             held.put(held.value() + diff)
+        return made
 
     def _host_backward(self, layer: Hosted, diffs: dict[Value, Array], last: Sequence[Value]) -> None:
         """Adds the gradients of the bottoms of a layer to `diffs`. `last` are the values whose gradients a script may

@@ -21,7 +21,11 @@ def test_losses_of_hard_examples_show_each_position(kind):
     made = outputs(layer, x=X, label=label)
     each = np.where(label < 0, 0, -np.log(P[np.arange(4), label]))
     np.testing.assert_allclose(made["each"], each, rtol=1e-5)
+    np.testing.assert_allclose(made["prob"], P, rtol=1e-5)
     assert made["loss"] == pytest.approx(each.sum() / 3, rel=1e-5)
+
+
+def test_distances_of_hard_examples_show_each_position():
     a, b = rng.randn(2, 3, 4, 1, 2).astype(np.float32)
     layer = 'layer { name: "l" type: "SmoothL1LossOHEM" bottom: "a" bottom: "b" top: "loss" top: "each" }'
     made = outputs(layer, a=a, b=b)

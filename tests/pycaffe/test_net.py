@@ -329,3 +329,40 @@ def test_detections_have_as_many_rows_as_there_are():
     assert not net.blobs["loc"].diff.any()
     with pytest.raises(netdef.NetdefError, match="`found` has no row for each image"):
         net.forward_all(loc=np.zeros((3, 8)), conf=np.zeros((3, 4)), priors=np.zeros((3, 2, 8)))
+
+
+REGIONS = """
+force_backward: true
+layer { name: "in" type: "Input" top: "prob" top: "pred" top: "info" top: "data"
+        input_param { shape { dim: [1, 2, 3, 3] } shape { dim: [1, 4, 3, 3] } shape { dim: [1, 3] }
+                      shape { dim: [1, 2, 3, 3] } } }
+layer { name: "proposal" type: "Proposal" bottom: "prob" bottom: "pred" bottom: "info" top: "rois"
+        proposal_param { ratio: 1 scale: 1 min_size: 4 nms_thresh: 0.5 } }
+layer { name: "pool" type: "ROIPooling" bottom: "data" bottom: "rois" top: "pool"
+        roi_pooling_param { pooled_h: 1 pooled_w: 1 spatial_scale: 0.0625 } }
+layer { name: "ip" type: "InnerProduct" bottom: "pool" top: "ip"
+        inner_product_param { num_output: 3 weight_filler { type: "xavier" } } }
+"""
+
+
+def test_blobs_of_regions_have_a_row_for_each_region():
+    net = caffe.Net(REGIONS, caffe.TEST)
+    random = np.random.default_rng(0)
+    net.blobs["data"].data[...] = random.normal(size=(1, 2, 3, 3))
+    net.blobs["prob"].data[...] = random.random((1, 2, 3, 3))
+    for size in (48, 33, 20):  # 1 or 4 pixels of the last anchors are inside
+        net.blobs["info"].data[...] = [[size, size, 1]]
+        made = net.forward()["ip"].copy()
+        rows = {48: 9, 33: 4, 20: 4}[size]
+        assert made.shape == (rows, 3) and net.blobs["rois"].shape == (rows, 5)
+        np.testing.assert_array_equal(net.forward(start="pool")["ip"], made)
+        np.testing.assert_array_equal(net.forward(start="ip")["ip"], made)
+        weight = net.params["ip"][0]
+        weight.diff[...] = 0
+        net.blobs["ip"].diff[...] = 1
+        net.backward()
+        np.testing.assert_allclose(weight.diff, np.tile(net.blobs["pool"].data.sum(0).reshape(1, 2), (3, 1)), rtol=1e-5)
+        assert net.blobs["data"].diff.any() and not net.blobs["prob"].diff.any()
+        net.blobs["pool"].diff[...] = 0
+        net.backward(start="ip", end="ip")
+        assert net.blobs["pool"].diff.shape == net.blobs["pool"].data.shape and net.blobs["pool"].diff.any()

@@ -105,6 +105,24 @@ NOT_RUN = Code(
     'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }\n'
     'layer { name: "y" type: "ReLU" bottom: "x" top: "y" }\n',
 )
+OWN_LAYER = Code(
+    "own-layer",
+    "note",
+    "A Python layer of py-faster-rcnn that netdef has itself",
+    "The Python layers of py-faster-rcnn change the shapes of their tops at each pass, so their code cannot be part of "
+    "a compiled program. netdef computes the same with layers of its own, whose types `netdef explain` describes. The "
+    "settings in YAML files of py-faster-rcnn are fields of these types; they can be added to `param_str`, where the "
+    "original ignores them.",
+    'layer { name: "s" type: "Input" top: "s" input_param { shape { dim: 1 dim: 18 dim: 3 dim: 4 } } }\n'
+    'layer { name: "d" type: "Input" top: "d" input_param { shape { dim: 1 dim: 36 dim: 3 dim: 4 } } }\n'
+    'layer { name: "i" type: "Input" top: "i" input_param { shape { dim: 1 dim: 3 } } }\n'
+    'layer { name: "p" type: "Python" bottom: "s" bottom: "d" bottom: "i" top: "rois" python_param { '
+    'module: "rpn.proposal_layer" layer: "ProposalLayer" param_str: "\'feat_stride\': 16" } }\n',
+    'layer { name: "s" type: "Input" top: "s" input_param { shape { dim: 1 dim: 18 dim: 3 dim: 4 } } }\n'
+    'layer { name: "d" type: "Input" top: "d" input_param { shape { dim: 1 dim: 36 dim: 3 dim: 4 } } }\n'
+    'layer { name: "i" type: "Input" top: "i" input_param { shape { dim: 1 dim: 3 } } }\n'
+    'layer { name: "p" type: "ProposalLayer" bottom: "s" bottom: "d" bottom: "i" top: "rois" }\n',
+)
 UNAVAILABLE = Code(
     "unavailable",
     "warning",
