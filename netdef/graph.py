@@ -128,8 +128,10 @@ class Net:
 
     @cached_property
     def padded(self) -> tuple[str, ...]:
-        """The blobs whose last rows may be padding, because only the forward pass knows their number."""
-        return tuple({v.name: None for node in self.layers if node.layer.pads_rows for v in node.tops})
+        """The blobs whose last rows may be padding, because their number varies; the first top of a data layer is the
+        images."""
+        padding = (node for node in self.layers if node.layer.pads_rows)
+        return tuple({v.name: None for node in padding for v in node.tops[1 if node.layer.is_data else 0 :]})
 
     @cached_property
     def producers(self) -> dict[Value, Node]:

@@ -18,6 +18,7 @@ from ..lazy import need, np
 from ..schema import Block, param
 from ..shape import UNKNOWN, Dim
 from . import images
+from .boxes import EmitConstraint
 
 
 class Algorithm(enum.Enum):
@@ -95,20 +96,6 @@ class RandomAspectRatio(Block):
     resize_param: Resize = param("How to resize; its size is not read.", default=Resize())
 
 
-class EmitType(enum.Enum):
-    """When a box belongs to a crop."""
-
-    CENTER = 0
-    MIN_OVERLAP = 1
-
-
-class EmitConstraint(Block):
-    """`emit_constraint { }`: for boxes of AnnotatedData."""
-
-    emit_type: EmitType = param("When a box belongs to a crop.", default=EmitType.CENTER)
-    emit_overlap: float = param("Smallest overlap.", default=0.0)
-
-
 class ForkTransform(Block):
     """The fields of `transform_param { }` that the forks added."""
 
@@ -131,7 +118,7 @@ class ForkTransform(Block):
     expand_param: Expand | None = param("Add a margin around images at random, in phase TRAIN.", default=None)
     random_resize_param: RandomResize | None = param("Resize to a random size (Intel).", default=None)
     random_aspect_ratio_param: RandomAspectRatio | None = param("Take a random crop (Intel).", default=None)
-    emit_constraint: EmitConstraint | None = param("Which boxes are kept.", default=None, inert=True)
+    emit_constraint: EmitConstraint | None = param("Which boxes belong to a part of an image.", default=None)
     random_seed: int = param("netdef uses the seed of the net.", default=-1, inert=True)
     use_gpu_transform: bool = param("Where the fork transforms images.", default=False, inert=True)
     num_labels: int = param("Used by the fork's display.", default=0, at_least=0, inert=True)
@@ -194,22 +181,23 @@ class ForkTransform(Block):
             return image
         x = image.transpose(1, 2, 0)  # (h, w, c)
         if self.random_resize_param is not None:
-            x = _random_side(x, self.random_resize_param, rng)
+            x = random_side(x, self.random_resize_param, rng)
         elif self.random_aspect_ratio_param is not None:
             x = _random_part(x, self.random_aspect_ratio_param, self.crop_size, rng)
         if train and self.distort_param is not None and x.shape[2] == 3:
-            x = _distorted(x, self.distort_param, rng)
+            x = distorted(x, self.distort_param, rng)
         if train and self.expand_param is not None and rng.random() < self.expand_param.prob:
-            x = _expanded(x, self.expand_param.max_expand_ratio, self.mean_value, rng)
+            x, _, _ = expanded(x, self.expand_param.max_expand_ratio, self.mean_value, rng)
         if train and self.random_size:
-            x = self._random_size(x, rng)
+            x = self.to_random_size(x, rng)
         if self.resize_param is not None and (not train or rng.random() < self.resize_param.prob):
-            x = _fixed_size(x, self.resize_param, rng)
+            x = fixed_size(x, self.resize_param, rng)
         if train and self.noise_param is not None and rng.random() < self.noise_param.prob:
-            x = _spoiled(x, self.noise_param, rng)
+            x = spoiled(x, self.noise_param, rng)
         return x.transpose(2, 0, 1)
 
-    def _random_size(self, x: Any, rng: Any) -> Any:
+    def to_random_size(self, x: Any, rng: Any) -> Any:
+        """Resizes an image (h, w, c) to a random size (NVIDIA)."""
         h, w = x.shape[:2]
         shorter = min(h, w)
         if self.img_rand_resize_lower and self.img_rand_resize_upper:
@@ -231,7 +219,8 @@ class ForkTransform(Block):
         return images.interpolate(x, size[0], size[1], algorithm.name.removeprefix("INTER_"))
 
 
-def _random_side(x: Any, to: RandomResize, rng: Any) -> Any:
+def random_side(x: Any, to: RandomResize, rng: Any) -> Any:
+    """Resizes an image (h, w, c) so that its shorter side has a random length (Intel)."""
     least, most = to.min_size or min(x.shape[:2]), to.max_size or max(x.shape[:2])
     if least > most:
         raise ValueError(f"`min_size` of `random_resize_param` is {least}; it must be at most {most}.")
@@ -270,7 +259,8 @@ def _method(how: Resize, rng: Any) -> str:
     return how.interp_mode[int(rng.integers(len(how.interp_mode)))].name if how.interp_mode else "LINEAR"
 
 
-def _fixed_size(x: Any, to: Resize, rng: Any) -> Any:
+def fixed_size(x: Any, to: Resize, rng: Any) -> Any:
+    """Resizes an image (h, w, c) by `resize_param`."""
     h, w = x.shape[:2]
     if not to.height or not to.width:
         raise ValueError("`resize_param` requires both `height` and `width`.")
@@ -299,18 +289,19 @@ def _padded(x: Any, margins: Any, to: Resize) -> Any:
     return made
 
 
-def _expanded(x: Any, largest: float, mean: tuple[float, ...], rng: Any) -> Any:
-    """Places an image at random on a canvas filled with the mean, with sides up to `largest` times as long."""
+def expanded(x: Any, largest: float, mean: tuple[float, ...], rng: Any) -> tuple[Any, int, int]:
+    """Places an image at random on a canvas filled with the mean, with sides up to `largest` times as long.  Returns
+    the canvas, and the top and left side of the image on it."""
     ratio = rng.uniform(1, largest)
     height, width = int(x.shape[0] * ratio), int(x.shape[1] * ratio)
     top, left = int(rng.uniform(0, height - x.shape[0])), int(rng.uniform(0, width - x.shape[1]))
     made = np.empty((height, width, x.shape[2]), np.uint8)
     made[:] = np.array(mean or (0,), np.float32).round().clip(0, 255).astype(np.uint8)
     made[top : top + x.shape[0], left : left + x.shape[1]] = x
-    return made
+    return made, top, left
 
 
-def _distorted(x: Any, by: Distort, rng: Any) -> Any:
+def distorted(x: Any, by: Distort, rng: Any) -> Any:
     """Changes brightness, contrast, saturation and hue; contrast comes second or last."""
     contrast_first = rng.random() > 0.5
     if rng.random() < by.brightness_prob:
@@ -333,7 +324,8 @@ def _distorted(x: Any, by: Distort, rng: Any) -> Any:
     return x
 
 
-def _spoiled(x: Any, by: Noise, rng: Any) -> Any:
+def spoiled(x: Any, by: Noise, rng: Any) -> Any:
+    """Applies the operations of `noise_param` to an image (h, w, c)."""
     if by.decolorize and x.shape[2] == 3:
         x = np.repeat(images.to_gray(x[:, :, ::-1]), 3, 2)
     if by.gauss_blur:

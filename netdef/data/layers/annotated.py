@@ -1,0 +1,199 @@
+"""AnnotatedData: images with boxes, from a database of the SSD fork."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...files import Locate
+from ...interop.caffe_proto import messages
+from ...interop.entries import Damaged
+from ...interop.wire import BYTES, parts
+from ...language.errors import NetdefError
+from ...layers.base import Phase
+from ...lazy import np
+from ...schema import Block, param
+from .. import boxes, images
+from ..base import Fit
+from ..box_sampler import BatchSampler
+from ..key_value import Database, open_database
+from ..statistics import cached, fingerprint
+from ._box_layer import BoxLayer, BoxRecords, boxes_of
+from ._image_layer import Corrupt, Record
+from .database import Backend, Key
+
+GROUP, ANNOTATION = 3, 2  # fields of an AnnotatedDatum, and of an AnnotationGroup
+
+
+class AnnotationType(enum.Enum):
+    """Kind of annotation."""
+
+    BBOX = 0
+
+
+class AnnotatedDataBlock(Block):
+    """`annotated_data_param { }`."""
+
+    batch_sampler: tuple[BatchSampler, ...] = param("Random parts of the images, one of which is used.", default=())
+    label_map_file: str = param("File with the names of the labels; others are errors.", default="")
+    anno_type: AnnotationType | None = param("Kind of annotation.", default=None)
+
+
+class AnnotatedData(BoxLayer, type="AnnotatedData", block="data_param"):
+    """Images with boxes of a database, in the order of its keys, repeated without end.
+
+    Bottoms: none.  Tops: data (batch_size, c, h, w), label (1, 1, rows, 8): index of the image in the batch, label,
+    instance, xmin, ymin, xmax, ymax, difficult.  The label has the rows of the batch with the most boxes, so all records
+    are read once, and the result is cached; rows of -1 follow the boxes.  `netdef data convert` writes such databases.
+    `distort_param`, `expand_param`, `batch_sampler`, `resize_param` and the mirror are applied to image and boxes, as in
+    the fork in both phases.
+    Source: weiliu89/caffe branch ssd, src/caffe/layers/annotated_data_layer.cpp.
+    Differs: random numbers come from the net's seed; images are not compressed again after each step; a box that is
+    empty, inverted or outside the image is an error that names the record, where the fork drops or clips it.
+    """
+
+    as_in_caffe = True
+
+    source: str = param("Folder of the database.", default="")
+    batch_size: int = param("Number of images in a batch.", default=0, at_least=1)
+    backend: Backend = param("Kind of the database.", default=Backend.LEVELDB)
+    rand_skip: int = param("Skip a random number of records, less than this, at the start.", default=0, at_least=0)
+    prefetch: int = param("Number of batches that Caffe prefetches.", default=4, at_least=0, inert=True)
+    shuffle: bool = param("Shuffle the records in each epoch.", default=False)
+    threads: int = param("Number of threads in the NVIDIA fork.", default=0, at_least=0, inert=True)
+    parser_threads: int = param("Number of threads in the NVIDIA fork.", default=0, at_least=0, inert=True)
+    cache: bool = param("Keep records in memory (NVIDIA); the operating system caches them.", default=False, inert=True)
+    annotated_data_param: AnnotatedDataBlock = param("Boxes.", default=AnnotatedDataBlock(), beside=True)
+
+    @classmethod
+    def reads(cls, path: Path) -> Fit:
+        from .database import Data
+
+        if Data.reads(path) is Fit.NO or not path.exists():
+            return Fit.NO
+        try:
+            database = open_database(path)
+            try:
+                pair = next(iter(database.pairs()), None)
+            finally:
+                database.close()
+        except NetdefError:
+            return Fit.NO
+        return Fit.CONTENT if pair is not None and _is_annotated(pair[1]) else Fit.NO
+
+    def shuffled(self, phase: Phase) -> bool:
+        return self.shuffle
+
+    @property
+    def samplers(self) -> Sequence[BatchSampler]:
+        return self.annotated_data_param.batch_sampler
+
+    @property
+    def random_in_tests(self) -> tuple[str, ...]:
+        given = ("distort_param", "expand_param")
+        return (*super().random_in_tests, *(n for n in given if getattr(self.transform_param, n) is not None))
+
+    def records(self, locate: Locate, first_only: bool = False) -> BoxRecords:
+        path = self.source_path(locate, self.source, "the database")
+        names = self.label_map(locate, self.annotated_data_param.label_map_file)
+        with self.naming():
+            database = open_database(path)
+            if database.is_empty:
+                raise NetdefError(f"the database {path} is empty.")
+        return _AnnotatedDatums(self, database, names.names if names else {})
+
+
+def _is_annotated(value: bytes) -> bool:
+    """Whether a record begins with a message, as an AnnotatedDatum does; the first field of a Datum is an integer."""
+    try:
+        first = next(parts(value, 0, len(value)), None)
+        return first is not None and first.number == 1 and first.kind == BYTES
+    except Damaged:
+        return False
+
+
+class _AnnotatedDatums(BoxRecords):
+    def __init__(self, layer: AnnotatedData, database: Database, names: dict[int, str]):
+        self.layer, self.database, self._names = layer, database, names
+        self._labels: Collection[int] = frozenset(names)
+        self._parse = messages().AnnotatedDatum.FromString
+
+    @property
+    def size(self) -> int:  # type: ignore[override]
+        with self.layer.naming():
+            return self.database.size
+
+    def read(self, numbers: Any) -> list[tuple[bytes, bytes]]:
+        with self.layer.naming():
+            return self.database.read(numbers)
+
+    def decode(self, raw: tuple[bytes, bytes]) -> Record:
+        found = self._parsed(raw)
+        datum = found.datum
+        try:
+            if datum.encoded:
+                image = images.decode(datum.data, self.layer.color).transpose(2, 0, 1)
+            else:
+                shape = (datum.channels, datum.height, datum.width)
+                image = np.frombuffer(datum.data, np.uint8).reshape(shape)
+                if not image.size:
+                    raise ValueError
+        except images.Undecodable as error:
+            raise self._corrupt(raw, f"contains an image that cannot be decoded ({error})") from None
+        except ValueError:
+            said = "x".join(map(str, shape))
+            raise self._corrupt(raw, f"has {len(datum.data)} bytes, which does not match its shape {said}") from None
+        rows = [
+            (group.group_label, one.instance_id, box.xmin, box.ymin, box.xmax, box.ymax, box.difficult)
+            for group in found.annotation_group
+            for one in group.annotation
+            for box in (one.bbox,)
+        ]
+        if what := boxes.fault(rows, self._labels):
+            raise self._corrupt(raw, f"is wrong: {what}")
+        return Record(image, (boxes_of(rows),), Key(raw[0], self.database))
+
+    def encoded(self, raw: tuple[bytes, bytes]) -> bytes | None:
+        datum = self._parsed(raw).datum
+        return datum.data if datum.encoded else None
+
+    def _parsed(self, raw: tuple[bytes, bytes]) -> Any:
+        try:
+            return self._parse(raw[1])
+        except Exception:  # protobuf's DecodeError, without importing protobuf here
+            what = "is not an AnnotatedDatum, the record that convert_annoset and `netdef data convert` write"
+            raise self._corrupt(raw, what) from None
+
+    def _corrupt(self, raw: tuple[bytes, bytes], what: str) -> Corrupt:
+        record = Key(raw[0], self.database)
+        return Corrupt(str(self.layer.fault(f"{record} {what}; convert the data again, or set `skip_corrupt`.")))
+
+    def counts(self) -> Any:
+        def measured() -> dict[str, Any]:
+            with self.layer.naming():
+                return {"counts": [_count(value) for _, value in self.database.pairs()]}
+
+        key = f"boxes {fingerprint(self.database.path)}"
+        return np.array(cached("boxes", key, ("counts",), measured)["counts"], np.int64)
+
+    def names(self) -> dict[int, str]:
+        return self._names
+
+    def sources(self) -> list[Path]:
+        with self.layer.naming():
+            return self.database.files()
+
+    def close(self) -> None:
+        self.database.close()
+
+
+def _count(value: bytes) -> int:
+    """Returns the number of boxes of a record, without its image; 0 of a damaged one, which `decode` reports."""
+    try:
+        groups = [part for part in parts(value, 0, len(value)) if part.number == GROUP and part.kind == BYTES]
+        inner = (part for group in groups for part in parts(value, group.start, group.end))
+        return sum(part.number == ANNOTATION for part in inner)
+    except Damaged:
+        return 0
