@@ -9,8 +9,6 @@ from typing import Any
 
 from ...files import Locate
 from ...interop.caffe_proto import messages
-from ...interop.entries import Damaged
-from ...interop.wire import BYTES, parts
 from ...language.errors import NetdefError
 from ...layers.base import Phase
 from ...lazy import np
@@ -22,9 +20,7 @@ from ..key_value import Database, open_database
 from ..statistics import cached, fingerprint
 from ._box_layer import BoxLayer, BoxRecords, boxes_of
 from ._image_layer import Corrupt, Record
-from .database import Backend, Key
-
-GROUP, ANNOTATION = 3, 2  # fields of an AnnotatedDatum, and of an AnnotationGroup
+from .database import Backend, Data, Key
 
 
 class AnnotationType(enum.Enum):
@@ -69,7 +65,7 @@ class AnnotatedData(BoxLayer, type="AnnotatedData", block="data_param"):
 
     @classmethod
     def reads(cls, path: Path) -> Fit:
-        from .database import Data
+        from ..annotated_wire import is_annotated  # here, because it imports NumPy
 
         if Data.reads(path) is Fit.NO or not path.exists():
             return Fit.NO
@@ -81,7 +77,7 @@ class AnnotatedData(BoxLayer, type="AnnotatedData", block="data_param"):
                 database.close()
         except NetdefError:
             return Fit.NO
-        return Fit.CONTENT if pair is not None and _is_annotated(pair[1]) else Fit.NO
+        return Fit.CONTENT if pair is not None and is_annotated(pair[1]) else Fit.NO
 
     def shuffled(self, phase: Phase) -> bool:
         return self.shuffle
@@ -103,15 +99,6 @@ class AnnotatedData(BoxLayer, type="AnnotatedData", block="data_param"):
             if database.is_empty:
                 raise NetdefError(f"the database {path} is empty.")
         return _AnnotatedDatums(self, database, names.names if names else {})
-
-
-def _is_annotated(value: bytes) -> bool:
-    """Whether a record begins with a message, as an AnnotatedDatum does; the first field of a Datum is an integer."""
-    try:
-        first = next(parts(value, 0, len(value)), None)
-        return first is not None and first.number == 1 and first.kind == BYTES
-    except Damaged:
-        return False
 
 
 class _AnnotatedDatums(BoxRecords):
@@ -171,9 +158,11 @@ class _AnnotatedDatums(BoxRecords):
         return Corrupt(str(self.layer.fault(f"{record} {what}; convert the data again, or set `skip_corrupt`.")))
 
     def counts(self) -> Any:
+        from ..annotated_wire import count  # here, because it imports NumPy
+
         def measured() -> dict[str, Any]:
             with self.layer.naming():
-                return {"counts": [_count(value) for _, value in self.database.pairs()]}
+                return {"counts": [count(value) for _, value in self.database.pairs()]}
 
         key = f"boxes {fingerprint(self.database.path)}"
         return np.array(cached("boxes", key, ("counts",), measured)["counts"], np.int64)
@@ -187,13 +176,3 @@ class _AnnotatedDatums(BoxRecords):
 
     def close(self) -> None:
         self.database.close()
-
-
-def _count(value: bytes) -> int:
-    """Returns the number of boxes of a record, without its image; 0 of a damaged one, which `decode` reports."""
-    try:
-        groups = [part for part in parts(value, 0, len(value)) if part.number == GROUP and part.kind == BYTES]
-        inner = (part for group in groups for part in parts(value, group.start, group.end))
-        return sum(part.number == ANNOTATION for part in inner)
-    except Damaged:
-        return 0
