@@ -2,10 +2,10 @@
 
     python examples/make_canvases.py [FOLDER]        (default: examples/data)
 
-Writes canvases_train.lmdb (600 canvases) and canvases_test.lmdb (200, with digits that are not in the others), databases
-for AnnotatedData: PNG files of 64x64 pixels, gray, with one to four digits of 12 to 30 pixels that do not overlap. The box
-of a digit is the smallest rectangle around its ink, and its label is the digit + 1, because 0 is the background:
-canvases.labelmap.prototxt has the names of the labels.
+Writes canvases_train.lmdb (600 canvases) and canvases_test.lmdb (200, with digits that are not in the others), which
+are databases for AnnotatedData: PNG files of 64x64 pixels, gray, with one to four digits of 12 to 30 pixels that do not
+overlap. The box of a digit is the smallest rectangle around its ink, and its label is the digit + 1, because 0 is the
+background; canvases.labelmap.prototxt has the names of the labels.
 """
 
 from __future__ import annotations

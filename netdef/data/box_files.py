@@ -1,6 +1,6 @@
 """Files that describe the boxes of images: XML of PASCAL VOC, JSON of COCO, and tables.
 
-    for image in read(Path("VOC2007"), ""): ...         # a folder of XML files, or the only .json or .csv file in it
+for image in read(Path("VOC2007"), ""): ...         # a folder of XML files, or the only .json or .csv file in it
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Described(NamedTuple):
 
 
 class Labels(NamedTuple):
-    """The images that a file or folder describes, and the names of the classes in the order of their labels 1, 2, ..."""
+    """The images that a file or folder describes, and the names of the classes, whose labels are 1, 2, ..."""
 
     images: list[Described]
     names: list[str]
@@ -116,7 +116,9 @@ def _of_xml(file: Path, root: Path | None) -> Described:
         if not name or None in texts:
             missing = "name" if not name else f"bndbox/{SIDES[texts.index(None)]}"
             raise NetdefError(f"{file}: object {number} has no <{missing}>.")
-        sides = [_number(text or "", f"{file}: <{side}> of object {number}") for side, text in zip(SIDES, texts)]
+        sides = [
+            _number(text or "", f"{file}: <{side}> of object {number}") for side, text in zip(SIDES, texts, strict=True)
+        ]
         boxes.append(Box(name, *sides, (one.findtext("difficult") or "0").strip() == "1"))
     size = [tree.findtext(f"size/{side}") or "0" for side in ("height", "width")]
     height, width = (int(_number(text, f"{file}: <size>")) for text in size)
@@ -126,7 +128,9 @@ def _of_xml(file: Path, root: Path | None) -> Described:
 def _image_of(file: Path, tree: Any, root: Path | None) -> Path:
     """Returns the path of the image of an XML file: the first that exists of those where it may be."""
     name = Path((tree.findtext("filename") or "").strip()).name or file.stem
-    names = [name] if Path(name).suffix else [f"{name}{suffix}" for suffix in (".jpg", ".png", ".JPEG", ".jpeg", ".bmp")]
+    names = (
+        [name] if Path(name).suffix else [f"{name}{suffix}" for suffix in (".jpg", ".png", ".JPEG", ".jpeg", ".bmp")]
+    )
     folders = [root] if root else [file.parent, *(file.parent.parent / folder for folder in IMAGE_FOLDERS)]
     paths = [folder / name for folder in folders for name in names]
     return next((path for path in paths if path.is_file()), paths[0])
@@ -144,7 +148,9 @@ def _of_coco(file: Path, root: Path) -> Labels:
     with reading(file, "JSON file of COCO"):
         content = json.loads(file.read_text(encoding="utf-8"))
     if not isinstance(content, dict) or not all(isinstance(content.get(n), list) for n in ("images", "annotations")):
-        raise NetdefError(f"{file} is no JSON file of COCO: it must have lists `images`, `annotations` and `categories`.")
+        raise NetdefError(
+            f"{file} is no JSON file of COCO: it must have lists `images`, `annotations` and `categories`."
+        )
     with reading(file, "JSON file of COCO"):
         categories = {one["id"]: str(one["name"]) for one in content.get("categories", ())}
         found: dict[Any, tuple[Mapping[str, Any], list[Box]]] = {one["id"]: (one, []) for one in content["images"]}
@@ -176,7 +182,9 @@ def _of_table(file: Path, root: Path) -> Labels:
         given = [name for name in ("label", *SIDES) if line[name]]
         if given and len(given) < 1 + len(SIDES):
             missing = next(name for name in ("label", *SIDES) if not line[name])
-            raise NetdefError(f"{place}no value in column `{missing}`; leave all of them empty for an image without boxes.")
+            raise NetdefError(
+                f"{place}no value in column `{missing}`; leave all of them empty for an image without boxes."
+            )
         if given:
             sides = [_number(line[side], f"{place}`{side}`") for side in SIDES]
             boxes.append(Box(line["label"], *sides, line["difficult"].lower() in ("1", "true")))

@@ -93,7 +93,7 @@ class Sink(ABC):
 
 
 class LmdbSink(Sink):
-    """A database with the keys 00000000, 00000001, ...: of AnnotatedDatums if the records have boxes, else of Datums."""
+    """A database with the keys 00000000, 00000001, ...: AnnotatedDatums if the records have boxes, else Datums."""
 
     boxes = True
 
@@ -397,7 +397,9 @@ def convert(
                 broken.append(str(error))
                 continue
             if not sink.boxes and any(isinstance(label, Boxes) for label in record.labels):
-                raise NetdefError(f"{sink.target}: boxes can only be written as LMDB; name it .lmdb, or use `--to lmdb`.")
+                raise NetdefError(
+                    f"{sink.target}: boxes can only be written as LMDB; name it .lmdb, or use `--to lmdb`."
+                )
             batch.append((i, record, records.encoded(raw) if encoded else None))
         if batch:
             _guarded(sink, batch[0][0], lambda batch=batch: sink.put(batch))

@@ -275,8 +275,8 @@ def batched(placement: Placement, feed: Feed) -> Placement:
         size, count = reader.batch_size, placement.count
         if placement.apart and not reader.divisible:
             raise NetdefError(
-                f"layer `{name}`: the boxes of a batch have the index of their image, so {count} devices cannot compute "
-                "apart; use `mesh { statistics: GLOBAL }`."
+                f"layer `{name}`: the boxes of a batch have the index of their image, so {count} devices cannot "
+                "compute apart; use `mesh { statistics: GLOBAL }`."
             )
         if not placement.each and size % count:
             below, above = size // count * count, -(-size // count) * count

@@ -52,7 +52,10 @@ CHANGES = {
     "expand": (f"expand_param {{ prob: 1 max_expand_ratio: 3 }} mean_value: 50 {WARP}", ""),
     "sampler": (WARP, SAMPLER),
     "crop": ("crop_h: 50 crop_w: 60", ""),
-    "all": (f"expand_param {{ prob: 0.5 max_expand_ratio: 2 }} mirror: true mean_value: 50 {WARP} crop_size: 44", SAMPLER),
+    "all": (
+        f"expand_param {{ prob: 0.5 max_expand_ratio: 2 }} mirror: true mean_value: 50 {WARP} crop_size: 44",
+        SAMPLER,
+    ),
 }
 
 
@@ -106,7 +109,9 @@ def test_distortion_changes_no_boxes(tmp_path, batches):
     by = "distort_param { brightness_prob: 1 brightness_delta: 30 contrast_prob: 1 contrast_lower: .5 contrast_upper: 2 }"
     batch = batches(database(by, batch=4), 1, phase="TRAIN")[0]
     assert not np.array_equal(batch["data"], pictures())
-    np.testing.assert_allclose(batch["label"][0, 0, :, 3:7], [r[3:7] for i in range(4) for r in rows_of(i, i)], rtol=1e-6)
+    np.testing.assert_allclose(
+        batch["label"][0, 0, :, 3:7], [r[3:7] for i in range(4) for r in rows_of(i, i)], rtol=1e-6
+    )
 
 
 # The rules of the fork for one box, in plain Python: bbox_util.cpp and sampler.cpp.

@@ -6,8 +6,20 @@ import json
 
 import numpy as np
 import pytest
-from box_sets import COUNTS, ITEMS, NAMES, annotated, coco, pictures, rows_of, table, write_coco, write_database
-from box_sets import write_table, write_voc
+from box_sets import (
+    COUNTS,
+    ITEMS,
+    NAMES,
+    annotated,
+    coco,
+    pictures,
+    rows_of,
+    table,
+    write_coco,
+    write_database,
+    write_table,
+    write_voc,
+)
 from data_sets import layer, write_lmdb
 
 import netdef
@@ -117,7 +129,9 @@ def test_images_elsewhere(tmp_path, batches):
 def test_a_snapshot_and_workers_see_the_same_batches(tmp_path, feed):
     write_voc(tmp_path / "set")
     sampler = "batch_sampler { sampler { min_scale: 0.5 min_aspect_ratio: 0.5 max_aspect_ratio: 2 } max_sample: 1 }"
-    change = "transform_param { mirror: true resize_param { height: 16 width: 16 } expand_param { max_expand_ratio: 2 } }"
+    change = (
+        "transform_param { mirror: true resize_param { height: 16 width: 16 } expand_param { max_expand_ratio: 2 } }"
+    )
     text = folder(sampler, change, batch=2)
     one, other = feed(text, seed=3), feed(text, seed=3, workers=1)
     first = [next(one) for _ in range(5)]

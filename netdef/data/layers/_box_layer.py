@@ -166,7 +166,9 @@ class BoxReader(ImageReader):
         x, rows = record.image.transpose(1, 2, 0), record.labels[0].rows
         try:
             made = prepared(x, rows, way, self.samplers, augment.generator_of(draw[KEY], 0), self.chance)
-            changed = augment.reshape(made.image.transpose(2, 0, 1), varied, way.crop, augment.generator_of(draw[KEY], 2))
+            changed = augment.reshape(
+                made.image.transpose(2, 0, 1), varied, way.crop, augment.generator_of(draw[KEY], 2)
+            )
         except ValueError as error:
             raise self.layer.fault(f"{record.name}: {error}") from None
         return made._replace(image=changed.transpose(1, 2, 0))

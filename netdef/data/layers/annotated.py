@@ -41,10 +41,10 @@ class AnnotatedData(BoxLayer, type="AnnotatedData", block="data_param"):
     """Images with boxes of a database, in the order of its keys, repeated without end.
 
     Bottoms: none.  Tops: data (batch_size, c, h, w), label (1, 1, rows, 8): index of the image in the batch, label,
-    instance, xmin, ymin, xmax, ymax, difficult.  The label has the rows of the batch with the most boxes, so all records
-    are read once, and the result is cached; rows of -1 follow the boxes.  `netdef data convert` writes such databases.
-    `distort_param`, `expand_param`, `batch_sampler`, `resize_param` and the mirror are applied to image and boxes, as in
-    the fork in both phases.
+    instance, xmin, ymin, xmax, ymax, difficult.  The label has the rows of the batch with the most boxes, so all
+    records are read once, and the result is cached; rows of -1 follow the boxes.  `distort_param`, `expand_param`,
+    `batch_sampler`, `resize_param` and `mirror` change images and boxes, as in the fork in both phases.
+    `netdef data convert` writes such databases.
     Source: weiliu89/caffe branch ssd, src/caffe/layers/annotated_data_layer.cpp.
     Differs: random numbers come from the net's seed; images are not compressed again after each step; a box that is
     empty, inverted or outside the image is an error that names the record, where the fork drops or clips it.

@@ -11,8 +11,8 @@ from ...layers.base import Phase
 from ...lazy import np
 from ...schema import param
 from .. import box_files, boxes
-from ..box_files import Described
 from ..base import Fit
+from ..box_files import Described
 from ..box_sampler import BatchSampler
 from ..damage import reading
 from ._box_layer import BoxLayer, BoxRecords
@@ -72,7 +72,8 @@ class BoxFolder(BoxLayer, ImageFiles, type="BoxFolder", block="box_folder_param"
         given = self.label_map(locate, self.label_map_file)
         labels = {item.name: item.label for item in given.item} if given else {n: i for i, n in enumerate(names, 1)}
         shown = given.names if given else {0: "background"} | {i: n for n, i in labels.items()}
-        return LabeledFiles(self, found, self._rows(found, labels), shown)
+        rows = self._rows(found, labels)
+        return LabeledFiles(self, [one._replace(boxes=()) for one in found], rows, shown)
 
     def _selected(self, found: list[Described], locate: Locate) -> list[Described]:
         """Returns the images that `image_set` names, in its order."""
