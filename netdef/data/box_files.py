@@ -31,13 +31,10 @@ IMAGE_FOLDERS = ("JPEGImages", "images")  # beside the folder of the XML files
 
 
 class Box(NamedTuple):
-    """One box, in pixels."""
+    """One box: its class, and xmin, ymin, xmax, ymax in pixels."""
 
     name: str
-    xmin: float
-    ymin: float
-    xmax: float
-    ymax: float
+    sides: Sequence[float]
     difficult: bool
 
 
@@ -116,10 +113,9 @@ def _of_xml(file: Path, root: Path | None) -> Described:
         if not name or None in texts:
             missing = "name" if not name else f"bndbox/{SIDES[texts.index(None)]}"
             raise NetdefError(f"{file}: object {number} has no <{missing}>.")
-        sides = [
-            _number(text or "", f"{file}: <{side}> of object {number}") for side, text in zip(SIDES, texts, strict=True)
-        ]
-        boxes.append(Box(name, *sides, (one.findtext("difficult") or "0").strip() == "1"))
+        place = f"of object {number}"
+        sides = [_number(t or "", f"{file}: <{side}> {place}") for side, t in zip(SIDES, texts, strict=True)]
+        boxes.append(Box(name, sides, (one.findtext("difficult") or "0").strip() == "1"))
     size = [tree.findtext(f"size/{side}") or "0" for side in ("height", "width")]
     height, width = (int(_number(text, f"{file}: <size>")) for text in size)
     return Described(_image_of(file, tree, root), boxes, (height, width) if height and width else None, f"{file}: ")
@@ -162,7 +158,7 @@ def _of_coco(file: Path, root: Path) -> Labels:
             raise NetdefError(f"{place} is of image {image!r}, which is not in `images`.")
         if category not in categories:
             raise NetdefError(f"{place} has the category {category!r}, which is not in `categories`.")
-        found[image][1].append(Box(categories[category], x, y, x + width, y + height, bool(one.get("iscrowd"))))
+        found[image][1].append(Box(categories[category], (x, y, x + width, y + height), bool(one.get("iscrowd"))))
     images = []
     with reading(file, "JSON file of COCO"):
         for key, (one, boxes) in found.items():
@@ -187,7 +183,7 @@ def _of_table(file: Path, root: Path) -> Labels:
             )
         if given:
             sides = [_number(line[side], f"{place}`{side}`") for side in SIDES]
-            boxes.append(Box(line["label"], *sides, line["difficult"].lower() in ("1", "true")))
+            boxes.append(Box(line["label"], sides, line["difficult"].lower() in ("1", "true")))
     images = [Described(root / name, boxes, None, place) for name, (place, boxes) in found.items()]
     return Labels(images, _sorted({box.name for image in images for box in image.boxes}))
 

@@ -72,6 +72,9 @@ def test_boxes_follow_the_pixels(name, solid, batches):
             if not len(own):
                 assert bright[image].sum() <= 64
                 continue
+            if not bright[image].any():  # the part of the box in the image is narrower than its pixels
+                assert ((own[0, 5:7] - own[0, 3:5]) * [w, h]).min() <= most
+                continue
             ys, xs = np.nonzero(bright[image])
             found = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1])
             assert np.abs(found - own[0, 3:7] * [w, h, w, h]).max() <= most

@@ -101,7 +101,7 @@ class BoxFolder(BoxLayer, ImageFiles, type="BoxFolder", block="box_folder_param"
                         f"{one.place}a box has the name `{box.name}`, which is not in {self.label_map_file}; add it "
                         "there, or correct it."
                     )
-                row[boxes.LABEL], row[boxes.SIDES], row[boxes.DIFFICULT] = labels[box.name], box[1:5], box.difficult
+                row[boxes.LABEL], row[boxes.SIDES], row[boxes.DIFFICULT] = labels[box.name], box.sides, box.difficult
             made.append(boxes.grouped(rows))
         return made
 
