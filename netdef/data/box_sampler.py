@@ -1,17 +1,20 @@
-"""`batch_sampler { }`: random parts of an image that fulfill a constraint on its boxes.
+"""`batch_sampler { }`: random parts of an image that fulfill a constraint on its boxes; and `yolo_data_jitter`.
 
-Source: weiliu89/caffe branch ssd, src/caffe/util/sampler.cpp.
+Source: weiliu89/caffe branch ssd, src/caffe/util/sampler.cpp; for the jitter, eric612/MobileNet-YOLO, the same file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..lazy import np
 from ..schema import Block, param
 from ..shape import ShapeError
 from .boxes import coverage, overlap
+
+CHANCES = (0.2, 0.2, 0.6)  # of no jitter, of half of it, and of all of it
 
 
 class Sampler(Block):
@@ -80,6 +83,10 @@ class BatchSampler(Block):
     max_sample: int | None = param("Largest number of parts; default: all trials.", default=None, at_least=0)
     max_trials: int = param("Number of random parts that are tried.", default=100, at_least=0)
 
+    def check(self) -> None:
+        """Raises ShapeError for limits that contradict each other."""
+        self.sampler.check()
+
     def draw(self, boxes: Any, rng: Any) -> Any:
         """Returns the windows (n, 4) that fulfill the constraint."""
         if not self.use_original_image:
@@ -88,7 +95,31 @@ class BatchSampler(Block):
         return windows[self.sample_constraint.met(windows, boxes)][: self.max_sample]
 
 
-def drawn(samplers: Sequence[BatchSampler], boxes: Any, rng: Any) -> Any:
+@dataclass(frozen=True)
+class Jitter:
+    """`yolo_data_jitter`: a random part whose sides are shorter by up to this fraction, or by half of it, or not."""
+
+    most: float
+    keeps_aspect: bool
+
+    def check(self) -> None:
+        """Raises ShapeError for a fraction out of range."""
+        if not 0 <= self.most < 1:
+            raise ShapeError(
+                f"`yolo_data_jitter` is {self.most:g}; it must be at least 0 and less than 1.",
+                field="annotated_data_param",
+            )
+
+    def draw(self, boxes: Any, rng: Any) -> Any:
+        """Returns one window (1, 4)."""
+        most = rng.choice((0.0, self.most / 2, self.most), p=CHANCES)
+        width, height = rng.uniform(1 - most, 1, 2)
+        height = width if self.keeps_aspect else height
+        left, top = rng.random() * (1 - width), rng.random() * (1 - height)
+        return np.array([[left, top, left + width, top + height]], np.float32)
+
+
+def drawn(samplers: Sequence[BatchSampler | Jitter], boxes: Any, rng: Any) -> Any:
     """Returns the window of a random part, one of those of all samplers; None if there is none."""
     found = [sampler.draw(boxes, rng) for sampler in samplers]
     windows = np.concatenate(found) if found else ()

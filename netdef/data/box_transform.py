@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ..lazy import np
 from . import boxes
-from .box_sampler import BatchSampler, drawn
+from .box_sampler import BatchSampler, Jitter, drawn
 from .fork_transforms import distorted, expanded, fixed_size, random_side, spoiled
 from .transform import Places, Transform
 
@@ -27,7 +27,9 @@ class Labeled(NamedTuple):
     size: tuple[int, int]
 
 
-def prepared(x: Any, rows: Any, way: Transform, samplers: Sequence[BatchSampler], rng: Any, random: bool) -> Labeled:
+def prepared(
+    x: Any, rows: Any, way: Transform, samplers: Sequence[BatchSampler | Jitter], rng: Any, random: bool
+) -> Labeled:
     """Applies the steps before the crop to an image (h, w, c) uint8 and its boxes; `random`: whether those that depend
     on chance are applied.  Raises ValueError for fields that contradict each other."""
     if random and way.distort_param is not None and x.shape[2] == 3:

@@ -11,7 +11,7 @@ from data_sets import layer, write_lmdb
 
 import netdef
 from netdef.data import boxes
-from netdef.data.box_sampler import BatchSampler, SampleConstraint, Sampler, drawn
+from netdef.data.box_sampler import BatchSampler, Jitter, SampleConstraint, Sampler, drawn
 from netdef.data.boxes import EmitConstraint, EmitType
 from netdef.layers._resize import Resize, ResizeMode
 
@@ -289,3 +289,43 @@ def test_samplers_that_contradict_themselves(tmp_path):
     text = database(samplers="batch_sampler { sampler { min_scale: 0.8 max_scale: 0.5 } }")
     with pytest.raises(netdef.CompileError, match="`min_scale` of `sampler` is 0.8, but `max_scale` is 0.5; exchange"):
         netdef.load(text.replace('"db"', f'"{tmp_path}/db"'))
+
+
+def test_labels_of_yolo(tmp_path, batches, feed):
+    write_database(tmp_path / "db")
+    text = database(samplers="yolo_data_type: 1 yolo_data_jitter: 0 train_diffcult: false", batch=4)
+    (batch,) = batches(text, 1)
+    assert batch["label"].shape == (4, 1, 300, 5) and not batch["label"][2].any()
+    for image in range(4):
+        rows = [row for row in rows_of(image, image) if not row[7]]
+        for (_, label, _, x0, y0, x1, y1, _), found in zip(rows, batch["label"][image, 0], strict=False):
+            np.testing.assert_allclose(found, [label - 1, (x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0], rtol=1e-5)
+        assert not batch["label"][image, 0, len(rows) :].any()
+    all_boxes = batches(text.replace("train_diffcult: false", ""), 1)[0]["label"]
+    assert [int((own[0, :, 3] > 0).sum()) for own in all_boxes] == [3, 1, 0, 2]
+    halves = [next(feed(text, "TEST", process=(i, 2)))["label"] for i in range(2)]  # processes can divide it
+    np.testing.assert_array_equal(np.concatenate(halves), batch["label"])
+
+
+def test_jitter():
+    rng = np.random.default_rng(0)
+    found = np.concatenate([Jitter(0.4, False).draw(None, rng) for _ in range(3000)])
+    sides = found[:, 2:] - found[:, :2]
+    assert found.min() >= 0 and found.max() <= 1 + 1e-6
+    assert abs((sides.min(1) > 0.9999).mean() - 0.2) < 0.03  # no jitter
+    assert abs((sides.min(1) < 0.8).mean() - 0.6 * 0.75) < 0.03  # one of two sides is shorter by more than half of it
+    kept = Jitter(0.4, True).draw(None, rng)[0]
+    assert np.isclose(kept[2] - kept[0], kept[3] - kept[1])
+
+
+def test_jitter_is_the_default_of_yolo_only(solid, batches):
+    plain, yolo = (database(WARP, fields) for fields in ("", "yolo_data_type: 1"))
+    np.testing.assert_array_equal(*(batch["data"] for batch in batches(plain, 2, phase="TRAIN")))
+    one, two = batches(yolo, 2, phase="TRAIN")
+    assert not np.array_equal(one["data"], two["data"])
+
+
+def test_a_jitter_out_of_range(tmp_path):
+    write_database(tmp_path / "db")
+    with pytest.raises(netdef.CompileError, match="`yolo_data_jitter` is 1.5; it must be at least 0 and less than 1"):
+        netdef.load(database(samplers="yolo_data_jitter: 1.5").replace('"db"', f'"{tmp_path}/db"'))

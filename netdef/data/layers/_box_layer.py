@@ -16,18 +16,19 @@ from ...language.diagnostics import Report
 from ...language.errors import NetdefError
 from ...layers.base import Phase
 from ...lazy import np
-from ...shape import UNKNOWN, Shape, ShapeError
+from ...shape import UNKNOWN, Dim, Shape, ShapeError
 from .. import augment
 from ..augment import Augment
 from ..base import Batch, Process, Reader, Table
-from ..box_sampler import BatchSampler
+from ..box_sampler import BatchSampler, Jitter
 from ..box_transform import Labeled, placed, prepared
-from ..boxes import COLUMNS, Boxes, most_rows
+from ..boxes import COLUMNS, LABEL, XMAX, XMIN, YMAX, YMIN, Boxes, most_rows
 from ..label_map import LabelMap, label_map_of
 from ..transform import KEY
 from ._image_layer import ImageLayer, ImageReader, Record, Records
 
 EMPTY = -1.0  # the value of rows without a box
+YOLO_COLUMNS = 5
 
 
 class BoxRecords(Records):
@@ -49,15 +50,20 @@ class BoxLayer(ImageLayer):
     pads_rows = True
 
     label_rows: int = 0  # a field of layers that are netdef's own
+    label_per_image: int = 0  # rows (class, x, y, width, height) of each image, as YOLO expects them; 0: one label
     shuffle: bool
 
     # The fields that move parts of an image in ways that boxes do not follow.
     unboxed: ClassVar[tuple[str, ...]] = ("area_lower", "rotate", "mixup", "num_labels", "label_smoothing")
 
     @property
-    def samplers(self) -> Sequence[BatchSampler]:
+    def samplers(self) -> Sequence[BatchSampler | Jitter]:
         """The random parts of images that are used."""
         return ()
+
+    def used(self, rows: Any) -> Any:
+        """Returns which boxes a label for each image contains."""
+        return np.ones(len(rows), bool)
 
     def records(self, locate: Locate, first_only: bool = False) -> BoxRecords:
         raise NotImplementedError
@@ -101,7 +107,7 @@ class BoxLayer(ImageLayer):
                 field="transform_param",
             )
         for one in self.samplers:
-            one.sampler.check()
+            one.check()
 
     def rows(self, records: BoxRecords) -> int:
         """Returns the number of rows of the label."""
@@ -118,15 +124,21 @@ class BoxLayer(ImageLayer):
         records = self.records(locate)
         try:
             first = records.decode(records.read([0])[0])
-            rows = self.rows(records) if len(self.top) > 1 else 0
+            rows = self.rows(records) if len(self.top) > 1 and not self.label_per_image else 0
         finally:
             records.close()
         image = self.transform_param.shape(*first.image.shape)
-        return [(self.batch_size, *image), (1, 1, rows, COLUMNS + 1)][: len(self.top)]
+        return [(self.batch_size, *image), self.label_shape(rows)][: len(self.top)]
+
+    def label_shape(self, rows: Dim) -> Shape:
+        """Returns the shape of the label, which has this number of rows, or a constant number for each image."""
+        if self.label_per_image:
+            return (self.batch_size or UNKNOWN, 1, self.label_per_image, YOLO_COLUMNS)
+        return (1, 1, rows, COLUMNS + 1)
 
     def declared_shapes(self) -> list[Shape]:
         image = self.transform_param.declared(self.color)
-        return [(self.batch_size or UNKNOWN, *image), (1, 1, UNKNOWN, COLUMNS + 1)][: len(self.top)]
+        return [(self.batch_size or UNKNOWN, *image), self.label_shape(UNKNOWN)][: len(self.top)]
 
     def open(self, locate: Locate, *, phase: Phase, seed: int = 0, process: Process = (0, 1)) -> Reader:
         return BoxReader(self, locate, phase, seed, process)
@@ -135,17 +147,17 @@ class BoxLayer(ImageLayer):
 class BoxReader(ImageReader):
     """Batches of images with boxes."""
 
-    divisible = False
     steady = False  # type: ignore[assignment]
 
     def __init__(self, layer: BoxLayer, locate: Locate, phase: Phase, seed: int, process: Process):
-        if process[1] > 1:
+        self.divisible = bool(layer.label_per_image)
+        if process[1] > 1 and not self.divisible:
             raise layer.fault(
                 f"the boxes of a batch have the index of their image, so {process[1]} processes cannot divide it; "
                 "train in one process, which may have several devices."
             )
         super().__init__(layer, locate, phase, seed, process)
-        self.label_rows = layer.rows(self.records) if len(layer.top) > 1 else 0  # type: ignore[arg-type]
+        self.label_rows = layer.rows(self.records) if len(layer.top) > 1 and not self.divisible else 0  # type: ignore[arg-type]
         self.samplers = layer.samplers
         self.chance = phase is Phase.TRAIN or layer.as_in_caffe
 
@@ -157,7 +169,7 @@ class BoxReader(ImageReader):
         data = self.transformer.finish(images, draws, [record.name for record in records])
         tops = [data]
         if len(self.layer.top) > 1:
-            tops.append(self._label(labeled, draws))
+            tops.append(self._label(labeled, draws, [record.name for record in records]))
         return dict(zip(self.layer.top, tops, strict=False))
 
     def _prepared(self, record: Record, draw: Any) -> Labeled:
@@ -173,13 +185,15 @@ class BoxReader(ImageReader):
             raise self.layer.fault(f"{record.name}: {error}") from None
         return made._replace(image=changed.transpose(1, 2, 0))
 
-    def _label(self, labeled: list[Labeled], draws: Any) -> Any:
-        """Returns the label (1, 1, rows, 8) of a batch."""
+    def _label(self, labeled: list[Labeled], draws: Any, names: list[Any]) -> Any:
+        """Returns the label of a batch."""
         way = self.transformer.param
         found = [
             placed(one, self.transformer.place((one.image.shape[2], *one.image.shape[:2]), draw), way.crop, way)
             for one, draw in zip(labeled, draws, strict=True)
         ]
+        if self.divisible:
+            return self._label_of_each(found, names)
         used = sum(map(len, found))
         if used > self.label_rows:
             raise self.layer.fault(
@@ -189,6 +203,22 @@ class BoxReader(ImageReader):
         label = np.full((1, 1, self.label_rows, COLUMNS + 1), EMPTY, np.float32)
         label[0, 0, :used, 1:] = np.concatenate(found)
         label[0, 0, :used, 0] = np.repeat(np.arange(len(found)), [len(rows) for rows in found])
+        return label
+
+    def _label_of_each(self, found: list[Any], names: list[Any]) -> Any:
+        """Returns the label (n, 1, rows, 5) of YOLO: class, center and size; rows of 0 follow the boxes of an image."""
+        most = self.layer.label_per_image  # type: ignore[attr-defined]
+        label = np.zeros((len(found), 1, most, YOLO_COLUMNS), np.float32)
+        for own, rows, name in zip(label[:, 0], found, names, strict=True):
+            used = rows[self.layer.used(rows)]  # type: ignore[attr-defined]
+            if len(used) > most:
+                raise self.layer.fault(
+                    f"{name} has {len(used)} boxes; a label of YOLO has at most {most} for an image."
+                )
+            least, largest = used[:, XMIN : YMIN + 1], used[:, XMAX : YMAX + 1]
+            own[: len(used)] = np.concatenate(
+                [used[:, LABEL : LABEL + 1] - 1, (least + largest) / 2, largest - least], 1
+            )
         return label
 
     def resident(self, budget: int) -> Table | None:

@@ -10,17 +10,21 @@ from typing import Any
 from ...files import Locate
 from ...interop.caffe_proto import messages
 from ...language.errors import NetdefError
+from ...layers._resize import ResizeMode
 from ...layers.base import Phase
 from ...lazy import np
 from ...schema import Block, param
 from .. import boxes, images
 from ..base import Fit
-from ..box_sampler import BatchSampler
+from ..box_sampler import BatchSampler, Jitter
 from ..key_value import Database, open_database
 from ..statistics import cached, fingerprint
 from ._box_layer import BoxLayer, BoxRecords, boxes_of
 from ._image_layer import Corrupt, Record
 from .database import Backend, Data, Key
+
+YOLO_ROWS = 300  # boxes of an image in a label of YOLO
+JITTER = 0.3  # the default of YOLO
 
 
 class AnnotationType(enum.Enum):
@@ -35,6 +39,13 @@ class AnnotatedDataBlock(Block):
     batch_sampler: tuple[BatchSampler, ...] = param("Random parts of the images, one of which is used.", default=())
     label_map_file: str = param("File with the names of the labels; others are errors.", default="")
     anno_type: AnnotationType | None = param("Kind of annotation.", default=None)
+    yolo_data_type: int = param("1: the label is (batch_size, 1, 300, 5) (YOLO).", default=0, at_least=0, at_most=1)
+    yolo_data_jitter: float | None = param(
+        "Without `batch_sampler`, the sides of a random part are shorter by up to this fraction (YOLO); default: 0.3 "
+        "with `yolo_data_type: 1`, else 0.",
+        default=None,
+    )
+    train_diffcult: bool = param("Whether the label of YOLO contains difficult boxes.", default=True)
 
 
 class AnnotatedData(BoxLayer, type="AnnotatedData", block="data_param"):
@@ -44,8 +55,10 @@ class AnnotatedData(BoxLayer, type="AnnotatedData", block="data_param"):
     instance, xmin, ymin, xmax, ymax, difficult.  The label has the rows of the batch with the most boxes, so all
     records are read once, and the result is cached; rows of -1 follow the boxes.  `distort_param`, `expand_param`,
     `batch_sampler`, `resize_param` and `mirror` change images and boxes, as in the fork in both phases.
-    `netdef data convert` writes such databases.
-    Source: weiliu89/caffe branch ssd, src/caffe/layers/annotated_data_layer.cpp.
+    With `yolo_data_type: 1`, the label is (batch_size, 1, 300, 5): label - 1, x and y of the center, width, height;
+    rows of 0 follow the boxes of an image.  `netdef data convert` writes such databases.
+    Source: weiliu89/caffe branch ssd, src/caffe/layers/annotated_data_layer.cpp; the fields of YOLO are
+    eric612/MobileNet-YOLO's.
     Differs: random numbers come from the net's seed; images are not compressed again after each step; a box that is
     empty, inverted or outside the image is an error that names the record, where the fork drops or clips it.
     """
@@ -83,8 +96,21 @@ class AnnotatedData(BoxLayer, type="AnnotatedData", block="data_param"):
         return self.shuffle
 
     @property
-    def samplers(self) -> Sequence[BatchSampler]:
-        return self.annotated_data_param.batch_sampler
+    def samplers(self) -> Sequence[BatchSampler | Jitter]:
+        own = self.annotated_data_param
+        most = (JITTER if own.yolo_data_type else 0) if own.yolo_data_jitter is None else own.yolo_data_jitter
+        if own.batch_sampler or not most:
+            return own.batch_sampler
+        resize = self.transform_param.resize_param
+        padded = resize is not None and resize.resize_mode is ResizeMode.FIT_LARGE_SIZE_AND_PAD
+        return (Jitter(most, padded),)
+
+    @property
+    def label_per_image(self) -> int:  # type: ignore[override]
+        return YOLO_ROWS if self.annotated_data_param.yolo_data_type else 0
+
+    def used(self, rows: Any) -> Any:
+        return (rows[:, boxes.DIFFICULT] == 0) | self.annotated_data_param.train_diffcult
 
     @property
     def random_in_tests(self) -> tuple[str, ...]:
