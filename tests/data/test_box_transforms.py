@@ -13,7 +13,7 @@ import netdef
 from netdef.data import boxes
 from netdef.data.box_sampler import BatchSampler, Jitter, SampleConstraint, Sampler, drawn
 from netdef.data.boxes import EmitConstraint, EmitType
-from netdef.layers._resize import Resize, ResizeMode
+from netdef.data.fork_transforms import Resize, ResizeMode
 
 H, W = 60, 90
 

@@ -9,8 +9,8 @@ import pytest
 
 import netdef
 from netdef.graph import Net, Node
-from netdef.layers._engine import Engine
 from netdef.layers.base import Layer
+from netdef.layers.convolution import Engine
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SMALL = {"small": True}
