@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import jax
 import numpy as np
 import pytest
 from box_sets import (
@@ -24,7 +25,9 @@ from data_sets import layer, write_lmdb
 
 import netdef
 from netdef.data.boxes import most_rows
+from netdef.data.mesh import mesh_of
 from netdef.data.sources import open_source
+from netdef.training.placement import Placement, batched
 
 WRITERS = {"voc": write_voc, "coco": write_coco, "table": write_table}
 MAP = 'item { name: "background" label: 0 } item { name: "dog" label: 4 } item { name: "car" label: 9 }'
@@ -295,3 +298,10 @@ def test_every_form_is_recognized(tmp_path):
         assert records.counts().tolist() == COUNTS, path
         records.close()
     assert len(ITEMS) == 4 and len(NAMES) == 2
+
+
+def test_devices_that_compute_apart_cannot_divide_a_batch(tmp_path, feed):
+    write_voc(tmp_path / "set")
+    apart = Placement(mesh_of(jax.devices()[:1]), each=True, apart=True)
+    with pytest.raises(netdef.NetdefError, match="devices cannot compute apart; use `mesh { statistics: GLOBAL }`"):
+        batched(apart, feed(folder()))
