@@ -300,8 +300,10 @@ def test_every_form_is_recognized(tmp_path):
     assert len(ITEMS) == 4 and len(NAMES) == 2
 
 
-def test_devices_that_compute_apart_cannot_divide_a_batch(tmp_path, feed):
+@pytest.mark.parametrize("how", [{"apart": True}, {"each": True}], ids=str)
+def test_devices_cannot_have_batches_of_their_own(how, tmp_path, feed):
     write_voc(tmp_path / "set")
-    apart = Placement(mesh_of(jax.devices()[:1]), each=True, apart=True)
-    with pytest.raises(netdef.NetdefError, match="devices cannot compute apart; use `mesh { statistics: GLOBAL }`"):
-        batched(apart, feed(folder()))
+    own = Placement(mesh_of([jax.devices()[0]] * 2), **how)
+    with pytest.raises(netdef.NetdefError, match="2 devices cannot have batches of their own; divide one batch among"):
+        batched(own, feed(folder()))
+    assert batched(Placement(mesh_of([jax.devices()[0]] * 2)), feed(folder())).rows == {4}
