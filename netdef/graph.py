@@ -134,8 +134,10 @@ class Net:
 
     @cached_property
     def padded(self) -> tuple[str, ...]:
-        """The blobs whose last rows may be padding, because only the forward pass knows their number."""
-        listed = {v.name: None for node in self.layers if node.layer.pads_rows for v in node.tops}
+        """The blobs whose last rows may be padding, because their number varies; the first top of a data layer is the
+        images."""
+        padding = (node for node in self.layers if node.layer.pads_rows)
+        listed = {v.name: None for node in padding for v in node.tops[1 if node.layer.is_data else 0 :]}
         return tuple(listed | dict.fromkeys(self.regions))
 
     @cached_property

@@ -22,7 +22,9 @@ def add_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--phase", choices=("TRAIN", "TEST"), default="TRAIN", help="phase of the net (default: TRAIN)")
     parser.add_argument("--resize", metavar="HxW", help="resize images to this height and width")
     parser.add_argument("--gray", action="store_true", help="convert images to gray")
-    parser.add_argument("--root", metavar="FOLDER", help="folder that the paths in a list are relative to")
+    parser.add_argument("--root", metavar="FOLDER", help="folder that the paths in a list or in labels are relative to")
+    parser.add_argument("--label-map", metavar="FILE", help="label map of boxes (default: labels 1, 2, ... by name)")
+    parser.add_argument("--image-set", metavar="FILE", help="use only the images with labels that this file names")
     parser.add_argument(
         "--set",
         action="append",
@@ -64,6 +66,7 @@ def records_of(args: argparse.Namespace) -> Any:
         return _records_of_net(args)
     height, width = _size(args.resize)
     fields = {"new_height": height, "new_width": width, "is_color": False if args.gray else None}
+    fields |= {"label_map_file": args.label_map, "image_set": args.image_set}
     return open_source(Path(args.source), root_folder=args.root and args.root.rstrip("/") + "/", **fields)
 
 

@@ -2,8 +2,9 @@
 
 SOURCE is a folder with one subfolder of images for each class, a list of images (`path label` on each line), a table
 (.csv), an LMDB or LevelDB database, tar files of WebDataset (one, a folder of them, or a quoted pattern such as
-'train-{000..146}.tar'), a .npz, .npy or .h5 file, an idx file of MNIST or a .bin file of CIFAR. It can also be a net,
-which means the records that its data layer reads.
+'train-{000..146}.tar'), a .npz, .npy or .h5 file, an idx file of MNIST or a .bin file of CIFAR; or images with boxes: a
+folder of VOC, a .json file of COCO, a table with the sides of each box, or a database of the SSD fork. It can also be
+a net, which means the records that its data layer reads.
 
   netdef data convert faces faces.lmdb --resize 50x50 --gray
   netdef data convert train-images-idx3-ubyte.gz mnist.h5
@@ -30,10 +31,14 @@ CONVERT = """\
 Write a data set as LMDB, HDF5, .npz or tar files of WebDataset.
 
 An interrupted conversion to LMDB, HDF5 or tar resumes when the command is repeated.
+Images with boxes (a folder of VOC, a .json file of COCO, a .csv file with the columns image, label, xmin, ymin, xmax,
+ymax) become an LMDB for AnnotatedData, with a label map beside it.
 
   netdef data convert faces faces.lmdb --resize 50x50 --gray
   netdef data convert train-images-idx3-ubyte.gz mnist.h5
   netdef data convert list.txt train.lmdb --root images --encoded --shuffle
+  netdef data convert VOC2007 voc.lmdb --encoded --image-set VOC2007/ImageSets/Main/trainval.txt
+  netdef data convert instances.json coco.lmdb --root train2017 --encoded
   netdef data convert list.txt train --to tar --shard-size 10000 --root images --encoded --shuffle
 """
 MEAN = """\
@@ -98,6 +103,8 @@ def _convert(args: argparse.Namespace) -> int:
 
     from ..data.base import generator
     from ..data.convert import convert, kind_of, open_sink
+    from ..data.label_map import write_label_map
+    from ..data.layers._box_layer import BoxRecords
 
     target = Path(args.target)
     kind = args.to or kind_of(target)
@@ -113,6 +120,8 @@ def _convert(args: argparse.Namespace) -> int:
             say(f"resuming at record {sink.done} of {records.size}")
         skip = {"encoded": args.encoded, "skip_corrupt": args.skip_corrupt}
         broken = convert(records, order, sink, progress=show, **skip)
+    if names := records.names() if isinstance(records, BoxRecords) else {}:
+        write_label_map(target.with_name(target.name + ".labelmap.prototxt"), names)
     for text in broken:
         say(f"skipped: {text}")
     print(f"{target}: {records.size - len(broken):,} records" + (f", {len(broken):,} skipped" if broken else ""))
@@ -212,7 +221,8 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _measure(args: argparse.Namespace) -> tuple[Any, dict[Any, int], dict[int, int]]:
-    """Returns the moments of all images, and the count of each shape and of each class."""
+    """Returns the moments of all images, and the count of each shape and of each class (of boxes, if there are any)."""
+    from ..data.boxes import LABEL, Boxes
     from ..data.statistics import Moments
 
     records = records_of(args)
@@ -226,6 +236,10 @@ def _measure(args: argparse.Namespace) -> tuple[Any, dict[Any, int], dict[int, i
                 raise NetdefError(f"{record.name}: {error}.") from None
             shapes[record.image.shape] = shapes.get(record.image.shape, 0) + 1
             label = record.labels[0] if record.labels else None
+            if isinstance(label, Boxes):
+                for kind in label.rows[:, LABEL].astype(int).tolist():
+                    classes[kind] = classes.get(kind, 0) + 1
+                continue
             if label is not None and getattr(label, "shape", ()) == () and label == int(label):
                 classes[int(label)] = classes.get(int(label), 0) + 1
     return moments, shapes, classes

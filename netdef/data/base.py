@@ -122,6 +122,7 @@ class Reader(ABC):
 
     size: int | None = None
     steady: bool = False  # whether a record is the same in every epoch, so that values computed from it can be cached
+    divisible: bool = True  # whether each row of every top is one record, so that devices can divide them
 
     def __init__(self, layer: DataLayer, batch_size: int, seed: int, process: Process):
         index, count, *deals = process

@@ -1,4 +1,5 @@
 """Writes data sets as LMDB (as Caffe reads it), HDF5, tar or NumPy arrays.  An interrupted conversion can be continued.
+Images with boxes are written as LMDB, as the SSD fork reads it.
 
     with open_sink(Path("faces.lmdb")) as sink:
         convert(records, range(records.size), sink)
@@ -25,6 +26,7 @@ from ..interop.caffe_proto import messages
 from ..language.errors import NetdefError
 from ..lazy import need, np
 from . import images
+from .boxes import Boxes
 from .damage import reason
 from .key_value import LMDB_FILE
 from .layers._image_layer import Corrupt, Record, Records
@@ -34,6 +36,7 @@ from .tar_file import BLOCK, TarFile
 PAGE = 4096  # bytes of a page of LMDB
 SPARE = 1 << 17  # bytes that a write may add to the structure of a file
 FULL = (errno.ENOSPC, errno.EDQUOT)
+BBOX = 0  # the type of an AnnotatedDatum
 COMMIT = 500  # records per write; an interrupted conversion loses at most this many
 Numbered = tuple[int, Record, bytes | None]  # index in the source, record, and the image file to store as it is
 
@@ -42,6 +45,7 @@ class Sink(ABC):
     """A data set being written.  `done` is the number of source records that an earlier conversion has processed."""
 
     done = 0
+    boxes = False  # whether it can write boxes
     kept = True  # whether what an interrupted conversion has written can be continued
 
     def __init__(self, target: Path):
@@ -89,7 +93,9 @@ class Sink(ABC):
 
 
 class LmdbSink(Sink):
-    """A database of Datums with the keys 00000000, 00000001, ..."""
+    """A database with the keys 00000000, 00000001, ...: AnnotatedDatums if the records have boxes, else Datums."""
+
+    boxes = True
 
     def __init__(self, target: Path, resume: bool):
         super().__init__(target)
@@ -131,7 +137,11 @@ def _stored_size(size: int) -> int:
 
 
 def _datum(record: Record, file: bytes | None) -> bytes:
-    label = int(record.labels[0]) if record.labels else 0
+    """Returns a record of a database."""
+    label = record.labels[0] if record.labels else 0
+    if isinstance(label, Boxes):
+        return _annotated(record, label, file)
+    label = int(label)
     if file is not None:
         return messages().Datum(data=file, label=label, encoded=True).SerializeToString()
     c, h, w = record.image.shape
@@ -141,6 +151,21 @@ def _datum(record: Record, file: bytes | None) -> bytes:
     else:
         datum.float_data.extend(np.asarray(record.image, np.float32).ravel().tolist())
     return datum.SerializeToString()
+
+
+def _annotated(record: Record, boxes: Boxes, file: bytes | None) -> bytes:
+    """Returns an AnnotatedDatum, with the boxes in groups of one label."""
+    c, h, w = record.image.shape
+    kept = {"data": record.image.tobytes()} if file is None else {"data": file, "encoded": True}
+    datum = messages().Datum(channels=c, height=h, width=w, label=-1, **kept)
+    made = messages().AnnotatedDatum(datum=datum, type=BBOX)
+    group = None
+    for label, instance, xmin, ymin, xmax, ymax, difficult in boxes.rows.tolist():
+        if group is None or group.group_label != label:
+            group = made.annotation_group.add(group_label=int(label))
+        box = {"xmin": xmin, "ymin": ymin, "xmax": xmax, "ymax": ymax, "difficult": bool(difficult)}
+        group.annotation.add(instance_id=int(instance), bbox=messages().NormalizedBBox(**box))
+    return made.SerializeToString()
 
 
 class Hdf5Sink(Sink):
@@ -371,6 +396,10 @@ def convert(
                     raise
                 broken.append(str(error))
                 continue
+            if not sink.boxes and any(isinstance(label, Boxes) for label in record.labels):
+                raise NetdefError(
+                    f"{sink.target}: boxes can only be written as LMDB; name it .lmdb, or use `--to lmdb`."
+                )
             batch.append((i, record, records.encoded(raw) if encoded else None))
         if batch:
             _guarded(sink, batch[0][0], lambda batch=batch: sink.put(batch))

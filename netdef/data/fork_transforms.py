@@ -18,6 +18,7 @@ from ..lazy import need, np
 from ..schema import Block, param
 from ..shape import UNKNOWN, Dim
 from . import images
+from .boxes import EmitConstraint
 
 
 class Algorithm(enum.Enum):
@@ -95,20 +96,6 @@ class RandomAspectRatio(Block):
     resize_param: Resize = param("How to resize; its size is not read.", default=Resize())
 
 
-class EmitType(enum.Enum):
-    """When a box belongs to a crop."""
-
-    CENTER = 0
-    MIN_OVERLAP = 1
-
-
-class EmitConstraint(Block):
-    """`emit_constraint { }`: for boxes of AnnotatedData."""
-
-    emit_type: EmitType = param("When a box belongs to a crop.", default=EmitType.CENTER)
-    emit_overlap: float = param("Smallest overlap.", default=0.0)
-
-
 class ForkTransform(Block):
     """The fields of `transform_param { }` that the forks added."""
 
@@ -125,13 +112,13 @@ class ForkTransform(Block):
     interpolation_algo_down: Algorithm = param("Interpolation for smaller sizes.", default=Algorithm.INTER_NEAREST)
     interpolation_algo_up: Algorithm = param("Interpolation for larger sizes.", default=Algorithm.INTER_CUBIC)
     allow_upscale: bool = param("Whether images may be enlarged.", default=False)
-    resize_param: Resize | None = param("Resize to a fixed size.", default=None)
+    resize_param: tuple[Resize, ...] = param("Resize to a fixed size; of several, the first one is used.", default=())
     noise_param: Noise | None = param("Degrade images at random, in phase TRAIN.", default=None)
     distort_param: Distort | None = param("Change colors at random, in phase TRAIN.", default=None)
     expand_param: Expand | None = param("Add a margin around images at random, in phase TRAIN.", default=None)
     random_resize_param: RandomResize | None = param("Resize to a random size (Intel).", default=None)
     random_aspect_ratio_param: RandomAspectRatio | None = param("Take a random crop (Intel).", default=None)
-    emit_constraint: EmitConstraint | None = param("Which boxes are kept.", default=None, inert=True)
+    emit_constraint: EmitConstraint | None = param("Which boxes belong to a part of an image.", default=None)
     random_seed: int = param("netdef uses the seed of the net.", default=-1, inert=True)
     use_gpu_transform: bool = param("Where the fork transforms images.", default=False, inert=True)
     num_labels: int = param("Used by the fork's display.", default=0, at_least=0, inert=True)
@@ -140,6 +127,11 @@ class ForkTransform(Block):
     crop_size: int
     mirror: bool
     mean_value: tuple[float, ...]
+
+    @property
+    def resize(self) -> Resize | None:
+        """The fixed size to which images are resized, if there is one."""
+        return self.resize_param[0] if self.resize_param else None
 
     @property
     def random_size(self) -> bool:
@@ -157,7 +149,7 @@ class ForkTransform(Block):
     def without_chance(self) -> Self:
         """Returns these fields without what is random in phase TEST: images have the middle of the random sizes, and
         `crop_size` as their shorter side in place of a random crop."""
-        random, resize = self.random_resize_param, self.resize_param
+        random, resize = self.random_resize_param, self.resize
         if self.random_aspect_ratio_param is not None:
             how = self.random_aspect_ratio_param.resize_param
             random = RandomResize(min_size=self.crop_size, max_size=self.crop_size, resize_param=how)
@@ -169,13 +161,13 @@ class ForkTransform(Block):
             mirror=False,
             random_resize_param=random,
             random_aspect_ratio_param=None,
-            resize_param=resize and _one_method(resize),
+            resize_param=(_one_method(resize),) if resize else (),
         )
 
     @property
     def resizes(self) -> bool:
         """Whether any transformation of the forks is set."""
-        chosen = (self.resize_param, self.noise_param, self.distort_param, self.expand_param)
+        chosen = (self.resize, self.noise_param, self.distort_param, self.expand_param)
         chosen += (self.random_resize_param, self.random_aspect_ratio_param)
         return self.random_size or any(part is not None for part in chosen)
 
@@ -183,7 +175,7 @@ class ForkTransform(Block):
         """Returns (height, width) before the crop, as far as these fields determine it."""
         if (self.random_size and self.crop_size) or self.random_resize_param or self.random_aspect_ratio_param:
             return UNKNOWN, UNKNOWN
-        fixed = self.resize_param
+        fixed = self.resize
         if fixed is None or not fixed.height or not fixed.width:
             return h, w
         return (UNKNOWN, UNKNOWN) if fixed.resize_mode is ResizeMode.FIT_SMALL_SIZE else (fixed.height, fixed.width)
@@ -194,22 +186,23 @@ class ForkTransform(Block):
             return image
         x = image.transpose(1, 2, 0)  # (h, w, c)
         if self.random_resize_param is not None:
-            x = _random_side(x, self.random_resize_param, rng)
+            x = random_side(x, self.random_resize_param, rng)
         elif self.random_aspect_ratio_param is not None:
             x = _random_part(x, self.random_aspect_ratio_param, self.crop_size, rng)
         if train and self.distort_param is not None and x.shape[2] == 3:
-            x = _distorted(x, self.distort_param, rng)
+            x = distorted(x, self.distort_param, rng)
         if train and self.expand_param is not None and rng.random() < self.expand_param.prob:
-            x = _expanded(x, self.expand_param.max_expand_ratio, self.mean_value, rng)
+            x, _, _ = expanded(x, self.expand_param.max_expand_ratio, self.mean_value, rng)
         if train and self.random_size:
-            x = self._random_size(x, rng)
-        if self.resize_param is not None and (not train or rng.random() < self.resize_param.prob):
-            x = _fixed_size(x, self.resize_param, rng)
+            x = self.to_random_size(x, rng)
+        if self.resize is not None and (not train or rng.random() < self.resize.prob):
+            x = fixed_size(x, self.resize, rng)
         if train and self.noise_param is not None and rng.random() < self.noise_param.prob:
-            x = _spoiled(x, self.noise_param, rng)
+            x = spoiled(x, self.noise_param, rng)
         return x.transpose(2, 0, 1)
 
-    def _random_size(self, x: Any, rng: Any) -> Any:
+    def to_random_size(self, x: Any, rng: Any) -> Any:
+        """Resizes an image (h, w, c) to a random size (NVIDIA)."""
         h, w = x.shape[:2]
         shorter = min(h, w)
         if self.img_rand_resize_lower and self.img_rand_resize_upper:
@@ -231,7 +224,8 @@ class ForkTransform(Block):
         return images.interpolate(x, size[0], size[1], algorithm.name.removeprefix("INTER_"))
 
 
-def _random_side(x: Any, to: RandomResize, rng: Any) -> Any:
+def random_side(x: Any, to: RandomResize, rng: Any) -> Any:
+    """Resizes an image (h, w, c) so that its shorter side has a random length (Intel)."""
     least, most = to.min_size or min(x.shape[:2]), to.max_size or max(x.shape[:2])
     if least > most:
         raise ValueError(f"`min_size` of `random_resize_param` is {least}; it must be at most {most}.")
@@ -270,7 +264,8 @@ def _method(how: Resize, rng: Any) -> str:
     return how.interp_mode[int(rng.integers(len(how.interp_mode)))].name if how.interp_mode else "LINEAR"
 
 
-def _fixed_size(x: Any, to: Resize, rng: Any) -> Any:
+def fixed_size(x: Any, to: Resize, rng: Any) -> Any:
+    """Resizes an image (h, w, c) by `resize_param`."""
     h, w = x.shape[:2]
     if not to.height or not to.width:
         raise ValueError("`resize_param` requires both `height` and `width`.")
@@ -299,18 +294,19 @@ def _padded(x: Any, margins: Any, to: Resize) -> Any:
     return made
 
 
-def _expanded(x: Any, largest: float, mean: tuple[float, ...], rng: Any) -> Any:
-    """Places an image at random on a canvas filled with the mean, with sides up to `largest` times as long."""
+def expanded(x: Any, largest: float, mean: tuple[float, ...], rng: Any) -> tuple[Any, int, int]:
+    """Places an image at random on a canvas filled with the mean, with sides up to `largest` times as long.  Returns
+    the canvas, and the top and left side of the image on it."""
     ratio = rng.uniform(1, largest)
     height, width = int(x.shape[0] * ratio), int(x.shape[1] * ratio)
     top, left = int(rng.uniform(0, height - x.shape[0])), int(rng.uniform(0, width - x.shape[1]))
     made = np.empty((height, width, x.shape[2]), np.uint8)
     made[:] = np.array(mean or (0,), np.float32).round().clip(0, 255).astype(np.uint8)
     made[top : top + x.shape[0], left : left + x.shape[1]] = x
-    return made
+    return made, top, left
 
 
-def _distorted(x: Any, by: Distort, rng: Any) -> Any:
+def distorted(x: Any, by: Distort, rng: Any) -> Any:
     """Changes brightness, contrast, saturation and hue; contrast comes second or last."""
     contrast_first = rng.random() > 0.5
     if rng.random() < by.brightness_prob:
@@ -333,7 +329,8 @@ def _distorted(x: Any, by: Distort, rng: Any) -> Any:
     return x
 
 
-def _spoiled(x: Any, by: Noise, rng: Any) -> Any:
+def spoiled(x: Any, by: Noise, rng: Any) -> Any:
+    """Applies the operations of `noise_param` to an image (h, w, c)."""
     if by.decolorize and x.shape[2] == 3:
         x = np.repeat(images.to_gray(x[:, :, ::-1]), 3, 2)
     if by.gauss_blur:

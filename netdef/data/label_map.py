@@ -7,11 +7,14 @@ item { name: "aeroplane" label: 1 display_name: "aeroplane" }
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
+from ..files import write_atomically
 from ..language import codes
 from ..language.diagnostics import Related, Report
 from ..language.parsing.parser import parse
+from ..language.printer import quoted
 from ..language.source import Source
 from ..schema import Block, decode, param
 
@@ -58,3 +61,9 @@ def label_map_of(path_or_text: str | Path | Source, report: Report) -> LabelMap 
                 related = [Related("first given here", place)] if place else []
                 report.add(codes.GIVEN_TWICE, item.span_of(field), detail, *related)
     return None if report.has_errors else found
+
+
+def write_label_map(path: Path, names: Mapping[int, str]) -> None:
+    """Writes the label map of these names."""
+    items = [f"item {{ name: {quoted(name)} label: {label} }}\n" for label, name in sorted(names.items())]
+    write_atomically(path, lambda temporary: temporary.write_text("".join(items), encoding="utf-8"))

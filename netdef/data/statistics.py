@@ -1,4 +1,4 @@
-"""Mean and standard deviation of a data layer's images, measured once and cached.
+"""Mean and standard deviation of a data layer's images, and other values that are measured once and cached.
 
 The cache is a folder of small JSON files: `$NETDEF_CACHE`, else `netdef` in the user's cache folder.  A file's name is
 a hash of everything that its values depend on.  A cache that cannot be written is not an error.
@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,27 +64,33 @@ class Moments:
 
 def standard(images: Iterator[Any], key: str) -> tuple[Any, Any]:
     """Returns (mean, deviation) of each channel, from the cache if it has `key`, else measured from `images`."""
+
+    def measured() -> dict[str, Any]:
+        moments = Moments()
+        for image in images:
+            moments.add(image)
+        return {"mean": moments.mean.tolist(), "deviation": moments.deviation.tolist()}
+
+    kept = cached("mean", key, ("mean", "deviation"), measured)
+    return np.array(kept["mean"], np.float32), np.array(kept["deviation"], np.float32)
+
+
+def cached(kind: str, key: str, names: Sequence[str], measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Returns the JSON values of these names, from the cache if it has `key`, else measured and added to it."""
     try:
-        file = cache_folder() / f"mean-{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
+        file = cache_folder() / f"{kind}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
     except RuntimeError:  # because a user may have no home folder, as in a container
-        return _measured(images)
+        return measure()
     try:
         kept = json.loads(file.read_text())
-        return np.array(kept["mean"], np.float32), np.array(kept["deviation"], np.float32)
-    except (OSError, ValueError, KeyError):
+        if all(isinstance(kept[name], list) for name in names):
+            return kept
+    except (OSError, ValueError, KeyError, TypeError):
         pass
-    mean, deviation = _measured(images)
-    keep = {"of": key, "mean": mean.tolist(), "deviation": deviation.tolist()}
+    made = measure()
     with contextlib.suppress(NetdefError):  # because the cache is optional
-        write_atomically(file, lambda temporary: temporary.write_text(json.dumps(keep)))
-    return mean, deviation
-
-
-def _measured(images: Iterator[Any]) -> tuple[Any, Any]:
-    moments = Moments()
-    for image in images:
-        moments.add(image)
-    return moments.mean, moments.deviation
+        write_atomically(file, lambda temporary: temporary.write_text(json.dumps({"of": key} | made)))
+    return made
 
 
 def cache_folder() -> Path:

@@ -126,6 +126,12 @@ class Transformer:
 
     def batch(self, images: list[Any], draws: Any, names: list[Any]) -> Any:
         """Transforms images (c, h, w), uint8 or float, to (n, c, height, width) float32.  `names` are for messages."""
+        if self.is_prepared:
+            images = [self._prepared(image, draw, name) for image, draw, name in zip(images, draws, names, strict=True)]
+        return self.finish(images, draws, names)
+
+    def finish(self, images: list[Any], draws: Any, names: list[Any]) -> Any:
+        """Applies the crop and all that follows it to images that are prepared."""
         whole = self._cut(images, draws, names)
         if self.varied.noise:
             whole = whole.astype(np.float32)
@@ -163,8 +169,6 @@ class Transformer:
 
     def _cut(self, images: list[Any], draws: Any, names: list[Any]) -> Any:
         """Crops and mirrors all records into one array of bytes or float32, and subtracts a mean image."""
-        if self.is_prepared:
-            images = [self._prepared(image, draw, name) for image, draw, name in zip(images, draws, names, strict=True)]
         first = images[0]
         shape = self._shape(first, names[0])
         bytes_only = self.mean is None and all(image.dtype == np.uint8 for image in images)

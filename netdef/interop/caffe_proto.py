@@ -3,7 +3,7 @@
 `messages()` returns the classes by name. They are built from the field table below with the protobuf package, which is
 imported on first use. protobuf keeps other fields as unknown fields and writes them back unchanged.
 Source: the field numbers of BVLC/caffe src/caffe/proto/caffe.proto; `raw_data` of a blob is NVIDIA/caffe's half
-precision.
+precision; AnnotatedDatum is weiliu89/caffe's, branch ssd.
 """
 
 from __future__ import annotations
@@ -42,6 +42,19 @@ _FIELDS: dict[str, dict[str, tuple[int, Any]]] = {
         "float_data": (6, ["float"]),
         "encoded": (7, "bool"),
     },
+    "NormalizedBBox": {
+        "xmin": (1, "float"),
+        "ymin": (2, "float"),
+        "xmax": (3, "float"),
+        "ymax": (4, "float"),
+        "label": (5, "int32"),
+        "difficult": (6, "bool"),
+        "score": (7, "float"),
+        "size": (8, "float"),
+    },
+    "Annotation": {"instance_id": (1, "int32"), "bbox": (2, "NormalizedBBox")},
+    "AnnotationGroup": {"group_label": (1, "int32"), "annotation": (2, ["Annotation"])},
+    "AnnotatedDatum": {"datum": (1, "Datum"), "type": (2, "int32"), "annotation_group": (3, ["AnnotationGroup"])},
     "V0LayerParameter": {"name": (1, "string"), "type": (2, "string"), "blobs": (50, ["BlobProto"])},
     "V1LayerParameter": {
         "layer": (1, "V0LayerParameter"),

@@ -273,6 +273,11 @@ def batched(placement: Placement, feed: Feed) -> Placement:
     """The placement of the batches of a feed.  NetdefError if the devices cannot divide one evenly."""
     for name, reader in feed.readers.items():
         size, count = reader.batch_size, placement.count
+        if (placement.apart or placement.batches > 1) and not reader.divisible:
+            raise NetdefError(
+                f"layer `{name}`: the boxes of a batch have the index of their image, so {count} devices cannot have "
+                f"batches of their own; divide one batch among them, with `--devices {count}` and no `mesh {{ }}`."
+            )
         if not placement.each and size % count:
             below, above = size // count * count, -(-size // count) * count
             nearest = f"{below} or {above}" if below else f"{above}"

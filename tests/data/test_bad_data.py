@@ -283,7 +283,7 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch, fails, module, packag
     fails(text, rf"requires the package {package}, which is not installed; run `pip install {package}`")
 
 
-@pytest.mark.parametrize("kind", ["AnnotatedData", "VideoData", "DenseImageData"])
+@pytest.mark.parametrize("kind", ["VideoData", "DenseImageData"])
 def test_layers_that_are_not_read_yet(kind, fails):
     text = layer(kind, "transform_param { crop_size: 3 }", name="x")
     fails(text, f"layer `x`: netdef does not read the files of {kind} yet; ")

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import netdef
+from netdef.data.sources import open_source
 from netdef.inspect.summary import summarize
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -102,6 +103,24 @@ def test_the_digits_are_as_documented():
 
 def script(name: str, *words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, EXAMPLES / name, *map(str, words)], capture_output=True, text=True)
+
+
+def test_the_canvases_are_as_documented_and_the_script_makes_them_again(tmp_path: Path):
+    done = script("make_canvases.py", tmp_path)
+    assert done.returncode == 0, done.stderr
+    seen = {}
+    for name, count in (("train", 600), ("test", 200)):
+        shipped, made = (open_source(folder / f"canvases_{name}.lmdb") for folder in (EXAMPLES / "data", tmp_path))
+        assert shipped.size == made.size == count and set(shipped.counts()) == {1, 2, 3, 4}
+        found = [[r.decode(raw) for raw in r.read(range(r.size))] for r in (shipped, made)]
+        for one, other in zip(*found, strict=True):
+            assert one.image.shape == (1, 64, 64)
+            np.testing.assert_array_equal(one.labels[0].rows, other.labels[0].rows)
+            np.testing.assert_array_equal(one.image, other.image)
+        seen[name] = {one.image.tobytes() for one in found[0]}
+        assert set(np.concatenate([one.labels[0].rows[:, 0] for one in found[0]])) == set(range(1, 11))
+    assert not seen["train"] & seen["test"]
+    assert sum(path.stat().st_size for path in (EXAMPLES / "data").glob("canvases_*/*")) < 700_000
 
 
 def test_mnist_files_are_converted_for_lenet(tmp_path: Path):

@@ -33,6 +33,7 @@ def losses(name: str, folder: Path, iterations: int, **constants: object) -> lis
         ("waves_lstm", 50, 0.5),
         ("digits_perceptron", 40, 0.5),
         ("digits_vgg", 25, 0.8),
+        ("digits_ssd", 20, 0.5),
     ],
 )
 def test_the_loss_falls(name: str, iterations: int, falls_to: float, tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 import netdef
-from netdef.graph import Net
+from netdef.graph import Net, Node
+from netdef.layers.base import Layer
+from netdef.layers.convolution import Engine
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SMALL = {"small": True}
@@ -89,6 +91,43 @@ def test_examples_are_short_and_read_images(name: str):
     assert [node.type for node in net.layers if node.layer.is_input] == ["Data"]
     assert {d.code for d in net.diagnostics} == {"unavailable"}
     assert [node.name for node in net.layers if node.layer.is_metric] == ["accuracy", "accuracy_top5"]
+
+
+VGG_SSD = "intel+caffe/models/intel_optimized_models/ssd/VGGNet/VOC0712/SSD_300x300/test.prototxt"
+DETECTORS = [
+    ("mobilenet_ssd", "TRAIN", "chuanqi305+MobileNet-SSD/voc/MobileNetSSD_train.prototxt"),
+    ("mobilenet_ssd", "TEST", "chuanqi305+MobileNet-SSD/voc/MobileNetSSD_test.prototxt"),
+    ("vgg16_ssd300", "TEST", VGG_SSD),
+]
+DEFAULTS = {"engine": Engine.DEFAULT, "stride": (), "dilation": (), "pad": ()}  # that the authors write
+
+
+def fields(node: Node) -> dict:
+    """What the layer computes: its fields without those that every layer has; written defaults are left out."""
+    written = {"engine": Engine.CAFFE, "stride": (1,), "dilation": (1,), "pad": (0,)}
+    every = {name: getattr(node.layer, name) for name in node.layer.params() if name not in Layer.params()}
+    return {name: DEFAULTS[name] if value == written.get(name, ...) else value for name, value in every.items()}
+
+
+@pytest.mark.parametrize(("name", "phase", "authors"), DETECTORS)
+def test_detectors_are_the_authors_nets_layer_by_layer(name: str, phase: str, authors: str, corpus: Path):
+    ours = netdef.load(EXAMPLES / f"{name}.net", phase=phase, set={"train": "a_lmdb", "test": "b_lmdb"})
+    text = (corpus / authors).read_text().replace('name_size_file: "data/VOC0712/test_name_size.txt"', "")
+    theirs = netdef.load(text, phase=phase)
+    assert len(ours.layers) == len(theirs.layers)
+    for one, other in zip(ours.layers[1:], theirs.layers[1:], strict=True):
+        assert (one.name, one.type, one.bottoms, one.tops) == (other.name, other.type, other.bottoms, other.tops)
+        assert repr(fields(one)) == repr(fields(other)), one.name
+        assert [w.shape for w in one.weights or ()] == [w.shape for w in other.weights or ()], one.name
+    assert ours.shapes[ours.layers[0].tops[0]][1:] == (3, 300, 300)
+
+
+@pytest.mark.parametrize(("name", "boxes"), [("mobilenet_ssd", 1917), ("vgg16_ssd300", 8732)])
+def test_detectors_are_a_screenful_and_can_be_tried_without_images(name: str, boxes: int):
+    lines = (EXAMPLES / f"{name}.net").read_text().splitlines()
+    assert 15 <= len(lines) <= 70 and max(map(len, lines)) <= 150
+    net = netdef.load(EXAMPLES / f"{name}.net")
+    assert net.blobs["mbox_priorbox"].shape == (1, 2, 4 * boxes) and not net.diagnostics
 
 
 def test_fewer_classes():

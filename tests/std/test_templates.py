@@ -19,6 +19,11 @@ IMAGE = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [2,
 VECTOR = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [4, 12] } } }\n'
 WORDS = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [7, 3] } } }\n'
 LABEL = 'layer { name: "label" type: "Input" top: "label" input_param { shape { dim: [4] } } }\n'
+BOXES = """layer { name: "x" type: "Input" top: "mbox_loc" top: "mbox_conf" top: "mbox_priorbox" input_param {
+           shape { dim: [2, 24] } shape { dim: [2, 18] } shape { dim: [1, 2, 24] } } }\n"""
+TRUTH = 'layer { name: "label" type: "Input" top: "label" input_param { shape { dim: [1, 1, 5, 8] } } }\n'
+FOUND = 'layer { name: "y" type: "Input" top: "detection_out" input_param { shape { dim: [1, 1, 9, 7] } } }\n'
+HEAD = 'ssd_head { name: "x" classes: 3 min_size: 2 image: "x" kernel: 1 }\n'
 
 # template, file, preceding layers, arguments, output blob, its shape, number of parameters (including statistics)
 USES = [
@@ -170,6 +175,21 @@ USES = [
         (3, 4),
         300 + 240 + 220 + 24,
     ),
+    (
+        "ssd_head",
+        "ssd",
+        IMAGE,
+        'name: "x" classes: 5 min_size: 2 max_size: 4 ratios: [2, 3] image: "x"',
+        "x_mbox_conf_flat",
+        (2, 8 * 8 * 6 * 5),
+        (6 * 4 + 6 * 5) * (16 * 9 + 1),
+    ),
+    ("ssd_loss", "ssd", BOXES + TRUTH, "classes: 3", "mbox_loss", (), 0),
+    ("ssd_detections", "ssd", BOXES, "classes: 3", "detection_out", (1, 1, 24, 7), 0),
+    ("ssd_evaluation", "ssd", FOUND + TRUTH, "classes: 3", "detection_eval", (1, 1, 2 + 9, 5), 0),
+    ("ssd", "ssd", IMAGE + TRUTH + HEAD, 'heads: ["x"] classes: 3', "mbox_loss", (), 7 * 17),
+    ("ssd", "ssd", IMAGE + TRUTH + HEAD, 'heads: ["x"] classes: 3', "detection_eval", (1, 1, 258, 5), 7 * 17),
+    ("ssd_data", "ssd", "", "size: 32 batch: 5", "data", (5, 3, 32, 32), 0),
     ("face_softmax", "face", VECTOR + LABEL, 'bottom: "x" people: 9', "loss", (), 117),
     ("face_center_loss", "face", VECTOR + LABEL, 'bottom: "x" people: 9', "center_loss", (), 117 + 108),
     ("face_cosines", "face", IMAGE, 'bottom: "x" people: 9', "cosines", (2, 9), 9 * 1024),
@@ -210,7 +230,7 @@ def test_no_template_hides_a_field_of_nets_and_solvers():
 )
 def test_templates(name: str, file: str, above: str, arguments: str, blob: str, shape: tuple, count: int):
     text = f'import "std/{file}.net"\n{above}{name} {{ {arguments} }}\n'
-    phase = "TEST" if blob == "accuracy" else "TRAIN"
+    phase = "TEST" if blob in ("accuracy", "detection_out", "detection_eval") else "TRAIN"
     net = netdef.load(text, phase=phase)
     assert net.blobs[blob].shape == shape
     assert sum(prod(s) for shapes in net.params.values() for s in shapes) == count
@@ -229,6 +249,15 @@ def test_images_of_a_database():
         (node,) = netdef.load(text, phase=phase).layers
         assert (node.layer.source, node.layer.batch_size) == (source, batch)
         assert (node.layer.transform_param.mirror, node.layer.transform_param.mean_value) == (mirror, (1, 2))
+
+
+def test_images_with_boxes_of_a_database():
+    text = 'import "std/ssd.net"\nssd_data { train: "a" test: "b" size: 64 batch: 4 test_batch: 6 label_map: "c" }'
+    for phase, source, samplers, batch in (("TRAIN", "a", 7, 4), ("TEST", "b", 0, 6)):
+        (node,) = netdef.load(text, phase=phase).layers
+        assert (node.layer.source, node.layer.batch_size, len(node.layer.samplers)) == (source, batch, samplers)
+        assert (node.layer.transform_param.mirror, node.layer.random_in_tests != ()) == (phase == "TRAIN",) * 2
+        assert node.layer.annotated_data_param.label_map_file == "c"
 
 
 DENSENET_121 = """

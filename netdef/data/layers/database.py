@@ -75,7 +75,7 @@ class Data(ImageLayer, type="Data", block="data_param"):
         return _Datums(self, database)
 
 
-class _Key(NamedTuple):
+class Key(NamedTuple):
     """The name of a record, formatted only when a message needs it."""
 
     key: bytes
@@ -106,13 +106,13 @@ class _Datums(Records):
                 image = images.decode(datum.data, self.layer.color).transpose(2, 0, 1)
             except images.Undecodable as error:
                 raise self._corrupt(raw, f"contains an image that cannot be decoded ({error})") from None
-            return Record(image, (datum.label,), _Key(raw[0], self.database))
+            return Record(image, (datum.label,), Key(raw[0], self.database))
         values = np.frombuffer(datum.data, np.uint8) if datum.data else np.asarray(datum.float_data, np.float32)
         shape = (datum.channels, datum.height, datum.width)
         if values.size == 0 or values.size != shape[0] * shape[1] * shape[2]:
             said = "x".join(map(str, shape))
             raise self._corrupt(raw, f"has {values.size} values, which does not match its shape {said}")
-        return Record(values.reshape(shape), (datum.label,), _Key(raw[0], self.database))
+        return Record(values.reshape(shape), (datum.label,), Key(raw[0], self.database))
 
     def encoded(self, raw: tuple[bytes, bytes]) -> bytes | None:
         datum = self._datum(raw)
@@ -125,7 +125,7 @@ class _Datums(Records):
             raise self._corrupt(raw, "is not a Datum, the record that Caffe and `netdef data convert` write") from None
 
     def _corrupt(self, raw: tuple[bytes, bytes], what: str) -> Corrupt:
-        record = _Key(raw[0], self.database)
+        record = Key(raw[0], self.database)
         return Corrupt(str(self.layer.fault(f"{record} {what}; convert the data again, or set `skip_corrupt`.")))
 
     def classes(self) -> Any:

@@ -41,12 +41,16 @@ class ImageFiles(ImageLayer):
             return max(self.short_side, round(height * factor)), max(self.short_side, round(width * factor))
         return self.new_height or height, self.new_width or width
 
-    def shapes(self, locate: Locate) -> list[Shape]:
+    def check_size(self) -> None:
+        """Raises ShapeError if only one side of the new size is given."""
         if (self.new_height > 0) != (self.new_width > 0):
             raise ShapeError(
                 f"`new_height` is {self.new_height} and `new_width` is {self.new_width}; give both or neither.",
                 field="new_height" if self.new_height else "new_width",
             )
+
+    def shapes(self, locate: Locate) -> list[Shape]:
+        self.check_size()
         return super().shapes(locate)
 
     def declared_shapes(self) -> list[Shape] | None:
@@ -150,18 +154,24 @@ class FileRecords(Records):
             image = images.decode(path.read_bytes(), self.layer.color)
         except images.Undecodable as error:
             text = f"{path} cannot be decoded as an image ({error}); replace it, or set `skip_corrupt`."
-            raise self._corrupt(number, text) from None
+            raise self.corrupt(number, text) from None
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             text = f"the image {shown(path)} cannot be read ({reason(error)}); {self.remedy}."
-            raise self._corrupt(number, text) from None
+            raise self.corrupt(number, text) from None
+        labels = self.labels(number, *image.shape[:2])
         image = images.resize(image, *self.layer.size_of(*image.shape[:2]))
-        return Record(image.transpose(2, 0, 1), tuple(column[number] for column in self.columns), str(path))
+        return Record(image.transpose(2, 0, 1), labels, str(path))
+
+    def labels(self, number: int, height: int, width: int) -> tuple[Any, ...]:
+        """Returns the labels of a record, whose image has this size.  Raises Corrupt if they are wrong."""
+        return tuple(column[number] for column in self.columns)
 
     def encoded(self, raw: tuple[int, Path]) -> bytes | None:
         with self.layer.reading(raw[1], "image"):
             return raw[1].read_bytes()
 
-    def _corrupt(self, number: int, text: str) -> Corrupt:
+    def corrupt(self, number: int, text: str) -> Corrupt:
+        """Returns the error of a record."""
         return Corrupt(str(self.layer.fault(self.place(number) + text)))
 
     def sources(self) -> list[Path]:

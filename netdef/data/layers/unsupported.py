@@ -9,13 +9,11 @@ from __future__ import annotations
 import enum
 
 from ...files import Locate
-from ...layers._resize import Resize, ResizeMode
 from ...layers.base import Phase
-from ...schema import Block, param
-from ...shape import UNKNOWN, Dim, Shape
+from ...schema import param
+from ...shape import UNKNOWN, Shape
 from ..base import DataLayer, Process, Reader
 from ..transform import Transform
-from .database import Backend
 
 
 class _Unsupported(DataLayer):
@@ -41,106 +39,6 @@ class _Listed(_Unsupported):
     new_width: int = param("Resize to this width.", default=0, at_least=0)
     is_color: bool = param("Decode to three channels, else to one.", default=True)
     root_folder: str = param("Prefix of each path.", default="")
-
-
-class Sampler(Block):
-    """`sampler { }`: sizes of random boxes."""
-
-    min_scale: float = param("Smallest area, as a fraction of the image.", default=1.0)
-    max_scale: float = param("Largest area, as a fraction of the image.", default=1.0)
-    min_aspect_ratio: float = param("Smallest ratio of width to height.", default=1.0)
-    max_aspect_ratio: float = param("Largest ratio of width to height.", default=1.0)
-
-
-class SampleConstraint(Block):
-    """`sample_constraint { }`: which random boxes are used."""
-
-    min_jaccard_overlap: float | None = param("Smallest intersection over union.", default=None)
-    max_jaccard_overlap: float | None = param("Largest intersection over union.", default=None)
-    min_sample_coverage: float | None = param("Smallest fraction of the sample that objects cover.", default=None)
-    max_sample_coverage: float | None = param("Largest fraction of the sample that objects cover.", default=None)
-    min_object_coverage: float | None = param("Smallest fraction of the object that is covered.", default=None)
-    max_object_coverage: float | None = param("Largest fraction of the object that is covered.", default=None)
-
-
-class BatchSampler(Block):
-    """`batch_sampler { }`: random crops of an image that contain objects."""
-
-    use_original_image: bool = param("Draw from the original image.", default=True)
-    sampler: Sampler | None = param("Sizes of the boxes.", default=None)
-    sample_constraint: SampleConstraint | None = param("Which boxes are used.", default=None)
-    max_sample: int | None = param("Largest number of samples.", default=None)
-    max_trials: int = param("Largest number of trials.", default=100)
-
-
-class AnnotationType(enum.Enum):
-    """Kind of annotation."""
-
-    BBOX = 0
-
-
-class AnnotatedDataBlock(Block):
-    """`annotated_data_param { }`."""
-
-    batch_sampler: tuple[BatchSampler, ...] = param("Random crops of the images.", default=())
-    label_map_file: str = param("File with the names of the classes.", default="")
-    anno_type: AnnotationType | None = param("Kind of annotation.", default=None)
-    yolo_data_type: int = param("1: labels of the YOLO fork, (batch_size, 1, 300, 5).", default=0)
-    yolo_data_jitter: float = param("Largest change of the sides of a crop (YOLO).", default=0.3)
-    train_diffcult: bool = param("Whether difficult boxes are used (YOLO).", default=True)
-    single_class: bool = param("Whether label images have one class (YOLO).", default=True)
-    seg_scales: int = param("Factor by which label images are smaller (YOLO).", default=8)
-    seg_resize_width: int = param("Width of label images (YOLO).", default=0)
-    seg_resize_height: int = param("Height of label images (YOLO).", default=0)
-    difficult_label_warmup: bool = param("Whether difficult boxes are used at the start (YOLO).", default=False)
-
-
-class AnnotatedTransform(Transform):
-    """`transform_param { }` for images with boxes."""
-
-    resize_param: tuple[Resize, ...] = param(  # pyright: ignore[reportIncompatibleVariableOverride]
-        "Resize to a fixed size; of several, one is chosen at random every 10 batches (YOLO).", default=()
-    )
-
-    def resized(self, h: Dim = UNKNOWN, w: Dim = UNKNOWN) -> tuple[Dim, Dim]:
-        sizes = {(one.height, one.width, one.resize_mode is ResizeMode.FIT_SMALL_SIZE) for one in self.resize_param}
-        if len(sizes) > 1:
-            return UNKNOWN, UNKNOWN
-        height, width, varies = next(iter(sizes), (0, 0, False))
-        return (UNKNOWN, UNKNOWN) if varies else (height or h, width or w)
-
-
-class AnnotatedData(_Unsupported, type="AnnotatedData", block="data_param"):
-    """Images with boxes from an LMDB of the SSD fork.
-
-    Bottoms: none.
-    Tops: data (batch_size, 3, h, w), label (1, 1, boxes, 8): item, class, instance, box, difficult; with
-    `yolo_data_type: 1`, label (batch_size, 1, 300, 5): class, x, y, w, h; optional label images (YOLO).
-    Source: weiliu89/caffe branch ssd, src/caffe/layers/annotated_data_layer.cpp;
-    fields of YOLO: eric612/MobileNet-YOLO.  Differs: not read yet.
-    """
-
-    n_tops = (1, 3)
-
-    source: str = param("Folder of the database.", default="")
-    batch_size: int = param("Number of images in a batch.", default=0, at_least=1)
-    backend: Backend = param("Kind of the database.", default=Backend.LEVELDB)
-    rand_skip: int = param("Skip a random number of records at the start.", default=0, at_least=0)
-    prefetch: int = param("Number of prefetched batches.", default=4, at_least=0, inert=True)
-    shuffle: bool = param("Shuffle in each epoch.", default=False)
-    threads: int = param("Number of threads in the NVIDIA fork.", default=0, at_least=0, inert=True)
-    parser_threads: int = param("Number of threads in the NVIDIA fork.", default=0, at_least=0, inert=True)
-    cache: bool = param("Keep records in memory (NVIDIA).", default=False, inert=True)
-    annotated_data_param: AnnotatedDataBlock = param("Boxes.", default=AnnotatedDataBlock(), beside=True)
-    transform_param: AnnotatedTransform = param(
-        "How each image is transformed.", default=AnnotatedTransform(), beside=True
-    )
-
-    def declared_shapes(self) -> list[Shape]:
-        image = self.transform_param.declared(True)
-        batch = self.batch_size or UNKNOWN
-        label = (batch, 1, 300, 5) if self.annotated_data_param.yolo_data_type == 1 else (1, 1, UNKNOWN, 8)
-        return [(batch, *image), label, (batch, UNKNOWN, UNKNOWN, UNKNOWN)][: len(self.top)]
 
 
 class LabelType(enum.Enum):

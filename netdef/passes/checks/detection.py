@@ -77,4 +77,18 @@ def files_of_detections(net: Net, report: Report) -> None:
             )
 
 
-RULES = (fractional_sizes, losses_of_boxes, files_of_detections)
+def repeated_sizes(net: Net, report: Report) -> None:
+    """The YOLO fork changes the size of the images every ten batches, which a compiled net cannot."""
+    for node in net.layers:
+        transform = getattr(node.layer, "transform_param", None)
+        sizes = getattr(transform, "resize_param", ())
+        if transform is not None and len(sizes) > 1:
+            report.add(
+                codes.NO_EFFECT,
+                transform.span_of("resize_param", 1),
+                f"`resize_param` is given {len(sizes)} times, for images of changing size; a compiled net has one, "
+                f"so the first is used, {sizes[0].height} x {sizes[0].width}.",
+            )
+
+
+RULES = (fractional_sizes, losses_of_boxes, files_of_detections, repeated_sizes)
