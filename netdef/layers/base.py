@@ -139,6 +139,10 @@ class Layer(Block):
     limits: ClassVar[tuple[float, float] | None] = None  # the bounds that its tops approach without reaching them
     prefers_channels_last: ClassVar[bool] = False  # starts a stretch of layers that run with the channels last
     pads_rows: ClassVar[bool] = False  # its top (1, 1, count, values) ends with rows of -1, which are not shown
+    # Its first top lists detections: image, label, confidence, and xmin, ymin, xmax, ymax as fractions of the image.
+    detects: ClassVar[bool] = False
+    # The bottom that lists true boxes: image, label, instance, xmin, ymin, xmax, ymax, difficult.
+    truth_bottom: ClassVar[int | None] = None
     examples: ClassVar[tuple[Example, ...]] = ()
 
     name: str = param("Name of the layer; its parameters are saved under this name.", default="", beside=True)

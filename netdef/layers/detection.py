@@ -29,7 +29,7 @@ class SaveOutput(Block):
     output_directory: str = param("Folder; nothing is written to it.", default="", inert=True)
     output_name_prefix: str = param("Prefix of the file names.", default="", inert=True)
     output_format: str = param('"VOC", "COCO" or "ILSVRC".', default="", inert=True)
-    label_map_file: str = param("File with the names of the labels.", default="", inert=True)
+    label_map_file: str = param("File with the names of the labels, which predictions show.", default="")
     name_size_file: str = param("File with the name and size of each image.", default="", inert=True)
     num_test_image: int | None = param("Number of images.", default=None, at_least=0, inert=True)
     resize_param: Resize = param("How the images were resized.", default=Resize(), inert=True)
@@ -53,6 +53,7 @@ class DetectionOutput(Layer, type="DetectionOutput", block="detection_output_par
 
     float32 = "its tops are coordinates and indices"
     pads_rows = True
+    detects = True
     n_bottoms = (3, 4)
 
     examples = (
@@ -180,6 +181,7 @@ class DetectionEvaluate(Layer, type="DetectionEvaluate", block="detection_evalua
     float32 = "its tops are counts and indices"
     pads_rows = True
     is_metric = True
+    truth_bottom = 1
     n_bottoms = 2
 
     examples = (

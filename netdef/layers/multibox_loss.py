@@ -101,6 +101,7 @@ class MultiBoxLoss(Loss, type="MultiBoxLoss", block="multibox_loss_param"):
     """
 
     float32 = "coordinates are compared with thresholds"
+    truth_bottom = 3
     n_bottoms = 4
 
     examples = (
