@@ -58,10 +58,10 @@ layer { name: "eval" type: "DetectionEvaluate" bottom: "found" bottom: "truth" t
 DEPLOYED = 'name: "Squares"\n' + INPUT + HEADS + FOUND % ""
 
 
-def trained_by(batch: int = 4, solver: str = "") -> str:
+def trained_by(batch: int = 3, solver: str = "") -> str:
     """Returns the net of a training file, which reads `list.txt`."""
     data = DATA % (batch, batch)
-    settings = f'solver {{ base_lr: 0.001 lr_policy: "fixed" max_iter: 2 display: 1 test_interval: 2 {solver} }}'
+    settings = f'solver {{ lr_policy: "fixed" max_iter: 2 display: 1 test_interval: 2 {solver or "base_lr: 0.001"} }}'
     return 'name: "Squares"\n' + data + HEADS + LOSS + IN_TEST % "" + EVALUATE + settings
 
 
@@ -78,7 +78,7 @@ def true_row(number: int, label: int, row: int, column: int, difficult: int = 0)
     return [number, label, 0, column / 3, row / 3, (column + 1) / 3, (row + 1) / 3, difficult]
 
 
-def write_data(folder: Path, batch: int = 4) -> None:
+def write_data(folder: Path, batch: int = 3) -> None:
     """Writes six images with two true boxes each: in image 1 one is missed, image 4 has a false one too."""
     truth = [[(0, 0), (2, 2)], [(1, 1), (2, 2)], [(2, 0), (0, 2)], [(0, 1), (1, 2)], [(1, 0), (2, 1)], [(0, 0), (1, 1)]]
     cells = [[(row, column, 250) for row, column in boxes] for boxes in truth]
