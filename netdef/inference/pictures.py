@@ -28,7 +28,7 @@ def boxed(image: np.ndarray, boxes: Sequence[Box], truth: Sequence[Box] = ()) ->
     picture = pillow.fromarray(large)
     longer = max(picture.size)
     line = max(2, round(longer / 300))
-    pen = _Pen(drawing.Draw(picture), picture.size, line, fonts.load_default(size=max(12, round(longer / 45))))
+    pen = _Pen(drawing.Draw(picture), picture.size, line, fonts.load_default(size=max(13, round(longer / 34))))
     for box in reversed(boxes):  # the highest score on top
         pen.outline([factor * x for x in box.corners], color_of(box.label))
     for box in truth:

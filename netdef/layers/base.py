@@ -14,7 +14,7 @@ class is an abstract base), `aliases` are other names, and `block` is the name o
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -210,6 +210,11 @@ class Layer(Block):
         """Returns the layer that replaces this one in an inference net: itself; another layer, which uses only the
         first bottom; or None if that bottom is passed on unchanged (dropout)."""
         return self
+
+    def deployed_layers(self, bottoms: Sequence[str]) -> Sequence[Layer]:
+        """Returns the layers that replace a loss of blobs with these names in an inference net, if there are several;
+        the top of the last one is the prediction."""
+        return ()
 
     def label_classes(self, scores: Shape) -> Dim | None:
         """Returns the number of classes that the integers in the second bottom index; None if they are not labels."""

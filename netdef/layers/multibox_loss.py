@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..lazy import Array, jax, jnp, lax
@@ -25,8 +26,12 @@ from ._boxes import (
 )
 from ._loss import Loss, LossParam, floored
 from ._matching import best_matches, bipartite
-from .base import Context, Example
-from .softmax import SMALLEST_LOG
+from .activation import Sigmoid
+from .base import Context, Example, Layer
+from .detection import DetectionOutput
+from .input import BlobShape
+from .shaping import Flatten, Reshape
+from .softmax import SMALLEST_LOG, Softmax
 
 LEAST_OVERLAP = 1e-6  # smaller overlaps are not matched
 SMALLEST = 1e-5  # smaller boxes are dropped by suppression
@@ -136,6 +141,31 @@ class MultiBoxLoss(Loss, type="MultiBoxLoss", block="multibox_loss_param"):
     sample_size: int = param("Number of boxes that HARD_EXAMPLE uses.", default=64, at_least=1)
     use_prior_for_nms: bool = param("Whether to suppress default boxes instead of predicted ones.", default=False)
     loss_param: LossParam = param("How the sum is normalized.", default=LossParam(), beside=True)
+
+    def deployed_layers(self, bottoms: Sequence[str]) -> Sequence[Layer]:
+        """Returns the layers from the scores to the detections, with the thresholds of the SSD fork's examples."""
+        loc, conf, priors = bottoms[:3]
+        rows, scores, flat = f"{conf}_reshape", f"{conf}_{self.conf_loss_type.name.lower()}", f"{conf}_flatten"
+        softmax = self.conf_loss_type is ConfLossType.SOFTMAX
+        classes = BlobShape(dim=(0, -1, self.num_classes))
+        normalized = Softmax(axis=2) if softmax else Sigmoid()
+        found = DetectionOutput(
+            num_classes=self.num_classes,
+            share_location=self.share_location,
+            background_label_id=self.background_label_id,
+            nms_param=NonMaximumSuppression(nms_threshold=0.45, top_k=400),
+            code_type=self.code_type,
+            variance_encoded_in_target=self.encode_variance_in_target,
+            keep_top_k=200,
+            confidence_threshold=0.01,
+        )
+        made = (
+            (Reshape(shape=classes), (conf,), rows),
+            (normalized, (rows,), scores),
+            (Flatten(), (scores,), flat),
+            (found, (loc, flat, priors), "detection_out"),
+        )
+        return [layer.replace(name=top, bottom=used, top=(top,)) for layer, used, top in made]
 
     @property
     def _mines(self) -> bool:

@@ -43,7 +43,7 @@ table.many thead th + th { writing-mode: vertical-rl; transform: rotate(180deg);
 .cards { display: flex; flex-wrap: wrap; gap: .8rem; margin: 0 0 1rem; padding: 0; }
 .cards div { border: 1px solid #ddd; border-radius: .4rem; padding: .5rem .9rem; min-width: 7rem; }
 .cards b { display: block; font-size: 1.35rem; font-weight: 600; } .cards span { color: #555; font-size: .85rem; }
-.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(14rem, 1fr)); gap: 1rem; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr)); gap: 1rem; }
 figure { margin: 0; break-inside: avoid; } figcaption { color: #555; font-size: .85rem; }
 ul.notes { color: #8a3b00; } details { margin: .8rem 0; } summary { cursor: pointer; }
 pre { background: #f6f6f6; padding: .8rem; overflow: auto;
