@@ -89,10 +89,10 @@ def every_value(net: Net, weights: Weights, inputs: Mapping[str, Array], key: Ar
 def without_empty_rows(net: Net, blobs: Mapping[str, Array]) -> dict[str, Array]:
     """Returns blobs without the rows that only pad them to the size of the compiled program, such as those after the
     detections. Arrays that JAX is tracing are returned as they are, because the number of rows is not known."""
-    return {**blobs, **{name: _trimmed(blobs[name]) for name in net.padded if name in blobs}}
+    return {**blobs, **{name: trimmed(blobs[name]) for name in net.padded if name in blobs}}
 
 
-def _trimmed(array: Array) -> Array:
+def trimmed(array: Array) -> Array:
     """Returns (1, 1, rows, values) without the last rows of -1."""
     try:
         host = np.asarray(array)

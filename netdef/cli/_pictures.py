@@ -17,7 +17,9 @@ SHOWN = 0.3  # least score of a box in a picture
 
 
 def add_pictures(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--pictures", metavar="DIR", help="write each picture with the boxes found, as PNG, to this folder")
+    parser.add_argument(
+        "--pictures", metavar="DIR", help="write each picture with the boxes found, as PNG, to this folder"
+    )
     parser.add_argument("--coco", metavar="FILE", help="write the boxes found as COCO JSON to this file")
     parser.add_argument(
         "--least",

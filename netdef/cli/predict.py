@@ -136,7 +136,7 @@ def _outputs(predictor: Any, args: argparse.Namespace, given: Any, least: float)
         f"detections; the outputs are {', '.join(names)}, and --blob NAME takes the values of a blob as scores"
     )
     found: Found = []
-    for labels, inputs, count in _batches(predictor, args):
+    for labels, inputs, _ in _batches(predictor, args):
         full = len(next(iter(inputs.values())))
         made = predictor.blobs(inputs, names)
         for i, label in enumerate(labels):

@@ -72,12 +72,19 @@ def _tested(path_or_text: str | Path | Source, state: State, set: Settings | Non
             failure = failure or error
             continue
         made = made or (net, parsed.source)
-        if any(_heads(net)) or _other_outputs(net):
+        if (any(_heads(net)) or _other_outputs(net)) and not _loses_detections(net, parsed.program.layers):
             return net, parsed.source
     if made is None:
         assert failure is not None
         raise failure
     return made
+
+
+def _loses_detections(net: Net, layers: Iterable[Layer]) -> bool:
+    """Whether a net outputs what a detector's loss, which only phase TRAIN has, would turn into detections."""
+    if net.phase is Phase.TRAIN or any(node.layer.detects or _several(node) for node in net.layers):
+        return False
+    return any(layer.deployed_layers(layer.bottom) for layer in layers)
 
 
 class Deployment:
@@ -213,9 +220,7 @@ def _other_outputs(net: Net) -> list[Value]:
         if node.layer.is_loss or node.layer.is_metric or node.layer.is_input or needs_labels or any(node.loss_weights):
             continue
         judged = lambda top, node=node: node.layer.detects and all(n.layer.is_metric for n in net.consumers[top])
-        found += [
-            top for top in node.tops if top == _last(net, top.name) and (top.name in net.outputs or judged(top))
-        ]
+        found += [top for top in node.tops if top == _last(net, top.name) and (top.name in net.outputs or judged(top))]
     return [top for top in found if net.producers[top].bottoms]
 
 

@@ -3,8 +3,9 @@
     for found in netdef.predict("deploy.prototxt", ["cat.jpg"], weights="vgg.caffemodel"):
         print(found.input, found.best(5))
 
-`Predictor` pairs a net of phase TEST with its weights; `scores` returns a probability for each class, `detected` the
-boxes that a detector found, `blobs` any named blob.  Batches are padded to the net's own size, so that all of them use one compiled program, and to a multiple of the
+`Predictor` pairs a net of phase TEST with its weights; `scores` returns a probability for each class, `detections` the
+boxes that a detector found, `blobs` any named blob.
+  Batches are padded to the net's own size, so that all of them use one compiled program, and to a multiple of the
 devices that divide them; the rows that pad them are removed from the results.  Images are preprocessed
 as in training: according to the file beside the weights (see `preprocessing`), else to the net's own data layer.
 """
@@ -156,7 +157,8 @@ class Predictor:
             known = tuple(names or self.class_names() or ())
             for given, count in self.batches(rows):
                 if self.detects:
-                    yield from self.detections(labels[:count], given, places[:count], label_names(self.net, names, known))
+                    shown = label_names(self.net, names, known)
+                    yield from self.detections(labels[:count], given, places[:count], shown)
                 else:
                     scores = self.scores(given)[:count]
                     yield from (Prediction(label, own, known) for label, own in zip(labels, scores, strict=False))

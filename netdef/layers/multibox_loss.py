@@ -144,6 +144,8 @@ class MultiBoxLoss(Loss, type="MultiBoxLoss", block="multibox_loss_param"):
 
     def deployed_layers(self, bottoms: Sequence[str]) -> Sequence[Layer]:
         """Returns the layers from the scores to the detections, with the thresholds of the SSD fork's examples."""
+        if len(bottoms) < 3:  # an error that is reported elsewhere
+            return ()
         loc, conf, priors = bottoms[:3]
         rows, scores, flat = f"{conf}_reshape", f"{conf}_{self.conf_loss_type.name.lower()}", f"{conf}_flatten"
         softmax = self.conf_loss_type is ConfLossType.SOFTMAX
@@ -208,7 +210,7 @@ class MultiBoxLoss(Loss, type="MultiBoxLoss", block="multibox_loss_param"):
         offsets = boxes_of(jnp.moveaxis(loc.reshape(n, boxes, -1, 4), 2, 1))  # (n, 1 or classes, boxes)
         conf = conf.reshape(n, boxes, self.num_classes)
         true, invalid = self._truth(lax.stop_gradient(truth), n)
-        decoded = decode(self.code_type, default, offsets.each(lax.stop_gradient), self.encode_variance_in_target)
+        decoded = decode(self.code_type.name, default, offsets.each(lax.stop_gradient), self.encode_variance_in_target)
         matches = self._matches(true, default, decoded)
         positive = matches.positive
         loc_loss = self._loc_loss(true, matches, default, offsets, decoded)

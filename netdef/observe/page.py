@@ -150,9 +150,10 @@ def _detections(found: Found) -> str:
     """Returns the numbers of mistakes, and the images with the most of them."""
     hit = found.boxes - found.missed
     share = f" ({hit / found.boxes:.2%})" if found.boxes else ""
+    plural = "s" if found.false != 1 else ""
     words = (
         f"{hit:,} of {found.boxes:,} objects{share} in {found.images:,} images are found with the weights of "
-        f"{escape(found.snapshot)}, with {found.false:,} false detection{'s' if found.false != 1 else ''}, at a score of at least {SURE}."
+        f"{escape(found.snapshot)}, with {found.false:,} false detection{plural}, at a score of at least {SURE}."
     )
     if not found.worst:
         return f"<p>{words}</p><p>No image has a mistake.</p>"
@@ -161,7 +162,9 @@ def _detections(found: Found) -> str:
         f"<figcaption>{escape(one.words)}</figcaption></figure>"
         for one in found.worst
     )
-    return f'<p>{words}</p><p>The images with the most mistakes; true boxes are dashed:</p><div class="grid">{shown}</div>'
+    return (
+        f'<p>{words}</p><p>The images with the most mistakes; true boxes are dashed:</p><div class="grid">{shown}</div>'
+    )
 
 
 def _net(facts: Facts) -> str:

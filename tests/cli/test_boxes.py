@@ -65,7 +65,9 @@ def test_names_of_labels(netdef, folder):
 def test_pictures_and_coco_json(netdef, folder):
     done = netdef(*WORDS, ".", "--pictures", "made/pictures", "--coco", "found.json")
     assert done.code == 0 and "2 pictures are in made/pictures" in done.err, done.err
-    plain, drawn = (np.asarray(Image.open(f"{place}000000000139.png").convert("RGB")) for place in ("", "made/pictures/"))
+    plain, drawn = (
+        np.asarray(Image.open(f"{place}000000000139.png").convert("RGB")) for place in ("", "made/pictures/")
+    )
     factor = drawn.shape[0] // plain.shape[0]
     assert drawn.shape[:2] == (factor * 48, factor * 96) and factor > 1  # small pictures are enlarged
     changed = (drawn != plain.repeat(factor, 0).repeat(factor, 1)).any(2)

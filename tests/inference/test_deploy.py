@@ -271,7 +271,7 @@ def test_authors_deploy_files(folder: str, train: str, deploy: str, corpus: Path
 def test_a_detector_from_its_training_file():
     """MultiBoxLoss becomes what a net for use has: softmax and DetectionOutput."""
     only_train = small_detector.INPUT + TRUTH + small_detector.HEADS + small_detector.LOSS
-    net = netdef.deploy(only_train)
+    net = netdef.deploy(only_train, fillers=True)
     assert net.inputs == ("data",) and net.outputs == ("detection_out",)
     assert [node.type for node in net.layers][-4:] == ["Reshape", "Softmax", "Flatten", "DetectionOutput"]
     found = net.layers[-1].layer
@@ -285,7 +285,12 @@ def test_a_detector_from_its_training_file():
 
 
 def test_a_detector_keeps_the_detections_of_its_test_net():
-    both = small_detector.INPUT + TRUTH + small_detector.HEADS + small_detector.LOSS.replace("include { phase: TRAIN }", "")
+    both = (
+        small_detector.INPUT
+        + TRUTH
+        + small_detector.HEADS
+        + small_detector.LOSS.replace("include { phase: TRAIN }", "")
+    )
     net = netdef.deploy(both + small_detector.FOUND % "" + small_detector.EVALUATE)
     assert net.outputs == ("found",) and net.inputs == ("data",)
     assert [node.type for node in net.layers].count("DetectionOutput") == 1
