@@ -24,6 +24,7 @@ from ._boxes import (
     priors_of,
     suppress,
 )
+from ._image_numbers import own_image
 from ._loss import Loss, LossParam, floored
 from ._matching import best_matches, bipartite
 from .activation import Sigmoid
@@ -236,11 +237,12 @@ class MultiBoxLoss(Loss, type="MultiBoxLoss", block="multibox_loss_param"):
     def _truth(self, truth: Array, n: int) -> tuple[_Truth, Array]:
         """Returns the true boxes, and whether one has the label of the background."""
         rows = truth.reshape(-1)[: 8 * truth.shape[2]].reshape(-1, 8)
-        image, label = rows[:, 0].astype(jnp.int32), rows[:, 1].astype(jnp.int32)
+        number, label = rows[:, 0].astype(jnp.int32), rows[:, 1].astype(jnp.int32)
+        image = own_image(number, n)
         counted = (image >= 0) & (image < n)
         if not self.use_difficult_gt:
             counted &= rows[:, 7].astype(jnp.int32) == 0
-        invalid = jnp.any((image != -1) & (label == self.background_label_id))
+        invalid = jnp.any((number != -1) & (label == self.background_label_id))
         return _Truth(jnp.clip(image, 0, n - 1), label, boxes_of(rows[:, 3:7]), counted), invalid
 
     def _matches(self, true: _Truth, default: Priors, decoded: Boxes) -> _Matches:
