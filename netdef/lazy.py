@@ -19,6 +19,7 @@ Array = Any  # a jax array, for annotations
 OPTIONAL = {
     "PIL": "pillow",
     "cv2": "opencv-python-headless",
+    "faster_coco_eval": "faster-coco-eval",
     "flatbuffers": "flatbuffers",
     "google": "protobuf",
     "jax2onnx": "jax2onnx",
