@@ -26,6 +26,7 @@ OPTIONAL = {
     "libtpu": "libtpu",
     "lmdb": "lmdb",
     "matplotlib": "matplotlib",
+    "onnx": "onnx",
     "plyvel": "plyvel",
     "pygls": "pygls",
     "safetensors": "safetensors",

@@ -10,6 +10,7 @@ counts exactly once, as if all records were one batch, also if the last batch ha
   netdef test --run try1 --json
   netdef test model.net --devices all             on several devices, which divide each batch
   netdef test ssd.net --pictures found            pictures with the boxes found, and the true ones dashed
+  netdef test ssd.net --set solver.ap_version=COCO    AP, AP50, AP75 and by size, with the package faster-coco-eval
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Average precision as COCO defines it, by faster-coco-eval: the mean over overlaps from 0.5 to 0.95, at 0.5 and at 0.75,
-and of small, medium and large objects (below 32 x 32 and 96 x 96 pixels, and above).
+"""Average precision as COCO defines it, by faster-coco-eval: the mean over overlaps from 0.5 to 0.95, at 0.5 and at
+0.75, and of small, medium and large objects (below 32 x 32 and 96 x 96 pixels, and above).
 
 Pixels are those of the original images, if the layer has a `name_size_file`, or else of the net's input.
 """
