@@ -45,7 +45,7 @@ def _why_not(net: Net, node: Node) -> str:
         return f"`nms_threshold` is {how.nms_threshold:g}, but NonMaxSuppression of ONNX has at most 1"
     if how.code_type != "CENTER_SIZE":
         return (
-            f"`code_type` is {how.code_type}, whose boxes may be inverted, which NonMaxSuppression of ONNX turns round"
+            f"boxes of `code_type` {how.code_type} may be inverted, and ONNX's NonMaxSuppression would turn them round"
         )
     if net.consumers.get(node.tops[0]):
         return f"layer `{net.consumers[node.tops[0]][0].name}` uses its detections"
