@@ -58,8 +58,7 @@ def mistakes(one: Examined, least: float) -> tuple[list[Box], list[Box]]:
             continue
         same = [true for true in one.truth if true.label == box.label]
         best = max(same, key=lambda true: overlap(box, true), default=None)
-        hit = best is not None and overlap(box, best) >= OVERLAP
-        if hit and (best in missed or best.difficult):
+        if best is not None and overlap(box, best) >= OVERLAP and (best in missed or best.difficult):
             missed = [true for true in missed if true is not best]
         else:
             false.append(box)

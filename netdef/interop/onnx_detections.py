@@ -95,13 +95,14 @@ class Graph:
 
 def append(graph: Any, node: Node, loc: str, conf: str, priors: np.ndarray) -> None:
     """Appends a DetectionOutput layer to an ONNX graph, from the names of its inputs and its default boxes."""
-    g, how = Graph(graph, node.name), node.layer.settings
+    layer: Any = node.layer
+    g, how = Graph(graph, node.name), layer.settings
     count = priors.shape[2] // 4
     boxes, classes, number = count, list(how.classes), how.per_class(count)
     scores = g.op("Transpose", g.shaped(conf, -1, boxes, how.num_classes), perm=[0, 2, 1])
     scores = g.shaped(g.op("Gather", scores, g.constant(classes), axis=1), -1, boxes)  # (n classes, boxes)
     best, order = g.op("TopK", scores, g.constant([number]), outputs=2, axis=1)
-    decoded = _decoded(g, loc, priors, boxes, node)  # (n, 1 or classes, boxes, 4)
+    decoded = _decoded(g, loc, priors, boxes, layer)  # (n, 1 or classes, boxes, 4)
     shape = g.op("Concat", g.op("Shape", decoded, end=1), g.constant([len(classes), boxes, 4]), axis=0)
     rows = g.shaped(g.op("Expand", decoded, shape), -1, boxes, 4)
     index = g.op("Expand", g.shaped(order, -1, number, 1), g.constant([1, 1, 4]))
@@ -124,12 +125,12 @@ def append(graph: Any, node: Node, loc: str, conf: str, priors: np.ndarray) -> N
     g.name(g.op("Unsqueeze", _or_nothing(g, found, kept), g.constant([0, 1])), node.tops[0].name)
 
 
-def _decoded(g: Graph, loc: str, priors: np.ndarray, boxes: int, node: Node) -> str:
+def _decoded(g: Graph, loc: str, priors: np.ndarray, boxes: int, layer: Any) -> str:
     """Returns the boxes (n, 1 or classes, boxes, 4) of predictions of code type CENTER_SIZE."""
-    how = node.layer.settings
+    how = layer.settings
     prior, variance = priors.reshape(2, boxes, 4).astype(np.float32)
     offsets = g.op("Transpose", g.shaped(loc, 0, boxes, -1, 4), perm=[0, 2, 1, 3])
-    if not node.layer.share_location:
+    if not layer.share_location:
         offsets = g.op("Gather", offsets, g.constant(list(how.classes)), axis=1)
     if not how.scaled:
         offsets = g.op("Mul", offsets, g.real(variance))

@@ -30,8 +30,7 @@ from ._matching import best_matches, bipartite
 from .activation import Sigmoid
 from .base import Context, Example, Layer
 from .detection import DetectionOutput
-from .input import BlobShape
-from .shaping import Flatten, Reshape
+from .shaping import Flatten, NewShape, Reshape
 from .softmax import SMALLEST_LOG, Softmax
 
 LEAST_OVERLAP = 1e-6  # smaller overlaps are not matched
@@ -150,7 +149,7 @@ class MultiBoxLoss(Loss, type="MultiBoxLoss", block="multibox_loss_param"):
         loc, conf, priors = bottoms[:3]
         rows, scores, flat = f"{conf}_reshape", f"{conf}_{self.conf_loss_type.name.lower()}", f"{conf}_flatten"
         softmax = self.conf_loss_type is ConfLossType.SOFTMAX
-        classes = BlobShape(dim=(0, -1, self.num_classes))
+        classes = NewShape(dim=(0, -1, self.num_classes))
         normalized = Softmax(axis=2) if softmax else Sigmoid()
         found = DetectionOutput(
             num_classes=self.num_classes,

@@ -166,7 +166,7 @@ class Evaluator:
         version = "Integral" if solver is None else solver.ap_version
         for name in self._rows:
             if measured(self.net):
-                made |= average_precisions(self.net, name, [Compared(*rows[name], size) for rows, size in found])
+                made |= average_precisions(self.net, name, [Compared(*rows[name], images=n) for rows, n in found])
                 continue
             mean, each = mean_average_precision([rows[name] for rows, _ in found], version)
             if solver is not None and solver.show_per_class_result:
