@@ -84,7 +84,7 @@ def layers_that_cannot_run(net: Net, report: Report) -> None:
             blobs = " ".join(f"--output {value.name}" for value in node.bottoms[:1])
             report.add(
                 codes.CANNOT_RUN,
-                node.layer.span_of("type") or node.span,
+                node.layer.span_of("name") or node.span,
                 f"layer `{node.name}`: netdef does not compute layers of type {node.type}. To use the net without it, "
                 f"cut it there: `netdef deploy NET {blobs}`.",
             )
