@@ -89,12 +89,12 @@ def every_value(net: Net, weights: Weights, inputs: Mapping[str, Array], key: Ar
 def without_empty_rows(net: Net, blobs: Mapping[str, Array]) -> dict[str, Array]:
     """Returns blobs without the rows that only pad them to the size of the compiled program, such as those after the
     detections. Arrays that JAX is tracing are returned as they are, because the number of rows is not known."""
-    rows = {name: _trimmed(blobs[name]) for name in net.padded if name in blobs and name not in net.regions}
+    rows = {name: trimmed(blobs[name]) for name in net.padded if name in blobs and name not in net.regions}
     regions = {n: _of_regions(blobs[n], blobs[r]) for n, r in net.regions.items() if n in blobs and r in blobs}
     return {**blobs, **rows, **regions}
 
 
-def _trimmed(array: Array) -> Array:
+def trimmed(array: Array) -> Array:
     """Returns (1, 1, rows, values) without the last rows of -1."""
     try:
         host = np.asarray(array)

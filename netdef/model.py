@@ -313,7 +313,8 @@ def _refuse_unknown(net: Net) -> None:
         if not node.layer.runs:
             raise NetdefError(
                 f"layer `{node.name}`: layers of type {node.type} can be read and checked, but not run yet; remove it, "
-                "for example with `exclude { }`, and use its input blobs instead"
+                "for example with `exclude { }`, and use its input blobs instead, or cut the net before it with "
+                "`netdef deploy --output BLOB`"
             )
         if node.layer.runs_module is not None and not net.trust_python:
             raise NetdefError(

@@ -2,7 +2,8 @@
 
 Data layers become Input layers, a loss becomes its prediction (SoftmaxWithLoss becomes Softmax), and everything that
 only training needs is removed. Layers keep their names, so the trained weights fit. If several losses have the same
-label, only the one with the greatest weight is kept, unless --output selects other blobs.
+label, only the one with the greatest weight is kept, unless --output selects other blobs. The MultiBoxLoss of a
+detector becomes DetectionOutput, with the thresholds of the SSD fork's examples, which can be changed in the new file.
 
   netdef deploy train_val.prototxt -o deploy.prototxt
   netdef deploy model.net --batch 16 --output pool5

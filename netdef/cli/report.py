@@ -1,7 +1,7 @@
 """Write a report of a run: a single HTML file that needs no network connection.
 
-It contains the scores, the curves, the confusion matrix (with the weights of the last snapshot), the net, and the
-machine, versions and seeds of the run.
+It contains the scores, the curves, the confusion matrix or the images that a detector gets most wrong (with the weights
+of the last snapshot), the net, and the machine, versions and seeds of the run.
 
   netdef report runs/Digits
   netdef report model.net
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", metavar="FILE", help="write the report to this file (default: report.html in RUN)"
     )
     parser.add_argument(
-        "--no-test", action="store_true", help="omit the confusion matrix, which requires testing the net"
+        "--no-test", action="store_true", help="omit the confusion matrix and the images, which require testing the net"
     )
     add_plugin(parser)
     add_import_path(parser)

@@ -9,6 +9,8 @@ counts exactly once, as if all records were one batch, also if the last batch ha
   netdef test model.net --weights model.caffemodel
   netdef test --run try1 --json
   netdef test model.net --devices all             on several devices, which divide each batch
+  netdef test ssd.net --pictures found            pictures with the boxes found, and the true ones dashed
+  netdef test ssd.net --set solver.ap_version=COCO    AP, AP50, AP75 and by size, with the package faster-coco-eval
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from . import UsageError
 from ._options import add_devices, add_json, add_net, add_state, iterations
 from ._output import say
 from ._phases import load_phases
+from ._pictures import Pictures, add_pictures, check_pictures, least_score, write_coco
 from ._trained import add_weights, no_snapshot, subject
 
 HELP = "test a trained net on its test data"
@@ -41,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="number of batches (default: test_iter of the solver, or all data)",
     )
     parser.add_argument("--confusion", action="store_true", help="print the confusion matrix over all data")
+    add_pictures(parser)
     add_devices(parser)
     add_state(parser)
     add_json(parser)
@@ -58,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(no_snapshot(args))
     if args.confusion:
         return _confusion(loaded.nets[0], weights, args)
+    if args.pictures or args.coco:
+        _written(loaded.nets[0], weights, args)
     measured = _measure(loaded.nets[0], weights, args)
     if args.json:
         print(json.dumps(measured, indent=2))
@@ -90,6 +96,25 @@ def _confusion(net: Net, weights: list[str] | Path, args: argparse.Namespace) ->
             print(f"{names[k]}: {row[k]} of {row.sum()} correct" + (f"; classified as {wrong}" if wrong else ""))
     print(f"{right:,} of {records:,} records classified correctly: {right / records:.4f}")
     return 0
+
+
+def _written(net: Net, weights: list[str] | Path, args: argparse.Namespace) -> None:
+    """Writes what a detector finds in all data: as pictures, and as COCO JSON."""
+    from ..inference.boxes import detector_of, label_names
+    from ..inference.examined import examined
+    from ..inference.predict import Predictor, stored_with
+    from ..passes.precision import as_computed
+
+    least = least_score(args)
+    check_pictures(args, detector_of(net) is not None)
+    predictor = Predictor(as_computed(net), weights, None, stored_with(weights), devices=args.devices)
+    names = label_names(predictor.net, (), predictor.class_names() or ())
+    pictures, found = Pictures(args.pictures), []
+    for one in examined(predictor, names):
+        pictures.add(one.found.input, lambda one=one: one.picture(least))
+        found.append(one.found)
+    pictures.done()
+    write_coco(args.coco, found, names)
 
 
 def _measure(net: Net, weights: list[str] | Path, args: argparse.Namespace) -> dict[str, Any]:

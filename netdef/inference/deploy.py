@@ -1,6 +1,7 @@
 """The inference net of a training net: `netdef.deploy(path)`.
 
-Data layers become Input, a loss becomes its prediction (SoftmaxWithLoss becomes Softmax), and everything that only
+Data layers become Input, a loss becomes its prediction (SoftmaxWithLoss becomes Softmax, MultiBoxLoss becomes
+DetectionOutput unless the net has one), and everything that only
 training needs is removed: labels, metrics, dropout, auxiliary losses, fillers, learning rates.  Layers keep their
 names, so that the weights of the training net fit.  The `text` of the returned net is plain prototxt.
 """
@@ -71,12 +72,19 @@ def _tested(path_or_text: str | Path | Source, state: State, set: Settings | Non
             failure = failure or error
             continue
         made = made or (net, parsed.source)
-        if any(_heads(net)) or _other_outputs(net):
+        if (any(_heads(net)) or _other_outputs(net)) and not _loses_detections(net, parsed.program.layers):
             return net, parsed.source
     if made is None:
         assert failure is not None
         raise failure
     return made
+
+
+def _loses_detections(net: Net, layers: Iterable[Layer]) -> bool:
+    """Whether a net outputs what a detector's loss, which only phase TRAIN has, would turn into detections."""
+    if net.phase is Phase.TRAIN or any(node.layer.detects or _several(node) for node in net.layers):
+        return False
+    return any(layer.deployed_layers(layer.bottom) for layer in layers)
 
 
 class Deployment:
@@ -85,9 +93,10 @@ class Deployment:
     def __init__(self, net: Net, outputs: Sequence[str] = (), fillers: bool = False):
         self.net, self.fillers = net, fillers
         self.same: dict[Value, Value] = {}  # a removed value -> the value that replaces it
-        heads = [] if outputs else _heads(net)
+        heads = [] if outputs else list(_heads(net))
         self.heads = {node.name: _scores(net, node) for node in heads}  # losses, and the scores that they use
-        roots = [_last(net, name) for name in outputs] or [*self.heads.values(), *_other_outputs(net)]
+        several = [v for node in heads if _several(node) for v in node.bottoms[:-1]]
+        roots = [_last(net, name) for name in outputs] or [*self.heads.values(), *several, *_other_outputs(net)]
         self.live = {*roots}
         self.kept = [made for node in reversed(net.layers) for made in self._kept(node)][::-1]
         if not self.kept:
@@ -95,6 +104,9 @@ class Deployment:
 
     def _kept(self, node: Node) -> Iterable[tuple[Node, Layer, list[Value]]]:
         """Yields (layer, replacement, its bottoms) if the layer is kept.  Called from the last layer to the first."""
+        if node.name in self.heads and _several(node):
+            yield node, node.layer, list(node.bottoms[:-1])
+            return
         if node.name in self.heads:
             deployed, scores = node.layer.deployed(), self.heads[node.name]
             if deployed is not None and deployed is not node.layer and not self._has_prediction(deployed, scores):
@@ -131,6 +143,8 @@ class Deployment:
             names = [self.name(value) for value in bottoms]
             if node.layer.is_input or (node.type == "DummyData" and (_is_random(node.layer) or not inputs)):
                 layers.append(self._input(node, batch, shapes))
+            elif node.name in self.heads and _several(node):
+                layers += node.layer.deployed_layers(names)
             elif node.name in self.heads:
                 top = self._prediction(node, {value.name for value in tops if value not in node.tops})
                 layers.append(deployed.replace(name=top, bottom=(*names,), top=(top,)))
@@ -173,12 +187,19 @@ class Deployment:
 def _heads(net: Net) -> Iterable[Node]:
     """Yields the main losses of a net: of several on one label, those of the greatest weight."""
     losses = [node for node in net.layers if node.layer.is_loss and any(node.loss_weights) and node.bottoms]
+    if any(node.layer.detects for node in net.layers):
+        losses = [node for node in losses if not _several(node)]
     weight = lambda node: max(map(abs, node.loss_weights))
     for node in losses:
         label = node.bottoms[1] if len(node.bottoms) > 1 else None
         rivals = [other for other in losses if label in other.bottoms[1:2]]
         if label is None or weight(node) >= max(map(weight, rivals), default=0):
             yield node
+
+
+def _several(loss: Node) -> bool:
+    """Whether several layers replace a loss; its last bottom is then what it compares their result with."""
+    return bool(loss.layer.deployed_layers([value.name for value in loss.bottoms]))
 
 
 def _scores(net: Net, loss: Node) -> Value:
@@ -198,7 +219,8 @@ def _other_outputs(net: Net) -> list[Value]:
         needs.update(dict.fromkeys(node.tops, needs_labels))
         if node.layer.is_loss or node.layer.is_metric or node.layer.is_input or needs_labels or any(node.loss_weights):
             continue
-        found += [top for top in node.tops if top == _last(net, top.name) and top.name in net.outputs]
+        judged = lambda top, node=node: node.layer.detects and all(n.layer.is_metric for n in net.consumers[top])
+        found += [top for top in node.tops if top == _last(net, top.name) and (top.name in net.outputs or judged(top))]
     return [top for top in found if net.producers[top].bottoms]
 
 

@@ -3,14 +3,16 @@
     for found in netdef.predict("deploy.prototxt", ["cat.jpg"], weights="vgg.caffemodel"):
         print(found.input, found.best(5))
 
-`Predictor` pairs a net of phase TEST with its weights; `scores` returns a probability for each class, `blobs` any named
-blob.  Batches are padded to the net's own size, so that all of them use one compiled program, and to a multiple of the
+`Predictor` pairs a net of phase TEST with its weights; `scores` returns a probability for each class, `detections` the
+boxes that a detector found, `blobs` any named blob.
+  Batches are padded to the net's own size, so that all of them use one compiled program, and to a multiple of the
 devices that divide them; the rows that pad them are removed from the results.  Images are preprocessed
 as in training: according to the file beside the weights (see `preprocessing`), else to the net's own data layer.
 """
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +33,7 @@ from ..interop.weights import paths_of
 from ..language.errors import NetdefError
 from ..model import Model, check_shapes, compile
 from ..shape import show
+from .boxes import Detection, Placing, detections_in, detector_of, label_names, whole
 from .preprocessing import NAME, Preprocessing, beside, preprocessing_of
 from .preprocessing import load as load_preprocessing
 
@@ -59,8 +62,9 @@ def predict(
     preprocessing: str | Path | None = None,
     devices: Devices = None,
     **options: Any,
-) -> list[Prediction]:
-    """Returns the predictions for images (paths of files or folders) or for an array of input rows.
+) -> list[Any]:
+    """Returns the predictions for images (paths of files or folders) or for an array of input rows: a `Prediction` for
+    each, or a `Detection` with the boxes that a detector found, in pixels of the picture.
 
     `weights`: files, a snapshot, the folder of a run, or {layer: [arrays]}; a model has its own.  `preprocessing`: the
     preprocessing file, if it is not the one beside the weights.  `blob`: the blob of the scores.  `devices`:
@@ -134,32 +138,54 @@ class Predictor:
             mesh = mesh_of(found)
             self._divide = NamedSharding(mesh, PartitionSpec(AXIS))
             self.model = _on_every(self.model, NamedSharding(mesh, PartitionSpec()))
-        self.blob, self.label, self._by_softmax = _scores_of(self.net, blob)
+        self.answer, self.blob, self.label, self._by_softmax = _answer_of(self.net, blob)
         self._stored = stored
+
+    @property
+    def detects(self) -> bool:
+        """Whether the net outputs boxes."""
+        return self.answer is Answer.BOXES
 
     @cached_property
     def preprocessing(self) -> Preprocessing | None:
         """The preprocessing of images; None if it is unknown."""
         return self._stored or preprocessing_of(self.net)
 
-    def predictions(self, inputs: Any, names: Sequence[str] = ()) -> Iterator[Prediction]:
+    def predictions(self, inputs: Any, names: Sequence[str] = ()) -> Iterator[Any]:
         """Yields the predictions for paths of images, or for an array of rows."""
-        for labels, rows in self._rows(inputs):
+        for labels, rows, places in self._rows(inputs):
             known = tuple(names or self.class_names() or ())
             for given, count in self.batches(rows):
-                for label, scores in zip(labels, self.scores(given)[:count], strict=False):
-                    yield Prediction(label, scores, known)
-                labels = labels[count:]
+                if self.detects:
+                    shown = label_names(self.net, names, known)
+                    yield from self.detections(labels[:count], given, places[:count], shown)
+                else:
+                    scores = self.scores(given)[:count]
+                    yield from (Prediction(label, own, known) for label, own in zip(labels, scores, strict=False))
+                labels, places = labels[count:], places[count:]
 
-    def _rows(self, inputs: Any) -> Iterator[tuple[list[str], Any]]:
+    def _rows(self, inputs: Any) -> Iterator[tuple[list[str], Any, list[Placing]]]:
         if isinstance(inputs, np.ndarray) or hasattr(inputs, "__array__"):
             rows = np.asarray(inputs)
-            yield [f"row {i}" for i in range(len(rows))], rows
+            yield [f"row {i}" for i in range(len(rows))], rows, [whole(rows.shape[-2:])] * len(rows)
             return
         files = image_files([inputs] if isinstance(inputs, (str, Path)) else inputs)
         for start in range(0, len(files), CHUNK):
             some = files[start : start + CHUNK]
-            yield [str(path) for path in some], self.prepare(some)
+            places = [self.placing(size_of_file(path)) for path in some] if self.detects else []
+            yield [str(path) for path in some], self.prepare(some), places
+
+    def placing(self, size: tuple[int, int]) -> Placing:
+        """Returns where boxes of the input are in a picture of (height, width) pixels."""
+        way = self.preprocessing
+        return whole(size) if way is None else way.placing(size)
+
+    def detections(
+        self, labels: Sequence[str], inputs: Mapping[str, Any], places: Sequence[Placing], names: Mapping[int, str]
+    ) -> list[Detection]:
+        """Returns the objects in each image of a batch, in pixels of its picture."""
+        assert self.blob is not None
+        return detections_in(self.blobs(inputs, [self.blob])[self.blob], labels, places, names)
 
     def batches(self, arrays: Any) -> Iterator[tuple[dict[str, Any], int]]:
         """Yields inputs of the net for rows (n, c, h, w) of its first input, and their number; other inputs are 0."""
@@ -217,6 +243,8 @@ class Predictor:
 
     def scores(self, inputs: Mapping[str, Any]) -> Any:
         """Returns the probabilities (n, classes) of one batch, or the blob itself if it has no softmax."""
+        if self.blob is None:
+            raise NetdefError("the net has no output with one row per image; select a blob with --blob.")
         found = self.blobs(inputs, [self.blob])[self.blob]
         found = found.reshape(len(found), -1)
         if not self._by_softmax:
@@ -273,15 +301,27 @@ class Predictor:
                 f"{show(given)}; the weights or their {NAME} belong to another net."
             )
         c, h, w = given
-        decoded = []
-        for path in paths:
-            try:
-                decoded.append(images.decode(path.read_bytes(), way.color if way else c != 1))
-            except (OSError, images.Undecodable) as error:
-                raise NetdefError(f"{path}: not an image, or the file is damaged: {error}") from None
+        decoded = [picture_of_file(path, way.color if way else c != 1) for path in paths]
         if way is not None:
             return way.rows(decoded, [str(path) for path in paths])
         return np.stack([images.resize(image, h, w).transpose(2, 0, 1) for image in decoded]).astype(np.float32)
+
+
+def picture_of_file(path: Path, color: bool | None = True) -> np.ndarray:
+    """Returns an image file as (h, w, c) uint8.  Raises NetdefError if it is none."""
+    return _read(path, lambda data: images.decode(data, color))
+
+
+def size_of_file(path: Path) -> tuple[int, int]:
+    """Returns (height, width) of an image file.  Raises NetdefError if it is none."""
+    return _read(path, images.size_of)[:2]
+
+
+def _read(path: Path, read: Any) -> Any:
+    try:
+        return read(path.read_bytes())
+    except (OSError, images.Undecodable) as error:
+        raise NetdefError(f"{path}: not an image, or the file is damaged: {error}") from None
 
 
 def _padded(array: Any, rows: int) -> Any:
@@ -297,21 +337,39 @@ def _on_every(model: Model, place: NamedSharding) -> Model:
     return copy
 
 
-def _scores_of(net: Net, wanted: str | None) -> tuple[str, str | None, bool]:
-    """Returns (blob of the scores, blob of the labels, whether a softmax must still be applied)."""
+class Answer(enum.Enum):
+    """What a net says about an image."""
+
+    CLASSES = "a score for each class"
+    BOXES = "boxes with a class"
+    OUTPUTS = "neither"
+
+
+def _answer_of(net: Net, wanted: str | None) -> tuple[Answer, str | None, str | None, bool]:
+    """Returns (kind of the answer, blob of the scores or boxes, blob of the labels, whether a softmax must still be
+    applied).  Without scores of classes, the blob is the first output with a shape, if there is one."""
     judge = next((n for n in net.layers if n.layer.judges_scores and len(n.bottoms) > 1), None)
     label = judge.bottoms[1].name if judge else None
     softmax = next((n for n in reversed(net.layers) if n.type == "Softmax"), None)
+    detector = detector_of(net)
+    if wanted and detector is not None and wanted == detector.tops[0].name:
+        return Answer.BOXES, wanted, None, False
     if wanted:
-        return wanted, label, judge is not None and judge.bottoms[0].name == wanted
+        return Answer.CLASSES, wanted, label, judge is not None and judge.bottoms[0].name == wanted
+    if detector is not None:
+        return Answer.BOXES, detector.tops[0].name, None, False
     if softmax is not None:
-        return softmax.tops[0].name, label, False
+        return _by_shape(net, softmax.tops[0]), softmax.tops[0].name, label, False
     if judge is not None:
-        return judge.bottoms[0].name, label, not _made_by(net, judge.bottoms[0], "Softmax")
-    last = next((name for name in net.outputs if net.blobs[name].shape), None)
-    if last is None:
-        raise NetdefError("the net has no output with one row per image; select a blob with --blob.")
-    return last, None, False
+        made = not _made_by(net, judge.bottoms[0], "Softmax")
+        return _by_shape(net, judge.bottoms[0]), judge.bottoms[0].name, label, made
+    return Answer.OUTPUTS, next((name for name in net.outputs if net.blobs[name].shape), None), None, False
+
+
+def _by_shape(net: Net, scores: Value) -> Answer:
+    """Returns OUTPUTS for scores of each pixel or of each step, and CLASSES for scores of each image."""
+    shape = net.shapes.get(scores)
+    return Answer.OUTPUTS if shape is not None and any(d != 1 for d in shape[2:]) else Answer.CLASSES
 
 
 def _made_by(net: Net, value: Value, kind: str) -> bool:

@@ -36,6 +36,7 @@ from ..layers.base import Phase
 from ..passes.decode import decode_program
 from ..passes.encode import encode_layer
 from ..shape import known, show
+from .boxes import Placing, whole
 
 NAME = "preprocessing.json"
 STILL = 0.75  # a random number that does not mirror
@@ -81,6 +82,29 @@ class Preprocessing:
             raise NetdefError(f"{names[0]} is {show(rows.shape[1:])}; the rows of an array of images are (c, h, w).")
         found = found if found.dtype == np.uint8 else found.astype(np.float32)
         return self._transformed(list(found), names)
+
+    def placing(self, size: tuple[int, int]) -> Placing:
+        """Returns where boxes of the input are in a picture of (height, width), which is resized and then cropped."""
+        crop = self.layer.transform_param.crop
+        if not any(crop):
+            return whole(size)
+        resized = self._size(*size)
+        edges = [(side - (cut or side)) // 2 for side, cut in zip(resized, crop, strict=True)]
+        scale = [(cut or side) * own / side for cut, side, own in zip(crop, resized, size, strict=True)]
+        shift = [edge * own / side for edge, side, own in zip(edges, resized, size, strict=True)]
+        return Placing(size, (scale[1], scale[0]), (shift[1], shift[0]))
+
+    def restored(self, row: np.ndarray) -> np.ndarray:
+        """Returns a row (c, h, w) without the mean and the scale, for a picture of it."""
+        transform = self.layer.transform_param
+        row = np.asarray(row, np.float32)
+        if transform.squash or (self.mean is not None and self.mean.shape != row.shape):
+            return row
+        row = row / transform.scale if transform.scale else row
+        if self.standard is not None:
+            return row * self.standard[1][:, None, None] + self.standard[0][:, None, None]
+        row = row + np.asarray(transform.mean_value, np.float32)[:, None, None] if transform.mean_value else row
+        return row if self.mean is None else row + self.mean
 
     @property
     def words(self) -> str:

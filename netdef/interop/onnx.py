@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from ..files import write_atomically
 from ..forward import forward
-from ..graph import Net, Owner
+from ..graph import Net, Node, Owner
 from ..language.errors import NetdefError
 from ..lazy import need
+from . import onnx_detections
 from .any_batch import check_any_batch
 from .entries import used
 from .folding import fold as fold_norms
@@ -37,6 +39,8 @@ def export_onnx(model: Any, path: str | Path, any_batch: bool = True, fold: bool
         check_any_batch(model.net, path)
     net, weights = _folded(model) if fold else (model.net, model.arrays())
     net = replace(net, channels_last=False)  # because ONNX has its channels first
+    whole, detectors = net, onnx_detections.check(net, path)
+    net = _without(net, detectors)
     _load_plugins()
 
     def run(*arrays: jax.Array) -> tuple[jax.Array, ...]:
@@ -61,7 +65,29 @@ def export_onnx(model: Any, path: str | Path, any_batch: bool = True, fold: bool
         )
     except Exception as error:  # jax2onnx raises many types
         raise NetdefError(f"{path}: jax2onnx cannot convert this net: {' '.join(str(error).split())[:200]}") from error
+    for node in detectors:
+        loc, conf, priors = (value.name for value in node.bottoms[:3])
+        onnx_detections.append(made.graph, node, loc, conf, _value(net, weights, priors))
+    if detectors:
+        onnx_detections.outputs_of(made.graph, whole.outputs, whole)
     write_atomically(Path(path), lambda aside: aside.write_bytes(made.SerializeToString()))
+
+
+def _without(net: Net, detectors: list[Node]) -> Net:
+    """Returns a net without its last layers, the detections, whose predictions are outputs in their place."""
+    if not detectors:
+        return net
+    tops = {node.tops[0].name for node in detectors}
+    wanted = dict.fromkeys(value.name for node in detectors for value in node.bottoms[:2])
+    outputs = [name for name in net.outputs if name not in tops]
+    layers = tuple(node for node in net.layers if node not in detectors)
+    return replace(net, layers=layers, outputs=(*dict.fromkeys((*outputs, *wanted)),))
+
+
+def _value(net: Net, weights: dict[Owner, Any], name: str) -> np.ndarray:
+    """Returns a blob that depends only on shapes."""
+    zeros = {name: np.zeros(net.blobs[name].shape or (), np.float32) for name in net.inputs}
+    return np.asarray(jax.jit(lambda: forward(net, weights, zeros, jax.random.key(0)).blobs[name])())
 
 
 def _folded(model: Any) -> tuple[Net, dict[Owner, Any]]:

@@ -77,14 +77,15 @@ def priors_of(values: Array, boxes: int) -> Priors:
     return Priors(boxes_of(both[0]), boxes_of(both[1]))
 
 
-def decode(code: CodeType, priors: Priors, offsets: Boxes, scaled: bool) -> Boxes:
-    """Returns the boxes (..., boxes) of predictions; `scaled`: the predictions include the variances."""
+def decode(code: str, priors: Priors, offsets: Boxes, scaled: bool) -> Boxes:
+    """Returns the boxes (..., boxes) of predictions. `code` is the name of a code type; `scaled`: the predictions
+    include the variances."""
     prior = priors.boxes
     dx, dy, dw, dh = offsets if scaled else (v * d for v, d in zip(priors.variances, offsets, strict=True))
-    if code is CodeType.CORNER:
+    if code == "CORNER":
         return Boxes(prior.xmin + dx, prior.ymin + dy, prior.xmax + dw, prior.ymax + dh)
     width, height = prior.sides
-    if code is CodeType.CORNER_SIZE:
+    if code == "CORNER_SIZE":
         return Boxes(
             prior.xmin + dx * width, prior.ymin + dy * height, prior.xmax + dw * width, prior.ymax + dh * height
         )

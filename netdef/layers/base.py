@@ -14,7 +14,7 @@ class is an abstract base), `aliases` are other names, and `block` is the name o
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -153,6 +153,10 @@ class Layer(Block):
     # True: its tops (count, ...) end with rows of -1, which are not shown, nor are the rows of later layers that belong
     # to them; False: its tops have no such rows, although its bottoms may; None: as its bottoms.
     pads_regions: ClassVar[bool | None] = None
+    # Its first top lists detections: image, label, confidence, and xmin, ymin, xmax, ymax as fractions of the image.
+    detects: ClassVar[bool] = False
+    # The bottom that lists true boxes: image, label, instance, xmin, ymin, xmax, ymax, difficult.
+    truth_bottom: ClassVar[int | None] = None
     examples: ClassVar[tuple[Example, ...]] = ()
 
     name: str = param("Name of the layer; its parameters are saved under this name.", default="", beside=True)
@@ -220,6 +224,11 @@ class Layer(Block):
         """Returns the layer that replaces this one in an inference net: itself; another layer, which uses only the
         first bottom; or None if that bottom is passed on unchanged (dropout)."""
         return self
+
+    def deployed_layers(self, bottoms: Sequence[str]) -> Sequence[Layer]:
+        """Returns the layers that replace a loss of blobs with these names in an inference net, if there are several;
+        the top of the last one is the prediction."""
+        return ()
 
     def label_classes(self, scores: Shape) -> Dim | None:
         """Returns the number of classes that the integers in the second bottom index; None if they are not labels."""

@@ -5,19 +5,16 @@ from __future__ import annotations
 from ..fillers import Constant
 from ..lazy import Array, jnp, lax
 from ..schema import Block, param
-from ..shape import Dim, Shape, ShapeError, show
+from ..shape import Shape, ShapeError, show
 from ._boxes import (
-    Boxes,
     CodeType,
     NonMaximumSuppression,
     boxes_of,
     check_background,
     check_predictions,
-    decode,
     overlap,
-    priors_of,
-    suppress,
 )
+from ._detecting import Detecting, detections
 from ._image_sizes import Pixels, in_pixels, pixel_overlap, read_sizes
 from ._resize import Resize
 from .base import Context, Example, Layer, Weight
@@ -29,7 +26,7 @@ class SaveOutput(Block):
     output_directory: str = param("Folder; nothing is written to it.", default="", inert=True)
     output_name_prefix: str = param("Prefix of the file names.", default="", inert=True)
     output_format: str = param('"VOC", "COCO" or "ILSVRC".', default="", inert=True)
-    label_map_file: str = param("File with the names of the labels.", default="", inert=True)
+    label_map_file: str = param("File with the names of the labels, which predictions show.", default="")
     name_size_file: str = param("File with the name and size of each image.", default="", inert=True)
     num_test_image: int | None = param("Number of images.", default=None, at_least=0, inert=True)
     resize_param: Resize = param("How the images were resized.", default=Resize(), inert=True)
@@ -53,6 +50,7 @@ class DetectionOutput(Layer, type="DetectionOutput", block="detection_output_par
 
     float32 = "its tops are coordinates and indices"
     pads_rows = True
+    detects = True
     n_bottoms = (3, 4)
 
     examples = (
@@ -82,82 +80,28 @@ class DetectionOutput(Layer, type="DetectionOutput", block="detection_output_par
 
     def infer(self, loc: Shape, conf: Shape, priors: Shape, image: Shape | None = None) -> Shape:
         boxes = check_predictions(priors, loc, conf, self.num_classes, self.share_location)
-        return (1, 1, loc[0] * max(self._per_image(boxes), 1), 7)
+        return (1, 1, loc[0] * max(self.settings.per_image(boxes), 1), 7)
 
-    def _classes(self) -> list[int]:
-        return [c for c in range(self.num_classes) if c != self.background_label_id]
-
-    def _objects(self, values: Array) -> Array:
-        """Returns (n, classes, boxes) without the background."""
-        at = self.background_label_id
-        if not 0 <= at < self.num_classes:
-            return values
-        return values[:, 1:] if at == 0 else jnp.concatenate([values[:, :at], values[:, at + 1 :]], 1)
-
-    def _per_class(self, boxes: Dim) -> Dim:
-        """Returns the number of boxes of a class that are considered."""
-        top_k = self.nms_param.top_k
-        return boxes if top_k is None or top_k < 0 or top_k > boxes else top_k
-
-    def _per_image(self, boxes: Dim) -> Dim:
-        """Returns the largest possible number of detections in an image."""
-        found = len(self._classes()) * self._per_class(boxes)
-        return self.keep_top_k if 0 <= self.keep_top_k < found else found
+    @property
+    def settings(self) -> Detecting:
+        """What the computation depends on."""
+        top_k, nms = self.nms_param.top_k, self.nms_param
+        return Detecting(
+            self.num_classes,
+            tuple(c for c in range(self.num_classes) if c != self.background_label_id),
+            self.code_type.name,
+            self.variance_encoded_in_target,
+            self.confidence_threshold,
+            nms.nms_threshold,
+            nms.eta,
+            -1 if top_k is None else top_k,
+            self.keep_top_k,
+        )
 
     def apply(
         self, w: tuple[Array, ...], loc: Array, conf: Array, priors: Array, image: Array | None = None, *, ctx: Context
     ) -> Array:
-        n, boxes, classes = loc.shape[0], priors.shape[2] // 4, self._classes()
-        per_class, per_image = self._per_class(boxes), self._per_image(boxes)
-        nothing = jnp.full((n * max(per_image, 1), 7), -1.0).at[:n, 0].set(jnp.arange(n))
-        if not per_image:
-            return nothing[None, None]
-        scores = jnp.moveaxis(lax.stop_gradient(conf).reshape(n, boxes, self.num_classes), 2, 1)
-        scores, order = self._candidates(self._objects(scores), per_class)
-        found = self._located(lax.stop_gradient(loc), priors, order)
-        rows = (n * len(classes), per_class)
-        kept = suppress(
-            found.each(lambda side: side.reshape(rows)),
-            (scores > -jnp.inf).reshape(rows),
-            self.nms_param.nms_threshold,
-            self.nms_param.eta,
-        )
-        scores = jnp.where(kept.reshape(scores.shape), scores, -jnp.inf).reshape(n, -1)
-        at = self._best(scores, per_image)
-        return self._listed(scores, found, at, nothing)[None, None]
-
-    def _candidates(self, scores: Array, number: int) -> tuple[Array, Array]:
-        """Returns the highest scores (n, classes, number), and the indices of their boxes; -inf: not considered."""
-        threshold = jnp.finfo(jnp.float32).min if self.confidence_threshold is None else self.confidence_threshold
-        scores = jnp.where(scores == 0, 0.0, scores)  # top_k considers -0 to be less than 0
-        return lax.top_k(jnp.where(scores > threshold, scores, -jnp.inf), number)
-
-    def _located(self, loc: Array, priors: Array, order: Array) -> Boxes:
-        """Returns the boxes (n, classes, number) of these indices."""
-        n, boxes = loc.shape[0], priors.shape[2] // 4
-        offsets = boxes_of(jnp.moveaxis(loc.reshape(n, boxes, -1, 4), 2, 1))  # (n, 1 or classes, boxes)
-        offsets = offsets if self.share_location else offsets.each(self._objects)
-        decoded = decode(self.code_type, priors_of(priors, boxes), offsets, self.variance_encoded_in_target)
-        return decoded.each(lambda side: jnp.take_along_axis(side, order, 2))
-
-    def _best(self, scores: Array, number: int) -> Array:
-        """Returns the indices (n, number) of the detections of each image, in order; too large where there are none."""
-        highest, at = lax.top_k(scores, number) if number < scores.shape[1] else (scores, jnp.arange(scores.shape[1]))
-        return jnp.sort(jnp.where(highest > -jnp.inf, at, scores.shape[1]), axis=1)
-
-    def _listed(self, scores: Array, found: Boxes, at: Array, nothing: Array) -> Array:
-        """Returns the rows of the top: the detections `at`, then rows of -1; or `nothing`, if there are none."""
-        n, total = scores.shape
-        there = at < total
-        inside = jnp.minimum(at, total - 1)
-        pick = lambda values: jnp.take_along_axis(values.reshape(n, total), inside, 1)
-        label = jnp.asarray(self._classes(), jnp.float32)[inside // (total // len(self._classes()))]
-        image = jnp.broadcast_to(jnp.arange(n, dtype=jnp.float32)[:, None], at.shape)
-        rows = jnp.stack([image, label, pick(scores), *found.each(pick)], -1)
-        rows = jnp.where(there[..., None], rows, -1.0).reshape(-1, 7)
-        if n > 1:
-            rows = rows[jnp.argsort(~there.reshape(-1), stable=True)]
-        return jnp.where(jnp.any(there), rows, nothing)
+        return detections(loc, conf, priors, self.settings)
 
 
 class DetectionEvaluate(Layer, type="DetectionEvaluate", block="detection_evaluate_param"):
@@ -180,6 +124,7 @@ class DetectionEvaluate(Layer, type="DetectionEvaluate", block="detection_evalua
     float32 = "its tops are counts and indices"
     pads_rows = True
     is_metric = True
+    truth_bottom = 1
     n_bottoms = 2
 
     examples = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..lazy import Array, jax, jnp, lax
@@ -23,10 +24,14 @@ from ._boxes import (
     priors_of,
     suppress,
 )
+from ._image_numbers import own_image
 from ._loss import Loss, LossParam, floored
 from ._matching import best_matches, bipartite
-from .base import Context, Example
-from .softmax import SMALLEST_LOG
+from .activation import Sigmoid
+from .base import Context, Example, Layer
+from .detection import DetectionOutput
+from .shaping import Flatten, NewShape, Reshape
+from .softmax import SMALLEST_LOG, Softmax
 
 LEAST_OVERLAP = 1e-6  # smaller overlaps are not matched
 SMALLEST = 1e-5  # smaller boxes are dropped by suppression
@@ -101,6 +106,7 @@ class MultiBoxLoss(Loss, type="MultiBoxLoss", block="multibox_loss_param"):
     """
 
     float32 = "coordinates are compared with thresholds"
+    truth_bottom = 3
     n_bottoms = 4
 
     examples = (
@@ -135,6 +141,33 @@ class MultiBoxLoss(Loss, type="MultiBoxLoss", block="multibox_loss_param"):
     sample_size: int = param("Number of boxes that HARD_EXAMPLE uses.", default=64, at_least=1)
     use_prior_for_nms: bool = param("Whether to suppress default boxes instead of predicted ones.", default=False)
     loss_param: LossParam = param("How the sum is normalized.", default=LossParam(), beside=True)
+
+    def deployed_layers(self, bottoms: Sequence[str]) -> Sequence[Layer]:
+        """Returns the layers from the scores to the detections, with the thresholds of the SSD fork's examples."""
+        if len(bottoms) < 3:  # an error that is reported elsewhere
+            return ()
+        loc, conf, priors = bottoms[:3]
+        rows, scores, flat = f"{conf}_reshape", f"{conf}_{self.conf_loss_type.name.lower()}", f"{conf}_flatten"
+        softmax = self.conf_loss_type is ConfLossType.SOFTMAX
+        classes = NewShape(dim=(0, -1, self.num_classes))
+        normalized = Softmax(axis=2) if softmax else Sigmoid()
+        found = DetectionOutput(
+            num_classes=self.num_classes,
+            share_location=self.share_location,
+            background_label_id=self.background_label_id,
+            nms_param=NonMaximumSuppression(nms_threshold=0.45, top_k=400),
+            code_type=self.code_type,
+            variance_encoded_in_target=self.encode_variance_in_target,
+            keep_top_k=200,
+            confidence_threshold=0.01,
+        )
+        made = (
+            (Reshape(shape=classes), (conf,), rows),
+            (normalized, (rows,), scores),
+            (Flatten(), (scores,), flat),
+            (found, (loc, flat, priors), "detection_out"),
+        )
+        return [layer.replace(name=top, bottom=used, top=(top,)) for layer, used, top in made]
 
     @property
     def _mines(self) -> bool:
@@ -177,7 +210,7 @@ class MultiBoxLoss(Loss, type="MultiBoxLoss", block="multibox_loss_param"):
         offsets = boxes_of(jnp.moveaxis(loc.reshape(n, boxes, -1, 4), 2, 1))  # (n, 1 or classes, boxes)
         conf = conf.reshape(n, boxes, self.num_classes)
         true, invalid = self._truth(lax.stop_gradient(truth), n)
-        decoded = decode(self.code_type, default, offsets.each(lax.stop_gradient), self.encode_variance_in_target)
+        decoded = decode(self.code_type.name, default, offsets.each(lax.stop_gradient), self.encode_variance_in_target)
         matches = self._matches(true, default, decoded)
         positive = matches.positive
         loc_loss = self._loc_loss(true, matches, default, offsets, decoded)
@@ -203,11 +236,12 @@ class MultiBoxLoss(Loss, type="MultiBoxLoss", block="multibox_loss_param"):
     def _truth(self, truth: Array, n: int) -> tuple[_Truth, Array]:
         """Returns the true boxes, and whether one has the label of the background."""
         rows = truth.reshape(-1)[: 8 * truth.shape[2]].reshape(-1, 8)
-        image, label = rows[:, 0].astype(jnp.int32), rows[:, 1].astype(jnp.int32)
+        number, label = rows[:, 0].astype(jnp.int32), rows[:, 1].astype(jnp.int32)
+        image = own_image(number, n)
         counted = (image >= 0) & (image < n)
         if not self.use_difficult_gt:
             counted &= rows[:, 7].astype(jnp.int32) == 0
-        invalid = jnp.any((image != -1) & (label == self.background_label_id))
+        invalid = jnp.any((number != -1) & (label == self.background_label_id))
         return _Truth(jnp.clip(image, 0, n - 1), label, boxes_of(rows[:, 3:7]), counted), invalid
 
     def _matches(self, true: _Truth, default: Priors, decoded: Boxes) -> _Matches:

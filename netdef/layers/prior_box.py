@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from ..lazy import Array, jnp, np
@@ -99,21 +100,19 @@ class PriorBox(Layer, type="PriorBox", block="prior_box_param"):
 
     def boxes(self, places: Shape, image: Shape) -> Any:
         """Returns the top as a NumPy array, from the sizes (h, w) of the features and of the image."""
-        height, width = (self.img_h or self.img_size or image[0]), (self.img_w or self.img_size or image[1])
-        step_h, step_w = (
-            (self.step_h or self.step or height / places[0]),
-            (self.step_w or self.step or width / places[1]),
-        )
-        y = (np.arange(places[0]) + self.offset) * step_h
-        x = (np.arange(places[1]) + self.offset) * step_w
-        centers = np.stack(np.broadcast_arrays(x[None, :], y[:, None]), -1)[:, :, None]  # (h, w, 1, 2) of x, y
-        halves = np.asarray(self._sides())[None, None] / 2  # (1, 1, boxes, 2)
-        corners = np.concatenate([centers - halves, centers + halves], -1) / [width, height, width, height]
-        corners = np.clip(corners, 0, 1) if self.clip else corners
-        spread = np.broadcast_to(np.asarray(self.variance or (0.1,)), corners.shape)
-        return np.stack([corners.reshape(-1), spread.reshape(-1)])[None].astype(np.float32)
+        size, variance = self.image(image), self.variance or (0.1,)
+        return prior_boxes(places, self.steps(places, image), self.sides(), size, variance, self.offset, self.clip)
 
-    def _sides(self) -> list[tuple[float, float]]:
+    def image(self, image: Shape) -> tuple[int, int]:
+        """Returns (height, width) of the image, as the fields say or else of the bottom."""
+        return (self.img_h or self.img_size or image[0]), (self.img_w or self.img_size or image[1])
+
+    def steps(self, places: Shape, image: Shape) -> tuple[float, float]:
+        """Returns the distances of rows and columns, from the sizes (h, w) of the features and of the image."""
+        height, width = self.image(image)
+        return self.step_h or self.step or height / places[0], self.step_w or self.step or width / places[1]
+
+    def sides(self) -> list[tuple[float, float]]:
         """Returns the widths and heights of the boxes at one position."""
         sides = []
         for i, small in enumerate(map(int, self.min_size)):  # the fork truncates sizes to integers
@@ -123,3 +122,25 @@ class PriorBox(Layer, type="PriorBox", block="prior_box_param"):
             roots = [math.sqrt(ratio) for ratio in self.ratios()[1:]]
             sides += [(small * root, small / root) for root in roots]
         return sides
+
+
+def prior_boxes(
+    places: Sequence[int],
+    steps: Sequence[float],
+    sides: Sequence[tuple[float, float]],
+    image: Sequence[int],
+    variance: Sequence[float],
+    offset: float = 0.5,
+    clip: bool = False,
+) -> Any:
+    """Returns boxes of these sides at each of (h, w) places, as fractions of the image, and their variances: a NumPy
+    array (1, 2, boxes 4)."""
+    height, width = image
+    y = (np.arange(places[0]) + offset) * steps[0]
+    x = (np.arange(places[1]) + offset) * steps[1]
+    centers = np.stack(np.broadcast_arrays(x[None, :], y[:, None]), -1)[:, :, None]  # (h, w, 1, 2) of x, y
+    halves = np.asarray(sides)[None, None] / 2  # (1, 1, boxes, 2)
+    corners = np.concatenate([centers - halves, centers + halves], -1) / [width, height, width, height]
+    corners = np.clip(corners, 0, 1) if clip else corners
+    spread = np.broadcast_to(np.asarray(variance), corners.shape)
+    return np.stack([corners.reshape(-1), spread.reshape(-1)])[None].astype(np.float32)

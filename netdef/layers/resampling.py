@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -167,8 +167,13 @@ class Upsample(Layer, type="Upsample", block="upsample_param"):
         if not mask:
             rows, columns = shape[2] // x.shape[2], shape[3] // x.shape[3]
             return jnp.repeat(jnp.repeat(x, rows, 2), columns, 3)
-        places = mask[0].astype(jnp.int32).reshape(*x.shape[:2], -1)
-        return _scatter()(x.reshape(places.shape), places, shape[2] * shape[3]).reshape(shape)
+        return unpool(x, mask[0], shape[2:])
+
+
+def unpool(x: Array, mask: Array, size: Sequence[int]) -> Array:
+    """Returns images of (height, width) with each x at its position in the mask, and 0 elsewhere."""
+    places = mask.astype(jnp.int32).reshape(*x.shape[:2], -1)
+    return _scatter()(x.reshape(places.shape), places, size[0] * size[1]).reshape(*x.shape[:2], *size)
 
 
 @cache

@@ -19,6 +19,7 @@ class _YoloOutput(Layer):
 
     float32 = "its tops are coordinates and indices"
     pads_rows = True
+    detects = True
     n_bottoms = (1, None)
 
     num_classes: int = param("Number of classes.", at_least=1)

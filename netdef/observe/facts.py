@@ -1,5 +1,5 @@
 """The contents of a report: the records of a run, its net, and how the weights of its last snapshot classify the test
-data.
+data, or which objects they find in it.
 
 If something is not available, because a file is missing or the net has no classes, `notes` has a line about it, and
 there is no error.
@@ -20,6 +20,7 @@ from ..language.trust import UNTRUSTED, Trust
 from ..training.run_record import RUN
 from ..training.saved_run import SavedRun
 from .runs import Best, History, read_run, scores_of
+from .worst import Found, found_of
 
 if TYPE_CHECKING:
     from ..graph import Net
@@ -71,6 +72,7 @@ class Facts:
     net: Net | None = None
     picture: bytes | None = None  # diagram of the net, SVG
     confusion: Confusion | None = None
+    found: Found | None = None
     notes: tuple[str, ...] = field(default=())
 
 
@@ -82,6 +84,7 @@ def facts_of(folder: str | Path, test: bool = True, trust: Trust = UNTRUSTED) ->
     run = SavedRun(history.folder)
     notes = [f"damaged lines of metrics.jsonl that were skipped: {history.damaged}"] if history.damaged else []
     nets = _nets(run, notes, trust)
+    judged = _judged(nets, history.folder, notes) if nets and test else None
     return Facts(
         history=history,
         told=told,
@@ -89,7 +92,8 @@ def facts_of(folder: str | Path, test: bool = True, trust: Trust = UNTRUSTED) ->
         text=_text(run.main),
         net=nets.train if nets else None,
         picture=_picture(nets.train, notes) if nets else None,
-        confusion=_confusion(nets, history.folder, notes) if nets and test else None,
+        confusion=judged if isinstance(judged, Confusion) else None,
+        found=judged if isinstance(judged, Found) else None,
         notes=tuple(notes),
     )
 
@@ -156,21 +160,26 @@ def _picture(net: Net, notes: list[str]) -> bytes | None:
         return path.read_bytes()
 
 
-def _confusion(nets: Nets, folder: Path, notes: list[str]) -> Confusion | None:
+def _judged(nets: Nets, folder: Path, notes: list[str]) -> Confusion | Found | None:
+    """Returns how the last snapshot does on the test data: a confusion matrix, or the mistakes of a detector."""
     from ..interop import snapshot
 
+    detects = bool(nets.tests) and any(node.layer.detects for node in nets.tests[0].layers)
+    what = "images with mistakes" if detects else "confusion matrix"
     path, damaged = snapshot.newest(folder)
     notes += damaged
     if path is None:
-        notes.append("no confusion matrix: the run has no snapshot")
+        notes.append(f"no {what}: the run has no snapshot")
         return None
     if not nets.tests:
-        notes.append("no confusion matrix: the solver has no test net")
+        notes.append(f"no {what}: the solver has no test net")
         return None
     try:
+        if detects:
+            return found_of(nets.tests[0], path)
         counts, names = _counted(nets.tests[0], path)
     except (NetdefError, OSError) as error:
-        notes.append(f"no confusion matrix: {str(error).partition(';')[0]}")
+        notes.append(f"no {what}: {str(error).partition(';')[0]}")
         return None
     return Confusion(tuple(names), counts, path.name)
 

@@ -17,6 +17,7 @@ from ..training.progress import duration
 from .curves import curves
 from .facts import Confusion, Facts
 from .figure import written
+from .worst import SURE, Found
 
 MANY_CLASSES = 12  # with more classes, names of columns are vertical and cells are small
 MOST_CLASSES = 40  # with more classes, only the most frequent errors are listed
@@ -42,6 +43,8 @@ table.many thead th + th { writing-mode: vertical-rl; transform: rotate(180deg);
 .cards { display: flex; flex-wrap: wrap; gap: .8rem; margin: 0 0 1rem; padding: 0; }
 .cards div { border: 1px solid #ddd; border-radius: .4rem; padding: .5rem .9rem; min-width: 7rem; }
 .cards b { display: block; font-size: 1.35rem; font-weight: 600; } .cards span { color: #555; font-size: .85rem; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr)); gap: 1rem; }
+figure { margin: 0; break-inside: avoid; } figcaption { color: #555; font-size: .85rem; }
 ul.notes { color: #8a3b00; } details { margin: .8rem 0; } summary { cursor: pointer; }
 pre { background: #f6f6f6; padding: .8rem; overflow: auto;
       font: 12.5px/1.45 ui-monospace, "DejaVu Sans Mono", monospace; }
@@ -62,6 +65,7 @@ def page(facts: Facts) -> str:
             "Curves", _image(written(curves([facts.history], title=" "), "svg"), "loss, accuracy and learning rate")
         ),
         _section("Confusion matrix", _confusion(facts.confusion)) if facts.confusion else "",
+        _section("Detections", _detections(facts.found)) if facts.found else "",
         _section("Net", _net(facts)),
         _section("Hardware and versions", _sittings(facts.told)),
     ]
@@ -140,6 +144,27 @@ def _cell(count: int, of: int, right: bool) -> str:
     ink = "#fff" if strength > 0.6 else "#1c1c1c"
     style = f' style="background: rgba({color}, {strength:.2f}); color: {ink}"' if count else ""
     return f"<td{style}>{count or ''}</td>"
+
+
+def _detections(found: Found) -> str:
+    """Returns the numbers of mistakes, and the images with the most of them."""
+    hit = found.boxes - found.missed
+    share = f" ({hit / found.boxes:.2%})" if found.boxes else ""
+    plural = "s" if found.false != 1 else ""
+    words = (
+        f"{hit:,} of {found.boxes:,} objects{share} in {found.images:,} images are found with the weights of "
+        f"{escape(found.snapshot)}, with {found.false:,} false detection{plural}, at a score of at least {SURE}."
+    )
+    if not found.worst:
+        return f"<p>{words}</p><p>No image has a mistake.</p>"
+    shown = "".join(
+        f'<figure><img alt="{escape(one.words)}" src="data:image/png;base64,{base64.b64encode(one.picture).decode()}">'
+        f"<figcaption>{escape(one.words)}</figcaption></figure>"
+        for one in found.worst
+    )
+    return (
+        f'<p>{words}</p><p>The images with the most mistakes; true boxes are dashed:</p><div class="grid">{shown}</div>'
+    )
 
 
 def _net(facts: Facts) -> str:

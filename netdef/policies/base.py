@@ -38,7 +38,8 @@ class Monitor(Block):
     @property
     def upwards(self) -> bool:
         """Whether larger values are better."""
-        words = ("accuracy", "acc", "top", "score", "precision", "recall", "auc", "map", "iou", "f1", "detection_eval")
+        words = ("accuracy", "acc", "top", "score", "precision", "recall", "auc", "map", "iou", "f1")
+        words += ("detection_eval", "/ap")
         return self.mode == "max" or (self.mode == "auto" and any(w in self.monitor.lower() for w in words))
 
     def better(self, value: float, best: float | None) -> bool:

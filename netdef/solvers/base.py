@@ -244,9 +244,10 @@ class Solver(Block):
         choices=("classification", "detection"),
     )
     ap_version: str = param(
-        'Average precision of detections: "11point" (VOC 2007), "MaxIntegral" (VOC 2012), or "Integral".',
+        'Average precision of detections: "11point" (VOC 2007), "MaxIntegral" (VOC 2012), "Integral", or "COCO" '
+        "(netdef only): the mean over overlaps from 0.5 to 0.95, at 0.5, at 0.75, and by size.",
         default="Integral",
-        choices=("11point", "MaxIntegral", "Integral"),
+        choices=("11point", "MaxIntegral", "Integral", "COCO"),
     )
     show_per_class_result: bool = param("Also report the average precision of each class.", default=False)
 

@@ -30,6 +30,7 @@ from ..language.errors import NetdefError
 from ..lazy import Array
 from ..model import check_shapes, filled
 from ..shape import show
+from .coco import Compared, average_precisions, check_package, compared, measured
 from .detections import evaluated, mean_average_precision, refuse_other_outputs
 from .placement import ONE, Placement, for_tests
 from .step import shown_outputs
@@ -56,6 +57,7 @@ class Evaluator:
         self.net, self.exact = net, batches == 0
         refuse_inputs(net, "tested")
         refuse_other_outputs(net)
+        check_package(net)
         self._rows = evaluated(net)
         self._means = tuple(name for name in shown_outputs(net) if name not in self._rows)
         self._owners = [(owner, weight.kind) for owner, weight in net.owned]
@@ -96,7 +98,10 @@ class Evaluator:
         else:
             one = jnp.float32(1)
             found = {name: (values[v], one) for name, v in shown.items()} | {_term(0): (loss, one)}
-        rows = {name: values[last[name]] for name in self._rows}
+        if measured(self.net):
+            rows = {name: tuple(values[v] for v in compared(self.net, name)) for name in self._rows}
+        else:
+            rows = {name: values[last[name]] for name in self._rows}
         return found, [updates.get(owner, w) for owner, w in named.items()], rows
 
     def _weighted(
@@ -126,8 +131,9 @@ class Evaluator:
             is_last = bool(self._last) and i == self.batches - 1
             item = self._last_item() if is_last else self._item()
             sums, arrays, found = self._add(arrays, sums, item, jax.random.fold_in(key, i), self._records)
-            rows.append(found)
-            images += self._last if is_last else self.feed.batch_size or _first_size(self.net)
+            size = self._last if is_last else self.feed.batch_size or _first_size(self.net)
+            rows.append((found, size))
+            images += size
         means = {name: _mean(*found) for name, found in jax.device_get(sums).items()}
         means |= self._precisions(jax.device_get(rows))
         if not self.exact:
@@ -153,12 +159,16 @@ class Evaluator:
         weights = {name: shape if self.exact else () for name, shape in shapes.items()}
         return self._placement.put({name: (zeros(shape), zeros(weights[name])) for name, shape in shapes.items()})
 
-    def _precisions(self, found: list[dict[str, Any]]) -> dict[str, Any]:
-        """Returns the mean average precision of each evaluated output, and of each class as the solver specifies."""
+    def _precisions(self, found: list[tuple[dict[str, Any], int]]) -> dict[str, Any]:
+        """Returns the mean average precision of each evaluated output, and of each class as the solver specifies, from
+        the rows of each batch and the number of its images."""
         solver, made = self.net.solver, {}
         version = "Integral" if solver is None else solver.ap_version
         for name in self._rows:
-            mean, each = mean_average_precision([rows[name] for rows in found], version)
+            if measured(self.net):
+                made |= average_precisions(self.net, name, [Compared(*rows[name], images=n) for rows, n in found])
+                continue
+            mean, each = mean_average_precision([rows[name] for rows, _ in found], version)
             if solver is not None and solver.show_per_class_result:
                 made |= {f"{name}/class{label}": np.float32(value) for label, value in each.items()}
             made[name] = np.float32(mean)

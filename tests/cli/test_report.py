@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import small_detector
 
 from netdef.cli import main
 
@@ -140,3 +141,16 @@ def test_without_matplotlib_the_extra_is_named(netdef, run, monkeypatch):
     done = netdef("report", run)
     assert done.code == 1 and "pip install matplotlib" in done.err and len(done.err.splitlines()) == 1
     assert not (run / "report.html").exists()
+
+
+def test_a_detector_has_its_worst_images_in_the_report(netdef, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small_detector.write_data(tmp_path)
+    (tmp_path / "ssd.net").write_text(small_detector.trained_by(solver="base_lr: 0"))
+    assert main(["train", "ssd.net", "--output", "run"]) == 0
+    assert netdef("report", "run").code == 0
+    words = text_of(tmp_path / "run" / "report.html")
+    assert "11 of 12 objects (91.67%) in 6 images are found with the weights of iter_000002" in words
+    assert "with 1 false detection, at" in words and "confusion" not in words
+    assert "record 1. missed: class 1 record 4. false: class 1" in words  # the worst first
+    assert (tmp_path / "run" / "report.html").read_text().count("data:image/png") == 2

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import small_detector
 
 import netdef
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+TRUTH = 'layer { name: "truth" type: "Input" top: "truth" input_param { shape { dim: [1, 1, 2, 8] } } }'
 DATA = """
 layer { name: "d" type: "DummyData" top: "x" top: "y" dummy_data_param {
   shape { dim: [4, 6] } shape { dim: 4 } data_filler { type: "gaussian" } data_filler { type: "constant" } } }
@@ -264,3 +266,32 @@ def test_authors_deploy_files(folder: str, train: str, deploy: str, corpus: Path
     assert [ours.blobs[o].shape for o in ours.outputs] == [theirs.blobs[o].shape for o in theirs.outputs]
     kinds = lambda net: sorted(node.type for node in net.layers if node.type != "Dropout")
     assert kinds(ours) == kinds(theirs)
+
+
+def test_a_detector_from_its_training_file():
+    """MultiBoxLoss becomes what a net for use has: softmax and DetectionOutput."""
+    only_train = small_detector.INPUT + TRUTH + small_detector.HEADS + small_detector.LOSS
+    net = netdef.deploy(only_train, fillers=True)
+    assert net.inputs == ("data",) and net.outputs == ("detection_out",)
+    assert [node.type for node in net.layers][-4:] == ["Reshape", "Softmax", "Flatten", "DetectionOutput"]
+    found = net.layers[-1].layer
+    assert (found.num_classes, found.code_type.name, found.keep_top_k) == (3, "CENTER_SIZE", 200)
+    assert (found.nms_param.nms_threshold, found.nms_param.top_k) == (0.45, 400)
+    image = small_detector.image((1, 2, 250))[None, None].astype(np.float32)
+    rows = np.asarray(netdef.compile(net)(data=image)["detection_out"])[0, 0]
+    np.testing.assert_allclose(rows, [[0, 1, 1, 2 / 3, 1 / 3, 1, 2 / 3]], atol=1e-4)
+    logistic = netdef.deploy(only_train.replace("num_classes: 3", "num_classes: 3 conf_loss_type: LOGISTIC"))
+    assert [node.type for node in logistic.layers][-3] == "Sigmoid"
+
+
+def test_a_detector_keeps_the_detections_of_its_test_net():
+    both = (
+        small_detector.INPUT
+        + TRUTH
+        + small_detector.HEADS
+        + small_detector.LOSS.replace("include { phase: TRAIN }", "")
+    )
+    net = netdef.deploy(both + small_detector.FOUND % "" + small_detector.EVALUATE)
+    assert net.outputs == ("found",) and net.inputs == ("data",)
+    assert [node.type for node in net.layers].count("DetectionOutput") == 1
+    assert net.layers[-1].layer.keep_top_k == 10

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+import small_detector
 from contract import arrays_of, net_of
 from flax import nnx
 from used_nets import IMAGE, inputs_of, layer, random_model
@@ -325,3 +326,12 @@ def test_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture):
     assert not list(tmp_path.glob("model*"))
     with pytest.raises(netdef.NetdefError, match="is of phase TRAIN"):
         eject(netdef.compile("force_backward: true " + SMALL, phase="TRAIN"), tmp_path / "model.py")
+
+
+def test_a_detector_without_the_rows_that_pad_its_detections():
+    net = netdef.load(small_detector.DEPLOYED, phase="TEST")
+    model = netdef.compile(net)
+    image = small_detector.image((0, 1, 250), (2, 2, 240))[None, None].astype(np.float32)
+    found = run(model, {"data": image})
+    assert found["found"].shape == (1, 1, 2, 7)
+    assert_equal(found, model(data=image))

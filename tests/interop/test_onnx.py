@@ -169,3 +169,62 @@ def test_without_jax2onnx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
         "net.onnx: writing ONNX requires the package jax2onnx, which is not installed; run `pip install jax2onnx`."
     )
     assert not (tmp_path / "net.onnx").exists()
+
+
+DETECTOR = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: [2, 3, 24, 24] } } }
+layer { name: "x" type: "Convolution" bottom: "data" top: "x" convolution_param { num_output: 6 kernel_size: 4 stride: 4 } }
+layer { name: "l" type: "Convolution" bottom: "x" top: "l" convolution_param { num_output: %d kernel_size: 1 } }
+layer { name: "lp" type: "Permute" bottom: "l" top: "lp" permute_param { order: [0, 2, 3, 1] } }
+layer { name: "loc" type: "Flatten" bottom: "lp" top: "loc" }
+layer { name: "c" type: "Convolution" bottom: "x" top: "c" convolution_param { num_output: 8 kernel_size: 1 } }
+layer { name: "cp" type: "Permute" bottom: "c" top: "cp" permute_param { order: [0, 2, 3, 1] } }
+layer { name: "cr" type: "Reshape" bottom: "cp" top: "cr" reshape_param { shape { dim: [0, -1, 4] } } }
+layer { name: "cs" type: "Softmax" bottom: "cr" top: "cs" softmax_param { axis: 2 } }
+layer { name: "conf" type: "Flatten" bottom: "cs" top: "conf" }
+layer { name: "priors" type: "PriorBox" bottom: "x" bottom: "data" top: "priors"
+        prior_box_param { min_size: 6 max_size: 12 variance: [0.1, 0.1, 0.2, 0.2] } }
+layer { name: "found" type: "DetectionOutput" bottom: "loc" bottom: "conf" bottom: "priors" top: "found"
+        detection_output_param { num_classes: 4 code_type: CENTER_SIZE %s } }
+"""
+LIMITS = "confidence_threshold: 0.2 nms_param { nms_threshold: 0.3 top_k: 20 } keep_top_k: 7"
+
+
+@needed
+@pytest.mark.parametrize(
+    ("values", "fields"),
+    [
+        (8, LIMITS),
+        (8, "nms_param { nms_threshold: 0.45 }"),
+        (32, "share_location: false background_label_id: 2 nms_param { nms_threshold: 0.45 top_k: 9 } keep_top_k: 30"),
+        (8, "confidence_threshold: 2"),
+        (8, f"variance_encoded_in_target: true {LIMITS}"),
+    ],
+    ids=["limits", "all", "per class", "none", "scaled"],
+)
+def test_detections(tmp_path: Path, values: int, fields: str):
+    model = random_model(netdef.load(DETECTOR % (values, fields), phase="TEST"))
+    export(model, tmp_path / "ssd.onnx")
+    for rows in (1, 2, 3):
+        inputs = {"data": np.random.default_rng(rows).normal(0, 0.2, (rows, 3, 24, 24)).astype(np.float32)}
+        made = session(tmp_path / "ssd.onnx").run(["found"], inputs)[0]
+        wanted = np.asarray(model(**inputs)["found"])
+        assert made.shape == wanted.shape and (wanted[0, 0, 0, 1] == -1) == ("threshold: 2" in fields)
+        np.testing.assert_allclose(made, wanted, rtol=1e-3, atol=1e-5)
+
+
+@needed
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ("nms_param { eta: 0.9 }", "`eta` is 0.9, but the threshold"),
+        ("nms_param { nms_threshold: 1.5 }", "`nms_threshold` is 1.5"),
+        ("code_type: CORNER", "boxes of `code_type` CORNER may be inverted"),
+    ],
+)
+def test_detections_that_onnx_cannot_select(tmp_path: Path, fields: str, why: str):
+    text = DETECTOR % (8, fields)
+    text = text.replace("code_type: CENTER_SIZE code_type", "code_type")
+    with pytest.raises(netdef.NetdefError, match=f"layer `found` cannot be written as ONNX: {why}") as caught:
+        export(random_model(netdef.load(text, phase="TEST")), tmp_path / "ssd.onnx")
+    assert "--output loc --output conf" in str(caught.value)

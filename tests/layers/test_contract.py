@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from contract import hold_channels_last, hold_decoding, hold_documentation, hold_gradients, hold_shapes
+from contract import hold_channels_last, hold_decoding, hold_documentation, hold_gradients, hold_shapes, net_of
 
 from netdef.layers.base import LAYERS, Example
 
@@ -49,3 +49,14 @@ def test_gradients_agree_with_finite_differences(example: Example) -> None:
 @every_running_example
 def test_channels_last_change_nothing(example: Example) -> None:
     hold_channels_last(example)
+
+
+def test_layers_of_detections_say_so() -> None:
+    """Rows of 7 values, whose number only the forward pass knows, are detections: predictions and exports look for
+    them."""
+    for name, cls in TYPES.items():
+        for example in cls.examples:
+            if cls.pads_rows and not cls.is_metric:
+                net = net_of(example, "TEST")
+                shape = net.shapes[net.layers[-1].tops[0]]
+                assert cls.detects == (shape[-1] == 7), name

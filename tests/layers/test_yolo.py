@@ -155,3 +155,16 @@ def test_eval_detection_can_be_read_but_not_run():
     with pytest.raises(netdef.NetdefError, match="EvalDetection can be read and checked, but not run"):
         netdef.compile(net)
     assert "require 126 values per image" in fault(EVAL, x=(2, 3, 3, 13), truth=(2, 30, 5))[1]
+
+
+def test_check_warns_and_says_where_to_cut_the_net():
+    net = netdef.load(
+        'layer { name: "in" type: "Input" top: "x" top: "truth" input_param { shape { dim: [2, 3, 3, 14] }\n'
+        "  shape { dim: [2, 30, 5] } } }\n"
+        'layer { name: "boxes" type: "ReLU" bottom: "x" top: "boxes" }\n'
+        'layer { name: "found" type: "EvalDetection" bottom: "boxes" bottom: "truth" top: "found"\n'
+        "        eval_detection_param { side: 3 num_class: 2 num_object: 2 biases: [1, 1, 2, 2] } }"
+    )
+    found = [d for d in net.diagnostics if d.code == "cannot-run"]
+    assert [d.line for d in found] == [4] and "`netdef deploy NET --output boxes`" in found[0].detail
+    assert netdef.deploy(net.text, outputs=["boxes"]).outputs == ("boxes",)

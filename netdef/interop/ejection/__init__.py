@@ -74,7 +74,7 @@ def source_of(net: Net, weights: dict[str, list[np.ndarray]], stem: str = "model
     held, made = _modules(body)
     lines, arrays, uses = [], {}, {"run": None}
     for node, layer in body.layers:
-        uses |= dict.fromkeys(layer.uses)
+        uses |= dict.fromkeys((*layer.uses, *(["without_empty_rows"] if node.layer.pads_rows else [])))
         module = held.get(node.name, "")
         arrays |= _arrays(node, layer, module, weights[node.name]) if node.name in weights else {}
         lines.append(body.line(node, layer, module))
@@ -261,7 +261,10 @@ def _class(body: _Body, made: list[str], lines: list[str]) -> str:
     )
     own = ["    def __init__(self):", *(f"        {line}" for line in made), ""] if made else []
     signature = lambda name: _signature(name, arguments)
+    padded = [name for name in net.outputs if name in net.padded]
     given = "".join(f", {names.values[name]}" for name in net.inputs)
+    called = f"run(*nnx.split(self){given})"
+    called = f"without_empty_rows({called}, {padded!r})" if padded else called
     return "\n".join(
         [
             f"class {names.class_name}(nnx.Module):",
@@ -270,7 +273,7 @@ def _class(body: _Body, made: list[str], lines: list[str]) -> str:
             *own,
             signature("__call__"),
             '        """Runs `forward` as one compiled program."""',
-            f"        {wrapped('return ', f'run(*nnx.split(self){given})', 8)}",
+            f"        {wrapped('return ', called, 8)}",
             "",
             signature("forward"),
             *(f"        {line}" for line in lines if line),

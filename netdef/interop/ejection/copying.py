@@ -32,6 +32,7 @@ _IMPORTS = {  # the names that copied code may import
     "Sequence": "from collections.abc import Sequence",
     "Callable": "from collections.abc import Callable",
     "Any": "from typing import Any",
+    "NamedTuple": "from typing import NamedTuple",
     "Path": "from pathlib import Path",
 }
 

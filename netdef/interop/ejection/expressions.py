@@ -144,6 +144,28 @@ def _reduction(seen: Seen) -> Written:
     return Written(f"{layer.coeff!r} * jnp.{function}({terms}, {axes})")
 
 
+@emits("PriorBox")
+def _prior_box(seen: Seen) -> Written:
+    layer, (x, image) = seen.layer, seen.bottoms
+    arguments = [str(tuple(x[2:])), str(layer.steps(x[2:], image[2:])), f"sides={layer.sides()}"]
+    arguments += [f"image={layer.image(image[2:])}", *unless("offset", layer.offset, 0.5)]
+    arguments += [*unless("clip", layer.clip, False), f"variance={tuple(layer.variance) or (0.1,)}"]
+    return Written(f"prior_boxes({', '.join(arguments)})", uses=("prior_boxes",))
+
+
+@emits("DetectionOutput")
+def _detection_output(seen: Seen) -> Written:
+    return Written(f"detections({{0}}, {{1}}, {{2}}, {seen.layer.settings!r})", uses=("detections", "Detecting"))
+
+
+@emits("Upsample")
+def _upsample(seen: Seen) -> Written:
+    x, top = seen.bottoms[0], seen.tops[0]
+    if len(seen.bottoms) == 1:
+        return Written(f"jnp.repeat(jnp.repeat({{0}}, {top[2] // x[2]}, 2), {top[3] // x[3]}, 3)")
+    return Written(f"unpool({{0}}, {{1}}, {tuple(top[2:])})", uses=("unpool",))
+
+
 @emits("MVN")
 def _mvn(seen: Seen) -> Written:
     layer = seen.layer

@@ -18,15 +18,19 @@ from flax import nnx
 from jax import lax
 from jax.core import Tracer
 
-from ...forward import options_for_cpus
+from ...forward import options_for_cpus, trimmed
 from ...layers._channels import with_channels_first, with_channels_last
 from ...layers._convolve import Slide, reference, to_image_on_cpu, transposed_reference, value_on_cpu
+from ...layers._detecting import Detecting, detections
 from ...layers._platform import on_cpu
 from ...layers._product import rows_product
 from ...layers._reduce_windows import UNROLLED, Windows, _plain, _plain_sum, window_argmax, window_elements
 from ...layers.inner_product import NORM_EPS
+from ...layers.prior_box import prior_boxes
+from ...layers.resampling import unpool
 
 Array = jax.Array
+LAYERS = (Detecting, detections, prior_boxes, unpool)  # functions of layers that are copied as they are
 
 
 def run(graph: Any, state: Any, *inputs: Array) -> dict[str, Array]:
@@ -43,6 +47,11 @@ def program() -> Any:
 
 def forward(graph: Any, state: Any, *inputs: Array) -> dict[str, Array]:
     return nnx.merge(graph, state).forward(*inputs)
+
+
+def without_empty_rows(blobs: dict[str, Array], padded: Sequence[str]) -> dict[str, Array]:
+    """The blobs without the rows of -1 that follow the detections in a compiled program."""
+    return {name: trimmed(array) if name in padded else array for name, array in blobs.items()}
 
 
 def convolve(x: Array, w: Array, slide: Slide) -> Array:
