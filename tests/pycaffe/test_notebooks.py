@@ -104,7 +104,8 @@ def test_fine_tuning(folder):
     for net in (reference, untrained):  # the data layer does not run, and so the image stays
         net.blobs["data"].data[0, ...] = images[3]
         shown[net] = net.forward(start="conv1")["probs"][0]
-    assert shown[reference].shape == (10,) and list(shown[untrained]) == [0.5, 0.5]  # a layer of a new name is not copied
+    assert shown[reference].shape == (10,)
+    assert list(shown[untrained]) == [0.5, 0.5]  # a layer of a new name is not copied
     difference = untrained.blobs["fc2"].data[0] - reference.blobs["fc2"].data[0]
     assert (difference**2).sum() < 1e-8 and reference.blobs["fc2"].data.any()
 
