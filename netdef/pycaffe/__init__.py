@@ -2,16 +2,7 @@
 
     net = caffe.Net("deploy.prototxt", "weights.caffemodel", caffe.TEST)
     net.blobs["data"].data[...] = caffe.io.load_image("cat.jpg").transpose(2, 0, 1)
-    net.forward()["prob"    "NCCL",
-    "has_nccl",
-    "init_log",
-    "log",
-    "set_multiprocess",
-    "set_solver_count",
-    "set_solver_rank",
-    "solver_count",
-    "solver_rank",
-]
+    net.forward()["prob"]
     net.params["conv1"][0].data[...] *= 2                       # the next forward pass uses the new values
     caffe.get_solver("solver.prototxt").step(100)
 

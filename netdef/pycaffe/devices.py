@@ -1,4 +1,4 @@
-"""pycaffe's functions that select the device, the seed of nets without a solver, and one of several solvers."""
+"""pycaffe's functions that select the device, the seed of nets and solvers, and one of several solvers."""
 
 from __future__ import annotations
 
@@ -43,12 +43,13 @@ def set_device(number: int, warn: bool = False) -> None:
 
 
 def set_random_seed(seed: int) -> None:
-    """Sets the seed of nets that are created later (0 by default). Unlike in pycaffe, existing nets keep theirs."""
+    """Sets the seed of nets that are created later, and of solvers without `random_seed` (0 by default). Unlike in
+    pycaffe, existing nets keep theirs, and two nets or solvers of the same seed draw the same numbers."""
     _seed[0] = int(seed)
 
 
 def random_seed() -> int:
-    """Returns the seed for a new net."""
+    """Returns the seed for a new net, or for a solver without `random_seed`."""
     return _seed[0]
 
 

@@ -28,7 +28,7 @@ from ..training.params import partition_of
 from ..training.solver_nets import nets_of
 from ..training.step import State, initial, updated
 from .blobs import wait
-from .devices import refuse_several
+from .devices import random_seed, refuse_several
 from .hosted import as_raised
 from .net import Net
 
@@ -51,12 +51,13 @@ class Solver:
         self.param = nets.solver
         self._file = nets.file
         self._check(solver_file)
-        self.net = Net.of(frozen(nets.train, self.param.freeze), self.param.seed)
-        self.test_nets = [Net.of(net, self.param.seed, self.net) for net in nets.tests]
+        seed = random_seed() if self.param.random_seed < 0 else self.param.random_seed
+        self.net = Net.of(frozen(nets.train, self.param.freeze), seed)
+        self.test_nets = [Net.of(net, seed, self.net) for net in nets.tests]
         self.iter = 0
         self._partition = partition_of(self.net._net)
         self._state = initial(self.param, self._arrays("_data"), ())
-        self._key = jax.random.fold_in(jax.random.key(self.param.seed), 0)
+        self._key = jax.random.fold_in(jax.random.key(seed), 0)
         self._update = jit(self._updated)
         self._callbacks: list[tuple[Callable[[], Any], Callable[[], Any]]] = []
 

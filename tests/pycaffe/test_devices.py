@@ -56,6 +56,29 @@ def test_seeds(request):
     assert (second == third).all() and (first != second).any()
 
 
+def test_a_solver_uses_the_seed_of_the_script_unless_its_file_has_one(request):
+    request.addfinalizer(lambda: caffe.set_random_seed(0))
+    text = """
+    layer { name: "data" type: "DummyData" top: "data" dummy_data_param { shape { dim: [2, 3] }
+            data_filler { type: "gaussian" } } }
+    layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip"
+            inner_product_param { num_output: 4 weight_filler { type: "xavier" } } }
+    layer { name: "loss" type: "Reduction" bottom: "ip" top: "loss" loss_weight: 1 }
+    solver { base_lr: 0.1 lr_policy: "fixed" %s }
+    """
+    drawn = {}
+    for seed in (0, 5, 6):
+        caffe.set_random_seed(seed)
+        for field in ("", "random_seed: 5", "random_seed: -1"):
+            solver = caffe.get_solver(text % field)
+            weights = solver.net.params["ip"][0].data.copy()
+            solver.net.forward()
+            drawn[seed, field] = np.concatenate([weights.ravel(), solver.net.blobs["data"].data.ravel()])
+    assert all(np.array_equal(drawn[seed, ""], drawn[seed, "random_seed: -1"]) for seed in (0, 5, 6))
+    assert all(np.array_equal(drawn[seed, "random_seed: 5"], drawn[5, ""]) for seed in (0, 5, 6))
+    assert not np.isin(drawn[0, ""], drawn[5, ""]).any() and not np.isin(drawn[5, ""], drawn[6, ""]).any()
+
+
 # Several solvers
 
 
