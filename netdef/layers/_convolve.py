@@ -3,9 +3,10 @@
 On accelerators, XLA's operations are used.  On a CPU they are the fastest in most cases (with the compiler options of
 `jit`), but not in these: 1x1 filters, which are a matrix product; groups, whose gradient takes up to hundreds of times
 as long as that of one convolution per group; one channel per group (depthwise), which is a sum over the filter's
-elements; few channels of the result, of which one step computes those of a row of pixels; and the gradient of the image
-of a strided convolution, which multiplies by the zeros inserted between pixels and is a convolution of blocks of pixels
-instead, unless blocks waste more.  Tests compare all forms with `reference`, the plain one.
+elements, or over blocks of them if they are many; few channels of the result, of which one step computes those of a row
+of pixels; and the gradient of the image of a strided convolution, which multiplies by the zeros inserted between pixels
+and is a convolution of blocks of pixels instead, unless blocks waste more.  Tests compare all forms with `reference`,
+the plain one.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from ._platform import in_float32, on_cpu
 from ._product import rows_product
 
 MOST_PARTS = 64  # up to this many groups, each is a separate convolution
+MOST_ELEMENTS = 64  # of a filter of one channel, which are added one by one
 WASTE, WASTE_OF_WIDE = 2.0, 1.5  # maximum factor by which folding may enlarge a filter; of WIDE channels or more
 WIDE = 32
 FILLED, FILLED_FROM_FEW, FEW = 40, 96, 4  # most values of the result in one step; if the image has FEW channels
@@ -127,6 +129,8 @@ def transposed_reference(y: Array, w: Array, slide: Slide, size: Sequence[int]) 
 def value_on_cpu(x: Array, w: Array, slide: Slide) -> Array:
     """`convolve` in the form that is fastest on a CPU."""
     if _depthwise(w.shape, slide):
+        if _many_elements(w.shape, slide):
+            return _by_blocks(x, w, slide)
         return once(lambda x, filters: _by_elements(x, filters, slide), x, _by_channel(w, slide))
     if _in_parts(slide):
         parts = zip(jnp.split(x, slide.groups, -1), jnp.split(w, slide.groups), strict=True)
@@ -157,6 +161,8 @@ def to_image_on_cpu(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Ar
 
 def to_filters_on_cpu(x: Array, y: Array, slide: Slide, shape: tuple[int, ...]) -> Array:
     if _depthwise(shape, slide):
+        if _many_elements(shape, slide):
+            return _to_filters_by_blocks(x, y, slide, shape)
         return once(lambda x, y: _to_filters_by_elements(x, y, slide, shape), x, y)
     if _in_parts(slide):
         parts = zip(jnp.split(x, slide.groups, -1), jnp.split(y, slide.groups, -1), strict=True)
@@ -180,6 +186,11 @@ def row_major(x: Array) -> Array:
 
 def _depthwise(filters: tuple[int, ...], slide: Slide) -> bool:
     return slide.groups > 1 and filters[1] == 1
+
+
+def _many_elements(filters: tuple[int, ...], slide: Slide) -> bool:
+    """Returns whether a depthwise convolution is faster on blocks of the size of its strides."""
+    return math.prod(filters[2:]) > MOST_ELEMENTS and min(slide.strides) > 1 and set(slide.dilations) == {1}
 
 
 def _in_parts(slide: Slide) -> bool:
@@ -327,6 +338,67 @@ def _to_image_by_elements(y: Array, filters: Array, slide: Slide, size: Sequence
         total = total + jnp.sum(moved * part, -1)
     whole = total.reshape(y.shape[0], *(b * s for b, s in zip(blocks, strides, strict=True)), channels)
     return whole[(slice(None), *(slice(low, low + n) for n, (low, _) in zip(size, slide.pads, strict=True)))]
+
+
+# One channel per group and large filters, as those that enlarge an image 8 or 32 times: an image in blocks of the size
+# of the strides, of which each window covers few.
+
+
+def _image_in_blocks(x: Array, slide: Slide, steps: Sequence[int], turns: Sequence[int]) -> Array:
+    """Returns the padded image as (n, block, stride, block, stride, ..., c), for windows of `turns` blocks."""
+    blocks = [n + t - 1 for n, t in zip(steps, turns, strict=True)]
+    rows = list(zip(x.shape[1:-1], blocks, slide.strides, slide.pads, strict=True))
+    edges = [(low, b * s - low - n, 0) for n, b, s, (low, _) in rows]
+    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
+    return x.reshape(x.shape[0], *(length for _, b, s, _ in rows for length in (b, s)), x.shape[-1])
+
+
+def _by_blocks(x: Array, w: Array, slide: Slide) -> Array:
+    """Each block times every block of the filters, summed over the block; then the sums of each window are added.
+
+    The sum over a block's last axis comes last, because this axis and the channels are neighbors in memory: vectors
+    are full, however few channels there are."""
+    strides, axes = slide.strides, len(slide.strides)
+    steps = slide.steps(x.shape[1:-1], w.shape[2:])
+    filters = _in_blocks(_by_channel(w, slide), slide)  # (turns..., strides..., c, m)
+    turns, (c, m) = filters.shape[:axes], filters.shape[-2:]
+    filters = jnp.moveaxis(filters.reshape(math.prod(turns), *strides[:-1], strides[-1] * c, m), 0, -3)
+    image = _image_in_blocks(x, slide, steps, turns)
+    image = image.reshape(*image.shape[:-2], strides[-1] * c)
+
+    def sums(image: Array, filters: Array) -> Array:
+        filters = filters.reshape(*(length for s in strides[:-1] for length in (1, s)), 1, *filters.shape[-3:])
+        products = image[..., None, :, None] * filters  # (n, block, stride, ..., block, turns, stride * c, m)
+        parts = jnp.sum(products, tuple(range(2, 2 * axes, 2)))  # (n, blocks..., turns, stride * c, m)
+        total: Any = 0
+        for i, q in enumerate(_offsets(turns)):
+            total = total + parts[(slice(None), *(slice(a, a + n) for a, n in zip(q, steps, strict=True)), i)]
+        return total.reshape(*total.shape[:-2], strides[-1], c, m).sum(-3).reshape(*total.shape[:-2], c * m)
+
+    return once(sums, image, filters)
+
+
+def _to_filters_by_blocks(x: Array, y: Array, slide: Slide, shape: tuple[int, ...]) -> Array:
+    """A product of matrices per channel: y moved by every number of blocks, times the blocks of the image."""
+    strides, axes, c = slide.strides, len(slide.strides), x.shape[-1]
+    turns = [-(-k // s) for k, s in zip(shape[2:], strides, strict=True)]
+    image = _image_in_blocks(x, slide, y.shape[1:-1], turns)
+    blocks, inner = range(1, 2 * axes, 2), range(2, 2 * axes + 1, 2)
+    image = image.transpose(2 * axes + 1, 0, *blocks, *inner).reshape(c, -1, math.prod(strides))
+
+    results = jnp.moveaxis(y.reshape(*y.shape[:-1], c, -1), (-2, -1), (0, 1))  # (c, m, n, steps...)
+    results = jnp.pad(results, [(0, 0)] * 3 + [(t - 1, t - 1) for t in turns])
+    rows = list(zip(turns, y.shape[1:-1], strict=True))
+    moved = [
+        results[(..., *(slice(t - 1 - i, 2 * (t - 1) - i + n) for i, (t, n) in zip(q, rows, strict=True)))]
+        for q in _offsets(turns)
+    ]
+    m = results.shape[1]
+    w = jnp.stack(moved, 2).reshape(c, m * len(moved), -1) @ image  # (c, m * turns, strides)
+    w = w.reshape(c * m, *turns, *strides)
+    order = (0, *(axis for i in range(axes) for axis in (1 + i, 1 + axes + i)))
+    w = w.transpose(order).reshape(c * m, 1, *(t * s for t, s in zip(turns, strides, strict=True)))
+    return w[(slice(None), slice(None), *map(slice, shape[2:]))]
 
 
 # The transpose of a strided convolution, on blocks of pixels.

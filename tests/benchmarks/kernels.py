@@ -59,6 +59,14 @@ CONVOLUTIONS = {
         (2, 64, 32, 32),
         Deconvolution(num_output=64, kernel_size=(4,), stride=(2,), pad=(1,)),
     ),
+    "transposed 4x4 by 2, depthwise, 21 channels": (
+        (8, 21, 32, 32),
+        Deconvolution(num_output=21, kernel_size=(4,), stride=(2,), pad=(1,), group=21),
+    ),
+    "transposed 16x16 by 8, depthwise, 21 channels": (
+        (8, 21, 16, 16),
+        Deconvolution(num_output=21, kernel_size=(16,), stride=(8,), pad=(4,), group=21),
+    ),
 }
 PRODUCTS = {
     "1 x 9216 to 4096": ((1, 9216), InnerProduct(num_output=4096, bias_term=False)),
@@ -75,7 +83,7 @@ POOLINGS = {
 
 def main(seconds: float = 2.0) -> None:
     keep_freed_memory()
-    print(f"{'':48}{'':12}{'XLA ms':>9}{'netdef ms':>11}{'ratio':>8}")
+    print(f"{'':60}{'':12}{'XLA ms':>9}{'netdef ms':>11}{'ratio':>8}")
     for name, (shape, layer) in CONVOLUTIONS.items():
         x = image(shape)
         w = jax.random.normal(jax.random.key(1), layer.weights(shape)[0].shape)
@@ -125,7 +133,7 @@ def compare(name: str, mine: Callable, plain: Callable, w: jax.Array | None, x: 
         kinds["to filters"] = lambda f: lambda w, x, dy: jax.vjp(lambda w: f(w, x), w)[1](dy)
     for kind, of in kinds.items():
         xla, own = fastest([jit(of(plain)), jit(of(mine))], (w, x, dy), seconds)
-        print(f"{name:48}{kind:12}{xla:9.2f}{own:11.2f}{xla / own:8.1f}", flush=True)
+        print(f"{name:60}{kind:12}{xla:9.2f}{own:11.2f}{xla / own:8.1f}", flush=True)
 
 
 def fastest(functions: list[Callable], arguments: tuple, seconds: float) -> list[float]:

@@ -103,6 +103,12 @@ def test_no_spatial_axis_is_left_of_a_matrix_product():
         dict(x=(2, 32, 13), num_output=4, kernel_size=(4,), stride=(3,), pad=(1,)),
         dict(x=(3, 4, 9, 8), num_output=8, kernel_size=(3,), stride=(2,), pad=(1,), group=4),
         dict(x=(2, 3, 7, 10), num_output=6, kernel_size=(2, 3), stride=(1, 2), pad=(0, 1), group=3),
+        dict(x=(3, 3, 23, 19), num_output=6, kernel_size=(12, 9), stride=(5, 3), pad=(3, 4), group=3),
+        dict(
+            x=(2, 2, 30, 17), num_output=2, kernel_size=(9, 8), stride=(4,), pad_t=9, pad_b=0, pad_l=1, pad_r=5, group=2
+        ),
+        dict(x=(2, 3, 90), num_output=3, kernel_size=(70,), stride=(6,), group=3),
+        dict(x=(2, 2, 7, 6, 9), num_output=4, kernel_size=(5, 4, 5), stride=(2, 3, 2), pad=(1, 0, 1), group=2),
         dict(x=(2, 41, 9, 8), num_output=43, kernel_size=(3,), pad=(1,)),
         dict(x=(2, 43, 9, 8), num_output=3, kernel_size=(3,), pad=(1,)),
         dict(x=(2, 2, 10, 18), num_output=5, kernel_size=(3,), stride=(2,)),

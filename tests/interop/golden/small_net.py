@@ -181,6 +181,14 @@ def _pixels(filters: tuple[int, ...], slide: Slide, size: Sequence[int]) -> int:
     return next((n for n in (8, 4, 2) if n <= most and n * filters[0] <= filled), 1)
 
 
+MOST_ELEMENTS = 64
+
+
+def _many_elements(filters: tuple[int, ...], slide: Slide) -> bool:
+    """Returns whether a depthwise convolution is faster on blocks of the size of its strides."""
+    return math.prod(filters[2:]) > MOST_ELEMENTS and min(slide.strides) > 1 and set(slide.dilations) == {1}
+
+
 def once(function: Callable[..., Array], *arrays: Array) -> Array:
     """Returns function(*arrays), computed once: the condition, which the compiler does not know to be true, prevents it
     from computing the arrays or the result again in every loop that reads them."""
@@ -251,12 +259,61 @@ def _by_rows(x: Array, w: Array, slide: Slide, pixels: int) -> Array:
     return y.reshape(*y.shape[:-2], turns * pixels, w.shape[0])[..., :steps, :]
 
 
+def _in_blocks(filters: Array, slide: Slide) -> Array:
+    """Returns filters (kernel..., c, m) in blocks of the size of the strides: (turns..., strides..., c, m), with zeros
+    after the last elements."""
+    sides = list(zip(filters.shape, slide.strides, strict=False))
+    filters = jnp.pad(filters, [*((0, -k % s) for k, s in sides), (0, 0), (0, 0)])
+    axes = len(sides)
+    filters = filters.reshape(*(part for k, s in sides for part in (-(-k // s), s)), *filters.shape[axes:])
+    order = (*range(0, 2 * axes, 2), *range(1, 2 * axes, 2), 2 * axes, 2 * axes + 1)
+    return filters.transpose(order)
+
+
+def _image_in_blocks(x: Array, slide: Slide, steps: Sequence[int], turns: Sequence[int]) -> Array:
+    """Returns the padded image as (n, block, stride, block, stride, ..., c), for windows of `turns` blocks."""
+    blocks = [n + t - 1 for n, t in zip(steps, turns, strict=True)]
+    rows = list(zip(x.shape[1:-1], blocks, slide.strides, slide.pads, strict=True))
+    edges = [(low, b * s - low - n, 0) for n, b, s, (low, _) in rows]
+    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
+    return x.reshape(x.shape[0], *(length for _, b, s, _ in rows for length in (b, s)), x.shape[-1])
+
+
 def _by_channel(w: Array, slide: Slide) -> Array:
     """Returns the filters as (kernel..., c, m).
 
     They are an argument of `once`, which keeps them in memory in this order: neighboring channels are then in one
     vector, and the loop takes a third of the time."""
     return jnp.moveaxis(w.reshape(slide.groups, -1, *w.shape[2:]), (0, 1), (-2, -1))
+
+
+def _offsets(kernel: Sequence[int]) -> list[tuple[int, ...]]:
+    return list(itertools.product(*map(range, kernel)))
+
+
+def _by_blocks(x: Array, w: Array, slide: Slide) -> Array:
+    """Each block times every block of the filters, summed over the block; then the sums of each window are added.
+
+    The sum over a block's last axis comes last, because this axis and the channels are neighbors in memory: vectors
+    are full, however few channels there are."""
+    strides, axes = slide.strides, len(slide.strides)
+    steps = slide.steps(x.shape[1:-1], w.shape[2:])
+    filters = _in_blocks(_by_channel(w, slide), slide)  # (turns..., strides..., c, m)
+    turns, (c, m) = filters.shape[:axes], filters.shape[-2:]
+    filters = jnp.moveaxis(filters.reshape(math.prod(turns), *strides[:-1], strides[-1] * c, m), 0, -3)
+    image = _image_in_blocks(x, slide, steps, turns)
+    image = image.reshape(*image.shape[:-2], strides[-1] * c)
+
+    def sums(image: Array, filters: Array) -> Array:
+        filters = filters.reshape(*(length for s in strides[:-1] for length in (1, s)), 1, *filters.shape[-3:])
+        products = image[..., None, :, None] * filters  # (n, block, stride, ..., block, turns, stride * c, m)
+        parts = jnp.sum(products, tuple(range(2, 2 * axes, 2)))  # (n, blocks..., turns, stride * c, m)
+        total: Any = 0
+        for i, q in enumerate(_offsets(turns)):
+            total = total + parts[(slice(None), *(slice(a, a + n) for a, n in zip(q, steps, strict=True)), i)]
+        return total.reshape(*total.shape[:-2], strides[-1], c, m).sum(-3).reshape(*total.shape[:-2], c * m)
+
+    return once(sums, image, filters)
 
 
 def _padded(x: Array, slide: Slide) -> Array:
@@ -268,10 +325,6 @@ def _sampled(x: Array, slide: Slide) -> Array:
     axes = x.ndim - 2
     steps = slide.steps(x.shape[1:-1], (1,) * axes)
     return _padded(x, slide)[(slice(None), *slide.windows((0,) * axes, steps))]
-
-
-def _offsets(kernel: Sequence[int]) -> list[tuple[int, ...]]:
-    return list(itertools.product(*map(range, kernel)))
 
 
 def _by_elements(x: Array, filters: Array, slide: Slide) -> Array:
@@ -288,6 +341,8 @@ def _by_elements(x: Array, filters: Array, slide: Slide) -> Array:
 def value_on_cpu(x: Array, w: Array, slide: Slide) -> Array:
     """`convolve` in the form that is fastest on a CPU."""
     if _depthwise(w.shape, slide):
+        if _many_elements(w.shape, slide):
+            return _by_blocks(x, w, slide)
         return once(lambda x, filters: _by_elements(x, filters, slide), x, _by_channel(w, slide))
     if _in_parts(slide):
         parts = zip(jnp.split(x, slide.groups, -1), jnp.split(w, slide.groups), strict=True)
