@@ -284,6 +284,9 @@ class Insanity(Elementwise, type="Insanity", block="insanity_param"):
             )
         return x
 
+    def channels_last(self, *bottoms: Shape) -> bool:
+        return False  # because the order of the drawn numbers is that of the axes
+
     def apply(self, w: tuple[Array, ...], x: Array, *, ctx: Context) -> Array:
         if not ctx.train:
             mean = (self.ub - self.lb) / math.log(self.ub / self.lb)
