@@ -20,7 +20,6 @@ from ..layers._image_sizes import read_sizes
 from ..layers.detection import DetectionEvaluate
 from ..lazy import need
 
-PACKAGE = "faster_coco_eval"
 # Our name of a measure, which follows the name of the output -> that of the package.
 MEASURES = {
     "": "AP_all",
@@ -48,7 +47,7 @@ def measured(net: Net) -> bool:
 def check_package(net: Net) -> None:
     """Raises a NetdefError if the package is missing."""
     if measured(net):
-        need(PACKAGE, '`ap_version: "COCO"` of the solver')
+        need("faster_coco_eval", '`ap_version: "COCO"` of the solver')
 
 
 def evaluator_of(net: Net, name: str) -> Node:
@@ -63,7 +62,7 @@ def compared(net: Net, name: str) -> tuple[Value, ...]:
 
 def average_precisions(net: Net, name: str, batches: Sequence[Compared]) -> dict[str, np.float32]:
     """Returns the measures of an evaluated output; those of sizes that no object has are missing."""
-    package = need(PACKAGE, '`ap_version: "COCO"` of the solver')
+    package = need("faster_coco_eval", '`ap_version: "COCO"` of the solver')
     layer: Any = evaluator_of(net, name).layer
     sizes = read_sizes(locator(net.folder)(layer.name_size_file)) if layer.name_size_file else [_input_size(net)]
     classes = [c for c in range(layer.num_classes) if c != layer.background_label_id]
