@@ -67,9 +67,7 @@ def test_commands_that_look_at_a_net_do_not_run_its_module(net, command, capsys)
     assert code == (1 if command.startswith(("fmt", "data")) else 0), said.err
 
 
-@pytest.mark.parametrize(
-    "command", ["eject model.net -o m.py", "convert model.net -o m.onnx", "convert a.npz --net model.net -o b.npz"]
-)
+@pytest.mark.parametrize("command", ["eject model.net -o m.py", "convert model.net -o m.onnx"])
 def test_commands_that_export_a_net_ask_for_permission(net, command, capsys):
     np.savez("a.npz")
     assert main(command.split()) == 1

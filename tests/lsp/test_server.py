@@ -126,7 +126,7 @@ def test_reading(tmp_path: Path):
         await editor.write(NET)
         assert set(await labels('bottom: "')) >= {"data"}
         assert await labels('bottom: "p') == ["data", "conv1", "p", "ip"] or "conv1" in await labels('bottom: "p')
-        assert {"MAX", "AVE", "STOCHASTIC"} == set(await labels("pool: "))
+        assert {"MAX", "AVE", "STOCHASTIC", "AVE_EXC_PAD", "AVE_TF"} == set(await labels("pool: "))
         assert {"kernel_size", "stride", "pad"} <= set(await labels("pooling_param { "))
         assert {"layer", "solver", "conv_bn_relu", "template", "name"} <= set(
             await labels("[1, 3, 8, 8] } } }  # 😀\n")
