@@ -131,7 +131,7 @@ def match(net: Net, path: Paths, bn_dialect: BNDialect | str | None = None) -> M
 
 
 def _why_unknown(net: Net) -> str:
-    return next((f": {d.detail}" for d in net.diagnostics if d.code == "unavailable"), "")
+    return next((f": {d.detail}" for d in net.diagnostics if d.code in ("unavailable", "not-run")), "")
 
 
 def _named(path: Path, work: Callable[[], Any]) -> Any:
