@@ -113,7 +113,8 @@ def test_a_sweep_of_depths_is_plotted(folder: Path):
 def test_figures_exist_and_are_small():
     shown = [ROOT / path for path in re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)]
     assert shown and all(path.stat().st_size < 150_000 for path in shown)
-    assert all("</svg>" in path.read_text() for path in shown)
+    begin = {".svg": b"<", ".png": b"\x89PNG"}
+    assert all(path.read_bytes().startswith(begin[path.suffix]) for path in shown)
 
 
 def test_python(trained: str, folder: Path):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -30,6 +31,8 @@ from .base import Batch, DataLayer, Process, Reader
 from .layers.memory import MemoryData
 from .stamps import described
 from .workers import Opening, Workers
+
+THREADS = "netdef-data"  # the names of the threads that make batches begin so
 
 
 class Feed:
@@ -81,10 +84,10 @@ class Feed:
         self._place = place
         self._ahead = ahead or max(2, workers + 1)
         self._left = math.inf  # batches that may still be prefetched
-        pool = ThreadPoolExecutor(workers, "netdef-data")
+        pool = ThreadPoolExecutor(workers, THREADS)
         self._pool: ThreadPoolExecutor | None = pool
-        # Runs once: on closing, or at exit, while Python can still stop threads.
-        self._stop = weakref.finalize(self, pool.shutdown, wait=True, cancel_futures=True)
+        # Runs once: on closing, when collected, or at exit, while Python can still stop threads.
+        self._stop = weakref.finalize(self, _shut_down, pool)
         self._waiting: deque[Future[Any]] = deque()
         self._taken = {name: reader.position for name, reader in self.readers.items()}
         self.sources = {name: described(reader.size, reader.sources()) for name, reader in self.readers.items()}
@@ -211,6 +214,11 @@ def _with_unused(net: Net, node: Node, arrays: tuple[Any, ...]) -> tuple[Any, ..
     if len(arrays) == 1 and len(node.tops) == 2 and node.tops[1].name in net.unused_inputs:
         return (*arrays, np.zeros(len(arrays[0]), np.float32))
     return arrays
+
+
+def _shut_down(pool: ThreadPoolExecutor) -> None:
+    """Stops the threads, and waits for them unless this is one of them: any thread may run the garbage collector."""
+    pool.shutdown(wait=not threading.current_thread().name.startswith(THREADS), cancel_futures=True)
 
 
 def _phase(phase: Phase | str | None, net: Net) -> Phase:

@@ -153,11 +153,11 @@ class Predictor:
 
     def predictions(self, inputs: Any, names: Sequence[str] = ()) -> Iterator[Any]:
         """Yields the predictions for paths of images, or for an array of rows."""
+        known = tuple(names or self.class_names() or ())
+        shown = label_names(self.net, names, known) if self.detects else {}
         for labels, rows, places in self._rows(inputs):
-            known = tuple(names or self.class_names() or ())
             for given, count in self.batches(rows):
                 if self.detects:
-                    shown = label_names(self.net, names, known)
                     yield from self.detections(labels[:count], given, places[:count], shown)
                 else:
                     scores = self.scores(given)[:count]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +129,6 @@ def _differing(found: Sequence[Run]) -> set[str]:
 def _local(began: str) -> str:
     """A time of a record, in the time zone of this machine."""
     try:
-        return f"{datetime.strptime(began, '%Y-%m-%dT%H:%M:%SZ').replace(tzinfo=UTC).astimezone():%Y-%m-%d %H:%M}"
+        return f"{datetime.fromisoformat(began).astimezone():%Y-%m-%d %H:%M}"
     except ValueError:
         return ""

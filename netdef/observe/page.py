@@ -211,12 +211,17 @@ def _sittings(told: Mapping[str, Any]) -> str:
     return _table(heads, rows, numbers=False)
 
 
+def _second(began: str) -> str:
+    """A time of a record without its fractions: "2026-01-31 12:00:00 UTC"."""
+    return f"{began[:19].replace('T', ' ')} UTC" if began else ""
+
+
 def _sitting(sitting: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, str]:
     machine, versions = sitting.get("machine") or {}, sitting.get("versions") or {}
     memory = machine.get("memory_bytes") if isinstance(machine.get("memory_bytes"), int) else None
     found = {
         "seed": str(told.get("seed", "")),
-        "started": str(sitting.get("began", "")),
+        "started": _second(str(sitting.get("began", ""))),
         "iterations": f"{int(sitting.get('from', 0)):,} to {int(sitting['to']):,}" if "to" in sitting else "",
         "duration": duration(float(sitting["seconds"])) if "seconds" in sitting else "",
         "device": f"{sitting.get('devices', 1)} x {sitting.get('device', '')}",

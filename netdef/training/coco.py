@@ -15,6 +15,7 @@ import numpy as np
 
 from ..files import locator
 from ..graph import Net, Node, Value
+from ..inference.boxes import per_image
 from ..language.errors import NetdefError
 from ..layers._image_sizes import read_sizes
 from ..layers.detection import DetectionEvaluate
@@ -89,9 +90,7 @@ def average_precisions(net: Net, name: str, batches: Sequence[Compared]) -> dict
 
 def _listed(rows: Any, images: int) -> np.ndarray:
     """Returns the rows of the images of a batch, without padding."""
-    rows = np.asarray(rows)[0, 0].astype(np.float64)
-    number = np.trunc(rows[:, 0])
-    return rows[(number >= 0) & (number < images) & (rows[:, 1] != -1)]
+    return np.concatenate(per_image(np.asarray(rows, np.float64), images))
 
 
 def _box(row: np.ndarray, first: int, sizes: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
     {"name": "Digits", "file": "/home/me/digits.net", "beside": "../../digits.net", "nets": [], "folder": "/home/me",
      "up": "../..", "settings": {}, "seed": 1, "max_iter": 600, "batch": 64, "parameters": 12298,
      "data": {"train": {"digits": {"records": 1397, "files": 1, "bytes": 365088, "sha256": "..."}}, "test": {...}},
-     "sittings": [{"began": "2026-01-31T12:00:00Z", "from": 0, "to": 600, "seconds": 21.4, "ended": "max_iter",
+     "sittings": [{"began": "2026-01-31T12:00:00.000000Z", "from": 0, "to": 600, "seconds": 21.4, "ended": "max_iter",
                    "device": "cpu", "devices": 1, "machine": {...}, "versions": {...}}]}
 
 `folder` is that of the net, to which its paths are relative; `beside` and `up` are `file` and `folder` relative to the
@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-import time
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def _sitting(event: Started) -> dict[str, Any]:
     return {
-        "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "began": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",  # small nets are trained several times a second
         "from": event.iteration,
         "device": event.device,
         "devices": event.devices,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import sys
 import threading
 import time
 import weakref
@@ -13,6 +14,7 @@ import pytest
 from data_sets import datum, layer, numbered, write_images, write_lmdb
 
 import netdef
+from netdef.data.feed import Feed
 
 TEXT = """
 layer { name: "d" type: "Data" top: "data" top: "label"
@@ -73,6 +75,23 @@ def test_place_is_applied_ahead(feed):
     one = feed(TEXT, place=lambda batch: (threading.current_thread().name, batch))
     name, batch = next(one)
     assert name.startswith("netdef-data") and set(batch) == {"data", "label", "more"}
+
+
+def test_a_feed_whose_last_reference_is_that_of_its_own_thread(tmp_path, monkeypatch):
+    failed, threads, dropped = [], [], threading.Event()
+    monkeypatch.setattr(sys, "unraisablehook", failed.append)
+
+    def place(batch):
+        if threads:
+            assert dropped.wait(60)
+        threads.append(threading.current_thread())
+
+    feed = Feed(netdef.load(TEXT), root=tmp_path, workers=1, ahead=2, place=place)
+    next(feed)
+    del feed
+    dropped.set()
+    threads[0].join(60)
+    assert not threads[0].is_alive() and not failed
 
 
 def test_a_corrupt_record_ends_the_feed_with_its_error(tmp_path, feed):

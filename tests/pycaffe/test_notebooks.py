@@ -170,6 +170,8 @@ def test_a_siamese_net(tmp_path):
 
 
 LOADER = '''
+import ast
+
 import caffe
 import numpy as np
 from helper_of_labels import labels_of
@@ -180,7 +182,7 @@ class Multilabel(caffe.Layer):
 
     def setup(self, bottom, top):
         self.top_names = ["data", "label"]
-        params = eval(self.param_str)
+        params = ast.literal_eval(self.param_str)
         assert "split" in params.keys(), "Params must include split (train, val, or test)."
         self.batch_size = params["batch_size"]
         self.rng = np.random.default_rng(len(params["split"]))

@@ -138,6 +138,8 @@ def test_surgery_to_a_fully_convolutional_net(tmp_path):
 
 
 PROPOSALS = '''
+import ast
+
 import caffe
 import numpy as np
 
@@ -146,7 +148,7 @@ class Proposals(caffe.Layer):
     """Boxes where the score of an object is high: another number in each image."""
 
     def setup(self, bottom, top):
-        self._stride = eval(self.param_str_)["feat_stride"]
+        self._stride = ast.literal_eval(self.param_str_)["feat_stride"]
         top[0].reshape(1, 5)
 
     def reshape(self, bottom, top):

@@ -8,21 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from ...files import Locate
-from ...interop.caffe_proto import messages
 from ...language.errors import NetdefError
 from ...layers._resize import ResizeMode
 from ...layers.base import Phase
 from ...lazy import np
 from ...schema import Block, param
 from ...shape import UNKNOWN, Shape
-from .. import boxes, images
+from .. import boxes
 from ..base import Fit
 from ..box_sampler import BatchSampler, Jitter
 from ..key_value import Database, open_database
 from ..statistics import cached, fingerprint
 from ._box_layer import BoxLayer, BoxRecords, boxes_of
-from ._image_layer import Corrupt, Record
-from .database import Backend, Data, Key
+from ._image_layer import Record
+from .database import Backend, Data, DatumRecords, Key
 
 YOLO_ROWS = 300  # boxes of an image in a label of YOLO
 JITTER = 0.3  # the default of YOLO
@@ -142,37 +141,21 @@ class AnnotatedData(BoxLayer, type="AnnotatedData", block="data_param"):
         return _AnnotatedDatums(self, database, names.names if names else {})
 
 
-class _AnnotatedDatums(BoxRecords):
+class _AnnotatedDatums(DatumRecords, BoxRecords):
+    kind = "AnnotatedDatum"
+    called = "an AnnotatedDatum, the record that convert_annoset and `netdef data convert` write"
+    has_floats = False
+
     def __init__(self, layer: AnnotatedData, database: Database, names: dict[int, str]):
-        self.layer, self.database, self._names = layer, database, names
+        super().__init__(layer, database)
+        self._names = names
         self._labels: Collection[int] = frozenset(names)
-        self._parse = messages().AnnotatedDatum.FromString
 
-    @property
-    def size(self) -> int:  # type: ignore[override]
-        with self.layer.naming():
-            return self.database.size
-
-    def read(self, numbers: Any) -> list[tuple[bytes, bytes]]:
-        with self.layer.naming():
-            return self.database.read(numbers)
+    def datum(self, message: Any) -> Any:
+        return message.datum
 
     def decode(self, raw: tuple[bytes, bytes]) -> Record:
-        found = self._parsed(raw)
-        datum = found.datum
-        try:
-            if datum.encoded:
-                image = images.decode(datum.data, self.layer.color).transpose(2, 0, 1)
-            else:
-                shape = (datum.channels, datum.height, datum.width)
-                image = np.frombuffer(datum.data, np.uint8).reshape(shape)
-                if not image.size:
-                    raise ValueError
-        except images.Undecodable as error:
-            raise self._corrupt(raw, f"contains an image that cannot be decoded ({error})") from None
-        except ValueError:
-            said = "x".join(map(str, shape))
-            raise self._corrupt(raw, f"has {len(datum.data)} bytes, which does not match its shape {said}") from None
+        found = self.parsed(raw)
         rows = [
             (group.group_label, one.instance_id, box.xmin, box.ymin, box.xmax, box.ymax, box.difficult)
             for group in found.annotation_group
@@ -180,23 +163,8 @@ class _AnnotatedDatums(BoxRecords):
             for box in (one.bbox,)
         ]
         if what := boxes.fault(rows, self._labels):
-            raise self._corrupt(raw, f"is wrong: {what}")
-        return Record(image, (boxes_of(rows),), Key(raw[0], self.database))
-
-    def encoded(self, raw: tuple[bytes, bytes]) -> bytes | None:
-        datum = self._parsed(raw).datum
-        return datum.data if datum.encoded else None
-
-    def _parsed(self, raw: tuple[bytes, bytes]) -> Any:
-        try:
-            return self._parse(raw[1])
-        except Exception:  # protobuf's DecodeError, without importing protobuf here
-            what = "is not an AnnotatedDatum, the record that convert_annoset and `netdef data convert` write"
-            raise self._corrupt(raw, what) from None
-
-    def _corrupt(self, raw: tuple[bytes, bytes], what: str) -> Corrupt:
-        record = Key(raw[0], self.database)
-        return Corrupt(str(self.layer.fault(f"{record} {what}; convert the data again, or set `skip_corrupt`.")))
+            raise self.corrupt(raw, f"is wrong: {what}")
+        return Record(self.image(raw, found.datum), (boxes_of(rows),), Key(raw[0], self.database))
 
     def counts(self) -> Any:
         from ..annotated_wire import count  # here, because it imports NumPy
@@ -210,10 +178,3 @@ class _AnnotatedDatums(BoxRecords):
 
     def names(self) -> dict[int, str]:
         return self._names
-
-    def sources(self) -> list[Path]:
-        with self.layer.naming():
-            return self.database.files()
-
-    def close(self) -> None:
-        self.database.close()

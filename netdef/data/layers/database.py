@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,10 +86,20 @@ class Key(NamedTuple):
         return f"record {self.key!r} of {self.database.path}"
 
 
-class _Datums(Records):
-    def __init__(self, layer: Data, database: Database):
+class DatumRecords(Records):
+    """The records of a database: messages that contain an image as a Datum."""
+
+    kind: str  # the message
+    called: str  # the message in words, with the programs that write it
+    has_floats = True  # whether images may be floating-point numbers
+
+    def __init__(self, layer: ImageLayer, database: Database):
         self.layer, self.database = layer, database
-        self._parse = messages().Datum.FromString
+        self._parse = getattr(messages(), self.kind).FromString
+
+    @abstractmethod
+    def datum(self, message: Any) -> Any:
+        """Returns the Datum in a message."""
 
     @property
     def size(self) -> int:  # type: ignore[override]
@@ -99,42 +110,36 @@ class _Datums(Records):
         with self.layer.naming():
             return self.database.read(numbers)
 
-    def decode(self, raw: tuple[bytes, bytes]) -> Record:
-        datum = self._datum(raw)
-        if datum.encoded:
-            try:
-                image = images.decode(datum.data, self.layer.color).transpose(2, 0, 1)
-            except images.Undecodable as error:
-                raise self._corrupt(raw, f"contains an image that cannot be decoded ({error})") from None
-            return Record(image, (datum.label,), Key(raw[0], self.database))
-        values = np.frombuffer(datum.data, np.uint8) if datum.data else np.asarray(datum.float_data, np.float32)
-        shape = (datum.channels, datum.height, datum.width)
-        if values.size == 0 or values.size != shape[0] * shape[1] * shape[2]:
-            said = "x".join(map(str, shape))
-            raise self._corrupt(raw, f"has {values.size} values, which does not match its shape {said}")
-        return Record(values.reshape(shape), (datum.label,), Key(raw[0], self.database))
-
-    def encoded(self, raw: tuple[bytes, bytes]) -> bytes | None:
-        datum = self._datum(raw)
-        return datum.data if datum.encoded else None
-
-    def _datum(self, raw: tuple[bytes, bytes]) -> Any:
+    def parsed(self, raw: tuple[bytes, bytes]) -> Any:
+        """Returns the message of a record.  Raises Corrupt if it is none."""
         try:
             return self._parse(raw[1])
         except Exception:  # protobuf's DecodeError, without importing protobuf here
-            raise self._corrupt(raw, "is not a Datum, the record that Caffe and `netdef data convert` write") from None
+            raise self.corrupt(raw, f"is not {self.called}") from None
 
-    def _corrupt(self, raw: tuple[bytes, bytes], what: str) -> Corrupt:
+    def image(self, raw: tuple[bytes, bytes], datum: Any) -> Any:
+        """Returns the image (c, h, w).  Raises Corrupt if it is damaged, or does not match its shape."""
+        if datum.encoded:
+            try:
+                return images.decode(datum.data, self.layer.color).transpose(2, 0, 1)
+            except images.Undecodable as error:
+                raise self.corrupt(raw, f"contains an image that cannot be decoded ({error})") from None
+        floats = self.has_floats and not datum.data
+        values = np.asarray(datum.float_data, np.float32) if floats else np.frombuffer(datum.data, np.uint8)
+        shape = (datum.channels, datum.height, datum.width)
+        if values.size == 0 or values.size != shape[0] * shape[1] * shape[2]:
+            said = "x".join(map(str, shape))
+            raise self.corrupt(raw, f"has {values.size} values, which does not match its shape {said}")
+        return values.reshape(shape)
+
+    def encoded(self, raw: tuple[bytes, bytes]) -> bytes | None:
+        datum = self.datum(self.parsed(raw))
+        return datum.data if datum.encoded else None
+
+    def corrupt(self, raw: tuple[bytes, bytes], what: str) -> Corrupt:
+        """Returns the error of a record."""
         record = Key(raw[0], self.database)
         return Corrupt(str(self.layer.fault(f"{record} {what}; convert the data again, or set `skip_corrupt`.")))
-
-    def classes(self) -> Any:
-        numbers = range(self.size)
-        found = np.empty(self.size, np.int64)
-        for start in numbers[::CHUNK]:
-            part = numbers[start : start + CHUNK]
-            found[part.start : part.stop] = [self._datum(pair).label for pair in self.read(part)]
-        return found
 
     def sources(self) -> list[Path]:
         with self.layer.naming():
@@ -142,3 +147,22 @@ class _Datums(Records):
 
     def close(self) -> None:
         self.database.close()
+
+
+class _Datums(DatumRecords):
+    kind, called = "Datum", "a Datum, the record that Caffe and `netdef data convert` write"
+
+    def datum(self, message: Any) -> Any:
+        return message
+
+    def decode(self, raw: tuple[bytes, bytes]) -> Record:
+        datum = self.parsed(raw)
+        return Record(self.image(raw, datum), (datum.label,), Key(raw[0], self.database))
+
+    def classes(self) -> Any:
+        numbers = range(self.size)
+        found = np.empty(self.size, np.int64)
+        for start in numbers[::CHUNK]:
+            part = numbers[start : start + CHUNK]
+            found[part.start : part.stop] = [self.parsed(pair).label for pair in self.read(part)]
+        return found
