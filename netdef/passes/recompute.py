@@ -94,10 +94,7 @@ def _matching(net: Net, patterns: Sequence[str]) -> list[Hashable]:
     """A mark for each layer: equal for the layers of one use of a template, or of one value of the groups."""
     marks: list[Hashable] = [None] * len(net.layers)
     for k, pattern in enumerate(patterns):
-        try:
-            expression = re.compile(pattern)
-        except re.error as error:
-            raise NetdefError(f'`recompute: "{pattern}"` is not a regular expression: {error}.') from error
+        expression = _expression(pattern)
         found = {i: mark for i, node in enumerate(net.layers) if (mark := _mark(node, expression)) is not None}
         suitable = [i for i in found if _suits(net.layers[i])]
         if not suitable:
@@ -105,6 +102,30 @@ def _matching(net: Net, patterns: Sequence[str]) -> list[Hashable]:
         for i in suitable:
             marks[i] = (k, found[i]) if marks[i] is None else marks[i]
     return marks
+
+
+def _expression(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise NetdefError(f'`recompute: "{pattern}"` is not a regular expression: {error}.') from error
+
+
+def by_layers(net: Net, patterns: Sequence[str]) -> list[str]:
+    """Patterns that select the same segments in a net whose templates are expanded, where only layers have names: each
+    pattern that matches a template is replaced by the names of the layers, one pattern for each use."""
+    if AUTO in patterns:
+        return list(patterns)
+    found: list[str] = []
+    for pattern in patterns:
+        marks: dict[Hashable, list[str]] = {}
+        expression = _expression(pattern)
+        for node in net.layers:
+            if (mark := _mark(node, expression)) is not None:
+                marks.setdefault(mark, []).append(re.escape(node.name))
+        by_name = all(isinstance(mark, tuple) for mark in marks)
+        found += [pattern] if by_name else ["|".join(names) for names in marks.values()]
+    return found
 
 
 def _nothing(net: Net, pattern: str, matched: Sequence[str]) -> str:

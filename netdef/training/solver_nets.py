@@ -15,10 +15,11 @@ from ..language.diagnostics import Report
 from ..language.errors import NetdefError
 from ..language.printer import print_message
 from ..language.source import NOWHERE, Source
-from ..language.syntax import Field, Message
+from ..language.syntax import Field, Message, Scalar
 from ..language.trust import UNTRUSTED, Trust
 from ..layers.base import Phase
 from ..passes.decode import decode_program
+from ..passes.recompute import by_layers
 from ..passes.select import State
 from ..passes.solver_file import NETS, is_solver, net_of, tested_nets, tests_of
 from ..shape import Shape
@@ -46,7 +47,23 @@ class Nets:
     @cached_property
     def text(self) -> str:
         """The solver and its nets as one file without imports, which needs no settings."""
-        return print_message(self.body) if self.body is not None else self.train.text
+        return print_message(self._standalone(self.body)) if self.body is not None else self.train.text
+
+    def _standalone(self, body: Message) -> Message:
+        """The file with `recompute` in terms of layers: where templates are expanded, their names mean nothing."""
+        patterns = by_layers(self.train, self.solver.recompute)
+        if tuple(patterns) == self.solver.recompute:
+            return body
+        written = [Field("recompute", Scalar("string", p, NOWHERE), NOWHERE, NOWHERE) for p in patterns]
+        if is_solver(body):
+            return _with_fields(body, "recompute", written)
+        fields = [
+            f._replace(value=_with_fields(f.value, "recompute", written))
+            if f.name == "solver" and isinstance(f.value, Message)
+            else f
+            for f in body.fields
+        ]
+        return body._replace(fields=tuple(fields))
 
 
 def scaled(nets: Nets, times: int = 1, parts: int = 1) -> Nets:
@@ -101,6 +118,11 @@ def nets_of(path_or_text: str | Path | Source, set: Settings | None = None, trus
         tuple({id(source): source for source in (tree.source, *(p.source for p in parsed))}.values()),
         trust,
     )
+
+
+def _with_fields(message: Message, name: str, fields: Sequence[Field]) -> Message:
+    """The message with these fields instead of those with this name."""
+    return message._replace(fields=(*(f for f in message.fields if f.name != name), *fields))
 
 
 def _one_file(solver: Message, parsed: Sequence[Parsed]) -> Message:

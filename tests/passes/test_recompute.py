@@ -11,6 +11,7 @@ import netdef
 from netdef.graph import Net
 from netdef.passes.freeze import frozen
 from netdef.passes.recompute import crossing, recomputed, segments_of
+from netdef.training.solver_nets import nets_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DATA = """
@@ -60,6 +61,18 @@ def test_each_use_of_a_template_is_a_segment():
     assert names(net, "fc")[:2] == [["fc0", "fc0/relu"], ["fc0_0", "fc0_0/relu"]] and len(names(net, "fc")) == 9
     assert names(net, "block|fc") == names(net, "block")  # the outermost use
     assert names(net) == []
+
+
+@pytest.mark.parametrize("wanted", [("block",), ("fc1_0", "fc"), ("fc1.*", "block"), ("f.*",), ("AUTO",)])
+def test_the_file_without_templates_has_equal_segments(wanted):
+    solver = "solver { base_lr: 0.1 %s }" % " ".join(
+        f"recompute: {pattern}" if pattern == "AUTO" else f'recompute: "{pattern}"' for pattern in wanted
+    )
+    nets = nets_of(BLOCKS + solver)
+    expanded = nets_of(nets.text)
+    assert "template" not in nets.text
+    assert names(expanded.train, *expanded.solver.recompute) == names(nets.train, *wanted)
+    assert expanded.text == nets.text
 
 
 def test_consecutive_layers_with_matching_names_are_a_segment():
