@@ -65,10 +65,8 @@ def test_each_use_of_a_template_is_a_segment():
 
 @pytest.mark.parametrize("wanted", [("block",), ("fc1_0", "fc"), ("fc1.*", "block"), ("f.*",), ("AUTO",)])
 def test_the_file_without_templates_has_equal_segments(wanted):
-    solver = "solver { base_lr: 0.1 %s }" % " ".join(
-        f"recompute: {pattern}" if pattern == "AUTO" else f'recompute: "{pattern}"' for pattern in wanted
-    )
-    nets = nets_of(BLOCKS + solver)
+    fields = [f"recompute: {pattern}" if pattern == "AUTO" else f'recompute: "{pattern}"' for pattern in wanted]
+    nets = nets_of(BLOCKS + f"solver {{ base_lr: 0.1 {' '.join(fields)} }}")
     expanded = nets_of(nets.text)
     assert "template" not in nets.text
     assert names(expanded.train, *expanded.solver.recompute) == names(nets.train, *wanted)
