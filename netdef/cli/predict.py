@@ -4,7 +4,8 @@ Of a net that neither classifies nor detects, the shape and the range of each ou
 those of the training data, of the label map that a detector names, or of --names.
 
 INPUT is an image, a folder of images, or a .npy, .npz or .h5 file with an array of records: the one with the name of
-the net's input, or else the first. Both are preprocessed as in training: according to preprocessing.json, which is in
+the net's input, or else the first; for a net that reads a table, it is a table (.csv, .tsv, .parquet, .txt) with the
+columns of its inputs, in any order. All are preprocessed as in training: according to preprocessing.json, which is in
 the folder of a run and next to converted weights, or else as in the data layer of the net in phase TEST. Arrays are not
 resized; with --raw, they are fed to the net as they are. For nets of others, --preprocessing names their training file,
 whose data may be gone, or options say what to do.
@@ -12,6 +13,7 @@ whose data may be gone, or options say what to do.
   netdef predict model.net photograph.jpg
   netdef predict --run try1 folder --top 3 --names names.txt
   netdef predict deploy.prototxt folder --weights model.caffemodel --json
+  netdef predict houses.net new_houses.csv
   netdef predict model.net folder --devices all
   netdef predict deploy.prototxt cat.jpg --weights bvlc.caffemodel --mean 104,117,123 --crop 227 --names words.txt
   netdef predict deploy.prototxt cat.jpg --weights bvlc.caffemodel --preprocessing train_val.prototxt
@@ -44,7 +46,7 @@ ARRAYS = (".npy", ".npz", *HDF5)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_trained(parser)
-    parser.add_argument("inputs", nargs="*", metavar="INPUT", help="image, folder, or array (.npy, .npz, .h5)")
+    parser.add_argument("inputs", nargs="*", metavar="INPUT", help="image, folder, array (.npy, .npz, .h5), or table")
     parser.add_argument("--raw", action="store_true", help="feed arrays to the net as they are, without preprocessing")
     parser.add_argument("--top", type=int, default=5, metavar="N", help="number of classes to print (default: 5)")
     parser.add_argument("--names", metavar="FILE", help="text file with one class name per line, or label map")
@@ -173,7 +175,13 @@ def _range_in_words(values: dict[str, Any]) -> str:
 
 def _batches(predictor: Any, args: argparse.Namespace) -> Iterator[tuple[list[str], dict[str, Any], int]]:
     """Yields the names of the inputs of each batch, the batch, and their number."""
-    for names, rows in _rows(predictor, args.inputs, args.raw):
+    from ..data.table_file import is_table
+
+    for name in args.inputs:
+        if is_table(Path(name)):
+            yield from predictor.table_batches(name)
+    others = [name for name in args.inputs if not is_table(Path(name))]
+    for names, rows in _rows(predictor, others, args.raw):
         for inputs, count in predictor.batches(rows):
             yield names[:count], inputs, count
             names = names[count:]

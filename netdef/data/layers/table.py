@@ -24,9 +24,10 @@ LENGTHS = "(lengths of {})"  # the key of the numbers of tokens of a top, beside
 
 
 class Measured(NamedTuple):
-    """What the tops depend on besides a table, by the name of the top: the columns as measured on the training data,
-    and what turns texts into tokens."""
+    """What the tops depend on besides a table, by the name of the top: the columns of the table that it is read from,
+    how they are read, as measured on the training data, and what turns texts into tokens."""
 
+    names: Mapping[str, Sequence[str]]
     columns: Mapping[str, Coded]
     coders: Mapping[str, Coder]
 
@@ -132,11 +133,6 @@ class TableData(DataLayer, type="TableData", block="table_data_param"):
         """Opens a table.  Raises NetdefError if its first row cannot be read."""
         return open_table(path, self.delimiter, self.fault)
 
-    def read(self, path: Path) -> tuple[TableFile, dict[str, Any]]:
-        """Returns a table and its columns that the tops need.  Raises NetdefError."""
-        table = self.table(path)
-        return table, table.columns([name for of in self.names(table).values() for name in of])
-
     @property
     def column_tops(self) -> list[str]:
         """The tops that are columns."""
@@ -193,7 +189,7 @@ class TableData(DataLayer, type="TableData", block="table_data_param"):
             order = sampled_order(self, sampling, len(next(iter(columns.values()))), classes, Phase.TRAIN, 0)
             train = order.at(0, order.size)
             found = {top: one.measured(self.described(top), table, columns, train) for top, one in found.items()}
-        return Measured(found, coders)
+        return Measured(names, found, coders)
 
     def class_top(self, columns: Mapping[str, Coded]) -> str | None:
         """Returns the top with the class of each row: the last one that is a single category; None without one."""
@@ -201,12 +197,11 @@ class TableData(DataLayer, type="TableData", block="table_data_param"):
 
     def rows(self, table: TableFile, columns: Mapping[str, Any], measured: Measured) -> Rows:
         """Returns the tops whose columns are given, for all rows of a table.  Raises NetdefError."""
-        names = self.names(table)
-        is_there = lambda top: all(name in columns for name in names[top])
-        made = {top: measured.columns[top].array(table, columns) for top in self.column_tops if is_there(top)}
+        is_there = lambda top: all(name in columns for name in measured.names[top])
+        made = {top: one.array(table, columns) for top, one in measured.columns.items() if is_there(top)}
         for block in self.text:
             if is_there(block.top):
-                texts = cells(columns[names[block.top][0]]).to_pylist()
+                texts = cells(columns[measured.names[block.top][0]]).to_pylist()
                 tokens = tokenized(block, measured.coders[block.top], texts, table.place, self.fault)
                 made |= dict(zip((block.top, LENGTHS.format(block.top)), tokens, strict=True))
         return Rows(table, len(next(iter(columns.values()))), made)
@@ -238,10 +233,13 @@ class TableReader(Reader):
         super().__init__(layer, layer.batch_size, seed, process)
         self.layer: TableData = layer
         first, *other = layer.paths(locate)
-        table, columns = layer.read(first)
+        table = layer.table(first)
+        names = [name for of in layer.names(table).values() for name in of]
+        columns = table.columns(names)
         self.measured = layer.measured(table, columns, layer.coders(locate))
         if phase is Phase.TEST and other:
-            table, columns = layer.read(other[0])
+            table = layer.table(other[0])
+            columns = table.columns(names)
         self.records = layer.rows(table, columns, self.measured)
         self._sources = layer.sources(locate)
         sampling = layer.sample_param
@@ -264,6 +262,10 @@ class TableReader(Reader):
         self.size = self.order.size
         self.steady = not (sampling.balance and phase is Phase.TRAIN)
         self.divisible = not any(map(layer.record_axis, layer.top))
+        if process[1] > 1 and not self.divisible:
+            raise layer.fault(
+                f"with `time_first`, {process[1]} processes cannot divide a batch; remove it, and use a Permute layer."
+            )
 
     def numbers(self, position: int) -> Any:
         return self.order.at(position, self.batch_size)[self.rows]
