@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -134,19 +135,23 @@ def _listed(found: Any, least: float) -> tuple[dict[str, Any], list[str]]:
 def _outputs(predictor: Any, args: argparse.Namespace, given: Any, least: float) -> Found:
     """Describes the outputs of a net that neither classifies nor detects."""
     net = predictor.net
-    names = [name for name in net.outputs if net.blobs[name].shape]
+    estimates = predictor.table.estimates if predictor.table is not None else {}
+    names = [name for name in net.outputs if net.blobs[name].shape] or [n for n in estimates if n in net.blobs]
     if not names:
         raise NetdefError("the net has no output with one row per image; select a blob with --blob.")
-    say(
-        f"note: nothing is classified or detected: the net has no softmax or loss over the classes of an image, and no "
-        f"detections; the outputs are {', '.join(names)}, and --blob NAME takes the values of a blob as scores"
-    )
+    if not estimates:
+        say(
+            "note: nothing is classified or detected: the net has no softmax or loss over the classes of an image, and "
+            f"no detections; the outputs are {', '.join(names)}, and --blob NAME takes the values of a blob as scores"
+        )
     found: Found = []
     for labels, inputs, _ in _batches(predictor, args):
         full = len(next(iter(inputs.values())))
         made = predictor.blobs(inputs, names)
         for i, label in enumerate(labels):
             rows = {name: array[i] if len(array) == full else array for name, array in made.items()}
+            if predictor.table is not None:
+                rows = {name: predictor.table.restored(name, row) for name, row in rows.items()}
             values = [_range(name, row) for name, row in rows.items()]
             found.append(({"input": label, "outputs": values}, [_range_in_words(v) for v in values]))
     return found
@@ -167,6 +172,8 @@ def _range(name: str, row: Any) -> dict[str, Any]:
 
 
 def _range_in_words(values: dict[str, Any]) -> str:
+    if values["min"] is not None and values["min"] == values["max"] and math.prod(values["shape"]) == 1:
+        return f"{values['name']}  {values['min']:.6g}"
     shape = "x".join(map(str, values["shape"])) or "one number"
     bad = f", {values['not_finite']:,} not finite" if values["not_finite"] else ""
     limits = "no values" if values["min"] is None else f"{values['min']:.4g} to {values['max']:.4g}"

@@ -7,7 +7,7 @@ the categories, means and deviations of the training data; and the content of vo
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 
 from ..data.layers.table import Measured, Rows, TableData
 from ..data.table_columns import Code, Coded
+from ..data.table_file import LINE
 from ..data.text import coder_of
 from ..files import locator, write_atomically
 from ..graph import Net
@@ -26,10 +27,11 @@ from .stored_layer import layer_of, text_of
 
 @dataclass(frozen=True)
 class TablePreprocessing:
-    """Turns rows of tables into inputs of a net."""
+    """Turns rows of tables into inputs of a net.  `estimates`: blobs that a loss compares with a top, and its name."""
 
     layer: TableData
     measured: Measured
+    estimates: Mapping[str, str]
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -39,10 +41,11 @@ class TablePreprocessing:
 
     def rows(self, path: Path, tops: Sequence[str]) -> Rows:
         """Reads the columns of these tops from a table.  Raises NetdefError for a missing column or a wrong cell."""
-        layer = self.layer
-        table = layer.table(path)
-        wanted = [name for top in self._described(tops) for name in self.measured.names[top]]
-        return layer.rows(table, table.columns(wanted), self.measured)
+        table, names = self.layer.table(path), dict(self.measured.names)
+        if table.names == (LINE,):  # a file of lines is the column of a text, whatever that is named
+            names |= {block.top: (LINE,) for block in self.layer.text}
+        wanted = [name for top in self._described(tops) for name in names[top]]
+        return self.layer.rows(table, table.columns(wanted), self.measured._replace(names=names))
 
     def inputs(self, rows: Rows, tops: Sequence[str], size: int) -> Iterator[tuple[dict[str, Any], int]]:
         """Yields batches of `size` rows, the last one filled with its last row, and the number of rows of each."""
@@ -72,9 +75,9 @@ class TablePreprocessing:
         owners = {top: block.top for block in self.layer.text for top in block.tops}
         return list(dict.fromkeys(owners.get(top, top) for top in tops if owners.get(top, top) in self.measured.names))
 
-    def value_of(self, top: str, values: Any) -> Any:
-        """Returns values of a top, if it is one number for each row, as in the table: not normalized."""
-        found = self.measured.columns.get(top)
+    def restored(self, blob: str, values: Any) -> Any:
+        """Returns values that estimate a column, in the units of the table: not normalized."""
+        found = self.measured.columns.get(self.estimates.get(blob, ""))
         if found is None or found.is_row or found.categories is not None:
             return values
         return values * found.codes[0].deviation + found.codes[0].mean
@@ -89,6 +92,7 @@ class TablePreprocessing:
                 for top, one in measured.columns.items()
             },
             "names": {top: list(names) for top, names in measured.names.items()},
+            "estimates": dict(self.estimates),
             "tokens": {top: coder.content for top, coder in measured.coders.items()},
         }
 
@@ -103,8 +107,13 @@ def table_of(*nets: Net) -> TablePreprocessing | None:
         for node in net.layers:
             if isinstance(node.layer, TableData):
                 reader = node.layer.open(locator(net.folder), phase=Phase.TRAIN)
-                return TablePreprocessing(node.layer, reader.measured)  # type: ignore[attr-defined]
+                return TablePreprocessing(node.layer, reader.measured, _estimates(net))  # type: ignore[attr-defined]
     return None
+
+
+def _estimates(net: Net) -> dict[str, str]:
+    losses = [node for node in net.layers if node.layer.is_loss and len(node.bottoms) > 1]
+    return {node.bottoms[0].name: node.bottoms[1].name for node in losses}
 
 
 def table_from(given: dict[str, Any], name: str) -> TablePreprocessing:
@@ -121,7 +130,8 @@ def table_from(given: dict[str, Any], name: str) -> TablePreprocessing:
     missing = [top for top in (*columns, *coders) if top not in names]
     if missing:
         raise KeyError(missing[0])
-    return TablePreprocessing(layer, Measured(names, columns, coders))
+    estimates = {str(blob): str(top) for blob, top in given["estimates"].items()}
+    return TablePreprocessing(layer, Measured(names, columns, coders), estimates)
 
 
 def _coded(given: dict[str, Any]) -> Coded:

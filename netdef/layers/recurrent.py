@@ -46,8 +46,8 @@ class _Recurrent(Layer):
         x = bottoms[0]
         if len(x) < 3:
             raise ShapeError(
-                f"the input {show(x)} has {len(x)} axes; it must have at least 3, time first: (t, n, ...).  For indices "
-                f"of tokens, add an Embed layer; for scalars, a last axis of 1.  {self._turned(0, x)}",
+                f"the input {show(x)} has {len(x)} axes; it must have at least 3, time first: (t, n, ...).  For "
+                f"indices of tokens, add an Embed layer; for scalars, a last axis of 1.  {self._turned(0, x)}",
                 bottom=0,
             )
         self._check_count(len(bottoms))
@@ -78,8 +78,9 @@ class _Recurrent(Layer):
         """Returns the sentence with the layer that turns a bottom with the batch first, (n, t, ...), to time first."""
         name, order = self.bottom[i] if i < len(self.bottom) else "x", [1, 0, *range(2, len(shape))]
         return (
-            f'If `{name}` is batch first, (n, t, ...), use the top of: layer {{ name: "{name}_time_first" type: "Permute" '
-            f'bottom: "{name}" top: "{name}_time_first" permute_param {{ order: {order} }} }}'
+            f"If `{name}` is batch first, (n, t, ...), use the top of: "
+            f'layer {{ name: "{name}_time_first" type: "Permute" bottom: "{name}" top: "{name}_time_first" '
+            f"permute_param {{ order: {order} }} }}"
         )
 
     def _check_count(self, bottoms: int) -> None:
