@@ -28,9 +28,11 @@ OPTIONAL = {
     "matplotlib": "matplotlib",
     "onnx": "onnx",
     "plyvel": "plyvel",
+    "pyarrow": "pyarrow",
     "pygls": "pygls",
     "safetensors": "safetensors",
     "tensorboardX": "tensorboardX",
+    "tokenizers": "tokenizers",
 }
 
 

@@ -73,6 +73,7 @@ def test_extras():
     extras = project["optional-dependencies"]
     assert set(extras) == {
         *("caffe", "detection", "images", "opencv", "tensorboard", "plot", "safetensors", "stablehlo", "onnx", "lsp"),
+        *("tables", "text"),
         *("cuda12", "cuda13", "tpu", "target"),
         *("test", "dev"),
     }

@@ -4,7 +4,8 @@ Of a net that neither classifies nor detects, the shape and the range of each ou
 those of the training data, of the label map that a detector names, or of --names.
 
 INPUT is an image, a folder of images, or a .npy, .npz or .h5 file with an array of records: the one with the name of
-the net's input, or else the first. Both are preprocessed as in training: according to preprocessing.json, which is in
+the net's input, or else the first; for a net that reads a table, it is a table (.csv, .tsv, .parquet, .txt) with the
+columns of its inputs, in any order. All are preprocessed as in training: according to preprocessing.json, which is in
 the folder of a run and next to converted weights, or else as in the data layer of the net in phase TEST. Arrays are not
 resized; with --raw, they are fed to the net as they are. For nets of others, --preprocessing names their training file,
 whose data may be gone, or options say what to do.
@@ -12,6 +13,7 @@ whose data may be gone, or options say what to do.
   netdef predict model.net photograph.jpg
   netdef predict --run try1 folder --top 3 --names names.txt
   netdef predict deploy.prototxt folder --weights model.caffemodel --json
+  netdef predict houses.net new_houses.csv
   netdef predict model.net folder --devices all
   netdef predict deploy.prototxt cat.jpg --weights bvlc.caffemodel --mean 104,117,123 --crop 227 --names words.txt
   netdef predict deploy.prototxt cat.jpg --weights bvlc.caffemodel --preprocessing train_val.prototxt
@@ -22,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -44,7 +47,7 @@ ARRAYS = (".npy", ".npz", *HDF5)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_trained(parser)
-    parser.add_argument("inputs", nargs="*", metavar="INPUT", help="image, folder, or array (.npy, .npz, .h5)")
+    parser.add_argument("inputs", nargs="*", metavar="INPUT", help="image, folder, array (.npy, .npz, .h5), or table")
     parser.add_argument("--raw", action="store_true", help="feed arrays to the net as they are, without preprocessing")
     parser.add_argument("--top", type=int, default=5, metavar="N", help="number of classes to print (default: 5)")
     parser.add_argument("--names", metavar="FILE", help="text file with one class name per line, or label map")
@@ -132,19 +135,23 @@ def _listed(found: Any, least: float) -> tuple[dict[str, Any], list[str]]:
 def _outputs(predictor: Any, args: argparse.Namespace, given: Any, least: float) -> Found:
     """Describes the outputs of a net that neither classifies nor detects."""
     net = predictor.net
-    names = [name for name in net.outputs if net.blobs[name].shape]
+    estimates = predictor.table.estimates if predictor.table is not None else {}
+    names = [name for name in net.outputs if net.blobs[name].shape] or [n for n in estimates if n in net.blobs]
     if not names:
         raise NetdefError("the net has no output with one row per image; select a blob with --blob.")
-    say(
-        f"note: nothing is classified or detected: the net has no softmax or loss over the classes of an image, and no "
-        f"detections; the outputs are {', '.join(names)}, and --blob NAME takes the values of a blob as scores"
-    )
+    if not estimates:
+        say(
+            "note: nothing is classified or detected: the net has no softmax or loss over the classes of an image, and "
+            f"no detections; the outputs are {', '.join(names)}, and --blob NAME takes the values of a blob as scores"
+        )
     found: Found = []
     for labels, inputs, _ in _batches(predictor, args):
         full = len(next(iter(inputs.values())))
         made = predictor.blobs(inputs, names)
         for i, label in enumerate(labels):
             rows = {name: array[i] if len(array) == full else array for name, array in made.items()}
+            if predictor.table is not None:
+                rows = {name: predictor.table.restored(name, row) for name, row in rows.items()}
             values = [_range(name, row) for name, row in rows.items()]
             found.append(({"input": label, "outputs": values}, [_range_in_words(v) for v in values]))
     return found
@@ -165,6 +172,8 @@ def _range(name: str, row: Any) -> dict[str, Any]:
 
 
 def _range_in_words(values: dict[str, Any]) -> str:
+    if values["min"] is not None and values["min"] == values["max"] and math.prod(values["shape"]) == 1:
+        return f"{values['name']}  {values['min']:.6g}"
     shape = "x".join(map(str, values["shape"])) or "one number"
     bad = f", {values['not_finite']:,} not finite" if values["not_finite"] else ""
     limits = "no values" if values["min"] is None else f"{values['min']:.4g} to {values['max']:.4g}"
@@ -173,7 +182,13 @@ def _range_in_words(values: dict[str, Any]) -> str:
 
 def _batches(predictor: Any, args: argparse.Namespace) -> Iterator[tuple[list[str], dict[str, Any], int]]:
     """Yields the names of the inputs of each batch, the batch, and their number."""
-    for names, rows in _rows(predictor, args.inputs, args.raw):
+    from ..data.table_file import is_table
+
+    for name in args.inputs:
+        if is_table(Path(name)):
+            yield from predictor.table_batches(name)
+    others = [name for name in args.inputs if not is_table(Path(name))]
+    for names, rows in _rows(predictor, others, args.raw):
         for inputs, count in predictor.batches(rows):
             yield names[:count], inputs, count
             names = names[count:]

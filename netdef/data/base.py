@@ -68,6 +68,10 @@ class DataLayer(Layer):
         """Returns the shapes that follow from the fields, with UNKNOWN dimensions; None if a rank is unknown."""
         return None
 
+    def record_axis(self, top: str) -> int:
+        """Returns the axis of a top along which its records are: 0, or 1 for sequences with the time first."""
+        return 0
+
     def shapes(self, locate: Locate) -> list[Shape]:
         """Returns the shapes of the tops.  Raises NetdefError for an unreadable file, ShapeError for a wrong shape."""
         raise NotImplementedError

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..compiler import Settings, build_net, load, read_file
+from ..data.base import DataLayer
 from ..fillers import Filler
 from ..graph import Net, Node, Value
 from ..language.diagnostics import CompileError
@@ -164,7 +165,8 @@ class Deployment:
         for top in tops:
             shape = given.get(top.name, self.net.shapes.get(top))
             if shape and top.name not in given and (batch or node.type != "Input"):
-                shape = (batch or 1, *shape[1:])
+                axis = node.layer.record_axis(top.name) if isinstance(node.layer, DataLayer) else 0
+                shape = (*shape[:axis], batch or 1, *shape[axis + 1 :])
             if shape is None or not known(shape):
                 raise NetdefError(
                     f"layer `{node.name}`: the shape of `{top.name}` is {show(shape)}, because its data is missing; "

@@ -28,6 +28,7 @@ from ..data import images
 from ..data.feed import Feed
 from ..data.layers.folder import images_in
 from ..data.mesh import AXIS, Devices, chosen, mesh_of
+from ..data.table_file import is_table
 from ..graph import Net, Node, Value
 from ..interop.weights import paths_of
 from ..language.errors import NetdefError
@@ -36,6 +37,7 @@ from ..shape import show
 from .boxes import Detection, Placing, detections_in, detector_of, label_names, whole
 from .preprocessing import NAME, Preprocessing, beside, preprocessing_of
 from .preprocessing import load as load_preprocessing
+from .tables import TablePreprocessing, table_of
 
 CHUNK = 256  # images decoded at a time
 
@@ -96,7 +98,7 @@ def _predictor(
     net: Net | Model | str | Path,
     weights: Any,
     blob: str | None,
-    stored: Preprocessing | None,
+    stored: Preprocessing | TablePreprocessing | None,
     devices: Devices,
     options: Mapping[str, Any],
 ) -> Predictor:
@@ -107,7 +109,7 @@ def _predictor(
     return Predictor(net, weights, blob, stored, devices)
 
 
-def stored_with(weights: Any) -> Preprocessing | None:
+def stored_with(weights: Any) -> Preprocessing | TablePreprocessing | None:
     """Returns the preprocessing stored beside some weights; of several files, beside the last one that has it."""
     if weights is None or isinstance(weights, Mapping):
         return None
@@ -124,7 +126,7 @@ class Predictor:
         net: Net | Model,
         weights: Any,
         blob: str | None = None,
-        stored: Preprocessing | None = None,
+        stored: Preprocessing | TablePreprocessing | None = None,
         devices: Devices = None,
     ):
         found = [] if devices is None else chosen(devices)
@@ -149,11 +151,22 @@ class Predictor:
     @cached_property
     def preprocessing(self) -> Preprocessing | None:
         """The preprocessing of images; None if it is unknown."""
+        if isinstance(self._stored, TablePreprocessing):
+            return None
         return self._stored or preprocessing_of(self.net)
+
+    @cached_property
+    def table(self) -> TablePreprocessing | None:
+        """How tables are read; None if it is unknown."""
+        return self._stored if isinstance(self._stored, TablePreprocessing) else table_of(self.net)
 
     def predictions(self, inputs: Any, names: Sequence[str] = ()) -> Iterator[Any]:
         """Yields the predictions for paths of images, or for an array of rows."""
         known = tuple(names or self.class_names() or ())
+        if isinstance(inputs, (str, Path)) and is_table(Path(inputs)):
+            for labels, given, count in self.table_batches(inputs):
+                yield from (Prediction(*pair, known) for pair in zip(labels, self.scores(given)[:count], strict=True))
+            return
         shown = label_names(self.net, names, known) if self.detects else {}
         for labels, rows, places in self._rows(inputs):
             for given, count in self.batches(rows):
@@ -174,6 +187,29 @@ class Predictor:
             some = files[start : start + CHUNK]
             places = [self.placing(size_of_file(path)) for path in some] if self.detects else []
             yield [str(path) for path in some], self.prepare(some), places
+
+    def table_batches(self, path: str | Path) -> Iterator[tuple[list[str], dict[str, Any], int]]:
+        """Yields the names of the rows of a table, inputs of the net for them, and their number; labels are 0."""
+        if self.table is None:
+            raise NetdefError(f"{path} is a table, but the net reads no table, so its columns mean nothing to it.")
+        path = existing_file(path)
+        shapes = {name: self._shape(name) for name in self.net.inputs}
+        used = [name for name in self.net.inputs if not self._is_label(name)]
+        if not used:
+            raise NetdefError("the net has no input for the rows of a table: it has neither an Input nor a data layer.")
+        axes = {name: self.table.layer.record_axis(name) for name in shapes}
+        size = shapes[used[0]][axes[used[0]]]
+        size = size if any(axes.values()) else self._full(size, shapes)
+        rows = self.table.rows(path, used)
+        for start, (made, count) in zip(range(0, rows.size, size), self.table.inputs(rows, used, size), strict=True):
+            missing = {n: np.zeros((*s[: axes[n]], size, *s[axes[n] + 1 :]), np.float32) for n, s in shapes.items()}
+            check_inputs(made, {name: missing[name].shape for name in made})
+            yield [f"{path}[{start + i}]" for i in range(count)], missing | made, count
+
+    def _is_label(self, name: str) -> bool:
+        """Whether only losses and metrics use an input."""
+        uses = [node.layer for node in self.net.layers if any(value.name == name for value in node.bottoms)]
+        return bool(uses) and all(layer.is_loss or layer.is_metric for layer in uses)
 
     def placing(self, size: tuple[int, int]) -> Placing:
         """Returns where boxes of the input are in a picture of (height, width) pixels."""
@@ -274,7 +310,7 @@ class Predictor:
     def class_names(self) -> list[str] | None:
         """Returns the names of the classes, if the training data has them."""
         try:
-            found = self.preprocessing
+            found = self.preprocessing or self.table
         except NetdefError:  # because predictions for rows do not need the data, which has the names
             return None
         return list(found.classes) or None if found else None
@@ -283,6 +319,8 @@ class Predictor:
         """Returns rows of an array as input rows: prepared as by the data layer in training, if it is known."""
         way, shape = self.preprocessing, self._shape(self.net.inputs[0])[1:] if self.net.inputs else ()
         made = rows if way is None else way.of_arrays(rows, [f"{name}[{i}]" for i in range(len(rows))])
+        if way is None and self.table is not None and self.net.inputs:
+            made = self.table.of_array(self.net.inputs[0], rows, name)
         if np.size(made) and np.prod(made.shape[1:], dtype=int) != np.prod(shape, dtype=int):
             wanted = f"the net's input `{self.net.inputs[0]}` expects {show(shape)}"
             raise NetdefError(f"{name}: a row is {show(made.shape[1:])}, but {wanted}.")
@@ -391,6 +429,23 @@ def confusion(predictor: Predictor) -> Any:
             counts = np.zeros((scores.shape[1],) * 2, np.int64)
         np.add.at(counts, (labels[:, 0].astype(int), scores.argmax(1)), 1)
     return counts
+
+
+def existing_file(path: str | Path) -> Path:
+    """Returns a path.  Raises NetdefError if it does not exist or is a folder."""
+    if not Path(path).is_file():
+        raise NetdefError(f"{path} {'is a folder' if Path(path).is_dir() else 'does not exist'}.")
+    return Path(path)
+
+
+def check_inputs(made: Mapping[str, Any], expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Raises NetdefError if the tops of a table do not have the shapes of the net's inputs."""
+    for name, array in made.items():
+        if array.shape != expected[name]:
+            raise NetdefError(
+                f"the columns of `{name}` make a batch of {show(array.shape)}, but the net's input `{name}` is "
+                f"{show(expected[name])}; the weights or their {NAME} belong to another net."
+            )
 
 
 def image_files(inputs: Sequence[str | Path]) -> list[Path]:

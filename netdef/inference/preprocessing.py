@@ -2,7 +2,8 @@
 
 A run has `preprocessing.json` in its folder; weights converted to NAME.caffemodel (or another format) have
 NAME.preprocessing.json beside them.  The file contains the data layer as prototxt, with its transform_param; the size
-of the records; the measured mean and standard deviation, or the mean image; and the names of the classes.
+of the records; the measured mean and standard deviation, or the mean image; and the names of the classes.  For a net
+that reads a table, `tables` describes the file.
 """
 
 from __future__ import annotations
@@ -26,17 +27,16 @@ from ..files import locator, write_atomically
 from ..graph import Net
 from ..interop import solver_state
 from ..interop.formats.base import ending_of
-from ..language.diagnostics import Report
 from ..language.errors import NetdefError
-from ..language.parsing.parser import parse
 from ..language.printer import print_message
-from ..language.source import NOWHERE, Source
+from ..language.source import NOWHERE
 from ..language.syntax import Message
 from ..layers.base import Phase
-from ..passes.decode import decode_program
 from ..passes.encode import encode_layer
 from ..shape import known, show
 from .boxes import Placing, whole
+from .stored_layer import layer_of, text_of
+from .tables import TablePreprocessing, table_from, table_of
 
 NAME = "preprocessing.json"
 STILL = 0.75  # a random number that does not mirror
@@ -182,10 +182,10 @@ def _record(layer: ImageLayer, locate: Any) -> tuple[int, int] | None:
 
 
 def keep(nets: Sequence[Net], folder: Path) -> None:
-    """Writes the preprocessing of a run's images to its folder, if it has images that can be read."""
+    """Writes the preprocessing of a run's images or table to its folder, if it has some that can be read."""
     for net in nets:
         try:
-            found = preprocessing_of(net)
+            found = preprocessing_of(net) or table_of(net)
         except NetdefError:  # because the data of the other phase may exist
             continue
         if found is not None:
@@ -215,11 +215,13 @@ def _named_after(weights: Path) -> Path:
     return weights.with_name(f"{stem}.{NAME}")
 
 
-def load(path: str | Path) -> Preprocessing:
+def load(path: str | Path) -> Preprocessing | TablePreprocessing:
     """Reads a preprocessing file.  Raises NetdefError if it is invalid."""
     path = Path(path)
     try:
         given = json.loads(path.read_text(encoding="utf-8"))
+        if "table" in given:
+            return table_from(given, NAME)
         layer = _layer(given["layer"])
         shape, record = tuple(map(int, given["shape"])), given["record"]
         classes = tuple(map(str, given["classes"]))
@@ -242,19 +244,14 @@ def load(path: str | Path) -> Preprocessing:
 def _text(layer: ImageLayer) -> str:
     """Returns the layer as prototxt, without the fields for training and the paths on this host."""
     defaults = {n: layer.params()[n].default for n in ("include", "exclude", "augment_param", "sample_param")}
-    made = encode_layer(layer.replace(**defaults, top=layer.top[:1], source=""))
-    return print_message(Message((made,), NOWHERE))
+    return text_of(layer.replace(**defaults, top=layer.top[:1], source=""))
 
 
 def _layer(text: str) -> ImageLayer:
-    report = Report()
-    document = parse(Source(NAME, text), report)
-    program = decode_program(document.body, report) if document is not None else None
-    if report.has_errors or program is None:
-        raise ValueError(report.diagnostics[0].message if report.diagnostics else "no layer")
-    if len(program.layers) != 1 or not isinstance(program.layers[0], ImageLayer):
+    found = layer_of(text, NAME)
+    if not isinstance(found, ImageLayer):
         raise ValueError("expected one layer that reads images")
-    return program.layers[0]
+    return found
 
 
 def _packed(array: np.ndarray) -> dict[str, Any]:

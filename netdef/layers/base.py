@@ -245,6 +245,11 @@ class Layer(Block):
         return None
 
     @property
+    def most_indices(self) -> int | None:
+        """The number of vectors that the indices in the first bottom select from; None if they select none."""
+        return None
+
+    @property
     def runs_module(self) -> str | None:
         """The Python module, named by the file, whose code `infer`, `weights` and `apply` run; None if there is none.
         Shapes are inferred without these methods unless the file is trusted."""

@@ -37,6 +37,10 @@ class Embed(Layer, type="Embed", block="embed_param"):
         ),
     )
 
+    @property
+    def most_indices(self) -> int | None:
+        return self.input_dim
+
     def infer(self, x: Shape) -> Shape:
         return (*x, self.num_output)
 

@@ -46,19 +46,22 @@ class _Recurrent(Layer):
         x = bottoms[0]
         if len(x) < 3:
             raise ShapeError(
-                f"the input {show(x)} has {len(x)} axes; it must have at least 3: (t, n, ...).  "
-                "For scalars, add a last axis of 1.",
+                f"the input {show(x)} has {len(x)} axes; it must have at least 3, time first: (t, n, ...).  For "
+                f"indices of tokens, add an Embed layer; for scalars, a last axis of 1.  {self._turned(0, x)}",
                 bottom=0,
             )
         self._check_count(len(bottoms))
         cont, static, hidden = self._parts(bottoms)
         if cont is not None and cont != x[:2]:
+            turned = f"  {self._turned(0, x)}  {self._turned(1, cont)}" if cont == x[1::-1] else ""
             raise ShapeError(
-                f"`cont` is {show(cont)}; it must be {show(x[:2])}, the first two axes of x {show(x)}.", bottom=1
+                f"`cont` is {show(cont)}; it must be {show(x[:2])}, the first two axes of x {show(x)}.{turned}",
+                bottom=1,
             )
         if static is not None and (len(static) < 2 or static[0] != x[1]):
+            turned = f"  {self._turned(0, x)}" if static[:1] == x[:1] else ""
             raise ShapeError(
-                f"the static input is {show(static)}; it must be (n, ...) with n = {x[1]}, as in x {show(x)}.",
+                f"the static input is {show(static)}; it must be (n, ...) with n = {x[1]}, as in x {show(x)}.{turned}",
                 bottom=2,
             )
         state = (1, x[1], self.num_output)
@@ -70,6 +73,15 @@ class _Recurrent(Layer):
                 )
         y = (x[0], x[1], self.num_output) if self.return_sequences else (x[1], self.num_output)
         return [y, *[state] * (len(self.states) if self.expose_hidden else 0)]
+
+    def _turned(self, i: int, shape: Shape) -> str:
+        """Returns the sentence with the layer that turns a bottom with the batch first, (n, t, ...), to time first."""
+        name, order = self.bottom[i] if i < len(self.bottom) else "x", [1, 0, *range(2, len(shape))]
+        return (
+            f"If `{name}` is batch first, (n, t, ...), use the top of: "
+            f'layer {{ name: "{name}_time_first" type: "Permute" bottom: "{name}" top: "{name}_time_first" '
+            f"permute_param {{ order: {order} }} }}"
+        )
 
     def _check_count(self, bottoms: int) -> None:
         hidden = len(self.states) if self.expose_hidden else 0
@@ -160,6 +172,9 @@ class LSTM(_Recurrent, type="LSTM", block="recurrent_param"):
     Bottoms: x (t, n, ...); optional cont (t, n), static s (n, ...); with `expose_hidden` h_0, c_0 (1, n, num_output).
     Tops: h (t, n, num_output), or only the last step (n, num_output); with `expose_hidden` h_t, c_t
     (1, n, num_output).
+    Everything is time first, (t, n, ...): t steps of n sequences.  Data is usually batch first, (n, t, ...), and a
+    Permute layer with `order: [1, 0, 2]` turns it, or `time_first` in a `text` of TableData.  `cont` is 0 at the first
+    step of a sequence, and 1 at the others.
     Weights: W_x (4 num_output, k), b (4 num_output), [W_s], W_h (4 num_output, num_output).
     Source: BVLC/caffe src/caffe/layers/lstm_layer.cpp and recurrent_layer.cpp; Hochreiter and Schmidhuber 1997.
     Differs: cont is optional (without it, each batch starts from zero unless `stateful` is true), and `stateful` and
@@ -201,6 +216,7 @@ class RNN(_Recurrent, type="RNN", block="recurrent_param"):
 
     Bottoms: x (t, n, ...); optional cont (t, n), static s (n, ...); with `expose_hidden` h_0 (1, n, num_output).
     Tops: o (t, n, num_output), or only the last step (n, num_output); with `expose_hidden` h_t (1, n, num_output).
+    Everything is time first; see LSTM, for data that is batch first.
     Weights: W_x (num_output, k), b, [W_s], W_h (num_output, num_output), W_o (num_output, num_output), b_o.
     Source: BVLC/caffe src/caffe/layers/rnn_layer.cpp and recurrent_layer.cpp.
     Differs: as LSTM.

@@ -39,7 +39,8 @@ def _fields(block: Block, params: dict[str, Param]) -> list[Field]:
         if value is None or (not block.given(name) and value == spec.default):
             continue
         values = value if spec.repeated else (value,)
-        made.extend(_field(spec.name, _value(v)) for v in values)
+        word = lambda v, spec=spec: isinstance(v, str) and v == spec.word
+        made.extend(_field(spec.name, Scalar("name", v, NOWHERE) if word(v) else _value(v)) for v in values)
     return made
 
 

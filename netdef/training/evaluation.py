@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..data.base import DataLayer
 from ..data.device import on_device
 from ..data.feed import Feed
 from ..forward import forward_part, jit
@@ -91,7 +92,7 @@ class Evaluator:
         last = {v.name: v for node in self.net.layers for v in node.tops if v.name}
         shown = {name: last[name] for name in self._means}
         if self.exact:
-            size = next((len(values[v]) for v in _data_tops(self.net)), 1)
+            size = next((values[v].shape[_record_axis(self.net, v)] for v in _data_tops(self.net)), 1)
             found = {name: self._weighted(v, values, size) for name, v in shown.items()}
             terms = {v: self._weighted(v, values, size, summed=True) for v, _ in _terms(self.net)}
             found |= {_term(i): terms[v] for i, (v, _) in enumerate(_terms(self.net))}
@@ -198,6 +199,12 @@ def _data_tops(net: Net) -> list[Value]:
     return [top for node in net.layers if node.layer.is_data for top in node.tops]
 
 
+def _record_axis(net: Net, top: Value) -> int:
+    """Returns the axis of a top of a data layer along which its records are."""
+    layer = net.producers[top].layer
+    return layer.record_axis(top.name) if isinstance(layer, DataLayer) else 0
+
+
 def _first_size(net: Net) -> int:
     """Returns the size of the first axis of the first value, the batch of a net without files."""
     shape = next((net.shapes.get(top) for node in net.layers for top in node.tops), None)
@@ -205,8 +212,8 @@ def _first_size(net: Net) -> int:
 
 
 def _batch_sizes(net: Net) -> set[int]:
-    shapes = (net.shapes.get(top) for node in net.layers if node.layer.is_data for top in node.tops[:1])
-    return {shape[0] for shape in shapes if shape}
+    tops = (top for node in net.layers if node.layer.is_data for top in node.tops[:1])
+    return {shape[_record_axis(net, top)] for top in tops if (shape := net.shapes.get(top))}
 
 
 def _last_batch(net: Net, feed: Feed) -> tuple[int, tuple[str, ...]]:
@@ -218,7 +225,9 @@ def _last_batch(net: Net, feed: Feed) -> tuple[int, tuple[str, ...]]:
     rows = size % batch
     carried = [node.name for node in net.layers if any(w.kind == "carry" for w in node.weights or ())]
     shapes = {top.name: net.shapes[top] or () for top in _data_tops(net)}
-    shapes = {name: (rows, *shape[1:]) if shape[:1] == (batch,) else shape for name, shape in shapes.items()}
+    axes = {top.name: _record_axis(net, top) for top in _data_tops(net)}
+    smaller = lambda shape, i: (*shape[:i], rows, *shape[i + 1 :]) if shape[i : i + 1] == (batch,) else shape
+    shapes = {name: smaller(shape, axes[name]) for name, shape in shapes.items()}
     try:
         if carried:
             raise NetdefError(f"layer `{carried[0]}` carries a state from batch to batch")

@@ -275,8 +275,9 @@ def batched(placement: Placement, feed: Feed) -> Placement:
         size, count = reader.batch_size, placement.count
         if (placement.apart or placement.batches > 1) and not reader.divisible:
             raise NetdefError(
-                f"layer `{name}`: the boxes of a batch have the index of their image, so {count} devices cannot have "
-                f"batches of their own; divide one batch among them, with `--devices {count}` and no `mesh {{ }}`."
+                f"layer `{name}`: not every row of its tops is a record (boxes have the index of their image, texts "
+                f"may have the time first), so {count} devices cannot have batches of their own; divide one batch "
+                f"among them, with `--devices {count}` and no `mesh {{ }}`."
             )
         if not placement.each and size % count:
             below, above = size // count * count, -(-size // count) * count

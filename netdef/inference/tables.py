@@ -1,0 +1,153 @@
+"""How the table of a net was read, stored beside its weights, so that other tables are read in the same way.
+
+It is in the file of the preprocessing (`preprocessing.NAME`): the data layer as prototxt; the columns of each top, with
+the categories, means and deviations of the training data; and the content of vocabularies and tokenizers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data.layers.table import Measured, Rows, TableData
+from ..data.table_columns import Code, Coded
+from ..data.table_file import LINE
+from ..data.text import coder_of
+from ..files import locator, write_atomically
+from ..graph import Net
+from ..language.errors import NetdefError
+from ..layers.base import Phase
+from .stored_layer import layer_of, text_of
+
+
+@dataclass(frozen=True)
+class TablePreprocessing:
+    """Turns rows of tables into inputs of a net.  `estimates`: blobs that a loss compares with a top, and its name."""
+
+    layer: TableData
+    measured: Measured
+    estimates: Mapping[str, str]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, if the table has one category for each row."""
+        top = self.layer.class_top(self.measured.columns)
+        return () if top is None else self.measured.columns[top].categories or ()
+
+    def rows(self, path: Path, tops: Sequence[str]) -> Rows:
+        """Reads the columns of these tops from a table.  Raises NetdefError for a missing column or a wrong cell."""
+        table, names = self.layer.table(path), dict(self.measured.names)
+        if table.names == (LINE,):  # a file of lines is the column of a text, whatever that is named
+            names |= {block.top: (LINE,) for block in self.layer.text}
+        wanted = [name for top in self._described(tops) for name in names[top]]
+        return self.layer.rows(table, table.columns(wanted), self.measured._replace(names=names))
+
+    def inputs(self, rows: Rows, tops: Sequence[str], size: int) -> Iterator[tuple[dict[str, Any], int]]:
+        """Yields batches of `size` rows, the last one filled with its last row, and the number of rows of each."""
+        for start in range(0, rows.size, size):
+            numbers = np.minimum(np.arange(start, start + size), rows.size - 1)
+            made = self.layer.batch_of(rows.arrays, numbers, np)
+            yield {top: made[top] for top in tops if top in made}, min(size, rows.size - start)
+
+    def of_array(self, top: str, rows: np.ndarray, name: str) -> np.ndarray:
+        """Returns rows of an array as those of a top whose columns are numbers, (n, k) float32.  Raises NetdefError for
+        other tops."""
+        found = self.measured.columns.get(top)
+        if found is None or any(code.categories is not None for code in found.codes):
+            raise NetdefError(
+                f"{name}: the input `{top}` is made of texts or categories; give a table with its columns."
+            )
+        flat = np.asarray(rows, np.float64).reshape(len(rows), -1)
+        if flat.shape[1] != len(found.codes):
+            names = ", ".join(code.name for code in found.codes)
+            raise NetdefError(f"{name}: a row has {flat.shape[1]} values, but `{top}` has {len(found.codes)}: {names}.")
+        return np.stack(
+            [(x - c.mean) / c.deviation for x, c in zip(flat.T, found.codes, strict=True)], 1, dtype=np.float32
+        )
+
+    def _described(self, tops: Sequence[str]) -> list[str]:
+        """Returns the tops that have columns, for tops of which some belong to a text."""
+        owners = {top: block.top for block in self.layer.text for top in block.tops}
+        return list(dict.fromkeys(owners.get(top, top) for top in tops if owners.get(top, top) in self.measured.names))
+
+    def restored(self, blob: str, values: Any) -> Any:
+        """Returns values that estimate a column, in the units of the table: not normalized."""
+        found = self.measured.columns.get(self.estimates.get(blob, ""))
+        if found is None or found.is_row or found.categories is not None:
+            return values
+        return values * found.codes[0].deviation + found.codes[0].mean
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns JSON values."""
+        measured = self.measured
+        return {
+            "table": text_of(_plain(self.layer)),
+            "columns": {
+                top: {"codes": [code._asdict() for code in one.codes], "is_row": one.is_row, "one_hot": one.one_hot}
+                for top, one in measured.columns.items()
+            },
+            "names": {top: list(names) for top, names in measured.names.items()},
+            "estimates": dict(self.estimates),
+            "tokens": {top: coder.content for top, coder in measured.coders.items()},
+        }
+
+    def save(self, path: Path) -> None:
+        """Writes the file atomically."""
+        write_atomically(path, lambda new: new.write_text(json.dumps(self.as_dict(), indent=1), encoding="utf-8"))
+
+
+def table_of(*nets: Net) -> TablePreprocessing | None:
+    """Returns that of the first net that reads a table; None if none does.  Raises NetdefError for missing files."""
+    for net in nets:
+        for node in net.layers:
+            if isinstance(node.layer, TableData):
+                reader = node.layer.open(locator(net.folder), phase=Phase.TRAIN)
+                return TablePreprocessing(node.layer, reader.measured, _estimates(net))  # type: ignore[attr-defined]
+    return None
+
+
+def _estimates(net: Net) -> dict[str, str]:
+    losses = [node for node in net.layers if node.layer.is_loss and len(node.bottoms) > 1]
+    return {node.bottoms[0].name: node.bottoms[1].name for node in losses}
+
+
+def table_from(given: dict[str, Any], name: str) -> TablePreprocessing:
+    """Returns what `as_dict` describes; `name` is that of its file.  Raises ValueError and others if it is damaged."""
+    layer = layer_of(given["table"], name)
+    if not isinstance(layer, TableData):
+        raise ValueError("expected one layer that reads a table")
+    columns = {top: _coded(one) for top, one in given["columns"].items()}
+    coders = {
+        block.top: coder_of(block, given["tokens"][block.top], Path(block.vocabulary or block.tokenizer), layer.fault)
+        for block in layer.text
+    }
+    names = {str(top): tuple(map(str, names)) for top, names in given["names"].items()}
+    missing = [top for top in (*columns, *coders) if top not in names]
+    if missing:
+        raise KeyError(missing[0])
+    estimates = {str(blob): str(top) for blob, top in given["estimates"].items()}
+    return TablePreprocessing(layer, Measured(names, columns, coders), estimates)
+
+
+def _coded(given: dict[str, Any]) -> Coded:
+    codes = []
+    for one in given["codes"]:
+        categories = None if one["categories"] is None else tuple(map(str, one["categories"]))
+        fill = None if one["fill"] is None else float(one["fill"])
+        codes.append(Code(str(one["name"]), categories, float(one["mean"]), float(one["deviation"]), fill))
+    return Coded(tuple(codes), bool(given["is_row"]), bool(given["one_hot"]))
+
+
+def _plain(layer: TableData) -> TableData:
+    """Returns the layer without the fields for training and the paths on this host."""
+    defaults = {name: layer.params()[name].default for name in ("include", "exclude", "sample_param", "test_source")}
+    text = tuple(
+        block.replace(**{name: Path(getattr(block, name)).name for name in ("vocabulary", "tokenizer")})
+        for block in layer.text
+    )
+    return layer.replace(**defaults, source="", text=text)
