@@ -7,10 +7,12 @@ class.  A box is (x, y, w, h): its center and its size, in fractions of the imag
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from typing import NamedTuple
 
 from ..lazy import Array, jax, jnp, lax
 from ..shape import Shape, ShapeError, count, show
+from ._boxes import Boxes
 
 COORDINATES = 4
 
@@ -22,6 +24,10 @@ class Box(NamedTuple):
     y: Array
     w: Array
     h: Array
+
+    def each(self, change: Callable[[Array], Array]) -> Box:
+        """Returns the boxes with a function applied to each array, for example an index."""
+        return Box(*map(change, self))
 
 
 class Overlap(enum.Enum):
@@ -51,9 +57,9 @@ class Truth(NamedTuple):
         return jnp.max(jnp.where(self.counted, places, 0), initial=0)
 
 
-def check_cells(x: Shape, boxes: int, classes: int, bottom: int = 0) -> None:
+def check_cells(x: Shape, boxes: int, classes: int, bottom: int = 0, coordinates: int = COORDINATES) -> None:
     """Raises ShapeError unless x has the values of `boxes` boxes in each cell."""
-    values = COORDINATES + 1 + classes
+    values = coordinates + 1 + classes
     if len(x) != 4:
         raise ShapeError(
             f"bottom {bottom}, the predictions, is {show(x)}; it must have 4 axes: batch, values of the boxes, height, "
@@ -62,8 +68,8 @@ def check_cells(x: Shape, boxes: int, classes: int, bottom: int = 0) -> None:
         )
     if x[1] != boxes * values:
         raise ShapeError(
-            f"the predictions {show(x)} have {x[1]} channels, but {boxes} boxes of 5 + {classes} values need "
-            f"{boxes * values}; change the number of boxes or of classes, or the channels.",
+            f"the predictions {show(x)} have {x[1]} channels, but {boxes} boxes of {coordinates + 1} + {classes} "
+            f"values need {boxes * values}; change the number of boxes or of classes, or the channels.",
             bottom=bottom,
         )
 
@@ -98,6 +104,12 @@ def truth_of(values: Array, n: int) -> Truth:
     label, x, y, w, h = (rows[..., i] for i in range(5))
     counted = jnp.cumprod((x != 0) & (w != 0), 1).astype(bool)
     return Truth(label.astype(jnp.int32), Box(x, y, w, h), counted)
+
+
+def corners(boxes: Box) -> Boxes:
+    """Returns the corners of boxes."""
+    x, y, w, h = boxes
+    return Boxes(x - w / 2, y - h / 2, x + w / 2, y + h / 2)
 
 
 def overlap(a: Box, b: Box, kind: Overlap = Overlap.IOU) -> Array:

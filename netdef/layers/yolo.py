@@ -1,4 +1,4 @@
-"""Losses of YOLO: RegionLoss (v2), Yolov3, YoloSeg; and EvalDetection, which cannot be run.
+"""Losses of YOLO: RegionLoss (v2) and YoloSeg; Yolov3 is in `yolov3`.
 
 The loss of a box is the square of what the layer returns as its gradient, as in Darknet: the two are not those of one
 formula.  Detections are in `yolo_output`.
@@ -6,11 +6,9 @@ formula.  Detections are in `yolo_output`.
 
 from __future__ import annotations
 
-import enum
-
 from ..lazy import Array, jax, jnp, lax
 from ..schema import param
-from ..shape import UNKNOWN, Shape, ShapeError, count, show
+from ..shape import Shape, ShapeError, count, show
 from ._loss import Loss, check_same_count, learned
 from ._yolo import (
     Box,
@@ -22,7 +20,7 @@ from ._yolo import (
     overlap,
     truth_of,
 )
-from .base import Context, Example, Layer
+from .base import Context, Example
 
 
 class RegionLoss(Loss, type="RegionLoss", block="region_loss_param"):
@@ -131,6 +129,20 @@ def boxes_of(made: Array, anchors: Array) -> Box:
     return Box(x, y, jnp.exp(made[:, :, 2]) * wide, jnp.exp(made[:, :, 3]) * high)
 
 
+def predicted(x: Array, boxes: int, anchors: Array, every: int = 1) -> tuple[Box, Array]:
+    """Returns the boxes (n, rows) of predictions (n, boxes values, h, w) and their other values (n, rows, values), in
+    the order of the cells and then of their boxes; `anchors` are in fractions of the image.  Of the first values of a
+    box, each `every`-th one is a coordinate."""
+    n, _, height, width = x.shape
+    values = lax.stop_gradient(x).reshape(n, boxes, -1, height, width)
+    places, sizes = values[:, :, : 2 * every : every], values[:, :, 2 * every : 4 * every : every]
+    rest = [values[:, :, i : i + every - 1] for i in range(1, 4 * every, every)] if every > 1 else []
+    rest = jnp.concatenate([*rest, values[:, :, 4 * every :]], 2)
+    rows = lambda side: jnp.moveaxis(side, 1, 3).reshape(n, height * width * boxes, *side.shape[4:])
+    found = boxes_of(jnp.concatenate([jax.nn.sigmoid(places), sizes], 2), anchors)
+    return found.each(rows), rows(jnp.moveaxis(rest, 2, -1))
+
+
 def cell_of(box: Box, width: int, height: int) -> tuple[Array, Array]:
     """Returns the column and the row of the cell that contains the center of each box."""
     inside = lambda at, size: jnp.clip((at * size).astype(jnp.int32), 0, size - 1)
@@ -207,57 +219,3 @@ class YoloSeg(Loss, type="YoloSeg", block="yolo_seg_param"):
             scale = jnp.where(label > 0.5, scale * (2 - share), scale)
         diff = scale * diff
         return learned(jnp.sum(diff * diff) / x.shape[0], diff / x.shape[0], x)
-
-
-def _check_cells(x: Shape, side: int, boxes: int, numbers: int) -> None:
-    """Raises ShapeError unless an item of x has `boxes` boxes of `numbers` values for each of side x side cells."""
-    wanted = side * side * boxes * numbers
-    if len(x) < 2 or count(x[1:]) != wanted:
-        raise ShapeError(
-            f"the predictions are {show(x)}, but {side} x {side} cells of {boxes} boxes of {numbers} values require "
-            f"{wanted} values per image; change `side`, the number of boxes or `num_class`.",
-            bottom=0,
-        )
-
-
-class ScoreType(enum.Enum):
-    """The score by which detections are ranked."""
-
-    OBJ = 0
-    PROB = 1
-    MULTIPLY = 2
-
-
-class EvalDetection(Layer, type="EvalDetection", block="eval_detection_param"):
-    """Evaluates detections of YOLO: (class, score, correct, wrong) each, after the true boxes of each class.
-
-    Bottoms: predictions (n, cells, boxes and their values...); true boxes (n, count, 5); optional images.
-    Tops: (n, num_class + 4 side side num_object).
-    Source: intel/caffe src/caffe/layers/eval_detection_layer.cpp.  Differs: cannot be run yet.
-    """
-
-    runs = False
-    is_metric = True
-    n_bottoms = (2, 3)
-
-    side: int = param("Number of cells along a side of the image.", default=7, at_least=1)
-    num_class: int = param("Number of classes.", default=20, at_least=1)
-    num_object: int = param("Number of boxes per cell.", default=2, at_least=1)
-    threshold: float = param("Overlap from which on a detection is correct.", default=0.5)
-    nms: float = param("Boxes that overlap more than this are dropped; -1: none.", default=-1.0)
-    score_type: ScoreType = param("Confidence, class, or their product.", default=ScoreType.MULTIPLY)
-    biases: tuple[float, ...] = param("Initial width and height of each box of a cell, in cells.", default=())
-    sqrt: bool = param("Has no effect in the fork either.", default=True, inert=True)
-    constriant: bool = param("Has no effect in the fork either.", default=True, inert=True)
-
-    examples = (
-        Example(
-            'layer { name: "found" type: "EvalDetection" bottom: "boxes" bottom: "truth" top: "found"\n'
-            "        eval_detection_param { side: 3 num_class: 2 num_object: 2 biases: [1, 1, 2, 2] } }",
-            {"boxes": (2, 3, 3, 14), "truth": (2, 30, 5)},
-        ),
-    )
-
-    def infer(self, x: Shape, truth: Shape, image: Shape | None = None) -> Shape:
-        _check_cells(x, self.side, self.num_object, self.num_class + 5)
-        return (x[0] if x else UNKNOWN, self.num_class + 4 * self.side * self.side * self.num_object)
