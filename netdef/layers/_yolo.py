@@ -91,15 +91,15 @@ def check_truth(x: Shape, truth: Shape) -> None:
         )
 
 
-def truth_of(values: Array, n: int) -> Truth:
+def truth_of(values: Array, n: int, first: int = 1) -> Truth:
     """Returns the true boxes of n images: rows (class, x, y, w, h) of each image, up to the first one with x or w 0; or
-    rows (image, label, instance, xmin, ymin, xmax, ymax, difficult) of all images, where label 1 is class 0."""
+    rows (image, label, instance, xmin, ymin, xmax, ymax, difficult) of all images, where label `first` is class 0."""
     if values.ndim == 4 and values.shape[0] == 1 and values.shape[3] == 8:
         image, label, _, left, top, right, bottom, _ = (values[0, 0, :, i][None] for i in range(8))
         box = Box((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
         counted = image == jnp.arange(n)[:, None]
         each = lambda side: jnp.broadcast_to(side, counted.shape)
-        return Truth(each(label - 1).astype(jnp.int32), Box(*map(each, box)), counted & (box.w > 0) & (box.h > 0))
+        return Truth(each(label - first).astype(jnp.int32), Box(*map(each, box)), counted & (box.w > 0) & (box.h > 0))
     rows = values.reshape(n, -1, 5)
     label, x, y, w, h = (rows[..., i] for i in range(5))
     counted = jnp.cumprod((x != 0) & (w != 0), 1).astype(bool)

@@ -116,7 +116,6 @@ V3_OUTPUT = dict(num_classes=2, num_box=1, anchors_scale=(16, 8), mask=(1, 0), b
         (RegionLoss(num_class=2, num=2, biases=BIASES), [(2, 126), (2, 4, 5)], "is 2x126; it must have 4 axes"),
         (RegionLoss(num_class=2, num=2, biases=(1.0,)), [(2, 14, 3, 3), (2, 4, 5)], "1 values for 2 boxes"),
         (RegionLoss(num_class=2, num=2, biases=BIASES), [(2, 14, 3, 3), (2, 4, 6)], "is 2x4x6; it must be 2 x count"),
-        (RegionLoss(num_class=2, num=2, softmax_tree="t"), [(2, 14, 3, 3), (2, 4, 5)], "remove `softmax_tree`"),
         (Yolov3(num_class=2, num=2), [(2, 14, 3, 3), (2, 4, 5)], "`biases` has 0 values"),
         (Yolov3(num_class=2, num=2, biases=BIASES), [(2, 14, 3, 3), (2, 4, 5)], r"`mask` is \[\], but it must have 2"),
         (
