@@ -310,12 +310,6 @@ def _put(array: np.ndarray, before: Any) -> jax.Array:
 
 def _refuse_unknown(net: Net) -> None:
     for node in net.layers:
-        if not node.layer.runs:
-            raise NetdefError(
-                f"layer `{node.name}`: layers of type {node.type} can be read and checked, but not run yet; remove it, "
-                "for example with `exclude { }`, and use its input blobs instead, or cut the net before it with "
-                "`netdef deploy --output BLOB`"
-            )
         if node.layer.runs_module is not None and not net.trust_python:
             raise NetdefError(
                 f"the net cannot be compiled: layer `{node.name}` runs the Python module `{node.layer.runs_module}`, "

@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from typing import NamedTuple
 
-from ..lazy import Array, jnp, lax
+from ..lazy import Array, jnp, lax, np
 from ..schema import Block, param
 from ..shape import Dim, Shape, ShapeError, count, show
 
@@ -152,6 +152,11 @@ def suppress(boxes: Boxes, candidates: Array, threshold: float, eta: float = 1.0
     first = following(jnp.full(rows, -1, jnp.int32), worst, limit)
     state = (first, jnp.zeros(rows, jnp.int32), jnp.zeros(candidates.shape, bool), worst, limit)
     return lax.while_loop(lambda s: jnp.any(open_rows(s[0], s[1])), step, state)[2]
+
+
+def just_below(threshold: float) -> float:
+    """Returns the limit for `suppress` with which boxes are dropped that overlap a kept one by exactly `threshold`."""
+    return float(np.nextafter(np.float32(threshold), np.float32(0)))
 
 
 def check_predictions(priors: Shape, loc: Shape, conf: Shape, num_classes: int, share_location: bool) -> Dim:

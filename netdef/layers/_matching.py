@@ -11,6 +11,16 @@ from ..lazy import Array, jnp, lax
 Matches = tuple[Array, Array]  # overlaps and indices of true boxes, (groups, boxes)
 
 
+def claims(overlaps: Array, least: float) -> tuple[Array, Array]:
+    """Returns for overlaps (detections, true boxes) which true box each detection claims, the one that it overlaps
+    most, at least by `least`, and whether it is the first one that claims it.  Overlaps of pairs that cannot match are
+    below 0."""
+    best = jnp.max(overlaps, 1, initial=-1.0)
+    nearest = (overlaps == best[:, None]) & ((best >= least) & (best >= 0))[:, None]
+    nearest &= jnp.cumsum(nearest, 1) == 1  # the first in case of ties
+    return nearest, jnp.any(nearest & (jnp.cumsum(nearest, 0) == 1), 1)
+
+
 def best_matches(overlaps: Array, group: Array, groups: int) -> Matches:
     """Returns for each box the true box of the group that it overlaps most, the first in case of ties: (groups, boxes);
     -1 where it overlaps none."""

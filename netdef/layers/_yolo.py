@@ -7,10 +7,12 @@ class.  A box is (x, y, w, h): its center and its size, in fractions of the imag
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from typing import NamedTuple
 
 from ..lazy import Array, jax, jnp, lax
 from ..shape import Shape, ShapeError, count, show
+from ._boxes import Boxes
 
 COORDINATES = 4
 
@@ -22,6 +24,10 @@ class Box(NamedTuple):
     y: Array
     w: Array
     h: Array
+
+    def each(self, change: Callable[[Array], Array]) -> Box:
+        """Returns the boxes with a function applied to each array, for example an index."""
+        return Box(*map(change, self))
 
 
 class Overlap(enum.Enum):
@@ -51,9 +57,9 @@ class Truth(NamedTuple):
         return jnp.max(jnp.where(self.counted, places, 0), initial=0)
 
 
-def check_cells(x: Shape, boxes: int, classes: int, bottom: int = 0) -> None:
+def check_cells(x: Shape, boxes: int, classes: int, bottom: int = 0, coordinates: int = COORDINATES) -> None:
     """Raises ShapeError unless x has the values of `boxes` boxes in each cell."""
-    values = COORDINATES + 1 + classes
+    values = coordinates + 1 + classes
     if len(x) != 4:
         raise ShapeError(
             f"bottom {bottom}, the predictions, is {show(x)}; it must have 4 axes: batch, values of the boxes, height, "
@@ -62,8 +68,8 @@ def check_cells(x: Shape, boxes: int, classes: int, bottom: int = 0) -> None:
         )
     if x[1] != boxes * values:
         raise ShapeError(
-            f"the predictions {show(x)} have {x[1]} channels, but {boxes} boxes of 5 + {classes} values need "
-            f"{boxes * values}; change the number of boxes or of classes, or the channels.",
+            f"the predictions {show(x)} have {x[1]} channels, but {boxes} boxes of {coordinates + 1} + {classes} "
+            f"values need {boxes * values}; change the number of boxes or of classes, or the channels.",
             bottom=bottom,
         )
 
@@ -85,19 +91,25 @@ def check_truth(x: Shape, truth: Shape) -> None:
         )
 
 
-def truth_of(values: Array, n: int) -> Truth:
+def truth_of(values: Array, n: int, first: int = 1) -> Truth:
     """Returns the true boxes of n images: rows (class, x, y, w, h) of each image, up to the first one with x or w 0; or
-    rows (image, label, instance, xmin, ymin, xmax, ymax, difficult) of all images, where label 1 is class 0."""
+    rows (image, label, instance, xmin, ymin, xmax, ymax, difficult) of all images, where label `first` is class 0."""
     if values.ndim == 4 and values.shape[0] == 1 and values.shape[3] == 8:
         image, label, _, left, top, right, bottom, _ = (values[0, 0, :, i][None] for i in range(8))
         box = Box((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
         counted = image == jnp.arange(n)[:, None]
         each = lambda side: jnp.broadcast_to(side, counted.shape)
-        return Truth(each(label - 1).astype(jnp.int32), Box(*map(each, box)), counted & (box.w > 0) & (box.h > 0))
+        return Truth(each(label - first).astype(jnp.int32), Box(*map(each, box)), counted & (box.w > 0) & (box.h > 0))
     rows = values.reshape(n, -1, 5)
     label, x, y, w, h = (rows[..., i] for i in range(5))
     counted = jnp.cumprod((x != 0) & (w != 0), 1).astype(bool)
     return Truth(label.astype(jnp.int32), Box(x, y, w, h), counted)
+
+
+def corners(boxes: Box) -> Boxes:
+    """Returns the corners of boxes."""
+    x, y, w, h = boxes
+    return Boxes(x - w / 2, y - h / 2, x + w / 2, y + h / 2)
 
 
 def overlap(a: Box, b: Box, kind: Overlap = Overlap.IOU) -> Array:

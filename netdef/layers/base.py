@@ -137,7 +137,6 @@ class Layer(Block):
     is_input: ClassVar[bool] = False  # its tops are inputs of the net: Input and the data layers
     is_data: ClassVar[bool] = False  # reads files; has `top_shapes(locate)` in place of `infer`
     family: ClassVar[str] = "other"  # the color in diagrams; implied by the above for losses, metrics and inputs
-    runs: ClassVar[bool] = True  # False: can be read and checked, but compiling it is an error
     # Caffe's backward pass reads the current contents of the layer's top: its "sign" or its "value".  A later layer
     # that works in place has overwritten them, unless it `keeps_sign` of every value.
     reads_back: ClassVar[str | None] = None

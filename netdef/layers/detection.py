@@ -16,6 +16,7 @@ from ._boxes import (
 )
 from ._detecting import Detecting, detections
 from ._image_sizes import Pixels, in_pixels, pixel_overlap, read_sizes
+from ._matching import claims
 from ._resize import Resize
 from .base import Context, Example, Layer, Weight
 
@@ -176,7 +177,7 @@ class DetectionEvaluate(Layer, type="DetectionEvaluate", block="detection_evalua
         keys = (~seen, image, label, jnp.where(judged, -found[:, 2], 0.0), jnp.arange(len(found)))
         order = lax.sort(keys, num_keys=4)[-1] if len(found) else keys[-1]
         overlaps = self._overlaps(w, found, truth, ctx)
-        rows = self._judged(found[order], truth, jnp.where(same, overlaps, -1.0)[order], judged[order])
+        rows = self._judged(found[order], truth, jnp.where(same, overlaps, -1.0)[order])
         # The fork reserves a row for each detection with a label, but writes none for image -1: it stays 0.
         place = jnp.arange(len(found))
         rows = jnp.where((place < jnp.sum(seen))[:, None], rows, jnp.where((place < jnp.sum(listed))[:, None], 0.0, -1))
@@ -206,18 +207,14 @@ class DetectionEvaluate(Layer, type="DetectionEvaluate", block="detection_evalua
         a, b = (in_pixels(box, of(rows), self.resize_param) for box, rows in ((one, found), (other, truth)))
         return pixel_overlap(Pixels(a.boxes.each(lambda side: side[:, None]), a.size[:, None]), b)
 
-    def _judged(self, found: Array, truth: Array, overlaps: Array, judged: Array) -> Array:
+    def _judged(self, found: Array, truth: Array, overlaps: Array) -> Array:
         """Returns (image, label, confidence, correct, wrong) of sorted detections; `overlaps` (detections, true boxes)
         are -1 where the image or label is not the same."""
-        best = jnp.max(overlaps, 1, initial=-1.0)
-        hit = judged & (best >= self.overlap_threshold)
-        nearest = (overlaps == best[:, None]) & hit[:, None]
-        nearest &= jnp.cumsum(nearest, 1) == 1  # the first in case of ties
+        nearest, first = claims(overlaps, self.overlap_threshold)
         if self.evaluate_difficult_gt:
             ignored = jnp.zeros(len(found), bool)
         else:
             ignored = jnp.any(nearest & (_whole(truth[:, 7]) != 0), 1)
-        first = jnp.any(nearest & (jnp.cumsum(nearest, 0) == 1), 1)
         correct = first & ~ignored
         image_and_label = _whole(found[:, :2])
         return jnp.concatenate(

@@ -1,4 +1,4 @@
-"""Losses of YOLO: RegionLoss (v2), Yolov3, YoloSeg; and EvalDetection, which cannot be run.
+"""Losses of YOLO: RegionLoss (v2) and YoloSeg; Yolov3 is in `yolov3`.
 
 The loss of a box is the square of what the layer returns as its gradient, as in Darknet: the two are not those of one
 formula.  Detections are in `yolo_output`.
@@ -6,11 +6,11 @@ formula.  Detections are in `yolo_output`.
 
 from __future__ import annotations
 
-import enum
-
+from ..language.errors import NetdefError
 from ..lazy import Array, jax, jnp, lax
 from ..schema import param
-from ..shape import UNKNOWN, Shape, ShapeError, count, show
+from ..shape import Shape, ShapeError, count, show
+from ._class_tree import ClassTree, read_map, read_tree
 from ._loss import Loss, check_same_count, learned
 from ._yolo import (
     Box,
@@ -22,7 +22,10 @@ from ._yolo import (
     overlap,
     truth_of,
 )
-from .base import Context, Example, Layer
+from .base import Context, Example
+
+NOWHERE = 100_000  # a true box with a larger x and y has a class, but no place
+LEAST_SURE = 0.3  # the confidence of the best box of such an image is raised to this
 
 
 class RegionLoss(Loss, type="RegionLoss", block="region_loss_param"):
@@ -36,12 +39,17 @@ class RegionLoss(Loss, type="RegionLoss", block="region_loss_param"):
     object_scale (s(c) - overlap) s'(c) and class_scale (p - is class) where there is a true box, and
     noobject_scale s(c) s'(c) elsewhere, but 0 for boxes that overlap any true box by more than `thresh`.
     Without `rescore`, the target of the confidence is 1, and coord_scale is multiplied by 2 - w* h*.
+    With `softmax_tree`, p is the softmax over the classes with the same parent, and a true box is one of its class and
+    of its ancestors, each among its siblings; an image with a true box whose x and y are above 100,000 has a class, but
+    no place: it counts where the confidence times the probability of the class is highest, with 0.3 as the lowest
+    target of s(c).
     Bottoms: predictions (n, num (5 + num_class), h, w); true boxes (n, count, 5): class, x, y, w, h, up to the first
-    row with x or w 0; or as in SSD, (1, 1, count, 8).  Tops: loss ().
-    Source: eric612/MobileNet-YOLO src/caffe/layers/region_loss_layer.cpp, intel/caffe (true boxes as in SSD), after
-    Redmon and Farhadi 2016.
+    row with x or w 0; or as in SSD, (1, 1, count, 8), where label 1 is class 0, and class 1 with a tree.
+    Tops: loss ().
+    Source: eric612/MobileNet-YOLO src/caffe/layers/region_loss_layer.cpp, intel/caffe (true boxes as in SSD, trees),
+    after Redmon and Farhadi 2016 and 2017.
     Differs: any number of rows, where the fork reads 300; a center at the right or lower edge is in the last cell; a
-    class that is out of range is no class; a tree of classes is not supported.
+    class that is out of range is no class.
     """
 
     side: int = param("Has no effect: the size is that of the predictions.", default=13, at_least=1, inert=True)
@@ -60,8 +68,8 @@ class RegionLoss(Loss, type="RegionLoss", block="region_loss_param"):
     jitter: float = param("Has no effect in the fork either.", default=0.2, inert=True)
     absolute: int = param("Has no effect in the fork either.", default=1, at_least=0, inert=True)
     random: int = param("Has no effect in the fork either.", default=1, at_least=0, inert=True)
-    softmax_tree: str = param("File with the tree of classes, which is not supported.", default="")
-    class_map: str = param("File that maps classes; has no effect in the fork either.", default="", inert=True)
+    softmax_tree: str = param("File with the tree of classes: a line `name parent` for each class.", default="")
+    class_map: str = param("File with the class of each label, one per line; used with a tree.", default="")
 
     examples = (
         Example(
@@ -73,8 +81,6 @@ class RegionLoss(Loss, type="RegionLoss", block="region_loss_param"):
     )
 
     def infer(self, x: Shape, truth: Shape) -> Shape:
-        if self.softmax_tree:
-            raise ShapeError("a tree of classes is not supported; remove `softmax_tree`.", field="softmax_tree")
         check_cells(x, self.num, self.num_class)
         check_biases(self.biases, self.num)
         check_truth(x, truth)
@@ -84,14 +90,19 @@ class RegionLoss(Loss, type="RegionLoss", block="region_loss_param"):
         n, _, height, width = x.shape
         raw = lax.stop_gradient(x).reshape(n, self.num, 5 + self.num_class, height, width)
         places, sure = jax.nn.sigmoid(raw[:, :, :2]), jax.nn.sigmoid(raw[:, :, 4:5])
-        made = jnp.concatenate([places, raw[:, :, 2:4], sure, jax.nn.softmax(raw[:, :, 5:], 2)], 2)
-        true = truth_of(lax.stop_gradient(truth), n)
+        tree = self._tree(ctx)
+        classes = jax.nn.softmax(raw[:, :, 5:], 2) if tree is None else tree.softmax(raw[:, :, 5:], 2)
+        made = jnp.concatenate([places, raw[:, :, 2:4], sure, classes], 2)
+        true = truth_of(lax.stop_gradient(truth), n, first=1 if tree is None else 0)
         size = jnp.array([width, height], jnp.float32)
         anchors = jnp.asarray(self.biases, jnp.float32).reshape(self.num, 2) / size
         boxes = boxes_of(made, anchors)
         empty = self.noobject_scale * sure[:, :, 0] ** 2 * (1 - sure[:, :, 0])
         empty = jnp.where(best_overlap(boxes, true) > self.thresh, 0.0, empty)
         start = jnp.zeros_like(made).at[:, :, 4].set(empty)
+        if tree is not None:
+            start, true = self._only_classes(start, made, true, tree)
+            true = self._mapped(true, ctx)
 
         def assign(t: Array, diff: Array) -> Array:
             one = true.row(t)
@@ -101,25 +112,74 @@ class RegionLoss(Loss, type="RegionLoss", block="region_loss_param"):
             fits = centered_overlap(*shapes, one.box)
             k = jnp.argmax(fits, 1)
             at = (jnp.arange(n), k, slice(None), j, i)
-            value = self._matched(made[at], one, anchors[k], Box(*(side[at[:2]] for side in own)), (i, j), size)
+            move = self._moves(made[at], one, anchors[k], own.each(lambda side: side[at[:2]]), (i, j), size)
+            classes = self._classes(made[at][:, 5:], diff[at][:, 5:], one.label, tree)
             counted = one.counted & (jnp.max(fits, 1) > 0)
-            return diff.at[at].set(jnp.where(counted[:, None], value, diff[at]))
+            return diff.at[at].set(jnp.where(counted[:, None], jnp.concatenate([move, classes], 1), diff[at]))
 
         diff = lax.fori_loop(0, true.rows(), assign, start)
         return learned(jnp.sum(diff * diff) / n, diff.reshape(x.shape) / n, x)
 
-    def _matched(
+    def _moves(
         self, made: Array, true: Truth, anchor: Array, box: Box, cell: tuple[Array, Array], size: Array
     ) -> Array:
-        """Returns d (n, values) of the boxes that match a true box."""
+        """Returns d (n, 5) of the coordinates and the confidence of the boxes that match a true box."""
         scale = self.coord_scale * (1.0 if self.rescore else 2 - true.box.w * true.box.h)
         wanted = coordinates_of(true.box, anchor, cell, size)
         places, sure = made[:, :2], made[:, 4]
         move = (made[:, :4] - wanted) * jnp.concatenate([places * (1 - places), jnp.ones_like(places)], 1)
         aim = overlap(box, true.box) if self.rescore else 1.0
         sure = self.object_scale * (sure - aim) * sure * (1 - sure)
-        classes = self.class_scale * (made[:, 5:] - is_class(true.label, self.num_class))
-        return jnp.concatenate([jnp.reshape(scale, (-1, 1)) * move, sure[:, None], classes], 1)
+        return jnp.concatenate([jnp.reshape(scale, (-1, 1)) * move, sure[:, None]], 1)
+
+    def _classes(self, made: Array, before: Array, label: Array, tree: ClassTree | None) -> Array:
+        """Returns d (n, classes) of the classes; with a tree, that of other groups than the label's is as before."""
+        if tree is None:
+            return self.class_scale * (made - is_class(label, self.num_class))
+        chain = tree.chain_of(label)
+        among = lambda ids, own: jnp.any((ids[:, :, None] == own) & (chain >= 0)[:, :, None], 1)
+        group = jnp.asarray(tree.group)
+        d = self.class_scale * (made - among(chain, jnp.arange(self.num_class)))
+        return jnp.where(among(group[jnp.maximum(chain, 0)], group), d, before)
+
+    def _only_classes(self, diff: Array, made: Array, true: Truth, tree: ClassTree) -> tuple[Array, Truth]:
+        """Returns d with that of images which have a class but no place, and the true boxes of the other images."""
+        n, num, _, height, width = made.shape
+        marked = true.counted & (true.box.x > NOWHERE) & (true.box.y > NOWHERE)
+        found = jnp.any(marked, 1)
+        label = jnp.take_along_axis(true.label, jnp.argmax(marked, 1)[:, None], 1)[:, 0]
+        chain = tree.chain_of(label)[:, None, :, None, None]
+        given = jnp.take_along_axis(made[:, :, 5:], jnp.maximum(chain, 0), 2)
+        likely = made[:, :, 4] * jnp.prod(jnp.where(chain < 0, 1.0, given), 2)
+        best = jnp.argmax(jnp.moveaxis(likely, 1, 3).reshape(n, -1), 1)
+        j, i, k = jnp.unravel_index(best, (height, width, num))
+        at = (jnp.arange(n), k, slice(None), j, i)
+        own, before = made[at], diff[at]
+        sure = own[:, 4]
+        rise = jnp.where(sure < LEAST_SURE, self.object_scale * (sure - LEAST_SURE) * sure * (1 - sure), 0.0)
+        value = [before[:, :4], rise[:, None], self._classes(own[:, 5:], before[:, 5:], label, tree)]
+        diff = diff.at[at].set(jnp.where(found[:, None], jnp.concatenate(value, 1), before))
+        return diff, true._replace(counted=true.counted & ~found[:, None])
+
+    def _tree(self, ctx: Context) -> ClassTree | None:
+        if not self.softmax_tree:
+            return None
+        tree = read_tree(path := ctx.locate(self.softmax_tree))
+        if len(tree.group) != self.num_class:
+            raise NetdefError(
+                f"{path}: `softmax_tree` has {len(tree.group)} classes, but `num_class` is {self.num_class}; make them "
+                "equal"
+            )
+        return tree
+
+    def _mapped(self, true: Truth, ctx: Context) -> Truth:
+        """Returns the true boxes with the classes of `class_map`."""
+        if not self.class_map:
+            return true
+        classes = read_map(ctx.locate(self.class_map))
+        known = (true.label >= 0) & (true.label < len(classes))
+        label = jnp.where(known, jnp.asarray(classes)[jnp.where(known, true.label, 0)], -1)
+        return true._replace(label=label)
 
 
 def boxes_of(made: Array, anchors: Array) -> Box:
@@ -129,6 +189,20 @@ def boxes_of(made: Array, anchors: Array) -> Box:
     x = (jnp.arange(width) + made[:, :, 0]) / width
     y = (jnp.arange(height)[:, None] + made[:, :, 1]) / height
     return Box(x, y, jnp.exp(made[:, :, 2]) * wide, jnp.exp(made[:, :, 3]) * high)
+
+
+def predicted(x: Array, boxes: int, anchors: Array, every: int = 1) -> tuple[Box, Array]:
+    """Returns the boxes (n, rows) of predictions (n, boxes values, h, w) and their other values (n, rows, values), in
+    the order of the cells and then of their boxes; `anchors` are in fractions of the image.  Of the first values of a
+    box, each `every`-th one is a coordinate."""
+    n, _, height, width = x.shape
+    values = lax.stop_gradient(x).reshape(n, boxes, -1, height, width)
+    places, sizes = values[:, :, : 2 * every : every], values[:, :, 2 * every : 4 * every : every]
+    rest = [values[:, :, i : i + every - 1] for i in range(1, 4 * every, every)] if every > 1 else []
+    rest = jnp.concatenate([*rest, values[:, :, 4 * every :]], 2)
+    rows = lambda side: jnp.moveaxis(side, 1, 3).reshape(n, height * width * boxes, *side.shape[4:])
+    found = boxes_of(jnp.concatenate([jax.nn.sigmoid(places), sizes], 2), anchors)
+    return found.each(rows), rows(jnp.moveaxis(rest, 2, -1))
 
 
 def cell_of(box: Box, width: int, height: int) -> tuple[Array, Array]:
@@ -207,57 +281,3 @@ class YoloSeg(Loss, type="YoloSeg", block="yolo_seg_param"):
             scale = jnp.where(label > 0.5, scale * (2 - share), scale)
         diff = scale * diff
         return learned(jnp.sum(diff * diff) / x.shape[0], diff / x.shape[0], x)
-
-
-def _check_cells(x: Shape, side: int, boxes: int, numbers: int) -> None:
-    """Raises ShapeError unless an item of x has `boxes` boxes of `numbers` values for each of side x side cells."""
-    wanted = side * side * boxes * numbers
-    if len(x) < 2 or count(x[1:]) != wanted:
-        raise ShapeError(
-            f"the predictions are {show(x)}, but {side} x {side} cells of {boxes} boxes of {numbers} values require "
-            f"{wanted} values per image; change `side`, the number of boxes or `num_class`.",
-            bottom=0,
-        )
-
-
-class ScoreType(enum.Enum):
-    """The score by which detections are ranked."""
-
-    OBJ = 0
-    PROB = 1
-    MULTIPLY = 2
-
-
-class EvalDetection(Layer, type="EvalDetection", block="eval_detection_param"):
-    """Evaluates detections of YOLO: (class, score, correct, wrong) each, after the true boxes of each class.
-
-    Bottoms: predictions (n, cells, boxes and their values...); true boxes (n, count, 5); optional images.
-    Tops: (n, num_class + 4 side side num_object).
-    Source: intel/caffe src/caffe/layers/eval_detection_layer.cpp.  Differs: cannot be run yet.
-    """
-
-    runs = False
-    is_metric = True
-    n_bottoms = (2, 3)
-
-    side: int = param("Number of cells along a side of the image.", default=7, at_least=1)
-    num_class: int = param("Number of classes.", default=20, at_least=1)
-    num_object: int = param("Number of boxes per cell.", default=2, at_least=1)
-    threshold: float = param("Overlap from which on a detection is correct.", default=0.5)
-    nms: float = param("Boxes that overlap more than this are dropped; -1: none.", default=-1.0)
-    score_type: ScoreType = param("Confidence, class, or their product.", default=ScoreType.MULTIPLY)
-    biases: tuple[float, ...] = param("Initial width and height of each box of a cell, in cells.", default=())
-    sqrt: bool = param("Has no effect in the fork either.", default=True, inert=True)
-    constriant: bool = param("Has no effect in the fork either.", default=True, inert=True)
-
-    examples = (
-        Example(
-            'layer { name: "found" type: "EvalDetection" bottom: "boxes" bottom: "truth" top: "found"\n'
-            "        eval_detection_param { side: 3 num_class: 2 num_object: 2 biases: [1, 1, 2, 2] } }",
-            {"boxes": (2, 3, 3, 14), "truth": (2, 30, 5)},
-        ),
-    )
-
-    def infer(self, x: Shape, truth: Shape, image: Shape | None = None) -> Shape:
-        _check_cells(x, self.side, self.num_object, self.num_class + 5)
-        return (x[0] if x else UNKNOWN, self.num_class + 4 * self.side * self.side * self.num_object)

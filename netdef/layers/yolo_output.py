@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from ..lazy import Array, jax, jnp, lax, np
+from collections.abc import Sequence
+
+from ..lazy import Array, jax, jnp
 from ..schema import param
 from ..shape import Dim, Shape, ShapeError
-from ._boxes import Boxes, suppress
-from ._yolo import check_biases, check_cells
+from ._boxes import just_below, suppress
+from ._yolo import COORDINATES, Box, check_biases, check_cells, corners
 from .base import Context, Example, Layer
-from .yolo import boxes_of
+from .yolo import predicted
 
 
 class _YoloOutput(Layer):
@@ -27,11 +29,16 @@ class _YoloOutput(Layer):
     nms_threshold: float = param("Boxes that overlap so much or more are dropped.", default=0.45, above=0, at_most=1)
     biases: tuple[float, ...] = param("Initial width and height of each box.", default=())
 
+    @property
+    def spread(self) -> int:
+        """The number of values for each coordinate: 2 with its variance."""
+        return 1
+
     def _count(self, boxes: int, *bottoms: Shape) -> Shape:
         """Returns the shape of the top, with one row for each box."""
         rows: Dim = 0
         for i, x in enumerate(bottoms):
-            check_cells(x, boxes, self.num_classes, i)
+            check_cells(x, boxes, self.num_classes, i, COORDINATES * self.spread)
             if x[0] != bottoms[0][0]:
                 raise ShapeError(
                     f"bottom {i} has a batch of {x[0]}, but bottom 0 one of {bottoms[0][0]}; make them equal.", bottom=i
@@ -39,31 +46,19 @@ class _YoloOutput(Layer):
             rows = rows + boxes * x[2] * x[3]
         return (1, 1, bottoms[0][0] * rows, 7)
 
-    def _listed(self, boxes: Array, label: Array, sure: Array, counted: Array) -> Array:
-        """Returns the top for boxes (n, rows, 4), their class, confidence, and whether it is high enough (n, rows)."""
+    def _listed(self, boxes: Sequence[Box], label: Array, sure: Array, counted: Array) -> Array:
+        """Returns the top for the boxes (n, rows) of each bottom, and of all bottoms, their class, confidence, and
+        whether it is high enough (n, rows)."""
         n, total = sure.shape
         order = jnp.argsort(jnp.where(counted, -sure, jnp.inf), axis=1, stable=True)
         pick = lambda values: jnp.take_along_axis(values, order, 1)
-        x, y, w, h = (pick(boxes[..., i]) for i in range(4))
-        corners = Boxes(x - w / 2, y - h / 2, x + w / 2, y + h / 2)
-        limit = float(np.nextafter(np.float32(self.nms_threshold), np.float32(0)))
-        kept = suppress(corners, pick(counted), limit).reshape(-1)
+        found = corners(Box(*(pick(jnp.concatenate(sides, 1)) for sides in zip(*boxes, strict=True))))
+        kept = suppress(found, pick(counted), just_below(self.nms_threshold)).reshape(-1)
         image = jnp.broadcast_to(jnp.arange(n, dtype=jnp.float32)[:, None], (n, total))
-        rows = jnp.stack([image, pick(label) + 1.0, pick(sure), *corners], -1).reshape(-1, 7)
+        rows = jnp.stack([image, pick(label) + 1.0, pick(sure), *found], -1).reshape(-1, 7)
         rows = jnp.where(kept[:, None], rows, -1.0)[jnp.argsort(~kept, stable=True)]
         nothing = jnp.full((n * total, 7), -1.0).at[:n, 0].set(jnp.arange(n))
         return jnp.where(jnp.any(kept), rows, nothing)[None, None]
-
-
-def _decoded(x: Array, boxes: int, anchors: Array) -> tuple[Array, Array]:
-    """Returns the boxes (n, rows, 4) and the other values (n, rows, values) of predictions, in the order of the cells
-    and then of their boxes."""
-    n, _, height, width = x.shape
-    x = lax.stop_gradient(x).reshape(n, boxes, -1, height, width)
-    made = jnp.concatenate([jax.nn.sigmoid(x[:, :, :2]), x[:, :, 2:4]], 2)
-    found = jnp.stack(boxes_of(made, anchors), -1)  # (n, boxes, h, w, 4)
-    rows = lambda values: jnp.moveaxis(values, 1, 3).reshape(n, height * width * boxes, -1)
-    return rows(found), rows(jnp.moveaxis(x[:, :, 4:], 2, -1))
 
 
 class YoloDetectionOutput(_YoloOutput, type="YoloDetectionOutput", block="yolo_detection_output_param"):
@@ -101,12 +96,12 @@ class YoloDetectionOutput(_YoloOutput, type="YoloDetectionOutput", block="yolo_d
     def apply(self, w: tuple[Array, ...], *bottoms: Array, ctx: Context) -> Array:
         anchors = jnp.asarray(self.biases, jnp.float32).reshape(-1, 2)
         size = lambda x: jnp.array([x.shape[3], x.shape[2]], jnp.float32)
-        boxes, values = zip(*(_decoded(x, self.num_box, anchors / size(x)) for x in bottoms), strict=True)
+        boxes, values = zip(*(predicted(x, self.num_box, anchors / size(x)) for x in bottoms), strict=True)
         rest = jnp.concatenate(values, 1)
         classes = jax.nn.softmax(rest[..., 1:], -1)
         sure = jax.nn.sigmoid(rest[..., 0]) * jnp.max(classes, -1)
         label = jnp.argmax(classes, -1)
-        return self._listed(jnp.concatenate(boxes, 1), label, sure, sure >= self.confidence_threshold)
+        return self._listed(boxes, label, sure, sure >= self.confidence_threshold)
 
 
 class Yolov3DetectionOutput(_YoloOutput, type="Yolov3DetectionOutput", block="yolov3_detection_output_param"):
@@ -114,13 +109,15 @@ class Yolov3DetectionOutput(_YoloOutput, type="Yolov3DetectionOutput", block="yo
 
     A cell predicts boxes as for Yolov3; the confidence of a class is s(c) s(p), and above `confidence_threshold`.  A
     box is dropped if it overlaps one with a higher confidence, of any class, by `nms_threshold` or more.  The label is
-    1 for class 0.
-    Bottoms: predictions (n, num_box (5 + num_classes), h, w), one for each of `mask_group_num` scales.
+    1 for class 0.  With `gaussian_box`, the values of a box are x, its variance, y, its variance and so on, and s(c) is
+    multiplied by the mean of 1 - s(v) of the four variances v.
+    Bottoms: predictions (n, num_box (5 + num_classes), h, w), one for each of `mask_group_num` scales; with
+    `gaussian_box`, (n, num_box (9 + num_classes), h, w).
     Tops: detections (1, 1, count, 7); if there are none, one row (image, -1, -1, -1, -1, -1, -1) for each image.  In a
     compiled program, count is the number of boxes, and rows of -1 follow the detections.
     Source: eric612/MobileNet-YOLO src/caffe/layers/yolov3_detection_output_layer.cpp.
     Differs: the images of a batch are separate, where the fork treats them as one; in case of ties the first box comes
-    first; boxes without an area are dropped like others; `gaussian_box` is not supported.
+    first; boxes without an area are dropped like others.
     """
 
     num_box: int = param("Number of boxes per cell.", default=3, at_least=1)
@@ -129,7 +126,7 @@ class Yolov3DetectionOutput(_YoloOutput, type="Yolov3DetectionOutput", block="yo
     mask: tuple[int, ...] = param(
         "Indices of the boxes of each scale in `biases`, those of the first bottom first.", default=(), at_least=0
     )
-    gaussian_box: bool = param("Whether coordinates have variances, which is not supported.", default=False)
+    gaussian_box: bool = param("Whether each coordinate is followed by its variance.", default=False)
 
     examples = (
         Example(
@@ -141,9 +138,11 @@ class Yolov3DetectionOutput(_YoloOutput, type="Yolov3DetectionOutput", block="yo
         ),
     )
 
+    @property
+    def spread(self) -> int:
+        return 2 if self.gaussian_box else 1
+
     def infer(self, *bottoms: Shape) -> Shape:
-        if self.gaussian_box:
-            raise ShapeError("boxes with variances are not supported; remove `gaussian_box`.", field="gaussian_box")
         scales = self.mask_group_num
         if len(bottoms) != scales or len(self.anchors_scale) != scales:
             raise ShapeError(
@@ -169,9 +168,12 @@ class Yolov3DetectionOutput(_YoloOutput, type="Yolov3DetectionOutput", block="yo
         for i, (x, pixels) in enumerate(zip(bottoms, self.anchors_scale, strict=True)):
             pairs = [self.biases[2 * k : 2 * k + 2] for k in self.mask[i * step : i * step + self.num_box]]
             size = jnp.array([x.shape[3] * pixels, x.shape[2] * pixels], jnp.float32)
-            made.append(_decoded(x, self.num_box, jnp.asarray(pairs, jnp.float32) / size))
+            made.append(predicted(x, self.num_box, jnp.asarray(pairs, jnp.float32) / size, self.spread))
         boxes, values = zip(*made, strict=True)
         rest = jax.nn.sigmoid(jnp.concatenate(values, 1))
-        classes = rest[..., 1:] * rest[..., :1]
+        variances = COORDINATES if self.gaussian_box else 0
+        classes = rest[..., variances + 1 :] * rest[..., variances : variances + 1]
+        if variances:
+            classes = classes * (1 - jnp.mean(rest[..., :variances], -1, keepdims=True))
         sure = jnp.max(classes, -1)
-        return self._listed(jnp.concatenate(boxes, 1), jnp.argmax(classes, -1), sure, sure > self.confidence_threshold)
+        return self._listed(boxes, jnp.argmax(classes, -1), sure, sure > self.confidence_threshold)

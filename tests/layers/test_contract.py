@@ -14,10 +14,8 @@ from netdef.layers.base import LAYERS, Example
 
 TYPES = {cls.type: cls for _, cls in LAYERS if cls.__module__.startswith("netdef.")}
 EXAMPLES = {f"{name}-{i}": example for name, cls in TYPES.items() for i, example in enumerate(cls.examples)}
-RUNNING = {key: example for key, example in EXAMPLES.items() if TYPES[key.rpartition("-")[0]].runs}
 
 every_example = pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES.keys())
-every_running_example = pytest.mark.parametrize("example", RUNNING.values(), ids=RUNNING.keys())
 
 
 @pytest.fixture(autouse=True)
@@ -36,17 +34,17 @@ def test_decodes_what_it_prints(example: Example) -> None:
     hold_decoding(example)
 
 
-@every_running_example
+@every_example
 def test_infers_what_it_computes(example: Example) -> None:
     hold_shapes(example)
 
 
-@every_running_example
+@every_example
 def test_gradients_agree_with_finite_differences(example: Example) -> None:
     hold_gradients(example)
 
 
-@every_running_example
+@every_example
 def test_channels_last_change_nothing(example: Example) -> None:
     hold_channels_last(example)
 

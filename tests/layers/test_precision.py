@@ -14,7 +14,7 @@ from netdef.graph import Value
 from netdef.layers.base import LAYERS
 from netdef.passes.precision import float32_because, in_half
 
-TYPES = {cls.type: cls for _, cls in LAYERS if cls.__module__.startswith("netdef.") and cls.runs}
+TYPES = {cls.type: cls for _, cls in LAYERS if cls.__module__.startswith("netdef.")}
 EXAMPLES = {f"{name}-{i}": example for name, cls in TYPES.items() for i, example in enumerate(cls.examples)}
 
 NET = """

@@ -6,9 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from contexts import PLAIN
-from one_layer import fault, loss_and_gradients, outputs, text
+from one_layer import fault, loss_and_gradients, outputs
 
-import netdef
 from netdef.layers.yolo import RegionLoss, YoloSeg
 from netdef.layers.yolo_output import YoloDetectionOutput, Yolov3DetectionOutput
 from netdef.layers.yolov3 import Yolov3
@@ -117,7 +116,6 @@ V3_OUTPUT = dict(num_classes=2, num_box=1, anchors_scale=(16, 8), mask=(1, 0), b
         (RegionLoss(num_class=2, num=2, biases=BIASES), [(2, 126), (2, 4, 5)], "is 2x126; it must have 4 axes"),
         (RegionLoss(num_class=2, num=2, biases=(1.0,)), [(2, 14, 3, 3), (2, 4, 5)], "1 values for 2 boxes"),
         (RegionLoss(num_class=2, num=2, biases=BIASES), [(2, 14, 3, 3), (2, 4, 6)], "is 2x4x6; it must be 2 x count"),
-        (RegionLoss(num_class=2, num=2, softmax_tree="t"), [(2, 14, 3, 3), (2, 4, 5)], "remove `softmax_tree`"),
         (Yolov3(num_class=2, num=2), [(2, 14, 3, 3), (2, 4, 5)], "`biases` has 0 values"),
         (Yolov3(num_class=2, num=2, biases=BIASES), [(2, 14, 3, 3), (2, 4, 5)], r"`mask` is \[\], but it must have 2"),
         (
@@ -132,7 +130,11 @@ V3_OUTPUT = dict(num_classes=2, num_box=1, anchors_scale=(16, 8), mask=(1, 0), b
         (Yolov3DetectionOutput(**V3_OUTPUT), [(1, 7, 2, 2), (2, 7, 4, 4)], "bottom 1 has a batch of 2, .* one of 1"),
         (Yolov3DetectionOutput(**{**V3_OUTPUT, "mask": (1,)}), [(1, 7, 2, 2)] * 2, "`mask` has 1 values; .* need 2"),
         (Yolov3DetectionOutput(**{**V3_OUTPUT, "mask": (1, 4)}), [(1, 7, 2, 2)] * 2, "contains 4, .* only 2 pairs"),
-        (Yolov3DetectionOutput(**V3_OUTPUT, gaussian_box=True), [(1, 7, 2, 2)] * 2, "remove `gaussian_box`"),
+        (
+            Yolov3DetectionOutput(**V3_OUTPUT, gaussian_box=True),
+            [(1, 7, 2, 2)] * 2,
+            "1 boxes of 9 \\+ 2 values need 11",
+        ),
     ],
 )
 def test_errors_contain_both_values(layer, shapes, words):
@@ -140,31 +142,24 @@ def test_errors_contain_both_values(layer, shapes, words):
         layer.infer(*shapes)
 
 
+def test_boxes_with_variances():
+    """Every second value of a box is a variance, which lowers its confidence."""
+    block = """yolov3_detection_output_param { num_classes: 2 num_box: 2 anchors_scale: 8 mask_group_num: 1 mask: [0, 1]
+               biases: [9, 8, 12, 20] confidence_threshold: 0.3 nms_threshold: 1 %s }"""
+    plain = detections("Yolov3DetectionOutput", block % "", x=BOXES)[0, 0]
+    values = np.zeros((2, 2, 11, 3, 4), np.float32)
+    values[:, :, [0, 2, 4, 6, 8, 9, 10]] = BOXES.reshape(2, 2, 7, 3, 4)
+    values[:, :, 1:8:2] = -100  # certain
+    certain = detections("Yolov3DetectionOutput", block % "gaussian_box: true", x=values.reshape(2, 22, 3, 4))[0, 0]
+    np.testing.assert_allclose(certain, plain, rtol=1e-5)
+    values[:, :, [1, 3, 5, 7]] = np.array([-100.0, 0, 1, 2])[:, None, None]
+    sure = (4 - (1 / (1 + np.exp([100.0, 0, -1, -2]))).sum()) / 4
+    block = block.replace("0.3", f"{0.3 * sure:.9f}")
+    unsure = detections("Yolov3DetectionOutput", block % "gaussian_box: true", x=values.reshape(2, 22, 3, 4))[0, 0]
+    np.testing.assert_allclose(unsure[:, 2], plain[:, 2] * sure, rtol=1e-5)
+    np.testing.assert_allclose(unsure[:, [0, 1, 3, 4, 5, 6]], plain[:, [0, 1, 3, 4, 5, 6]], rtol=1e-5)
+
+
 def test_errors_in_a_file():
     place, message = fault(REGION.format(""), x=(2, 15, 3, 3), truth=(2, 4, 5))
     assert place == '"x"' and "15 channels" in message
-
-
-EVAL = """layer { name: "found" type: "EvalDetection" bottom: "x" bottom: "truth" top: "found"
-          eval_detection_param { side: 3 num_class: 2 num_object: 2 biases: [1, 1, 2, 2] } }"""
-
-
-def test_eval_detection_can_be_read_but_not_run():
-    net = netdef.load(text(EVAL, {"x": (2, 3, 3, 14), "truth": (2, 30, 5)}))
-    assert net.blobs["found"].shape == (2, 74)
-    with pytest.raises(netdef.NetdefError, match="EvalDetection can be read and checked, but not run"):
-        netdef.compile(net)
-    assert "require 126 values per image" in fault(EVAL, x=(2, 3, 3, 13), truth=(2, 30, 5))[1]
-
-
-def test_check_warns_and_says_where_to_cut_the_net():
-    net = netdef.load(
-        'layer { name: "in" type: "Input" top: "x" top: "truth" input_param { shape { dim: [2, 3, 3, 14] }\n'
-        "  shape { dim: [2, 30, 5] } } }\n"
-        'layer { name: "boxes" type: "ReLU" bottom: "x" top: "boxes" }\n'
-        'layer { name: "found" type: "EvalDetection" bottom: "boxes" bottom: "truth" top: "found"\n'
-        "        eval_detection_param { side: 3 num_class: 2 num_object: 2 biases: [1, 1, 2, 2] } }"
-    )
-    found = [d for d in net.diagnostics if d.code == "cannot-run"]
-    assert [d.line for d in found] == [4] and "`netdef deploy NET --output boxes`" in found[0].detail
-    assert netdef.deploy(net.text, outputs=["boxes"]).outputs == ("boxes",)

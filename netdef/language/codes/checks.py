@@ -120,10 +120,6 @@ DROPS_EVERYTHING = Code(
     _DATA + 'layer { name: "drop" type: "Dropout" bottom: "x" top: "x" dropout_param { dropout_ratio: 1 } }\n',
     _DATA + 'layer { name: "drop" type: "Dropout" bottom: "x" top: "x" dropout_param { dropout_ratio: 0.5 } }\n',
 )
-_CELLS = (
-    'layer { name: "in" type: "Input" top: "boxes" top: "truth" '
-    "input_param { shape { dim: [2, 3, 3, 14] } shape { dim: [2, 30, 5] } } }\n"
-)
 AS_IN_FORK = Code(
     "as-in-fork",
     "warning",
@@ -132,16 +128,6 @@ AS_IN_FORK = Code(
     "same as the fork, because the weights of trained nets depend on it.",
     _DATA + _PRIORS % "30.5",
     _DATA + _PRIORS % "30",
-)
-CANNOT_RUN = Code(
-    "cannot-run",
-    "warning",
-    "A layer that can be read, but not run",
-    "The net can be checked, summarized and drawn, and its weights converted, but it cannot be trained or used as it "
-    "is. Cut it before this layer: `netdef deploy NET --output BLOB` writes the net that computes a blob.",
-    _CELLS + 'layer { name: "found" type: "EvalDetection" bottom: "boxes" bottom: "truth" top: "found" '
-    "eval_detection_param { side: 3 num_class: 2 num_object: 2 } }\n",
-    _CELLS,
 )
 STEP_AFTER_END = Code(
     "step-after-end",

@@ -91,17 +91,4 @@ def repeated_sizes(net: Net, report: Report) -> None:
             )
 
 
-def layers_that_cannot_run(net: Net, report: Report) -> None:
-    """Types that are read and checked, but not computed."""
-    for node in net.layers:
-        if not node.layer.runs:
-            blobs = " ".join(f"--output {value.name}" for value in node.bottoms[:1])
-            report.add(
-                codes.CANNOT_RUN,
-                node.layer.span_of("name") or node.span,
-                f"layer `{node.name}`: netdef does not compute layers of type {node.type}. To use the net without it, "
-                f"cut it there: `netdef deploy NET {blobs}`.",
-            )
-
-
-RULES = (layers_that_cannot_run, fractional_sizes, losses_of_boxes, files_of_detections, repeated_sizes)
+RULES = (fractional_sizes, losses_of_boxes, files_of_detections, repeated_sizes)
