@@ -10,22 +10,33 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Generic, TypeVar
+from types import ModuleType
+from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 HEAD = re.compile(r"^class \w+\(([^:]*)\):$", re.M)  # the head of a class, over one or more lines
 QUOTED = re.compile(r"\"([^\"\n]+)\"")
 
 
-class Registry(Generic[T]):
-    """Classes by name. `packages` are searched for modules; `group` is the entry point group of other distributions."""
+class Refusal(NamedTuple):
+    """Why there is no class of a name, and what to write instead."""
 
-    def __init__(self, what: str, *packages: str, group: str | None = None):
-        self.what, self._packages, self._group = what, packages, group
+    reason: str
+    hint: str | None = None
+
+
+class Registry(Generic[T]):
+    """Classes by name. `packages` are searched for modules; `group` is the entry point group of other distributions.
+
+    `makers` maps the beginning of names, such as `optax.`, to a module whose `make(name)` returns a class or a Refusal,
+    for names of another library, which would have to be imported to list them."""
+
+    def __init__(self, what: str, *packages: str, group: str | None = None, makers: Mapping[str, str] | None = None):
+        self.what, self._packages, self._group, self._makers = what, packages, group, makers or {}
         self._classes: dict[str, type[T]] = {}
         self._loaded = self._asked_outside = False
 
@@ -37,6 +48,9 @@ class Registry(Generic[T]):
         self._classes[name] = cls
 
     def get(self, name: str) -> type[T] | None:
+        if (maker := self._maker(name)) is not None:
+            made = maker.make(name)
+            return made if isinstance(made, type) else None
         if name not in self._classes and not self._loaded:
             for module in self._homes.get(name, ()):
                 importlib.import_module(module)
@@ -45,6 +59,16 @@ class Registry(Generic[T]):
         if name not in self._classes:
             self._load_outside()
         return self._classes.get(name)
+
+    def refusal(self, name: str) -> Refusal | None:
+        """Why another library's class of this name cannot be used; None if it can, or if the name is not of that."""
+        maker = self._maker(name)
+        made = maker.make(name) if maker else None
+        return made if isinstance(made, Refusal) else None
+
+    def _maker(self, name: str) -> ModuleType | None:
+        module = next((module for start, module in self._makers.items() if name.startswith(start)), None)
+        return importlib.import_module(module) if module else None
 
     def names(self) -> list[str]:
         """All names, including those of other distributions."""

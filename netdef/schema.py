@@ -186,6 +186,14 @@ class Block:
         """Names that are valid in this kind of message but have no effect on this class; they cause a warning."""
         return ()
 
+    @classmethod
+    def refused(cls) -> Mapping[str, str]:
+        """Names that look valid in this kind of message but are not, each with the reason."""
+        return {}
+
+    def verify(self, report: Report) -> None:
+        """Reports what is wrong with the values together; called if each of them is right."""
+
 
 @cache
 def _params(cls: type[Block]) -> Params:
@@ -228,13 +236,19 @@ def decode(cls: type[B], message: Message, report: Report) -> B | None:
     chosen = cls.select(message, report)
     if chosen is None:
         return None
+    errors = report.errors_met
     values, spans, rest = take(chosen.params(), message, report)
     if rest:
-        tolerated = chosen.tolerated()
+        tolerated, refused = chosen.tolerated(), chosen.refused()
         for field in rest:
-            if field.name != chosen.selector:
+            if field.name in refused:
+                report.add(codes.UNKNOWN_FIELD, field.name_span, refused[field.name])
+            elif field.name != chosen.selector:
                 unknown_field(field, chosen.params().by_name, tolerated, report)
-    return build(chosen, values, spans, message.span)
+    made = build(chosen, values, spans, message.span)
+    if report.errors_met == errors:
+        made.verify(report)
+    return made
 
 
 def build(

@@ -20,7 +20,12 @@ from ..lazy import Array
 from ..registry import Registry
 from ..schema import Block, is_text, param
 
-POLICIES: Registry[Policy] = Registry("learning-rate policy", "netdef.policies", group="netdef.policies")
+POLICIES: Registry[Policy] = Registry(
+    "learning-rate policy",
+    "netdef.policies",
+    group="netdef.policies",
+    makers={"optax.": "netdef.policies.optax_schedules"},
+)
 
 
 class Monitor(Block):
@@ -69,6 +74,7 @@ class Policy(Block):
 
     name: ClassVar[str] = ""
     needs_base_lr: ClassVar[bool] = True  # whether the solver must give `base_lr`
+    usual_base_lr: ClassVar[float | None] = None  # `base_lr` unless the solver or the `piece` gives it
     selector = "lr_policy"
     base_lr: float | None = param(
         "In a `piece`: its initial learning rate; not set: the last one of the preceding piece.", default=None
@@ -143,7 +149,9 @@ def policy_class(message: Message, report: Report) -> type[Policy]:
         report.add(codes.WRONG_TYPE, value.span, '`lr_policy` expects a quoted string, such as "step".', hint=hint)
         return POLICIES.get(bare) or fixed
     found = POLICIES.get(str(value.value))
-    if found is None:
+    if (refused := POLICIES.refusal(str(value.value))) is not None:
+        report.add(codes.UNKNOWN_POLICY, value.span, refused.reason, hint=refused.hint)
+    elif found is None:
         report.add(
             codes.UNKNOWN_POLICY,
             value.span,

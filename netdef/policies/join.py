@@ -27,7 +27,8 @@ class Join(Policy, name="join"):
         for i, piece in enumerate(self.piece):
             last = i == len(self.piece) - 1
             end = at.max_iter if piece.until is None else piece.until
-            here = Setting(piece.base_lr if piece.base_lr is not None else base, max(end - begin, 1), at.min_lr)
+            usual = base if piece.usual_base_lr is None else piece.usual_base_lr
+            here = Setting(piece.base_lr if piece.base_lr is not None else usual, max(end - begin, 1), at.min_lr)
             local = jnp.asarray(iteration) - begin
             inside = local >= 0
             rate = (

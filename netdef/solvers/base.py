@@ -13,13 +13,17 @@ import enum
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
+from ..language.diagnostics import Report
+from ..language.source import Span
 from ..layers.base import DataType, Phase
 from ..lazy import Array, jax, jnp, np
 from ..policies.base import POLICIES, Monitor, Policy, Setting
 from ..registry import Registry
 from ..schema import Block, param
 
-SOLVERS: Registry[Solver] = Registry("solver", "netdef.solvers", group="netdef.solvers")
+SOLVERS: Registry[Solver] = Registry(
+    "solver", "netdef.solvers", group="netdef.solvers", makers={"optax.": "netdef.solvers.optax_optimizers"}
+)
 
 
 class SnapshotFormat(enum.Enum):
@@ -111,6 +115,7 @@ class Numbers(NamedTuple):
     momentum: Array
     decay: Array  # weight decay * decay_mult, for solvers with decoupled weight decay
     iteration: Array  # 0 at the first update
+    decay_mult: float = 1.0
 
 
 class Solver(Block):
@@ -297,6 +302,16 @@ class Solver(Block):
     def update(self, g: Array, w: Array, history: Any, at: Numbers) -> tuple[Array, Any]:
         """(what is subtracted from `w`, the new history) for the gradient `g`, including weight decay; traced."""
         raise NotImplementedError
+
+    @property
+    def whole(self) -> bool:
+        """Whether `update` must not see the rows of zeros that pad an array on several devices."""
+        return False
+
+    @classmethod
+    def settled(cls, values: dict[str, Any], spans: Mapping[str, tuple[Span, ...]], report: Report) -> dict[str, Any]:
+        """The decoded values of the fields, with what follows from several of them."""
+        return values
 
     def setting(self, base_lr: Any = None) -> Setting:
         """The input of the policy; `base_lr` may be a traced scalar."""

@@ -20,6 +20,10 @@ from .base import SOLVERS, Solver
 
 Users = dict[str, list[str]]  # the names of the classes that have each field
 _INLINE_NETS = ("net_param", "train_net_param", "test_net_param")  # blocks that the compiler reads itself
+_OF_OPTAX = {  # the blocks that only solvers and policies of optax have, and examples of these
+    "optax_param": ("optimizers of optax", '`type: "optax.adafactor"`'),
+    "optax_schedule_param": ("schedules of optax", '`lr_policy: "optax.cosine_decay_schedule"`'),
+}
 _OLD_TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")  # the old `solver_type`, by enum value
 
 
@@ -39,8 +43,10 @@ def decode_solver(message: Message, report: Report) -> Solver | None:
         _stray(field, cls, policy_cls, *users, report)
     if message.get("base_lr") is None and policy_cls.needs_base_lr:
         report.add(codes.MISSING_FIELD, place, "`base_lr` is required here: initial learning rate.")
+    if policy_cls.usual_base_lr is not None:
+        values.setdefault("base_lr", policy_cls.usual_base_lr)
     policy = build(policy_cls, policy_values, policy_spans, place)
-    return build(cls, values, spans, message.span, policy=policy)
+    return build(cls, cls.settled(values, spans, report), spans, message.span, policy=policy)
 
 
 def solver_fields() -> dict[str, Param]:
@@ -78,7 +84,9 @@ def _solver_class(message: Message, report: Report) -> type[Solver] | None:
     elif value.kind == "name":
         name = next((known for known in SOLVERS.known() if known.upper() == name.upper()), name)
     found = SOLVERS.get(name)
-    if found is None:
+    if (refused := SOLVERS.refusal(name)) is not None:
+        report.add(codes.UNKNOWN_SOLVER, value.span, refused.reason, hint=refused.hint)
+    elif found is None:
         report.add(
             codes.UNKNOWN_SOLVER,
             value.span,
@@ -96,6 +104,8 @@ def _stray(
     policies = by_policy.get(field.name) if field.name != "base_lr" else None
     if field.name == "until":
         report.add(codes.NO_EFFECT, field.name_span, '`until` belongs in a `piece { }` of the policy "join".')
+    elif _stray_of_optax(field, cls, policy, report):
+        pass
     elif policies:
         used = f"the policies {', '.join(policies)}" if len(policies) > 1 else f"the policy {policies[0]}"
         report.add(codes.NO_EFFECT, field.name_span, f"`{field.name}` belongs to {used}; this one is {policy.name}.")
@@ -105,6 +115,22 @@ def _stray(
     else:
         known = {name for registry in (SOLVERS, POLICIES) for _, other in registry for name in other.params()}
         unknown_field(field, known | {"type", "lr_policy"}, (), report)
+
+
+def _stray_of_optax(field: Field, cls: type[Solver], policy: type[Policy], report: Report) -> bool:
+    """Reports an argument of a function of optax outside of its block, or a block of a solver that has none."""
+    if field.name in _OF_OPTAX:
+        of, example = _OF_OPTAX[field.name]
+        this = cls.type if field.name == "optax_param" else policy.name
+        report.add(codes.NO_EFFECT, field.name_span, f"`{field.name}` belongs to {of}, such as {example}, not to {this}.")
+        return True
+    own = {name: spec for name, spec in (*cls.params().items(), *policy.params().items()) if name in _OF_OPTAX}
+    block = next((name for name, spec in own.items() if field.name in spec.type.params().by_name), None)
+    if block is None:
+        return False
+    detail, hint = f"`{field.name}` belongs inside `{block} {{ }}`.", f"{block} {{ {field.span.text} }}"
+    report.add(codes.UNKNOWN_FIELD, field.name_span, detail, hint=hint)
+    return True
 
 
 def _users(registry: Registry[Any]) -> Users:

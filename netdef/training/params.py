@@ -17,6 +17,7 @@ from ..graph import Net, Owner
 from ..layers.base import ParamSpec, Weight
 from ..lazy import Array
 from ..model import Model
+from ..shape import Shape
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Trained:
     owner: Owner
     lr_mult: float
     decay_mult: float
+    shape: Shape | None = None  # in the net, without rows that pad it on several devices
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def partition_of(net: Net) -> Partition:
         elif lr_mult == 0:
             fixed.append(owner)
         else:
-            trained.append(Trained(owner, lr_mult, decay_mult))
+            trained.append(Trained(owner, lr_mult, decay_mult, weight.shape))
     return Partition(tuple(trained), tuple(fixed), tuple(kept))
 
 

@@ -175,7 +175,9 @@ def _divided(
 
 def _owner(owners: Mapping[str, Owner], name: str) -> Owner | None:
     """The parameter that an array of a snapshot is, or belongs to as its momentum does."""
-    return owners.get(name) or owners.get(name.rpartition("/")[0])
+    while name and name not in owners:
+        name = name.rpartition("/")[0]
+    return owners.get(name)
 
 
 def _shape(setup: RunSetup, owner: Owner | None, held: Shape) -> Shape:
@@ -209,7 +211,7 @@ def _restored(setup: RunSetup, names: Mapping[str, Sequence[str]], found: Mappin
     """The state with the arrays that were found; the rest has the initial values of a run with these parameters."""
     of = lambda field: tuple(found[name] for name in names[field])
     put = lambda state: setup.placement.put_state(state, setup.partition)
-    state = initial(setup.solver, of("trained"), of("kept"), put)
+    state = initial(setup.solver, of("trained"), of("kept"), put, setup.partition)
     leaves, tree = jax.tree.flatten(state)
     flat = [name for many in names.values() for name in many]
     return jax.tree.unflatten(tree, [found.get(name, leaf) for name, leaf in zip(flat, leaves, strict=True)])

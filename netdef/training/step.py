@@ -21,7 +21,7 @@ from ..graph import Net
 from ..layers._platform import on_cpu, on_cpu_and_gpu
 from ..lazy import Array
 from ..solvers.base import Numbers, Solver
-from .params import Partition, copies
+from .params import Partition, Trained, copies
 
 SHOWN = 4096  # outputs with more elements are not read back
 GOOD, BAD_LOSS, BAD_GRADIENT = 0, 1, 2
@@ -69,11 +69,17 @@ class RunConstants(NamedTuple):
 
 
 def initial(
-    solver: Solver, trained: tuple[Array, ...], kept: tuple[Array, ...], put: Callable[[State], State] = jax.device_put
+    solver: Solver,
+    trained: tuple[Array, ...],
+    kept: tuple[Array, ...],
+    put: Callable[[State], State] = jax.device_put,
+    partition: Partition | None = None,
 ) -> State:
     """The state before the first iteration, made without a program for each shape; `put` copies a state to devices."""
+    rows = [t.shape[0] if solver.whole and t.shape else None for t in partition.trained] if partition else ()
+    whole = [w if n in (None, len(w)) else w[:n] for w, n in zip(trained, rows, strict=True)] if rows else trained
     rest = {
-        "history": tuple(solver.init(w) for w in trained),
+        "history": tuple(map(solver.init, whole)),
         "policy": solver.policy.initial(),
         "losses": np.full((solver.average_loss,), np.nan, np.float32),
         "iteration": np.int32(0),
@@ -282,10 +288,20 @@ def updated(
         local = local_rate(solver, spec.lr_mult, rate, momentum, g, w)
         if not solver.decoupled and spec.decay_mult and decays:
             g = g + own_decay * (jnp.sign(w) if solver.regularization_type == "L1" else w)
-        delta, new = solver.update(g, w, histories[i], Numbers(local, momentum, own_decay, state.iteration))
+        at = Numbers(local, momentum, own_decay, state.iteration, spec.decay_mult)
+        delta, new = _update(solver, spec, g, w, histories[i], at)
         delta, histories[i] = settled(delta, new, histories[i])
         trained[i] = w - delta
     return tuple(trained), tuple(histories)
+
+
+def _update(solver: Solver, spec: Trained, g: Array, w: Array, history: Any, at: Numbers) -> tuple[Array, Any]:
+    """The solver's update of an array; of one with rows that pad it, without these if the solver must not see them."""
+    if not solver.whole or spec.shape in (None, w.shape):
+        return solver.update(g, w, history, at)
+    rows = spec.shape[0]  # type: ignore[index]
+    delta, new = solver.update(g[:rows], w[:rows], history, at)
+    return jnp.pad(delta, [(0, len(w) - rows)] + [(0, 0)] * (w.ndim - 1)), new
 
 
 def clipped(solver: Solver, grads: Any, weights: Any) -> Any:
