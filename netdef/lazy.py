@@ -26,11 +26,14 @@ OPTIONAL = {
     "libtpu": "libtpu",
     "lmdb": "lmdb",
     "matplotlib": "matplotlib",
+    "mlflow": "mlflow",
     "onnx": "onnx",
+    "optuna": "optuna",
     "plyvel": "plyvel",
     "pygls": "pygls",
     "safetensors": "safetensors",
     "tensorboardX": "tensorboardX",
+    "wandb": "wandb",
 }
 
 

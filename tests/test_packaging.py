@@ -74,6 +74,7 @@ def test_extras():
     assert set(extras) == {
         *("caffe", "detection", "images", "opencv", "tensorboard", "plot", "safetensors", "stablehlo", "onnx", "lsp"),
         *("cuda12", "cuda13", "tpu", "target"),
+        *("sweep", "mlflow", "wandb"),
         *("test", "dev"),
     }
     pinned = [
