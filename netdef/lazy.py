@@ -26,13 +26,16 @@ OPTIONAL = {
     "libtpu": "libtpu",
     "lmdb": "lmdb",
     "matplotlib": "matplotlib",
+    "mlflow": "mlflow",
     "onnx": "onnx",
+    "optuna": "optuna",
     "plyvel": "plyvel",
     "pyarrow": "pyarrow",
     "pygls": "pygls",
     "safetensors": "safetensors",
     "tensorboardX": "tensorboardX",
     "tokenizers": "tokenizers",
+    "wandb": "wandb",
 }
 
 

@@ -75,6 +75,7 @@ def test_extras():
         *("caffe", "detection", "images", "opencv", "tensorboard", "plot", "safetensors", "stablehlo", "onnx", "lsp"),
         *("tables", "text"),
         *("cuda12", "cuda13", "tpu", "target"),
+        *("sweep", "mlflow", "wandb"),
         *("test", "dev"),
     }
     pinned = [

@@ -79,7 +79,8 @@ def run(args: argparse.Namespace) -> int:
 def _figure(args: argparse.Namespace) -> tuple[Any, Path]:
     """Returns the figure and its default path without extension."""
     from ..observe import curves, read_runs
-    from ..observe.swept import SWEEP, read_sweep, swept
+    from ..observe.sweep_record import SWEEP, read_sweep
+    from ..observe.swept import swept
 
     first = Path(args.runs[0])
     if (first / SWEEP).exists():

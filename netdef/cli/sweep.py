@@ -2,34 +2,53 @@
 
 The values of --set are separated by commas; integers can also be a range. Every combination is trained. Runs that
 differ only in seed, base_lr and weight_decay are trained together in one compiled step. If a sweep is started again, it
-continues with the unfinished runs. Its folder contains sweep.json, sweep.png, sweep.svg and a folder for each run.
+continues with the unfinished runs. Its folder contains sweep.json, sweep.png, sweep.svg and a folder for each run;
+`netdef report FOLDER` writes a report of it.
+
+With --search, the settings of --trials runs are drawn from ranges instead, at random, or near the best runs so far
+(bayes: tree-structured Parzen estimators of the package optuna). Ranges are 1..7 for integers, 0.5..0.99 for real
+numbers, and log(0.001..0.1) or log(8..512) for a logarithmic scale. Each trial is trained as `netdef train` trains the
+net with the same settings. --prune ends runs that are worse than others at the same iteration. The study is saved in
+the folder as study.log: the same command continues it, also with more --trials.
+
+The best run has the best score of the last test: the first accuracy, or else the loss, unless --maximize or --minimize
+names another output.
 
   netdef sweep model.net --set width=16,32,64 --set solver.base_lr=0.1,0.01 --seeds 3
   netdef sweep model.net --set depth=1..7 --set bn=true,false --until "accuracy>=0.9"
+  netdef sweep model.net --search random --set "solver.base_lr=log(0.001..0.1)" --set width=16..256
+  netdef sweep model.net --search bayes --trials 50 --prune median --set "solver.base_lr=log(0.001..0.1)"
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
-import re
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..files import write_text_atomically
 from ..language.errors import NetdefError
-from ..language.expansion.settings import read
-from ..policies.base import Monitor
+from ..sweep.space import Values, listed, parse
 from . import UsageError
 from ._options import add_json, add_net, add_plot, iterations, net_file, pictures, trust_of
 from ._output import say
+from ._sweeping import Lines, best_of, contents, table
+
+if TYPE_CHECKING:
+    from ..sweep.goal import Score
 
 HELP = "train a net with several settings and compare the runs"
-RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
+TRIALS = 20
+
+
+def _seed(text: str) -> int:
+    """Parses a seed, for argparse."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected an integer from 0 on, not {text!r}")
+    return int(text)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +63,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--until", metavar="GOAL", help="end a run at the first test that meets this, as in accuracy>=0.9"
     )
+    parser.add_argument(
+        "--search",
+        choices=["random", "bayes"],
+        help="draw the settings of each run from the ranges of --set (default: train every combination)",
+    )
+    parser.add_argument(
+        "--trials", type=iterations, metavar="N", help=f"number of runs of a search (default: {TRIALS})"
+    )
+    parser.add_argument("--seed", type=_seed, metavar="S", help="seed with which a search draws settings (default: 0)")
+    parser.add_argument(
+        "--prune",
+        choices=["none", "median", "hyperband"],
+        default="none",
+        help="end runs of a search early that are worse than the median of the others, or by Hyperband (default: none)",
+    )
+    aim = parser.add_mutually_exclusive_group()
+    aim.add_argument("--maximize", metavar="NAME", help="output of the tests of which more is better, as in accuracy")
+    aim.add_argument("--minimize", metavar="NAME", help="output of the tests of which less is better, as in loss")
     parser.add_argument("--max-iter", type=iterations, metavar="N", help="end each run after this many iterations")
     parser.add_argument("--output", metavar="DIR", help="folder of the sweep (default: runs/NAME-sweep)")
     add_plot(parser)
@@ -52,60 +89,66 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     path = net_file(args)
-    vary = values(args.set)
+    _check(args)
+    space = values(args.set) if args.search is None else ranges(args.set)
     pictures(args.plot)
 
-    from netdef.observe.swept import SWEEP
-    from netdef.sweep.sweep import sweep
-    from netdef.training.progress import duration
+    from ..observe.sweep_record import SWEEP
+    from ..sweep.search import search
+    from ..sweep.sweep import folder_of, sweep
 
-    began, first = time.monotonic(), []
+    score = args.maximize or args.minimize
+    more: dict[str, Any] = {
+        "output": args.output,
+        "max_iter": args.max_iter,
+        "until": args.until,
+        "score": score,
+        "upwards": bool(args.maximize) if score else None,
+        "import_path": trust_of(args).folders,
+    }
+    folder = folder_of(path, args.output)
+    drawn = None
+    if args.search is not None:
+        drawn = {"search": args.search, "trials": args.trials or TRIALS, "seed": args.seed or 0, "prune": args.prune}
 
-    def tell(row: dict[str, Any], done: int, total: int) -> None:
-        if not args.json:
-            line = f"{done}/{total}  {row['run']}  training loss {_shown(row.get('loss'))}"
-            score = next((f"  {name} {_shown(row[name])}" for name in row if _is_score(name)), "")
-            first.append(done)  # the first of this sitting: of runs that were finished before, no time was taken
-            spent, new = time.monotonic() - began, len(first)
-            left = f"  about {duration(spent / new * (total - done))} left" if done < total and spent > 1 else ""
-            print(f"{line}{score}{left}", file=sys.stderr, flush=True)
+    def write(rows: Sequence[Any], score: Score) -> str:
+        text = json.dumps(contents(rows, folder, score, args.until, drawn), indent=1, default=str)
+        write_text_atomically(folder / SWEEP, text)
+        return text
 
-    more = {"on_run": tell, "import_path": trust_of(args).folders}
-    found = sweep(path, vary, args.seeds, args.output, args.max_iter, args.until, **more)
-    told = {"folder": str(found.folder), "until": args.until, "rows": found.rows}
-    text = json.dumps(told, indent=1, default=str)
-    write_text_atomically(found.folder / SWEEP, text)
-    print(text if args.json else table(found.rows, found.settings))
-    if not args.json and len(found.rows) > 1 and (best := best_of(found.rows)):
-        say(f"best run: {best}")
+    lines = Lines(tuple(space), write, args.json)
+    more |= {"on_run": lines, "on_start": lines.start}
+    if drawn is None:
+        found = sweep(path, space, args.seeds, **more)
+    else:
+        found = search(path, space, args.search, drawn["trials"], seed=drawn["seed"], prune=args.prune, **more)
+    text, best = write(found.rows, found.score), best_of(found.rows, found.score)
+    several = len(found.rows) > 1
+    print(text if args.json else table(found.rows, found.settings, best[0] if best and several else None))
+    if not args.json and several and best:
+        say(f"best run: {best[1]}")
     for path in _drawn(found.folder, args.plot):
         print(path, file=sys.stderr)
     return 0
 
 
-def best_of(rows: Sequence[dict[str, Any]]) -> str:
-    """Returns the best run and its score in words: the one that reached the goal first, or else that with the best
-    first accuracy of the tests, the best test loss, or the best training loss. Empty if no run has a score."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    ranked = [*(n for n in names if n == "reached"), *(n for n in names if _is_score(n)), "test loss", "loss"]
-    for name in ranked:
-        known = [row for row in rows if isinstance(row.get(name), (int, float)) and math.isfinite(row[name])]
-        if known:
-            best = (max if _is_score(name) else min)(known, key=lambda row: row[name])
-            words = {"reached": "goal reached at iteration", "loss": "training loss"}.get(name, name)
-            return f"{best['run']}  {words} {_shown(best[name])}"
-    return ""
-
-
-def _is_score(name: str) -> bool:
-    """Whether a column is a score of the tests of which more is better."""
-    return name.startswith("test ") and Monitor(monitor=name.removeprefix("test ")).upwards
+def _check(args: argparse.Namespace) -> None:
+    """UsageError for options that do not go together."""
+    if args.search is None:
+        given = {"--trials": args.trials, "--seed": args.seed, "--prune": args.prune != "none" or None}
+        if alone := [name for name, value in given.items() if value is not None]:
+            raise UsageError(f"{alone[0]} requires --search random or --search bayes; without it, a sweep is a grid")
+    elif args.seeds > 1:
+        raise UsageError("--seeds is for grids; each trial of a search has the seed of the solver")
+    elif not args.set:
+        raise UsageError("--search requires ranges, as in --set 'solver.base_lr=log(0.001..0.1)'")
 
 
 def _drawn(folder: Path, given: list[str]) -> list[Path]:
     """Writes the plots of a sweep, by default PNG and SVG in its folder. Returns their paths, if any."""
-    from netdef.observe.figure import save_all
-    from netdef.observe.swept import read_sweep, swept
+    from ..observe.figure import save_all
+    from ..observe.sweep_record import read_sweep
+    from ..observe.swept import swept
 
     try:
         drawn = swept(read_sweep(folder))
@@ -119,34 +162,21 @@ def _drawn(folder: Path, given: list[str]) -> list[Path]:
 
 def values(given: Sequence[str]) -> dict[str, list[Any]]:
     """Parses `width=16,32` to {"width": [16, 32]}, and `depth=1..3` to {"depth": [1, 2, 3]}."""
-    found: dict[str, list[Any]] = {}
+    return {name: listed(name, text) for name, text in _split(given)}
+
+
+def ranges(given: Sequence[str]) -> dict[str, Values]:
+    """Parses the ranges of a search by name."""
+    return {name: parse(name, text) for name, text in _split(given)}
+
+
+def _split(given: Sequence[str]) -> list[tuple[str, str]]:
+    found: dict[str, str] = {}
     for text in given:
         key, equals, words = text.partition("=")
         if not equals or not key.strip() or not words.strip():
             raise UsageError(f"--set expects KEY=VALUE,VALUE,..., as in --set solver.base_lr=0.1,0.01, not {text!r}")
-        many: list[Any] = []
-        for word in words.split(","):
-            bounds = RANGE.fullmatch(word.strip())
-            many += range(int(bounds[1]), int(bounds[2]) + 1) if bounds else [number(word.strip())]
-        found[key.strip()] = many
-    return found
-
-
-def number(text: str) -> Any:
-    """Parses a number or boolean, for the table and the plot. Returns other strings unchanged."""
-    value, _ = read(text)
-    return value if isinstance(value, (bool, int, float)) else text
-
-
-def table(rows: Sequence[dict[str, Any]], settings: Sequence[str]) -> str:
-    """Formats rows as a table: settings first, numbers with four digits."""
-    names = [*settings, *(n for row in rows for n in row if n not in (*settings, "run", "seed"))]
-    columns = list(dict.fromkeys(name for name in names if any(name in row for row in rows)))
-    heads = ["training loss" if name == "loss" else name for name in columns]
-    cells = [heads, *([_shown(row.get(name)) for name in columns] for row in rows)]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
-
-
-def _shown(value: Any) -> str:
-    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+        if key.strip() in found:
+            raise UsageError(f"--set {key.strip()} is given twice; separate its values with commas")
+        found[key.strip()] = words
+    return list(found.items())

@@ -60,19 +60,24 @@ def page(facts: Facts) -> str:
         f'<p class="state">{escape(_state(facts))}</p>',
         _cards(facts),
         _notes(facts.notes),
-        _section("Scores", _scores(facts)),
-        _section(
-            "Curves", _image(written(curves([facts.history], title=" "), "svg"), "loss, accuracy and learning rate")
+        section("Scores", _scores(facts)),
+        section(
+            "Curves", image(written(curves([facts.history], title=" "), "svg"), "loss, accuracy and learning rate")
         ),
-        _section("Confusion matrix", _confusion(facts.confusion)) if facts.confusion else "",
-        _section("Detections", _detections(facts.found)) if facts.found else "",
-        _section("Net", _net(facts)),
-        _section("Hardware and versions", _sittings(facts.told)),
+        section("Confusion matrix", _confusion(facts.confusion)) if facts.confusion else "",
+        section("Detections", _detections(facts.found)) if facts.found else "",
+        section("Net", _net(facts)),
+        section("Hardware and versions", _sittings(facts.told)),
     ]
+    return document(f"{name}: run report", parts)
+
+
+def document(title: str, parts: Sequence[str], css: str = "") -> str:
+    """Returns a page with the style of all reports."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(name)}: run report</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
+        f"<title>{escape(title)}</title>\n<style>{CSS}{css}</style>\n</head>\n<body>\n"
         + "\n".join(part for part in parts if part)
         + "\n</body>\n</html>\n"
     )
@@ -170,7 +175,7 @@ def _detections(found: Found) -> str:
 def _net(facts: Facts) -> str:
     parts = []
     if facts.picture:
-        parts.append(f'<div class="scroll net">{_image(facts.picture, "diagram of the net")}</div>')
+        parts.append(f'<div class="scroll net">{image(facts.picture, "diagram of the net")}</div>')
     if facts.net is not None:
         found = summarize(facts.net)
         rows = [
@@ -246,11 +251,13 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = 
     return f"<table>{f'<thead><tr>{head}</tr></thead>' if heads else ''}<tbody>{body}</tbody></table>"
 
 
-def _section(title: str, body: str) -> str:
+def section(title: str, body: str) -> str:
+    """Returns a heading and what is below it; empty without a body."""
     return f"<h2>{title}</h2>\n{body}" if body else ""
 
 
-def _image(svg: bytes, what: str) -> str:
+def image(svg: bytes, what: str) -> str:
+    """Returns an image that is inside the page, with a description for those who cannot see it."""
     return f'<img alt="{escape(what)}" src="data:image/svg+xml;base64,{base64.b64encode(svg).decode()}">'
 
 

@@ -6,70 +6,28 @@ goal of the sweep (`--until`) are crosses at the top.
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ..language.errors import NetdefError
-from ..training.run_folder import METRICS
 from .figure import GRAY, colors, drawing, legend_below, new_figure, percents, plain_ticks
-from .runs import History, kind, number, read_run, smoothed
+from .runs import kind, smoothed
+from .searched import searched
+from .sweep_record import Score, Swept, axes_of, is_numeric, is_wide, shown, value_of
 
-SWEEP, RESULT = "sweep.json", "result.json"
 MARKERS = "osD^vP*X"
-
-
-@dataclass(frozen=True)
-class Swept:
-    """The rows of a sweep, the varied settings, the goal, and the histories of the runs that have one."""
-
-    name: str
-    rows: tuple[Mapping[str, Any], ...]
-    settings: tuple[str, ...]  # with more than one value
-    goal: str
-    histories: Mapping[str, History]
-
-
-@dataclass(frozen=True)
-class Score:
-    """The value to compare: a column of the rows, its label, and whether it is the iteration that reached the goal."""
-
-    column: str
-    label: str
-    is_reached: bool = False
-
-
-def read_sweep(folder: str | Path) -> Swept:
-    """Reads a sweep from its folder.  NetdefError if its table is damaged or empty."""
-    folder = Path(folder)
-    try:
-        told = json.loads((folder / SWEEP).read_text(encoding="utf-8"))
-        rows = tuple({k: _simple(v) for k, v in row.items()} for row in told["rows"] if isinstance(row, dict))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise NetdefError(f"{folder / SWEEP} is not a valid table of a sweep ({error}); run the sweep again.") from None
-    if not rows:
-        raise NetdefError(f"{folder / SWEEP} has no runs.")
-    names = list(rows[0])
-    settings = names[names.index("run") + 1 : names.index("seed")] if {"run", "seed"} <= set(names) else []
-    varied = tuple(s for s in settings if len({str(row.get(s)) for row in rows}) > 1)
-    return Swept(folder.absolute().name, rows, varied, str(told.get("until") or ""), dict(_histories(folder)))
-
-
-def _simple(value: Any) -> Any:
-    """Returns a value that an axis can show: a number that is not extreme, a boolean, or else a string."""
-    if value is None or isinstance(value, (bool, str)):
-        return value
-    return value if isinstance(value, (int, float)) and (value == 0 or 1e-15 < abs(value) < 1e15) else str(value)
 
 
 def swept(sweep: Swept, title: str = "") -> Any:
     """Returns the figure.  NetdefError if no run has a value to compare, and if matplotlib is missing."""
-    score = _score(sweep)
-    across, others = _axes_of(sweep)
+    score = sweep.score
+    if score is None:
+        raise NetdefError(f"{sweep.name}: its runs have neither a loss nor an accuracy to compare.")
+    if sweep.search:
+        return searched(sweep, score, title)
+    across, others = axes_of(sweep)
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for row in sweep.rows:
         groups.setdefault(", ".join(_words(row, others)) or "all runs", []).append(row)
@@ -86,31 +44,6 @@ def swept(sweep: Swept, title: str = "") -> Any:
     return figure
 
 
-def _histories(folder: Path) -> Iterable[tuple[str, History]]:
-    for result in sorted(folder.glob(f"*/{RESULT}")):
-        try:
-            name = json.loads(result.read_text(encoding="utf-8"))["row"]["run"]
-            yield name, read_run(result.with_name(METRICS))
-        except (OSError, ValueError, KeyError, TypeError, NetdefError):
-            continue  # its row is in the table anyway
-
-
-def _score(sweep: Swept) -> Score:
-    """Chooses the goal if there is one, else the test accuracy, else a loss."""
-    columns = list(dict.fromkeys(name for row in sweep.rows for name in row))
-    if "reached" in columns:
-        return Score("reached", f"iterations to {_goal(sweep.goal)}", is_reached=True)
-    tests = [name for name in columns if name.startswith("test ") and kind(name) == "accuracy"]
-    found = next((name for name in (*tests, "test loss", "loss") if name in columns), None)
-    if found is None:
-        raise NetdefError(f"{sweep.name}: its runs have neither a loss nor an accuracy to compare.")
-    return Score(found, f"final {found}")
-
-
-def _goal(goal: str) -> str:
-    return goal.replace(">=", " ≥ ").replace("<=", " ≤ ") or "the goal"
-
-
 def _capitalized(label: str) -> str:
     return label[:1].upper() + label[1:]
 
@@ -118,24 +51,10 @@ def _capitalized(label: str) -> str:
 def _title(sweep: Swept, score: Score) -> str:
     seeds = len({row.get("seed") for row in sweep.rows})
     many = f"{len(sweep.rows)} runs" + (f", {seeds} seeds each" if seeds > 1 and sweep.settings else "")
-    return f"{sweep.name.removesuffix('-sweep')}: {score.label} ({many})"
-
-
-def _axes_of(sweep: Swept) -> tuple[str, tuple[str, ...]]:
-    """Returns the setting of the horizontal axis (numeric if possible, with the most values) and the others."""
-    if not sweep.settings:
-        return "seed", ()
-    values = {s: {str(row.get(s)) for row in sweep.rows} for s in sweep.settings}
-    across = max(sweep.settings, key=lambda s: (_numeric(sweep.rows, s), len(values[s])))
-    return across, tuple(s for s in sweep.settings if s != across)
-
-
-def _numeric(rows: Iterable[Mapping[str, Any]], setting: str) -> bool:
-    return all(isinstance(row.get(setting), (int, float)) and not isinstance(row.get(setting), bool) for row in rows)
+    return f"{sweep.title}: {score.label} ({many})"
 
 
 def _words(row: Mapping[str, Any], settings: Sequence[str]) -> list[str]:
-    shown = lambda v: str(v).lower() if isinstance(v, bool) else f"{v:g}" if isinstance(v, float) else str(v)
     return [f"{name.removeprefix('solver.')} {shown(row.get(name))}" for name in settings]
 
 
@@ -146,11 +65,11 @@ def _compare(
     from matplotlib.ticker import NullLocator
 
     rows = [row for group in groups.values() for row in group]
-    numeric = _numeric(rows, across)
+    numeric = is_numeric(rows, across)
     places = list(dict.fromkeys(row.get(across) for row in rows))
     place = lambda row: float(row[across]) if numeric else float(places.index(row.get(across)))
     xs = sorted({place(row) for row in rows})
-    log = numeric and xs[0] > 0 and xs[-1] > 20 * xs[0]
+    log = numeric and is_wide(xs)
     at = (lambda x: math.log(x)) if log else (lambda x: x)
     gap = min((at(b) - at(a) for a, b in zip(xs, xs[1:], strict=False)), default=1.0)
     never = 0
@@ -158,13 +77,13 @@ def _compare(
         shift = gap * 0.09 * (i - (len(groups) - 1) / 2) / max(1, len(groups) / 5)  # side by side
         spot = lambda row, shift=shift: place(row) * math.exp(shift) if log else place(row) + shift
         look = {"color": palette[name], "marker": MARKERS[i % len(MARKERS)]}
-        dots = [(spot(row), value) for row in group if math.isfinite(value := _value(row, score))]
+        dots = [(spot(row), value) for row in group if math.isfinite(value := value_of(row, score.column))]
         if dots:
             axes.plot(*zip(*dots, strict=True), ls="", ms=4, alpha=0.55, mew=0, **look)
         middle = list(_medians(group, spot, score))
         if middle:
             axes.plot(*zip(*middle, strict=True), lw=2, ms=6, **look)
-        lost = [spot(row) for row in group if not math.isfinite(_value(row, score))]
+        lost = [spot(row) for row in group if not math.isfinite(value_of(row, score.column))]
         if lost:
             never = max([never, *(int(n) for row in group if isinstance(n := row.get("iterations"), (int, float)))])
             axes.plot(lost, [0.965] * len(lost), "x", color=palette[name], transform=axes.get_xaxis_transform(), mew=2)
@@ -195,23 +114,16 @@ def _medians(group: Iterable[Mapping[str, Any]], place: Any, score: Score) -> It
     """Yields the median over seeds at each position; runs that did not reach the goal count as infinite."""
     at: dict[float, list[float]] = {}
     for row in group:
-        value = _value(row, score)
+        value = value_of(row, score.column)
         at.setdefault(place(row), []).append(math.inf if math.isnan(value) else value)
     for x in sorted(at):
         middle = statistics.median_low(at[x])
         yield x, (middle if math.isfinite(middle) else math.nan)
 
 
-def _value(row: Mapping[str, Any], score: Score) -> float:
-    try:
-        return number(row.get(score.column))
-    except (TypeError, ValueError):
-        return math.nan
-
-
 def _scales(axes: Any, rows: Sequence[Mapping[str, Any]], score: Score, never: int) -> None:
     """Sets the scale of the scores, with room for the crosses."""
-    values = [v for row in rows if math.isfinite(v := _value(row, score))]
+    values = [v for row in rows if math.isfinite(v := value_of(row, score.column))]
     if not values:
         return
     if min(values) > 0 and max(values) > 100 * min(values):

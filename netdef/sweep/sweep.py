@@ -14,43 +14,20 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..files import write_text_atomically
-from ..interop import snapshot
 from ..language.errors import NetdefError
 from ..language.trust import Trust
-from ..training.run import Options, run_nets
+from ..training.run import Options
 from ..training.run_lock import locked
 from ..training.solver_nets import Nets, nets_of
 from ..training.trial_runs import with_solver
 from .batched_runs import can_share, train_batched
-from .goal import Until
+from .goal import REACHED, Score, Until, score_of
+from .one_run import Found, Job, Settings, keep, kept, row_of, train_alone
 
 TOGETHER = ("solver.base_lr", "solver.weight_decay", "solver.random_seed")  # settings that do not change the program
-RESULT = "result.json"
-Settings = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run of a sweep."""
-
-    name: str
-    settings: Settings
-    seed: int
-    folder: Path
-
-
-@dataclass(frozen=True)
-class Found:
-    """The result of a sweep: a row for each run, in the order of the settings, and the folder of the sweep."""
-
-    rows: tuple[dict[str, Any], ...]
-    folder: Path
-    settings: tuple[str, ...]  # names of the varied settings
 
 
 def sweep(
@@ -63,17 +40,25 @@ def sweep(
     set: Mapping[str, Any] | None = None,
     on_run: Callable[[dict[str, Any], int, int], Any] | None = None,
     import_path: Sequence[str | Path] = (),
+    *,
+    score: str | None = None,
+    upwards: bool | None = None,
+    on_start: Callable[[Score, int], Any] | None = None,
 ) -> Found:
     """Trains a net with every combination of the values in `vary`, each with `seeds` consecutive seeds, starting with
     the solver's.
 
-    A run ends at the first test that meets `until`.  `on_run(row, done, all)` is called after each run.
+    A run ends at the first test that meets `until`.  `on_run(row, done, all)` is called after each run.  `score` is the
+    output of the tests that compares the runs (default: the iteration that met `until`, or else the first accuracy, or
+    else the loss), `upwards` whether more is better.  `on_start(score, done)` is called before the first run, with the
+    number of runs that were finished earlier.
     Errors: as for `netdef.train`, with the name of the run that failed; the results of other runs are kept.
     """
     goal = Until.read(until) if until else None
-    folder = Path(output) if output is not None else Path("runs") / f"{_stem(path)}-sweep"
+    folder = folder_of(path, output)
     trust = Trust(python=True, folders=tuple(import_path))
-    jobs = _jobs(path, vary, seeds, folder, dict(set or {}), trust)
+    jobs, nets = _jobs(path, vary, seeds, folder, dict(set or {}), trust)
+    chosen = REACHED if goal and score is None else score_of(nets, score, upwards)
     rows: dict[str, dict[str, Any]] = {}
 
     def done(job: Job, row: dict[str, Any]) -> None:
@@ -81,30 +66,35 @@ def sweep(
         if on_run:
             on_run(row, len(rows), len(jobs))
 
-    for job in jobs:
-        if (kept := _kept(job, max_iter, until)) is not None:
-            done(job, kept)
+    before = [(job, row) for job in jobs if (row := kept(job, max_iter, until)) is not None]
+    if on_start:
+        on_start(chosen, len(before))
+    for job, row in before:
+        done(job, row)
     with locked(folder):
         for group in _groups([job for job in jobs if job.name not in rows]):
             for job, row in _train(path, group, max_iter, goal, set or {}, trust):
-                told = {"settings": job.settings, "max_iter": max_iter, "until": until, "row": row}
-                write_text_atomically(job.folder / RESULT, json.dumps(told, default=str))
+                keep(job, max_iter, until, row)
                 done(job, row)
-    return Found(tuple(rows[job.name] for job in jobs), folder, (*vary, *(["seed"] if seeds > 1 else [])))
+    return Found(tuple(rows[job.name] for job in jobs), folder, (*vary, *(["seed"] if seeds > 1 else [])), chosen)
 
 
-def _stem(path: str | Path) -> str:
+def folder_of(path: str | Path, output: str | Path | None) -> Path:
+    """The folder of a sweep: `output`, or the one of this net in `runs`."""
     text = str(path)
-    return Path(text).stem if len(text) < 256 and "{" not in text else "net"
+    stem = Path(text).stem if len(text) < 256 and "{" not in text else "net"
+    return Path(output) if output is not None else Path("runs") / f"{stem}-sweep"
 
 
 def _jobs(
     path: Any, vary: Mapping[str, Iterable[Any]], seeds: int, folder: Path, fixed: Settings, trust: Trust
-) -> list[Job]:
+) -> tuple[list[Job], Nets]:
+    """The runs, and the nets of the first one."""
     if seeds < 1:
         raise NetdefError(f"the number of seeds is {seeds}; it must be at least 1.")
-    values = {name: list(many) for name, many in vary.items()}
-    first = nets_of(path, fixed | {name: many[0] for name, many in values.items() if many}, trust).solver.seed
+    values = {name: _once(list(many)) for name, many in vary.items()}
+    nets = nets_of(path, fixed | {name: many[0] for name, many in values.items() if many}, trust)
+    first = nets.solver.seed
     made = []
     for combination in itertools.product(*values.values()):
         chosen = dict(zip(values, combination, strict=True))
@@ -113,21 +103,12 @@ def _jobs(
             name = ",".join([*words, *([f"seed={seed}"] if seeds > 1 or not words else [])])
             settings = chosen | {"solver.random_seed": seed} if seeds > 1 else chosen
             made.append(Job(name, settings, seed, folder / re.sub(r"[^\w.,=+-]", "_", name)))
-    return made
+    return made, nets
 
 
-def _kept(job: Job, max_iter: int | None, until: str | None) -> dict[str, Any] | None:
-    """The row of a run that finished earlier with the same settings; None if there is none."""
-    try:
-        told = json.loads((job.folder / RESULT).read_text())
-        same = [told["settings"], told["max_iter"], told["until"]] == [_plain(job.settings), max_iter, until]
-        return told["row"] if same else None
-    except (OSError, ValueError, KeyError):
-        return None
-
-
-def _plain(value: Any) -> Any:
-    return json.loads(json.dumps(value, default=str))
+def _once(values: list[Any]) -> list[Any]:
+    """The values, each once; they may be lists."""
+    return [value for i, value in enumerate(values) if value not in values[:i]]
 
 
 def _groups(jobs: Sequence[Job]) -> list[list[Job]]:
@@ -151,34 +132,4 @@ def _train(
             yield job, row_of(job, history, goal)
         return
     for job in group:
-        yield job, row_of(job, _alone(nets[job.name], job, max_iter, goal), goal)
-
-
-def _alone(nets: Nets, job: Job, max_iter: int | None, goal: Until | None) -> list[dict[str, Any]]:
-    if goal is not None:
-        nets = with_solver(nets, early_stopping=goal.monitor())
-    try:
-        begun = bool(snapshot.found(job.folder))
-        result = run_nets(nets, Options(resume=begun, max_iter=max_iter, output=job.folder))
-    except NetdefError as error:
-        raise NetdefError(f"run {job.name}: {error}") from error
-    if result.why == "interrupted":  # has a snapshot, but no result
-        raise KeyboardInterrupt
-    return result.history
-
-
-def row_of(job: Job, history: Sequence[Mapping[str, Any]], goal: Until | None) -> dict[str, Any]:
-    """The row of a run in the table: its settings, then its results."""
-    row: dict[str, Any] = {"run": job.name, **job.settings, "seed": job.seed}
-    row.pop("solver.random_seed", None)
-    train = [r for r in history if r["phase"] == "train"]
-    tests = [r for r in history if r["phase"] == "test" and not r.get("net")]
-    if train:
-        row["loss"] = train[-1]["loss"]
-    if tests:
-        skip = ("phase", "lr", "images_per_s", "seconds", "net")
-        row |= {f"test {k}": v for k, v in tests[-1].items() if k not in (*skip, "iteration")}
-    row["iterations"] = max((r["iteration"] for r in history), default=0)
-    if goal is not None:
-        row["reached"] = next((r["iteration"] for r in tests if goal.met(r)), None)
-    return row
+        yield job, row_of(job, train_alone(nets[job.name], job, goal, Options(max_iter=max_iter)).history, goal)

@@ -34,7 +34,7 @@ class Recorder:
         self.failure = ""  # why lines are waiting; empty: none are
         self._waiting: list[str] = []
         self._writes = writes
-        self.history = [row for row in _read(path) if row["iteration"] < iteration]
+        self.history = [row for row in read_rows(path) if row["iteration"] < iteration]
         if writes:
             write_text_atomically(path, "".join(_line(row) for row in self.history))
         self.seconds_before = max((row.get("seconds", 0.0) for row in self.history), default=0.0)
@@ -121,7 +121,7 @@ def _finite(value: Any) -> Any:
     return {k: _finite(v) for k, v in value.items()} if isinstance(value, Mapping) else value
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path) -> list[dict[str, Any]]:
     """Reads the records of a file; an incomplete last line is dropped."""
     if not path.exists():
         return []

@@ -26,7 +26,7 @@ from ..passes.checks.losses import no_loss
 from .compilation_cache import keep_compiled
 from .diagnose import make_watch, strange_inputs
 from .evaluation import refuse_inputs
-from .events import Event, Notice, OnEvent
+from .events import Display, Event, Notice, OnEvent, Tested
 from .hosts import HEARTBEAT, Hosts, Peers, is_first, join, together
 from .loop import run_to_end
 from .meeting import Relay
@@ -83,6 +83,7 @@ class Options:
     relay: Relay | None = None  # to process 0, from the others
     signals: Mapping[int, str] = field(default_factory=dict)
     enough: Callable[[float], str] | None = None  # called with each loss; a non-empty result, the reason, ends the run
+    hopeless: Callable[[Display | Tested], str] | None = None  # the same, called with each display and each test
 
 
 def train(
@@ -216,6 +217,7 @@ def run_nets(nets: Nets, options: Options) -> Result:
             peers=peers,
             effects=options.signals,
             enough=learning.see if learning else options.enough,
+            hopeless=options.hopeless,
             verdict=learning.verdict if learning else None,
         )
         if options.watch or nets.solver.debug_info:

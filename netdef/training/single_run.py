@@ -47,6 +47,7 @@ class SingleRun(Run):
     saving: Saving
     monitors: dict[str, Watched]  # by the field of the solver
     enough: Callable[[float], str] | None = None  # called with each loss that is read back; returns why to end, or ""
+    hopeless: Callable[[Display | Tested], str] | None = None  # called with each display and test, in the same way
     verdict: Callable[[int], str] | None = None  # the result of a trial run after n iterations
     peers: Peers | None = None  # the other processes
     first: int = 0  # the iteration at which it starts
@@ -101,6 +102,8 @@ class SingleRun(Run):
                 self.received = signal.SIGPIPE  # which the others have to know, too
             else:
                 self.gone = self.gone or error
+        if self.hopeless and isinstance(event, (Display, Tested)):
+            self.ended = self.ended or self.hopeless(event)
 
     def _record(self, event: Display | Tested) -> None:
         """Records an event; a file that cannot be written is reported once, and ends the run with an error at its
@@ -190,7 +193,7 @@ class SingleRun(Run):
         for watched in self.monitors.values():
             watched.see(value(watched))
         if "early_stopping" in self.monitors:
-            self.ended = self.monitors["early_stopping"].over
+            self.ended = self.ended or self.monitors["early_stopping"].over
 
     def save(self) -> None:
         self._save(last=self.iteration == self.work.plan.end)

@@ -10,7 +10,8 @@ import pytest
 from netdef import NetdefError
 from netdef.observe import curves, read_run, read_runs, save, written
 from netdef.observe.rates import rates
-from netdef.observe.swept import read_sweep, swept
+from netdef.observe.sweep_record import read_sweep
+from netdef.observe.swept import swept
 
 pytest.importorskip("matplotlib")
 

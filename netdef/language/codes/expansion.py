@@ -153,6 +153,17 @@ UNKNOWN_SETTING = Code(
     "# netdef check model.net --set widht=32\nlet width: 64\nnum_output: ${width}\n",
     "# netdef check model.net --set width=32\nlet width: 64\nnum_output: ${width}\n",
 )
+BAD_RANGE = Code(
+    "bad-range",
+    "error",
+    "Invalid range of a sweep",
+    "`netdef sweep` varies a setting over values separated by commas (`16,32`), over a range of integers (`1..7`), "
+    "and with --search, over a range of real numbers (`0.5..0.99`) or one on a logarithmic scale (`log(0.001..0.1)`, "
+    "`log(8..512)`). Both ends are numbers and belong to the range, the first one is not larger than the second, and "
+    "those of a logarithmic range are above 0.",
+    "# netdef sweep model.net --search random --set 'solver.base_lr=log(0..0.1)'\nsolver {\n  base_lr: 0.01\n}\n",
+    "# netdef sweep model.net --search random --set 'solver.base_lr=log(0.001..0.1)'\nsolver {\n  base_lr: 0.01\n}\n",
+)
 TOO_MUCH = Code(
     "too-much",
     "error",

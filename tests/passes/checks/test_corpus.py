@@ -16,6 +16,7 @@ ELSEWHERE = {
     "too-deep",
     "not-imported",
     "unknown-setting",
+    "bad-range",
     "test-size",
     "random-test",
     "empty-file",
