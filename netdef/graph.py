@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .language.diagnostics import Diagnostic
+from .language.shown import Shown
 from .language.source import Span
 from .layers.base import Layer, Phase, Weight
 from .shape import Shape, show
@@ -44,7 +45,7 @@ class Owner(NamedTuple):
     index: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Node:
     """One layer of a net. `name` is unique in the net; `tops` includes the automatic top of a loss that names none."""
 
@@ -83,9 +84,13 @@ class Node:
     def span(self) -> Span | None:
         return self.layer.span
 
+    def __repr__(self) -> str:
+        tops, bottoms = (", ".join(map(str, values)) for values in (self.tops, self.bottoms))
+        return f"<layer {self.name}: {tops or 'no top'} = {self.type}({bottoms})>"
+
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Net:
+class Net(Shown):
     """The net of one phase: `layers` in order, `shapes` of every value, and the solver if the file has one."""
 
     name: str

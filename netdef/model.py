@@ -26,6 +26,7 @@ from .forward import compiled, without_empty_rows
 from .graph import Net, Owner
 from .language.diagnostics import Report
 from .language.errors import NetdefError
+from .language.shown import Shown
 from .language.spelling import suggestion
 from .layers.base import Phase, Weight
 from .passes.shapes import infer
@@ -107,7 +108,7 @@ def stored_weights(net: Net, path: Any, bn_dialect: Any = None) -> tuple[Arrays,
     return arrays, found.loaded
 
 
-class Model(nnx.Module):
+class Model(nnx.Module, Shown):
     """A net of one phase with its arrays: `weights[layer]["0"]` and so on, in Caffe's blob order.
 
     In phase TRAIN, a call updates running statistics and draws random numbers from `rngs`. Within a plain JAX
@@ -169,6 +170,11 @@ class Model(nnx.Module):
             return wanted
         trimmed = without_empty_rows(self.net, wanted)
         return {name: trimmed[name] for name in self.net.outputs} if want == "outputs" else trimmed
+
+    def __repr__(self) -> str:
+        """One line, because that of Flax lists every array."""
+        parameters = sum(math.prod(weight.shape) for _, weight in self.net.owned if weight.kind == "param")
+        return f"<Model of {self.net!r}, {parameters:,} parameters>"
 
     def get_weights(self, state: nnx.State | None = None) -> Arrays:
         """Returns {layer: [arrays]} in Caffe's order and shapes, with shared arrays in every layer that uses them. With

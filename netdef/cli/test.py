@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -124,20 +123,4 @@ def _measure(net: Net, weights: list[str] | Path, args: argparse.Namespace) -> d
     found = score(net, weights, args.iterations, args.devices)
     for note in found.notes:
         say(f"warning: {printable(note)}")
-    return {
-        "outputs": {name: _plain(value) for name, value in found.outputs.items()},
-        "loss": _plain(found.loss),
-        "batches": found.batches,
-        "images": found.images,
-        "seconds": round(found.seconds, 3),
-        "weights": str(weights) if isinstance(weights, Path) else ", ".join(weights),
-    }
-
-
-def _plain(value: Any) -> Any:
-    """Converts to a number or a list of numbers, with None for non-finite ones, which JSON does not have."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, list):
-        return [_plain(v) for v in value]
-    return round(value, 6) if math.isfinite(value) else None
+    return found.as_dict()

@@ -31,7 +31,7 @@ from ..data.mesh import AXIS, Devices, chosen, mesh_of
 from ..data.table_file import is_table
 from ..graph import Net, Node, Value
 from ..interop.weights import paths_of
-from ..language.errors import NetdefError
+from ..language.errors import NetdefError, printable
 from ..model import Model, check_shapes, compile
 from ..shape import show
 from .boxes import Detection, Placing, detections_in, detector_of, label_names, whole
@@ -53,6 +53,10 @@ class Prediction(NamedTuple):
         """Returns (name, score) of the `n` classes with the highest scores."""
         name = lambda k: self.names[k] if k < len(self.names) else f"class {k}"
         return [(name(int(k)), float(self.scores[k])) for k in self.scores.argsort()[::-1][: max(n, 1)]]
+
+    def __repr__(self) -> str:
+        """One line with the best classes, because there may be thousands of scores."""
+        return f"<Prediction {printable(self.input)}: {', '.join(f'{n} {s:.4g}' for n, s in self.best(3))}>"
 
 
 def predict(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from .errors import NetdefError
+from .shown import Shown
 from .source import Span
 
 Severity = Literal["error", "warning", "note"]  # a note is information: nothing is wrong with the file
@@ -36,8 +37,8 @@ class Related(NamedTuple):
     span: Span
 
 
-@dataclass(frozen=True)
-class Diagnostic:
+@dataclass(frozen=True, repr=False)
+class Diagnostic(Shown):
     """One error or warning at one place. `detail` is full sentences with names and values, `hint` what to type."""
 
     kind: Code
@@ -79,12 +80,20 @@ class Diagnostic:
         place = f"{self.span}: " if self.span else ""
         return f"{place}{self.severity}: {self.message} [{self.code}]"
 
+    def __repr__(self) -> str:
+        """One line, because its place refers to the whole file."""
+        return f"<{self}>"
 
-class CompileError(NetdefError):
+
+class Diagnostics(tuple[Diagnostic, ...], Shown):
+    """The diagnostics of a file."""
+
+
+class CompileError(NetdefError, Shown):
     """The net has errors; `diagnostics` contains all of them, and the warnings."""
 
-    def __init__(self, diagnostics: tuple[Diagnostic, ...]):
-        self.diagnostics = tuple(diagnostics)
+    def __init__(self, diagnostics: Iterable[Diagnostic]):
+        self.diagnostics = Diagnostics(diagnostics)
         errors = [d for d in self.diagnostics if d.severity == "error"]
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         super().__init__(f"{errors[0]}{more}" if errors else "the net has errors")
@@ -148,8 +157,8 @@ class Report:
         if self.has_errors:
             raise CompileError(self.in_order()) from self.cause
 
-    def in_order(self) -> tuple[Diagnostic, ...]:
+    def in_order(self) -> Diagnostics:
         """The diagnostics sorted by place; those without a place come last."""
         far = (1, "", 0)
         key = lambda d: (0, d.span.source.name, d.span.start) if d.span else far
-        return tuple(sorted(self.diagnostics, key=key))
+        return Diagnostics(sorted(self.diagnostics, key=key))

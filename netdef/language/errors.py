@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .shown import above
+
 
 class NetdefError(RuntimeError):
     """An error that a user can fix: a message of one line with the file, layer or step, and what to do.
@@ -10,6 +12,10 @@ class NetdefError(RuntimeError):
 
     def __init__(self, message: str = ""):
         super().__init__(printable(message))  # because a path or a name in it may contain line breaks
+
+    def _render_traceback_(self) -> list[str]:
+        """Returns the lines that IPython shows for this error."""
+        return above("notebook").traceback_of(self)
 
 
 def printable(text: str) -> str:

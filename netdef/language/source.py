@@ -166,5 +166,9 @@ class Span(NamedTuple):
     def __str__(self) -> str:
         return f"{self.source.name}:{self.line}:{self.column}"
 
+    def __repr__(self) -> str:
+        """One line, without the text of the whole file."""
+        return f"<Span {self}>"
+
 
 NOWHERE = Span(Source("<made>", ""), 0, 0)  # for trees that were not parsed from a source

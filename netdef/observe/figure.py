@@ -7,6 +7,7 @@ and K. Ito, Color Universal Design, 2008, which people with any kind of color vi
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -57,8 +58,24 @@ def drawing() -> Iterator[Any]:
 
 def new_figure(width: float, height: float) -> Any:
     """Returns an empty figure of this size in inches, with a layout that prevents overlaps."""
-    with drawing() as matplotlib:
-        return matplotlib.figure.Figure(figsize=(width, height), layout="constrained")
+    with drawing():
+        return _figure_class()(figsize=(width, height), layout="constrained")
+
+
+@functools.cache
+def _figure_class() -> Any:
+    """The class of figures: one of matplotlib that keeps the style, and that notebooks show without pyplot."""
+    import matplotlib.figure
+
+    class Figure(matplotlib.figure.Figure):
+        def savefig(self, *args: Any, **options: Any) -> None:
+            with drawing():
+                super().savefig(*args, **options)
+
+        def _repr_svg_(self) -> str:
+            return written(self, "svg").decode()
+
+    return Figure
 
 
 def written(figure: Any, kind: str) -> bytes:

@@ -2,6 +2,7 @@
 
     for run in netdef.runs("runs"):
         print(run.name, run.state, run.settings, run.score)
+    netdef.runs("runs").plot()
 
 A run is "running" while a process trains in its folder, "finished" if it ended by itself, "interrupted" if a signal
 ended it, "died" if it ended in another way, as by an error or a lost machine, and "unknown" if it has no record.
@@ -17,15 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from ..language.errors import NetdefError, printable
+from ..language.shown import Shown
 from ..training.run_lock import holder
 from ..training.saved_run import SavedRun, holds_run, written
-from .runs import Best, kind, read_run, scores_of
+from .curves import curves
+from .runs import Best, kind, read_run, read_runs, scores_of
 
 DEPTH = 3  # folders below the given one: a sweep is a folder of runs
 
 
-@dataclass(frozen=True)
-class Run:
+@dataclass(frozen=True, repr=False)
+class Run(Shown):
     """One run; `began` is the time at which it was last started, in UTC, or empty."""
 
     name: str
@@ -45,12 +48,35 @@ class Run:
         losses = [s for s in (*tests, *self.scores) if s.name.endswith(" loss")]
         return next(iter((*accuracies, *losses)), None)
 
+    def plot(self, **options: Any) -> Any:
+        """Returns a figure of its curves; `options` are those of `netdef.observe.curves`.  NetdefError if it has no
+        records yet, and if matplotlib is not installed."""
+        return curves([read_run(self.folder)], **options)
+
     def as_dict(self) -> dict[str, Any]:
         """Returns JSON values."""
         return asdict(self) | {"folder": str(self.folder), "scores": [asdict(score) for score in self.scores]}
 
+    def __repr__(self) -> str:
+        score = f", {self.score.name} {self.score.last:.4g}" if self.score else ""
+        return f"<Run {printable(str(self.folder))}: {self.state}, {self.iterations} iterations{score}>"
 
-def runs(folder: str | Path = "runs") -> list[Run]:
+
+class Runs(list[Run], Shown):
+    """The runs in a folder, the most recent first."""
+
+    def plot(self, **options: Any) -> Any:
+        """Returns a figure that compares the curves of the runs with records; `options` are those of
+        `netdef.observe.curves`.  NetdefError if there is no such run, and if matplotlib is not installed."""
+        folders = [run.folder for run in self if run.scores]
+        if not folders:
+            raise NetdefError(
+                "none of the runs has a record to plot; a record is written at each display and each test."
+            )
+        return curves(read_runs(folders), **options)
+
+
+def runs(folder: str | Path = "runs") -> Runs:
     """Returns the runs in a folder and in the folders inside it, the most recent first.
 
     Errors: NetdefError if the folder does not exist."""
@@ -58,7 +84,7 @@ def runs(folder: str | Path = "runs") -> list[Run]:
     if not top.is_dir():
         raise NetdefError(f"the folder {top} does not exist; name a folder of runs.")
     found = [_run(path, top) for path in sorted(_folders(top))]
-    return sorted(found, key=lambda run: run.began, reverse=True)
+    return Runs(sorted(found, key=lambda run: run.began, reverse=True))
 
 
 def _folders(top: Path) -> Iterable[Path]:
@@ -105,6 +131,13 @@ def _state(folder: Path, last: dict[str, Any]) -> str:
 
 def table(found: Sequence[Run]) -> str:
     """Returns the runs as lines of text, with the settings in which they differ."""
+    rows = cells(found)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def cells(found: Sequence[Run]) -> list[tuple[str, ...]]:
+    """Returns the rows of the table of runs, with the heads of its columns first."""
     differing = _differing(found)
     rows = [("run", "started", "state", "iterations", "last score", "best", "settings")]
     for run in found:
@@ -113,9 +146,7 @@ def table(found: Sequence[Run]) -> str:
         last, best = (f"{score.name} {score.last:.4g}", f"{score.best:.4g} at {score.at}") if score else ("", "")
         words = " ".join(f"{name}={written(value)}" for name, value in named.items())
         rows.append((run.name, _local(run.began), run.state, f"{run.iterations}{of}", last, best, words))
-    rows = [tuple(map(printable, row)) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return [tuple(map(printable, row)) for row in rows]
 
 
 def _differing(found: Sequence[Run]) -> set[str]:

@@ -20,6 +20,7 @@ from ..inference.preprocessing import keep as keep_preprocessing
 from ..interop import snapshot, solver_state
 from ..language.diagnostics import CompileError, Report
 from ..language.errors import NetdefError
+from ..language.shown import Shown, above
 from ..language.trust import Trust
 from ..model import Model
 from ..passes.checks.losses import no_loss
@@ -47,7 +48,7 @@ from .trial_runs import Learning, Repeated, dry, kept_nothing, without_tests
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(Shown):
     """The result of `train`: the trained net (phase TRAIN), the records of `metrics.jsonl`, and how the run ended."""
 
     model: Model = field(repr=False)
@@ -64,6 +65,15 @@ class Result:
         tests = [row for row in self.history if row["phase"] == "test" and not row.get("net")]
         skip = ("iteration", "phase", "net", "lr", "images_per_s", "seconds")
         return {name: value for name, value in tests[-1].items() if name not in skip} if tests else {}
+
+    def plot(self, **options: Any) -> Any:
+        """Returns a figure of loss, accuracies and learning rate, as `netdef plot` draws it; `options` are those of
+        `netdef.observe.curves`, such as `metrics` and `by`.  NetdefError if nothing was recorded, and if matplotlib is
+        not installed."""
+        observe = above("observe")
+        if not self.history:
+            raise NetdefError("nothing was recorded; set `display` or `test_interval` of the solver.")
+        return observe.curves([observe.History(self.folder.name, self.folder, tuple(self.history))], **options)
 
 
 @dataclass(frozen=True)
@@ -114,8 +124,8 @@ def train(
     (by default, of the newest run of this net), or the path of a snapshot, a run, or a `.solverstate` of Caffe.
     `max_iter` replaces the solver's for the end of the run, but not for its learning-rate policy.  `set` overrides
     constants and solver fields: {"width": 32, "solver.base_lr": 0.1}.  `on_event` is called with each event (see
-    `netdef.training.events`).  `progress`: whether to print the progress; by default, in a notebook and on a terminal
-    if there is no `on_event`.
+    `netdef.training.events`).  `progress`: whether to show the progress, as `netdef train` prints it, or in a notebook
+    as one display that changes in place; by default, if there is no `on_event`.
 
     `watch` adds statistics of the layers to each display: norms, dead and saturated units, the size of updates.
     `overfit` N trains on the first N batches only, until the net overfits them, and reports whether it did.  `dry_run`
@@ -147,14 +157,13 @@ def train(
 @contextmanager
 def shown(on_event: OnEvent | None, progress: bool | None) -> Iterator[OnEvent | None]:
     """The listener of the user, and one that prints the progress, if it is to be printed."""
-    if progress is None:
-        progress = on_event is None and (sys.stdout.isatty() or "ipykernel" in sys.modules)
-    if not progress:
+    if progress is False or (progress is None and on_event is not None):
         yield on_event
         return
+    from .live import in_notebook, live
     from .progress import progress as printed
 
-    with printed(sys.stdout) as show:
+    with live() if in_notebook() else printed(sys.stdout) as show:
 
         def both(event: Event) -> None:
             show(event)
