@@ -25,10 +25,13 @@ OPTIONAL = {
     "jax2onnx": "jax2onnx",
     "libtpu": "libtpu",
     "lmdb": "lmdb",
+    "material": "mkdocs-material",
     "matplotlib": "matplotlib",
+    "mkdocs": "mkdocs-material",
     "onnx": "onnx",
     "plyvel": "plyvel",
     "pygls": "pygls",
+    "pygments": "mkdocs-material",
     "safetensors": "safetensors",
     "tensorboardX": "tensorboardX",
 }
