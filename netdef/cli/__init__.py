@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import gc
 import importlib
 import io
@@ -19,6 +20,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 from typing import NoReturn
 
 from .._version import __version__
@@ -30,7 +32,7 @@ from ._memory import keep_freed_memory
 COMMANDS = (
     *("train", "launch", "sweep", "runs", "plot", "report", "test", "time", "predict", "features"),
     *("check", "summary", "expand", "fmt", "deploy", "draw", "explain"),
-    *("convert", "eject", "data", "devices", "lsp"),
+    *("convert", "eject", "data", "devices", "lsp", "docs"),
 )
 RUNNING = ("train", "sweep", "test", "time", "predict", "features")  # commands that run a net many times
 ENDING = ("train", "sweep")  # commands that end with a snapshot after the first Ctrl-C, and at once after a second
@@ -68,6 +70,18 @@ class Parser(argparse.ArgumentParser):
     def has_commands(self) -> bool:
         """Whether the first argument is a command of its own."""
         return any(action.nargs == argparse.PARSER for action in self._actions)
+
+    def commands(self) -> dict[str, tuple[str, str]]:
+        """Maps the commands of this command to their lines in its help and their own help."""
+        inner = [action for action in self._actions if isinstance(action, argparse._SubParsersAction)]
+        lines = {choice.dest: choice.help or "" for action in inner for choice in action._choices_actions}
+        parsers = {name: parser for action in inner for name, parser in action.choices.items()}
+        return {name: (lines.get(name, ""), parser.manual()) for name, parser in parsers.items()}
+
+    def manual(self) -> str:
+        """Returns the help text at the width of the manual's pages, whatever the terminal."""
+        self.formatter_class = functools.partial(argparse.RawDescriptionHelpFormatter, width=88)
+        return self.format_help()
 
     def error(self, message: str) -> NoReturn:
         options = [name for action in self._actions for name in action.option_strings]
@@ -143,6 +157,18 @@ def dispatch(words: list[str]) -> int:
     name = ALIASES.get(words[0], words[0])
     if name not in COMMANDS:
         raise UsageError(unknown_command(name))
+    module, parser = parser_of(name)
+    try:
+        # Options may be between FILE and its inputs, except where the rest of the line is another command.
+        whole = "--" in words or parser.has_commands
+        args = parser.parse_args(words[1:]) if whole else parser.parse_intermixed_args(words[1:])
+    except SystemExit as done:  # argparse has printed its message
+        return int(done.code or 0)
+    return module.run(args)
+
+
+def parser_of(name: str) -> tuple[ModuleType, Parser]:
+    """Returns the module of a command and the parser of its arguments."""
     module = importlib.import_module(f"{__name__}.{name}")
     parser = Parser(
         prog=f"netdef {name}",
@@ -151,13 +177,18 @@ def dispatch(words: list[str]) -> int:
         allow_abbrev=False,
     )
     module.add_arguments(parser)
-    try:
-        # Options may be between FILE and its inputs, except where the rest of the line is another command.
-        whole = "--" in words or parser.has_commands
-        args = parser.parse_args(words[1:]) if whole else parser.parse_intermixed_args(words[1:])
-    except SystemExit as done:  # argparse has printed its message
-        return int(done.code or 0)
-    return module.run(args)
+    return module, parser
+
+
+def helps() -> dict[str, tuple[str, str]]:
+    """Maps each command, and each command of a command, to its line in the list and its help, as the manual shows it."""
+    found = {}
+    for name in COMMANDS:
+        module, parser = parser_of(name)
+        found[name] = (module.HELP, parser.manual())
+        for inner, (line, text) in parser.commands().items():
+            found[f"{name} {inner}"] = (line, text)
+    return found
 
 
 def about() -> str:
