@@ -30,7 +30,9 @@ OPTIONAL = {
     "plyvel": "plyvel",
     "pygls": "pygls",
     "safetensors": "safetensors",
+    "starlette": "starlette",
     "tensorboardX": "tensorboardX",
+    "uvicorn": "uvicorn",
 }
 
 
