@@ -191,9 +191,14 @@ def check() -> None:
 
 def serve(subject: Subject, at: socket.socket) -> None:
     """Serves a subject until Ctrl-C, which ends it as KeyboardInterrupt."""
+    server_of(subject).run(sockets=[at])
+
+
+def server_of(subject: Subject) -> Any:
+    """Returns a server of uvicorn, which ends when its `should_exit` is set."""
     uvicorn = need("uvicorn", "netdef view")
     server: Any = None
     app = application(subject, lambda: server.should_exit)
     config = uvicorn.Config(app, log_level="critical", access_log=False, lifespan="off", timeout_graceful_shutdown=2)
     server = uvicorn.Server(config)
-    server.run(sockets=[at])
+    return server

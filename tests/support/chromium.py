@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,6 +19,15 @@ FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update", "--remote-debugging-pipe"),
 )
+# Chromium reads commands from descriptor 3 and writes answers to 4.
+START = """
+import os, sys
+for given, far in zip(sys.argv[1:3], (201, 202)):
+    os.dup2(int(given), far)
+for near, far in ((3, 201), (4, 202)):
+    os.dup2(far, near)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 class Page:
@@ -103,11 +113,10 @@ def browser() -> Iterator[Page]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         to_read, to_write = os.pipe()
         from_read, from_write = os.pipe()
-        # Chromium reads commands from descriptor 3 and writes answers to 4.
         words = [PROGRAM, *FLAGS, f"--user-data-dir={profile}"]
-        shell = ["sh", "-c", f'exec "$@" 3<&{to_read} 4>&{from_write}', "sh", *words]
+        starter = [sys.executable, "-c", START, str(to_read), str(from_write), *words]
         quiet = subprocess.DEVNULL
-        process = subprocess.Popen(shell, pass_fds=(to_read, from_write), stdout=quiet, stderr=quiet)
+        process = subprocess.Popen(starter, pass_fds=(to_read, from_write), stdout=quiet, stderr=quiet)
         os.close(to_read)
         os.close(from_write)
         try:

@@ -134,7 +134,7 @@ const fold = (() => {
   function opened(state, box) {
     const closed = new Set(state.closed);
     const spread = new Set(state.spread);
-    if (box.folded.length > 1) spread.add(box.folded[0].id);
+    if (box.folded.length > 1) for (const frame of box.folded) spread.add(frame.id);
     else closed.delete(box.folded[0].id);
     return { ...state, closed, spread };
   }
