@@ -195,6 +195,6 @@ def test_runs_are_compared(page: chromium.Page, served, a_run):
     page.run("document.querySelector('input[type=checkbox]').click()")
     page.until("document.querySelectorAll('.u-legend .u-series').length === 6")
     page.run("[...document.querySelectorAll('a')].find((a) => a.textContent.startsWith('<img')).click()")
-    page.until("document.getElementById('file').textContent.startsWith('run <img')")
+    page.until("document.getElementById('title').textContent.startsWith('<img')")
     page.run("document.getElementById('up').click()")
     page.until("document.querySelectorAll('.runs tbody tr').length === 2")

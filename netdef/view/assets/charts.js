@@ -39,7 +39,7 @@ const charts = (() => {
     const series = [{}];
     for (const line of lines) {
       const many = !line.test && !line.plain && line.values.length > 40;
-      const own = { label: line.name, stroke: () => color(line.color), value: (_, value) => written(value), spanGaps: true };
+      const own = { label: line.name, stroke: () => color(line.color), spanGaps: true };
       if (line.test) Object.assign(own, { dash: [6, 3], width: 1.5, points: { show: line.values.length <= 60, size: 5, fill: () => color(line.color) } });
       else Object.assign(own, { width: many ? 2 : 1.7, points: { show: line.values.length === 1, size: 6 } });
       if (line.plain) own.paths = uPlot.paths.stepped({ align: 1 });
@@ -58,36 +58,83 @@ const charts = (() => {
     grid: { stroke: () => style("--line"), width: 1 },
     ticks: { stroke: () => style("--line"), width: 1 },
     font: "12px system-ui, sans-serif",
-    ...(label ? { label, labelFont: "12px system-ui, sans-serif", labelSize: 18, size: 40 } : { size: 62, values: (_, ticks) => ticks.map(written) }),
+    ...(label ? { label, labelFont: "12px system-ui, sans-serif", labelSize: 18, size: 40 } : { size: 62, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : written(tick))) }),
   });
 
-  // Draws one chart in a new element.  `by`: the label of the horizontal axis; `log`: a logarithmic vertical one;
-  // `until`: the end of the horizontal one, if it begins at 0.
-  function chart(title, lines, { by = "iteration", log = false, until = null } = {}) {
+  // An accuracy is between 0 and 1, also on the axis.
+  function share(plot, least, most) {
+    if (least === null) return [0, 1];
+    const room = Math.max(0.1 * (most - least), 0.01);
+    return [Math.max(0, least - room), most <= 1 ? Math.min(1.002, most + room) : most + room];
+  }
+
+  // Draws one chart in a new element, which has a function `update(lines, options)`.  Options: `by`, the label of the
+  // horizontal axis; `kind` of the values; `log`, a logarithmic vertical axis; `until`, the end of the horizontal one.
+  function chart(title, lines, options) {
     const place = el("div", { class: "plot" });
     const whole = el("figure", { class: "chart", role: "img", "aria-label": title }, el("h3", {}, title), place);
-    const { series, data } = columns(lines);
+    const now = { lines, options, plot: null, form: form(lines, options), zoomed: false };
     const wide = () => Math.max(240, place.clientWidth);
-    let plot = null;
-    const draw = () => {
-      const options = {
-        width: wide(),
-        height: HEIGHT,
-        series: [{ label: by, value: (_, x) => (x === null || x === undefined ? "–" : x.toLocaleString("en")) }, ...series.slice(1)],
-        scales: { x: { time: false, ...(until ? { range: [0, until] } : {}) }, y: log && positive(lines) ? { distr: 3 } : {} },
-        axes: [axis(by), axis()],
-        cursor: { points: { size: 6 } },
-      };
-      plot = new uPlot(options, data, place);
+    const last = (plot, i) => plot.data[i].findLast((value) => value !== null && value !== undefined);
+
+    function draw() {
+      const { series, data } = columns(now.lines);
+      const shown = series.slice(1).map((one, i) => ({ ...one, value: (plot, value) => written(value ?? last(plot, i + 1)) }));
+      const x = { label: now.options.by, value: (plot, value) => (value ?? last(plot, 0))?.toLocaleString("en") };
+      now.plot?.destroy();
+      now.plot = new uPlot(
+        {
+          width: wide(),
+          height: HEIGHT,
+          series: [x, ...shown],
+          scales: { x: { time: false, range: (plot, from, to) => (now.zoomed ? [from, to] : [0, now.options.until || to || 1]) }, y: vertical() },
+          axes: [axis(now.options.by), axis()],
+          cursor: { points: { size: 6 } },
+          hooks: { setSelect: [() => (now.zoomed = true)] },
+        },
+        data,
+        place
+      );
+      now.plot.over.addEventListener("dblclick", () => (now.zoomed = false), { capture: true });
       for (const [i, row] of place.querySelectorAll(".u-series").entries()) row.hidden = series[i]?.class === "thin";
+    }
+
+    function vertical() {
+      if (now.options.log && positive(now.lines)) return { distr: 3 };
+      return now.options.kind === "accuracy" ? { range: share } : {};
+    }
+
+    whole.update = (lines, options) => {
+      const before = now.form;
+      Object.assign(now, { lines, options, form: form(lines, options) });
+      if (!now.plot) return;
+      if (before !== now.form) draw();
+      else now.plot.setData(columns(lines).data, !now.zoomed);
     };
     const sizes = new ResizeObserver(() => {
       if (!place.isConnected) return sizes.disconnect();
-      if (!plot) return place.clientWidth ? draw() : undefined;
-      plot.setSize({ width: wide(), height: HEIGHT });
+      if (!now.plot) return place.clientWidth ? draw() : undefined;
+      now.plot.setSize({ width: wide(), height: HEIGHT });
     });
     sizes.observe(place);
     return whole;
+  }
+
+  // What a chart must be drawn again for; new values are added to it.
+  const form = (lines, { by, kind, log }) =>
+    JSON.stringify([by, kind, log, dark.matches, lines.map((line) => [line.name, line.color, line.values.length > 40, line.values.length > 60, line.values.length > 1])]);
+
+  // Shows charts in an element: [{title, lines, options}].  Those with the title of one that is there are updated.
+  function all(parent, wanted) {
+    const there = new Map([...parent.children].map((node) => [node.getAttribute("aria-label"), node]));
+    const nodes = wanted.map(({ title, lines, options }) => {
+      const node = there.get(title);
+      if (!node) return chart(title, lines, options);
+      node.update(lines, options);
+      return node;
+    });
+    const same = nodes.length === parent.children.length && nodes.every((node, i) => node === parent.children[i]);
+    if (!same) parent.replaceChildren(...nodes);
   }
 
   const positive = (lines) => lines.every((line) => line.values.every((value) => value === null || value > 0));
@@ -111,5 +158,5 @@ const charts = (() => {
   // Calls a function when the colors change.
   const recolored = (draw) => dark.addEventListener("change", draw);
 
-  return { chart, color, unit, placed, end, recolored };
+  return { all, color, unit, placed, end, recolored };
 })();

@@ -2,7 +2,7 @@
 // The page of a folder: the list of its runs, and the curves of those that are chosen.
 
 (() => {
-  const { el, show } = dom;
+  const { el, byId, show } = dom;
   const FIRST = 4; // runs that are compared at first
   const now = { page: null, chosen: null, metric: null, curves: [] };
 
@@ -52,14 +52,15 @@
         lines.filter((line) => metric(line) === name).slice(0, 1).map((line) => ({
           ...charts.placed(line, "iteration", 1), name: run, color: [...now.chosen].indexOf(run), plain: name === "learning rate",
         })));
-      return charts.chart(name, lines, { until });
+      return { title: name, lines, options: { by: "iteration", kind: name.includes("accuracy") ? "accuracy" : "", until } };
     };
     const select = el("select", { onchange: (event) => ((now.metric = event.target.value || null), draw()) },
       el("option", { value: "" }, "main metrics"), names.map((name) => el("option", { value: name }, name)));
     select.value = now.metric || "";
     show("compared", now.curves.length
-      ? [el("h2", {}, "Comparison"), el("div", { class: "options" }, el("label", {}, "Show ", select)), el("div", { class: "charts" }, some.map(of))]
+      ? [el("h2", {}, "Comparison"), el("div", { class: "options" }, el("label", {}, "Show ", select))]
       : now.page.runs.length ? el("p", { class: "quiet" }, "Choose runs to compare their curves.") : null);
+    charts.all(byId("charts"), some.map(of));
   }
 
   async function update(page) {

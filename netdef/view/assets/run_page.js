@@ -56,10 +56,10 @@
     const of = ({ kind, title, lines }) => {
       const first = lines[0].test ? 1 : 0; // tests have another color than training
       const shown = lines.map((line, i) => ({ ...line, color: i + first, plain: kind === "rate" }));
-      return charts.chart(title, shown, { by, log: now.log && kind === "loss", until });
+      return { title, lines: shown, options: { by, kind, log: now.log && kind === "loss", until } };
     };
-    show("charts", now.page.charts.length ? el("h2", {}, "Curves") : null, now.page.charts.length ? options(timed) : null,
-      el("div", { class: "charts" }, all.map(of)));
+    show("options", all.length ? [el("h2", {}, "Curves"), options(timed)] : null);
+    charts.all(byId("charts"), all.map(of));
   }
 
   function options(timed) {
@@ -106,8 +106,8 @@
     if (page.kind === "error") return show("summary", el("p", { class: "note error" }, page.error));
     now.page = page;
     document.title = `${page.name} · ${page.state} · netdef`;
-    show("title", page.title);
-    show("file", `run ${page.name}`);
+    show("title", page.name);
+    show("file", page.title === page.name ? "" : `run of ${page.title}`);
     byId("up").hidden = !location.pathname.startsWith("/runs/");
     tabs();
     draw();
