@@ -17,6 +17,7 @@ from ..graph import Net, Node
 from ..inspect import draw, explain
 from ..inspect.summary import Row, size, summarize
 from ..language.diagnostics import Diagnostic
+from ..language.expansion.imports import LIBRARY
 from ..language.render import uses
 from ..language.source import Span
 from ..schema import Block
@@ -214,7 +215,14 @@ def _places(span: Span | None) -> Iterator[Place]:
     if span is None:
         return
     for place in (span, *uses(span)):
-        yield Place(place.source.name, place.line, lines_of(place))
+        yield Place(name_of(place), place.line, lines_of(place))
+
+
+def name_of(span: Span) -> str:
+    """Returns the name of a source; of the library, as it is imported, because a page may be sent to others."""
+    path = span.source.path
+    inside = path is not None and path.is_relative_to(LIBRARY)
+    return f"std/{path.relative_to(LIBRARY).as_posix()}" if path is not None and inside else span.source.name
 
 
 def lines_of(span: Span) -> str:
@@ -245,7 +253,8 @@ def mark_of(span: Span) -> Mark:
     before, marked, after = line[:start].lstrip(), line[start:end], line[end:].rstrip()
     before = f"...{before[-NEAR:]}" if len(before) > NEAR else before
     marked = f"{marked[:NEAR]}..." if len(marked) > NEAR else marked
-    return Mark(str(span), before, marked, f"{after[:NEAR]}..." if len(after) > NEAR else after)
+    where = f"{name_of(span)}:{span.line}:{span.column}"
+    return Mark(where, before, marked, f"{after[:NEAR]}..." if len(after) > NEAR else after)
 
 
 def _holds(layer: Span | None, span: Span | None) -> bool:

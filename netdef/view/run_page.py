@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..interop import snapshot
 from ..language.errors import NetdefError
 from ..observe.facts import Confusion, proper
 from ..observe.listing import state_of
@@ -84,7 +85,6 @@ def run_page(folder: Path) -> RunPage:
         notes.append("The run has no records yet; a record is written at each display and each test of the solver.")
     if history.damaged:
         notes.append(f"Damaged lines of metrics.jsonl that were skipped: {history.damaged}")
-    path, damaged = saved.snapshot()
     sittings = saved.sittings
     done = [sittings[-1].get("to") if sittings else None, *(row["iteration"] for row in history.rows)]
     most = saved.record.get("max_iter")
@@ -100,9 +100,15 @@ def run_page(folder: Path) -> RunPage:
         tuple(Score(s.name, number(s.last), number(s.best), f"{s.at:,}") for s in scores_of(history)),
         tuple(_charts(history)),
         tuple(tuple(Fact(*item) for item in sitting_facts(s, told).items()) for s in told.get("sittings", ())),
-        (*notes, *damaged),
-        path.name if path else "",
+        tuple(notes),
+        last_snapshot(folder),
     )
+
+
+def last_snapshot(folder: Path) -> str:
+    """Returns the name of the last snapshot, or an empty string; whether it is intact is not checked, which reads
+    all of it."""
+    return next((path.name for path in snapshot.found(folder)), "")
 
 
 def _cards(history: History, told: dict) -> Iterable[Fact]:

@@ -20,6 +20,7 @@ import asyncio
 import hashlib
 import json
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import fields, is_dataclass
 from http import HTTPStatus
@@ -91,6 +92,11 @@ def application(subject: Subject, ending: Callable[[], bool] = lambda: False) ->
 
         return respond
 
+    def judged(run: RunSubject, request: Request) -> Any:
+        if request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+            return Response("a page of another site must not start tests", HTTPStatus.FORBIDDEN)
+        return run.judge(request.method == "POST")
+
     async def events(request: Request) -> Response:
         found = await asyncio.to_thread(chosen, request)
         if found is None:
@@ -101,7 +107,7 @@ def application(subject: Subject, ending: Callable[[], bool] = lambda: False) ->
     below = {
         "": answering(lambda found, _: asset(SHELLS[type(found)]), *every),
         "page.json": answering(lambda found, _: found.page(), *every),
-        "judged.json": answering(lambda found, request: found.judge(request.method == "POST"), RunSubject),
+        "judged.json": answering(judged, RunSubject),
         "net.json": answering(lambda found, _: found.net(), RunSubject),
         "curves.json": answering(_curves, FolderSubject),
         "events": events,
@@ -144,15 +150,17 @@ async def changes(subject: Subject, ending: Callable[[], bool], pause: float = P
     """Yields a server-sent event at once, and whenever a subject changes."""
     before, waited = None, 0.0
     while not ending():
+        began = time.monotonic()
         now = await asyncio.to_thread(subject.version)
+        rest = max(pause, 10 * (time.monotonic() - began))  # of a large folder on a slow disk
         if now != before:
             yield f"data: {hashlib.sha256(now.encode(errors='replace')).hexdigest()[:16]}\n\n"
             before, waited = now, 0.0
         elif waited > 15:  # so that a browser that has left is noticed
             yield ": \n\n"
             waited = 0.0
-        await asyncio.sleep(pause)
-        waited += pause
+        await asyncio.sleep(rest)
+        waited += rest
 
 
 def written(page: Any) -> bytes:

@@ -21,10 +21,9 @@ from ..observe.listing import runs_in
 from ..training.run_folder import METRICS
 from ..training.run_lock import holder
 from ..training.run_record import RUN
-from ..training.saved_run import SavedRun
 from .folder_page import folder_page
 from .net_page import NetPage, net_page, sources_of
-from .run_page import Judged, judged_page, run_page
+from .run_page import Judged, judged_page, last_snapshot, run_page
 
 
 class Subject(Protocol):
@@ -80,12 +79,12 @@ class RunSubject:
     folder: Path
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     judged: Judged | None = None
-    working: str = ""  # the snapshot that is being tested
+    tested: str = ""  # the snapshot that was the last one when `judged` was made
+    working: str = ""  # the same for the test in progress
 
     def version(self) -> str:
-        snapshot, _ = SavedRun(self.folder).snapshot()
         stamps = [_stamp(self.folder / name) for name in (METRICS, RUN)]
-        return " ".join([*stamps, str(snapshot), str(holder(self.folder)), self.working])
+        return " ".join([*stamps, last_snapshot(self.folder), str(holder(self.folder)), self.working])
 
     def page(self) -> Any:
         return run_page(self.folder)
@@ -101,12 +100,11 @@ class RunSubject:
     def judge(self, started: bool = False) -> dict[str, Any]:
         """Returns the results of the last test, and which snapshot is being tested; `started` starts a test."""
         with self.lock:
-            snapshot, _ = SavedRun(self.folder).snapshot()
-            tested = self.judged is not None and snapshot is not None and self.judged.snapshot == snapshot.name
-            if started and not self.working and snapshot is not None and not tested:
-                self.working = snapshot.name
+            last = last_snapshot(self.folder)
+            if started and last and last != self.tested and not self.working:
+                self.working = last
                 threading.Thread(target=self._test, daemon=True).start()
-            return {"working": self.working, "judged": self.judged}
+            return {"working": self.working, "tested": self.tested, "judged": self.judged}
 
     def _test(self) -> None:
         try:
@@ -117,8 +115,7 @@ class RunSubject:
         except Exception as error:  # a page must not wait for a thread that has ended
             judged = Judged("", notes=(f"The test failed: {type(error).__name__}: {error}",))
         with self.lock:
-            self.judged = judged if judged.snapshot else replace(judged, snapshot=self.working)
-            self.working = ""
+            self.judged, self.tested, self.working = judged, self.working, ""
 
 
 @dataclass

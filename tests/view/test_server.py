@@ -119,7 +119,7 @@ def test_a_folder_and_its_runs(of_folder: TestClient):
     assert of_folder.get(f"{below}/assets/dom.js").status_code == 200
     curves = of_folder.get("/curves.json", params={"run": ["a", "missing", "deep/b c"]}).json()
     assert [found["run"] for found in curves] == ["a", "deep/b c"]
-    assert of_folder.get("/runs/a/judged.json").json() == {"working": "", "judged": None}
+    assert of_folder.get("/runs/a/judged.json").json() == {"working": "", "tested": "", "judged": None}
 
 
 @pytest.mark.parametrize("name", ["missing", "..", "%2e%2e", "deep", "../../etc", "a/.."])
@@ -135,6 +135,7 @@ def test_a_run(a_run):
     assert "confusion.js" in own.get("/").text
     assert "no copy of the net" in own.get("/net.json").json()["error"]
     assert own.post("/judged.json").json()["judged"] is None
+    assert own.post("/judged.json", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
 
 
 def test_an_event_for_each_change(net: Path):

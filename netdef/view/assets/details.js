@@ -30,7 +30,7 @@ const details = (() => {
   const faultsOf = (fault) => el("p", { class: `note ${fault.severity}` }, el("b", {}, fault.summary), " ", fault.detail);
 
   const place = ({ file, line, text }, i) =>
-    el("div", { class: "place" }, el("p", { class: "where" }, i ? "used at " : "", `${file}:${line}`), el("pre", {}, text));
+    el("div", { class: "place" }, el("p", { class: "where" }, i ? "used at " : "", `${file}:${line}`), el("pre", { class: "wrapped" }, text));
 
   function explanation(entry) {
     const paragraphs = entry.doc.split("\n\n").map((text) => el("p", { class: text.startsWith(" ") ? "pre" : undefined }, text));

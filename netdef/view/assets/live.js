@@ -13,8 +13,12 @@ const live = (() => {
   // Calls `use` with the page, at once and after each change; says at the top of the page when the server has ended.
   function watch(use) {
     let before = null;
+    let busy = false; // while a page is fetched and drawn, other changes wait
+    let again = false;
     const gone = (is) => document.body.classList.toggle("gone", is);
     async function changed() {
+      if (busy) return void (again = true);
+      busy = true;
       try {
         const page = await json("page.json");
         const text = JSON.stringify(page);
@@ -27,9 +31,15 @@ const live = (() => {
         gone(true);
         console.error(error);
       }
+      for (const other of others) await other();
+      busy = false;
+      if (again) {
+        again = false;
+        await changed();
+      }
     }
     const events = new EventSource("events");
-    events.onmessage = () => changed().then(() => others.forEach((other) => other()));
+    events.onmessage = changed;
     events.onerror = () => gone(true);
     events.onopen = () => gone(false);
     window.addEventListener("pagehide", () => events.close());

@@ -86,7 +86,7 @@
   async function judge(start) {
     const found = await live.json("judged.json", start ? { method: "POST" } : {});
     const { page } = now;
-    const stale = page.snapshot && found.judged?.snapshot !== page.snapshot;
+    const stale = page.snapshot && found.tested !== page.snapshot;
     if (!start && !found.working && stale && page.state !== "running" && now.asked !== page.snapshot) {
       now.asked = page.snapshot;
       return judge(true);
