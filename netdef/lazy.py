@@ -36,9 +36,11 @@ OPTIONAL = {
     "pygls": "pygls",
     "pygments": "mkdocs-material",
     "safetensors": "safetensors",
+    "starlette": "starlette",
     "tensorboardX": "tensorboardX",
     "tokenizers": "tokenizers",
     "wandb": "wandb",
+    "uvicorn": "uvicorn",
 }
 
 

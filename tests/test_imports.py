@@ -35,6 +35,7 @@ FLOORS = [
     ["training"],
     ["inspect", "sweep"],
     ["observe", "pycaffe", "lsp"],
+    ["view"],
     ["cli"],
     ["__init__"],
     ["__main__"],

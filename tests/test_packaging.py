@@ -37,6 +37,9 @@ def test_the_wheel_contains_the_package_and_its_data(wheel: Path):
     wanted = {"netdef/py.typed", "netdef/grammar/netdef.lark", "netdef/language/parsing/tables.json"}
     wanted |= {str(path.relative_to(ROOT)) for path in (ROOT / "netdef").rglob("*.py")}
     wanted |= {str(path.relative_to(ROOT)) for path in (ROOT / "netdef" / "std").glob("*.net")}
+    assets = [path for path in (ROOT / "netdef" / "view" / "assets").rglob("*") if path.is_file()]
+    assert len(assets) > 15
+    wanted |= {str(path.relative_to(ROOT)) for path in assets}
     assert "netdef/std/conv.net" in wanted
     assert wanted <= names
     assert "netdef/docs/security.md" in names, "the manual is part of the package"
@@ -73,7 +76,7 @@ def test_extras():
     extras = project["optional-dependencies"]
     assert set(extras) == {
         *("caffe", "detection", "images", "opencv", "tensorboard", "plot", "safetensors", "stablehlo", "onnx", "lsp"),
-        *("tables", "text"),
+        *("tables", "text", "view"),
         *("cuda12", "cuda13", "tpu", "target"),
         *("sweep", "mlflow", "wandb"),
         *("test", "dev"),

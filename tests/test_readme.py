@@ -7,9 +7,11 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,7 @@ def blocks(kind: str) -> list[str]:
 COMMANDS = [line[2:].partition("#")[0].strip() for body in blocks("console") for line in body.splitlines()]
 
 TRAINING = ("netdef train", "netdef sweep", "netdef launch")  # which have tests of their own
+SERVING = "netdef view"  # which does not end
 
 
 def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -94,11 +97,26 @@ def test_several_processes_divide_the_batch(folder: Path):
     assert "done: 20 iterations" in told
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("netdef") and not c.startswith(TRAINING)])
+@pytest.mark.parametrize(
+    "command", [c for c in COMMANDS if c.startswith("netdef") and not c.startswith((*TRAINING, SERVING))]
+)
 def test_commands(command: str, trained: str, folder: Path):
     if "--target" in command:
         pytest.importorskip("libtpu", reason="the compiler of TPUs is not installed: pip install libtpu")
     assert run(command, folder).stdout.strip()
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith(SERVING)])
+def test_pages_are_served(command: str, trained: str, folder: Path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-m", *shlex.split(command)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=folder, env=environment) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        with urllib.request.urlopen(f"{address}page.json", timeout=60) as answer:
+            page = json.load(answer)
+        process.send_signal(signal.SIGINT)
+    assert page["title"] in ("runs", "GoogLeNet")
 
 
 def test_a_sweep_of_depths_is_plotted(folder: Path):

@@ -31,7 +31,7 @@ from ._memory import keep_freed_memory
 
 COMMANDS = (
     *("train", "launch", "sweep", "runs", "plot", "report", "test", "time", "predict", "features"),
-    *("check", "summary", "expand", "fmt", "deploy", "draw", "explain"),
+    *("check", "view", "summary", "expand", "fmt", "deploy", "draw", "explain"),
     *("convert", "eject", "data", "devices", "lsp", "docs"),
 )
 RUNNING = ("train", "sweep", "test", "time", "predict", "features")  # commands that run a net many times

@@ -1,12 +1,16 @@
 """Draw a diagram of a net: a box for each layer, an arrow for each blob, a frame around each use of a template.
 
 Boxes have the color of the layer's family, arrows are labeled with shapes. The extension of the output selects the
-format: .svg, .png and .pdf require Graphviz; .dot (the Graphviz language) and .mmd (Mermaid, which GitHub renders)
-require no other software. Without -o, the .dot source is printed.
+format: .svg, .png and .pdf require Graphviz; .dot (the Graphviz language), .mmd (Mermaid, which GitHub renders) and
+.html require no other software. Without -o, the .dot source is printed.
+
+The .html file is the page of `netdef view` with both phases: zoom, fold templates, search, click a layer for its
+shapes, parameters, fields, explanation and source. It needs no network connection.
 
   netdef draw model.net -o model.svg
   netdef draw examples/resnet152.net --fold residual_bottleneck -o resnet.png
   netdef draw model.net --phase TEST -o model.mmd
+  netdef draw model.net -o model.html
 """
 
 from __future__ import annotations
@@ -18,20 +22,21 @@ from ..language.diagnostics import CompileError
 from ..language.errors import NetdefError
 from . import UsageError
 from ._options import add_net, add_state, add_trust, net_file, settings, trust_of
+from ._output import written_text
+from ._phases import load_phases
 
-HELP = "draw a diagram of a net: SVG, PNG, PDF, DOT or Mermaid"
+HELP = "draw a diagram of a net: HTML, SVG, PNG, PDF, DOT or Mermaid"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_net(parser)
-    parser.add_argument("-o", "--output", metavar="FILE", help="write this file: .svg, .png, .pdf, .dot or .mmd")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write this file: .html, .svg, .png, .pdf, .dot or .mmd")
     parser.add_argument(
         "--phase",
         "-phase",
         type=str.upper,
         choices=["TRAIN", "TEST"],
-        default="TRAIN",
-        help="phase of the net (default: TRAIN)",
+        help="phase of the net (default: TRAIN; both in .html)",
     )
     parser.add_argument(
         "--fold",
@@ -51,8 +56,10 @@ def run(args: argparse.Namespace) -> int:
 
     path = net_file(args)
     trust = trust_of(args)
+    if args.output and args.output.lower().endswith(".html"):
+        return _page(path, args)
     more = {"set": settings(args), "trust_python": trust.python, "import_path": trust.folders}
-    net = load(path, args.phase, args.stage, args.level, **more)
+    net = load(path, args.phase or "TRAIN", args.stage, args.level, **more)
     known = {frame.template for box in draw.picture(net).boxes for frame in draw.around(box.frame)}
     for name in args.fold:
         if name != "all" and name not in known:
@@ -67,4 +74,17 @@ def run(args: argparse.Namespace) -> int:
         raise
     except NetdefError as error:
         raise UsageError(str(error)) from error
+    return 0
+
+
+def _page(path: str, args: argparse.Namespace) -> int:
+    """Writes the page of `netdef view` as one file."""
+    from ..view.alone import alone
+    from ..view.net_page import net_page
+
+    if args.fold or args.sideways:
+        raise UsageError(f"{args.output}: --fold and --sideways are for other formats; the page folds templates itself")
+    loaded = load_phases(path, args, settings(args))
+    loaded.stop_on_errors()
+    written_text(args.output, alone(net_page(path, loaded)))
     return 0

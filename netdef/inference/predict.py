@@ -13,7 +13,7 @@ as in training: according to the file beside the weights (see `preprocessing`), 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -419,19 +419,35 @@ def _made_by(net: Net, value: Value, kind: str) -> bool:
     return maker is not None and maker.type == kind
 
 
-def confusion(predictor: Predictor) -> Any:
-    """Counts how often each class (row) was classified as each class (column), over the net's own data: (k, k)."""
+class Classified(NamedTuple):
+    """A batch of the net's own data: its inputs, and for each record the scores of the classes and the true class."""
+
+    inputs: Mapping[str, Any]
+    scores: Any
+    labels: Any
+
+
+def classified(predictor: Predictor) -> Iterator[Classified]:
+    """Yields the net's own data once, with what the net says about it."""
     if predictor.label is None:
         raise NetdefError("the net has no loss or accuracy with labels, which a confusion matrix requires.")
-    counts: Any = None
     for inputs, rows in predictor.records():
         scores, labels = predictor.scores(inputs)[:rows], inputs[predictor.label]
         labels = labels.reshape(len(labels), -1)[:rows]
         if labels.shape[1] != 1:
             raise NetdefError(f"`{predictor.label}` has {labels.shape[1]} labels per record; one is required.")
+        yield Classified(inputs, scores, labels[:, 0].astype(int))
+
+
+def confusion(predictor: Predictor, see: Callable[[Classified], None] = lambda batch: None) -> Any:
+    """Counts how often each class (row) was classified as each class (column), over the net's own data: (k, k).  `see`
+    is called with each batch."""
+    counts: Any = None
+    for batch in classified(predictor):
         if counts is None:
-            counts = np.zeros((scores.shape[1],) * 2, np.int64)
-        np.add.at(counts, (labels[:, 0].astype(int), scores.argmax(1)), 1)
+            counts = np.zeros((batch.scores.shape[1],) * 2, np.int64)
+        np.add.at(counts, (batch.labels, batch.scores.argmax(1)), 1)
+        see(batch)
     return counts
 
 

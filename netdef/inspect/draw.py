@@ -37,6 +37,7 @@ FAMILIES = {  # `Layer.family` -> color
     "template": "#f0f0f0",
     "other": "#ffffff",
 }
+CHAIN = 3  # equal folded boxes, one after the other, from which on they are drawn as one
 TEXT, IMAGES = (".dot", ".gv", ".mmd"), (".svg", ".png", ".pdf")
 
 
@@ -61,6 +62,8 @@ class Box:
     frame: Frame | None = None
     layers: int = 1
     parameters: int = 0
+    names: tuple[str, ...] = ()  # of its layers
+    template: str = ""  # of the frame that is drawn as this box; empty if no frame is
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,8 @@ def _box(key: str, nodes: list[Node], frame: Frame | None) -> Box:
     lines = [first.layer.describe(), *([" · ".join(node.layer.describe() for node in others)] if others else [])]
     own = {owner: weight for node in nodes for weight, owner in node.stored if owner.layer == node.name}
     parameters = sum(count(weight.shape) for weight in own.values() if known(weight.shape))
-    return Box(key, first.name, tuple(lines), family(first.layer), frame, len(nodes), parameters)
+    names = tuple(node.name for node in nodes)
+    return Box(key, first.name, tuple(lines), family(first.layer), frame, len(nodes), parameters, names)
 
 
 def family(layer: Layer) -> str:
@@ -255,12 +259,48 @@ def _folded(drawn: Picture, fold: Sequence[str]) -> Picture:
         old = whole.get(frame.key)
         layers, parameters = box.layers + (old.layers if old else 0), box.parameters + (old.parameters if old else 0)
         lines = (f"{layers} layers", *([f"{parameters:,} parameters"] if parameters else []))
-        whole[frame.key] = Box(frame.key, frame.title, lines, "template", frame.inside, layers, parameters)
+        names = (*(old.names if old else ()), *box.names)
+        whole[frame.key] = Box(
+            frame.key, frame.title, lines, "template", frame.inside, layers, parameters, names, frame.template
+        )
         containers[box.key] = whole[frame.key]
     ends = {key: box.key for key, box in containers.items()}
     moved = [replace(a, start=ends.get(a.start, a.start), end=ends.get(a.end, a.end)) for a in drawn.arrows]
     kept = dict.fromkeys(arrow for arrow in moved if arrow.start != arrow.end)
-    return replace(drawn, boxes=tuple(whole.values()), arrows=tuple(kept))
+    return _gathered(replace(drawn, boxes=tuple(whole.values()), arrows=tuple(kept)))
+
+
+def _gathered(drawn: Picture) -> Picture:
+    """Returns the diagram with each chain of at least `CHAIN` equal folded boxes as one box, because a diagram with 35
+    of them does not fit on a page."""
+    into = {box.key: [a for a in drawn.arrows if a.end == box.key] for box in drawn.boxes}
+    out = {box.key: [a for a in drawn.arrows if a.start == box.key] for box in drawn.boxes}
+    kind = lambda box: (box.template, box.layers, box.parameters, box.frame)
+
+    def follows(box: Box, last: Box) -> bool:
+        ends, starts = {a.end for a in out[last.key]}, {a.start for a in into[box.key]}
+        return bool(box.template) and kind(box) == kind(last) and ends == {box.key} and starts == {last.key}
+
+    chains: list[list[Box]] = []
+    for box in drawn.boxes:
+        chains[-1].append(box) if chains and follows(box, chains[-1][-1]) else chains.append([box])
+    chains = [part for chain in chains for part in ([chain] if len(chain) >= CHAIN else [[box] for box in chain])]
+    boxes = tuple(chain[0] if len(chain) == 1 else _chain(chain) for chain in chains)
+    ends = {box.key: chain[0].key for chain in chains for box in chain}
+    moved = [replace(a, start=ends.get(a.start, a.start), end=ends.get(a.end, a.end)) for a in drawn.arrows]
+    return replace(drawn, boxes=boxes, arrows=tuple(dict.fromkeys(a for a in moved if a.start != a.end)))
+
+
+def _chain(chain: Sequence[Box]) -> Box:
+    """Returns the box of several equal boxes, one after the other."""
+    first, last = chain[0], chain[-1]
+    short = lambda box: box.title.removeprefix(first.template).strip()
+    layers, parameters = sum(box.layers for box in chain), sum(box.parameters for box in chain)
+    lines = [f"{short(first)} to {short(last)}"] if short(first) and short(last) else []
+    lines += [f"{layers} layers", *([f"{parameters:,} parameters"] if parameters else [])]
+    names = tuple(name for box in chain for name in box.names)
+    title = f"{len(chain)} x {first.template}"
+    return replace(first, title=title, lines=tuple(lines), layers=layers, parameters=parameters, names=names)
 
 
 def around(frame: Frame | None) -> list[Frame]:

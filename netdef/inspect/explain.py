@@ -193,10 +193,11 @@ def show_default(spec: Param) -> str:
     """Returns a default as it would be written in a file, or `required` or `not set` if there is none."""
     if spec.required:
         return "required"
-    return _show(spec.default)
+    return show_value(spec.default)
 
 
-def _show(value: Any) -> str:
+def show_value(value: Any) -> str:
+    """Returns a value of a field as it would be written in a file."""
     if value is None:
         return "not set"
     if isinstance(value, bool):
@@ -208,10 +209,10 @@ def _show(value: Any) -> str:
     if isinstance(value, str):
         return f'"{value}"'
     if isinstance(value, tuple):
-        return ", ".join(_show(v) for v in value) or "none"
+        return ", ".join(show_value(v) for v in value) or "none"
     if isinstance(value, Filler):
-        given = [f"{n} {_show(getattr(value, n))}" for n, p in value.params().items() if getattr(value, n) != p.default]
-        return " ".join([value.type, *given])
+        given = {n: own for n, p in value.params().items() if (own := getattr(value, n)) != p.default}
+        return " ".join([value.type, *(f"{name} {show_value(own)}" for name, own in given.items())])
     return "{ }" if isinstance(value, Block) else str(value)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from ..language.trust import UNTRUSTED, Trust
 from ..training.run_record import RUN
 from ..training.saved_run import SavedRun
 from .runs import Best, History, read_run, scores_of
-from .worst import Found, found_of
+from .worst import Found, Worst, WorstRows, found_of
 
 if TYPE_CHECKING:
     from ..graph import Net
@@ -36,11 +36,13 @@ MANY_LAYERS = 60  # above this, each use of a template is drawn as one box
 
 @dataclass(frozen=True)
 class Confusion:
-    """The confusion matrix of a snapshot: rows are the true classes, columns the predicted ones."""
+    """The confusion matrix of a snapshot: rows are the true classes, columns the predicted ones; and the images that it
+    gets most wrong, if the data is images."""
 
     names: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
     snapshot: str
+    worst: tuple[Worst, ...] = ()
 
     @property
     def right(self) -> int:
@@ -80,7 +82,7 @@ def facts_of(folder: str | Path, test: bool = True, trust: Trust = UNTRUSTED) ->
     """Collects the facts of a run.  `test`: evaluate its test data; without `trust`, nets with Python
     layers are not evaluated.  NetdefError if the folder is not a run."""
     history = read_run(folder)
-    told = _proper(_json(history.folder / RUN))
+    told = proper(_json(history.folder / RUN))
     run = SavedRun(history.folder)
     notes = [f"damaged lines of metrics.jsonl that were skipped: {history.damaged}"] if history.damaged else []
     nets = _nets(run, notes, trust)
@@ -98,6 +100,18 @@ def facts_of(folder: str | Path, test: bool = True, trust: Trust = UNTRUSTED) ->
     )
 
 
+def judged_of(folder: Path, trust: Trust = UNTRUSTED) -> tuple[Confusion | Found | None, list[str]]:
+    """Returns how the last snapshot of a run does on the test data, and notes on what is not available."""
+    nets, notes = nets_of_run(folder, trust)
+    return (_judged(nets, folder, notes) if nets else None), notes
+
+
+def nets_of_run(folder: Path, trust: Trust = UNTRUSTED) -> tuple[Nets | None, list[str]]:
+    """Returns the nets of a run, and notes on what is wrong with them."""
+    notes: list[str] = []
+    return _nets(SavedRun(folder), notes, trust), notes
+
+
 def _json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -106,7 +120,7 @@ def _json(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _proper(told: Mapping[str, Any]) -> dict[str, Any]:
+def proper(told: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the valid items of a `run.json`, because somebody may have edited it."""
 
     def chosen(found: Any, shape: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,22 +191,27 @@ def _judged(nets: Nets, folder: Path, notes: list[str]) -> Confusion | Found | N
     try:
         if detects:
             return found_of(nets.tests[0], path)
-        counts, names = _counted(nets.tests[0], path)
+        return _counted(nets.tests[0], path, notes)
     except (NetdefError, OSError) as error:
         notes.append(f"no {what}: {str(error).partition(';')[0]}")
         return None
-    return Confusion(tuple(names), counts, path.name)
 
 
-def _counted(net: Net, path: Path) -> tuple[tuple[tuple[int, ...], ...], Sequence[str]]:
+def _counted(net: Net, path: Path, notes: list[str]) -> Confusion:
     from ..inference.predict import Predictor, confusion
     from ..interop import snapshot
     from ..passes.precision import as_computed
 
     predictor = Predictor(as_computed(net), snapshot.weights(path))
-    counts = confusion(predictor)
+    wrong = WorstRows(predictor)
+    counts = confusion(predictor, wrong)
     names = predictor.class_names() or [str(k) for k in range(len(counts))]
+    try:
+        worst = wrong.worst(names)
+    except NetdefError as error:
+        notes.append(f"no images with mistakes: {error}")
+        worst = ()
     there = [k for k in range(len(counts)) if counts[k].any() or counts[:, k].any()]
     if len(there) < len(counts) // 2:  # for example, a net for 14,700 people and test data of 40
         counts, names = counts[there][:, there], [names[k] if k < len(names) else str(k) for k in there]
-    return tuple(tuple(int(n) for n in row) for row in counts), names
+    return Confusion(tuple(names), tuple(tuple(int(n) for n in row) for row in counts), path.name, worst)

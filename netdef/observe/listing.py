@@ -83,8 +83,14 @@ def runs(folder: str | Path = "runs") -> Runs:
     top = Path(folder)
     if not top.is_dir():
         raise NetdefError(f"the folder {top} does not exist; name a folder of runs.")
-    found = [_run(path, top) for path in sorted(_folders(top))]
+    found = [_run(name, path) for name, path in runs_in(top).items()]
     return Runs(sorted(found, key=lambda run: run.began, reverse=True))
+
+
+def runs_in(top: Path) -> dict[str, Path]:
+    """Returns the folders of the runs in a folder, by the names that they have in a list."""
+    name = lambda path: path.relative_to(top).as_posix() if path != top else path.absolute().name
+    return {name(path): path for path in sorted(_folders(top))}
 
 
 def _folders(top: Path) -> Iterable[Path]:
@@ -98,7 +104,7 @@ def _folders(top: Path) -> Iterable[Path]:
             inside.clear()
 
 
-def _run(folder: Path, top: Path) -> Run:
+def _run(name: str, folder: Path) -> Run:
     saved = SavedRun(folder)
     try:
         history = read_run(folder)
@@ -109,10 +115,10 @@ def _run(folder: Path, top: Path) -> Run:
     done = [last.get("to"), *(row["iteration"] for row in rows)]
     most = saved.record.get("max_iter")
     return Run(
-        name=folder.relative_to(top).as_posix() if folder != top else folder.absolute().name,
+        name=name,
         folder=folder,
         began=saved.began,
-        state=_state(folder, last),
+        state=state_of(folder, last),
         iterations=max((n for n in done if isinstance(n, int)), default=0),
         max_iter=most if isinstance(most, int) else None,
         settings=saved.settings,
@@ -120,7 +126,8 @@ def _run(folder: Path, top: Path) -> Run:
     )
 
 
-def _state(folder: Path, last: dict[str, Any]) -> str:
+def state_of(folder: Path, last: dict[str, Any]) -> str:
+    """The state of a run, whose last start of the program is `last`."""
     if holder(folder) is not None:
         return "running"
     if not last:
@@ -138,18 +145,18 @@ def table(found: Sequence[Run]) -> str:
 
 def cells(found: Sequence[Run]) -> list[tuple[str, ...]]:
     """Returns the rows of the table of runs, with the heads of its columns first."""
-    differing = _differing(found)
+    names = differing(found)
     rows = [("run", "started", "state", "iterations", "last score", "best", "settings")]
     for run in found:
         of = f" of {run.max_iter}" if run.max_iter and run.iterations != run.max_iter else ""
-        score, named = run.score, {k: v for k, v in run.settings.items() if k in differing}
+        score, named = run.score, {k: v for k, v in run.settings.items() if k in names}
         last, best = (f"{score.name} {score.last:.4g}", f"{score.best:.4g} at {score.at}") if score else ("", "")
         words = " ".join(f"{name}={written(value)}" for name, value in named.items())
-        rows.append((run.name, _local(run.began), run.state, f"{run.iterations}{of}", last, best, words))
+        rows.append((run.name, local_time(run.began), run.state, f"{run.iterations}{of}", last, best, words))
     return [tuple(map(printable, row)) for row in rows]
 
 
-def _differing(found: Sequence[Run]) -> set[str]:
+def differing(found: Sequence[Run]) -> set[str]:
     """The settings that are not equal in all runs; of a single run, all."""
     known = [run for run in found if run.began]  # the settings of a run without a record are unknown
     names = {name for run in known for name in run.settings}
@@ -157,7 +164,7 @@ def _differing(found: Sequence[Run]) -> set[str]:
     return {n for n in names if len(found) == 1 or len({str(run.settings.get(n, absent)) for run in known}) > 1}
 
 
-def _local(began: str) -> str:
+def local_time(began: str) -> str:
     """A time of a record, in the time zone of this machine."""
     try:
         return f"{datetime.fromisoformat(began).astimezone():%Y-%m-%d %H:%M}"

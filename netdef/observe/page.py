@@ -209,7 +209,7 @@ def _sittings(told: Mapping[str, Any]) -> str:
     if not sittings:
         return "<p>Not recorded.</p>"
     rows: list[tuple[str, ...]] = []
-    facts = [_sitting(sitting, told) for sitting in sittings]
+    facts = [sitting_facts(sitting, told) for sitting in sittings]
     for key in dict.fromkeys(key for fact in facts for key in fact):
         rows.append((key, *(fact.get(key, "") for fact in facts)))
     heads = ("", *(f"Session {i + 1}" for i in range(len(facts)))) if len(facts) > 1 else ()
@@ -221,7 +221,8 @@ def _second(began: str) -> str:
     return f"{began[:19].replace('T', ' ')} UTC" if began else ""
 
 
-def _sitting(sitting: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, str]:
+def sitting_facts(sitting: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the machine, versions and times of one start of the program, by their names for users."""
     machine, versions = sitting.get("machine") or {}, sitting.get("versions") or {}
     memory = machine.get("memory_bytes") if isinstance(machine.get("memory_bytes"), int) else None
     found = {

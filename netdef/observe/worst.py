@@ -1,15 +1,18 @@
-"""The images of the test data that a detector gets most wrong, as pictures with the boxes found and the true ones."""
+"""The images of the test data that a net gets most wrong: of a classifier those with the most certain wrong class, of a
+detector those with the most mistakes, with the boxes found and the true ones."""
 
 from __future__ import annotations
 
 import heapq
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..graph import Net
+    from ..inference.predict import Classified, Predictor
 
 SHOWN = 12  # images
 SURE = 0.3  # least score of the boxes that count
@@ -61,6 +64,42 @@ def found_of(net: Net, path: Path) -> Found:
             heapq.heappush(worst, entry) if len(worst) < SHOWN else heapq.heappushpop(worst, entry)
     shown = [Worst(one.picture(SURE), _words(one.found.input, m, f)) for _, _, one, m, f in sorted(worst, reverse=True)]
     return Found(images, boxes, missing, wrong, path.name, tuple(shown))
+
+
+class WorstRows:
+    """The images of a classifier that it gets most wrong, collected batch by batch: by how much the score of the wrong
+    class is above that of the true one."""
+
+    def __init__(self, predictor: Predictor):
+        self.predictor = predictor
+        self.seen = 0
+        self.heap: list[tuple[float, int, int, int, float, Any]] = []  # the number of the record makes entries distinct
+
+    def __call__(self, batch: Classified) -> None:
+        rows, guesses = batch.inputs[self.predictor.net.inputs[0]], batch.scores.argmax(1)
+        for i in (guesses != batch.labels).nonzero()[0]:
+            label, guess = int(batch.labels[i]), int(guesses[i])
+            score = float(batch.scores[i, guess])
+            cost = score - float(batch.scores[i, label])
+            entry = (cost, -self.seen - int(i), label, guess, score, rows[i])
+            add = heapq.heappush if len(self.heap) < SHOWN else heapq.heappushpop
+            add(self.heap, entry)
+        self.seen += len(guesses)
+
+    def worst(self, names: Sequence[str]) -> tuple[Worst, ...]:
+        """Returns the images, the worst first; none if the input is not images.  NetdefError without pillow."""
+        from ..data.images import to_png
+        from ..inference.pictures import stretched
+
+        name = lambda k: names[k] if k < len(names) else f"class {k}"
+        way, found = self.predictor.preprocessing, []
+        for _, number, label, guess, score, row in sorted(self.heap, key=lambda entry: entry[:2], reverse=True):
+            if row.ndim != 3 or min(row.shape[1:]) < 2:
+                return ()
+            restored = way.restored(row) if way is not None and way.shape == row.shape else row
+            words = f"record {-number}: {name(label)}, classified as {name(guess)} ({score:.0%})"
+            found.append(Worst(to_png(stretched(restored)), words))
+        return tuple(found)
 
 
 def _words(name: str, missed: list[Any], false: list[Any]) -> str:

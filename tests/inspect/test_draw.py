@@ -193,3 +193,28 @@ def test_folding_does_not_change_a_single_layer():
     boxes = {box.title: box for box in draw.picture(net, ["all"]).boxes}
     assert boxes["pool1/3x3_s2"].lines == ("Pooling max 3x3 / 2",)
     assert boxes["inception_3a"].lines == ("14 layers", "163,696 parameters")
+
+
+def test_a_chain_of_equal_folded_boxes_is_one_box():
+    """A diagram with 35 of them, one below the other, would not fit on a page."""
+    text = TEMPLATES.replace("blocks: 2", "blocks: 6")
+    drawn = pictured(text, "residual_basic")
+    assert titles(drawn) == ["d", "residual_basic res2a", "5 x residual_basic"]
+    chain, net = drawn.boxes[2], package.load(text)
+    assert chain.lines[:2] == ("res2b to res2f", f"{chain.layers} layers")
+    assert (
+        chain.layers
+        == len(chain.names)
+        == sum(node.name.startswith(("res2", "bn2", "scale2")) for node in net.layers) - len(drawn.boxes[1].names)
+    )
+    assert arrows(drawn) == {
+        ("d", "residual_basic res2a", "4x3x8x8"),
+        ("residual_basic res2a", "5 x residual_basic", "4x8x8x8"),
+        ("5 x residual_basic", "(res2f)", "4x8x8x8"),
+    }
+    assert sum(box.parameters for box in drawn.boxes) == sum(box.parameters for box in pictured(text).boxes)
+
+
+def test_resnet_152_folded_fits_on_a_page():
+    drawn = draw.picture(package.load(EXAMPLES / "resnet152.net"), ["residual_bottleneck"])
+    assert len(drawn.boxes) < 20 and "35 x residual_bottleneck" in titles(drawn)
