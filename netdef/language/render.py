@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from .diagnostics import Diagnostic
+from .errors import printable
 from .source import Span
 
 TAB = 4  # cells
@@ -88,7 +89,7 @@ def render_one(diagnostic: Diagnostic, color: bool) -> str:
     head = f"{paint(severity, severity + ':')} {paint('bold', diagnostic.kind.summary)} {code}"
     lines = [f"{paint('bold', str(diagnostic.span))}: {head}" if diagnostic.span else head]
     lines += textwrap.wrap(
-        diagnostic.detail[:1].upper() + diagnostic.detail[1:],
+        visible(diagnostic.detail[:1].upper() + diagnostic.detail[1:]),
         WIDEST,
         initial_indent="  ",
         subsequent_indent="  ",
@@ -106,11 +107,16 @@ def render_one(diagnostic: Diagnostic, color: bool) -> str:
             lines.append(f"  {paint('related', how(use) + ' here:')} {use}")
             lines += snippet(use, paint, "related")
     for message, span in diagnostic.related:
-        lines.append(f"  {paint('related', message + ':')} {span}")
+        lines.append(f"  {paint('related', visible(message) + ':')} {span}")
         lines += snippet(span, paint, "related")
     if diagnostic.hint:
-        lines.append(f"  {paint('hint', 'hint:')} {diagnostic.hint}")
+        lines.append(f"  {paint('hint', 'hint:')} {visible(diagnostic.hint)}")
     return "\n".join(lines) + "\n"
+
+
+def visible(text: str) -> str:
+    """A text that contains names of the file, with escapes for characters that would change the terminal."""
+    return "".join(c if c in " \t\n" else printable(c) for c in text)
 
 
 def painter(color: bool):

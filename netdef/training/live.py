@@ -20,6 +20,7 @@ from .progress import duration, lines
 
 SECONDS = 0.2  # between two changes of the display
 POINTS, WIDTH, HEIGHT = 240, 640, 56  # of the curve: points, and its size
+MOST_NOTES = 5
 COLORS = {"bar": "#2f80c3", "done": "#2c9c5a", "stopped": "#c98a1b", "warning": "#b87503"}
 WEAK = "opacity: .68"
 
@@ -39,7 +40,7 @@ class Seen:
     display: events.Display | None = None
     test: str = ""
     end: str = ""
-    warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     iteration: int = 0
     clock: tuple[int, float] | None = None  # an iteration and its time, after compilation
@@ -52,7 +53,7 @@ class Seen:
         match event:
             case events.Started():
                 self.started, self.iteration = event, event.iteration
-                self.warnings += [text.removeprefix("warning: ") for text in event.warnings]
+                self.notes += [text if "warning:" in text else f"warning: {text}" for text in event.warnings]
             case events.Stepped():
                 self.iteration = event.iteration
             case events.Display():
@@ -63,7 +64,7 @@ class Seen:
                 said = new[0].partition("  test")[2]
                 self.test = f"test{said}  (iteration {event.iteration:,})"
             case events.Notice():
-                self.warnings.append(event.text)
+                self.notes.append(event.text)
             case events.Interrupted() | events.Finished():
                 self.iteration = event.iteration
                 self.end = self.end or " · ".join(new)
@@ -108,11 +109,17 @@ def markup(seen: Seen) -> str:
         escape(_numbers(seen)),
         _curve(seen.losses),
         escape(seen.test),
-        *(f'<b style="color: {COLORS["warning"]}">note:</b> {escape(text)}' for text in seen.warnings[-5:]),
+        *map(_note, seen.notes[-MOST_NOTES:]),
         f'<span style="{WEAK}">{escape(seen.end)}</span>' if seen.end else "",
     ]
     body = "".join(f"<div>{row}</div>" for row in rows if row)
     return f'<div style="max-width: 44rem; font-size: 13px; line-height: 1.7">{body}</div>'
+
+
+def _note(text: str) -> str:
+    before, mark, after = text.partition("warning:")
+    found = f'<b style="color: {COLORS["warning"]}">{mark}</b>' if mark else ""
+    return escape(before) + found + escape(after)
 
 
 def _bar(seen: Seen) -> str:

@@ -104,7 +104,8 @@ def test_one_score_for_the_same_weights(tiny, tmp_path, capsys, field):
     last = [e for e in events if isinstance(e, ev.Tested)][-1]
     assert last.iteration == result.iteration
     by_model, by_run = (netdef.test(path, weights) for weights in (result.model, tmp_path / "run"))
-    for found in (by_model, by_run):
+    alone = netdef.test(tmp_path / "run")
+    for found in (by_model, by_run, alone):
         assert found.loss == last.loss
         assert {name: float(value) for name, value in found.outputs.items()} == last.outputs
     capsys.readouterr()
@@ -112,8 +113,45 @@ def test_one_score_for_the_same_weights(tiny, tmp_path, capsys, field):
     printed = json.loads(capsys.readouterr().out)
     assert printed["outputs"]["accuracy"] == round(last.outputs["accuracy"], 6)
     assert (printed["images"], printed["batches"]) == (15, 4)
+    assert alone.as_dict() | {"seconds": 0} == printed | {"seconds": 0}
     assert main(["test", str(path), "--run", str(tmp_path / "run"), "--json", "--confusion"]) == 0
     assert json.loads(capsys.readouterr().out)["accuracy"] == printed["outputs"]["accuracy"]
+
+
+def test_the_settings_of_a_run_are_those_of_its_test(rows, monkeypatch):
+    """Of the last run of a file as of a run that is named, as `netdef test` does it."""
+    monkeypatch.chdir(rows)
+    text = NET.format(batch=10, layers=LAYERS % ("", "")).replace("num_output: 4", "num_output: ${outputs}")
+    Path("wide.net").write_text("let outputs: 4\n" + text)
+    for outputs in (5, 6):
+        netdef.train("wide.net", set={"outputs": outputs}, max_iter=outputs - 4)
+    last = netdef.test("wide.net")
+    assert last.weights == "runs/wide-2/iter_000002" and last.notes == ()
+    assert netdef.test("runs/wide-2/iter_000002").loss == last.loss
+    first = netdef.test("wide.net", "runs/wide")
+    assert first.weights == "runs/wide/iter_000001" and first.loss != last.loss
+    assert netdef.test("wide.net", "runs/wide", set={"outputs": 5}).loss == first.loss
+    Path("runs/wide-2/iter_000002/state.json").write_text("{")
+    for place, words in (
+        ("runs/wide-2/iter_000002", "is damaged: .*; name the folder of the run"),
+        ("runs/wide-2", "no complete snapshot in runs/wide-2; give weights"),
+    ):
+        with pytest.raises(netdef.NetdefError, match=words):
+            netdef.test(place)
+    assert netdef.test("wide.net", "runs/wide/iter_000001").loss == first.loss
+
+
+def test_without_a_run_there_is_one_message(rows, monkeypatch):
+    monkeypatch.chdir(rows)
+    path = written(rows, 10)
+    for place, words in (
+        (path, "no run of .*batch10.net with a snapshot; give weights"),
+        (path.read_text(), "no run of <text> with a snapshot"),
+        ("missing.net", "missing.net: file not found"),
+        (rows, "is not the folder of a run"),
+    ):
+        with pytest.raises(netdef.NetdefError, match=words):
+            netdef.test(place)
 
 
 def test_a_test_begins_with_the_first_record(rows):

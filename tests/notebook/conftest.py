@@ -1,0 +1,5 @@
+"""Fixtures: a small net and its data."""
+
+from tiny_net import compiled, tiny
+
+__all__ = ["compiled", "tiny"]
