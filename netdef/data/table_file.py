@@ -117,6 +117,13 @@ class TableFile:
             except UnicodeDecodeError:
                 raise _not_utf8(self.path, self.fault) from None
 
+    def first_row(self) -> list[str]:
+        """Returns the cells of the first row of a text file; empty if it has none."""
+        if _is_parquet(self.path) or _is_lines(self.path):
+            return []
+        with reading(self.path, self.kind, self.fault):
+            return next((row for _, row in itertools.islice(_rows(self.path, self.delimiter), 1, 2)), [])
+
     def place(self, row: int) -> str:
         """Returns where a row is, for messages: `iris.csv:8`, its (last) line, or `row 7 of iris.parquet`, from 0."""
         if _is_parquet(self.path):

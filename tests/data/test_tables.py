@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
-from data_sets import layer
+from data_sets import layer, numbered, write_images
 
 import netdef
+from netdef.cli import main
 from netdef.data.feed import Feed
 from netdef.files import locator
 from netdef.language.errors import NetdefError
@@ -295,3 +298,63 @@ def test_the_files_are_known_to_snapshots(tmp_path):
     with Feed(netdef.load(table("area", 'test_source: "test.csv"')), root=tmp_path) as feed:
         assert [file[0] for file in feed.sources["t"]["files"]] == [str(tmp_path / n) for n in ("t.csv", "test.csv")]
         assert feed.sources["t"]["records"] == 4
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch, capsys):
+    """data(words...) runs `netdef data` in the folder of the test: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: str) -> tuple[int, str, str]:
+        return main(["data", *words]), *capsys.readouterr()
+
+    return call
+
+
+def test_the_columns_of_a_table_are_shown(data, tmp_path):
+    write(tmp_path, "a,k,note\n" + "".join(f"{i if i else ''},{'xy'[i % 2]},note {i} here\n" for i in range(6)))
+    code, out, _ = data("stats", "t.csv")
+    assert code == 0
+    assert out.splitlines() == [
+        "rows     6",
+        "columns  3",
+        "  a     number    1 to 5, mean 3, deviation 1.414; 1 missing",
+        "  k     category  2: x 3, y 3",
+        "  note  text      6 different, at most 3 words",
+    ]
+    found = json.loads(data("stats", "t.csv", "--json")[1])
+    assert found["columns"][1] == {"name": "k", "kind": "CATEGORY", "missing": 0, "categories": {"x": 3, "y": 3}}
+    (tmp_path / "n.net").write_text(table("k"))
+    assert data("stats", "n.net")[1] == out
+    assert data("check", "t.csv")[:2] == (0, "t.csv: 3 columns, 0 with mistakes\n")
+    assert "--sheet shows images" in data("stats", "t.csv", "--sheet", "x.png")[2]
+
+
+def test_the_mistakes_of_a_table_are_listed(data, tmp_path):
+    write(tmp_path, "a,b,c\n1,2,x\n2,3,y\n3,4x,x\n4x,5,y\n")
+    code, out, _ = data("check", "t.csv")
+    assert code == 1 and len(out.splitlines()) == 3
+    assert "t.csv:5: `a` is `4x`, but most cells" in out and "t.csv:4: `b` is `4x`" in out
+    code, out, err = data("stats", "t.csv")
+    assert code == 1 and not out and "t.csv:5" in err
+
+
+def test_a_table_of_images_is_still_one(data, tmp_path):
+    write_images(tmp_path, numbered(2, 3))
+    write(tmp_path, "file,label\n00.png,x\n01.png,y\n")
+    code, out, _ = data("stats", "t.csv")
+    assert code == 0 and "shapes     3x4x5" in out
+
+
+def test_a_vocabulary_is_written(data, tmp_path):
+    write(tmp_path, 'k,note\nx,"The soup, the bread"\nx,The soup!\ny,a cake\n')
+    assert data("vocabulary", "t.csv", "--output", "v.txt")[:2] == (0, "v.txt: 9 lines\n")
+    assert (tmp_path / "v.txt").read_text() == "<pad>\n<unk>\nthe\nsoup\n!\n,\na\nbread\ncake\n"
+    data("vocabulary", "t.csv", "--column", "note", "--size", "4", "--case", "--split", "SPACES", "--output", "v.txt")
+    assert (tmp_path / "v.txt").read_text() == "<pad>\n<unk>\nThe\na\n"
+    assert (
+        "has no column `nte`; it has k, note. Did" in data("vocabulary", "t.csv", "--column", "nte", "-o", "v.txt")[2]
+    )
+    assert "--size is 2; it must be at least 3" in data("vocabulary", "t.csv", "--size", "2", "-o", "v.txt")[2]
+    (tmp_path / "v").write_text("a")
+    assert "v is not a table: a .csv" in data("vocabulary", "v", "-o", "x")[2]
