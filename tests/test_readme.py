@@ -103,6 +103,8 @@ def test_several_processes_divide_the_batch(folder: Path):
 def test_commands(command: str, trained: str, folder: Path):
     if "--target" in command:
         pytest.importorskip("libtpu", reason="the compiler of TPUs is not installed: pip install libtpu")
+    if "netdef data" in command and "csv" in command:
+        pytest.importorskip("pyarrow")
     assert run(command, folder).stdout.strip()
 
 

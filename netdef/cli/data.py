@@ -1,16 +1,19 @@
-"""Convert, measure and check data sets.
+"""Convert, measure and check data sets, and list the words of texts.
 
 SOURCE is a folder with one subfolder of images for each class, a list of images (`path label` on each line), a table
 (.csv), an LMDB or LevelDB database, tar files of WebDataset (one, a folder of them, or a quoted pattern such as
 'train-{000..146}.tar'), a .npz, .npy or .h5 file, an idx file of MNIST or a .bin file of CIFAR; or images with boxes: a
 folder of VOC, a .json file of COCO, a table with the sides of each box, or a database of the SSD fork. It can also be
-a net, which means the records that its data layer reads.
+a net, which means the records that its data layer reads. Of a table without images (.csv, .tsv, .parquet), `stats` and
+`check` read the columns.
 
   netdef data convert faces faces.lmdb --resize 50x50 --gray
   netdef data convert train-images-idx3-ubyte.gz mnist.h5
   netdef data mean faces.lmdb --output mean.binaryproto
   netdef data stats model.net --sheet samples.png
+  netdef data stats houses.csv
   netdef data check faces.lmdb
+  netdef data vocabulary reviews.csv --column text --output words.txt
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from . import UsageError
 from ._options import existing, load_plugins
 from ._output import say
 from ._records import add_source, bar, is_net, net_of, read_all, records_of
+from ._tables import VOCABULARY, add_vocabulary, check_columns, show_columns, table_of, write_vocabulary
 
 HELP = "convert, measure and check data sets"
 CONVERT = """\
@@ -48,13 +52,15 @@ Write the mean image of a data set as .binaryproto for Caffe, and print the mean
   netdef data mean model.net --layer data --output mean.binaryproto
 """
 STATS = """\
-Print the number of records, their shapes and classes, and the mean and standard deviation of each channel.
+Print the number of records, their shapes and classes, and the mean and standard deviation of each channel; of a table,
+what each column contains.
 
   netdef data stats faces.lmdb
+  netdef data stats houses.csv
   netdef data stats model.net --sheet samples.png
 """
 CHECK = """\
-Read every record and list the corrupt ones. The exit code is 1 if there are any.
+Read every record and list the corrupt ones; of a table, the columns with mistakes. The exit code is 1 if there are any.
 
   netdef data check faces.lmdb
   netdef data check model.net --phase TEST
@@ -62,7 +68,9 @@ Read every record and list the corrupt ones. The exit code is 1 if there are any
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", required=True, metavar="convert|mean|stats|check", title="actions")
+    actions = parser.add_subparsers(
+        dest="action", required=True, metavar="convert|mean|stats|check|vocabulary", title="actions"
+    )
     raw: Any = {"formatter_class": argparse.RawDescriptionHelpFormatter}
     one = actions.add_parser("convert", help="write a data set as LMDB, HDF5, .npz or tar", description=CONVERT, **raw)
     add_source(one)
@@ -87,11 +95,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--json", action="store_true", help="print the result as JSON")
     one = actions.add_parser("check", help="read every record and list the corrupt ones", description=CHECK, **raw)
     add_source(one)
+    one = actions.add_parser("vocabulary", help="list the words of texts", description=VOCABULARY, **raw)
+    add_vocabulary(one)
 
 
 def run(args: argparse.Namespace) -> int:
     from ..data.layers.tar import is_pattern
 
+    if args.action == "vocabulary":
+        return write_vocabulary(args)
     load_plugins(args.plugin)
     if not is_pattern(args.source):
         existing(args.source, "source")
@@ -145,6 +157,12 @@ def _mean(args: argparse.Namespace) -> int:
 
 
 def _stats(args: argparse.Namespace) -> int:
+    table = table_of(args)
+    if table is not None:
+        if args.sheet:
+            raise UsageError(f"--sheet shows images, but {args.source} is a table")
+        show_columns(table, args.json)
+        return 0
     moments, shapes, classes = _measure(args)
     found = {
         "records": moments.count,
@@ -203,6 +221,8 @@ def _sheet(args: argparse.Namespace) -> None:
 def _check(args: argparse.Namespace) -> int:
     from ..data.layers._image_layer import Corrupt
 
+    if (table := table_of(args)) is not None:
+        return check_columns(table)
     records = records_of(args)
     faults, shapes = [], {}
     with bar(records.size, "read") as show:

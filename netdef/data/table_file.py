@@ -82,6 +82,9 @@ class TableFile:
             strings_can_be_null=True,
             null_values=[""],
         )
+        with reading(self.path, self.kind, self.fault):
+            if _quotes(self.path) % 2:  # because the library takes the rest of the file as one cell
+                self._explain()
         try:
             table = module.read_csv(self.path, parse_options=parse, convert_options=convert)
             return {name: table.column(there).combine_chunks() for name, there in written.items()}
@@ -100,23 +103,26 @@ class TableFile:
                         f"{len(self.names)}; a cell that contains {_named(self.delimiter)} must be in double quotes."
                     )
         except UnicodeDecodeError:
-            raise self._not_utf8() from None
+            raise _not_utf8(self.path, self.fault) from None
         except csv.Error as error:
-            raise self.fault(f"{shown(self.path)}:{line}: not a row of a table ({error}).") from None
-
-    def _not_utf8(self) -> NetdefError:
-        lines = self.path.read_bytes().split(b"\n")
-        number = next((i for i, line in enumerate(lines, 1) if not _is_utf8(line)), 1)
-        return self.fault(
-            f"{shown(self.path)}:{number}: the line is not UTF-8; convert the file, as by `iconv -f latin1 -t utf-8`."
-        )
+            raise self.fault(
+                f"{shown(self.path)}: the row after line {line} is not one of a table ({error}); check its double "
+                "quotes."
+            ) from None
 
     def _lines(self) -> list[str]:
         with reading(self.path, self.kind, self.fault):
             try:
                 return [line for _, line in _filled(self.path)]
             except UnicodeDecodeError:
-                raise self._not_utf8() from None
+                raise _not_utf8(self.path, self.fault) from None
+
+    def first_row(self) -> list[str]:
+        """Returns the cells of the first row of a text file; empty if it has none."""
+        if _is_parquet(self.path) or _is_lines(self.path):
+            return []
+        with reading(self.path, self.kind, self.fault):
+            return next((row for _, row in itertools.islice(_rows(self.path, self.delimiter), 1, 2)), [])
 
     def place(self, row: int) -> str:
         """Returns where a row is, for messages: `iris.csv:8`, its (last) line, or `row 7 of iris.parquet`, from 0."""
@@ -171,7 +177,7 @@ def _header(path: Path, delimiter: str, fault: Fault) -> tuple[str, ...]:
     except NetdefError as error:
         if not isinstance(error.__cause__, UnicodeDecodeError):
             raise
-        raise fault(f"{shown(path)}: the first lines are not UTF-8, so this is no table in text; convert it.") from None
+        raise _not_utf8(path, fault) from None
     if not names:
         raise fault(f"{shown(path)} is empty; a table has the names of its columns on the first line.")
     if any("\0" in name for name in names):
@@ -182,7 +188,7 @@ def _header(path: Path, delimiter: str, fault: Fault) -> tuple[str, ...]:
 def _rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """The rows that are not blank, with the header, and the number of the (last) line of each."""
     with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file, delimiter=delimiter)
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
         for row in reader:
             if row:
                 yield reader.line_num, row
@@ -202,6 +208,20 @@ def _is_parquet(path: Path) -> bool:
 
 def _is_lines(path: Path) -> bool:
     return path.suffix.lower() == LINES
+
+
+def _not_utf8(path: Path, fault: Fault) -> NetdefError:
+    lines = path.read_bytes().split(b"\n")
+    number = next((i for i, line in enumerate(lines, 1) if not _is_utf8(line)), 1)
+    return fault(
+        f"{shown(path)}:{number}: the line is not UTF-8; convert the file, as by `iconv -f latin1 -t utf-8`, or name a "
+        "table."
+    )
+
+
+def _quotes(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(part.count(b'"') for part in iter(lambda: file.read(1 << 20), b""))
 
 
 def _is_utf8(line: bytes) -> bool:

@@ -131,7 +131,7 @@ def _vocabulary(block: Text, content: str, path: Path, fault: Fault) -> Coder:
             f"the vocabulary {shown(path)} has no `<pad>`, the token of the padding; write it on the first line."
         )
     other = _first(index, UNKNOWN_TOKENS)
-    divide = _divider(block)
+    divide = divider(block)
     return Coder(
         content,
         lambda text: [index.get(token, other) for token in divide(text)],  # type: ignore[misc]
@@ -141,7 +141,8 @@ def _vocabulary(block: Text, content: str, path: Path, fault: Fault) -> Coder:
     )
 
 
-def _divider(block: Text) -> Callable[[str], list[str]]:
+def divider(block: Text) -> Callable[[str], list[str]]:
+    """Returns the function that divides a text into tokens."""
     divide: Callable[[str], list[str]] = {Split.WORDS: WORD.findall, Split.SPACES: str.split, Split.CHARACTERS: list}[
         block.split
     ]

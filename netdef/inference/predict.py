@@ -196,19 +196,9 @@ class Predictor:
         """Yields the names of the rows of a table, inputs of the net for them, and their number; labels are 0."""
         if self.table is None:
             raise NetdefError(f"{path} is a table, but the net reads no table, so its columns mean nothing to it.")
-        path = existing_file(path)
         shapes = {name: self._shape(name) for name in self.net.inputs}
         used = [name for name in self.net.inputs if not self._is_label(name)]
-        if not used:
-            raise NetdefError("the net has no input for the rows of a table: it has neither an Input nor a data layer.")
-        axes = {name: self.table.layer.record_axis(name) for name in shapes}
-        size = shapes[used[0]][axes[used[0]]]
-        size = size if any(axes.values()) else self._full(size, shapes)
-        rows = self.table.rows(path, used)
-        for start, (made, count) in zip(range(0, rows.size, size), self.table.inputs(rows, used, size), strict=True):
-            missing = {n: np.zeros((*s[: axes[n]], size, *s[axes[n] + 1 :]), np.float32) for n, s in shapes.items()}
-            check_inputs(made, {name: missing[name].shape for name in made})
-            yield [f"{path}[{start + i}]" for i in range(count)], missing | made, count
+        return self.table.batches(Path(path), shapes, used, lambda size: self._full(size, shapes))
 
     def _is_label(self, name: str) -> bool:
         """Whether only losses and metrics use an input."""
@@ -449,23 +439,6 @@ def confusion(predictor: Predictor, see: Callable[[Classified], None] = lambda b
         np.add.at(counts, (batch.labels, batch.scores.argmax(1)), 1)
         see(batch)
     return counts
-
-
-def existing_file(path: str | Path) -> Path:
-    """Returns a path.  Raises NetdefError if it does not exist or is a folder."""
-    if not Path(path).is_file():
-        raise NetdefError(f"{path} {'is a folder' if Path(path).is_dir() else 'does not exist'}.")
-    return Path(path)
-
-
-def check_inputs(made: Mapping[str, Any], expected: Mapping[str, tuple[int, ...]]) -> None:
-    """Raises NetdefError if the tops of a table do not have the shapes of the net's inputs."""
-    for name, array in made.items():
-        if array.shape != expected[name]:
-            raise NetdefError(
-                f"the columns of `{name}` make a batch of {show(array.shape)}, but the net's input `{name}` is "
-                f"{show(expected[name])}; the weights or their {NAME} belong to another net."
-            )
 
 
 def image_files(inputs: Sequence[str | Path]) -> list[Path]:

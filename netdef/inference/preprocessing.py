@@ -236,7 +236,7 @@ def load(path: str | Path) -> Preprocessing | TablePreprocessing:
         return Preprocessing(layer, shape, record and (int(record[0]), int(record[1])), standard, mean, classes)
     except OSError as error:
         raise NetdefError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         why = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
         raise NetdefError(f"{path}: not a preprocessing file of netdef, or it is damaged: {why}") from None
 

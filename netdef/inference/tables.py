@@ -7,7 +7,7 @@ the categories, means and deviations of the training data; and the content of vo
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,10 @@ from ..files import locator, write_atomically
 from ..graph import Net
 from ..language.errors import NetdefError
 from ..layers.base import Phase
+from ..shape import Shape, show
 from .stored_layer import layer_of, text_of
+
+OTHER = "the weights or their preprocessing.json belong to another net"
 
 
 @dataclass(frozen=True)
@@ -39,20 +42,40 @@ class TablePreprocessing:
         top = self.layer.class_top(self.measured.columns)
         return () if top is None else self.measured.columns[top].categories or ()
 
+    def batches(
+        self, path: Path, shapes: Mapping[str, Shape], used: Sequence[str], full: Callable[[int], int]
+    ) -> Iterator[tuple[list[str], dict[str, Any], int]]:
+        """Yields the names of the rows of a table, inputs of these shapes for them, and their number.
+
+        Inputs that are not `used` are 0.  `full` returns the number of rows of a batch that devices divide evenly.
+        Raises NetdefError for a missing column, a wrong cell, and inputs of other shapes."""
+        if not path.is_file():
+            raise NetdefError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}.")
+        if not used:
+            raise NetdefError("the net has no input for the rows of a table: it has neither an Input nor a data layer.")
+        axes = {name: self.layer.record_axis(name) for name in shapes}
+        size = shapes[used[0]][axes[used[0]]]
+        size = size if any(axes.values()) else full(size)
+        expected = {name: (*s[: axes[name]], size, *s[axes[name] + 1 :]) for name, s in shapes.items()}
+        rows = self.rows(path, used)
+        for start in range(0, rows.size, size):
+            numbers = np.minimum(np.arange(start, start + size), rows.size - 1)  # the last row fills the batch
+            made = self.layer.batch_of(rows.arrays, numbers, np)
+            for name in used:
+                _check_input(name, made.get(name), expected[name])
+            given = {name: made[name] if name in used else np.zeros(s, np.float32) for name, s in expected.items()}
+            count = min(size, rows.size - start)
+            yield [f"{path}[{start + i}]" for i in range(count)], given, count
+
     def rows(self, path: Path, tops: Sequence[str]) -> Rows:
         """Reads the columns of these tops from a table.  Raises NetdefError for a missing column or a wrong cell."""
         table, names = self.layer.table(path), dict(self.measured.names)
         if table.names == (LINE,):  # a file of lines is the column of a text, whatever that is named
             names |= {block.top: (LINE,) for block in self.layer.text}
-        wanted = [name for top in self._described(tops) for name in names[top]]
+        owners = {top: block.top for block in self.layer.text for top in block.tops}
+        described = dict.fromkeys(owners.get(top, top) for top in tops)
+        wanted = [name for top in described for name in names.get(top, ())]
         return self.layer.rows(table, table.columns(wanted), self.measured._replace(names=names))
-
-    def inputs(self, rows: Rows, tops: Sequence[str], size: int) -> Iterator[tuple[dict[str, Any], int]]:
-        """Yields batches of `size` rows, the last one filled with its last row, and the number of rows of each."""
-        for start in range(0, rows.size, size):
-            numbers = np.minimum(np.arange(start, start + size), rows.size - 1)
-            made = self.layer.batch_of(rows.arrays, numbers, np)
-            yield {top: made[top] for top in tops if top in made}, min(size, rows.size - start)
 
     def of_array(self, top: str, rows: np.ndarray, name: str) -> np.ndarray:
         """Returns rows of an array as those of a top whose columns are numbers, (n, k) float32.  Raises NetdefError for
@@ -69,11 +92,6 @@ class TablePreprocessing:
         return np.stack(
             [(x - c.mean) / c.deviation for x, c in zip(flat.T, found.codes, strict=True)], 1, dtype=np.float32
         )
-
-    def _described(self, tops: Sequence[str]) -> list[str]:
-        """Returns the tops that have columns, for tops of which some belong to a text."""
-        owners = {top: block.top for block in self.layer.text for top in block.tops}
-        return list(dict.fromkeys(owners.get(top, top) for top in tops if owners.get(top, top) in self.measured.names))
 
     def restored(self, blob: str, values: Any) -> Any:
         """Returns values that estimate a column, in the units of the table: not normalized."""
@@ -132,6 +150,16 @@ def table_from(given: dict[str, Any], name: str) -> TablePreprocessing:
         raise KeyError(missing[0])
     estimates = {str(blob): str(top) for blob, top in given["estimates"].items()}
     return TablePreprocessing(layer, Measured(names, columns, coders), estimates)
+
+
+def _check_input(name: str, array: np.ndarray | None, expected: Shape) -> None:
+    if array is None:
+        raise NetdefError(f"the net's input `{name}` is not a top that was read from a table; {OTHER}.")
+    if array.shape != expected:
+        raise NetdefError(
+            f"the columns of `{name}` make a batch of {show(array.shape)}, but the net's input `{name}` is "
+            f"{show(expected)}; {OTHER}."
+        )
 
 
 def _coded(given: dict[str, Any]) -> Coded:
