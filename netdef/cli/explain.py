@@ -5,6 +5,7 @@ Without NAME, all of them are listed by family.
   netdef explain Convolution         formula, blobs, fields with defaults, an example
   netdef explain kernel_size         all blocks that have this field
   netdef explain unknown-field       what a diagnostic means, and how to fix it
+  netdef explain optax               the optimizers and schedules of optax
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
         found = explain.find(args.name)
         if not found:
             meant = explain.suggested(args.name) or " `netdef explain` lists all names."
-            raise UsageError(f"unknown name {args.name}.{meant}")
+            raise UsageError(explain.refused(args.name) or f"unknown name {args.name}.{meant}")
     if args.json:
         print(json.dumps([dataclasses.asdict(entry) for entry in found], indent=2))
     elif args.name is None:

@@ -12,7 +12,7 @@ import importlib
 import inspect
 import textwrap
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -26,6 +26,7 @@ from ..policies.base import POLICIES, Policy
 from ..registry import Registry
 from ..schema import Block, Param
 from ..solvers.base import SOLVERS, Solver
+from . import explain_optax
 from .explain_language import CONSTRUCTS, Text, templates
 
 WIDTH = 110  # columns of running text
@@ -76,11 +77,32 @@ class Entry:
     examples: tuple[str, ...] = ()
 
 
+OPTAX = Entry(
+    "optax",
+    "library",
+    "Its optimizers are solver types, its schedules policies; `netdef explain optax` lists them",
+    family="Optimizers and schedules of optax",
+)
+
+
 def find(name: str) -> list[Entry]:
     """Returns the entries with this name, ignoring case if none matches exactly, or else the fields with this name."""
     found = [e for e in entries() if e.name == name] or [e for e in entries() if e.name.lower() == name.lower()]
     found += [e for e in entries() if e.block == name and e not in found]
-    return found + ([] if found else list(_field_entries(name)))
+    found = [replace(e, doc=explain_optax.listing()) if e is OPTAX else e for e in found]
+    return found or list(_made_entries(name)) or list(_field_entries(name))
+
+
+def _made_entries(name: str) -> Iterator[Entry]:
+    """Yields the classes of another library with this name, which no list contains."""
+    for family in FAMILIES:
+        if (cls := family.registry.get(name)) is not None:
+            yield _class_entry(family, family.heading, name, cls)
+
+
+def refused(name: str) -> str:
+    """Returns why a name of another library is not explained; empty for other names."""
+    return explain_optax.refused(name)
 
 
 def suggested(name: str) -> str:
@@ -108,6 +130,7 @@ def _entries() -> Iterator[Entry]:
         found = [(family.heading or _heading(cls), name, cls) for name, cls in family.registry]
         for heading, name, cls in sorted(found, key=lambda row: row[:2]):
             yield _class_entry(family, heading, name, cls)
+    yield OPTAX
     yield _block_entry("layer", Layer, _summary(Layer).partition(";")[0])
     yield _block_entry("solver", Solver, _summary(Solver))
     for text in CONSTRUCTS:

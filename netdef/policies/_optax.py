@@ -24,6 +24,7 @@ from ..schema import Block, param
 
 PREFIX = "optax."
 PLACES = {"optax.contrib.": "optax.contrib", PREFIX: "optax"}  # the longer prefix first
+ESSENTIAL = ("boundaries_and_scales",)  # arguments that have a default, which is of no use
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -112,7 +113,7 @@ def arguments_class(name: str, found: Any, without: Mapping[str, str], **extra: 
 
 def missing(found: Any, arguments: type[Arguments]) -> str:
     """Why a function cannot be used from a file: it requires an argument that is no field. Empty if it can."""
-    needed = [p.name for p in signature(found).values() if p.default is p.empty]
+    needed = [p.name for p in signature(found).values() if p.default is p.empty or p.name in ESSENTIAL]
     unfit = [f"`{argument}`" for argument in needed if argument in arguments.unfit and argument != "learning_rate"]
     return f"it requires {', '.join(unfit)}, which cannot be given in a file" if unfit else ""
 
@@ -196,5 +197,5 @@ def _documented(text: str) -> dict[str, str]:
     for entry in re.split(r"\n(?=\S)", body):
         name, colon, meaning = entry.partition(":")
         if colon and re.fullmatch(r"\w+(?: \(.*\))?", name.strip()):
-            found[name.split()[0]] = re.sub(r":\w+:`([^`]*)`", r"`\1`", " ".join(meaning.split()))
+            found[name.split()[0]] = re.sub(r":\w+:`([^`]*)`", r"`\1`", " ".join(meaning.replace("``", "`").split()))
     return found

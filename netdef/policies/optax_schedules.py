@@ -20,6 +20,7 @@ class OptaxSchedule(Policy):
     needs_base_lr = False
     usual_base_lr = 1.0
     function: ClassVar[Any]
+    about: ClassVar[str] = ""
     optax_schedule_param: _optax.Arguments
 
     def rate(self, iteration: Array, at: Setting, state: Mapping[str, Array]) -> Array:
@@ -29,7 +30,16 @@ class OptaxSchedule(Policy):
 
 def names() -> list[str]:
     """The schedules that a file can use."""
-    return [name for name, found in _optax.functions() if _optax.returns_schedule(found) and isinstance(make(name), type)]
+    return [name for name in candidates() if isinstance(make(name), type)]
+
+
+def candidates() -> list[str]:
+    """The functions of optax that return a schedule."""
+    return [name for name, found in _optax.functions() if _optax.returns_schedule(found)]
+
+
+def is_schedule(name: str) -> bool:
+    return name in candidates()
 
 
 @cache
@@ -37,9 +47,8 @@ def make(name: str) -> type[Policy] | Refusal:
     """The policy of a schedule of optax, or why there is none."""
     found = _optax.function(name)
     if found is None or not _optax.returns_schedule(found):
-        known = [name for name, each in _optax.functions() if _optax.returns_schedule(each)]
         what = f"`{name}` is not a schedule of optax" if found else f'optax has no schedule "{name}"'
-        return Refusal(f"{what}; `netdef explain optax` lists them.", closest(name, known, '"{}"'))
+        return Refusal(f"{what}; `netdef explain optax` lists them.", closest(name, candidates(), '"{}"'))
     arguments = _optax.arguments_class(name, found, {}, wrong=classmethod(lambda _, values: _wrong(found, values)))
     if why := _optax.missing(found, arguments):
         return Refusal(f'`{name}` cannot be used here: {why}; the policies "join" and "multistep" combine rates.')
@@ -51,6 +60,7 @@ def make(name: str) -> type[Policy] | Refusal:
         "__annotations__": {"optax_schedule_param": arguments},
         "__module__": __name__,
         "function": staticmethod(found),
+        "about": _optax.summary(found),
         "name": name,
         "optax_schedule_param": param(doc) if required else param(doc, default=arguments()),
     }

@@ -26,6 +26,7 @@ RATE = "learning_rate"
 DECAYS = ("weight_decay", "weight_decay_rate")  # the argument that `weight_decay` of the solver replaces
 COMBINED = re.compile(r"\b(reduce_\w+|dot_general|transpose|sort|cum\w+|eigh|svd|qr)\b")  # of elements of an array
 RANDOM = re.compile(r"\brandom_\w+|threefry")
+ALONE = "it fails with a gradient alone: "
 OF_SOLVER = {RATE: "the learning rate is set by `base_lr` and `lr_policy` of the solver, and by `lr_mult`."}
 REASONS = {
     "optax.lbfgs": "its line search computes the loss several times in each update",
@@ -38,6 +39,7 @@ class OptaxSolver(Solver):
     """w <- w + u, with the update u of an optimizer of optax, which has a state for each array."""
 
     function: ClassVar[Any]
+    about: ClassVar[str] = ""
     decay_argument: ClassVar[str] = ""
     optax_param: _optax.Arguments
 
@@ -66,18 +68,25 @@ class OptaxSolver(Solver):
 
     def init(self, w: Array) -> Any:
         # Not 0, with which an optimizer may leave something out; the state does not depend on it.
-        state = self._rule(self.base_lr or 1.0, self.weight_decay or 1.0).init(w)
+        state = self._rule(self.base_lr or 1.0, self.weight_decay or 1.0).init(_with_axis(w))
         return jax.tree.map(jnp.array, state)  # copies, because a state may contain the array itself
 
     def update(self, g: Array, w: Array, history: Any, at: Numbers) -> tuple[Array, Any]:
-        step, history = self._rule(at.rate, at.decay, at.decay_mult).update(g, history, w)
-        return -step, history
+        rule = self._rule(at.rate, at.decay, at.decay_mult)
+        step, history = rule.update(_with_axis(g), history, _with_axis(w))
+        return -step.reshape(w.shape), history
 
     def _rule(self, rate: Any, decay: Any, decay_mult: float = 1.0) -> Any:
-        return rule(type(self).function, self.decay_argument, self.optax_param.values(), rate, decay, decay_mult)
+        with _optax.quiet():
+            return made(type(self).function, self.decay_argument, self.optax_param.values(), rate, decay, decay_mult)
 
 
-def rule(function: Any, decay_argument: str, values: Mapping[str, Any], rate: Any, decay: Any, mult: float) -> Any:
+def _with_axis(array: Array) -> Array:
+    """An array with an axis, which a scalar does not have and some optimizers expect."""
+    return array if array.ndim else array.reshape(1)
+
+
+def made(function: Any, decay_argument: str, values: Mapping[str, Any], rate: Any, decay: Any, mult: float) -> Any:
     """The optimizer of one array."""
     further = {name: value * mult for name, value in values.items() if "weight_decay" in name}  # adam_weight_decay
     own = {decay_argument: decay} if decay_argument else {}
@@ -114,15 +123,15 @@ def make(name: str) -> type[Solver] | Refusal:
             "could set."
         )
     decay = next((argument for argument in DECAYS if argument in _optax.signature(found)), "")
-    tried = classmethod(lambda _, values: refusal(found, decay, values))
+    tried = classmethod(lambda _, values: refusal(found, decay, values).removeprefix(ALONE))
     arguments = _optax.arguments_class(name, found, _not_given(name, found), wrong=tried)
     why = REASONS.get(name) or _optax.missing(found, arguments)
-    why = why or ("" if arguments.params().required else refusal(found, decay, {}))
+    why = why or refusal(found, decay, {spec.name: spec.type(1) for spec in arguments.params().required.values()})
     return Refusal(f"`{name}` cannot be used here: {why.rstrip('.')}.") if why else _solver(name, found, decay, arguments)
 
 
 def _solver(name: str, found: Any, decay: str, arguments: type[_optax.Arguments]) -> type[Solver]:
-    where = f"`weight_decay` of the solver takes the place of `{decay}`" if decay else "weight decay is added to g"
+    where = f"`weight_decay` of the solver takes the place of its `{decay}`" if decay else "weight decay is added to g"
     doc = (
         f"w <- w + u, with the update u of {name}.  {_optax.summary(found)}.\n\n"
         f"Each argument of the optimizer but `{RATE}` is a field of `optax_param`; {where}.\n"
@@ -134,6 +143,7 @@ def _solver(name: str, found: Any, decay: str, arguments: type[_optax.Arguments]
         "__annotations__": {"optax_param": arguments},
         "__module__": __name__,
         "function": staticmethod(found),
+        "about": _optax.summary(found),
         "type": name,
         "decay_argument": decay,
         "decoupled": bool(decay),
@@ -159,7 +169,7 @@ def _not_given(name: str, found: Any) -> dict[str, str]:
 def refusal(found: Any, decay: str, values: Mapping[str, Any]) -> str:
     """Why an optimizer with these arguments cannot update each array on its own; empty if it can."""
     if why := _optax.failure(lambda: jax.make_jaxpr(_two_updates(found, decay, values))(*_abstract())):
-        return f"it fails with a gradient alone: {why}"
+        return f"{ALONE}{why}"
     if RANDOM.search(_traced(found, decay, values)):
         return "it draws random numbers, which would be the same ones for each array"
     if _depends(found, decay, values, others=True):
@@ -173,8 +183,8 @@ def _two_updates(found: Any, decay: str, values: Mapping[str, Any]) -> Any:
     """The updates of the first of two arrays, as a function of rate, decay, that array and the other one."""
 
     def updates(rate: Any, decayed: Any, first: Any, other: Any) -> Any:
-        state = rule(found, decay, values, 0.1, decayed, 1.0).init((first, other))
-        optimizer = rule(found, decay, values, rate, decayed, 1.0)
+        state = made(found, decay, values, 0.1, decayed, 1.0).init((first, other))
+        optimizer = made(found, decay, values, rate, decayed, 1.0)
         one, state = optimizer.update((first, other), state, (first, other))
         two, _ = optimizer.update((first, other), state, (first, other))
         return one[0], two[0]

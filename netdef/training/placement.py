@@ -47,6 +47,7 @@ class Placement:
     rows: frozenset[int] = frozenset()  # numbers of rows of the batches of the file, which are divided (see `batched`)
     classes: Mapping[Owner, int] = field(default_factory=dict)  # arrays whose rows the devices divide, and how many
     whole: tuple[str, ...] = ()  # layers with large weights that the devices cannot divide
+    divides_histories: bool = True  # whether the histories of arrays that the devices divide are divided, too
 
     @property
     def count(self) -> int:
@@ -122,7 +123,7 @@ class Placement:
         return places._replace(
             trained=self.of_owned(trained, state.trained),
             kept=self.of_owned(partition.kept, state.kept),
-            history=self.of_owned(trained, state.history),
+            history=self.of_owned(trained, state.history) if self.divides_histories else places.history,
             ema=self.of_owned(trained, state.ema),
         )
 
@@ -136,7 +137,8 @@ class Placement:
         if self.mesh is None:
             return jax.device_put(state)
         trained = [spec.owner for spec in partition.trained]
-        owned = {"trained": trained, "kept": partition.kept, "history": trained, "ema": trained}
+        owned = {"trained": trained, "kept": partition.kept, "ema": trained}
+        owned |= {"history": trained} if self.divides_histories else {}
         state = state._replace(**{name: self.padded(owners, getattr(state, name)) for name, owners in owned.items()})
         return self._put(state, self.of_state(state, partition))
 
@@ -231,6 +233,7 @@ def placement_of(devices: Devices, solver: Solver) -> Placement:
     return Placement(
         mesh_of(found),
         each=each,
+        divides_histories=not solver.whole,
         apart=len(found) > 1 and (rules.statistics is MeshStatistics.DEVICE if rules.statistics else caffe),
     )
 

@@ -101,7 +101,9 @@ def resume_snapshot(setup: RunSetup, read: snapshot.Snapshot) -> Start:
     owners = {array_name(owner): owner for owner in setup.partition.owners}
     read = snapshot.with_arrays(read, None if snapshot.is_numbered(read) else _divided(setup, read, needed, owners))
     arrays = _by_name(read, names)
-    shapes = {name: _shape(setup, _owner(owners, name), like.shape) for name, like in needed.items()}
+    alone = set() if setup.placement.divides_histories else set(names["history"])
+    owner_of = lambda name: None if name in alone else _owner(owners, name)
+    shapes = {name: _shape(setup, owner_of(name), like.shape) for name, like in needed.items()}
     found = {name: _fitting(read, arrays, name, a.dtype, shapes[name], owners.get(name)) for name, a in needed.items()}
     found = {name: array for name, array in found.items() if array is not None}
     put_arrays(setup.model, setup.partition.fixed, tuple(found[array_name(o)] for o in setup.partition.fixed))

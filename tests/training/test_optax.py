@@ -1,26 +1,21 @@
-"""Optimizers and schedules of optax by name: the results of optax, what is refused, and why."""
+"""Runs with optimizers and schedules of optax: the results of a loop with optax, resumed, and on several devices."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import h5py
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import optax.contrib
 import pytest
 from tiny_net import variant
 
 import netdef
-from netdef.cli import main
 from netdef.interop import snapshot
-from netdef.language.diagnostics import Report
-from netdef.language.parsing.parser import parse
-from netdef.language.source import Source
-from netdef.registry import Refusal
-from netdef.solvers import optax_optimizers
-from netdef.solvers.base import SOLVERS
-from netdef.solvers.decode import decode_solver
+from netdef.sweep import batched_runs
+from netdef.sweep import sweep as sweeps
 
 SOLVER = 'solver { base_lr: 0.1 momentum: 0.9 weight_decay: 0.001 lr_policy: "step" gamma: 0.5 stepsize: 10 max_iter: 20'
 PLAIN = (
@@ -75,20 +70,94 @@ def agree(tiny, path, folder, optimizer):
 
 
 COSINE = "init_value: 0.01 peak_value: 0.1 warmup_steps: 2 decay_steps: 5"
-CASES = {
-    "adafactor": ("min_dim_size_to_factor: 2 momentum: 0.5", {"min_dim_size_to_factor": 2, "momentum": 0.5}),
-    "lion": ("b1: 0.8", {"b1": 0.8}),
-    "lamb": ("weight_decay: 0.1", {"weight_decay": 0.1}),
-    "adamw": ("nesterov: true weight_decay: 0.2", {"nesterov": True, "weight_decay": 0.2}),
-    "contrib.muon": ('ns_steps: 3 preconditioning: "aol"', {"ns_steps": 3, "preconditioning": "aol"}),
-}
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_the_result_is_that_of_a_loop_with_optax(tiny, tmp_path, name):
-    written, given = CASES[name]
+def test_a_run_is_a_loop_with_optax(tiny, tmp_path):
     schedule = optax.warmup_cosine_decay_schedule(0.01, 0.1, 2, 5)
     policy = f'lr_policy: "optax.warmup_cosine_decay_schedule" optax_schedule_param {{ {COSINE} }}'
-    path = of(tiny, f"plain_{name}", f'type: "optax.{name}" optax_param {{ {written} }} {policy}')
-    factory = getattr(optax.contrib if name.startswith("contrib") else optax, name.removeprefix("contrib."))
-    agree(tiny, path, tmp_path / "run", factory(learning_rate=schedule, **given))
+    given = "min_dim_size_to_factor: 2 momentum: 0.5 weight_decay_rate: 0.01"
+    path = of(tiny, "plain", f'type: "optax.adafactor" optax_param {{ {given} }} {policy} clip_gradients: 0.2')
+    clip = optax.clip_by_global_norm(0.2)
+    optimizer = optax.adafactor(schedule, min_dim_size_to_factor=2, momentum=0.5, weight_decay_rate=0.01)
+    agree(tiny, path, tmp_path / "run", optax.chain(clip, optimizer))
+
+
+MULTIPLIERS = (
+    ('name: "ip2" type: "InnerProduct"', 'name: "ip2" type: "InnerProduct" param { lr_mult: 2 decay_mult: 0 }'),
+)
+
+
+def test_multipliers_of_a_parameter_are_those_of_its_optimizer(tiny, tmp_path):
+    """`decay_mult` multiplies the decay of the optimizer, whether that is given in its block or not."""
+    path = of(tiny, "multipliers", 'type: "optax.lion" base_lr: 0.01', *MULTIPLIERS)
+    labels = {"ip1": "usual", "ip2": ["doubled", "usual"]}
+    optimizer = optax.multi_transform({"usual": optax.lion(0.01), "doubled": optax.lion(0.02, weight_decay=0)}, labels)
+    agree(tiny, path, tmp_path / "run", optimizer)
+
+
+def test_a_run_resumes_bit_for_bit(tiny, tmp_path):
+    """With dropout, moving averages, two batches an iteration, and a stage in which a layer is frozen."""
+    policy = f'lr_policy: "optax.warmup_cosine_decay_schedule" optax_schedule_param {{ {COSINE} }}'
+    rest = 'ema: 0.9 stages { until: 3 freeze: "ip1" } stages { } weight_decay: 0.01'
+    optimizer = 'type: "optax.adafactor" optax_param { min_dim_size_to_factor: 2 }'
+    path = variant(tiny, "resumed", (SOLVER, f"solver {{ {optimizer} {policy} {rest} max_iter: 20"))
+    whole = netdef.train(path, output=tmp_path / "whole", max_iter=6, set=FEW)
+    first = netdef.train(path, output=tmp_path / "parts", max_iter=4, set=FEW)
+    names = [name for name in snapshot.load(first.snapshot).arrays if name.startswith("ip1.0/")]
+    assert any(name.endswith("/count") for name in names) and "ip1.0/ema" in names
+    parts = netdef.train(path, output=tmp_path / "parts", max_iter=6, set=FEW, resume=True)
+    for name, many in whole.model.get_weights().items():
+        for a, b in zip(many, parts.model.get_weights()[name], strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_runs_of_a_sweep_train_together(tiny, tmp_path, monkeypatch):
+    calls = []
+    shared = batched_runs.train_batched
+    monkeypatch.setattr(sweeps, "train_batched", lambda runs, *rest: calls.append(len(runs)) or shared(runs, *rest))
+    path = of(tiny, "swept", 'type: "optax.lion" base_lr: 0.1')
+    axes = {"solver.base_lr": [0.01, 0.001], "solver.weight_decay": [0.0, 0.5]}
+    short = FEW | {"solver.snapshot_after_train": False}
+    found = sweeps.sweep(path, axes, output=tmp_path / "s", set=short)
+    assert calls == [4]
+    row = found.rows[3]
+    alone = netdef.train(path, output=tmp_path / "alone", set=short | {name: row[name] for name in axes})
+    losses = [record["loss"] for record in alone.history if record["phase"] == "train"]
+    assert row["loss"] == pytest.approx(losses[-1], rel=1e-4)
+
+
+# Several devices
+
+
+
+FACES = """
+layer { name: "d" type: "ArrayData" top: "x" top: "label" array_data_param { source: "faces.npz" batch_size: 16 } }
+layer { name: "ip" type: "InnerProduct" bottom: "x" top: "ip"
+        inner_product_param { num_output: 43 shard: true weight_filler { type: "xavier" } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
+solver { base_lr: 0.05 max_iter: 4 display: 1 type: "optax.%s" optax_param { %s } }
+"""
+
+
+def losses(path, folder, devices, **options):
+    result = netdef.train(path, output=Path(folder), devices=devices, **options)
+    shapes = {name: array.shape for name, array in snapshot.load(result.snapshot).arrays.items()}
+    return np.asarray([record["loss"] for record in result.history]), shapes
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "arguments", "kept"),
+    [
+        ("adafactor", "min_dim_size_to_factor: 2 momentum: 0.9", {(43, 8), (43,), (8,), (1,), ()}),
+        ("adam", "", {(43, 8), (43,), ()}),
+    ],
+)
+def test_rows_that_pad_the_classes_of_several_devices_change_nothing(eight, tmp_path, optimizer, arguments, kept):
+    random = np.random.default_rng(0)
+    np.savez(tmp_path / "faces.npz", x=random.normal(size=(64, 8)).astype(np.float32), label=random.integers(0, 43, 64))
+    path = tmp_path / "faces.net"
+    path.write_text(FACES % (optimizer, arguments))
+    one, shapes = eight(losses, path, tmp_path / "one", None)
+    several, of_several = eight(losses, path, tmp_path / "run", 8, max_iter=2)
+    assert shapes == of_several and {s for name, s in shapes.items() if name.startswith("ip.")} == kept
+    rest, _ = eight(losses, path, tmp_path / "run", 2, resume=True)
+    np.testing.assert_allclose(several, one[:2], rtol=1e-5)
+    np.testing.assert_allclose(rest[-2:], one[2:], rtol=1e-5)

@@ -1,0 +1,231 @@
+"""Names and arguments of optax in a solver: what is accepted, what is refused and why, and what is explained."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import optax.contrib
+import pytest
+
+from netdef.inspect import explain
+from netdef.language.diagnostics import Report
+from netdef.language.parsing.parser import parse
+from netdef.language.source import Source
+from netdef.policies import optax_schedules
+from netdef.policies.base import Setting
+from netdef.registry import Refusal
+from netdef.solvers import optax_optimizers
+from netdef.solvers.base import SOLVERS, Numbers
+from netdef.solvers.decode import decode_solver
+
+COSINE = 'lr_policy: "optax.cosine_decay_schedule"'
+
+
+def decoded(text):
+    report = Report()
+    document = parse(Source("s.prototxt", text), report)
+    assert document is not None
+    return decode_solver(document.body, report), report.in_order()
+
+
+def test_arguments_have_the_types_of_the_signature():
+    solver, found = decoded(
+        'type: "optax.contrib.muon" base_lr: 1 optax_param { ns_steps: 2 nesterov: false preconditioning: "aol" '
+        'beta: 1 mu_dtype: "bfloat16" ns_coeffs: "standard" }'
+    )
+    assert found == () and solver.type == "optax.contrib.muon"
+    assert solver.optax_param.values() == {
+        "ns_steps": 2,
+        "nesterov": False,
+        "preconditioning": "aol",
+        "beta": 1.0,
+        "mu_dtype": "bfloat16",
+        "ns_coeffs": "standard",
+    }
+    assert decoded('type: "optax.contrib.muon" base_lr: 1')[0].optax_param.values() == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "place", "words"),
+    [
+        ('type: "optax.lino"', "unknown-solver", '"optax.lino"', ['"optax.lion"', "netdef explain optax"]),
+        ('type: "optax.muon"', "unknown-solver", '"optax.muon"', ['"optax.contrib.muon"']),
+        ('type: "optax.os.system"', "unknown-solver", '"optax.os.system"', ["no optimizer"]),
+        ('type: "optax.contrib._muon.muon"', "unknown-solver", '"optax.contrib._muon.muon"', ["no optimizer"]),
+        ('type: "optax.__file__"', "unknown-solver", '"optax.__file__"', ["no optimizer"]),
+        ('type: "optax."', "unknown-solver", '"optax."', ["no optimizer"]),
+        ('type: "optax.l2_loss"', "unknown-solver", '"optax.l2_loss"', ["is not an optimizer"]),
+        ('type: "optax.apply_if_finite"', "unknown-solver", '"optax.apply_if_finite"', ["part", "learning_rate"]),
+        ('type: "optax.polyak_sgd"', "unknown-solver", '"optax.polyak_sgd"', ["no argument `learning_rate`"]),
+        ('type: "optax.lbfgs"', "unknown-solver", '"optax.lbfgs"', ["line search", "several times"]),
+        ('type: "optax.noisy_sgd"', "unknown-solver", '"optax.noisy_sgd"', ["random numbers"]),
+        ('type: "optax.rprop"', "unknown-solver", '"optax.rprop"', ["before the first update"]),
+        ('type: "optax.contrib.prodigy"', "unknown-solver", '"optax.contrib.prodigy"', ["all together"]),
+        ('type: "optax.contrib.momo"', "unknown-solver", '"optax.contrib.momo"', ["gradient alone", "'value'"]),
+        ('type: "optax.contrib.dpsgd"', "unknown-solver", '"optax.contrib.dpsgd"', ["gradient alone"]),
+        ('type: "optax.contrib.schedule_free_sgd"', "unknown-solver", "schedule_free_sgd", ["weights to test"]),
+        ('type: "optax.lion" optax_param { b3: 1 }', "unknown-field", "b3", ["b3", "`b1`"]),
+        ('type: "optax.lion" optax_param { b1: "x" }', "wrong-type", '"x"', ["`b1` expects a number", '"x"']),
+        ('type: "optax.adam" optax_param { nesterov: 3 }', "wrong-type", "3", ["nesterov", "true or false", "3"]),
+        ('type: "optax.adafactor" optax_param { min_dim_size_to_factor: 0.5 }', "wrong-type", "0.5", ["integer"]),
+        ('type: "optax.adam" optax_param { mu_dtype: "int8" }', "wrong-enum", '"int8"', ["bfloat16", "int8"]),
+        ('type: "optax.adam" optax_param { learning_rate: 1 }', "unknown-field", "learning_rate", ["base_lr"]),
+        ('type: "optax.adamw" optax_param { mask: true }', "unknown-field", "mask", ["decay_mult"]),
+        ('type: "optax.contrib.muon" optax_param { adam_learning_rate: 1 }', "unknown-field", "adam_l", ["lr_mult"]),
+        ('type: "optax.contrib.muon" optax_param { ns_coeffs: "x" }', "out-of-range", "ns_coeffs", ["accept", "ns_coeff preset"]),
+        ('type: "optax.lion" weight_decay: 1 optax_param { weight_decay: 2 }', "given-twice", "2", ["is 2", "is 1"]),
+        ('type: "optax.lion" b1: 0.8', "unknown-field", "b1", ["belongs inside `optax_param { }`"]),
+        ('type: "optax.lion" momentum: 0.8', "no-effect", "momentum", ["optax.lion"]),
+        ("optax_param { b1: 0.8 }", "no-effect", "optax_param", ["optimizers of optax", "not to SGD"]),
+        ("optax_schedule_param { }", "no-effect", "optax_schedule_param", ["schedules of optax", "not to fixed"]),
+        (COSINE, "missing-field", "lr_policy", ["optax_schedule_param"]),
+        (f"{COSINE} optax_schedule_param {{ init_value: 1 }}", "missing-field", "init_value", ["decay_steps"]),
+        (f"{COSINE} decay_steps: 9 optax_schedule_param {{ init_value: 1 decay_steps: 9 }}", "unknown-field", "decay",
+         ["belongs inside `optax_schedule_param { }`"]),
+        (f"{COSINE} optax_schedule_param {{ init_value: 1 decay_steps: 0 }}", "out-of-range", "{ init_value",
+         ["does not accept", "positive decay_steps", "0"]),
+        ('lr_policy: "optax.cosine_schedule"', "unknown-policy", '"optax.cosine_schedule"', ["no schedule"]),
+        ('lr_policy: "optax.adam"', "unknown-policy", '"optax.adam"', ["not a schedule"]),
+        ('lr_policy: "optax.join_schedules"', "unknown-policy", '"optax.join_schedules"', ["`schedules`", '"join"']),
+        ('lr_policy: "optax.piecewise_constant_schedule"', "unknown-policy", "piecewise", ["boundaries_and_scales"]),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_at_its_place(text, code, place, words):
+    _, (first, *_) = decoded(f"base_lr: 0.1 {text}")
+    told = f"{first.message} {first.hint}"
+    assert first.code == code and first.span.text.find(place.split()[0]) >= 0 and all(word in told for word in words)
+
+
+def test_weight_decay_of_the_optimizer_is_that_of_the_solver():
+    decays = lambda text: decoded(f'type: "optax.{text}')[0].weight_decay
+    assert decays('lion" base_lr: 1') == 0.001  # the default of optax
+    assert decays('lion" base_lr: 1 optax_param { weight_decay: 0.5 }') == 0.5
+    assert decays('lion" base_lr: 1 weight_decay: 0.25') == 0.25
+    assert decays('adafactor" base_lr: 1') == decays('adam" base_lr: 1') == 0
+    assert SOLVERS.get("optax.lion").decoupled and not SOLVERS.get("optax.adam").decoupled
+
+
+def test_a_schedule_is_multiplied_by_base_lr():
+    given = f"{COSINE} optax_schedule_param {{ init_value: 0.5 decay_steps: 8 }}"
+    alone, twice = decoded(given)[0], decoded(f"base_lr: 2 {given}")[0]
+    right = [0.5 * 0.5 * (1 + np.cos(np.pi * t / 8)) for t in range(9)]
+    np.testing.assert_allclose([alone.rate(t, {}) for t in range(9)], right, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose([twice.rate(t, {}) for t in range(9)], 2 * np.asarray(right), rtol=1e-6, atol=1e-8)
+    joined, found = decoded(f'base_lr: 3 lr_policy: "join" piece {{ lr_policy: "fixed" until: 4 }} piece {{ {given} }}')
+    assert found == ()
+    np.testing.assert_allclose([joined.rate(t, {}) for t in (3, 4, 12)], [3, 0.5, 0], rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", optax_schedules.names())
+def test_every_schedule_is_that_of_optax(name):
+    cls = optax_schedules.make(name)
+    block = cls.params()["optax_schedule_param"].type
+    usual = {int: 7, float: 0.25} | {"warmup_steps_": 2}
+    given = {attribute: usual.get(attribute, usual[spec.type]) for attribute, spec in block.params().required.items()}
+    function = getattr(optax, name.removeprefix("optax."))
+    right = function(**{block.params()[attribute].name: value for attribute, value in given.items()})
+    policy = cls(optax_schedule_param=block(**given))
+    rate = jax.jit(lambda t: (policy.rate(t, Setting(1.0, 10), {}), right(t)))
+    for t in (0, 3, 9):
+        np.testing.assert_allclose(*rate(jnp.int32(t)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", optax_optimizers.names())
+def test_a_state_keeps_its_structure(name):
+    """The state of each array before the first update is that of later ones, also with a traced learning rate."""
+    solver = SOLVERS.get(name)()
+    number = jax.ShapeDtypeStruct((), jnp.float32)
+    numbers = Numbers(number, number, number, jax.ShapeDtypeStruct((), jnp.int32))
+    for shape in ((5, 4, 3, 3), (4, 3), (5,), ()):
+        w = jnp.ones(shape)
+        state = solver.init(w)
+        delta, after = jax.eval_shape(lambda g, state, at: solver.update(g, g, state, at), w, state, numbers)
+        assert delta.shape == shape and jax.tree.structure(state) == jax.tree.structure(after)
+        assert [a.shape for a in jax.tree.leaves(state)] == [a.shape for a in jax.tree.leaves(after)]
+        assert all(a is not w for a in jax.tree.leaves(state))
+        assert len(set(solver.slot_names(state))) == len(jax.tree.leaves(state))
+
+
+CASES = {
+    "lamb": {"weight_decay": 0.1},
+    "novograd": {"b2": 0.5},
+    "rmsprop": {"centered": True, "momentum": 0.5},
+    "contrib.muon": {"ns_steps": 3, "preconditioning": "aol", "weight_decay": 0.1},
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_updates_of_each_array_are_those_of_all_arrays_together(name):
+    """Those of a loop with optax; `test_optax.py` in `tests/training` compares whole runs."""
+    words = " ".join(f"{n}: {json.dumps(value)}" for n, value in CASES[name].items())
+    solver, found = decoded(f'type: "optax.{name}" base_lr: 0.1 optax_param {{ {words} }}')
+    assert found == ()
+    module = optax.contrib if name.startswith("contrib.") else optax
+    factory = getattr(module, name.removeprefix("contrib."))
+    random = np.random.default_rng(0)
+    arrays = [jnp.asarray(random.normal(size=shape), jnp.float32) for shape in ((4, 3), (5,))]
+    numbers = Numbers(jnp.float32(0.05), jnp.float32(0), jnp.float32(solver.weight_decay), jnp.int32(0))
+    right = factory(learning_rate=0.05, **CASES[name])
+    mine, own, state, theirs = arrays, [solver.init(w) for w in arrays], right.init(arrays), arrays
+
+    @jax.jit
+    def both(gradients, mine, own, theirs, state):
+        stepped = [solver.update(g, w, h, numbers) for g, w, h in zip(gradients, mine, own, strict=True)]
+        updates, state = right.update(gradients, state, theirs)
+        mine = [w - delta for w, (delta, _) in zip(mine, stepped, strict=True)]
+        return mine, [history for _, history in stepped], optax.apply_updates(theirs, updates), state
+
+    for _ in range(3):
+        gradients = [jnp.asarray(random.normal(size=w.shape), jnp.float32) for w in arrays]
+        mine, own, theirs, state = both(gradients, mine, own, theirs, state)
+    for a, b in zip(mine, theirs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_optimizers_that_combine_the_elements_of_an_array_are_known():
+    whole = {name for name in optax_optimizers.names() if SOLVERS.get(name)().whole}
+    assert {"optax.adafactor", "optax.lamb", "optax.contrib.muon", "optax.sm3"} < whole
+    assert not whole & {"optax.adam", "optax.lion", "optax.sgd", "optax.yogi", "optax.adamw"}
+
+
+def test_explanations():
+    (lion,) = explain.find("optax.lion")
+    (block,) = lion.fields
+    assert (lion.kind, lion.summary.endswith("optax.lion")) == ("solver type", True)
+    rows = {field.name: (field.type, field.default) for field in block.fields}
+    assert rows["b2"] == ("float", "0.99") and "learning_rate" not in rows
+    assert all(field.doc for field in block.fields)
+    (policy,) = explain.find("optax.warmup_cosine_decay_schedule")
+    assert policy.kind == "learning-rate policy" and policy.fields[0].default == "required"
+    text = explain.text(explain.find("optax")[0])
+    for name in (*optax_optimizers.names(), *optax_schedules.names(), "optax.lbfgs"):
+        assert f" {name} " in text
+    assert "line search" in explain.refused("optax.lbfgs") and '"optax.lion"' in explain.refused("optax.lino")
+    assert explain.refused("Lion") == ""
+
+
+def test_nothing_of_optax_is_imported_for_other_solvers():
+    code = "import netdef.cli, sys; netdef.cli.main(['explain']); print([m for m in ('optax', 'jax') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_no_device_is_needed_to_check_a_solver():
+    code = (
+        "from netdef.solvers.base import SOLVERS; assert SOLVERS.get('optax.contrib.muon'); "
+        "from jax._src import xla_bridge; print(list(xla_bridge._backends))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_refusals_are_sentences():
+    for name in optax_optimizers.candidates():
+        if isinstance(found := optax_optimizers.make(name), Refusal):
+            assert found.reason.startswith(f"`{name}` cannot be used here: ") and found.reason.endswith(".")
