@@ -26,7 +26,8 @@ With Caffe's flag --solver, as scripts for Caffe have it, each snapshot is also 
 
   netdef train model.net
   netdef train model.net --set solver.base_lr=0.01 --max-iter 1000 --output try1
-  netdef train model.net --weights vgg.caffemodel
+  netdef train model.net --weights vgg.caffemodel --freeze "conv.*"
+  netdef train model.net --early-stop accuracy:5 --best accuracy
   netdef train model.net --output try1 --resume
   netdef train model.net --devices all
   netdef train solver.prototxt --gpu 0,1
@@ -64,6 +65,7 @@ from ._options import (
 )
 from ._output import say
 from ._phases import load_phases
+from ._solver_fields import add_solver_fields, solver_fields, solver_flags
 from ._trained import given_weights
 
 if TYPE_CHECKING:
@@ -109,6 +111,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--watch", action="store_true", help="show statistics of each layer at each display")
     add_plot(parser)
     parser.add_argument("--tensorboard", action="store_true", help="also write events for TensorBoard")
+    parser.add_argument("--mlflow", action="store_true", help="also write a run for MLflow, to a file in the folder")
+    parser.add_argument("--wandb", action="store_true", help="also write an offline run for Weights & Biases")
+    parser.add_argument(
+        "--profile", metavar="DIR", help="trace some iterations after the first, with the time of each layer, to DIR"
+    )
+    add_solver_fields(parser)
     add_state(parser)
     add_devices(parser)
     add_hosts(parser)
@@ -139,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
     if args.hosts:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when jaxlib is loaded, which warns of its services
     _net_after_resume(args)
-    path, changes = net_file(args, uses_gpu=True), settings(args) | _train_state(args)
+    path, changes = net_file(args, uses_gpu=True), settings(args) | _train_state(args) | solver_fields(args)
     devices = _devices(args)
     weights = given_weights(args)
     resume = args.resume or args.snapshot or None
@@ -177,6 +185,9 @@ def run(args: argparse.Namespace) -> int:
             overfit=args.overfit or 0,
             dry_run=args.dry_run,
             tensorboard=args.tensorboard,
+            mlflow=args.mlflow,
+            wandb=args.wandb,
+            profile=args.profile,
             devices=devices,
             hosts=args.hosts,
             host=args.host,
@@ -261,12 +272,14 @@ def again(path: str, args: argparse.Namespace) -> str:
     """Returns the command that resumes this run."""
     given = {"--set": args.set, "--plugin": args.plugin, "--import-path": args.import_path, "--stage": args.stage}
     more = [word for flag, values in given.items() for value in values for word in (flag, value)]
+    more += solver_flags(args)
     more += ["--level", str(args.level)] if args.level else []
     more += ["--max-iter", str(args.max_iter)] if args.max_iter else []
     more += ["--devices", str(args.devices)] if args.devices else []
     more += ["--gpu", args.gpu] if args.gpu else []
     more += ["--output", args.output] if args.output else []
     more += ["--log_dir", args.log_dir] if args.log_dir else []
+    more += [f"--{tracker}" for tracker in ("tensorboard", "mlflow", "wandb") if getattr(args, tracker)]
     for name in ("sigint_effect", "sighup_effect"):
         more += [f"--{name}", getattr(args, name)] if getattr(args, name) != "stop" else []
     return shlex.join(["netdef", "train", path, *more, "--resume"])

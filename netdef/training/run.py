@@ -32,9 +32,11 @@ from .hosts import HEARTBEAT, Hosts, Peers, is_first, join, together
 from .loop import run_to_end
 from .meeting import Relay
 from .metrics import Recorder
+from .mlflow import Mlflow
 from .params import put_arrays
 from .placement import placement_of
 from .prepare import MOST_STEPS, RunSetup, Start, make_setup, make_work, started
+from .profiling import STEPS, Profile, marked
 from .resume import resume_caffe, resume_snapshot, start_from
 from .run_folder import METRICS, new_folder, resumed
 from .run_lock import locked
@@ -43,8 +45,12 @@ from .saved_run import write_net
 from .saving import Saving
 from .single_run import SingleRun
 from .solver_nets import Nets, nets_of, scaled
-from .tensorboard import TensorBoard, event_writer
+from .tensorboard import TensorBoard
+from .tracker import Tracker
 from .trial_runs import Learning, Repeated, dry, kept_nothing, without_tests
+from .wandb import Wandb
+
+TRACKERS: dict[str, type[Tracker]] = {"tensorboard": TensorBoard, "mlflow": Mlflow, "wandb": Wandb}
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,8 @@ class Options:
     on_event: OnEvent | None = None
     watch: bool = False
     overfit: int = 0
-    tensorboard: bool = False
+    trackers: tuple[str, ...] = ()  # names in `TRACKERS`
+    profile: str | Path | None = None
     devices: Devices = None
     heartbeat: float = HEARTBEAT
     relay: Relay | None = None  # to process 0, from the others
@@ -110,6 +117,9 @@ def train(
     overfit: int = 0,
     dry_run: bool = False,
     tensorboard: bool = False,
+    mlflow: bool = False,
+    wandb: bool = False,
+    profile: str | Path | None = None,
     devices: Devices = None,
     hosts: str | None = None,
     host: str | None = None,
@@ -129,8 +139,10 @@ def train(
 
     `watch` adds statistics of the layers to each display: norms, dead and saturated units, the size of updates.
     `overfit` N trains on the first N batches only, until the net overfits them, and reports whether it did.  `dry_run`
-    runs two iterations, each with a display, a test and a snapshot, in a temporary folder. `tensorboard` also writes
-    events for TensorBoard, to the folder `tensorboard` of the run.  `import_path` lists additional folders for imports.
+    runs two iterations, each with a display, a test and a snapshot, in a temporary folder. `tensorboard`, `mlflow` and
+    `wandb` also write the run for these tools, to a folder with this name in that of the run, without a network
+    connection.  `profile`, a folder, traces some iterations after the first ones, with the time of each layer (see
+    `netdef.training.profiling`).  `import_path` lists additional folders for imports.
     The modules of Python layers are run.  `signals` gives signals another effect than to end the run:
     {signal.SIGHUP: "snapshot"}, or "none".
 
@@ -149,8 +161,21 @@ def train(
     nets = nets_of(path, set, Trust(python=True, folders=tuple(import_path)))
     relay = join(Hosts.parse(hosts, host), heartbeat)
     with shown(on_event, progress) as on_event:
-        given = (weights, resume, max_iter, output, on_event, watch, overfit, tensorboard, devices, heartbeat, relay)
-        options = Options(*given, signals=signals or {})
+        options = Options(
+            weights=weights,
+            resume=resume,
+            max_iter=max_iter,
+            output=output,
+            on_event=on_event,
+            watch=watch,
+            overfit=overfit,
+            trackers=tuple(name for name, chosen in zip(TRACKERS, (tensorboard, mlflow, wandb), strict=True) if chosen),
+            profile=profile,
+            devices=devices,
+            heartbeat=heartbeat,
+            relay=relay,
+            signals=signals or {},
+        )
         return _run_or_try(nets, options, dry_run)
 
 
@@ -209,10 +234,12 @@ def run_nets(nets: Nets, options: Options) -> Result:
             state=placement.put_state(start.state, setup.partition),
             fixed=placement.put_owned(setup.partition.fixed, start.fixed),
         )
-        work, notice = make_work(setup, start, end, max_steps=1 if options.watch else MOST_STEPS)
+        work, notice = make_work(setup, start, end, max_steps=_steps(options))
+        profile = _profile(setup, start, end, options, opened)
         learning = Learning(options.overfit) if options.overfit else None
         if learning:
             work = replace(work, source=Repeated(work.source, options.overfit * work.iter_size))
+        work = marked(work) if profile else work
         run = SingleRun(
             setup=setup,
             work=work,
@@ -227,6 +254,7 @@ def run_nets(nets: Nets, options: Options) -> Result:
             effects=options.signals,
             enough=learning.see if learning else options.enough,
             hopeless=options.hopeless,
+            profile=profile,
             verdict=learning.verdict if learning else None,
         )
         if options.watch or nets.solver.debug_info:
@@ -256,8 +284,8 @@ def _iterations(nets: Nets, options: Options) -> int:
 
 def _refuse(nets: Nets, options: Options) -> None:
     """Raises a NetdefError for missing packages or data, or a net without a loss, before any file is written."""
-    if options.tensorboard:
-        event_writer()
+    for name in options.trackers:
+        TRACKERS[name].require()
     refuse_inputs(nets.train, "trained")
     report = Report()
     no_loss(nets.train, report)
@@ -296,8 +324,8 @@ def _listeners(nets: Nets, place: Place, options: Options, opened: ExitStack) ->
         return []
     listeners: list[OnEvent] = [options.on_event] if options.on_event else []
     listeners.append(RunRecord(nets, place.folder))
-    if options.tensorboard:
-        listeners.append(opened.enter_context(closing(TensorBoard(place.folder, nets.train.text, options.on_event))))
+    for name in options.trackers:
+        listeners.append(opened.enter_context(TRACKERS[name](nets, place.folder, options.on_event)))
     return listeners
 
 
@@ -328,6 +356,19 @@ def _named_weights(nets: Nets) -> list[Path] | None:
     names = [name.strip() for text in nets.solver.weights for name in text.split(",") if name.strip()]
     locate = locator(nets.file.parent if nets.file else None)
     return [locate(name) for name in names] or None
+
+
+def _steps(options: Options) -> int:
+    """The most steps of a dispatch, after each of which the run can be looked at."""
+    return 1 if options.watch else STEPS if options.profile is not None else MOST_STEPS
+
+
+def _profile(setup: RunSetup, start: Start, end: int, options: Options, opened: ExitStack) -> Profile | None:
+    """The profile of the run, if one is asked for; each process traces its own devices, but only the first writes."""
+    if options.profile is None or not is_first():
+        return None
+    names = [node.name for node in setup.net.layers]
+    return opened.enter_context(closing(Profile(options.profile, names, start.iteration, end)))
 
 
 def _room(setup: RunSetup, start: Start) -> list[str]:

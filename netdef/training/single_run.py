@@ -21,7 +21,7 @@ from ..interop import snapshot
 from ..language.errors import NetdefError
 from ..lazy import Array
 from .diagnose import Culprit, culprit
-from .events import Display, Event, Finished, Interrupted, Notice, Snapshotted, Tested
+from .events import Display, Event, Finished, Interrupted, Notice, Snapshotted, Stepped, Tested
 from .hosts import Peers
 from .loop import Run, UnderWay
 from .metrics import Recorder, plain
@@ -29,6 +29,7 @@ from .monitors import Watched, drop_old, policy_after
 from .named_state import described, named_arrays
 from .prefetch import Piece
 from .prepare import RunSetup
+from .profiling import Profile
 from .recalibrate import MARK
 from .saving import Attempt, Saving, on_host
 from .step import BAD_LOSS, GOOD
@@ -49,6 +50,7 @@ class SingleRun(Run):
     enough: Callable[[float], str] | None = None  # called with each loss that is read back; returns why to end, or ""
     hopeless: Callable[[Display | Tested], str] | None = None  # called with each display and test, in the same way
     verdict: Callable[[int], str] | None = None  # the result of a trial run after n iterations
+    profile: Profile | None = None
     peers: Peers | None = None  # the other processes
     first: int = 0  # the iteration at which it starts
     saved: Path | None = None  # the last snapshot
@@ -95,6 +97,8 @@ class SingleRun(Run):
     def emit(self, event: Event) -> None:
         if isinstance(event, (Display, Tested)):
             self._record(event)
+        if self.profile and isinstance(event, Stepped):
+            self.profile.after(event.iteration, self.state)
         try:
             self.setup.tell(event)
         except BrokenPipeError as error:
@@ -277,5 +281,7 @@ class SingleRun(Run):
             self.emit(Notice(self.iteration, self.verdict(self.iteration)))
         elif self.ended:
             self.emit(Notice(self.iteration, f"stopped early: {self.ended}"))
+        for text in self.profile.report() if self.profile else ():
+            self.emit(Notice(self.iteration, text))
         self.emit(Finished(self.iteration, self.clock.total(), self.setup.folder, self.saved, self.why))
         self.recorder.close()

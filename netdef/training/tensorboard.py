@@ -17,39 +17,37 @@ from pathlib import Path
 from typing import Any
 
 from ..lazy import need
-from .events import Display, Event, Finished, Notice, OnEvent, Started, Tested
+from .events import Display, Event, Finished, OnEvent, Started, Tested
 from .metrics import record
+from .solver_nets import Nets
+from .tracker import Tracker, scalars
 
-FOLDER = "tensorboard"
-NO_SCALARS = ("iteration", "phase", "net")
 PREFIX = "events.out.tfevents."
 FLUSH = 10.0  # seconds after which events are on the disk
 
 
-class TensorBoard:
-    """An event listener that writes TensorBoard events.  A failure to write is reported once to `report`, and ends the
-    writing.  NetdefError if tensorboardX is not installed."""
+class TensorBoard(Tracker):
+    """An event listener that writes TensorBoard events.  NetdefError if tensorboardX is not installed."""
 
-    def __init__(self, folder: Path, text: str = "", report: OnEvent | None = None):
-        self._summary = event_writer()
-        self.folder, self.text, self.report = folder / FOLDER, text, report
+    name = "tensorboard"
+    writes = "TensorBoard events"
+    failures = (OSError,)
+
+    def __init__(self, nets: Nets, folder: Path, report: OnEvent | None = None):
+        super().__init__(nets, folder, report)
+        self._summary = self.require()
         self.begin = 0
-        self.failed = False
         self._files: dict[str, EventFile] = {}
 
-    def __call__(self, event: Event) -> None:
-        if self.failed:
-            return
-        try:
-            self._write(event)
-        except OSError as error:
-            self._fail(error, event.iteration)
+    @classmethod
+    def require(cls) -> Any:
+        return need("tensorboardX", "writing TensorBoard events").summary
 
-    def _write(self, event: Event) -> None:
+    def write(self, event: Event) -> None:
         match event:
             case Started():
                 self.begin = event.iteration
-                text = self._summary.text("net", f"```\n{self.text}\n```")
+                text = self._summary.text("net", f"```\n{self.nets.train.text}\n```")
                 self._file("train").add(event.iteration, summary=text)
             case Display():
                 self._add("train", event.iteration, record(event))
@@ -59,22 +57,10 @@ class TensorBoard:
                 for file in self._files.values():
                     file.flush()
 
-    def _fail(self, error: OSError, iteration: int) -> None:
-        self.failed = True
-        self.close()
-        where = error.filename or self.folder
-        text = f"{where}: cannot be written: {error.strerror or error}; training continues without TensorBoard events"
-        if self.report:
-            self.report(Notice(iteration, text))
-
     def _add(self, kind: str, iteration: int, row: Mapping[str, Any]) -> None:
         file = self._file(kind)
-        for name, value in row.items():
-            if name in NO_SCALARS:
-                continue
-            scalars = [(f"{name}/{i}", v) for i, v in enumerate(value)] if isinstance(value, list) else [(name, value)]
-            for tag, scalar in scalars:
-                file.add(iteration, summary=self._summary.scalar(tag, scalar))
+        for tag, scalar in scalars(row):
+            file.add(iteration, summary=self._summary.scalar(tag, scalar))
         file.flush(FLUSH)
 
     def _file(self, kind: str) -> EventFile:
@@ -83,7 +69,6 @@ class TensorBoard:
         return self._files[kind]
 
     def close(self) -> None:
-        """Closes the files."""
         for file in self._files.values():
             file.close()
         self._files = {}
@@ -136,8 +121,3 @@ def _seconds(folder: Path) -> int:
     or the clock was set back, because TensorBoard reads the files of a folder in the order of their names."""
     there = (path.name.removeprefix(PREFIX).partition(".")[0] for path in folder.glob(f"{PREFIX}*"))
     return max(int(time.time()), 0, *(int(digits) + 1 for digits in there if digits.isdecimal()))
-
-
-def event_writer() -> Any:
-    """The module that makes the contents of events.  NetdefError if tensorboardX is not installed."""
-    return need("tensorboardX", "writing TensorBoard events").summary

@@ -55,9 +55,10 @@ def test_the_best_run_is_named():
         {"run": "b", "loss": 0.2, "test loss": 0.4, "test accuracy": 0.8, "reached": None},
         {"run": "c", "loss": float("nan")},
     ]
-    assert best_of(rows) == "a  goal reached at iteration 40"
+    best = lambda rows: best_of(rows)[1]
+    assert best(rows) == "a  goal reached at iteration 40" and best_of(rows)[0] is rows[0]
     without = lambda *names: [{k: v for k, v in row.items() if k not in names} for row in rows]
-    assert best_of(without("reached")) == "a  test accuracy 0.9"
-    assert best_of(without("reached", "test accuracy")) == "b  test loss 0.4"
-    assert best_of(without("reached", "test accuracy", "test loss")) == "a  training loss 0.1"
-    assert best_of([{"run": "c"}]) == ""
+    assert best(without("reached")) == "a  test accuracy 0.9"
+    assert best(without("reached", "test accuracy")) == "b  test loss 0.4"
+    assert best(without("reached", "test accuracy", "test loss")) == "a  training loss 0.1"
+    assert best_of([{"run": "c"}]) is None
