@@ -126,7 +126,11 @@ class Reader(ABC):
 
     size: int | None = None
     steady: bool = False  # whether a record is the same in every epoch, so that values computed from it can be cached
-    divisible: bool = True  # whether each row of every top is one record, so that devices can divide them
+    divisible: bool = True  # whether the first axis of every top is that of the records, or `numbered`
+    # The top (1, 1, rows, values) whose rows begin with the index of their image in the batch, or are -1; the rows of
+    # all other tops are those of the records.
+    numbered: str = ""
+    label_rows: int = 0  # number of rows of this top
 
     def __init__(self, layer: DataLayer, batch_size: int, seed: int, process: Process):
         index, count, *deals = process
@@ -160,6 +164,10 @@ class Reader(ABC):
     def row_of(self, row: int) -> int:
         """Returns the row in the batch of all processes, from that in the part of this one."""
         return range(self.batch_size)[self.rows][row]
+
+    def most_numbered(self, images: int) -> int:
+        """Returns the largest number of rows of the top `numbered` that belong to so many images."""
+        raise NotImplementedError
 
     def resident(self, budget: int) -> Table | None:
         """Returns all records, to be kept on a device: {top: array with one row per record}, and constants for `take`.

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from ..lazy import Array, jax, jnp, lax
 from ..shape import Shape, ShapeError, count, show
 from ._boxes import Boxes
+from ._image_numbers import own_image
 
 COORDINATES = 4
 
@@ -97,7 +98,7 @@ def truth_of(values: Array, n: int, first: int = 1) -> Truth:
     if values.ndim == 4 and values.shape[0] == 1 and values.shape[3] == 8:
         image, label, _, left, top, right, bottom, _ = (values[0, 0, :, i][None] for i in range(8))
         box = Box((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
-        counted = image == jnp.arange(n)[:, None]
+        counted = own_image(image, n) == jnp.arange(n)[:, None]
         each = lambda side: jnp.broadcast_to(side, counted.shape)
         return Truth(each(label - first).astype(jnp.int32), Box(*map(each, box)), counted & (box.w > 0) & (box.h > 0))
     rows = values.reshape(n, -1, 5)

@@ -67,7 +67,7 @@ class Evaluator:
         if len(self._source) < len(self._owners):
             self._own = {o: placement.put(filled(w, seed, o)) for o, w in net.owned if o not in self._source}
         alone = placement.process[1] == 1
-        self._shared = not alone and all(size % placement.count == 0 for size in _batch_sizes(net))
+        self._shared = not alone and _divide(net, placement.count)
         self.feed = Feed(net, seed=seed, process=placement.process if self._shared else (0, 1))
         self._first = self.feed.state()
         self._placement = for_tests(placement, self.feed)
@@ -214,6 +214,13 @@ def _first_size(net: Net) -> int:
 def _batch_sizes(net: Net) -> set[int]:
     tops = (top for node in net.layers if node.layer.is_data for top in node.tops[:1])
     return {shape[_record_axis(net, top)] for top in tops if (shape := net.shapes.get(top))}
+
+
+def _divide(net: Net, devices: int) -> bool:
+    """Returns whether the processes can divide the batches of a net: not if the rows of a label have the index of their
+    image, or if the devices do not divide the number of records."""
+    numbered = any(node.layer.is_data and node.layer.pads_rows for node in net.layers)
+    return not numbered and all(size % devices == 0 for size in _batch_sizes(net))
 
 
 def _last_batch(net: Net, feed: Feed) -> tuple[int, tuple[str, ...]]:

@@ -31,6 +31,7 @@ from ..layers.base import Weight
 from ..model import divided, padded
 from ..shape import Shape
 from ..solvers.base import MeshBatch, MeshStatistics, Solver
+from .numbered import Numbered, joined
 from .params import Partition
 from .step import State, Step
 
@@ -48,6 +49,7 @@ class Placement:
     classes: Mapping[Owner, int] = field(default_factory=dict)  # arrays whose rows the devices divide, and how many
     whole: tuple[str, ...] = ()  # layers with large weights that the devices cannot divide
     divides_histories: bool = True  # whether the histories of arrays that the devices divide are divided, too
+    numbered: Mapping[str, Numbered] = field(default_factory=dict)  # labels whose rows name their image, by top
 
     @property
     def count(self) -> int:
@@ -64,6 +66,11 @@ class Placement:
         """The index of this process, and the number of processes that the devices belong to."""
         several = self.mesh is not None and len({d.process_index for d in self.mesh.devices.flat}) > 1
         return (jax.process_index(), jax.process_count()) if several else (0, 1)
+
+    @property
+    def divides_numbered(self) -> bool:
+        """Whether each device gets a label with the rows of its own images; else all devices get one label."""
+        return self.apart or self.process[1] > 1
 
     @property
     def share(self) -> Process:
@@ -153,19 +160,22 @@ class Placement:
         if self.mesh is None:
             return jax.device_put(arrays)
         processes = self.process[1]
-        whole = lambda a: (
-            (*a.shape[:axis], a.shape[axis] * processes, *a.shape[axis + 1 :]) if a.ndim > axis else a.shape
-        )
-        places = jax.tree.map(lambda a: self.of_rows(whole(a), axis), arrays)
+        divided = self._are_divided(arrays, axis, processes)
+        places = jax.tree.map(lambda is_divided: self.along(axis) if is_divided else self.everywhere, divided)
         if processes == 1:
             return jax.device_put(arrays, places)
-        divided = self.along(axis)
-        put = lambda a, place: self._put_local(a, place, whole(a) if place == divided else a.shape)
-        return jax.tree.map(put, arrays, places)
+        whole = lambda a: (*a.shape[:axis], a.shape[axis] * processes, *a.shape[axis + 1 :])
+        put = lambda a, place, own: self._put_local(a, place, whole(a) if own else a.shape)
+        return jax.tree.map(put, arrays, places, divided)
 
     def of_rows(self, shape: Shape, axis: int) -> NamedSharding | None:
         """The sharding of an array that may be a batch with its rows along an axis."""
         return self.along(axis) if len(shape) > axis and self._divides(shape[axis]) else self.everywhere
+
+    def _are_divided(self, arrays: Any, axis: int, processes: int = 1) -> Any:
+        """Whether arrays, of which each process has a part, are batches with their rows along an axis."""
+        found = jax.tree.map(lambda a: a.ndim > axis and self._divides(a.shape[axis] * processes), arrays)
+        return found | dict.fromkeys(self.numbered, self.divides_numbered) if self.numbered else found
 
     def gathered(self, arrays: Any) -> Any:
         """Whole arrays in each process, of arrays that the devices of several processes share."""
@@ -187,17 +197,21 @@ class Placement:
 
     def step(self, step: Step) -> Step:
         """The step that all devices run as one: the same, or that of each device on its own rows."""
-        if self.mesh is None or not self.apart:
+        if self.mesh is None or not (self.apart or self.numbered):
             return step
         whole, rows = PartitionSpec(), PartitionSpec(None, AXIS)
 
-        def run(state: Any, fixed: Any, items: Any, records: Any = None) -> Any:
-            places = jax.tree.map(lambda a: rows if a.ndim > 1 and self._divides(a.shape[1]) else whole, items)
-            places = (whole, whole, places, whole)
-            alone = jax.shard_map(step, mesh=self.mesh, in_specs=places, out_specs=whole, check_vma=False)
-            return alone(state, fixed, items, records)
+        def together(state: Any, fixed: Any, items: Any, records: Any = None) -> Any:
+            labels = {top: joined(items[top]) for top in self.numbered}
+            return step(state, fixed, items | labels, records)
 
-        return run
+        def alone(state: Any, fixed: Any, items: Any, records: Any = None) -> Any:
+            places = jax.tree.map(lambda is_divided: rows if is_divided else whole, self._are_divided(items, 1))
+            places = (whole, whole, places, whole)
+            run = jax.shard_map(step, mesh=self.mesh, in_specs=places, out_specs=whole, check_vma=False)
+            return run(state, fixed, items, records)
+
+        return alone if self.apart else together
 
 
 ONE = Placement()
@@ -278,9 +292,8 @@ def batched(placement: Placement, feed: Feed) -> Placement:
         size, count = reader.batch_size, placement.count
         if (placement.apart or placement.batches > 1) and not reader.divisible:
             raise NetdefError(
-                f"layer `{name}`: not every row of its tops is a record (boxes have the index of their image, texts "
-                f"may have the time first), so {count} devices cannot have batches of their own; divide one batch "
-                f"among them, with `--devices {count}` and no `mesh {{ }}`."
+                f"layer `{name}`: its texts have the time first, so {count} devices cannot have batches of their own; "
+                f"divide one batch among them, with `--devices {count}` and no `mesh {{ }}`, or use a Permute layer."
             )
         if not placement.each and size % count:
             below, above = size // count * count, -(-size // count) * count
@@ -289,13 +302,27 @@ def batched(placement: Placement, feed: Feed) -> Placement:
                 f"layer `{name}`: {count} devices cannot divide a batch of {size} evenly; set its batch size to "
                 f"{nearest}, or use another number of devices."
             )
-    return replace(placement, rows=_rows(feed))
+    return replace(placement, rows=_rows(feed), numbered=_numbered(placement, feed))
+
+
+def _numbered(placement: Placement, feed: Feed) -> dict[str, Numbered]:
+    """The labels of a feed whose rows have the index of their image, and how this process divides them."""
+    (index, processes), batches, made = placement.process, placement.batches, {}
+    for name, reader in feed.readers.items():
+        if not reader.numbered or not (placement.divides_numbered or batches > 1):
+            continue
+        images, shares, rows = reader.batch_size // processes, 1, batches * reader.label_rows
+        if placement.divides_numbered:
+            shares = placement.count // processes
+            rows = reader.most_numbered(batches * images // shares)
+        made[reader.numbered] = Numbered(name, images, shares, rows, index * batches * images)
+    return made
 
 
 def for_tests(placement: Placement, feed: Feed) -> Placement:
     """The placement of the batches of a test: the devices divide those that they can, and compute others as one."""
     rows = frozenset(size for size in _rows(feed) if size % placement.count == 0)
-    return replace(placement, each=False, apart=False, rows=rows)
+    return replace(placement, each=False, apart=False, rows=rows, numbered={})
 
 
 def _rows(feed: Feed) -> frozenset[int]:

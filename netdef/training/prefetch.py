@@ -7,7 +7,7 @@ or, if the records are already on the device, the indices of the records of a ba
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -31,8 +31,7 @@ class Batches:
 
     def __init__(self, feed: Any, pieces: Iterator[tuple[int, int]], steps: int, iter_size: int, placement: Placement):
         self._feed, self._pieces, self._steps, self._iter_size = feed, pieces, steps, iter_size
-        self._batches, self._processes = placement.batches, placement.process[1]
-        self._place: Callable[[Any], Any] = lambda items: placement.put_rows(items, ROWS)
+        self._placement = placement
         self._pool = ThreadPoolExecutor(1, "netdef-batches")
         self._next: Future[Piece | None] = self._pool.submit(self._make)
 
@@ -53,18 +52,24 @@ class Batches:
         begin, end = bounds
         drawn = [self._draw() for _ in range((end - begin) * self._iter_size)]
         stacked = jax.tree.map(lambda *arrays: self._stack(arrays), *drawn)
-        return Piece(begin, end, self._place(stacked), self._feed.state())
+        return Piece(begin, end, self._placement.put_rows(stacked, ROWS), self._feed.state())
 
     def _draw(self) -> Any:
         """One batch of the run.  Of n batches of the file, device r takes the records whose number modulo n is r, as in
         Caffe (data_layer.cpp, DataLayer::Skip).  Of p processes, process i reads those whose number modulo p is i, so
         that its device j has those with i + p j."""
-        n = self._batches
-        if n == 1:
-            return next(self._feed)
-        mine = n // self._processes  # devices of this process
-        deal = lambda *arrays: np.concatenate([np.concatenate(arrays)[r::mine] for r in range(mine)])
-        return jax.tree.map(deal, *[next(self._feed) for _ in range(n)])
+        n, numbered = self._placement.batches, self._placement.numbered
+        drawn = [next(self._feed) for _ in range(n)]
+        mine = max(1, n // self._placement.process[1])  # devices of this process that have batches of their own
+        dealt = lambda rows: np.concatenate([rows[r::mine] for r in range(mine)])
+        labels = {
+            top: how.divided([batch[top] for batch in drawn], dealt(np.arange(n * how.images)))
+            for top, how in numbered.items()
+        }
+        if labels:
+            drawn = [{top: rows for top, rows in batch.items() if top not in labels} for batch in drawn]
+        made = drawn[0] if n == 1 else jax.tree.map(lambda *arrays: dealt(np.concatenate(arrays)), *drawn)
+        return made | labels if labels else made
 
     def _stack(self, arrays: tuple[Any, ...]) -> Any:
         whole = np.zeros((self._steps * self._iter_size, *arrays[0].shape), arrays[0].dtype)

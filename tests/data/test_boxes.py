@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import jax
 import numpy as np
 import pytest
 from box_sets import (
@@ -25,9 +24,7 @@ from data_sets import layer, write_lmdb
 
 import netdef
 from netdef.data.boxes import most_rows
-from netdef.data.mesh import mesh_of
 from netdef.data.sources import open_source
-from netdef.training.placement import Placement, batched
 
 WRITERS = {"voc": write_voc, "coco": write_coco, "table": write_table}
 MAP = 'item { name: "background" label: 0 } item { name: "dog" label: 4 } item { name: "car" label: 9 }'
@@ -283,10 +280,13 @@ def test_changes_that_boxes_do_not_follow(fields, what, tmp_path):
         netdef.load(text)
 
 
-def test_several_processes_cannot_divide_a_batch(tmp_path, feed):
+def test_processes_have_their_own_images_and_boxes(tmp_path, feed):
     write_voc(tmp_path / "set")
-    with pytest.raises(netdef.NetdefError, match="2 processes cannot divide it; train in one process"):
-        feed(folder(), process=(0, 2))
+    for share in range(2):
+        label = next(feed(folder("shuffle: false"), process=(share, 2)))["label"]
+        wanted = [*rows_of(2 * share, 0), *rows_of(2 * share + 1, 1)]
+        np.testing.assert_allclose(label[0, 0, : len(wanted)], wanted, rtol=1e-6)
+        assert (label[0, 0, len(wanted) :] == -1).all()
 
 
 def test_every_form_is_recognized(tmp_path):
@@ -298,15 +298,6 @@ def test_every_form_is_recognized(tmp_path):
         assert records.counts().tolist() == COUNTS, path
         records.close()
     assert len(ITEMS) == 4 and len(NAMES) == 2
-
-
-@pytest.mark.parametrize("how", [{"apart": True}, {"each": True}], ids=str)
-def test_devices_cannot_have_batches_of_their_own(how, tmp_path, feed):
-    write_voc(tmp_path / "set")
-    own = Placement(mesh_of([jax.devices()[0]] * 2), **how)
-    with pytest.raises(netdef.NetdefError, match="2 devices cannot have batches of their own; divide one batch among"):
-        batched(own, feed(folder()))
-    assert batched(Placement(mesh_of([jax.devices()[0]] * 2)), feed(folder())).rows == {4}
 
 
 def test_nets_of_the_yolo_fork_have_the_first_of_their_sizes():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from data_sets import write_images
 
 CELL, SIDE = 8, 24
 
@@ -88,3 +89,29 @@ def write_data(folder: Path, batch: int = 3) -> None:
         file["data"] = np.stack([image(*own) for own in cells])[:, None].astype(np.float32)
         file["truth_rows"] = np.array(rows, np.float32)
     (folder / "list.txt").write_text("images.h5\n")
+
+
+TRUE_CELLS = [  # the true boxes of eight images, more in some than in others
+    [(0, 0), (1, 1), (2, 2)], [], [(0, 2)], [(1, 0), (1, 2), (0, 1), (2, 0)], [(2, 1)], [(0, 0), (2, 2)], [(1, 1)], [],
+]  # fmt: skip
+FOLDER = """layer {{ name: "d" type: "BoxFolder" top: "data" top: "truth" transform_param {{ force_gray: true }}
+           box_folder_param {{ source: "boxes.csv" image_set: "{}" batch_size: {} shuffle: false {} }} }}"""
+
+
+def write_ragged(
+    folder: Path, batch: int, solver: str, order: tuple[int, ...] = tuple(range(8)), fields: str = ""
+) -> Path:
+    """Writes images with different numbers of boxes, read in this order, and the net that is trained with them."""
+    folder.mkdir()
+    images = [image(*((row, column, 200) for row, column in cells)) for cells in TRUE_CELLS]
+    names = write_images(folder, np.stack(images)[:, None].repeat(3, 1))
+    lines = ["image,label,xmin,ymin,xmax,ymax"]
+    for name, cells in zip(names, TRUE_CELLS, strict=True):
+        lines += [f"{name},{['a', 'b'][r % 2]},{8 * c},{8 * r},{8 * c + 6},{8 * r + 7}" for r, c in cells]
+        lines += [] if cells else [f"{name},,,,,"]
+    (folder / "boxes.csv").write_text("\n".join(lines) + "\n")
+    (folder / "order.txt").write_text("\n".join(names[i] for i in order) + "\n")
+    loss = LOSS.replace("include { phase: TRAIN }", "")
+    rest = 'solver {{ base_lr: 0.0001 lr_policy: "fixed" max_iter: 4 display: 1 average_loss: 1 snapshot_after_train: false {} }}'
+    (folder / "ssd.net").write_text(FOLDER.format("order.txt", batch, fields) + HEADS + loss + rest.format(solver))
+    return folder / "ssd.net"

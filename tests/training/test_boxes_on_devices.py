@@ -1,14 +1,18 @@
-"""The loss of a detector whose batch several devices divide: the true boxes have the numbers of images in the whole
-batch."""
+"""The loss of a detector whose batch several devices divide: the true boxes have the index of their image in the whole
+batch, and each device has those of its own images."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import small_detector
+from small_detector import write_ragged
 
 import netdef
+from netdef.language.errors import NetdefError
+from netdef.training.numbered import Numbered
 
 
 def losses(path: Path, devices: int | None, statistics: str) -> list[float]:
@@ -24,3 +28,44 @@ def test_the_loss_is_that_of_one_device(eight, tmp_path, statistics):
     (tmp_path / "ssd.net").write_text(text)
     one, several = (eight(losses, tmp_path / "ssd.net", n, statistics) for n in (None, 3))
     assert several == pytest.approx(one, rel=1e-5) and len(one) == 2 and one[0] > 0.5
+
+
+def assert_same(eight, several: Path, devices: int | list[int], one: Path) -> None:
+    found, expected = eight(losses, several, devices, ""), eight(losses, one, None, "")
+    assert len(set(np.round(expected, 6))) == 4  # iterations differ
+    np.testing.assert_allclose(found, expected, rtol=2e-6)
+
+
+def test_devices_that_compute_as_one_count_the_matches_of_all(eight, tmp_path):
+    """Also if each has the batch of the file, of which device r has every n-th record."""
+    one = write_ragged(tmp_path / "one", 4, "")
+    assert_same(eight, write_ragged(tmp_path / "shared", 4, "mesh { statistics: GLOBAL }"), 2, one)
+    assert_same(eight, write_ragged(tmp_path / "each", 2, "mesh { batch: EACH statistics: GLOBAL }"), 2, one)
+
+
+def test_devices_that_compute_apart_count_their_own_matches(eight, tmp_path):
+    """As in Caffe: the loss is the mean of those of the devices, like that of batches which are accumulated."""
+    one = write_ragged(tmp_path / "one", 2, "iter_size: 2")
+    assert_same(eight, write_ragged(tmp_path / "shared", 4, "mesh { statistics: DEVICE }"), 2, one)
+    dealt = write_ragged(tmp_path / "dealt", 2, "iter_size: 2", order=(0, 2, 1, 3, 4, 6, 5, 7))
+    assert_same(eight, write_ragged(tmp_path / "each", 2, ""), [0, 1], dealt)
+
+
+def test_a_device_with_too_many_boxes(eight, tmp_path):
+    """Images 0 and 3 have seven, which no batch of the file has."""
+    net = write_ragged(tmp_path / "each", 2, "", order=(0, 1, 3, 2, 4, 5, 6, 7), fields="label_rows: 5")
+    words = "layer `d`: the 2 images of a device have 7 boxes, but `label_rows` is 5; set it to 7 or more"
+    with pytest.raises(NetdefError, match=words):
+        eight(losses, net, [0, 1], "")
+
+
+def test_a_label_is_divided_by_image():
+    rows = lambda *images: np.array([[[[i, 10 * i + k] for k, i in enumerate(images)] + [[-1, -1]]]], np.float32)
+    batches = [rows(0, 0, 1), rows(1, 1, 3)]
+    two = Numbered("d", images=4, shares=2, rows=4, first=16).divided(batches, np.arange(8))
+    assert two[0, 0].tolist() == [[16, 0], [16, 1], [17, 12], [-1, -1]]
+    assert two[1, 0].tolist() == [[21, 10], [21, 11], [23, 32], [-1, -1]]
+    dealt = np.concatenate([np.arange(8)[r::2] for r in range(2)])
+    two = Numbered("d", images=4, shares=2, rows=4, first=0).divided(batches, dealt)
+    assert two[0, 0].tolist() == [[0, 0], [0, 1], [-1, -1], [-1, -1]]
+    assert two[1, 0].tolist() == [[4, 12], [6, 10], [6, 11], [7, 32]]

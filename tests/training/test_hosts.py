@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_detector import write_ragged
 from tiny_net import variant
 
 import netdef
@@ -113,6 +114,15 @@ def test_two_processes_resume_the_run_of_one(tiny, tmp_path, common):
     assert "resuming at iteration 15" in told
     rest = lambda folder: [r["loss"] for r in records(folder) if r["iteration"] >= 15 and r["phase"] == "train"]
     np.testing.assert_allclose(rest(tmp_path / "run"), rest(folder), rtol=2e-6)
+
+
+def test_processes_divide_images_with_boxes(tmp_path):
+    """Each process reads the boxes of its own images; the loss is divided by the matches of all."""
+    net = write_ragged(tmp_path / "set", 4, "")
+    one = [r["loss"] for r in netdef.train(net, output=tmp_path / "one").history]
+    code, told = ended(start(net, tmp_path / "two"))
+    assert code == 0, told
+    np.testing.assert_allclose([r["loss"] for r in records(tmp_path / "two")], one, rtol=2e-6)
 
 
 CLASSES = """

@@ -111,13 +111,18 @@ class BoxLayer(ImageLayer):
 
     def rows(self, records: BoxRecords) -> int:
         """Returns the number of rows of the label."""
+        sampling = self.sample_param
+        moved = self.shuffle or sampling.shuffle or sampling.split or sampling.limit
+        return self.most_rows(records, self.batch_size, in_order=not moved)
+
+    def most_rows(self, records: BoxRecords, images: int, in_order: bool = False) -> int:
+        """Returns the largest number of boxes of so many images: of consecutive records, or of any records."""
         if self.label_rows:
             return self.label_rows
-        counts, sampling = records.counts(), self.sample_param
-        if sampling.skip_corrupt:  # because a record can take the place of several broken ones
-            return max(1, self.batch_size * int(counts.max()))
-        moved = self.shuffle or sampling.shuffle or sampling.split or sampling.limit
-        return most_rows(counts, self.batch_size, not moved)
+        counts = records.counts()
+        if self.sample_param.skip_corrupt:  # because a record can take the place of several broken ones
+            return max(1, images * int(counts.max()))
+        return most_rows(counts, images, in_order)
 
     def shapes(self, locate: Locate) -> list[Shape]:
         self.check()
@@ -150,14 +155,9 @@ class BoxReader(ImageReader):
     steady = False  # type: ignore[assignment]
 
     def __init__(self, layer: BoxLayer, locate: Locate, phase: Phase, seed: int, process: Process):
-        self.divisible = bool(layer.label_per_image)
-        if process[1] > 1 and not self.divisible:
-            raise layer.fault(
-                f"the boxes of a batch have the index of their image, so {process[1]} processes cannot divide it; "
-                "train in one process, which may have several devices."
-            )
         super().__init__(layer, locate, phase, seed, process)
-        self.label_rows = layer.rows(self.records) if len(layer.top) > 1 and not self.divisible else 0  # type: ignore[arg-type]
+        self.numbered = layer.top[1] if len(layer.top) > 1 and not layer.label_per_image else ""
+        self.label_rows = layer.rows(self.records) if self.numbered else 0  # type: ignore[arg-type]
         self.samplers = layer.samplers
         self.chance = phase is Phase.TRAIN or layer.as_in_caffe
 
@@ -171,6 +171,9 @@ class BoxReader(ImageReader):
         if len(self.layer.top) > 1:
             tops.append(self._label(labeled, draws, [record.name for record in records]))
         return dict(zip(self.layer.top, tops, strict=False))
+
+    def most_numbered(self, images: int) -> int:
+        return self.layer.most_rows(self.records, images)  # type: ignore[attr-defined]
 
     def _prepared(self, record: Record, draw: Any) -> Labeled:
         """Applies what precedes the crop to an image and its boxes."""
@@ -192,7 +195,7 @@ class BoxReader(ImageReader):
             placed(one, self.transformer.place((one.image.shape[2], *one.image.shape[:2]), draw), way.crop, way)
             for one, draw in zip(labeled, draws, strict=True)
         ]
-        if self.divisible:
+        if not self.numbered:
             return self._label_of_each(found, names)
         used = sum(map(len, found))
         if used > self.label_rows:
