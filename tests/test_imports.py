@@ -33,7 +33,7 @@ FLOORS = [
     ["data"],
     ["inference"],
     ["training"],
-    ["inspect", "sweep"],
+    ["inspect", "starter", "sweep"],
     ["observe", "pycaffe", "lsp"],
     ["cli"],
     ["__init__"],
