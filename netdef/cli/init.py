@@ -1,13 +1,15 @@
 """Write a commented starter net for some data.
 
 DATA is a folder with a subfolder of images for each class (or with folders train and val, each with such subfolders); a
-folder or a .json file of images with boxes (VOC, COCO); or arrays with labels: an .npz or .h5 file, or a folder of .npy
-files. netdef counts the classes, measures the records, and chooses a net, its size, the batch and the learning rate.
-The comments of the file say why; the file is yours to change.
+folder or a .json file of images with boxes (VOC, COCO); arrays with labels: an .npz or .h5 file, or a folder of .npy
+files; or a table, .csv or .parquet, one column of which is to be computed from the others.
+
+netdef counts the classes, measures the records, and chooses a net, its size, the batch and the learning rate. The
+comments of the file say why; the file is yours to change.
 
   netdef init photos
   netdef init digits.npz -o nets/digits.net
-  netdef init houses.npz --task regress
+  netdef init houses.csv --label price
 """
 
 from __future__ import annotations
@@ -26,12 +28,17 @@ HELP = "write a commented starter net for some data"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("data", metavar="DATA", help="folder of images, file of arrays, or labels of boxes")
+    parser.add_argument("data", metavar="DATA", help="folder of images, file of arrays, labels of boxes, or table")
     parser.add_argument("--output", "-o", metavar="FILE", help="write the net to this file (default: NAME.net)")
     parser.add_argument(
         "--task",
         choices=("classify", "regress"),
         help="what the labels are (default: few different integers are classes)",
+    )
+    parser.add_argument(
+        "--label",
+        metavar="NAME",
+        help="column or array to be computed (default: `label` or the like; of a table, the last)",
     )
     parser.add_argument("--force", action="store_true", help="replace the file if it exists")
 
@@ -46,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     if net.exists() and not args.force:
         raise UsageError(f"{net} already exists; choose another name with --output, or replace it with --force")
     try:
-        made = starter(Request(data, net, args.task or ""), _show)
+        made = starter(Request(data, net, args.task or "", args.label or ""), _show)
         written_text(net, made.text)
     except NetdefError as error:
         raise UsageError(str(error)) from error

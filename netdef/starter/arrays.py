@@ -16,11 +16,10 @@ from ..language.errors import NetdefError
 from ..language.printer import quoted
 from ..lazy import np
 from . import nets
-from .labels import counts_of, targets_of
+from .labels import LABELS, counts_of, targets_of
 from .words import comment, net_name, number, plural, source_of
 
 SUFFIXES = (".npz", ".npy", *HDF5_SUFFIXES)
-LABELS = ("label", "labels", "y", "target", "targets", "class", "classes")
 PART = re.compile(r"(?:(train|test|val|valid|validation)_?(.+)|(.+?)_?(train|test|val|valid|validation))", re.I)
 SMALLEST = 8  # pixels of a side, from which numbers are an image
 MOST = 10_000  # rows that are measured
@@ -94,13 +93,13 @@ class Seen(NamedTuple):
         return len(self.test.labels) if self.test else len(self.train.labels) - self.kept
 
 
-def starter(path: Path, net: Path, task: str) -> tuple[str, list[str], list[str]]:
+def starter(path: Path, net: Path, task: str, label: str = "") -> tuple[str, list[str], list[str]]:
     """Returns the net, lines about the data, and notes on what is not as it should be."""
     path = _only_file(path) if path.is_dir() else path
     with ExitStack() as opened:
         with reading(path, "file of arrays"):
             found = _arrays(path, opened)
-        train, test = _pairs(path, found)
+        train, test = _pairs(path, found, label)
         form = _form(path, train)
         scale = _measured(path, train, form)
     seen = Seen(path, train, test, form, scale, targets_of(path, train.names[1], train.labels, task))
@@ -132,7 +131,7 @@ def _arrays(path: Path, opened: ExitStack) -> Mapping[str, Any]:
     return {name: one for name, one in file.items() if isinstance(one, h5py.Dataset) and one.shape is not None}
 
 
-def _pairs(path: Path, found: Mapping[str, Any]) -> tuple[Pair, Pair | None]:
+def _pairs(path: Path, found: Mapping[str, Any], given: str) -> tuple[Pair, Pair | None]:
     """The records and labels for training, and those for tests if the arrays have names such as `x_train` and
     `x_test`."""
     parts: dict[str, dict[str, str]] = {}  # part -> {the name without the part: the name}
@@ -142,17 +141,19 @@ def _pairs(path: Path, found: Mapping[str, Any]) -> tuple[Pair, Pair | None]:
         parts.setdefault("val" if part.startswith("val") else part, {})[(match[2] or match[3]) if match else name] = (
             name
         )
-    if "train" not in parts:
-        return _pair(path, found, {name: name for name in found}), None
+    if "train" not in parts or given in found:
+        return _pair(path, found, {name: name for name in found}, given), None
     tests = parts.get("val") or parts.get("test")
-    return _pair(path, found, parts["train"]), _pair(path, found, tests) if tests else None
+    return _pair(path, found, parts["train"], given), _pair(path, found, tests, given) if tests else None
 
 
-def _pair(path: Path, found: Mapping[str, Any], names: Mapping[str, str]) -> Pair:
+def _pair(path: Path, found: Mapping[str, Any], names: Mapping[str, str], given: str) -> Pair:
     """The records and the labels among some arrays.  NetdefError if one of them is missing, or their lengths differ."""
     rank = lambda name: len(found[name].shape)
     listed = ", ".join(f"`{shown(names[base])}` {tuple(found[names[base]].shape)}" for base in names) or "none"
-    label = next((names[word] for one in LABELS for word in names if word.lower() == one), None)
+    if given and given not in names:
+        raise NetdefError(f"{shown(path)} has no array `{given}`; its arrays are {listed}")
+    label = names.get(given) or next((names[word] for one in LABELS for word in names if word.lower() == one), None)
     others = [name for name in names.values() if name != label and rank(name) > 0]
     data = max(others, key=lambda name: (rank(name) > 1, np.prod(found[name].shape)), default=None)
     if label is None and data is not None:
@@ -162,8 +163,7 @@ def _pair(path: Path, found: Mapping[str, Any], names: Mapping[str, str]) -> Pai
         what = "labels" if data else "records"
         raise NetdefError(
             f"{shown(path)} has no {what}: its arrays are {listed}; expected one with a row for each record, and one "
-            "with "
-            "its label, called `label`"
+            "with its label, called `label`"
         )
     for name in (data, label):
         if found[name].dtype.kind not in "fiub":
@@ -205,8 +205,7 @@ def _measured(path: Path, pair: Pair, form: Form) -> Scale:
         first = numbers[int(np.argmax(bad))]
         raise NetdefError(
             f"{shown(path)}: {plural(int(bad.sum()), 'row')} of `{shown(pair.names[0])}` have values that are not "
-            "finite "
-            f"numbers, first row {first}; remove these rows, or fill in the values"
+            f"finite numbers, first row {first}; remove these rows, or fill in the values"
         )
     axis = None if form.image is None or rows.ndim < 4 else (0, 1, 2) if form.last else (0, 2, 3)
     mean = tuple(float(x) for x in np.atleast_1d(rows.mean(axis)))
@@ -238,8 +237,7 @@ def _notes(seen: Seen) -> list[str]:
     if missing:
         notes.append(
             f"{plural(missing, 'class', 'classes')} of 0 to {seen.targets.classes - 1} "
-            f"{'has' if missing == 1 else 'have'} "
-            "no records"
+            f"{'has' if missing == 1 else 'have'} no records"
         )
     if single and seen.split:
         notes.append(
@@ -275,7 +273,7 @@ def _text(seen: Seen, net: Path) -> str:
         )
         + f"{_data(seen, net, plan.batch)}\n{prepared}{body}"
         + nets.losses(targets)
-        + nets.solver(plan, normalized=bool(form.image) or bottom == "standard", adam=not form.image)
+        + nets.solver(plan, normalized=bool(form.image) or bottom == "standard", adam=0.0 if form.image else 0.003)
     )
 
 

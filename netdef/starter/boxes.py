@@ -81,8 +81,7 @@ def _measured(path: Path, show: Show) -> Seen:
     if len(missing) == len(described):
         raise NetdefError(
             f"{shown(path)}: none of the {len(described):,} images exists, such as {shown(missing[0])}; put them "
-            "beside the "
-            "labels"
+            "beside the labels"
         )
     pixels = measured([one.image for one in described], show)
     sides, ratios = _sides(described)
@@ -160,8 +159,7 @@ def _found(seen: Seen) -> list[str]:
         f"{seen.images:,} images with {plural(seen.boxes, 'box', 'boxes')}, at most {seen.most} in one, of "
         f"{plural(len(seen.counts), 'class', 'classes')}: {listed(list(seen.counts))}",
         f"{'gray' if seen.pixels.gray else 'color'}, {seen.pixels.sizes}; {seen.images - seen.kept:,} of them will "
-        "be used "
-        "for tests only",
+        "be used for tests only",
         f"most boxes have {low} to {high} of the side of their image, half of them less than {middle}",
     ]
 
@@ -180,7 +178,7 @@ def _text(seen: Seen, net: Path) -> str:
     solver = nets.solver(
         plan,
         normalized=True,
-        adam=True,
+        adam=0.001,
         more='eval_type: "detection" ap_version: "MaxIntegral"  # tests report the mAP\n',
     )
     return (
@@ -267,8 +265,7 @@ def _body(seen: Seen, found: list[Head]) -> str:
         "\n"
         + comment(
             f"Most boxes have sides of {low} to {high} pixels at this size. Each head predicts, at every position of "
-            "its "
-            "block, boxes of sides from min_size to max_size, and of the ratios 1, "
+            "its block, boxes of sides from min_size to max_size, and of the ratios 1, "
             f"{'2 and 3' if '3' in ratios else '2'}."
         )
     )

@@ -143,8 +143,7 @@ def starter(path: Path, net: Path, show: Show) -> tuple[str, list[str], list[str
         odd = sorted(set(test.images) ^ set(train.images))[0]
         raise NetdefError(
             f"{shown(test.folder)} and {shown(train.folder)} have different subfolders, such as {shown(odd)}, so "
-            "that the "
-            "numbers of their classes would differ; give both the same ones"
+            "that the numbers of their classes would differ; give both the same ones"
         )
     seen = measured([image for images in train.images.values() for image in images], show)
     split = None if test else nets.part_for_training([len(images) for images in train.images.values()])
@@ -197,7 +196,8 @@ def _notes(path: Path, train: Classes, seen: Measured, split: float | None) -> l
 
 
 def _text(path: Path, net: Path, train: Classes, test: Classes | None, seen: Measured, split: float | None) -> str:
-    (height, width), resized = _resized(seen)
+    way = _fitted(seen)
+    height, width = way.height, way.width
     kept = _kept(train, split)
     plan = nets.schedule(kept, 64 if min(height, width) <= nets.SMALL else 32)
     counts = [f"{name} ({len(images):,})" for name, images in train.images.items()]
@@ -205,7 +205,7 @@ def _text(path: Path, net: Path, train: Classes, test: Classes | None, seen: Mea
     imports = ['import "std/conv.net"', 'import "std/classifier.net"']
     if min(height, width) > nets.MEDIUM:
         imports.insert(1, 'import "std/resnet.net"')
-    data = _data(net, train, test, seen, plan.batch, resized, split)
+    data = _data(net, train, test, seen, plan.batch, split)
     return (
         comment(f"Classifies images of {plural(len(counts), 'class', 'classes')}, as in the folder {shown(path)}.")
         + "\n".join(imports)
@@ -218,33 +218,40 @@ def _text(path: Path, net: Path, train: Classes, test: Classes | None, seen: Mea
     )
 
 
-def _resized(seen: Measured) -> tuple[tuple[int, int], str]:
-    """The size of the images that the net sees, and the fields of `image_folder_param` that resize them, with the
-    reason."""
-    height, width = seen.size
-    if min(height, width) > nets.MEDIUM:
-        side = nets.SHARPEST if min(height, width) >= nets.SHARPEST else nets.MEDIUM
-        return (side, side), f"short_side: {side + side // 8}"
-    if seen.one_size:
-        return (height, width), ""
-    return (height, width), f"new_height: {height} new_width: {width}"
+class Fitted(NamedTuple):
+    """The size of the images that the net sees; the fields of `image_folder_param` that resize them; and whether a part
+    of the resized image is cut out."""
 
+    height: int
+    width: int
+    fields: str = ""
+    cut: bool = False
 
-def _data(
-    net: Path, train: Classes, test: Classes | None, seen: Measured, batch: int, resized: str, split: float | None
-) -> str:
-    large = resized.startswith("short_side")
-    side = min(_resized(seen)[0])
-    words = f"The images are {'gray' if seen.gray else 'in color'}, {seen.sizes}."
-    if large:
-        words += (
-            f" They are resized so that the shorter side has {side + side // 8} pixels; then a square of {side} is "
-            "cut out, "
-            "at random in training, in the center in tests."
+    @property
+    def words(self) -> str:
+        side = min(self.height, self.width)
+        if not self.cut:
+            return f" All are resized to {self.height}x{self.width}." if self.fields else ""
+        return (
+            f" They are resized so that the shorter side has {side + side // 8} pixels; then a square of {side} is cut "
+            "out, at random in training, in the center in tests."
         )
-    elif resized:
-        words += f" All are resized to {_resized(seen)[0][0]}x{_resized(seen)[0][1]}."
-    mirror = not seen.gray or large
+
+
+def _fitted(seen: Measured) -> Fitted:
+    """Images of one size stay as they are, unless they are large; the sides of others become their medians."""
+    height, width = seen.size
+    side = min(height, width)
+    if side > nets.MEDIUM and (side >= nets.SHARPEST or not seen.one_size):
+        side = min(nets.SHARPEST, side // 32 * 32)
+        return Fitted(side, side, f"short_side: {side + side // 8}", cut=True)
+    return Fitted(height, width, "" if seen.one_size else f"new_height: {height} new_width: {width}")
+
+
+def _data(net: Path, train: Classes, test: Classes | None, seen: Measured, batch: int, split: float | None) -> str:
+    way = _fitted(seen)
+    words = f"The images are {'gray' if seen.gray else 'in color'}, {seen.sizes}.{way.words}"
+    mirror = not seen.gray or min(way.height, way.width) > nets.MEDIUM
     if mirror:
         words += " Half of them are mirrored in training; remove `mirror` if left and right matter, as in letters."
     kept = _kept(train, split)
@@ -262,7 +269,7 @@ def _data(
     deviation = sum(seen.deviation) / len(seen.deviation)
     means = f"[{', '.join(map(number, seen.mean))}]" if len(seen.mean) > 1 else number(seen.mean[0])
     order = "" if seen.gray else ", of blue, green and red"
-    crop = f"crop_size: {side} " if large else ""
+    crop = f"crop_size: {way.height} " if way.cut else ""
     scaled = comment(
         f"The pixels have mean {means.strip('[]')}{order}, and standard deviation {number(deviation)}; they become 0 "
         "and 1."
@@ -273,7 +280,7 @@ def _data(
     for classes, phase in ((train, "TRAIN"), (test, "TEST")) if test else ((train, ""),):
         assert classes is not None
         rule = f"include {{ phase: {phase} }}\n" if phase else ""
-        source = f"source: {source_of(classes.folder, net)} batch_size: {batch} {resized}{color}"
+        source = f"source: {source_of(classes.folder, net)} batch_size: {batch} {way.fields}{color}"
         chosen = f"sample_param {{ {' '.join(sample)} }}\n" if sample and phase != "TEST" else ""
         layers.append(
             f'layer {{\nname: "images" type: "ImageFolder" top: "data" top: "label"\n{rule}'

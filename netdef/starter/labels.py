@@ -11,6 +11,7 @@ from ..lazy import np
 from .nets import Targets
 from .words import number, plural
 
+LABELS = ("label", "labels", "y", "target", "targets", "class", "classes")
 FEW = 1000  # different integers, up to which labels may be classes
 
 

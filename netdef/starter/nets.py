@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from .words import comment, number, plural
 
-SMALL, MEDIUM = 40, 96  # pixels of the short side up to which plain convolutions are used, with 3 and with 4 blocks
+SMALL, MEDIUM = 40, 64  # pixels of the short side up to which plain convolutions are used, with 3 and with 4 blocks
 WIDTHS = (32, 64, 128, 256)  # channels of the blocks
 FEW = 5000  # images, up to which a residual net has half as many channels
 SHARPEST = 128  # pixels to which larger images are resized
@@ -24,6 +24,7 @@ class Targets(NamedTuple):
     mean: float = 0.0
     deviation: float = 1.0
     words: str = ""  # about the labels
+    normalized: bool = False  # whether the data layer normalizes the values
 
     @property
     def outputs(self) -> str:
@@ -70,8 +71,7 @@ def blocks(height: int, width: int, bottom: str) -> tuple[str, str]:
     lines = [
         comment(
             f"{plural(count, 'block')} of two 3x3 convolutions, each with batch normalization and ReLU. A block "
-            "halves the "
-            "size of the images and doubles the channels; then the mean of each channel is one number."
+            "halves the size of the images and doubles the channels; then the mean of each channel is one number."
         )
     ]
     for i, out in enumerate(WIDTHS[:count], 1):
@@ -105,22 +105,19 @@ def residual(height: int, width: int, images: int, data: str) -> tuple[str, str]
 
 def perceptron(columns: int, rows: int, targets: Targets, bottom: str = "data") -> str:
     """Fully connected layers for vectors as blob `data`; the more rows, the larger."""
-    most = max(16, 20 * rows // max(1, columns))  # because a weight is learned from a few values
-    first = max(
-        16, min(512, 2 ** round(math.log2(max(2 * columns, 4 * targets.classes, 16))), 2 ** int(math.log2(most)))
-    )
-    sizes = [first, max(16, first // 2)]
-    ratio = 0.2 if rows <= 20_000 else 0.0
+    most = max(64, 20 * rows // max(1, columns))  # because a weight is learned from a few values
+    first = max(64, min(512, 2 ** round(math.log2(max(2 * columns, 4 * targets.classes))), 2 ** int(math.log2(most))))
+    ratio = 0.2 if rows <= 20_000 and targets.classes else 0.0
     words = comment(
-        f"A perceptron with hidden layers of {sizes[0]} and {sizes[1]} units, for rows of {plural(columns, 'number')}"
+        f"A perceptron with hidden layers of {first} and {first // 2} units, for rows of {plural(columns, 'number')}"
         + (
-            f"; {100 * ratio:.0f} % of the units are dropped at random in training, because there are few rows."
+            f"; {100 * ratio:.0f} % of the units are dropped at random in training, as there are few rows."
             if ratio
             else "."
         )
     )
     dropout = f" dropout: {ratio}" if ratio else ""
-    sized = f"[{sizes[0]}, {sizes[1]}, {targets.outputs}]"
+    sized = f"[{first}, {first // 2}, {targets.outputs}]"
     return f'{words}mlp {{ name: "score" bottom: "{bottom}" sizes: {sized}{dropout} }}\n'
 
 
@@ -140,13 +137,14 @@ def losses(targets: Targets, label: str = "label") -> str:
         given = "" if label == "label" else f' label: "{label}"'
         return f'\n{words}softmax_loss {{ bottom: "score"{given}{top} }}\n'
     mean, deviation = number(targets.mean), number(targets.deviation)
+    if targets.normalized:
+        return _losses_of_normalized(deviation, label)
     weight = number(1 / targets.deviation**2)
     return (
         "\n"
         + comment(
             f"The labels have mean {mean} and standard deviation {deviation}. The net computes multiples of it, and "
-            "this "
-            "layer returns to the units of the labels."
+            "this layer returns to the units of the labels."
         )
         + f"""layer {{
   name: "prediction" type: "Power" bottom: "score" top: "prediction"
@@ -155,8 +153,7 @@ def losses(targets: Targets, label: str = "label") -> str:
 """
         + comment(
             f"Training minimizes half the squared error; its weight is 1 / {deviation}^2, so that the scale of the "
-            "labels "
-            "does not matter. Tests measure the mean absolute error, in the units of the labels."
+            "labels does not matter. Tests measure the mean absolute error, in the units of the labels."
         )
         + f"""layer {{
   name: "loss" type: "EuclideanLoss" bottom: "prediction" bottom: "{label}" top: "loss" loss_weight: {weight}
@@ -169,8 +166,22 @@ layer {{
     )
 
 
-def solver(plan: Schedule, *, normalized: bool, adam: bool = False, more: str = "") -> str:
-    """The solver; `normalized`: whether the net has batch normalization."""
+def _losses_of_normalized(deviation: str, label: str) -> str:
+    words = comment(
+        "Training minimizes half the squared error, tests measure the mean absolute error, too, both in standard "
+        f"deviations of the column: 0.1 is {number(float(deviation) / 10)}. `netdef predict` prints the units of the "
+        "table."
+    )
+    return f"""
+{words}layer {{ name: "loss" type: "EuclideanLoss" bottom: "score" bottom: "{label}" top: "loss" }}
+layer {{
+  name: "error" type: "MeanAbsoluteError" bottom: "score" bottom: "{label}" top: "error" include {{ phase: TEST }}
+}}
+"""
+
+
+def solver(plan: Schedule, *, normalized: bool, adam: float = 0.0, more: str = "") -> str:
+    """The solver; `normalized`: whether the net has batch normalization; `adam`: the rate of Adam, 0 for SGD."""
     every = plan.iterations // 10
     lines = [
         "\nsolver {\n",
@@ -181,10 +192,9 @@ def solver(plan: Schedule, *, normalized: bool, adam: bool = False, more: str = 
         f"max_iter: {plan.iterations}\n",
         comment(
             "The learning rate falls from base_lr to 0, along a cosine. If the loss becomes nan or stays where it "
-            "began, "
-            "divide it by 3; `netdef train --lr-find` plots the loss against it."
+            "began, divide it by 3; `netdef train --lr-find` plots the loss against it."
         ),
-        'type: "Adam" base_lr: 0.001 lr_policy: "cosine"\n'
+        f'type: "Adam" base_lr: {adam} lr_policy: "cosine"\n'
         if adam
         else 'base_lr: 0.05 momentum: 0.9 lr_policy: "cosine"\n',
         f"weight_decay: {'0.0001' if adam else '0.0005'}\n",

@@ -7,8 +7,7 @@ from ...graph import Net, Node
 from ...language import codes
 from ...language.diagnostics import Related, Report
 from ...language.errors import NetdefError
-from ...shape import ShapeError, Unavailable
-from ..label_limits import classes_of
+from ...shape import UNKNOWN, ShapeError, Unavailable
 
 
 def activation_before_loss(net: Net, report: Report) -> None:
@@ -78,7 +77,7 @@ def other_classes_than_the_data(net: Net, report: Report) -> None:
     if net.phase.name != "TRAIN":
         return
     for node in net.layers:
-        classes = classes_of(net, node)
+        classes = _scored(net, node)
         source = net.producers.get(node.bottoms[1]) if classes is not None else None
         count = _classes_in(net, source) if source is not None else 0
         if classes is None or source is None or not count or count <= classes <= 2 * count:
@@ -92,6 +91,17 @@ def other_classes_than_the_data(net: Net, report: Report) -> None:
             f"layer `{node.name}` has scores of {classes:,} classes, but `{source.name}` has {count:,}, {few}.",
             hint=str(count) if own else None,
         )
+
+
+def _scored(net: Net, node: Node) -> int | None:
+    """The number of classes whose scores a loss compares with labels; None if it is another layer, or unknown."""
+    if len(node.bottoms) < 2:
+        return None
+    scores, labels = (net.shapes.get(value) for value in node.bottoms[:2])
+    if scores is None or labels == scores:  # unknown, or rows of probabilities
+        return None
+    classes = node.layer.label_classes(scores)
+    return None if classes is UNKNOWN else classes
 
 
 def _classes_in(net: Net, source: Node) -> int:
