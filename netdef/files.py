@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .language.errors import NetdefError, printable
+from .language.expansion.folders import find
 
 LONGEST_NAME = 160  # characters of a path in a message
 MOST_DEFLATED = 1032  # the highest compression ratio of deflate
@@ -27,14 +28,7 @@ def locator(folder: Path | str | None) -> Locate:
     """A function that finds the files named in a net: relative to the net's folder or, if they do not exist there, to
     the working directory. For a file that does not exist, it returns the path in the net's folder."""
     base = Path(folder) if folder is not None else Path()
-
-    def locate(name: str) -> Path:
-        given = Path(name if "\0" in name else os.path.expanduser(name))
-        beside = given if given.is_absolute() else base / given
-        # os.path: a name that is too long, or has a NUL, is not there; `Path.exists` raises what no caller expects.
-        return given if not os.path.exists(beside) and os.path.exists(given) else beside
-
-    return locate
+    return lambda name: find(name, base)
 
 
 def shown(name: Path | str) -> str:

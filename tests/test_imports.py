@@ -34,7 +34,7 @@ FLOORS = [
     ["data"],
     ["inference"],
     ["training"],
-    ["inspect", "sweep"],
+    ["inspect", "starter", "sweep"],
     ["observe", "pycaffe", "lsp"],
     ["view"],
     ["cli", "notebook"],

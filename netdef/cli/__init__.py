@@ -30,7 +30,7 @@ from ..language.spelling import did_you_mean, suggestion
 from ._memory import keep_freed_memory
 
 COMMANDS = (
-    *("train", "launch", "sweep", "runs", "plot", "report", "test", "time", "predict", "features"),
+    *("init", "train", "launch", "sweep", "runs", "plot", "report", "test", "time", "predict", "features"),
     *("check", "view", "summary", "expand", "fmt", "deploy", "draw", "explain"),
     *("convert", "eject", "data", "devices", "lsp", "docs"),
 )

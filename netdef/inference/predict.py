@@ -379,7 +379,8 @@ class Answer(enum.Enum):
 
 def _answer_of(net: Net, wanted: str | None) -> tuple[Answer, str | None, str | None, bool]:
     """Returns (kind of the answer, blob of the scores or boxes, blob of the labels, whether a softmax must still be
-    applied).  Without scores of classes, the blob is the first output with a shape, if there is one."""
+    applied).  Without scores of classes, the blob is the first output with a shape, or else, as in a regression, what a
+    loss or a metric compares with the label; None if there is neither."""
     judge = next((n for n in net.layers if n.layer.judges_scores and len(n.bottoms) > 1), None)
     label = judge.bottoms[1].name if judge else None
     softmax = next((n for n in reversed(net.layers) if n.type == "Softmax"), None)
@@ -395,7 +396,9 @@ def _answer_of(net: Net, wanted: str | None) -> tuple[Answer, str | None, str | 
     if judge is not None:
         made = not _made_by(net, judge.bottoms[0], "Softmax")
         return _by_shape(net, judge.bottoms[0]), judge.bottoms[0].name, label, made
-    return Answer.OUTPUTS, next((name for name in net.outputs if net.blobs[name].shape), None), None, False
+    compared = (n.bottoms[0].name for n in net.layers if (n.layer.is_loss or n.layer.is_metric) and len(n.bottoms) > 1)
+    outputs = (name for name in net.outputs if net.blobs[name].shape)
+    return Answer.OUTPUTS, next(outputs, None) or next(compared, None), None, False
 
 
 def _by_shape(net: Net, scores: Value) -> Answer:

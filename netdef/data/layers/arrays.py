@@ -1,4 +1,4 @@
-"""ArrayData: NumPy files.  An addition of netdef's."""
+"""ArrayData: NumPy and HDF5 files.  An addition of netdef's."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from ...schema import param
 from ...shape import Shape
 from ..base import Batch, Fit, Process, Reader
 from ..damage import reading
+from ..hdf5_file import KIND as HDF5
+from ..hdf5_file import dataset
 from ..npy_file import header, rows_of
 from ._image_layer import ImageLayer, ImageReader, Record, Records
 
 KIND = "NumPy file"
+HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf")
 
 
 class ArrayData(ImageLayer, type="ArrayData", block="array_data_param"):
-    """Rows of NumPy arrays: an .npz or .npy file, a folder of .npy files, or one of .npz files with the same arrays.
+    """Rows of arrays: an .npz, .npy or .h5 file, a folder of .npy files, or one of .npz files with the same arrays.
 
     Bottoms: none.  Tops: any number, (batch_size, rest of the array's shape...).
     Each top is read from the array of the same name, or from the array that `array` lists for it.  `transform_param`
@@ -85,6 +88,8 @@ class ArrayData(ImageLayer, type="ArrayData", block="array_data_param"):
 
     def _arrays(self, file: Any, path: Path, headers_only: bool) -> list[Any]:
         """Returns the arrays of the tops.  Raises NetdefError if one is missing or their lengths differ."""
+        if not isinstance(file, dict) and file.suffix.lower() in HDF5_SUFFIXES:
+            return self._checked(self._datasets(file, headers_only), path)
         with self.reading(path if isinstance(file, dict) else file, KIND):
             if isinstance(file, dict):
                 found = [self._opened(file[name]) for name in self._present(file, path)]
@@ -94,6 +99,19 @@ class ArrayData(ImageLayer, type="ArrayData", block="array_data_param"):
             else:
                 with file.open("rb") as opened, np.load(opened, allow_pickle=False) as pack:
                     found = [_member(pack, name) for name in self._present(pack, file)]
+        return self._checked(found, path)
+
+    def _datasets(self, file: Path, headers_only: bool) -> list[Any]:
+        """Returns the datasets of an HDF5 file, in memory as the arrays of an .npz file are."""
+        import h5py
+
+        with self.reading(file, HDF5), h5py.File(file, "r") as pack:
+            found = [dataset(pack, file, name, self.fault) for name in self._present(pack, file)]
+            zeros = lambda one: np.broadcast_to(np.zeros((), one.dtype), one.shape)
+            return [zeros(one) if headers_only else one[()] for one in found]
+
+    def _checked(self, found: list[Any], path: Path) -> list[Any]:
+        """Returns arrays of numbers with the same number of rows.  Raises NetdefError if they are not."""
         for name, array in zip(self._names, found, strict=True):
             if array.dtype.kind not in "fiub":
                 raise self.fault(f"{path}: array `{name}` has elements of type {array.dtype}; numbers are required.")

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from ...files import Locate
+from ...language.expansion.folders import subfolders
 from ...layers.base import Phase
 from ...lazy import np
 from ...schema import param
@@ -40,8 +41,8 @@ class ImageFolder(ImageFiles, type="ImageFolder", block="image_folder_param"):
         folder = self.source_path(locate, self.source, "the folder of images")
         if not folder.is_dir():
             raise self.fault(f"{folder} is a file; `source` must be a folder with one subfolder per class.")
-        with self.reading(folder, "folder"), os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        with self.reading(folder, "folder"):
+            names = subfolders(folder)
         if not names:
             raise self.fault(f"{folder} has no subfolders; put the images of each class into a subfolder of its name.")
         return names

@@ -181,3 +181,21 @@ NO_ACCURACY = Code(
     + 'layer { name: "accuracy" type: "Accuracy" bottom: "ip" bottom: "y" top: "accuracy" include { phase: TEST } }\n'
     + 'solver { base_lr: 0.1 lr_policy: "fixed" max_iter: 10 test_iter: 2 test_interval: 5 }\n',
 )
+_PEOPLE = (
+    'layer { name: "people" type: "ImageFolder" top: "x" top: "y" image_folder_param { source: "people" '
+    "batch_size: 10 } }\n"
+    'layer { name: "ip" type: "InnerProduct" bottom: "x" top: "ip"\n'
+    '        inner_product_param { num_output: %s weight_filler { type: "xavier" } } }\n' + _LOSS % "ip"
+)
+CLASS_COUNT = Code(
+    "class-count",
+    "warning",
+    "Another number of classes than the data",
+    "The data layer counts the subfolders of its folder, which are the classes. With fewer scores than classes, a "
+    "run ends "
+    "at the first label that has no score; with more than twice as many, the number is probably that of other data. "
+    "In a "
+    'net that follows the data, write `let people: classes("people")` and `num_output: ${people}`.',
+    _PEOPLE % "10",
+    _PEOPLE % '${classes("people")}',
+)

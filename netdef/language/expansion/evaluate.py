@@ -28,11 +28,12 @@ from ..syntax import (
     Text,
     Unary,
 )
-from .functions import FUNCTIONS
+from .functions import FUNCTIONS, PURE, READING
 from .scope import UNKNOWN, Budget, Scope
 from .values import BOOLEANS, LONGEST, NUMBERS, Fault, Told, Word, describe, is_list, is_number, is_whole, written
 
 LARGEST = 2**64  # no size or count is larger
+READING_COST = 3000  # steps of a function that reads a folder: a file can read 100 of them
 
 
 def evaluate(node: Any, scope: Scope, budget: Budget) -> Any:
@@ -239,7 +240,10 @@ def call(node: Call, scope: Scope, budget: Budget) -> Any:
         hint = did_you_mean(node.function, FUNCTIONS) or f"the functions are {', '.join(FUNCTIONS)}"
         raise Fault(codes.UNKNOWN_FUNCTION, node.name_span, detail, hint=hint)
     arguments = [evaluate(argument, scope, budget) for argument in node.arguments]
-    return checked(FUNCTIONS[node.function](node, arguments), node.span, budget)
+    if node.function in READING:
+        budget.step(node.span, READING_COST)
+        return checked(READING[node.function](node, arguments, budget.folder), node.span, budget)
+    return checked(PURE[node.function](node, arguments), node.span, budget)
 
 
 EVALUATORS: dict[type, Callable[..., Any]] = {

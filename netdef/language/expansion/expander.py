@@ -19,7 +19,7 @@ from . import imports
 from . import settings as overrides
 from .evaluate import condition, evaluate
 from .scope import UNKNOWN, Budget, Scope
-from .values import Fault, Told, TooMuch, describe, evaluated, is_list, node
+from .values import Fault, Told, TooMuch, Unread, describe, evaluated, is_list, node
 
 DEEPEST = 100  # levels of blocks, templates and loops inside each other
 MOST_FAULTS = 50  # errors that are reported for one file; more would not help
@@ -49,7 +49,7 @@ class Expander:
         self.report = report
         self.settings = settings
         self.settable: list[str] = []  # the names of the top level
-        self.budget = Budget()
+        self.budget = Budget(source.path.parent if source.path else None)
         self.importer = imports.Importer(source, report, load, self.definitions, trust)
         self.active: list[Template] = []
         self.depth = 0
@@ -150,8 +150,10 @@ class Expander:
         except TooMuch:
             raise
         except Fault as fault:
-            self.fault(fault, via)
-            value = UNKNOWN
+            given = isinstance(fault, Unread) and top and let.name in self.settings  # then the folder is not needed
+            if not given:
+                self.fault(fault, via)
+            value = 0 if given else UNKNOWN
         if top and let.name in self.settings:
             try:
                 value = overrides.converted(let.name, self.settings[let.name], value)

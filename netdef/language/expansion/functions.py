@@ -1,17 +1,21 @@
-"""The functions of expressions: range, len, min, max, round, int, float and str.
+"""The functions of expressions: range, len, min, max, round, int, float, str and classes.
 
-Each accepts its Call and the values of the arguments, and returns a value or raises `Fault` at the call.
+Each accepts its Call and the values of the arguments, and returns a value or raises `Fault` at the call. `classes`
+reads the names in a folder, so it also accepts the folder to which paths of the file are relative.
 """
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from .. import codes
 from ..syntax import Call
-from .values import LONGEST, Fault, describe, is_list, is_number, is_whole, written
+from .folders import find, subfolders
+from .values import LONGEST, Fault, Unread, describe, is_list, is_number, is_whole, written
 
 
 def fault(node: Call, expected: str, arguments: list[Any]) -> Fault:
@@ -90,7 +94,25 @@ def str_of(node: Call, arguments: list[Any]) -> str:
     return written(arguments[0])
 
 
-FUNCTIONS: dict[str, Callable[[Call, list[Any]], Any]] = {
+def classes_of(node: Call, arguments: list[Any], folder: Path | None) -> int:
+    """The number of classes in a folder of images: its subfolders, as ImageFolder counts them."""
+    if len(arguments) != 1 or not isinstance(arguments[0], str) or not arguments[0]:
+        raise fault(node, "the path of a folder, as a string,", arguments)
+    path = find(arguments[0], folder)
+    try:
+        count = len(subfolders(path))
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "the path is not valid"
+        detail = f"The classes of {describe(arguments[0])} cannot be counted: {reason}."
+    else:
+        detail = f"The folder of {describe(arguments[0])} has no subfolders, which would be its classes."
+        if count:
+            return count
+    hint = "paths are relative to the net's file or the working directory; a number can be given with --set instead"
+    raise Unread(codes.BAD_CALL, node.span, detail, hint=hint)
+
+
+PURE: dict[str, Callable[[Call, list[Any]], Any]] = {
     "range": range_of,
     "len": len_of,
     "min": least,
@@ -100,3 +122,5 @@ FUNCTIONS: dict[str, Callable[[Call, list[Any]], Any]] = {
     "float": float_of,
     "str": str_of,
 }
+READING: dict[str, Callable[[Call, list[Any], Path | None], Any]] = {"classes": classes_of}
+FUNCTIONS: dict[str, Callable[..., Any]] = PURE | READING

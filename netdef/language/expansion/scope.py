@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from .. import codes
@@ -16,10 +17,11 @@ MOST_FIELDS = 100_000  # produced by the expansion of one file
 
 
 class Budget:
-    """The steps and fields that one file may still use; raises `TooMuch` when they are exhausted."""
+    """The steps and fields that one file may still use; raises `TooMuch` when they are exhausted. `folder` is that of
+    the file, to which the paths that expressions name are relative."""
 
-    def __init__(self) -> None:
-        self.steps, self.fields = MOST_STEPS, MOST_FIELDS
+    def __init__(self, folder: Path | None = None) -> None:
+        self.steps, self.fields, self.folder = MOST_STEPS, MOST_FIELDS, folder
 
     def step(self, span: Span, cost: int = 1) -> None:
         self.steps -= cost

@@ -34,6 +34,10 @@ class Told(Fault):
     """There is no value because of an error that has already been reported."""
 
 
+class Unread(Fault):
+    """A folder that an expression names cannot be read."""
+
+
 class Word(str):
     """A word that is its own value, such as MAX."""
 

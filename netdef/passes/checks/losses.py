@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from ...files import locator
 from ...graph import Net, Node
 from ...language import codes
 from ...language.diagnostics import Related, Report
+from ...language.errors import NetdefError
+from ...shape import UNKNOWN, ShapeError, Unavailable
 
 
 def activation_before_loss(net: Net, report: Report) -> None:
@@ -69,6 +72,49 @@ def no_loss(net: Net, report: Report) -> None:
     )
 
 
+def other_classes_than_the_data(net: Net, report: Report) -> None:
+    """A loss needs an output for each class of the data; many more are a number that was forgotten."""
+    if net.phase.name != "TRAIN":
+        return
+    for node in net.layers:
+        classes = _scored(net, node)
+        source = net.producers.get(node.bottoms[1]) if classes is not None else None
+        count = _classes_in(net, source) if source is not None else 0
+        if classes is None or source is None or not count or count <= classes <= 2 * count:
+            continue
+        maker = net.producers.get(node.bottoms[0])
+        own = maker.layer.span_of("num_output") if maker is not None and maker.layer.given("num_output") else None
+        few = f"so that labels of {classes} and more are errors" if classes < count else "so that most are not used"
+        report.add(
+            codes.CLASS_COUNT,
+            own or node.layer.span_of("bottom"),
+            f"layer `{node.name}` has scores of {classes:,} classes, but `{source.name}` has {count:,}, {few}.",
+            hint=str(count) if own else None,
+        )
+
+
+def _scored(net: Net, node: Node) -> int | None:
+    """The number of classes whose scores a loss compares with labels; None if it is another layer, or unknown."""
+    if len(node.bottoms) < 2:
+        return None
+    scores, labels = (net.shapes.get(value) for value in node.bottoms[:2])
+    if scores is None or labels == scores:  # unknown, or rows of probabilities
+        return None
+    classes = node.layer.label_classes(scores)
+    return None if classes is UNKNOWN else classes
+
+
+def _classes_in(net: Net, source: Node) -> int:
+    """The number of classes that a data layer finds in its folder; 0 if it is unknown."""
+    names = getattr(source.layer, "class_names", None)
+    if names is None or any(net.shapes.get(top) is None for top in source.tops):
+        return 0
+    try:
+        return len(names(locator(net.folder)))
+    except (NetdefError, ShapeError, Unavailable):
+        return 0
+
+
 def _draws_again(net: Net, loss: Node) -> bool:
     """Whether the target of the loss is also an input of the net, as in an autoencoder, and not a label."""
     wanted = loss.bottoms[1:2]
@@ -89,4 +135,4 @@ def _measures(net: Net, node: Node) -> bool:
     )
 
 
-RULES = (activation_before_loss, no_loss, no_accuracy)
+RULES = (activation_before_loss, no_loss, no_accuracy, other_classes_than_the_data)

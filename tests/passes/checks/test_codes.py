@@ -23,11 +23,14 @@ def test_every_code_is_of_one_stage():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working directory with the data that the examples name: 20 images."""
+    """A working directory with the data that the examples name: 20 images, and images of 3 people."""
     images = pytest.importorskip("PIL.Image")
     folder = tmp_path_factory.mktemp("faces")
     images.new("RGB", (8, 8)).save(folder / "face.png")
     (folder / "faces.txt").write_text("".join(f"face.png {i % 2}\n" for i in range(20)))
+    for name in ("ann", "bob", "cleo"):
+        (folder / "people" / name).mkdir(parents=True)
+        images.new("RGB", (8, 8)).save(folder / "people" / name / "1.png")
     return folder
 
 

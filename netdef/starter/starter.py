@@ -1,0 +1,74 @@
+"""Chooses what writes the starter net, by what the data is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from ..data import box_files
+from ..data.damage import obstacle
+from ..data.key_value import LEVELDB_FILE, LMDB_FILE
+from ..files import shown
+from ..language.errors import NetdefError
+from . import arrays, boxes, images, tables
+from .words import canonical, net_name
+
+KINDS = (
+    "a folder with a subfolder of images for each class, a folder or a .json file with boxes (VOC, COCO), arrays "
+    "(.npz, .npy, .h5), or a table (.csv, .parquet)"
+)
+
+
+class Request(NamedTuple):
+    """The data, and the file to which the net will be written.  If the user says so: `classify` or `regress`, and the
+    name of the column or array that shall be computed."""
+
+    data: Path
+    net: Path
+    task: str = ""
+    label: str = ""
+
+
+class Starter(NamedTuple):
+    """A net, and what was found out about the data."""
+
+    text: str
+    name: str  # of the net
+    found: list[str]  # lines about the data
+    notes: list[str]  # what is not as it should be
+
+
+def starter(request: Request, show: images.Show = lambda done, total: None) -> Starter:
+    """Returns a starter net for some data; `show` is told how many images have been read.  NetdefError if the data
+    cannot be read, or if nothing can be learned from it."""
+    path = request.data
+    if why := obstacle(path):
+        raise NetdefError(f"{shown(path)} cannot be read ({why})")
+    if path.is_dir():
+        text, found, notes = _of_folder(request, show)
+    elif path.suffix.lower() in arrays.SUFFIXES:
+        text, found, notes = arrays.starter(path, request.net, request.task, request.label)
+    elif box_files.is_labels(path):
+        text, found, notes = boxes.starter(path, request.net, show)
+    elif path.suffix.lower() in tables.SUFFIXES:
+        text, found, notes = tables.starter(path, request.net, request.task, request.label)
+    else:
+        raise NetdefError(f"{shown(path)} is not data that is known; expected {KINDS}")
+    return Starter(canonical(text), net_name(path), found, notes)
+
+
+def _of_folder(request: Request, show: images.Show) -> tuple[str, list[str], list[str]]:
+    path = request.data
+    names = {file.name for file in path.iterdir()}
+    if names & {LMDB_FILE, LEVELDB_FILE}:
+        raise NetdefError(
+            f"{shown(path)} is a database, whose records do not say what they are; `netdef explain Data` shows the "
+            "layer that reads it, and `netdef data stats` measures it"
+        )
+    if not names:
+        raise NetdefError(f"the folder {shown(path)} is empty; expected {KINDS}")
+    if box_files.is_labels(path):
+        return boxes.starter(path, request.net, show)
+    if any(Path(name).suffix.lower() in arrays.SUFFIXES for name in names):
+        return arrays.starter(path, request.net, request.task, request.label)
+    return images.starter(path, request.net, show)
