@@ -12,7 +12,7 @@ STYLE = """
 .netdef { font-size: 13px; line-height: 1.5; max-width: 62rem; margin: .3rem 0 .5rem; }
 .netdef b.title { font-size: 15px; }
 .netdef .muted { opacity: .68; }
-.netdef .scroll { overflow: auto; max-height: 30rem; }
+.netdef .scroll { overflow: auto; max-height: 52rem; }
 .netdef details { margin: .35rem 0; } .netdef summary { cursor: pointer; }
 .netdef.netdef.netdef table { border-collapse: collapse; border: 0; margin: .35rem 0; table-layout: auto;
   font-size: 13px; font-variant-numeric: tabular-nums; color: inherit; }
@@ -80,6 +80,11 @@ def dot(color: str, text: str) -> Markup:
 def folded(head: str, body: str, is_open: bool = False) -> str:
     """Returns a part that a click opens and closes."""
     return f"<details{' open' if is_open else ''}><summary>{escape(head)}</summary>{body}</details>"
+
+
+def scrolled(body: str) -> str:
+    """Returns a part that scrolls if it is long."""
+    return f'<div class="scroll">{body}</div>'
 
 
 def card(svg: bytes, what: str) -> str:
