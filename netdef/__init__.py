@@ -3,6 +3,7 @@
 net = netdef.load("model.net")            # shapes and diagnostics; jax is not imported
 model = netdef.compile("model.net")       # a flax.nnx.Module
 result = netdef.train("model.net")        # with the solver in the file
+netdef.test("runs/Net")                   # the scores of a run
 netdef.runs()                             # the runs in the folder runs
 """
 

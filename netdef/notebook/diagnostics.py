@@ -47,7 +47,9 @@ def traceback_of(error: NetdefError) -> list[str]:
     name = f"\x1b[1m{type(error).__name__}\x1b[0m"
     if not isinstance(error, CompileError):
         return [*lines, f"{name}: {error}"]
-    told = render(error.diagnostics, color=True).replace(f"\x1b[{COLORS['error']}m", "\x1b[1m")  # it stands on red
+    told = render(error.diagnostics, color=True)
+    for kind in ("error", "hint"):  # bold, because notebooks show errors on red, where these colors cannot be read
+        told = told.replace(f"\x1b[{COLORS[kind]}m", "\x1b[1m")
     return [*lines, f"{name}: {count(error.diagnostics)}", "", *told.splitlines()]
 
 

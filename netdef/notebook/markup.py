@@ -6,13 +6,13 @@ import base64
 from collections.abc import Iterable, Sequence
 from html import escape
 
-# The colors of text have a contrast of about 4.5 on white and 4 on the black of dark notebooks.  Three classes in a
+# The colors of text have a contrast of about 4.4 on white and on the black of dark notebooks.  Three classes in a
 # selector are more specific than the rules of notebooks for tables in their outputs.
 STYLE = """
 .netdef { font-size: 13px; line-height: 1.5; max-width: 62rem; margin: .3rem 0 .5rem; }
 .netdef b.title { font-size: 15px; }
 .netdef .muted { opacity: .68; }
-.netdef .scroll { overflow: auto; max-height: 30rem; }
+.netdef .scroll { overflow: auto; max-height: 52rem; }
 .netdef details { margin: .35rem 0; } .netdef summary { cursor: pointer; }
 .netdef.netdef.netdef table { border-collapse: collapse; border: 0; margin: .35rem 0; table-layout: auto;
   font-size: 13px; font-variant-numeric: tabular-nums; color: inherit; }
@@ -31,9 +31,9 @@ STYLE = """
 .netdef.netdef.netdef pre { font: 12.5px/1.45 ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; margin: 0;
   padding: .6rem .8rem; border-radius: .3rem; background: rgba(128,128,128,.1); color: inherit; white-space: pre;
   overflow: auto; }
-.netdef .error { color: #e5484d; font-weight: 700; } .netdef .warning { color: #b87503; font-weight: 700; }
-.netdef .note { color: #0e86b8; font-weight: 700; } .netdef .good { color: #1f8a4c; font-weight: 700; }
-.netdef .related { color: #3d7de0; font-weight: 700; } .netdef .hint { color: #0e86b8; }
+.netdef .error { color: #e0393f; font-weight: 700; } .netdef .warning { color: #a86b00; font-weight: 700; }
+.netdef .note { color: #0b80b0; font-weight: 700; } .netdef .good { color: #1f8a4c; font-weight: 700; }
+.netdef .related { color: #3576d8; font-weight: 700; } .netdef .hint { color: #0b80b0; }
 .netdef .gutter { opacity: .6; } .netdef .bold { font-weight: 700; }
 """
 
@@ -80,6 +80,11 @@ def dot(color: str, text: str) -> Markup:
 def folded(head: str, body: str, is_open: bool = False) -> str:
     """Returns a part that a click opens and closes."""
     return f"<details{' open' if is_open else ''}><summary>{escape(head)}</summary>{body}</details>"
+
+
+def scrolled(body: str) -> str:
+    """Returns a part that scrolls if it is long."""
+    return f'<div class="scroll">{body}</div>'
 
 
 def card(svg: bytes, what: str) -> str:

@@ -12,9 +12,9 @@ from ..language.render import count
 from ..shape import count as count_elements
 from ..shape import known, show
 from .diagnostics import text_of
-from .markup import card, dot, folded, table, title, whole
+from .markup import card, dot, folded, scrolled, table, title, whole
 
-MANY = 40  # layers; the table of more is closed
+MANY = 40  # layers; the table of more is closed, below one of the blocks that templates or names make of them
 MOST_BOXES = 150  # of a diagram: beyond, Graphviz takes seconds, and nothing can be read
 
 
@@ -27,11 +27,8 @@ def net_page(shown: Any) -> str:
     work = found.multiply_adds // found.batch if found.batch else found.multiply_adds
     layers = f"{len(found.rows)} layer{'s' if len(found.rows) != 1 else ''}"
     heads = ("Layer", "Type", "Output", "Weights", "Parameters")
-    rows = folded(
-        layers,
-        f'<div class="scroll">{table(heads, map(_cells, found.rows), [4])}</div>',
-        is_open=len(found.rows) <= MANY,
-    )
+    is_large = len(found.rows) > MANY
+    drawn = draw.picture(net, ("all",) if is_large else ())
     return whole(
         title(
             net.name or "net",
@@ -40,8 +37,9 @@ def net_page(shown: Any) -> str:
             *_parameters(net),
             f"{least}{work:,} multiply-adds{each}" if work else "",
         ),
-        rows,
-        _diagram(net),
+        _blocks(drawn) if is_large and 2 * len(drawn.boxes) < len(found.rows) else "",
+        folded(layers, scrolled(table(heads, map(_cells, found.rows), [4])), is_open=not is_large),
+        _diagram(drawn),
         folded(count(net.diagnostics), text_of(net.diagnostics)) if net.diagnostics else "",
     )
 
@@ -63,14 +61,24 @@ def _cells(row: Row) -> tuple[str, ...]:
     return dot(draw.FAMILIES[row.family], row.name), row.type, tops, weights, parameters
 
 
-def _diagram(net: Net) -> str:
-    """The diagram, with each use of a template as one box if the net is large; empty without Graphviz, or if the
-    diagram would be too large to be read."""
-    drawn = draw.picture(net, ("all",) if len(net.layers) > MANY else ())
+def _blocks(drawn: draw.Picture) -> str:
+    """The table of the boxes of a folded diagram: a use of a template, or a layer outside of them, in each row."""
+    shapes = {arrow.start: arrow.text for arrow in reversed(drawn.arrows)}
+    number = lambda n: f"{n:,}" if n else ""
+    rows = [
+        (dot(draw.FAMILIES[b.family], b.title), number(b.layers), shapes.get(b.key, ""), number(b.parameters))
+        for b in drawn.boxes
+    ]
+    heads = ("Block", "Layers", "Output", "Parameters")
+    return folded(f"{len(rows)} blocks", scrolled(table(heads, rows, [1, 3])), is_open=True)
+
+
+def _diagram(drawn: draw.Picture) -> str:
+    """The diagram; empty without Graphviz, or if it would be too large to be read."""
     if not 1 < len(drawn.boxes) <= MOST_BOXES:
         return ""
     try:
-        svg = draw.by_graphviz(draw.dot(drawn), "svg", net.name)
+        svg = draw.by_graphviz(draw.dot(drawn), "svg", drawn.name)
     except NetdefError:  # Graphviz is installed, but fails
         return ""
-    return folded("diagram", card(svg, f"diagram of {net.name or 'the net'}")) if svg else ""
+    return folded("diagram", card(svg, f"diagram of {drawn.name}")) if svg else ""

@@ -15,7 +15,7 @@ from ..observe.runs import scores_of
 from ..training.progress import duration
 from ..training.run import Result
 from ..training.scoring import Evaluation
-from .markup import dot, mark, table, title, whole
+from .markup import dot, mark, scrolled, table, title, whole
 
 STATES = {"running": "#3d7de0", "finished": "#2c9c5a", "interrupted": "#c98a1b", "died": "#e5484d", "unknown": "#888"}
 INKS = {  # what figures draw on white -> what can be read on any background, most of it in the color of the text around
@@ -66,7 +66,7 @@ def _runs(found: Runs) -> str:
     marked = [
         (mark("bold", name), began, state, *rest) for (name, began, _, *rest), state in zip(rows, states, strict=True)
     ]
-    return whole(table([head.capitalize() for head in heads], marked, [3]))
+    return whole(scrolled(table([head.capitalize() for head in heads], marked, [3])))
 
 
 def _without_empty_columns(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:

@@ -21,7 +21,7 @@ from .progress import duration, lines
 SECONDS = 0.2  # between two changes of the display
 POINTS, WIDTH, HEIGHT = 240, 640, 56  # of the curve: points, and its size
 MOST_NOTES = 5
-COLORS = {"bar": "#2f80c3", "done": "#2c9c5a", "stopped": "#c98a1b", "warning": "#b87503"}
+COLORS = {"bar": "#2f80c3", "done": "#2c9c5a", "stopped": "#c98a1b", "warning": "#a86b00"}
 WEAK = "opacity: .68"
 
 

@@ -152,7 +152,7 @@ def training(net: Path, output: Path, resume: bool) -> Child:
 
         trace = output.with_suffix(".trace").open("w")
         faulthandler.register(signal.SIGUSR1, trace, all_threads=True)
-        result = netdef.train(net, output=output, resume=resume)
+        result = netdef.train(net, output=output, resume=resume, progress=False)
         arrays = [array for many in result.model.get_weights().values() for array in many]
         done = hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()[:16]
         output.with_suffix(".sha256").write_text(done)

@@ -7,6 +7,7 @@ from test_imports import FILES, home_of, imports
 
 # Folders and files of `language` from the ground up: each may import those of the lines above its own.
 FLOORS = [
+    ["shown"],
     ["errors", "spelling", "trust"],
     ["source"],
     ["diagnostics", "syntax"],

@@ -44,9 +44,12 @@ def test_a_net_is_a_table_of_its_layers():
         assert words in found.text, words
 
 
-def test_the_table_of_many_layers_is_closed():
+def test_the_table_of_many_layers_is_closed_below_that_of_the_blocks():
     html = page(netdef.load(EXAMPLES / "resnet152.net"))
-    assert "<details><summary>" in html and "<details open>" not in html
+    assert "<details open><summary>10 blocks" in html and "<details><summary>671 layers" in html
+    blocks = read(html[: html.index("671 layers")].rpartition("<details>")[0] + "</div>")
+    assert blocks.tags.count("tr") == 11
+    assert "residual_stage res24216x256x56x56218,634" in blocks.text  # layers, output, parameters
     assert "<details open><summary>14 layers" in page(netdef.load(EXAMPLES / "digits.net"))
 
 
