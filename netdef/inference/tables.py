@@ -21,7 +21,6 @@ from ..data.text import coder_of
 from ..files import locator, write_atomically
 from ..graph import Net
 from ..language.errors import NetdefError
-from ..layers.base import Phase
 from ..shape import Shape, show
 from .stored_layer import layer_of, text_of
 
@@ -124,8 +123,7 @@ def table_of(*nets: Net) -> TablePreprocessing | None:
     for net in nets:
         for node in net.layers:
             if isinstance(node.layer, TableData):
-                reader = node.layer.open(locator(net.folder), phase=Phase.TRAIN)
-                return TablePreprocessing(node.layer, reader.measured, _estimates(net))  # type: ignore[attr-defined]
+                return TablePreprocessing(node.layer, node.layer.measure(locator(net.folder)), _estimates(net))
     return None
 
 
