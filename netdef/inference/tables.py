@@ -41,6 +41,10 @@ class TablePreprocessing:
         top = self.layer.class_top(self.measured.columns)
         return () if top is None else self.measured.columns[top].categories or ()
 
+    def shapes(self) -> dict[str, Shape]:
+        """Returns the shapes of the tops of the data layer."""
+        return self.layer.shapes_of(self.measured)
+
     def batches(
         self, path: Path, shapes: Mapping[str, Shape], used: Sequence[str], full: Callable[[int], int]
     ) -> Iterator[tuple[list[str], dict[str, Any], int]]:

@@ -91,6 +91,11 @@ class TableData(DataLayer, type="TableData", block="table_data_param"):
             return None
         return self._shapes({top: self.described(top).name or (top,) for top in self.column_tops}, {})
 
+    def shapes_of(self, measured: Measured) -> dict[str, Shape]:
+        """Returns the shapes of the tops for a table that was measured before."""
+        widths = {top: one.width for top, one in measured.columns.items()}
+        return dict(zip(self.top, self._shapes(measured.names, widths), strict=True))
+
     def _shapes(self, names: Mapping[str, Sequence[str]], widths: Mapping[str, int]) -> list[Shape]:
         batch, found = self.batch_size, {}
         for top in self.column_tops:
@@ -292,7 +297,10 @@ class TableReader(Reader):
         return self.layer.batch_of(table, plan["record"], jnp)
 
     def name_of(self, position: int, row: int) -> str:
-        return self.records.table.place(int(self.numbers(position)[row]))
+        return self.name_of_record(int(self.numbers(position)[row]))
+
+    def name_of_record(self, number: int) -> str:
+        return self.records.table.place(number)
 
     def sources(self) -> list[Path]:
         return self._sources
