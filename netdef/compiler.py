@@ -173,6 +173,15 @@ def finished(parsed: Parsed, state: State, typed: Typed) -> Net:
     return net
 
 
+def with_shapes(net: Net, shapes: Mapping[str, Shape]) -> Net:
+    """Returns a net whose inputs, which are unknown because their data is missing, have these shapes.  Raises
+    CompileError if they do not fit."""
+    report = Report()
+    nodes, found = infer(net.layers, locator(net.folder), report, shapes, net.trust_python)
+    report.stop_on_errors()
+    return replace(net, layers=mark_gradients(nodes, net.phase, net.outputs, False), shapes=found)
+
+
 # The front end
 
 

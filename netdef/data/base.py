@@ -161,6 +161,10 @@ class Reader(ABC):
         number = position + self.row_of(row)
         return f"record {number if self.size is None else number % self.size}"
 
+    def name_of_record(self, number: int) -> str:
+        """Returns the name of the record with an index, for messages."""
+        return f"record {number}"
+
     def row_of(self, row: int) -> int:
         """Returns the row in the batch of all processes, from that in the part of this one."""
         return range(self.batch_size)[self.rows][row]

@@ -78,4 +78,5 @@ def on_device(feed: Feed, budget: int, device: Any = None) -> Resident | None:
 def _check_labels(feed: Feed, name: str, records: Table) -> None:
     """Checks the labels of all records against the net, once."""
     for top in records.keys() & feed.limits.keys():
-        labels.check(name, records[top], feed.limits[top], lambda row: f"record {row}")
+        limit = feed.limits[top]._replace(axis=0)
+        labels.check(name, records[top], limit, feed.readers[name].name_of_record)

@@ -23,7 +23,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
-from ..compiler import load
+from ..compiler import load, with_shapes
 from ..data import images
 from ..data.feed import Feed
 from ..data.layers.folder import images_in
@@ -33,7 +33,7 @@ from ..graph import Net, Node, Value
 from ..interop.weights import paths_of
 from ..language.errors import NetdefError, printable
 from ..model import Model, check_shapes, compile
-from ..shape import show
+from ..shape import known, show
 from .boxes import Detection, Placing, detections_in, detector_of, label_names, whole
 from .preprocessing import NAME, Preprocessing, beside, preprocessing_of
 from .preprocessing import load as load_preprocessing
@@ -134,6 +134,8 @@ class Predictor:
         devices: Devices = None,
     ):
         found = [] if devices is None else chosen(devices)
+        if isinstance(stored, TablePreprocessing) and isinstance(net, Net) and not _is_known(net):
+            net = with_shapes(net, stored.shapes())
         self.model = compile(net, weights=weights) if isinstance(net, Net) else net
         self.net = self.model.net
         if isinstance(net, Model) and weights is not None:
@@ -337,6 +339,10 @@ class Predictor:
         if way is not None:
             return way.rows(decoded, [str(path) for path in paths])
         return np.stack([images.resize(image, h, w).transpose(2, 0, 1) for image in decoded]).astype(np.float32)
+
+
+def _is_known(net: Net) -> bool:
+    return all(known(net.blobs[name].shape) for name in net.inputs)
 
 
 def picture_of_file(path: Path, color: bool | None = True) -> np.ndarray:

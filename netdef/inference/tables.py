@@ -21,7 +21,6 @@ from ..data.text import coder_of
 from ..files import locator, write_atomically
 from ..graph import Net
 from ..language.errors import NetdefError
-from ..layers.base import Phase
 from ..shape import Shape, show
 from .stored_layer import layer_of, text_of
 
@@ -41,6 +40,10 @@ class TablePreprocessing:
         """The names of the classes, if the table has one category for each row."""
         top = self.layer.class_top(self.measured.columns)
         return () if top is None else self.measured.columns[top].categories or ()
+
+    def shapes(self) -> dict[str, Shape]:
+        """Returns the shapes of the tops of the data layer."""
+        return self.layer.shapes_of(self.measured)
 
     def batches(
         self, path: Path, shapes: Mapping[str, Shape], used: Sequence[str], full: Callable[[int], int]
@@ -124,8 +127,7 @@ def table_of(*nets: Net) -> TablePreprocessing | None:
     for net in nets:
         for node in net.layers:
             if isinstance(node.layer, TableData):
-                reader = node.layer.open(locator(net.folder), phase=Phase.TRAIN)
-                return TablePreprocessing(node.layer, reader.measured, _estimates(net))  # type: ignore[attr-defined]
+                return TablePreprocessing(node.layer, node.layer.measure(locator(net.folder)), _estimates(net))
     return None
 
 

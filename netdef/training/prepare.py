@@ -34,6 +34,7 @@ from .recalibrate import Recalibration
 from .run_record import device
 from .solver_nets import Nets
 from .step import State, Unpack, initial, loops_well, make_run, make_single, make_step
+from .tables import check_tables
 
 LONG_STEP = {"cpu": 2e8, "gpu": 2e10, "tpu": 2e10}  # multiply-adds of a step that is long enough for its own dispatch
 MOST_STEPS = 64  # of one dispatch
@@ -104,6 +105,8 @@ def make_setup(
     model, net = Model(net, seed, shardings=placement.shardings), recomputed(net, solver.recompute)
     batches, feed = solver.test_iter or (0,) * len(tests), Feed(net, seed=seed, process=placement.share)
     refuse_carried(net, placement)
+    evaluators = tuple(Evaluator(test, n, seed, net, placement) for test, n in zip(tests, batches, strict=False))
+    check_tables(feed, [evaluator.feed for evaluator in evaluators])
     return RunSetup(
         name=nets.name,
         solver=solver,
@@ -112,7 +115,7 @@ def make_setup(
         model=model,
         partition=partition_of(net),
         feed=feed,
-        evaluators=tuple(Evaluator(test, n, seed, net, placement) for test, n in zip(tests, batches, strict=False)),
+        evaluators=evaluators,
         seed=seed,
         key=jax.random.fold_in(jax.random.key(seed), 0),
         folder=folder,

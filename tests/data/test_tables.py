@@ -274,6 +274,8 @@ def test_files_that_are_no_tables(tmp_path):
         ("x", 'column { top: "x" name: "aera" }', "no column `aera`; it has area, rooms, town, garden, price. Did you"),
         ("area", 'column { top: "aera" }', "`aera` is none of the tops of the layer, `area`. Did you mean `area`?"),
         ("area", 'column { top: "area" } column { top: "area" }', "top `area` is described twice"),
+        ("area", 'test_source: "t.csv" } sample_param { split: 0.5', "`split` and `test_source` are both given"),
+        ("area", "} sample_param { skip_corrupt: true", "`skip_corrupt` has no effect on tables; set `fill`"),
         ("area", 'delimiter: "::"', "`delimiter` is `::`; it must be one character"),
         ("area", 'text { top: "area" length: 3 }', "`vocabulary` and `tokenizer` of the text `area` are not given"),
     ],

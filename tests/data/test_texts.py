@@ -189,24 +189,44 @@ def test_without_the_package_the_error_names_it(files, tmp_path, monkeypatch):
     assert "requires the package tokenizers" in error_of(text_of(coder='tokenizer: "t.json"'))
 
 
-def test_a_net_with_the_time_first_counts_a_smaller_last_batch_exactly(files, tmp_path):
-    """The last batch of a test has fewer records along the second axis; each record counts once."""
+def test_a_net_with_the_time_first_is_tested_exactly_and_deployed(files, tmp_path):
+    """The last batch of a test has fewer records, along the second axis; each record counts once."""
     files("text,good\n" + "".join(f"soup {'good' if i % 3 else 'was'},{'yes' if i % 3 else 'no'}\n" for i in range(5)))
     net = (
-        text_of('time_first: true cont: "cont"', "text cont good")
+        text_of("time_first: true", "text good")
         + """
-        layer { name: "v" type: "Embed" bottom: "text" top: "v" embed_param { input_dim: 8 num_output: 3
+        layer { name: "v" type: "Embed" bottom: "text" top: "v" embed_param { input_dim: 8 num_output: 2
                 weight_filler { type: "gaussian" std: 1 } } }
-        layer { name: "lstm" type: "LSTM" bottom: "v" bottom: "cont" top: "h" recurrent_param { num_output: 2
-                return_sequences: false stateful: false weight_filler { type: "xavier" } } }
-        layer { name: "loss" type: "SoftmaxWithLoss" bottom: "h" bottom: "good" top: "loss" }
-        solver { base_lr: 0.1 lr_policy: "fixed" max_iter: 0 test_interval: 1 random_seed: 1 }
+        layer { name: "sum" type: "Reduction" bottom: "v" top: "sum" reduction_param { axis: 2 } }
+        layer { name: "turn" type: "Permute" bottom: "sum" top: "turn" permute_param { order: [1, 0] } }
+        layer { name: "loss" type: "SoftmaxWithLoss" bottom: "turn" bottom: "good" top: "loss" }
+        solver { base_lr: 0.1 lr_policy: "fixed" max_iter: 1 test_interval: 1 random_seed: 1 }
     """
     )
-    small, whole = (
-        netdef.train(net.replace("batch_size: 2", f"batch_size: {size}"), output=tmp_path / f"run{size}", max_iter=1)
-        for size in (2, 5)
-    )
-    scores = [next(row["loss"] for row in run.history if row["phase"] == "test") for run in (small, whole)]
+    shapes = [blob.shape for blob in netdef.deploy(net).blobs.values()]
+    assert shapes[0] == (6, 1) and shapes[-1] == (1, 6)
+    scores = []
+    for size in (2, 5):
+        run = netdef.train(net.replace("batch_size: 2", f"batch_size: {size}"), output=tmp_path / f"run{size}")
+        scores.append(next(row["loss"] for row in run.history if row["phase"] == "test"))
     assert scores[0] == pytest.approx(scores[1], rel=1e-5)
-    assert not [d for d in (tmp_path / "run2").glob("*.txt") if "twice" in d.read_text()]
+
+
+def test_tests_are_read_as_the_training(files, tmp_path):
+    """Two layers with files of their own would have other indices: an error says how to write it."""
+    layers = [
+        text_of(tops="text good", source=f"{name}.csv").replace("layer {", f"layer {{ include {{ phase: {phase} }}")
+        for name, phase in (("t", "TRAIN"), ("u", "TEST"))
+    ]
+    rest = """
+        layer { name: "ip" type: "InnerProduct" bottom: "text" top: "ip" inner_product_param { num_output: 2 } }
+        layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "good" top: "loss" }
+        solver { base_lr: 0.1 lr_policy: "fixed" max_iter: 1 test_interval: 1 }
+    """
+    files("text,good\nsoup,maybe\nsoup,no\n", name="u.csv")
+    with pytest.raises(NetdefError) as caught:
+        netdef.train("".join(layers) + rest, output=tmp_path / "run")
+    assert str(caught.value) == (
+        "layer `t` in phase TEST reads `good` with the categories `maybe`, `no`, but phase TRAIN has `no`, `yes`; use the "
+        "`source` of phase TRAIN, and name the table of the tests with `test_source`."
+    )

@@ -65,6 +65,14 @@ def test_rows_are_read_as_in_training_without_the_training_data(run, tmp_path):
     assert found[0].input == f"{one}[0]" and {name for name, _ in found[0].best()} == {"big", "small"}
 
 
+def test_the_net_of_training_predicts_without_its_data(run, tmp_path):
+    one = tmp_path / "one.csv"
+    one.write_text("note,town,area\nnone,Ulm,36\n")
+    found = netdef.predict(run / "net.net", str(one), weights=run / "run")
+    np.testing.assert_allclose(found[0].scores, np.load(run / "scores.npy")[2], rtol=1e-5)
+    assert main(["predict", "--run", str(run / "run"), str(one)]) == 0
+
+
 def test_the_command(run, tmp_path, capsys):
     one = tmp_path / "one.csv"
     one.write_text("note,town,area\nnone,Ulm,36\n")

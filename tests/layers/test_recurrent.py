@@ -121,3 +121,40 @@ def test_errors_name_the_bottom_and_values(layer, bottoms, bottom, words):
         layer.infer(*bottoms)
     assert caught.value.bottom == bottom
     assert [w for w in words if w not in caught.value.detail] == []
+
+
+@pytest.mark.parametrize(
+    ("bottoms", "shapes", "orders"),
+    [
+        (("words",), [(50, 24)], ["words 1, 0"]),
+        (("x", "cont"), [(50, 24, 3), (24, 50)], ["x 1, 0, 2", "cont 1, 0"]),
+        (("x", "cont", "s"), [(50, 24, 3), (50, 24), (50, 7)], ["x 1, 0, 2"]),
+    ],
+)
+def test_the_error_of_a_shape_has_the_layer_that_turns_batch_first_to_time_first(bottoms, shapes, orders):
+    layer = LSTM(name="l", num_output=4, bottom=bottoms)
+    with pytest.raises(ShapeError) as caught:
+        layer.infer(*shapes)
+    for line in orders:
+        name, order = line.split(" ", 1)
+        assert (
+            f'If `{name}` is batch first, (n, t, ...), use the top of: layer {{ name: "{name}_time_first" type: "Permute" '
+            f'bottom: "{name}" top: "{name}_time_first" permute_param {{ order: [{order}] }} }}'
+        ) in caught.value.detail
+
+
+def test_the_layer_of_the_error_is_one_that_works():
+    layer = LSTM(name="l", num_output=4, bottom=("x", "cont"))
+    with pytest.raises(ShapeError) as caught:
+        layer.infer((50, 24, 3), (24, 50))
+    text = caught.value.detail.partition("use the top of: ")[2].partition("  If")[0]
+    source = 'layer { name: "i" type: "Input" top: "x" input_param { shape { dim: 50 dim: 24 dim: 3 } } }'
+    assert netdef.load(source + text).blobs["x_time_first"].shape == (24, 50, 3)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "RNN"])
+def test_the_explanation_says_what_is_first(kind):
+    from netdef.inspect import explain
+
+    text = explain.text(explain.find(kind)[0])
+    assert "time first" in text and "batch first" in text

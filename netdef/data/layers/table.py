@@ -46,6 +46,7 @@ class TableData(DataLayer, type="TableData", block="table_data_param"):
 
     Bottoms: none.  Tops: any number, in any order: (batch_size) for one column, (batch_size, k) for a `column` of k
     names, and (batch_size, length) for a `text`.
+    Example: `column { top: "size" name: "width" name: "height" normalize: true }`.
     A top without a `column` or `text` is read from the column of the same name.  The first row of a CSV file has the
     names of the columns; cells are separated by commas, or by semicolons, tabs or `|` if the first row has more of
     them.  A .txt file is a table with one column, `text`, and a row for each line that is not blank.  If all cells of a
@@ -90,6 +91,11 @@ class TableData(DataLayer, type="TableData", block="table_data_param"):
             return None
         return self._shapes({top: self.described(top).name or (top,) for top in self.column_tops}, {})
 
+    def shapes_of(self, measured: Measured) -> dict[str, Shape]:
+        """Returns the shapes of the tops for a table that was measured before."""
+        widths = {top: one.width for top, one in measured.columns.items()}
+        return dict(zip(self.top, self._shapes(measured.names, widths), strict=True))
+
     def _shapes(self, names: Mapping[str, Sequence[str]], widths: Mapping[str, int]) -> list[Shape]:
         batch, found = self.batch_size, {}
         for top in self.column_tops:
@@ -121,6 +127,9 @@ class TableData(DataLayer, type="TableData", block="table_data_param"):
                 raise ShapeError(f"`vocabulary` and `tokenizer` of the text `{block.top}` are {both}.", field="text")
         if len(self.delimiter) > 1:
             raise ShapeError(f"`delimiter` is `{self.delimiter}`; it must be one character.", field="delimiter")
+        if self.sample_param.skip_corrupt:
+            detail = "`skip_corrupt` has no effect on tables; set `fill` or `fill_category` for missing values."
+            raise ShapeError(detail, field="sample_param")
         if self.test_source and self.sample_param.split:
             raise ShapeError("`split` and `test_source` are both given; keep one of them.", field="test_source")
 
@@ -191,6 +200,16 @@ class TableData(DataLayer, type="TableData", block="table_data_param"):
             found = {top: one.measured(self.described(top), table, columns, train) for top, one in found.items()}
         return Measured(names, found, coders)
 
+    def measure(self, locate: Locate) -> Measured:
+        """Reads and measures `source`.  Raises NetdefError."""
+        return self.read(locate)[2]
+
+    def read(self, locate: Locate) -> tuple[TableFile, dict[str, Any], Measured]:
+        """Returns the table of `source`, its columns and what was measured.  Raises NetdefError."""
+        table = self.table(self.paths(locate)[0])
+        columns = table.columns([name for of in self.names(table).values() for name in of])
+        return table, columns, self.measured(table, columns, self.coders(locate))
+
     def class_top(self, columns: Mapping[str, Coded]) -> str | None:
         """Returns the top with the class of each row: the last one that is a single category; None without one."""
         return next((top for top in reversed(self.column_tops) if columns[top].categories is not None), None)
@@ -232,14 +251,11 @@ class TableReader(Reader):
     def __init__(self, layer: TableData, locate: Locate, phase: Phase, seed: int, process: Process):
         super().__init__(layer, layer.batch_size, seed, process)
         self.layer: TableData = layer
-        first, *other = layer.paths(locate)
-        table = layer.table(first)
-        names = [name for of in layer.names(table).values() for name in of]
-        columns = table.columns(names)
-        self.measured = layer.measured(table, columns, layer.coders(locate))
+        _, *other = layer.paths(locate)
+        table, columns, self.measured = layer.read(locate)
         if phase is Phase.TEST and other:
             table = layer.table(other[0])
-            columns = table.columns(names)
+            columns = table.columns(list(columns))
         self.records = layer.rows(table, columns, self.measured)
         self._sources = layer.sources(locate)
         sampling = layer.sample_param
@@ -281,7 +297,10 @@ class TableReader(Reader):
         return self.layer.batch_of(table, plan["record"], jnp)
 
     def name_of(self, position: int, row: int) -> str:
-        return self.records.table.place(int(self.numbers(position)[row]))
+        return self.name_of_record(int(self.numbers(position)[row]))
+
+    def name_of_record(self, number: int) -> str:
+        return self.records.table.place(number)
 
     def sources(self) -> list[Path]:
         return self._sources
