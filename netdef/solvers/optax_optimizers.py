@@ -168,9 +168,10 @@ def _not_given(name: str, found: Any) -> dict[str, str]:
 
 def refusal(found: Any, decay: str, values: Mapping[str, Any]) -> str:
     """Why an optimizer with these arguments cannot update each array on its own; empty if it can."""
-    if why := _optax.failure(lambda: jax.make_jaxpr(_two_updates(found, decay, values))(*_abstract())):
+    traced: list[str] = []
+    if why := _optax.failure(lambda: traced.append(_traced(found, decay, values))):
         return f"{ALONE}{why}"
-    if RANDOM.search(_traced(found, decay, values)):
+    if RANDOM.search(traced[0]):
         return "it draws random numbers, which would be the same ones for each array"
     if _depends(found, decay, values, others=True):
         return "it computes the step of each array from the gradients of all together"
