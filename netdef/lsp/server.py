@@ -30,6 +30,7 @@ from ..language.trust import UNTRUSTED, Trust
 from ..layers.base import LAYERS
 from . import answers, fixes, names, shapes
 from .page import Page, read, refused
+from .protocol import Tolerant, add_handlers
 
 T = TypeVar("T")
 PATIENCE = 0.2  # seconds that a request waits for a document that is being compiled; a short one takes a tenth
@@ -89,7 +90,8 @@ class Server(LanguageServer):
 
     def __init__(self, trust: Trust) -> None:
         self.trust = trust
-        super().__init__("netdef", __version__, text_document_sync_kind=lsp.TextDocumentSyncKind.Full)
+        full = lsp.TextDocumentSyncKind.Full
+        super().__init__("netdef", __version__, text_document_sync_kind=full, protocol_cls=Tolerant)
         self.refreshes = False  # whether the editor asks again for inlay hints when it is told to
         self.pages: dict[str, Open] = {}
         self.waiting: dict[str, asyncio.TimerHandle] = {}
@@ -138,7 +140,9 @@ class Server(LanguageServer):
 
     async def open(self, uri: str) -> Open:
         """The pages of a text. JsonRpcContentModified if compiling it takes long, or if it was refused: editors do not
-        show this error, and do not wait."""
+        show this error, and do not wait. JsonRpcInvalidParams if it is not open."""
+        if uri not in self.workspace.text_documents:
+            raise JsonRpcInvalidParams(f"no text {uri} is open")
         if uri in self.waiting or uri not in self.pages and uri not in self.reading:
             self.update(uri)
         if uri in self.reading:
@@ -265,6 +269,7 @@ def serve(trust: Trust = UNTRUSTED) -> Server:
     _places(server)
     _writing(server)
     _helping(server)
+    add_handlers(server)
     return server
 
 
