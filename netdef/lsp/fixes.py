@@ -1,7 +1,7 @@
 """Quick fixes: changes of a text that follow from the hint of a diagnostic.
 
-A hint is written for people, so each change that it may mean is tried: it counts only if the text then can be parsed and
-the place no longer has this problem.
+A hint is written for people, so each change that it may mean is tried: it counts only if the text then can be parsed
+and the place no longer has this problem.
 """
 
 from __future__ import annotations

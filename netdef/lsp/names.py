@@ -14,7 +14,6 @@ from .answers import imported_lets, signature, templates
 from .context import context
 from .page import Page, blob_places, read
 
-
 MOST_INSIDE = 200  # entries of a use of a template
 
 

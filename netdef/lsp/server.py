@@ -365,7 +365,9 @@ def _helping(server: Server) -> None:
 
         def work(page: Open) -> list[lsp.CodeAction]:
             found = fixes.fixes(page.now, *_offsets(page.now.source, params.range))
-            return [_action(page.now, uri, fix, [f.diagnostic for f in found].count(fix.diagnostic) == 1) for fix in found]
+            return [
+                _action(page.now, uri, fix, [f.diagnostic for f in found].count(fix.diagnostic) == 1) for fix in found
+            ]
 
         return await server.answer(uri, work)
 

@@ -127,7 +127,9 @@ def make(name: str) -> type[Solver] | Refusal:
     arguments = _optax.arguments_class(name, found, _not_given(name, found), wrong=tried)
     why = REASONS.get(name) or _optax.missing(found, arguments)
     why = why or refusal(found, decay, {spec.name: spec.type(1) for spec in arguments.params().required.values()})
-    return Refusal(f"`{name}` cannot be used here: {why.rstrip('.')}.") if why else _solver(name, found, decay, arguments)
+    return (
+        Refusal(f"`{name}` cannot be used here: {why.rstrip('.')}.") if why else _solver(name, found, decay, arguments)
+    )
 
 
 def _solver(name: str, found: Any, decay: str, arguments: type[_optax.Arguments]) -> type[Solver]:

@@ -7,8 +7,8 @@ import pytest
 from netdef.language.errors import NetdefError
 from netdef.language.source import Source
 from netdef.lsp.answers import complete, hover
-from netdef.lsp.fixes import applied, fixes
 from netdef.lsp.context import context, fields, index
+from netdef.lsp.fixes import applied, fixes
 from netdef.lsp.names import definition, outline, references, rename
 from netdef.lsp.page import Page, read
 from netdef.lsp.shapes import shape_hints
@@ -218,7 +218,9 @@ def test_quick_fixes_are_those_of_the_range():
 
 def test_shapes_are_shown_where_tops_are_written_and_templates_used():
     text = NET.replace("#", "#")
-    found = [(text[: hint.offset].rpartition(" ")[2], hint.label, hint.detail) for hint in shape_hints(page(text), 0, 9999)]
+    found = [
+        (text[: hint.offset].rpartition(" ")[2], hint.label, hint.detail) for hint in shape_hints(page(text), 0, 9999)
+    ]
     assert found == [
         ('"${name}"', "1x2", "`score`"),
         ('"x"', "1x4x8x8", "`x`"),
@@ -229,7 +231,9 @@ def test_shapes_are_shown_where_tops_are_written_and_templates_used():
 
 
 def test_shapes_of_the_phases_differ():
-    layer = 'layer {{ name: "x" type: "Input" top: "x" include {{ phase: {} }} input_param {{ shape {{ dim: {} }} }} }}\n'
+    layer = (
+        'layer {{ name: "x" type: "Input" top: "x" include {{ phase: {} }} input_param {{ shape {{ dim: {} }} }} }}\n'
+    )
     text = layer.format("TRAIN", 64) + layer.format("TEST", 100)
     text += 'layer { name: "r" type: "ReLU" bottom: "x" top: "x" }\nlayer { name: "s" type: "Split" bottom: "x" top: "a" top: "b" }\n'
     assert [hint.label for hint in shape_hints(page(text), 0, 9999)] == ["64", "100", *["64 (TRAIN), 100 (TEST)"] * 3]
