@@ -32,8 +32,8 @@ class Refusal(NamedTuple):
 class Registry(Generic[T]):
     """Classes by name. `packages` are searched for modules; `group` is the entry point group of other distributions.
 
-    `makers` maps the beginning of names, such as `optax.`, to a module whose `make(name)` returns a class or a Refusal,
-    for names of another library, which would have to be imported to list them."""
+    `makers` maps the beginning of names of another library, such as `optax.`, to a module whose `make(name)` returns a
+    class or a Refusal, and `candidates()` all names: the library is imported only for such a name."""
 
     def __init__(self, what: str, *packages: str, group: str | None = None, makers: Mapping[str, str] | None = None):
         self.what, self._packages, self._group, self._makers = what, packages, group, makers or {}
@@ -65,6 +65,16 @@ class Registry(Generic[T]):
         maker = self._maker(name)
         made = maker.make(name) if maker else None
         return made if isinstance(made, Refusal) else None
+
+    @property
+    def starts(self) -> list[str]:
+        """The beginnings of names of other libraries, such as `optax.`"""
+        return list(self._makers)
+
+    def names_of(self, start: str) -> list[str]:
+        """The names that another library offers, a few of which may be refused; imports it."""
+        maker = self._maker(start)
+        return maker.candidates() if maker else []
 
     def _maker(self, name: str) -> ModuleType | None:
         module = next((module for start, module in self._makers.items() if name.startswith(start)), None)

@@ -98,7 +98,7 @@ def imported_lets(page: Page, statement: Import) -> list[Let]:
 
 
 def _names(page: Page, at: Context) -> Iterable[Item]:
-    found = fields(at, page.is_solver)
+    found = fields(at, page.is_solver, page.solver)
     for name, spec in found.items():
         if spec.repeated or name not in at.given - {at.word}:
             yield _field(spec)
@@ -144,9 +144,19 @@ def _values(page: Page, at: Context, before: str) -> Iterable[Item]:
     if at.field in BLOBS or (at.field in BLOB_ARGUMENTS and inside in templates(page)):
         return _blobs(page, before)
     if (registry := _registry(at.field, inside)) is not None:
-        return (Item(name, "type", (cls.__doc__ or "").strip().partition("\n")[0]) for name, cls in registry)
-    spec = fields(at, page.is_solver).get(at.field or "")
+        return _classes(registry, at.word)
+    spec = fields(at, page.is_solver, page.solver).get(at.field or "")
     return _words(spec) if spec is not None else ()
+
+
+def _classes(registry: Registry[Any], word: str) -> Iterable[Item]:
+    """Yields the classes of a registry; also those of another library if the word begins with its name, which takes
+    longer."""
+    for name, cls in registry:
+        yield Item(name, "type", (cls.__doc__ or "").strip().partition("\n")[0])
+    for start in registry.starts:
+        names = registry.names_of(start) if word.startswith(start) else [start]
+        yield from (Item(name, "type", "of another library") for name in names)
 
 
 def _files(page: Page) -> Iterable[Item]:
@@ -252,7 +262,7 @@ def _meaning(page: Page, at: Context) -> str:
         return ""
     if (template := templates(page).get(at.word)) is not None:
         return f"```netdef\ntemplate {signature(template)}\n```\n\n{comment(template)}"
-    if (spec := fields(at, page.is_solver).get(at.word)) is not None:
+    if (spec := fields(at, page.is_solver, page.solver).get(at.word)) is not None:
         bounds = f"  {spec.bounds().capitalize()}." if spec.bounds() else ""
         return f"`{spec.name}`: {type_name(spec.type)}, default {explain.show_default(spec)}\n\n{spec.doc}{bounds}"
     owner = next((cls for _, cls in LAYERS if cls.block == at.word), None)

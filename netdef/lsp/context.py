@@ -185,11 +185,11 @@ def _context(scan: _Scan, word: str, start: int, end: int) -> Context:
     return Context(around, name, word.strip("\"'"), start, end, quoted, given, inside and not quoted)
 
 
-def fields(at: Context, solver: bool = False) -> Mapping[str, Param]:
-    """Returns the fields of the block around the cursor by name, or none if the block is unknown. `solver`: whether the
-    file is a solver."""
-    if solver:
-        return _inside(_by_name(solver_fields() | Solver.params()), [*at.around])
+def fields(at: Context, is_solver: bool = False, solver: Solver | None = None) -> Mapping[str, Param]:
+    """Returns the fields of the block around the cursor by name, or none if the block is unknown. `is_solver`: whether
+    the file is a solver; `solver`: its solver as it was last decoded, which may be one of another library."""
+    if is_solver:
+        return _inside(_of_solver(solver), [*at.around])
     if not at.around:
         return _by_name(NetParameter.params())
     first, *inner = at.around
@@ -201,8 +201,13 @@ def fields(at: Context, solver: bool = False) -> Mapping[str, Param]:
             return _inside(_by_name({n: p for n, p in cls.params().items() if not p.beside}), inner[1:])
         return _inside(_by_name({n: p for n, p in cls.params().items() if p.beside}), inner)
     if first.name == "solver":
-        return _inside(_by_name(solver_fields() | Solver.params()), inner)
+        return _inside(_of_solver(solver), inner)
     return {}
+
+
+def _of_solver(solver: Solver | None) -> Mapping[str, Param]:
+    own = type(solver).params() | type(solver.policy).params() if solver else {}
+    return _by_name(solver_fields() | Solver.params() | own)
 
 
 def _inside(params: Mapping[str, Param], inner: list[Around]) -> Mapping[str, Param]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..language.errors import NetdefError
 from ..language.source import Source, Span
 from ..language.syntax import Document, Field, For, If, Import, Let, ListValue, Message, Reference, Scalar, Template
-from .answers import imported_lets, templates
+from ..layers.base import Layer
+from .answers import imported_lets, signature, templates
 from .context import context
 from .page import Page, blob_places, read
+
+MOST_INSIDE = 200  # entries of a use of a template
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def references(page: Page, offset: int) -> list[Span]:
         own = used[at.word].name_span
         return _in_order([*uses, *([own] if own.source is page.source else [])])
     own = [span for span in _defined(page, at.word, offset) if span.source is page.source]
-    return _in_order([*own, *(r.span for r in _walk(page.document, Reference) if r.name == at.word)])
+    return _in_order([*own, *(r.span for r in walk(page.document, Reference) if r.name == at.word)])
 
 
 def rename(page: Page, offset: int, name: str) -> list[Span]:
@@ -114,10 +117,22 @@ def blob_strings(page: Page, name: str) -> list[Span]:
 
 def outline(page: Page) -> list[Symbol]:
     """Returns layers, uses of templates, definitions and the solver, in the order of the source."""
-    return _symbols(page.document.body, templates(page)) if page.document else []
+    return _symbols(page.document.body, Uses(templates(page), made_by(page))) if page.document else []
 
 
-def _symbols(body: Message, used: Mapping[str, Template]) -> list[Symbol]:
+class Uses(NamedTuple):
+    """The templates of a page, and the layers that their uses stand for."""
+
+    templates: Mapping[str, Template]
+    layers: Mapping[int, list[Layer]]
+
+    def inside(self, use: Field) -> tuple[Symbol, ...]:
+        """The entries of the layers of a use, each layer of several phases or of a loop once."""
+        layers = {layer.name: layer for layer in self.layers.get(use.name_span.start, ())}
+        return tuple(Symbol(n, "layer", one.type, use.span, use.name_span) for n, one in layers.items())[:MOST_INSIDE]
+
+
+def _symbols(body: Message, used: Uses) -> list[Symbol]:
     found = []
     for item in body.fields:
         if isinstance(item, Import):
@@ -126,19 +141,20 @@ def _symbols(body: Message, used: Mapping[str, Template]) -> list[Symbol]:
             found.append(Symbol(item.name, "constant", item.value.span.text[:40], item.span, item.name_span))
         elif isinstance(item, Template):
             inside = tuple(_symbols(item.body, used))
-            found.append(Symbol(item.name, "template", "", item.span, item.name_span, inside))
+            parameters = signature(item).removeprefix(item.name)
+            found.append(Symbol(item.name, "template", parameters, item.span, item.name_span, inside))
         elif isinstance(item, For | If):
             found.append(_branch(item, used))
         elif item.name == "solver":
             found.append(Symbol("solver", "solver", "", item.span, item.name_span))
-        elif isinstance(item.value, Message) and item.name in ("layer", "layers", *used):
-            kind = _text(item.value, "type") if item.name not in used else item.name
+        elif isinstance(item.value, Message) and item.name in ("layer", "layers", *used.templates):
+            kind = _text(item.value, "type") if item.name not in used.templates else item.name
             name = _text(item.value, "name") or _text(item.value, "id") or item.name
-            found.append(Symbol(name, "layer", kind, item.span, item.name_span))
+            found.append(Symbol(name, "layer", kind, item.span, item.name_span, used.inside(item)))
     return found
 
 
-def _branch(item: For | If, used: Mapping[str, Template]) -> Symbol:
+def _branch(item: For | If, used: Uses) -> Symbol:
     """Returns the entry of a `for` or `if`, with the entries inside."""
     bodies = [item.body] if isinstance(item, For) else [item.then]
     other = item.otherwise if isinstance(item, If) else None
@@ -179,21 +195,39 @@ def _holds(span: Span, offset: int) -> bool:
     return span.start <= offset <= span.end
 
 
-def _walk(node: Any, kind: type) -> Iterator[Any]:
+def walk(node: Any, kind: type) -> Iterator[Any]:
     """Yields all nodes of a type in a tree; nodes are NamedTuples."""
     if isinstance(node, kind):
         yield node
     if isinstance(node, tuple) and not isinstance(node, Span):
         for part in node:
-            yield from _walk(part, kind)
+            yield from walk(part, kind)
 
 
 def _statements(document: Document | None) -> Iterator[Any]:
-    return _walk(document.body if document else None, (Import, Let, For, If, Template))  # type: ignore[arg-type]
+    return walk(document.body if document else None, (Import, Let, For, If, Template))  # type: ignore[arg-type]
 
 
 def _fields(document: Document | None) -> Iterator[Field]:
-    return _walk(document.body if document else None, Field)
+    return walk(document.body if document else None, Field)
+
+
+def uses_of(document: Document | None, used: Mapping[str, Template]) -> Iterator[Field]:
+    """Yields the uses of templates in a document."""
+    return (field for field in _fields(document) if field.name in used and isinstance(field.value, Message))
+
+
+def made_by(page: Page) -> dict[int, list[Layer]]:
+    """Returns the layers that each use of a template in a page stands for, by the start of its name."""
+    starts = {use.name_span.start for use in uses_of(page.document, templates(page))}
+    found: dict[int, list[Layer]] = {}
+    for layer in page.layers:
+        span = layer.span
+        while span is not None:
+            if span.source is page.source and span.start in starts:
+                found.setdefault(span.start, []).append(layer)
+            span = span.via
+    return found
 
 
 def _strings(node: Any, inside: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Field]]:

@@ -17,6 +17,7 @@ from ..language.syntax import Document
 from ..language.trust import UNTRUSTED, Trust
 from ..layers.base import Layer, Phase
 from ..passes.solver_file import is_solver
+from ..solvers.base import Solver
 from ..solvers.decode import decode_solver
 from .context import Index, index
 
@@ -31,6 +32,7 @@ class Page:
     nets: tuple[Net, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
     trust: Trust = UNTRUSTED
+    solver: Solver | None = None
 
     @cached_property
     def is_solver(self) -> bool:
@@ -58,14 +60,14 @@ def read(source: Source, trust: Trust = UNTRUSTED) -> Page:
     try:
         tree = expanded_tree(document, report, trust=trust)
         if is_solver(tree.body):
-            decode_solver(tree.body, report)
-            return Page(source, document, diagnostics=report.in_order(), trust=trust)
+            solver = decode_solver(tree.body, report)
+            return Page(source, document, diagnostics=report.in_order(), trust=trust, solver=solver)
         parsed = decoded(tree, report)
         built = build_phases(dict.fromkeys(Phase, parsed))
     except (CompileError, NetdefError) as error:
         told = error.diagnostics if isinstance(error, CompileError) else report.in_order()
         return Page(source, document, diagnostics=told, trust=trust)
-    return Page(source, document, parsed.program.layers, built.nets, built.diagnostics, trust)
+    return Page(source, document, parsed.program.layers, built.nets, built.diagnostics, trust, parsed.program.solver)
 
 
 def refused(source: Source) -> Page:

@@ -28,8 +28,9 @@ from ..language.formatter import format
 from ..language.source import Source, Span
 from ..language.trust import UNTRUSTED, Trust
 from ..layers.base import LAYERS
-from . import answers, names
+from . import answers, fixes, names, shapes
 from .page import Page, read, refused
+from .protocol import Tolerant, add_handlers
 
 T = TypeVar("T")
 PATIENCE = 0.2  # seconds that a request waits for a document that is being compiled; a short one takes a tenth
@@ -89,7 +90,9 @@ class Server(LanguageServer):
 
     def __init__(self, trust: Trust) -> None:
         self.trust = trust
-        super().__init__("netdef", __version__, text_document_sync_kind=lsp.TextDocumentSyncKind.Full)
+        full = lsp.TextDocumentSyncKind.Full
+        super().__init__("netdef", __version__, text_document_sync_kind=full, protocol_cls=Tolerant)
+        self.refreshes = False  # whether the editor asks again for inlay hints when it is told to
         self.pages: dict[str, Open] = {}
         self.waiting: dict[str, asyncio.TimerHandle] = {}
         self.reading: dict[str, asyncio.Future[Compiled]] = {}
@@ -132,10 +135,14 @@ class Server(LanguageServer):
         before = self.pages.get(uri)
         self.pages[uri] = Open(page, page if page.nets or before is None else before.good)
         self.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(uri, told))
+        if self.refreshes:
+            self.workspace_inlay_hint_refresh(None)
 
     async def open(self, uri: str) -> Open:
         """The pages of a text. JsonRpcContentModified if compiling it takes long, or if it was refused: editors do not
-        show this error, and do not wait."""
+        show this error, and do not wait. JsonRpcInvalidParams if it is not open."""
+        if uri not in self.workspace.text_documents:
+            raise JsonRpcInvalidParams(f"no text {uri} is open")
         if uri in self.waiting or uri not in self.pages and uri not in self.reading:
             self.update(uri)
         if uri in self.reading:
@@ -234,6 +241,8 @@ def serve(trust: Trust = UNTRUSTED) -> Server:
     @server.feature(lsp.INITIALIZE)
     def initialize(params: lsp.InitializeParams) -> None:
         server.trust = asked(params.initialization_options, server.trust)
+        workspace = params.capabilities.workspace
+        server.refreshes = bool(workspace and workspace.inlay_hint and workspace.inlay_hint.refresh_support)
 
     @server.feature(lsp.TEXT_DOCUMENT_DID_OPEN)
     def opened(params: lsp.DidOpenTextDocumentParams) -> None:
@@ -259,6 +268,8 @@ def serve(trust: Trust = UNTRUSTED) -> Server:
     _reading(server)
     _places(server)
     _writing(server)
+    _helping(server)
+    add_handlers(server)
     return server
 
 
@@ -343,6 +354,56 @@ def _writing(server: Server) -> None:
     @server.feature(lsp.TEXT_DOCUMENT_FORMATTING)
     async def formatting(params: lsp.DocumentFormattingParams) -> list[lsp.TextEdit]:
         return await server.answer(params.text_document.uri, lambda page: formatted(page.now))
+
+
+def _helping(server: Server) -> None:
+    @server.feature(lsp.TEXT_DOCUMENT_CODE_ACTION, lsp.CodeActionOptions([lsp.CodeActionKind.QuickFix]))
+    async def actions(params: lsp.CodeActionParams) -> list[lsp.CodeAction]:
+        only, uri = params.context.only, params.text_document.uri
+        if only is not None and not {"", lsp.CodeActionKind.QuickFix} & {*only}:
+            return []
+
+        def work(page: Open) -> list[lsp.CodeAction]:
+            found = fixes.fixes(page.now, *_offsets(page.now.source, params.range))
+            return [
+                _action(page.now, uri, fix, [f.diagnostic for f in found].count(fix.diagnostic) == 1) for fix in found
+            ]
+
+        return await server.answer(uri, work)
+
+    @server.feature(lsp.TEXT_DOCUMENT_INLAY_HINT)
+    async def inlay_hints(params: lsp.InlayHintParams) -> list[lsp.InlayHint]:
+        def work(page: Open) -> list[lsp.InlayHint]:
+            source = page.now.source
+            found = shapes.shape_hints(page.now, *_offsets(source, params.range))
+            return [_hint(source, hint) for hint in found]
+
+        return await server.answer(params.text_document.uri, work)
+
+
+def _offsets(source: Source, place: lsp.Range) -> tuple[int, int]:
+    return offset_of(source, place.start), offset_of(source, place.end)
+
+
+def _action(page: Page, uri: str, fix: fixes.Fix, only: bool) -> lsp.CodeAction:
+    edits = [lsp.TextEdit(range_of(edit.span), edit.text) for edit in fix.edits]
+    return lsp.CodeAction(
+        title=fix.title,
+        kind=lsp.CodeActionKind.QuickFix,
+        diagnostics=[diagnostic(page, fix.diagnostic)],
+        is_preferred=only,
+        edit=lsp.WorkspaceEdit({uri: edits}),
+    )
+
+
+def _hint(source: Source, hint: shapes.ShapeHint) -> lsp.InlayHint:
+    return lsp.InlayHint(
+        position=position_of(source, hint.offset),
+        label=hint.label,
+        kind=lsp.InlayHintKind.Type,
+        tooltip=hint.detail,
+        padding_left=True,
+    )
 
 
 def formatted(page: Page) -> list[lsp.TextEdit]:

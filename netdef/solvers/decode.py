@@ -122,7 +122,9 @@ def _stray_of_optax(field: Field, cls: type[Solver], policy: type[Policy], repor
     if field.name in _OF_OPTAX:
         of, example = _OF_OPTAX[field.name]
         this = cls.type if field.name == "optax_param" else policy.name
-        report.add(codes.NO_EFFECT, field.name_span, f"`{field.name}` belongs to {of}, such as {example}, not to {this}.")
+        report.add(
+            codes.NO_EFFECT, field.name_span, f"`{field.name}` belongs to {of}, such as {example}, not to {this}."
+        )
         return True
     own = {name: spec for name, spec in (*cls.params().items(), *policy.params().items()) if name in _OF_OPTAX}
     block = next((name for name, spec in own.items() if field.name in spec.type.params().by_name), None)

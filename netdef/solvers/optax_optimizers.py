@@ -127,7 +127,9 @@ def make(name: str) -> type[Solver] | Refusal:
     arguments = _optax.arguments_class(name, found, _not_given(name, found), wrong=tried)
     why = REASONS.get(name) or _optax.missing(found, arguments)
     why = why or refusal(found, decay, {spec.name: spec.type(1) for spec in arguments.params().required.values()})
-    return Refusal(f"`{name}` cannot be used here: {why.rstrip('.')}.") if why else _solver(name, found, decay, arguments)
+    return (
+        Refusal(f"`{name}` cannot be used here: {why.rstrip('.')}.") if why else _solver(name, found, decay, arguments)
+    )
 
 
 def _solver(name: str, found: Any, decay: str, arguments: type[_optax.Arguments]) -> type[Solver]:
@@ -168,9 +170,10 @@ def _not_given(name: str, found: Any) -> dict[str, str]:
 
 def refusal(found: Any, decay: str, values: Mapping[str, Any]) -> str:
     """Why an optimizer with these arguments cannot update each array on its own; empty if it can."""
-    if why := _optax.failure(lambda: jax.make_jaxpr(_two_updates(found, decay, values))(*_abstract())):
+    traced: list[str] = []
+    if why := _optax.failure(lambda: traced.append(_traced(found, decay, values))):
         return f"{ALONE}{why}"
-    if RANDOM.search(_traced(found, decay, values)):
+    if RANDOM.search(traced[0]):
         return "it draws random numbers, which would be the same ones for each array"
     if _depends(found, decay, values, others=True):
         return "it computes the step of each array from the gradients of all together"

@@ -8,8 +8,10 @@ from netdef.language.errors import NetdefError
 from netdef.language.source import Source
 from netdef.lsp.answers import complete, hover
 from netdef.lsp.context import context, fields, index
+from netdef.lsp.fixes import applied, fixes
 from netdef.lsp.names import definition, outline, references, rename
 from netdef.lsp.page import Page, read
+from netdef.lsp.shapes import shape_hints
 
 NET = """import "std/resnet.net"
 let widths: [8, 16]
@@ -132,9 +134,14 @@ def test_outline_of_loops_and_templates():
     assert list(found) == [
         "std/resnet.net", "widths", "head", "x", "for i in range(2)", "if len(widths) > 1", "solver",
     ]  # fmt: skip
+    assert found["head"].detail == "(name, bottom)"
     assert [s.detail for s in found["head"].inside] == ["InnerProduct"]
-    assert [s.detail for s in found["for i in range(2)"].inside] == ["residual_basic"]
-    assert [s.name for s in found["if len(widths) > 1"].inside] == ["score"]
+    (block,) = found["for i in range(2)"].inside
+    made = [s.name for s in block.inside]  # the layers of both iterations, those of each phase once
+    assert block.detail == "residual_basic" and {"res0", "res1", "res1_branch2a"} < {*made}
+    assert len(made) == len({*made}) and all(s.span == block.span for s in block.inside)
+    (head,) = found["if len(widths) > 1"].inside
+    assert head.name == "score" and [(s.name, s.detail) for s in head.inside] == [("score", "InnerProduct")]
     assert found["widths"].detail == "[8, 16]"
 
 
@@ -146,3 +153,102 @@ def test_an_index_shortens_the_scan_and_changes_nothing(broken: str):
     assert len(known.offsets) > 3 and known.before(len(layers))[0] > len(layers) - 5000
     for offset in [*range(0, len(text), 97), *range(len(text) - 150, len(text) + 1)]:
         assert context(text, offset, known) == context(text, offset)
+
+
+# Quick fixes
+
+
+def offered(text: str) -> list[tuple[str, str]]:
+    """(title, the text after it) of all fixes of a text."""
+    return [(fix.title, applied(text, fix.edits)) for fix in fixes(page(text), 0, len(text))]
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("num_output: 2", "num_ouput: 2"),
+        ('"InnerProduct"', '"InnerProdct"'),
+        ('type: "Adam"', 'type: "Adan"'),
+        ('lr_policy: "step"', "lr_policy: step"),
+        ("base_lr: 0.1", 'base_lr: "0.1"'),
+        ("base_lr: 0.1", "base_lr 0.1"),
+        ('"std/resnet.net"', '"std/resnat.net"'),
+        ("${widths[i]}", "${width[i]}"),
+        ("out: ${", "outt: ${"),
+        ("[1, 4, 8, 8]", "[1, 4; 8, 8]"),
+        ("i in range(2)", "i in rang(2)"),
+        ("inner_product_param { num_output: 2 }", "num_output: 2"),
+    ],
+)
+def test_a_hint_is_a_quick_fix(right: str, wrong: str):
+    assert right in NET
+    text = NET.replace(right, wrong)
+    (title, changed), *_ = offered(text)
+    assert changed == NET and title.split()[0] in ("Change", "Write", "Move")
+
+
+def test_a_field_is_moved_into_its_block():
+    text = 'solver { type: "optax.lion"\n  b1: 0.5\n  base_lr: 1 optax_param { b2: 0.8 } }\n'
+    ((title, changed),) = offered(text)
+    assert title == "Move `b1` into `optax_param { }`"
+    assert changed == 'solver { type: "optax.lion"\n  base_lr: 1 optax_param { b1: 0.5 b2: 0.8 } }\n'
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "[1, 4, 8, 8",  # the hint says to close it, but not where
+        "[1, 4, 8, 8] } } }\nlet x: ${widths[7]}",
+        '[1, 4, 8, 8] } } }\nlayer { name: "${widths}_r" type: "ReLU" bottom: "y${1}" top: "z" }',
+    ],
+)
+def test_a_hint_that_does_not_help_is_no_quick_fix(wrong: str):
+    assert offered(NET.replace("[1, 4, 8, 8] } >", wrong)) == []
+
+
+def test_quick_fixes_are_those_of_the_range():
+    text = NET.replace("num_output", "num_ouput").replace("Adam", "Adan")
+    at = text.index("num_ouput") + 3
+    assert [fix.diagnostic.code for fix in fixes(page(text), at, at)] == ["unknown-field"]
+    assert fixes(page(text), 0, 5) == []
+
+
+# Shapes
+
+
+def test_shapes_are_shown_where_tops_are_written_and_templates_used():
+    text = NET.replace("#", "#")
+    found = [
+        (text[: hint.offset].rpartition(" ")[2], hint.label, hint.detail) for hint in shape_hints(page(text), 0, 9999)
+    ]
+    assert found == [
+        ('"${name}"', "1x2", "`score`"),
+        ('"x"', "1x4x8x8", "`x`"),
+        ("}", "1x8x8x8, 1x16x8x8", "`res0`, `res1`"),
+        ("}", "1x2", "`score`"),
+    ]
+    assert shape_hints(page(text), 0, 20) == [] == shape_hints(page(text.replace("Input", "Inputt")), 0, 9999)
+
+
+def test_shapes_of_the_phases_differ():
+    layer = (
+        'layer {{ name: "x" type: "Input" top: "x" include {{ phase: {} }} input_param {{ shape {{ dim: {} }} }} }}\n'
+    )
+    text = layer.format("TRAIN", 64) + layer.format("TEST", 100)
+    text += 'layer { name: "r" type: "ReLU" bottom: "x" top: "x" }\nlayer { name: "s" type: "Split" bottom: "x" top: "a" top: "b" }\n'
+    assert [hint.label for hint in shape_hints(page(text), 0, 9999)] == ["64", "100", *["64 (TRAIN), 100 (TEST)"] * 3]
+
+
+def test_names_and_arguments_of_optax_are_completed():
+    text = 'solver { type: "optax.lion" base_lr: 1 lr_policy: "optax.constant_schedule"\n optax_param { } optax_schedule_param { value: 1 } }\n'
+    whole = page('layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 } } }\n' + text)
+
+    def labels(mark: str) -> set[str]:
+        return {item.label for item in complete(whole, whole.source.text, whole.source.text.index(mark) + len(mark))[1]}
+
+    assert {"optax.adafactor", "optax.contrib.muon", "SGD"} <= labels('type: "optax.')
+    assert {"optax.cosine_decay_schedule", "step"} <= labels('lr_policy: "optax.')
+    assert {"b1", "b2", "weight_decay"} <= labels("optax_param { ")
+    assert "value" in labels("optax_schedule_param { ")
+    _, said = hover(whole, whole.source.text, whole.source.text.index("optax.lion") + 3) or (None, "")
+    assert "b1" in said and "optax_param" in said

@@ -207,6 +207,88 @@ def test_places_and_changes(tmp_path: Path):
     session(work, tmp_path)
 
 
+def test_quick_fixes_and_shapes(tmp_path: Path):
+    async def work(editor: Editor) -> None:
+        ask, uri = editor.client, lsp.TextDocumentIdentifier(editor.uri)
+        whole = lsp.Range(lsp.Position(0, 0), lsp.Position(99, 0))
+        (fault,) = await editor.write("# 😀\n" + NET.replace('"InnerProduct"', '"InnerProdct"'))
+
+        async def actions(place: lsp.Range, only: list[Any] | None = None) -> list[lsp.CodeAction]:
+            context = lsp.CodeActionContext([fault], only)
+            found = await ask.text_document_code_action_async(lsp.CodeActionParams(uri, place, context))
+            return [each for each in found or () if isinstance(each, lsp.CodeAction)]
+
+        (action,) = await actions(fault.range)
+        assert (action.title, action.kind, action.is_preferred) == ('Change to "InnerProduct"', "quickfix", True)
+        assert list(action.diagnostics or ()) == [fault]
+        (edit,) = action.edit.changes[editor.uri]  # type: ignore[union-attr]
+        assert editor.words(edit.range) == '"InnerProdct"' and edit.new_text == '"InnerProduct"'
+        assert len(await actions(whole, [lsp.CodeActionKind.QuickFix])) == 1
+        assert (
+            await actions(whole, [lsp.CodeActionKind.Refactor])
+            == await actions(lsp.Range(*[lsp.Position(0, 0)] * 2))
+            == []
+        )
+
+        await editor.write(NET)
+        hints = await ask.text_document_inlay_hint_async(lsp.InlayHintParams(uri, whole))
+        assert [(h.position.line, h.label) for h in hints or ()] == [
+            (2, "1x3x8x8"), (3, "1x64x8x8"), (4, "1x64x4x4"), (5, "1x5"),
+        ]  # fmt: skip
+        assert hints and hints[0].position.character == NET.splitlines()[2].index(" input_param")
+        few = lsp.Range(lsp.Position(4, 0), lsp.Position(5, 0))
+        assert len(await ask.text_document_inlay_hint_async(lsp.InlayHintParams(uri, few)) or ()) == 1
+        symbols = await ask.text_document_document_symbol_async(lsp.DocumentSymbolParams(uri))
+        (block,) = [s for s in symbols or () if s.name == "conv1"]
+        assert [(s.name, s.detail) for s in block.children or ()] == [  # type: ignore[union-attr]
+            ("conv1", "Convolution"), ("conv1/bn", "BatchNorm"), ("conv1/scale", "Scale"), ("conv1/relu", "ReLU"),
+        ]  # fmt: skip
+
+    session(work, tmp_path)
+
+
+RANGE = {"start": {"line": 0, "character": 0}, "end": {"line": 9, "character": 0}}
+WRONG = [
+    ("textDocument/codeAction", {"textDocument": {"uri": "file:///a.net"}}),
+    ("textDocument/codeAction", {"textDocument": {"uri": "file:///a.net"}, "range": 5, "context": {"diagnostics": []}}),
+    ("textDocument/codeAction", {"textDocument": {"uri": "x"}, "range": RANGE, "context": {"diagnostics": []}}),
+    ("textDocument/inlayHint", [1, 2]),
+    ("textDocument/inlayHint", None),
+    ("textDocument/inlayHint", {"textDocument": {"uri": "file:///a.net"}, "range": {"start": {"line": -1}}}),
+    ("textDocument/hover", {"textDocument": {"uri": "file:///a.net"}, "position": {"line": "a", "character": {}}}),
+    ("textDocument/documentSymbol", {"textDocument": {"uri": "file:///not_open.net"}}),
+    ("textDocument/inlayHints", {}),
+    ("no/such", 5),
+]
+
+
+def test_a_mistyped_request_gets_an_error_and_the_next_one_an_answer():
+    def framed(message: Any) -> bytes:
+        body = json.dumps({"jsonrpc": "2.0", **message}).encode() if isinstance(message, dict) else message
+        return b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+
+    start = {"id": 1, "method": "initialize", "params": {"processId": None, "rootUri": None, "capabilities": {}}}
+    text = {"uri": "file:///a.net", "languageId": "netdef", "version": 1, "text": "layer { }"}
+    messages = [
+        start,
+        {"method": "textDocument/didOpen", "params": {"textDocument": text}},
+        *({"id": number, "method": method, "params": params} for number, (method, params) in enumerate(WRONG, 10)),
+        {"id": "no parameters", "method": "textDocument/codeAction"},
+        *({"method": method, "params": {}} for method in ("textDocument/didOpen", "textDocument/didChange")),
+        *(b"{not json", b"[]", b"null", b"{}"),
+        {"id": 2, "method": "shutdown"},
+        {"method": "exit"},
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "netdef", "lsp"], input=b"".join(map(framed, messages)), capture_output=True, timeout=60
+    )
+    bodies = [json.loads(part.partition(b"Content-")[0]) for part in done.stdout.split(b"\r\n\r\n")[1:]]
+    answers = {body["id"]: body for body in bodies if "id" in body}
+    assert done.returncode == 0 and answers[2]["result"] is None
+    assert {answers[number]["error"]["code"] for number in range(10, 10 + len(WRONG))} == {-32602, -32601}
+    assert "textDocument/codeAction" in answers["no parameters"]["error"]["message"]
+
+
 def test_questions_about_a_large_text_do_not_wait(tmp_path: Path):
     layer = 'layer {{ name: "l{}" type: "ReLU" bottom: "p" top: "p" }}\n'
     long = NET + "".join(layer.format(i) for i in range(8000))

@@ -211,7 +211,9 @@ def test_explanations():
 
 
 def test_nothing_of_optax_is_imported_for_other_solvers():
-    code = "import netdef.cli, sys; netdef.cli.main(['explain']); print([m for m in ('optax', 'jax') if m in sys.modules])"
+    code = (
+        "import netdef.cli, sys; netdef.cli.main(['explain']); print([m for m in ('optax', 'jax') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]"
 

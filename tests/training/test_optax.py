@@ -17,7 +17,9 @@ from netdef.interop import snapshot
 from netdef.sweep import batched_runs
 from netdef.sweep import sweep as sweeps
 
-SOLVER = 'solver { base_lr: 0.1 momentum: 0.9 weight_decay: 0.001 lr_policy: "step" gamma: 0.5 stepsize: 10 max_iter: 20'
+SOLVER = (
+    'solver { base_lr: 0.1 momentum: 0.9 weight_decay: 0.001 lr_policy: "step" gamma: 0.5 stepsize: 10 max_iter: 20'
+)
 PLAIN = (
     ('layer { name: "bn" type: "BatchNorm" bottom: "ip1" top: "ip1" batch_norm_param { scale_bias: true } }', ""),
     ('layer { name: "drop" type: "Dropout" bottom: "ip1" top: "ip1" dropout_param { dropout_ratio: 0.3 } }', ""),
@@ -70,6 +72,8 @@ def agree(tiny, path, folder, optimizer):
 
 
 COSINE = "init_value: 0.01 peak_value: 0.1 warmup_steps: 2 decay_steps: 5"
+
+
 def test_a_run_is_a_loop_with_optax(tiny, tmp_path):
     schedule = optax.warmup_cosine_decay_schedule(0.01, 0.1, 2, 5)
     policy = f'lr_policy: "optax.warmup_cosine_decay_schedule" optax_schedule_param {{ {COSINE} }}'
@@ -125,7 +129,6 @@ def test_runs_of_a_sweep_train_together(tiny, tmp_path, monkeypatch):
 
 
 # Several devices
-
 
 
 FACES = """
