@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import sys
 
 import pytest
@@ -77,20 +78,32 @@ def test_mlflow_has_metrics_settings_and_files(tiny, tmp_path):
     }
 
 
+def records(path):
+    """Yields the records of a run of Weights & Biases: protobuf messages in the log format of LevelDB."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    data, at, whole = path.read_bytes(), 7, b""
+    while at + 7 <= len(data):
+        if 32768 - at % 32768 < 7:  # the end of a block is empty
+            at += 32768 - at % 32768
+            continue
+        size, part = struct.unpack("<HB", data[at + 4 : at + 7])
+        whole += data[at + 7 : at + 7 + size]
+        at += 7 + size
+        if part in (1, 4):  # a whole record, or the end of one
+            yield Record.FromString(whole)
+            whole = b""
+
+
 def test_wandb_has_metrics_settings_and_files(tiny, tmp_path):
     pytest.importorskip("wandb")
-    from wandb.proto.wandb_internal_pb2 import Record
-    from wandb.sdk.internal.datastore import DataStore
-
     events = []
     done = netdef.train(tiny, output=tmp_path / "run", set=SETTINGS, max_iter=8, wandb=True, on_event=events.append)
     assert not notices(events)
     (folder,) = (tmp_path / "run" / "wandb").glob("offline-run-*")
     assert {"net.prototxt", "metrics.jsonl", "run.json"} <= {path.name for path in (folder / "files").iterdir()}
-    store, losses, config = DataStore(), {}, {}
-    store.open_for_scan(str(next(folder.glob("*.wandb"))))
-    while (data := store.scan_data()) is not None:
-        record = Record.FromString(data)
+    losses, config = {}, {}
+    for record in records(next(folder.glob("*.wandb"))):
         row = {"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in record.history.item}
         losses |= {row["iteration"]: row["train/loss"]} if "train/loss" in row else {}
         config |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
