@@ -60,7 +60,8 @@ def line(
     state = row.get("state")
     parts = [(done, 0), (str(row["run"]), 1)]
     if "trial" in row:  # in a grid, the settings are the name of the run
-        parts += [(f"{name.removeprefix('solver.')} {shown(row[name])}", 3) for name in settings if name in row]
+        words = (f"{name.removeprefix('solver.')} {shown(row[name])}" for name in settings if name in row)
+        parts += [(text, 3)] if (text := "  ".join(words)) else []
     if not score.is_reached and score.column != "loss" and "loss" in row:
         parts.append((f"training loss {shown(row['loss'])}", 4))
     if state in STATES:

@@ -157,6 +157,8 @@ def run(args: argparse.Namespace) -> int:
 
     if pictures(args.plot) and not args.lr_find:
         raise UsageError("--plot requires --lr-find; to plot the curves of a run, use `netdef plot RUN`")
+    if args.profile is not None:
+        _check_profile(args)
     if args.lr_find:
         return find_rate(path, args, changes, weights)
 
@@ -200,6 +202,14 @@ def run(args: argparse.Namespace) -> int:
     if result.why == "interrupted":
         return 130
     return 1 if args.overfit and result.why == "max_iter" else 0  # the net did not overfit
+
+
+def _check_profile(args: argparse.Namespace) -> None:
+    """UsageError if no profile can be written."""
+    if args.dry_run or args.lr_find:
+        raise UsageError(f"--profile traces an ordinary run; remove {'--dry-run' if args.dry_run else '--lr-find'}")
+    if not args.profile or os.path.isfile(args.profile):
+        raise UsageError(f"--profile expects a folder, not {args.profile!r}")
 
 
 def _net_after_resume(args: argparse.Namespace) -> None:

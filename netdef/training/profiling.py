@@ -5,7 +5,8 @@ The first iterations, which compile and fill caches, are not traced.  The folder
     layers.json.gz              the layers over time, forward and backward, for https://ui.perfetto.dev
     plugins/profile/*/          jax's own trace: *.xplane.pb for XProf, *.trace.json.gz for Perfetto
 
-In jax's trace, operations have the names that the compiler gives them, and XProf shows the layer of each in its path.
+In jax's trace, operations have the names that the compiler gives them. Of a GPU or TPU, XProf also shows the path of
+each in the net, with its layer; of a CPU, it shows the trace only.
 """
 
 from __future__ import annotations

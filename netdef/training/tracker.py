@@ -7,6 +7,7 @@ package is an error before the run starts; a tool that fails later is reported o
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -54,7 +55,8 @@ class Tracker(ABC):
         if self.failed:
             return
         try:
-            self.write(event)
+            with warnings.catch_warnings(action="ignore"):  # of a tool about its own dependencies
+                self.write(event)
         except self.failures as error:
             self._fail(error, event.iteration)
 

@@ -10,6 +10,8 @@ import pytest
 from netdef import NetdefError
 from netdef.observe import curves, read_run, read_runs, save, written
 from netdef.observe.rates import rates
+from netdef.observe.searched import parallel
+from netdef.observe.sweep_page import sweep_page
 from netdef.observe.sweep_record import read_sweep
 from netdef.observe.swept import swept
 
@@ -198,3 +200,51 @@ def test_a_range_test_shows_the_loss_by_learning_rate():
     assert figure.axes[0].get_xscale() == "log"
     assert labels(figure)[2:] == ["Suggested base_lr: 0.02", "Loss diverges at 1"]
     assert labels(rates([(0.1, math.nan)], None, None)) == ["Loss of each iteration", "Running mean"]
+
+
+def searched_in(folder, rows, **told):
+    score = {"column": "test accuracy", "upwards": True}
+    told = {"until": None, "score": score, "search": {"search": "bayes", "trials": 9, "seed": 0}, "rows": rows} | told
+    (folder / "sweep.json").write_text(json.dumps(told))
+    return read_sweep(folder)
+
+
+def trials(n=8):
+    for i in range(n):
+        settings = {"solver.base_lr": 0.001 * 2**i, "act": ("ReLU", "ELU")[i % 2], "<width>": 8 + i}
+        state = ("finished", "finished", "pruned", "diverged")[i % 4]
+        score = {} if state == "diverged" else {"test accuracy": 0.5 + 0.05 * i}
+        yield {"run": f"trial-{i:03d}", **settings, "seed": 0, "trial": i, "loss": 1.0, **score, "state": state}
+
+
+def test_a_search_shows_each_setting_and_the_best_run(tmp_path):
+    sweep = searched_in(tmp_path, list(trials()))
+    assert sweep.best is sweep.rows[5], "the pruned run does not count"
+    figure = swept(sweep)
+    labels = [axes.get_xlabel() for axes in figure.axes if axes.get_visible()]
+    assert labels == ["Trial", "base_lr", "act", "<width>"]
+    assert figure.axes[1].get_xscale() == "log" and figure.axes[0].get_ylabel() == "Final test accuracy"
+    assert "Bayesian search, 8 trials" in figure.get_suptitle()
+    assert len(parallel(sweep, sweep.score).axes) == 1
+    save(figure, tmp_path / "s.png")
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_search_of_few_trials_is_plotted(tmp_path, count):
+    sweep = searched_in(tmp_path, list(trials(count)))
+    save(swept(sweep), tmp_path / "s.png")
+    assert "<table" in sweep_page(sweep)
+
+
+def test_the_report_of_a_sweep_has_the_best_run_first(tmp_path):
+    html = sweep_page(searched_in(tmp_path, list(trials())))
+    rows = html.split("<tbody>")[1].split("<tr")[1:]
+    assert rows[0].startswith(' class="best"') and "trial-005" in rows[0]
+    assert "of 9 trials" in html and "runs diverged" in html and "&lt;width&gt;" in html and "<width>" not in html
+    grid = sweep_page(searched_in(tmp_path, list(depth_rows()), search=None, until="accuracy>=0.9", score=None))
+    assert "a grid of" in grid and "<h2>Runs</h2>" in grid
+
+
+def test_a_sweep_without_scores_has_no_report(tmp_path):
+    with pytest.raises(NetdefError, match="neither a loss nor an accuracy"):
+        sweep_page(searched_in(tmp_path, [{"run": "a", "seed": 0}]))
