@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..layers._resize import Resize, ResizeMode
 from ..lazy import np
@@ -135,14 +135,31 @@ def flipped(rows: Any) -> Any:
     return made
 
 
+class Fitted(NamedTuple):
+    """The size of an image after `resize_param`, and of the part of it that is not padding, in pixels: (height, width).
+    The part is in the middle."""
+
+    size: tuple[float, float]
+    part: tuple[float, float]
+
+
+def fitted(to: Resize, height: int, width: int) -> Fitted:
+    """Returns the size of an image of height x width after `resize_param`, not rounded to whole pixels."""
+    aspect, high, wide = width / height, float(to.height), float(to.width)
+    if to.resize_mode is ResizeMode.WARP:
+        return Fitted((high, wide), (high, wide))
+    is_small = to.resize_mode is ResizeMode.FIT_SMALL_SIZE
+    by_width = (aspect > wide / high) != is_small
+    part = (wide / aspect, wide) if by_width else (high, high * aspect)
+    return Fitted(part if is_small else (high, wide), part)
+
+
 def resized(rows: Any, to: Resize, height: int, width: int) -> Any:
     """Returns the boxes of an image of height x width after `resize_param`, whose padding moves them."""
-    fill_x = fill_y = 1.0
-    if to.resize_mode is ResizeMode.FIT_LARGE_SIZE_AND_PAD:
-        aspect, wanted = width / height, to.width / to.height
-        fill_x, fill_y = (1.0, wanted / aspect) if aspect > wanted else (aspect / wanted, 1.0)
+    size, part = fitted(to, height, width)
+    filled_y, filled_x = (own / whole for own, whole in zip(part, size, strict=True))
     made = rows.copy()
-    for least, most, filled in ((XMIN, XMAX, fill_x), (YMIN, YMAX, fill_y)):
+    for least, most, filled in ((XMIN, XMAX, filled_x), (YMIN, YMAX, filled_y)):
         margin = (1 - filled) / 2
         made[:, least] = margin + np.maximum(0, rows[:, least] * np.float32(filled))
         made[:, most] = margin + np.minimum(1, rows[:, most] * np.float32(filled))
@@ -151,10 +168,9 @@ def resized(rows: Any, to: Resize, height: int, width: int) -> Any:
 
 def rescaled(rows: Any, to: Resize, height: int, width: int, window: Any) -> Any:
     """Returns the boxes of a crop, after FIT_SMALL_SIZE, as fractions of `width_scale` and `height_scale`."""
-    if to.resize_mode is not ResizeMode.FIT_SMALL_SIZE or not (to.height_scale and to.width_scale):
+    if not to.rescales:
         return rows
-    aspect, high, wide = width / height, to.height, to.width
-    high, wide = (wide / aspect, wide) if aspect < wide / high else (high, high * aspect)
+    high, wide = fitted(to, height, width).size
     x = wide * (window[2] - window[0]) / to.width_scale
     y = high * (window[3] - window[1]) / to.height_scale
     made = rows.copy()

@@ -20,6 +20,8 @@ import numpy as np
 
 from ..data import images
 from ..data.base import generator
+from ..data.boxes import Fitted, fitted
+from ..data.layers._box_layer import BoxLayer
 from ..data.layers._image_layer import ImageLayer
 from ..data.layers.arrays import ArrayData
 from ..data.transform import AUTO, Transformer
@@ -31,10 +33,11 @@ from ..language.errors import NetdefError
 from ..language.printer import print_message
 from ..language.source import NOWHERE
 from ..language.syntax import Message
+from ..layers._resize import Resize
 from ..layers.base import Phase
 from ..passes.encode import encode_layer
 from ..shape import known, show
-from .boxes import Placing, whole
+from .boxes import Placing
 from .stored_layer import layer_of, text_of
 from .tables import TablePreprocessing, table_from, table_of
 
@@ -85,13 +88,18 @@ class Preprocessing:
 
     def placing(self, size: tuple[int, int]) -> Placing:
         """Returns where boxes of the input are in a picture of (height, width), which is resized and then cropped."""
-        crop = self.layer.transform_param.crop
-        if not any(crop):
-            return whole(size)
-        resized = self._size(*size)
-        edges = [(side - (cut or side)) // 2 for side, cut in zip(resized, crop, strict=True)]
-        scale = [(cut or side) * own / side for cut, side, own in zip(crop, resized, size, strict=True)]
-        shift = [edge * own / side for edge, side, own in zip(edges, resized, size, strict=True)]
+        to, first = self._resize, self._size(*size)
+        fit = Fitted(first, first) if to is None else fitted(to, *first)
+        inputs = [cut or side for cut, side in zip(self.layer.transform_param.crop, fit.size, strict=True)]
+        # A pixel of the input is so many of the picture; the first one is at this place.
+        each = [own / part for own, part in zip(size, fit.part, strict=True)]
+        edges = [
+            (int(side) - int(cut)) // 2 - (side - part) / 2
+            for side, cut, part in zip(fit.size, inputs, fit.part, strict=True)
+        ]
+        units = (to.height_scale, to.width_scale) if to is not None and to.rescales else inputs
+        scale = [unit * one for unit, one in zip(units, each, strict=True)]
+        shift = [edge * one for edge, one in zip(edges, each, strict=True)]
         return Placing(size, (scale[1], scale[0]), (shift[1], shift[0]))
 
     def restored(self, row: np.ndarray) -> np.ndarray:
@@ -120,8 +128,16 @@ class Preprocessing:
         draws = np.full((len(sized), at_work.draw(generator(0, ""), 1).shape[1]), STILL)
         return at_work.batch(sized, draws, list(names))
 
+    @property
+    def _resize(self) -> Resize | None:
+        """How the transformation resizes images; None if it does not."""
+        to = self.layer.transform_param.resize
+        return to if to is not None and to.height and to.width else None
+
     def _size(self, height: int, width: int) -> tuple[int, int]:
         """Returns (height, width) to which an image is resized before it is transformed."""
+        if isinstance(self.layer, BoxLayer) and self._resize is not None:
+            return self.layer.size_of(height, width)  # its records have sizes of their own
         if self.layer.of_files:
             wanted = self.layer.size_of(height, width)
             if wanted != (height, width) or any(self.layer.transform_param.crop):

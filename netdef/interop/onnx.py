@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,7 @@ def export_onnx(model: Any, path: str | Path, any_batch: bool = True, fold: bool
     except Exception as error:  # jax2onnx raises many types
         raise NetdefError(f"{path}: jax2onnx cannot convert this net: {' '.join(str(error).split())[:200]}") from error
     for node in detectors:
-        loc, conf, priors = (value.name for value in node.bottoms[:3])
-        onnx_detections.append(made.graph, node, loc, conf, _value(net, weights, priors))
+        onnx_detections.append(made.graph, net, node, partial(_value, net, weights))
     if detectors:
         onnx_detections.outputs_of(made.graph, whole.outputs, whole)
     write_atomically(Path(path), lambda aside: aside.write_bytes(made.SerializeToString()))
@@ -78,7 +78,7 @@ def _without(net: Net, detectors: list[Node]) -> Net:
     if not detectors:
         return net
     tops = {node.tops[0].name for node in detectors}
-    wanted = dict.fromkeys(value.name for node in detectors for value in node.bottoms[:2])
+    wanted = dict.fromkeys(name for node in detectors for name in onnx_detections.predictions(node))
     outputs = [name for name in net.outputs if name not in tops]
     layers = tuple(node for node in net.layers if node not in detectors)
     return replace(net, layers=layers, outputs=(*dict.fromkeys((*outputs, *wanted)),))

@@ -45,12 +45,11 @@ def in_pixels(boxes: Boxes, sizes: Array, resize: Resize | None) -> Pixels:
     """Returns boxes, fractions of resized images, in pixels of the original images with these heights and widths
     (..., 2)."""
     height, width = sizes[..., 0], sizes[..., 1]
-    mode = None if resize is None else resize.resize_mode
-    if resize is not None and mode is ResizeMode.FIT_SMALL_SIZE and resize.height_scale and resize.width_scale:
+    if resize is not None and resize.rescales:
         scaled = _scaled(boxes, resize.height_scale, resize.width_scale)
         clipped = _clipped(scaled, height, width)
         return Pixels(clipped, clipped.size())
-    if resize is not None and mode is ResizeMode.FIT_LARGE_SIZE_AND_PAD:
+    if resize is not None and resize.resize_mode is ResizeMode.FIT_LARGE_SIZE_AND_PAD:
         boxes = _without_padding(boxes, height, width, resize)
     scaled = _scaled(_clipped(boxes, 1.0, 1.0), height, width)
     w, h = scaled.sides

@@ -45,3 +45,9 @@ class Resize(Block):
     pad_mode: PadMode = param("Type of padding.", default=PadMode.CONSTANT)
     pad_value: tuple[float, ...] = param("Value of the padding: one, or one per channel.", default=())
     interp_mode: tuple[InterpMode, ...] = param("One of these is chosen at random for each image.", default=())
+
+    @property
+    def rescales(self) -> bool:
+        """Whether boxes are fractions of `width_scale` and `height_scale`, instead of the image."""
+        fits = self.resize_mode is ResizeMode.FIT_SMALL_SIZE
+        return fits and self.height_scale > 0 and self.width_scale > 0

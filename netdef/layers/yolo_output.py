@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from ..lazy import Array, jax, jnp
+from ..lazy import Array, jax, jnp, np
 from ..schema import param
 from ..shape import Dim, Shape, ShapeError
 from ._boxes import just_below, suppress
@@ -13,7 +14,7 @@ from .base import Context, Example, Layer
 from .yolo import predicted
 
 
-class _YoloOutput(Layer):
+class YoloOutput(Layer):
     """Detections after non-maximum suppression over all classes.
 
     Only the class with the highest confidence of a box can remain, because its boxes of other classes overlap it
@@ -28,23 +29,37 @@ class _YoloOutput(Layer):
     confidence_threshold: float = param("Only boxes with a higher confidence are considered.", default=0.01)
     nms_threshold: float = param("Boxes that overlap so much or more are dropped.", default=0.45, above=0, at_most=1)
     biases: tuple[float, ...] = param("Initial width and height of each box.", default=())
+    num_box: int
 
     @property
     def spread(self) -> int:
         """The number of values for each coordinate: 2 with its variance."""
         return 1
 
-    def _count(self, boxes: int, *bottoms: Shape) -> Shape:
+    def anchors(self, bottom: int, height: int, width: int) -> Any:
+        """Returns the initial sizes (num_box, 2) of the boxes of a cell, in fractions of the image, for predictions of
+        this height and width."""
+        raise NotImplementedError
+
+    def _count(self, *bottoms: Shape) -> Shape:
         """Returns the shape of the top, with one row for each box."""
         rows: Dim = 0
         for i, x in enumerate(bottoms):
-            check_cells(x, boxes, self.num_classes, i, COORDINATES * self.spread)
+            check_cells(x, self.num_box, self.num_classes, i, COORDINATES * self.spread)
             if x[0] != bottoms[0][0]:
                 raise ShapeError(
                     f"bottom {i} has a batch of {x[0]}, but bottom 0 one of {bottoms[0][0]}; make them equal.", bottom=i
                 )
-            rows = rows + boxes * x[2] * x[3]
+            rows = rows + self.num_box * x[2] * x[3]
         return (1, 1, bottoms[0][0] * rows, 7)
+
+    def _predicted(self, bottoms: Sequence[Array]) -> tuple[list[Box], list[Array]]:
+        """Returns the boxes of each bottom, and their other values."""
+        made = [
+            predicted(x, self.num_box, jnp.asarray(self.anchors(i, *x.shape[2:])), self.spread)
+            for i, x in enumerate(bottoms)
+        ]
+        return [boxes for boxes, _ in made], [values for _, values in made]
 
     def _listed(self, boxes: Sequence[Box], label: Array, sure: Array, counted: Array) -> Array:
         """Returns the top for the boxes (n, rows) of each bottom, and of all bottoms, their class, confidence, and
@@ -61,7 +76,7 @@ class _YoloOutput(Layer):
         return jnp.where(jnp.any(kept), rows, nothing)[None, None]
 
 
-class YoloDetectionOutput(_YoloOutput, type="YoloDetectionOutput", block="yolo_detection_output_param"):
+class YoloDetectionOutput(YoloOutput, type="YoloDetectionOutput", block="yolo_detection_output_param"):
     """Detections of YOLO v2: (image, label, confidence, xmin, ymin, xmax, ymax) each, highest confidence first.
 
     A cell (i, j) predicts boxes as for RegionLoss; the confidence is s(c) times that of the most probable class of the
@@ -91,12 +106,13 @@ class YoloDetectionOutput(_YoloOutput, type="YoloDetectionOutput", block="yolo_d
 
     def infer(self, *bottoms: Shape) -> Shape:
         check_biases(self.biases, self.num_box)
-        return self._count(self.num_box, *bottoms)
+        return self._count(*bottoms)
+
+    def anchors(self, bottom: int, height: int, width: int) -> Any:
+        return np.array(self.biases, np.float32).reshape(-1, 2) / np.array([width, height], np.float32)
 
     def apply(self, w: tuple[Array, ...], *bottoms: Array, ctx: Context) -> Array:
-        anchors = jnp.asarray(self.biases, jnp.float32).reshape(-1, 2)
-        size = lambda x: jnp.array([x.shape[3], x.shape[2]], jnp.float32)
-        boxes, values = zip(*(predicted(x, self.num_box, anchors / size(x)) for x in bottoms), strict=True)
+        boxes, values = self._predicted(bottoms)
         rest = jnp.concatenate(values, 1)
         classes = jax.nn.softmax(rest[..., 1:], -1)
         sure = jax.nn.sigmoid(rest[..., 0]) * jnp.max(classes, -1)
@@ -104,7 +120,7 @@ class YoloDetectionOutput(_YoloOutput, type="YoloDetectionOutput", block="yolo_d
         return self._listed(boxes, label, sure, sure >= self.confidence_threshold)
 
 
-class Yolov3DetectionOutput(_YoloOutput, type="Yolov3DetectionOutput", block="yolov3_detection_output_param"):
+class Yolov3DetectionOutput(YoloOutput, type="Yolov3DetectionOutput", block="yolov3_detection_output_param"):
     """Detections of YOLO v3: (image, label, confidence, xmin, ymin, xmax, ymax) each, highest confidence first.
 
     A cell predicts boxes as for Yolov3; the confidence of a class is s(c) s(p), and above `confidence_threshold`.  A
@@ -160,16 +176,15 @@ class Yolov3DetectionOutput(_YoloOutput, type="Yolov3DetectionOutput", block="yo
             raise ShapeError(
                 f"`mask` contains {max(self.mask)}, but `biases` has only {len(self.biases) // 2} pairs.", field="mask"
             )
-        return self._count(self.num_box, *bottoms)
+        return self._count(*bottoms)
+
+    def anchors(self, bottom: int, height: int, width: int) -> Any:
+        first = bottom * (len(self.mask) // self.mask_group_num)
+        pairs = [self.biases[2 * k : 2 * k + 2] for k in self.mask[first : first + self.num_box]]
+        return np.array(pairs, np.float32) / (np.array([width, height], np.float32) * self.anchors_scale[bottom])
 
     def apply(self, w: tuple[Array, ...], *bottoms: Array, ctx: Context) -> Array:
-        step = len(self.mask) // self.mask_group_num
-        made = []
-        for i, (x, pixels) in enumerate(zip(bottoms, self.anchors_scale, strict=True)):
-            pairs = [self.biases[2 * k : 2 * k + 2] for k in self.mask[i * step : i * step + self.num_box]]
-            size = jnp.array([x.shape[3] * pixels, x.shape[2] * pixels], jnp.float32)
-            made.append(predicted(x, self.num_box, jnp.asarray(pairs, jnp.float32) / size, self.spread))
-        boxes, values = zip(*made, strict=True)
+        boxes, values = self._predicted(bottoms)
         rest = jax.nn.sigmoid(jnp.concatenate(values, 1))
         variances = COORDINATES if self.gaussian_box else 0
         classes = rest[..., variances + 1 :] * rest[..., variances : variances + 1]

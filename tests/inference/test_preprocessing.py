@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from box_sets import rows_of, write_coco
 from data_sets import write_images
 
 import netdef
@@ -214,3 +215,39 @@ def test_where_the_file_is_found(tmp_path):
     assert beside(tmp_path / "w.caffemodel.h5") == beside(tmp_path / "iter_000005") == tmp_path / NAME
     (tmp_path / f"w.{NAME}").write_text("{}")
     assert beside(tmp_path / "w.caffemodel.h5") == beside(tmp_path / "w.npz") == tmp_path / f"w.{NAME}"
+
+
+FIT = "resize_mode: FIT_SMALL_SIZE"
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        "crop_size: 16",
+        "resize_param { height: 30 width: 30 }",
+        "resize_param { height: 30 width: 30 resize_mode: FIT_LARGE_SIZE_AND_PAD }",
+        "resize_param { height: 40 width: 24 resize_mode: FIT_LARGE_SIZE_AND_PAD } crop_size: 22",
+        f"resize_param {{ height: 24 width: 24 {FIT} }} crop_size: 24",
+        f"resize_param {{ height: 24 width: 24 {FIT} height_scale: 50 width_scale: 40 }} crop_size: 24",
+    ],
+)
+def test_boxes_of_the_input_are_found_in_the_picture(transform, tmp_path):
+    """True boxes of a data layer, in fractions of its images, are where they are in the files."""
+    write_coco(tmp_path)
+    layer = f'type: "BoxFolder" top: "data" top: "label" transform_param {{ {transform} }}'
+    block = f'box_folder_param {{ source: "{tmp_path}/labels.json" batch_size: 1 }}'
+    net = netdef.load(f'layer {{ name: "d" {layer} {block} }}', phase="TEST")
+    way = preprocessing_of(net)
+    with Feed(net) as feed:
+        batch = next(feed)
+    true, compared = {tuple(row[1:3]): np.array(row[3:7]) * [40, 20, 40, 20] for row in rows_of(0, 0)}, 0
+    most = np.array([24 / 40, 24 / 50] * 2) if "scale" in transform else 1.0
+    for row in (row for row in batch["label"][0, 0] if row[0] >= 0):
+        inside = (row[3:7] > 0) & (row[3:7] < most - 1e-4)  # the crop cuts off the others
+        found = np.array(way.placing((20, 40))(row[3:7]))
+        np.testing.assert_allclose(found[inside], true[tuple(row[1:3])][inside], atol=1e-4)
+        compared += inside.sum()
+    assert compared >= 2
+    image = tmp_path / "00.png"
+    rows = way.rows([images.decode(image.read_bytes(), True)], [image])
+    np.testing.assert_array_equal(rows[0], batch["data"][0])

@@ -228,3 +228,49 @@ def test_detections_that_onnx_cannot_select(tmp_path: Path, fields: str, why: st
     with pytest.raises(netdef.NetdefError, match=f"layer `found` cannot be written as ONNX: {why}") as caught:
         export(random_model(netdef.load(text, phase="TEST")), tmp_path / "ssd.onnx")
     assert "--output loc --output conf" in str(caught.value)
+
+
+YOLO = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: [2, 3, 12, 16] } } }
+layer { name: "x" type: "Convolution" bottom: "data" top: "x" convolution_param { num_output: %d kernel_size: 4 stride: 4 } }
+layer { name: "y" type: "Convolution" bottom: "data" top: "y" convolution_param { num_output: %d kernel_size: 2 stride: 2 } }
+layer { name: "found" type: "%s" bottom: "x" bottom: "y" top: "found" %s }
+"""
+V2 = (
+    "yolo_detection_output_param { num_classes: 3 num_box: 2 biases: [1, 1.5, 2, 1] nms_threshold: 0.4 "
+    "confidence_threshold: %g }"
+)
+V3 = (
+    "yolov3_detection_output_param { num_classes: 3 num_box: 2 biases: [4, 6, 8, 5, 9, 9, 3, 2] mask: [2, 1, 0, 3] "
+    "anchors_scale: [4, 2] nms_threshold: 0.4 confidence_threshold: %g %s }"
+)
+
+
+@needed
+@pytest.mark.parametrize(
+    ("kind", "values", "block"),
+    [
+        ("YoloDetectionOutput", 16, V2 % 0.25),
+        ("YoloDetectionOutput", 16, V2 % 1),
+        ("Yolov3DetectionOutput", 16, V3 % (0.3, "")),
+        ("Yolov3DetectionOutput", 24, V3 % (0.1, "gaussian_box: true")),
+    ],
+    ids=["v2", "none", "v3", "variances"],
+)
+def test_detections_of_yolo(tmp_path: Path, kind: str, values: int, block: str):
+    model = random_model(netdef.load(YOLO % (values, values, kind, block), phase="TEST"))
+    export(model, tmp_path / "yolo.onnx")
+    for rows in (1, 3):
+        inputs = {"data": np.random.default_rng(rows).normal(0, 0.3, (rows, 3, 12, 16)).astype(np.float32)}
+        made = session(tmp_path / "yolo.onnx").run(["found"], inputs)[0]
+        wanted = np.asarray(model(**inputs)["found"])
+        assert made.shape == wanted.shape and (wanted[0, 0, 0, 1] == -1) == (block == V2 % 1)
+        np.testing.assert_allclose(made, wanted, rtol=1e-3, atol=1e-5)
+
+
+@needed
+def test_boxes_of_yolo_that_onnx_would_turn_round(tmp_path: Path):
+    net = netdef.load(YOLO % (16, 16, "YoloDetectionOutput", (V2 % 0.2).replace("1.5", "-1.5")), phase="TEST")
+    with pytest.raises(netdef.NetdefError, match="`biases` contains -1.5, which inverts boxes") as caught:
+        export(random_model(net), tmp_path / "yolo.onnx")
+    assert "--output x --output y" in str(caught.value)
