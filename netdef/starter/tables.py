@@ -233,7 +233,8 @@ def _data(seen: Seen, net: Path, batch: int) -> str:
     if plain:
         every = len(plain) == len(seen.used) and not seen.left
         names = '"*"' if every else f"[{', '.join(quoted(one.name) for one in plain)}]"
-        hot = " one_hot: true" if any(one.categories is not None for one in plain) else ""
+        is_row = len(plain) > 1 and all(one.categories is None for one in plain)  # without `one_hot`
+        hot = "" if is_row else " one_hot: true"
         fill = " fill: MEAN" if any(one.missing for one in plain) else ""
         normal = " normalize: true" if numbers else ""
         columns.append(f'column {{ top: "data" name: {names}{hot}{normal}{fill} }}\n')
