@@ -42,8 +42,8 @@ def test_it_says_what_it_found_and_what_is_next(netdef, here: Path):
         "4 (dog) to 6 (cat) images in each class; 2 of them will be used for tests only",
         "gray, 10x10 pixels (height x width)",
     ]
-    assert "1 of 10 images cannot be read" in done.err and "bad.png" in done.err
-    for command in ("summary", "train", "test"):
+    assert "1 of 10 images cannot be used" in done.err and "bad.png" in done.err
+    for command in ("summary", "train", "test", "predict"):
         assert f"  netdef {command} pets.net " in done.out
     assert "runs/pets" in done.out
     assert netdef("check", "--strict", "pets.net").code == 0
@@ -57,6 +57,20 @@ def test_paths_are_relative_to_the_file(netdef, here: Path):
     assert netdef("check", "--strict", "nets/mine.net").code == 0
     assert netdef("init", here / "pets", "-o", "other.net").code == 0
     assert f'source: "{here / "pets"}"' in (here / "other.net").read_text()
+    write_classes(here / "v1.0", cat=3, dog=3)
+    assert netdef("init", "v1.0").code == 0
+    assert (here / "v1.0.net").exists()
+
+
+def test_boxes_that_cannot_be_used_are_named(netdef, here: Path):
+    image.new("L", (20, 20)).save(here / "a.png")
+    image.new("L", (20, 20)).save(here / "b.png")
+    lines = ["image,label,xmin,ymin,xmax,ymax", "a.png,dog,1,1,9,9", "b.png,dog,5,5,40,9", "c.png,dog,1,1,2,2"]
+    (here / "boxes.csv").write_text("\n".join(lines) + "\n")
+    done = netdef("init", "boxes.csv", "-o", "boxes.net")
+    assert done.code == 0
+    assert "2 of 3 images cannot be used" in done.err and "b.png" in done.err and "c.png" in done.err
+    assert "skip_corrupt: true" in (here / "boxes.net").read_text()
 
 
 def test_odd_names_are_quoted(netdef, here: Path):
