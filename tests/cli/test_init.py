@@ -93,6 +93,8 @@ def test_a_file_is_replaced_only_if_told(netdef, here: Path):
 def test_the_task_can_be_given(netdef, here: Path):
     arrays(here / "ages.npz", x=np.ones((40, 3)) * np.arange(40)[:, None], y=np.arange(40) % 8)
     assert "8 classes" in netdef("init", "ages.npz").out
+    arrays(here / "old.npz", x=np.ones((40, 3)) * np.arange(40)[:, None], y=np.arange(40) % 8 > 3)
+    assert "2 classes" in netdef("init", "old.npz").out
     done = netdef("init", "ages.npz", "--task", "regress", "--force")
     assert done.code == 0 and "regression" in done.out
     assert "EuclideanLoss" in (here / "ages.net").read_text()
@@ -118,6 +120,7 @@ WRONG = {
     ),
     "missing data": (lambda p: None, "d", "does not exist"),
     "unknown data": (lambda p: (p / "d.txt").write_text("hello"), "d.txt", "not data that is known"),
+    "a pipe": (lambda p: os.mkfifo(p / "d.npz"), "d.npz", "neither a folder nor a file"),
     "a broken file": (lambda p: (p / "d.npz").write_bytes(b"hello"), "d.npz", "not a readable file of arrays"),
     "no labels": (lambda p: arrays(p / "d.npz", x=X), "d.npz", "has no labels: its arrays are `x` (6, 3)"),
     "two lengths": (lambda p: arrays(p / "d.npz", x=X, y=Y[:5]), "d.npz", "`x` has 6 rows and `y` has 5"),
@@ -125,6 +128,8 @@ WRONG = {
     "one value": (lambda p: arrays(p / "d.npz", x=X, y=Y * 0 + 7), "d.npz", "are all 7"),
     "nan in the data": (lambda p: arrays(p / "d.npz", x=NAN, y=Y), "d.npz", "1 row of `x` have values"),
     "nan in the labels": (lambda p: arrays(p / "d.npz", x=X, y=NAN[:, 0]), "d.npz", "not finite"),
+    "rows with a one": (lambda p: arrays(p / "d.npz", x=X, y=np.eye(2)[Y]), "d.npz", "`argmax(1)`"),
+    "equal rows": (lambda p: arrays(p / "d.npz", x=X * 0, y=Y), "d.npz", "all rows of `x` are equal"),
     "negative classes": (lambda p: arrays(p / "d.npz", x=X, y=2 * Y - 1), "d.npz", "begin at -1"),
     "no rows": (lambda p: arrays(p / "d.npz", x=X[:0], y=Y[:0]), "d.npz", "0 rows"),
     "objects": (lambda p: arrays(p / "d.npz", x=X, y=np.array([{}] * 6, object)), "d.npz", "not a readable"),
