@@ -98,8 +98,7 @@ class Classes(NamedTuple):
 
 def classes_in(folder: Path) -> Classes:
     """The classes of a folder.  NetdefError if it does not have two or more, or if one has no images."""
-    with reading(folder, "folder"):
-        names = subfolders(folder)
+    names = subfolders_of(folder)
     if not names:
         loose = len(images_in(folder))
         there = f"{plural(loose, 'image')}, but no subfolders" if loose else "neither images nor subfolders"
@@ -124,14 +123,19 @@ def classes_in(folder: Path) -> Classes:
     return found
 
 
+def subfolders_of(folder: Path) -> list[str]:
+    """The names of the subfolders.  NetdefError if the folder cannot be read."""
+    with reading(folder, "folder"):
+        return subfolders(folder)
+
+
 def parts_of(folder: Path) -> tuple[Path, Path | None]:
     """The folders for training and for tests, if the subfolders have such names; else the folder itself."""
-    with reading(folder, "folder"):
-        names = subfolders(folder)
+    names = subfolders_of(folder)
     by_name = {name.lower(): name for name in names}
     train = next((by_name[name] for name in TRAINING if name in by_name), None)
     test = next((by_name[name] for name in TESTING if name in by_name), None)
-    if train is None or test is None or len(names) > 3 or not subfolders(folder / train):
+    if train is None or test is None or len(names) > 3 or not subfolders_of(folder / train):
         return folder, None
     return folder / train, folder / test
 

@@ -52,6 +52,7 @@ def starter(request: Request, show: images.Show = lambda done, total: None) -> S
     elif path.suffix.lower() in arrays.SUFFIXES:
         text, found, notes = arrays.starter(path, request.net, request.task, request.label)
     elif box_files.is_labels(path):
+        _refuse_choices(request)
         text, found, notes = boxes.starter(path, request.net, show)
     elif path.suffix.lower() in tables.SUFFIXES:
         text, found, notes = tables.starter(path, request.net, request.task, request.label)
@@ -72,7 +73,18 @@ def _of_folder(request: Request, show: images.Show) -> tuple[str, list[str], lis
     if not names:
         raise NetdefError(f"the folder {shown(path)} is empty; expected {KINDS}")
     if box_files.is_labels(path):
+        _refuse_choices(request)
         return boxes.starter(path, request.net, show)
-    if any(Path(name).suffix.lower() in arrays.SUFFIXES for name in names):
+    if any(Path(name).suffix.lower() in arrays.SUFFIXES for name in names) and not images.subfolders_of(path):
         return arrays.starter(path, request.net, request.task, request.label)
+    _refuse_choices(request)
     return images.starter(path, request.net, show)
+
+
+def _refuse_choices(request: Request) -> None:
+    """Raises NetdefError for a label or a task that images in folders, and images with boxes, cannot have."""
+    if request.label or request.task == "regress":
+        raise NetdefError(
+            f"the labels of {shown(request.data)} are classes of images; --label and --task regress are for arrays "
+            "and tables"
+        )

@@ -62,6 +62,15 @@ def test_paths_are_relative_to_the_file(netdef, here: Path):
     assert (here / "v1.0.net").exists()
 
 
+def test_a_task_for_images_is_refused(netdef, here: Path):
+    write_classes(here / "pets", cat=3, dog=3)
+    for words in (("--label", "x"), ("--task", "regress")):
+        done = netdef("init", "pets", *words)
+        assert done.code == 2 and "are classes of images" in done.err
+    (here / "pets" / "more.npz").write_bytes(b"not used")
+    assert netdef("init", "pets", "--task", "classify").code == 0
+
+
 def test_boxes_that_cannot_be_used_are_named(netdef, here: Path):
     image.new("L", (20, 20)).save(here / "a.png")
     image.new("L", (20, 20)).save(here / "b.png")

@@ -163,6 +163,7 @@ def test_nets_for_tables(write, label: str, tmp_path: Path):
         ("a,b\n1,x\n2,x\n", "", "has one category"),
         ("a,b\n1,x\n2,y\n3,z\n", "", "3 categories in 3 rows"),
         ("a,b\n1,2\n2,2\n", "", "are all 2"),
+        ("a,b\nx.png,1\ny.png,2\n", "", "`a` names images"),
     ],
 )
 def test_tables_from_which_nothing_can_be_learned(text: str, label: str, words: str, tmp_path: Path):
