@@ -44,10 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..starter import Request, starter
+    from ..starter import Request, starter, stem
 
     data = Path(existing(args.data, "data"))
-    net = Path(args.output) if args.output else Path(f"{data.absolute().name.removesuffix(data.suffix)}.net")
+    net = Path(args.output) if args.output else Path(f"{stem(data)}.net")
     if net.suffix not in ENDINGS:
         raise UsageError(f"--output {net}: the name of a net ends in .net")
     if net.exists() and not args.force:
@@ -63,9 +63,14 @@ def run(args: argparse.Namespace) -> int:
         say(f"note: {note}")
     name = printable(str(net))
     print(f"\nwritten to {name}; its comments say what was measured and chosen. Next:\n")
-    print(f"  netdef summary {name}    # shapes and parameters")
-    print(f"  netdef train {name}      # trains it, and saves the run in runs/{made.name}")
-    print(f"  netdef test {name}       # scores of the test data")
+    steps = {
+        f"summary {name}": "shapes and parameters",
+        f"train {name}": f"trains it, and saves the run in runs/{made.name}",
+        f"test {name}": "scores of the test data",
+        f"predict {name} DATA": "what the trained net says of other data",
+    }
+    for step, what in steps.items():
+        print(f"  netdef {step:<{len(name) + 14}} # {what}")
     return 0
 
 

@@ -6,5 +6,6 @@ made.found    # lines about the data
 """
 
 from .starter import Request, Starter, starter
+from .words import stem
 
-__all__ = ["Request", "Starter", "starter"]
+__all__ = ["Request", "Starter", "starter", "stem"]

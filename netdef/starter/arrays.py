@@ -177,7 +177,8 @@ def _pair(path: Path, found: Mapping[str, Any], names: Mapping[str, str], given:
             f"{len(found[label]):,}; each record needs one label"
         )
     with reading(path, "file of arrays"):
-        return Pair((data, label), found[data], np.asarray(found[label]))
+        labels = np.asarray(found[label])
+    return Pair((data, label), found[data], labels.astype(np.uint8) if labels.dtype == np.bool_ else labels)
 
 
 def _form(path: Path, pair: Pair) -> Form:
@@ -206,6 +207,10 @@ def _measured(path: Path, pair: Pair, form: Form) -> Scale:
         raise NetdefError(
             f"{shown(path)}: {plural(int(bad.sum()), 'row')} of `{shown(pair.names[0])}` have values that are not "
             f"finite numbers, first row {first}; remove these rows, or fill in the values"
+        )
+    if (rows == rows[:1]).all() and len(rows) > 1:
+        raise NetdefError(
+            f"{shown(path)}: all rows of `{shown(pair.names[0])}` are equal; there is nothing to learn from"
         )
     axis = None if form.image is None or rows.ndim < 4 else (0, 1, 2) if form.last else (0, 2, 3)
     mean = tuple(float(x) for x in np.atleast_1d(rows.mean(axis)))

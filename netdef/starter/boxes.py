@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..data import box_files
-from ..data.images import Undecodable, size_of
-from ..data.layers._image_layer import Corrupt
+from ..data import box_files, boxes
 from ..files import shown
 from ..language.errors import NetdefError
 from ..lazy import np
@@ -84,7 +82,10 @@ def _measured(path: Path, show: Show) -> Seen:
             "beside the labels"
         )
     pixels = measured([one.image for one in described], show)
-    sides, ratios = _sides(described)
+    there = [one for one in described if one.image in pixels.sizes]
+    wrong = [(one.image, what) for one in there if (what := _fault(one, *pixels.sizes[one.image]))]
+    pixels = pixels._replace(broken=[*pixels.broken, *wrong])
+    sides, ratios = _sides(there, pixels)
     low, middle, high = (float(x) for x in np.quantile(sides, (0.05, 0.5, 0.95)))
     return Seen(
         path=path,
@@ -114,28 +115,29 @@ def _root(path: Path) -> Path | None:
     return next((place for place in places if (place / name).is_file()), None)
 
 
-def _sides(described: Sequence[box_files.Described]) -> tuple[list[float], list[float]]:
+def _fault(one: box_files.Described, height: int, width: int) -> str:
+    """What is wrong with the boxes of an image, as its data layer says; an empty string if nothing is."""
+    if one.size is not None and one.size != (height, width):
+        return f"it is {height}x{width}, but its labels are for {one.size[0]}x{one.size[1]}"
+    rows = np.zeros((len(one.boxes), boxes.COLUMNS), np.float32)
+    for row, box in zip(rows, one.boxes, strict=True):
+        row[boxes.SIDES] = box.sides
+    return boxes.fault(rows, (), height, width)
+
+
+def _sides(described: Sequence[box_files.Described], pixels: Measured) -> tuple[list[float], list[float]]:
     """The root of the area of each box as a fraction of its image, and the ratio of its sides."""
     sides, ratios = [], []
     for one in described:
-        size = one.size or _size_in_file(one.image)
-        for box in one.boxes if size else ():
-            assert size is not None
-            xmin, ymin, xmax, ymax = box.sides
-            width, height = (xmax - xmin) / size[1], (ymax - ymin) / size[0]
+        whole = pixels.sizes[one.image]
+        for xmin, ymin, xmax, ymax in (box.sides for box in one.boxes):
+            width, height = (xmax - xmin) / whole[1], (ymax - ymin) / whole[0]
             if width > 0 and height > 0:
                 sides.append(math.sqrt(width * height))
                 ratios.append(max(width / height, height / width))
     if not sides:
         raise NetdefError(f"none of the boxes has an area, such as those of {shown(described[0].image)}")
     return sides, ratios
-
-
-def _size_in_file(image: Path) -> tuple[int, int] | None:
-    try:
-        return size_of(image.read_bytes())[:2]
-    except (Undecodable, Corrupt, OSError):
-        return None
 
 
 def heads(size: int, low: float, high: float) -> list[Head]:
@@ -158,7 +160,7 @@ def _found(seen: Seen) -> list[str]:
     return [
         f"{seen.images:,} images with {plural(seen.boxes, 'box', 'boxes')}, at most {seen.most} in one, of "
         f"{plural(len(seen.counts), 'class', 'classes')}: {listed(list(seen.counts))}",
-        f"{'gray' if seen.pixels.gray else 'color'}, {seen.pixels.sizes}; {seen.images - seen.kept:,} of them will "
+        f"{'gray' if seen.pixels.gray else 'color'}, {seen.pixels.words}; {seen.images - seen.kept:,} of them will "
         "be used for tests only",
         f"most boxes have {low} to {high} of the side of their image, half of them less than {middle}",
     ]
@@ -205,10 +207,10 @@ def _data(seen: Seen, net: Path, batch: int) -> str:
     root = f" root_folder: {source_of(seen.root, net)}" if seen.root else ""
     color = " is_color: false" if pixels.gray else ""
     skip = " skip_corrupt: true" if pixels.broken else ""
-    broken = f" Images that cannot be read ({len(pixels.broken):,}) are replaced by the next ones." if skip else ""
+    broken = f" Images that cannot be used ({len(pixels.broken):,}) are replaced by the next ones." if skip else ""
     return (
         comment(
-            f"The images are {'gray' if pixels.gray else 'in color'}, {pixels.sizes}; 80 % of them are for training, "
+            f"The images are {'gray' if pixels.gray else 'in color'}, {pixels.words}; 80 % of them are for training, "
             f"{seen.kept:,}, and tests use the other {seen.images - seen.kept:,}.{broken}"
         )
         + f"""layer {{

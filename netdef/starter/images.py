@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +34,8 @@ class Measured(NamedTuple):
     gray: bool
     mean: tuple[float, ...]  # of each channel: of one, or of B, G, R
     deviation: tuple[float, ...]
-    broken: list[tuple[Path, str]]  # those that cannot be read, and why
+    broken: list[tuple[Path, str]]  # those that cannot be used, and why
+    sizes: Mapping[Path, tuple[int, int]]  # (height, width) of the others
 
     @property
     def size(self) -> tuple[int, int]:
@@ -46,7 +47,7 @@ class Measured(NamedTuple):
         return len(set(zip(self.heights.tolist(), self.widths.tolist(), strict=True))) == 1
 
     @property
-    def sizes(self) -> str:
+    def words(self) -> str:
         height, width = self.size
         if self.one_size:
             return f"{height}x{width} pixels (height x width)"
@@ -57,8 +58,10 @@ class Measured(NamedTuple):
 def measured(paths: list[Path], show: Show) -> Measured:
     """Reads images, evenly spaced ones of many.  NetdefError if none of them can be read."""
     chosen = [paths[i * len(paths) // MOST] for i in range(MOST)] if len(paths) > MOST else paths
-    moments, sizes, broken, gray = Moments(), [], [], True
+    moments, broken, gray = Moments(), [], True
+    sizes: dict[Path, tuple[int, int]] = {}
     for count, path in enumerate(chosen, 1):
+        show(count, len(chosen))
         try:
             data = path.read_bytes()
             height, width, _ = size_of(data)
@@ -69,18 +72,17 @@ def measured(paths: list[Path], show: Show) -> Measured:
         except OSError as error:
             broken.append((path, reason(error)))
             continue
-        sizes.append((height, width))
+        sizes[path] = height, width
         some = image[:: max(1, image.shape[0] // BIG), :: max(1, image.shape[1] // BIG)]
         gray = gray and bool((some == some[:, :, :1]).all())
         moments.add(some.transpose(2, 0, 1))
-        show(count, len(chosen))
     if not sizes:
         path, why = broken[0]
         raise NetdefError(f"none of the {plural(len(chosen), 'image')} can be read; the first is {shown(path)} ({why})")
-    heights, widths = np.array(sizes).T
+    heights, widths = np.array([*sizes.values()]).T
     channels = slice(0, 1 if gray else 3)
     mean, deviation = (tuple(float(x) for x in values[channels]) for values in (moments.mean, moments.deviation))
-    return Measured(len(chosen), heights, widths, gray, mean, deviation, broken)
+    return Measured(len(chosen), heights, widths, gray, mean, deviation, broken, sizes)
 
 
 class Classes(NamedTuple):
@@ -96,8 +98,7 @@ class Classes(NamedTuple):
 
 def classes_in(folder: Path) -> Classes:
     """The classes of a folder.  NetdefError if it does not have two or more, or if one has no images."""
-    with reading(folder, "folder"):
-        names = subfolders(folder)
+    names = subfolders_of(folder)
     if not names:
         loose = len(images_in(folder))
         there = f"{plural(loose, 'image')}, but no subfolders" if loose else "neither images nor subfolders"
@@ -122,14 +123,19 @@ def classes_in(folder: Path) -> Classes:
     return found
 
 
+def subfolders_of(folder: Path) -> list[str]:
+    """The names of the subfolders.  NetdefError if the folder cannot be read."""
+    with reading(folder, "folder"):
+        return subfolders(folder)
+
+
 def parts_of(folder: Path) -> tuple[Path, Path | None]:
     """The folders for training and for tests, if the subfolders have such names; else the folder itself."""
-    with reading(folder, "folder"):
-        names = subfolders(folder)
+    names = subfolders_of(folder)
     by_name = {name.lower(): name for name in names}
     train = next((by_name[name] for name in TRAINING if name in by_name), None)
     test = next((by_name[name] for name in TESTING if name in by_name), None)
-    if train is None or test is None or len(names) > 3 or not subfolders(folder / train):
+    if train is None or test is None or len(names) > 3 or not subfolders_of(folder / train):
         return folder, None
     return folder / train, folder / test
 
@@ -167,7 +173,7 @@ def _found(train: Classes, test: Classes | None, seen: Measured, split: float | 
     return [
         f"{count} in {plural(len(train.images), 'class', 'classes')}: {listed(list(train.images))}",
         f"{each} images in each class; {where} will be used for tests only",
-        f"{'gray' if seen.gray else 'color'}, {seen.sizes}{some}",
+        f"{'gray' if seen.gray else 'color'}, {seen.words}{some}",
     ]
 
 
@@ -178,7 +184,7 @@ def broken_words(seen: Measured) -> list[str]:
     named = "; ".join(f"{shown(file)} ({why})" for file, why in seen.broken[:3])
     more = f"; and {len(seen.broken) - 3:,} more" if len(seen.broken) > 3 else ""
     return [
-        f"{len(seen.broken):,} of {plural(seen.count, 'image')} cannot be read, and the net skips them: {named}{more}"
+        f"{len(seen.broken):,} of {plural(seen.count, 'image')} cannot be used, and the net skips them: {named}{more}"
     ]
 
 
@@ -250,7 +256,7 @@ def _fitted(seen: Measured) -> Fitted:
 
 def _data(net: Path, train: Classes, test: Classes | None, seen: Measured, batch: int, split: float | None) -> str:
     way = _fitted(seen)
-    words = f"The images are {'gray' if seen.gray else 'in color'}, {seen.sizes}.{way.words}"
+    words = f"The images are {'gray' if seen.gray else 'in color'}, {seen.words}.{way.words}"
     mirror = not seen.gray or min(way.height, way.width) > nets.MEDIUM
     if mirror:
         words += " Half of them are mirrored in training; remove `mirror` if left and right matter, as in letters."
@@ -265,7 +271,7 @@ def _data(net: Path, train: Classes, test: Classes | None, seen: Measured, batch
         words += f" Classes of {min(sizes):,} to {max(sizes):,} images are drawn equally often."
     if seen.broken:
         sample.append("skip_corrupt: true")
-        words += f" Images that cannot be read ({len(seen.broken):,}) are replaced by the next ones."
+        words += f" Images that cannot be used ({len(seen.broken):,}) are replaced by the next ones."
     deviation = sum(seen.deviation) / len(seen.deviation)
     means = f"[{', '.join(map(number, seen.mean))}]" if len(seen.mean) > 1 else number(seen.mean[0])
     order = "" if seen.gray else ", of blue, green and red"

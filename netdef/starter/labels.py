@@ -33,6 +33,11 @@ def targets_of(path: Path, name: str, labels: Any, task: str = "") -> Targets:
         raise NetdefError(
             f"{place} are all {number(float(kinds[0]))}; there is nothing to learn from one class or value"
         )
+    if values.shape[1] > 1 and not task and _is_one_hot(values):
+        raise NetdefError(
+            f"{place} are rows with a 1 at the class; a class is one number: save their `argmax(1)` instead, or give "
+            "--task regress"
+        )
     whole = bool((kinds == np.floor(kinds)).all())
     if task == "regress" or (task != "classify" and not _may_be_classes(values, kinds, whole)):
         return Targets(
@@ -56,8 +61,12 @@ def targets_of(path: Path, name: str, labels: Any, task: str = "") -> Targets:
 
 def _may_be_classes(values: Any, kinds: Any, whole: bool) -> bool:
     """Few integers from about 0, each of which occurs several times on average."""
-    dense = len(kinds) <= FEW and kinds[-1] - kinds[0] < 2 * len(kinds) + 10 and kinds[-1] < 2 * FEW
+    dense = len(kinds) <= FEW and kinds[-1] - kinds[0] < 2 * len(kinds) and kinds[-1] < 2 * FEW
     return whole and values.shape[1] == 1 and dense and len(values) >= 2 * len(kinds)
+
+
+def _is_one_hot(values: Any) -> bool:
+    return bool(np.isin(values, (0, 1)).all() and (values.sum(1) == 1).all())
 
 
 def _spoken(values: Any) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
 from ..data import box_files
-from ..data.damage import obstacle
+from ..data.damage import obstacle, reading
 from ..data.key_value import LEVELDB_FILE, LMDB_FILE
 from ..files import shown
 from ..language.errors import NetdefError
@@ -44,11 +45,14 @@ def starter(request: Request, show: images.Show = lambda done, total: None) -> S
     path = request.data
     if why := obstacle(path):
         raise NetdefError(f"{shown(path)} cannot be read ({why})")
-    if path.is_dir():
+    if os.path.isdir(path):  # `Path.is_dir` raises what no caller expects, for a folder that cannot be entered
         text, found, notes = _of_folder(request, show)
+    elif not os.path.isfile(path):  # a pipe would be read forever
+        raise NetdefError(f"{shown(path)} is neither a folder nor a file with data; expected {KINDS}")
     elif path.suffix.lower() in arrays.SUFFIXES:
         text, found, notes = arrays.starter(path, request.net, request.task, request.label)
     elif box_files.is_labels(path):
+        _refuse_choices(request)
         text, found, notes = boxes.starter(path, request.net, show)
     elif path.suffix.lower() in tables.SUFFIXES:
         text, found, notes = tables.starter(path, request.net, request.task, request.label)
@@ -59,7 +63,8 @@ def starter(request: Request, show: images.Show = lambda done, total: None) -> S
 
 def _of_folder(request: Request, show: images.Show) -> tuple[str, list[str], list[str]]:
     path = request.data
-    names = {file.name for file in path.iterdir()}
+    with reading(path, "folder"):
+        names = {file.name for file in path.iterdir()}
     if names & {LMDB_FILE, LEVELDB_FILE}:
         raise NetdefError(
             f"{shown(path)} is a database, whose records do not say what they are; `netdef explain Data` shows the "
@@ -68,7 +73,18 @@ def _of_folder(request: Request, show: images.Show) -> tuple[str, list[str], lis
     if not names:
         raise NetdefError(f"the folder {shown(path)} is empty; expected {KINDS}")
     if box_files.is_labels(path):
+        _refuse_choices(request)
         return boxes.starter(path, request.net, show)
-    if any(Path(name).suffix.lower() in arrays.SUFFIXES for name in names):
+    if any(Path(name).suffix.lower() in arrays.SUFFIXES for name in names) and not images.subfolders_of(path):
         return arrays.starter(path, request.net, request.task, request.label)
+    _refuse_choices(request)
     return images.starter(path, request.net, show)
+
+
+def _refuse_choices(request: Request) -> None:
+    """Raises NetdefError for a label or a task that images in folders, and images with boxes, cannot have."""
+    if request.label or request.task == "regress":
+        raise NetdefError(
+            f"the labels of {shown(request.data)} are classes of images; --label and --task regress are for arrays "
+            "and tables"
+        )

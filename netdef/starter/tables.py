@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..data.layers.folder import SUFFIXES as IMAGES
 from ..files import shown
 from ..language.errors import NetdefError
 from ..language.printer import quoted
@@ -95,6 +96,13 @@ def starter(path: Path, net: Path, task: str, label: str) -> tuple[str, list[str
             "computed; remove them"
         )
     others = [one for one in columns.values() if one.name != name]
+    if files := [
+        one.name for one in others if any(Path(kind).suffix.lower() in IMAGES for kind in one.categories or ())
+    ]:
+        raise NetdefError(
+            f"{shown(path)}: the column `{shown(files[0])}` names images; `netdef explain ImageTable` shows the "
+            "layer that reads them, or put the images of each class into a folder, for `netdef init FOLDER`"
+        )
     used, left = [one for one in others if one.useful], [one for one in others if not one.useful]
     if not used:
         raise NetdefError(
@@ -233,7 +241,8 @@ def _data(seen: Seen, net: Path, batch: int) -> str:
     if plain:
         every = len(plain) == len(seen.used) and not seen.left
         names = '"*"' if every else f"[{', '.join(quoted(one.name) for one in plain)}]"
-        hot = " one_hot: true" if any(one.categories is not None for one in plain) else ""
+        is_row = len(plain) > 1 and all(one.categories is None for one in plain)  # without `one_hot`
+        hot = "" if is_row else " one_hot: true"
         fill = " fill: MEAN" if any(one.missing for one in plain) else ""
         normal = " normalize: true" if numbers else ""
         columns.append(f'column {{ top: "data" name: {names}{hot}{normal}{fill} }}\n')

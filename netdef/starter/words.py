@@ -46,8 +46,13 @@ def plural(count: int, one: str, many: str = "") -> str:
 
 def net_name(path: Path) -> str:
     """A name for the net, and so for the folder of its runs: that of the data, as one word."""
-    word = re.sub(r"\W+", "_", path.absolute().name.removesuffix(path.suffix) or "data", flags=re.ASCII).strip("_")
-    return word[:60] or "data"
+    return re.sub(r"\W+", "_", stem(path), flags=re.ASCII).strip("_")[:60] or "data"
+
+
+def stem(path: Path) -> str:
+    """The name of a folder, or that of a file without its suffix."""
+    whole = Path(os.path.abspath(path))
+    return (whole.name if path.is_dir() else whole.stem) or "data"
 
 
 def source_of(path: Path, net: Path) -> str:

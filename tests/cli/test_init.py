@@ -42,8 +42,8 @@ def test_it_says_what_it_found_and_what_is_next(netdef, here: Path):
         "4 (dog) to 6 (cat) images in each class; 2 of them will be used for tests only",
         "gray, 10x10 pixels (height x width)",
     ]
-    assert "1 of 10 images cannot be read" in done.err and "bad.png" in done.err
-    for command in ("summary", "train", "test"):
+    assert "1 of 10 images cannot be used" in done.err and "bad.png" in done.err
+    for command in ("summary", "train", "test", "predict"):
         assert f"  netdef {command} pets.net " in done.out
     assert "runs/pets" in done.out
     assert netdef("check", "--strict", "pets.net").code == 0
@@ -57,6 +57,29 @@ def test_paths_are_relative_to_the_file(netdef, here: Path):
     assert netdef("check", "--strict", "nets/mine.net").code == 0
     assert netdef("init", here / "pets", "-o", "other.net").code == 0
     assert f'source: "{here / "pets"}"' in (here / "other.net").read_text()
+    write_classes(here / "v1.0", cat=3, dog=3)
+    assert netdef("init", "v1.0").code == 0
+    assert (here / "v1.0.net").exists()
+
+
+def test_a_task_for_images_is_refused(netdef, here: Path):
+    write_classes(here / "pets", cat=3, dog=3)
+    for words in (("--label", "x"), ("--task", "regress")):
+        done = netdef("init", "pets", *words)
+        assert done.code == 2 and "are classes of images" in done.err
+    (here / "pets" / "more.npz").write_bytes(b"not used")
+    assert netdef("init", "pets", "--task", "classify").code == 0
+
+
+def test_boxes_that_cannot_be_used_are_named(netdef, here: Path):
+    image.new("L", (20, 20)).save(here / "a.png")
+    image.new("L", (20, 20)).save(here / "b.png")
+    lines = ["image,label,xmin,ymin,xmax,ymax", "a.png,dog,1,1,9,9", "b.png,dog,5,5,40,9", "c.png,dog,1,1,2,2"]
+    (here / "boxes.csv").write_text("\n".join(lines) + "\n")
+    done = netdef("init", "boxes.csv", "-o", "boxes.net")
+    assert done.code == 0
+    assert "2 of 3 images cannot be used" in done.err and "b.png" in done.err and "c.png" in done.err
+    assert "skip_corrupt: true" in (here / "boxes.net").read_text()
 
 
 def test_odd_names_are_quoted(netdef, here: Path):
@@ -79,6 +102,8 @@ def test_a_file_is_replaced_only_if_told(netdef, here: Path):
 def test_the_task_can_be_given(netdef, here: Path):
     arrays(here / "ages.npz", x=np.ones((40, 3)) * np.arange(40)[:, None], y=np.arange(40) % 8)
     assert "8 classes" in netdef("init", "ages.npz").out
+    arrays(here / "old.npz", x=np.ones((40, 3)) * np.arange(40)[:, None], y=np.arange(40) % 8 > 3)
+    assert "2 classes" in netdef("init", "old.npz").out
     done = netdef("init", "ages.npz", "--task", "regress", "--force")
     assert done.code == 0 and "regression" in done.out
     assert "EuclideanLoss" in (here / "ages.net").read_text()
@@ -104,6 +129,7 @@ WRONG = {
     ),
     "missing data": (lambda p: None, "d", "does not exist"),
     "unknown data": (lambda p: (p / "d.txt").write_text("hello"), "d.txt", "not data that is known"),
+    "a pipe": (lambda p: os.mkfifo(p / "d.npz"), "d.npz", "neither a folder nor a file"),
     "a broken file": (lambda p: (p / "d.npz").write_bytes(b"hello"), "d.npz", "not a readable file of arrays"),
     "no labels": (lambda p: arrays(p / "d.npz", x=X), "d.npz", "has no labels: its arrays are `x` (6, 3)"),
     "two lengths": (lambda p: arrays(p / "d.npz", x=X, y=Y[:5]), "d.npz", "`x` has 6 rows and `y` has 5"),
@@ -111,6 +137,8 @@ WRONG = {
     "one value": (lambda p: arrays(p / "d.npz", x=X, y=Y * 0 + 7), "d.npz", "are all 7"),
     "nan in the data": (lambda p: arrays(p / "d.npz", x=NAN, y=Y), "d.npz", "1 row of `x` have values"),
     "nan in the labels": (lambda p: arrays(p / "d.npz", x=X, y=NAN[:, 0]), "d.npz", "not finite"),
+    "rows with a one": (lambda p: arrays(p / "d.npz", x=X, y=np.eye(2)[Y]), "d.npz", "`argmax(1)`"),
+    "equal rows": (lambda p: arrays(p / "d.npz", x=X * 0, y=Y), "d.npz", "all rows of `x` are equal"),
     "negative classes": (lambda p: arrays(p / "d.npz", x=X, y=2 * Y - 1), "d.npz", "begin at -1"),
     "no rows": (lambda p: arrays(p / "d.npz", x=X[:0], y=Y[:0]), "d.npz", "0 rows"),
     "objects": (lambda p: arrays(p / "d.npz", x=X, y=np.array([{}] * 6, object)), "d.npz", "not a readable"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+import h5py
 import numpy as np
 import pytest
 from data_sets import datum, layer, numbered, write_images, write_lmdb
@@ -119,6 +122,23 @@ def test_plain_rows_keep_their_shape(tmp_path, batches, monkeypatch):
     np.testing.assert_array_equal(batches(text, 1)[0]["x"], np.arange(16.0).reshape(4, 4) - 1)
     monkeypatch.chdir(tmp_path)
     assert netdef.load(text).blobs["x"].shape == (4, 4)
+
+
+def test_hdf5_files_are_read_as_arrays(tmp_path, batches, feed, monkeypatch):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["images"], file["labels"] = numbered(6)[:, 0], np.arange(6)
+        file["words"] = np.array([b"a"] * 6)
+        file["short"] = np.arange(5)
+    text = arrays("data label", "x.h5", 'array: "images" array: "labels"', "transform_param { scale: 0.5 }")
+    made = batches(text, 2)
+    np.testing.assert_array_equal(made[0]["data"], numbered(6)[:4] * 0.5)
+    assert made[1]["label"].tolist() == [4, 5, 0, 1]
+    assert feed(text.replace("scale: 0.5 }", "scale: 0.5 } sample_param { limit: 3 }"), phase="TEST").size == 3
+    monkeypatch.chdir(tmp_path)
+    assert netdef.load(text).blobs["data"].shape == (4, 1, 4, 5)
+    for name, words in (("none", "no array `none`"), ("words", "not an array of numbers"), ("short", "`short` (5,)")):
+        with pytest.raises(netdef.NetdefError, match=re.escape(words)):
+            batches(text.replace('"labels"', f'"{name}"'), 1)
 
 
 def test_folders_of_arrays(tmp_path, batches):

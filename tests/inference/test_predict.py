@@ -12,6 +12,7 @@ from data_sets import write_images
 import netdef
 from netdef.cli import main
 from netdef.data import images as images_of
+from netdef.inference.predict import Predictor
 
 NET = """
 name: "Stripes"
@@ -52,6 +53,17 @@ def run(trained, capsys, monkeypatch):
         return code, *capsys.readouterr()
 
     return call
+
+
+@pytest.mark.parametrize("kind", ["EuclideanLoss", "MeanAbsoluteError"])
+def test_a_regression_predicts_what_is_compared_with_the_label(kind):
+    net = netdef.load(
+        'layer { name: "x" type: "Input" top: "x" top: "y" input_param { shape { dim: [4, 3] } shape { dim: 4 } } }\n'
+        'layer { name: "ip" type: "InnerProduct" bottom: "x" top: "ip" inner_product_param { num_output: 1 } }\n'
+        f'layer {{ name: "error" type: "{kind}" bottom: "ip" bottom: "y" top: "error" }}\n',
+        phase="TEST",
+    )
+    assert Predictor(net, None).blob == "ip"
 
 
 def test_predict_names_the_classes(run):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import random
 from collections.abc import Callable
@@ -18,11 +19,15 @@ from netdef.language.diagnostics import Report
 from netdef.language.formatter import format
 from netdef.language.parsing.parser import parse
 from netdef.language.source import Source
+from netdef.layers.base import LAYERS
 from netdef.starter import Request, Starter, starter
 
 pytest.importorskip("PIL.Image")
 GOLDEN = Path(__file__).parent / "golden"
-SHORT = {"solver.bn_recalibrate": 1, "solver.display": 1, "solver.test_interval": 2}
+FEW = {"solver.display": 1, "solver.test_interval": 2}
+SHORT = {"solver.bn_recalibrate": 1, **FEW}
+HAS_TABLES = LAYERS.get("TableData") is not None and importlib.util.find_spec("pyarrow") is not None
+tables = pytest.mark.skipif(not HAS_TABLES, reason="tables are read by TableData, which needs pyarrow")
 
 
 def write_classes(folder: Path, counts: dict[str, int], size: tuple[int, int], mode: str = "L") -> None:
@@ -95,6 +100,21 @@ def boxes(folder: Path) -> Path:
     return folder / "boxes"
 
 
+def table(folder: Path) -> Path:
+    lines = ["id,color,size,kind"]
+    for i in range(40):
+        size = "" if i == 7 else i * 0.5
+        lines.append(f"n{i},{('red', 'green', '')[i % 3]},{size},{'ab'[i % 2]}")
+    (folder / "things.csv").write_text("\n".join(lines) + "\n")
+    return folder / "things.csv"
+
+
+def prices(folder: Path) -> Path:
+    lines = ["price,area,garden", *(f"{100 * i + 0.5},{i % 7},{('yes', 'no')[i % 2]}" for i in range(40))]
+    (folder / "prices.csv").write_text("\n".join(lines) + "\n")
+    return folder / "prices.csv"
+
+
 KINDS = (gray_images, uneven_color_images, divided_images, vectors, houses, digits, hdf5, npy, boxes)
 RECORDED = (uneven_color_images, houses)
 
@@ -115,6 +135,49 @@ def test_nets_have_no_warnings_and_are_in_canonical_form(write, tmp_path: Path):
     document = parse(Source("made.net", found.text), Report())
     assert document is not None and format(document) == found.text
     assert all(len(line) <= 110 for line in found.text.splitlines())
+
+
+@tables
+@pytest.mark.parametrize(("write", "label"), [(table, ""), (prices, "price")], ids=["table", "prices"])
+def test_nets_for_tables(write, label: str, tmp_path: Path):
+    net = tmp_path / "made.net"
+    found = starter(Request(write(tmp_path), net, label=label))
+    net.write_text(found.text)
+    assert load_phases(net).diagnostics == ()
+    assert ("EuclideanLoss" in found.text) == (label == "price")
+    assert ("id" in " ".join(found.notes)) == (write is table)
+    result = netdef.train(net, max_iter=2, output=tmp_path / "run", set=FEW, progress=False)
+    assert np.isfinite(result.loss)
+
+
+@tables
+@pytest.mark.parametrize(
+    ("text", "label", "words"),
+    [
+        ("", "", "is empty"),
+        ("a,b\n", "", "has no rows"),
+        ("a,b\n1,2\n1\n", "", "the row has 1 cells"),
+        ("a,b\n1,2\n2,\n", "", "1 row have no value in `b`"),
+        ("a,b\n1,2\n2,3\n", "c", "no column `c`"),
+        ("b\n1\n2\n", "", "no column from which `b` could be computed"),
+        ("a,b\n1,x\n2,x\n", "", "has one category"),
+        ("a,b\n1,x\n2,y\n3,z\n", "", "3 categories in 3 rows"),
+        ("a,b\n1,2\n2,2\n", "", "are all 2"),
+        ("a,b\nx.png,1\ny.png,2\n", "", "`a` names images"),
+    ],
+)
+def test_tables_from_which_nothing_can_be_learned(text: str, label: str, words: str, tmp_path: Path):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(netdef.NetdefError, match=words):
+        starter(Request(tmp_path / "t.csv", tmp_path / "t.net", label=label))
+
+
+def test_the_array_of_the_labels_can_be_named(tmp_path: Path):
+    np.savez(tmp_path / "x.npz", rows=rows(20, 3), label=np.arange(20) % 2, other=np.arange(20) % 5)
+    found = starter(Request(tmp_path / "x.npz", tmp_path / "x.net", label="other"))
+    assert 'array: ["rows", "other"]' in found.text and "let classes: 5" in found.text
+    with pytest.raises(netdef.NetdefError, match="no array `none`"):
+        starter(Request(tmp_path / "x.npz", tmp_path / "x.net", label="none"))
 
 
 @pytest.mark.parametrize("write", [vectors, houses, hdf5, boxes], ids=lambda f: f.__name__)
