@@ -50,6 +50,7 @@ LIGHT = {
         "cli",
         "data/layers",
         "inference/deploy",
+        "inspect/columns",
         "inspect/draw",
         "inspect/explain",
         "inspect/summary",
