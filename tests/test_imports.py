@@ -53,6 +53,7 @@ LIGHT = {
         "cli",
         "data/layers",
         "inference/deploy",
+        "inspect/columns",
         "inspect/draw",
         "inspect/explain",
         "inspect/summary",

@@ -9,6 +9,7 @@ shapes, parameters, fields, explanation and source. It needs no network connecti
 
   netdef draw model.net -o model.svg
   netdef draw examples/resnet152.net --fold residual_bottleneck -o resnet.png
+  netdef draw examples/resnet50.net --columns 4 -o resnet.svg
   netdef draw model.net --phase TEST -o model.mmd
   netdef draw model.net -o model.html
 """
@@ -21,7 +22,7 @@ import sys
 from ..language.diagnostics import CompileError
 from ..language.errors import NetdefError
 from . import UsageError
-from ._options import add_net, add_state, add_trust, net_file, settings, trust_of
+from ._options import add_net, add_state, add_trust, iterations, net_file, settings, trust_of
 from ._output import written_text
 from ._phases import load_phases
 
@@ -45,6 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TEMPLATE",
         help="draw each use of this template, or of `all` templates, as one box; may be repeated",
     )
+    parser.add_argument(
+        "--columns",
+        type=iterations,
+        default=1,
+        metavar="N",
+        help="divide a long diagram into N columns, as on a page (default: 1)",
+    )
     parser.add_argument("--sideways", action="store_true", help="draw from left to right")
     add_state(parser)
     add_trust(parser)
@@ -53,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..compiler import load
     from ..inspect import draw
+    from ..inspect.columns import in_columns
 
     path = net_file(args)
     trust = trust_of(args)
@@ -66,10 +75,12 @@ def run(args: argparse.Namespace) -> int:
             there = f"templates in this net: {', '.join(sorted(known))}" if known else "this net has no such templates"
             raise UsageError(f"--fold {name}: no template of this name expands to several layers; {there}")
     if args.output is None:
-        sys.stdout.write(draw.dot(draw.picture(net, args.fold), args.sideways))
+        sys.stdout.write(draw.dot(in_columns(draw.picture(net, args.fold), args.columns), args.sideways))
         return 0
     try:
-        draw.save(net, args.output, fold=args.fold, sideways=args.sideways)
+        if args.columns > 1 and args.output.lower().endswith(".mmd"):
+            raise UsageError(f"{args.output}: Mermaid has no columns; write .svg, .png, .pdf or .dot")
+        draw.save(net, args.output, fold=args.fold, sideways=args.sideways, columns=args.columns)
     except CompileError:
         raise
     except NetdefError as error:
@@ -82,8 +93,8 @@ def _page(path: str, args: argparse.Namespace) -> int:
     from ..view.alone import alone
     from ..view.net_page import net_page
 
-    if args.fold or args.sideways:
-        raise UsageError(f"{args.output}: --fold and --sideways are for other formats; the page folds templates itself")
+    if args.fold or args.sideways or args.columns > 1:
+        raise UsageError(f"{args.output}: --fold, --sideways and --columns are for other formats; the page has buttons")
     loaded = load_phases(path, args, settings(args))
     loaded.stop_on_errors()
     written_text(args.output, alone(net_page(path, loaded)))

@@ -23,6 +23,7 @@ from ..language.errors import NetdefError
 from ..language.source import Span
 from ..layers.base import Layer
 from ..shape import count, known, show
+from .columns import in_columns
 
 FAMILIES = {  # `Layer.family` -> color
     "data": "#e3e3e3",
@@ -68,25 +69,29 @@ class Box:
 
 @dataclass(frozen=True)
 class Arrow:
-    """A blob between two layers; `text` is its shape.  `start` or `end` may be the key of a loose name, not a box."""
+    """A blob between two layers; `text` is its shape.  `start` or `end` may be the key of a loose name, not a box.
+    `aside`: it leads to another column."""
 
     start: str
     end: str
     text: str = ""
+    aside: bool = False
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Boxes in the order of the net, arrows between them, and loose names: labels and outputs of the net."""
+    """Boxes in the order of the net, arrows between them, and loose names: labels and outputs of the net.  `tops`: the
+    first boxes of columns, if there are several."""
 
     name: str
     boxes: tuple[Box, ...]
     arrows: tuple[Arrow, ...]
     loose: dict[str, str] = field(default_factory=dict)  # key -> name
+    tops: tuple[str, ...] = ()
 
 
-def save(net: Net, path: str | Path, *, fold: Sequence[str] = (), sideways: bool = False) -> None:
-    """Writes a diagram; the extension selects the format: .dot, .gv, .mmd, .svg, .png or .pdf.
+def save(net: Net, path: str | Path, *, fold: Sequence[str] = (), sideways: bool = False, columns: int = 1) -> None:
+    """Writes a diagram; the extension selects the format: .dot, .gv, .mmd, .svg, .png or .pdf.  Mermaid has no columns.
 
     Errors: NetdefError for any other extension, and if the format requires Graphviz and it is not installed."""
     path = Path(path)
@@ -94,7 +99,7 @@ def save(net: Net, path: str | Path, *, fold: Sequence[str] = (), sideways: bool
     kinds = TEXT + IMAGES
     if kind not in kinds:
         raise NetdefError(f"{path}: the file name of a diagram must end in {', '.join(kinds[:-1])} or {kinds[-1]}")
-    drawn = picture(net, fold)
+    drawn = in_columns(picture(net, fold), columns)
     text = mermaid(drawn, sideways) if kind == ".mmd" else dot(drawn, sideways)
     data = text.encode() if kind in TEXT else _rendered(text, kind[1:], path)
     write_atomically(path, lambda aside: aside.write_bytes(data))
@@ -344,7 +349,10 @@ def dot(drawn: Picture, sideways: bool = False) -> str:
     for key, name in drawn.loose.items():
         lines.append(f'  {key} [label={_quoted(name)} shape=plain style="" fontsize=10];')
     for arrow in drawn.arrows:
-        lines.append(f"  {arrow.start} -> {arrow.end} [label={_quoted(' ' + arrow.text)}];")
+        aside = " constraint=false" if arrow.aside else ""
+        lines.append(f"  {arrow.start} -> {arrow.end} [label={_quoted(' ' + arrow.text)}{aside}];")
+    if drawn.tops:
+        lines.append(f"  newrank=true; {{ rank=same; {' -> '.join(drawn.tops)} [style=invis]; }}")
     return "\n".join([*lines, "}", ""])
 
 

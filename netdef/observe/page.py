@@ -17,7 +17,7 @@ from ..training.progress import duration
 from .curves import curves
 from .facts import Confusion, Facts
 from .figure import written
-from .worst import SURE, Found
+from .worst import SURE, Found, Worst
 
 MANY_CLASSES = 12  # with more classes, names of columns are vertical and cells are small
 MOST_CLASSES = 40  # with more classes, only the most frequent errors are listed
@@ -44,6 +44,8 @@ table.many thead th + th { writing-mode: vertical-rl; transform: rotate(180deg);
 .cards div { border: 1px solid #ddd; border-radius: .4rem; padding: .5rem .9rem; min-width: 7rem; }
 .cards b { display: block; font-size: 1.35rem; font-weight: 600; } .cards span { color: #555; font-size: .85rem; }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr)); gap: 1rem; }
+.grid.small { grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)); }
+.grid.small img { width: 100%; image-rendering: pixelated; }
 figure { margin: 0; break-inside: avoid; } figcaption { color: #555; font-size: .85rem; }
 ul.notes { color: #8a3b00; } details { margin: .8rem 0; } summary { cursor: pointer; }
 pre { background: #f6f6f6; padding: .8rem; overflow: auto;
@@ -128,8 +130,9 @@ def _confusion(found: Confusion) -> str:
     share = f"{found.right:,} of {found.records:,} records ({found.right / max(found.records, 1):.2%})"
     head = f"<p>{share} are classified correctly with the weights of {escape(found.snapshot)}.</p>"
     mistakes = _table(("True class", "Predicted class", "Count"), [(a, b, f"{n:,}") for a, b, n in found.mistakes(12)])
+    images = f"<p>The images that are most wrong:</p>{_figures(found.worst, 'grid small')}" if found.worst else ""
     if len(found.names) > MOST_CLASSES:
-        return f"{head}<p>The most frequent errors among {len(found.names):,} classes:</p>{mistakes}"
+        return f"{head}<p>The most frequent errors among {len(found.names):,} classes:</p>{mistakes}{images}"
     columns = "".join(f"<th>{escape(n)}</th>" for n in found.names)
     rows = "".join(
         f"<tr><th>{escape(name)}</th>{''.join(_cell(n, sum(row), i == j) for j, n in enumerate(row))}</tr>"
@@ -138,7 +141,7 @@ def _confusion(found: Confusion) -> str:
     top = f"<tr><th>true \\ predicted</th>{columns}</tr>"
     kind = "matrix many" if len(found.names) > MANY_CLASSES else "matrix"
     table = f'<table class="{kind}"><thead>{top}</thead><tbody>{rows}</tbody></table>'
-    return f'{head}<div class="scroll">{table}</div>'
+    return f'{head}<div class="scroll">{table}</div>{images}'
 
 
 def _cell(count: int, of: int, right: bool) -> str:
@@ -162,14 +165,17 @@ def _detections(found: Found) -> str:
     )
     if not found.worst:
         return f"<p>{words}</p><p>No image has a mistake.</p>"
+    shown = _figures(found.worst, "grid")
+    return f"<p>{words}</p><p>The images with the most mistakes; true boxes are dashed:</p>{shown}"
+
+
+def _figures(worst: Sequence[Worst], kind: str) -> str:
     shown = "".join(
         f'<figure><img alt="{escape(one.words)}" src="data:image/png;base64,{base64.b64encode(one.picture).decode()}">'
         f"<figcaption>{escape(one.words)}</figcaption></figure>"
-        for one in found.worst
+        for one in worst
     )
-    return (
-        f'<p>{words}</p><p>The images with the most mistakes; true boxes are dashed:</p><div class="grid">{shown}</div>'
-    )
+    return f'<div class="{kind}">{shown}</div>'
 
 
 def _net(facts: Facts) -> str:

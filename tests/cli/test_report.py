@@ -6,12 +6,14 @@ import json
 import re
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import small_detector
 
 from netdef.cli import main
+from netdef.view.subjects import RunSubject
 
 pytest.importorskip("matplotlib")
 CLASSES = """
@@ -154,3 +156,16 @@ def test_a_detector_has_its_worst_images_in_the_report(netdef, tmp_path, monkeyp
     assert "with 1 false detection, at" in words and "confusion" not in words
     assert "record 1. missed: class 1 record 4. false: class 1" in words  # the worst first
     assert (tmp_path / "run" / "report.html").read_text().count("data:image/png") == 2
+
+
+def test_the_page_of_a_run_has_the_same_confusion_matrix(finished):
+    subject = RunSubject(finished)
+    assert subject.judge()["judged"] is None
+    assert subject.judge(started=True)["working"] == "iter_000020"
+    end = time.monotonic() + 60
+    while subject.judge(started=True)["working"] and time.monotonic() < end:  # one test at a time, and only one
+        time.sleep(0.05)
+    found = subject.judge()
+    assert found["tested"] == "iter_000020" and found["judged"].counts == ((3, 0), (0, 3))
+    assert found["judged"].words == "6 of 6 records (100.00%) are classified correctly."
+    assert subject.net().diagrams[0].layers[1].name == "ip"

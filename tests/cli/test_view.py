@@ -100,7 +100,7 @@ def test_draw_writes_a_page_without_a_server(netdef, good: Path, monkeypatch: py
     assert netdef("draw", good, "-o", page).code == 0
     assert '"phase": "TEST"' in page.read_text() and "viz" in page.read_text()
     done = netdef("draw", good, "-o", page, "--fold", "all")
-    assert done.code == 2 and "--fold and --sideways are for other formats" in done.err
+    assert done.code == 2 and "--fold, --sideways and --columns are for other formats" in done.err
     done = netdef("draw", good, "-o", good.parent / "no" / "x.html")
     assert done.code in (0, 2)
 

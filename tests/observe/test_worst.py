@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from netdef.inference.predict import Classified
-from netdef.observe.worst import SHOWN, WorstRows
+from netdef.observe import facts_of, page
+from netdef.observe.facts import Confusion
+from netdef.observe.worst import SHOWN, Worst, WorstRows
 
 pytest.importorskip("PIL")
 
@@ -46,3 +49,11 @@ def test_only_some_are_kept():
 def test_rows_that_are_not_images_have_no_pictures():
     assert collected(batch([[0.1, 0.9]], [0], (7,))).worst([]) == ()
     assert collected(batch([[0.9, 0.1]], [0])).worst([]) == ()
+
+
+def test_a_report_shows_them(a_run):
+    pytest.importorskip("matplotlib")
+    found = facts_of(a_run(), test=False)
+    judged = Confusion(("a", "b"), ((3, 1), (0, 4)), "iter_1", (Worst(b"png", "record 1: a <b>"),))
+    words = page(replace(found, confusion=judged))
+    assert "The images that are most wrong:" in words and "record 1: a &lt;b&gt;</figcaption>" in words

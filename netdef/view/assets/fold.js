@@ -9,11 +9,14 @@ const fold = (() => {
   // Adds to each frame its `id`, `depth`, and the frames around it, outermost first, itself last.
   function framesOf(diagram) {
     const frames = new Map(diagram.frames.map((frame) => [frame.key, { ...frame, around: [], count: 0 }]));
+    const seen = new Map(); // frames may have equal titles
     for (const frame of frames.values()) {
       const outer = frames.get(frame.inside);
       frame.around = outer ? [...outer.around, frame] : [frame];
       frame.depth = frame.around.length - 1;
-      frame.id = frame.around.map((one) => one.title).join(" / ");
+      const title = `${outer ? `${outer.id} / ` : ""}${frame.title}`;
+      seen.set(title, (seen.get(title) || 0) + 1);
+      frame.id = seen.get(title) > 1 ? `${title} (${seen.get(title)})` : title;
     }
     for (const box of diagram.boxes) {
       for (const frame of frames.get(box.frame)?.around || []) frame.count += 1;

@@ -63,12 +63,12 @@ const layout = (() => {
     subgraphs: group.inside.map(cluster),
   });
 
-  function graph(drawn) {
+  function graph(drawn, sideways) {
     const loose = Object.entries(drawn.loose).map(([key, name]) => node(key, width(name, LINE) + 12, 20));
     return {
       name: "net",
       directed: true,
-      graphAttributes: { nodesep: 0.3, ranksep: 0.34, rankdir: "TB" },
+      graphAttributes: { nodesep: 0.3, ranksep: 0.34, rankdir: sideways ? "LR" : "TB" },
       nodes: [...drawn.boxes.map((box) => node(box.key, box.width, box.height)), ...loose],
       edges: drawn.arrows.map((arrow) => ({
         tail: arrow.start,
@@ -92,11 +92,11 @@ const layout = (() => {
     return { path: `M${first.join(",")}${curves.join("")}`, last: rest.at(-1) || first, point };
   }
 
-  // Returns the diagram with the places of everything, and its size.
-  async function placed(drawn) {
+  // Returns the diagram with the places of everything, and its size; `sideways`: from left to right.
+  async function placed(drawn, sideways) {
     graphviz ||= await Viz.instance();
     const whole = { ...drawn, boxes: drawn.boxes.map(sized) };
-    const found = graphviz.renderJSON(graph(whole), { yInvert: true });
+    const found = graphviz.renderJSON(graph(whole, sideways), { yInvert: true });
     const objects = new Map((found.objects || []).map((one) => [one.name, one]));
     const at = (key) => numbers(objects.get(key)?.pos || "0,0");
     const [x0, y0, x1, y1] = numbers(found.bb);

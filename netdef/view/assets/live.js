@@ -10,12 +10,16 @@ const live = (() => {
 
   const others = []; // called after each change, also of what is not on the page itself
 
-  // Calls `use` with the page, at once and after each change; says at the top of the page when the server has ended.
+  // Calls `use` with the page, at once and after each change; the page says if the server has ended, or fails.
   function watch(use) {
     let before = null;
     let busy = false; // while a page is fetched and drawn, other changes wait
     let again = false;
-    const gone = (is) => document.body.classList.toggle("gone", is);
+    const lost = (words) => {
+      document.body.classList.toggle("gone", Boolean(words));
+      if (words) dom.show("lost", words);
+    };
+    const ended = "The server has ended; this page is as it was.";
     async function changed() {
       if (busy) return void (again = true);
       busy = true;
@@ -26,9 +30,9 @@ const live = (() => {
           before = text;
           await use(page);
         }
-        gone(false);
+        lost("");
       } catch (error) {
-        gone(true);
+        lost(error instanceof TypeError ? ended : `This page may be out of date: ${error.message}`);
         console.error(error);
       }
       for (const other of others) await other();
@@ -40,8 +44,8 @@ const live = (() => {
     }
     const events = new EventSource("events");
     events.onmessage = changed;
-    events.onerror = () => gone(true);
-    events.onopen = () => gone(false);
+    events.onerror = () => lost(ended);
+    events.onopen = () => lost("");
     window.addEventListener("pagehide", () => events.close());
   }
 

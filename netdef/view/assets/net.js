@@ -6,7 +6,7 @@ const net = (() => {
 
   // Builds the page in the element with the id "net".  Returns a function that shows a page, again after each change.
   function create() {
-    const now = { page: null, phase: null, folds: {}, chosen: null, drawn: null, layers: new Map(), hits: [], hit: -1 };
+    const now = { page: null, phase: null, folds: {}, chosen: null, drawn: null, layers: new Map(), sideways: false, hits: [], hit: -1 };
     const on = { select, open, close, layer: (name) => choose(name), has: (name) => now.layers.has(name) };
     byId("net").replaceChildren(...frame());
     const view = picture.create(byId("pane"), on);
@@ -31,7 +31,8 @@ const net = (() => {
               button("Unfold", "Unfold one level of frames", () => level(1))),
             button("−", "Zoom out (-)", () => view.zoom(0.8)),
             button("+", "Zoom in (+)", () => view.zoom(1.25)),
-            button("Fit", "Show the whole diagram (0)", () => view.fit())),
+            button("Fit", "Show the whole diagram (0)", () => view.fit()),
+            el("button", { id: "sideways", title: "Draw from left to right", "aria-pressed": "false", onclick: turn }, "Sideways")),
           el("span", { class: "find" },
             el("input", { id: "search", type: "search", placeholder: "Search layers ( / )", "aria-label": "search layers" }),
             el("span", { id: "hits", role: "status" }))
@@ -76,7 +77,11 @@ const net = (() => {
       byId("pane").classList.remove("empty");
       byId("folding").hidden = fold.deepest(shown) === 0;
       now.folds[now.phase] ||= fold.initial(shown);
-      now.drawn = await layout.placed(fold.visible(shown, now.folds[now.phase]));
+      try {
+        now.drawn = await layout.placed(fold.visible(shown, now.folds[now.phase]), now.sideways);
+      } catch (error) {
+        return show("banner", `The diagram could not be laid out: ${error.message || error}`);
+      }
       view.draw(now.drawn);
       found(search.value);
       mark();
@@ -173,6 +178,13 @@ const net = (() => {
 
     function close(frame) {
       return refold(fold.closed(now.folds[now.phase], frame));
+    }
+
+    async function turn() {
+      now.sideways = !now.sideways;
+      byId("sideways").setAttribute("aria-pressed", String(now.sideways));
+      await draw();
+      view.fit();
     }
 
     function level(step) {

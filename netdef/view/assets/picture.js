@@ -25,8 +25,10 @@ const picture = (() => {
       const margin = 24;
       const inWidth = (wide - 2 * margin) / drawn.width;
       const whole = Math.min(inWidth, (high - 2 * margin) / drawn.height);
-      view.scale = Math.min(1.2, whole >= LEGIBLE ? whole : Math.max(whole, Math.min(inWidth, 0.9)));
-      view.x = (wide - drawn.width * view.scale) / 2;
+      const inHeight = (high - 2 * margin) / drawn.height;
+      const most = drawn.width > drawn.height ? inHeight : inWidth; // one side of a long diagram is shown
+      view.scale = Math.min(1.2, whole >= LEGIBLE ? whole : Math.max(whole, Math.min(most, 0.9)));
+      view.x = Math.max(margin, (wide - drawn.width * view.scale) / 2);
       view.y = Math.max(margin, (high - drawn.height * view.scale) / 2);
       fits = true;
       apply();
