@@ -34,7 +34,7 @@ FLOORS = [
     ["inference"],
     ["training"],
     ["inspect", "sweep"],
-    ["observe", "pycaffe", "lsp"],
+    ["observe", "pycaffe", "lsp", "docs"],
     ["cli"],
     ["__init__"],
     ["__main__"],

@@ -72,7 +72,19 @@ def test_extras():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     assert set(extras) == {
-        *("caffe", "detection", "images", "opencv", "tensorboard", "plot", "safetensors", "stablehlo", "onnx", "lsp"),
+        *(
+            "caffe",
+            "detection",
+            "images",
+            "opencv",
+            "tensorboard",
+            "plot",
+            "safetensors",
+            "stablehlo",
+            "onnx",
+            "lsp",
+            "docs",
+        ),
         *("cuda12", "cuda13", "tpu", "target"),
         *("test", "dev"),
     }

@@ -39,7 +39,8 @@ def pages(helps: Mapping[str, tuple[str, str]]) -> Iterator[Page]:
     """Yields all pages of the site, without their figures; `helps` is that of `interface.commands`."""
     for name in written():
         if name not in ELSEWHERE:
-            yield Page(f"{name}.md", (HERE / f"{name}.md").read_text(encoding="utf-8"))
+            text = (HERE / f"{name}.md").read_text(encoding="utf-8")
+            yield Page(f"{name}.md", text.replace("](../../examples/", "](figures/"))
     for name, places in ELSEWHERE.items():
         path = next(path for path in places if path.is_file())
         yield Page(f"{name}.md", _moved(name, path.read_text(encoding="utf-8")))

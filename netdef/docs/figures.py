@@ -1,7 +1,7 @@
 """The figures that Graphviz draws: a diagram of each example, and one of the components of this package.
 
-They are files in the folder `figures`, so that the manual can be built without Graphviz. Each contains a checksum of its
-source, which the tests compare. `python -m netdef.docs.figures` writes them all.
+They are files in the folder `figures`, so that the manual can be built without Graphviz. Each contains a checksum of
+its source, which the tests compare. `python -m netdef.docs.figures` writes them all.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The gallery: the nets in `examples`, with what they compute, their parameters, diagrams, scores and source.
 
-Parameters and shapes are computed when the manual is built. Scores and times were measured (`MEASURED`). The diagrams are
-files in `figures`, because Graphviz draws them; see `figures.py`.
+Parameters and shapes are computed when the manual is built. Scores and times were measured (`MEASURED`). The diagrams
+are files in `figures`, because Graphviz draws them; see `figures.py`.
 """
 
 from __future__ import annotations
@@ -149,4 +149,3 @@ def _head(source: str) -> list[str]:
         else:
             found += [escaped(" ".join(block.split())), ""]
     return found
-

@@ -24,8 +24,8 @@ def commands(helps: Mapping[str, tuple[str, str]]) -> Iterator[Page]:
     rows = [(f"[`netdef {name}`]({slug(name)}.md)", cell(line)) for name, (line, _) in helps.items()]
     head = "# Commands\n\n`netdef COMMAND --help` shows the text of these pages in a terminal.\n\n"
     codes = (
-        "\n## Exit codes\n\n0: success. 1: the run failed. 2: the file or the arguments are wrong. 128 + n: ended by signal n, 130"
-        " by Ctrl-C.\n"
+        "\n## Exit codes\n\n0: success. 1: the run failed. 2: the file or the arguments are wrong. 128 + n: ended by"
+        " signal n, 130 by Ctrl-C.\n"
     )
     yield Page("reference/commands/index.md", head + table(("command", "meaning"), rows, "names") + codes)
     for name, (_, text) in helps.items():
@@ -109,5 +109,3 @@ def _split(parameters: str) -> list[str]:
             parts.append(parameters[start:i].strip())
             start = i + 1
     return [*parts, parameters[start:].strip()]
-
-
