@@ -21,7 +21,19 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Coming from": ("caffe", "pycaffe", "keras"),
 }
 ABOUT = ("architecture", "security")
-REFERENCE = ("layer", "solver", "solvers", "policies", "fillers", "blocks", "constructs", "templates", "diagnostics")
+REFERENCE = (
+    "layer",
+    "solver",
+    "solvers",
+    "policies",
+    "fillers",
+    "blocks",
+    "constructs",
+    "templates",
+    "grammar",
+    "diagnostics",
+    "python",
+)
 FIGURES = ("digits_depth.svg", "digits_ssd.png", "face.svg")  # of the examples, which the pages show
 # Pages of the manual that are files elsewhere: name -> their places in the checkout and in the package.
 ELSEWHERE = {
@@ -67,15 +79,9 @@ def navigation(helps: Mapping[str, tuple[str, str]]) -> list[object]:
     return [
         {"Manual": ["index.md", *({head: _paths(names)} for head, names in SECTIONS.items())]},
         {"Gallery": ["gallery/index.md", *gallery.paths()]},
-        {
-            "Reference": [
-                {"Layers": ["reference/layers/index.md", *reference.layer_pages()]},
-                *(f"reference/{name}.md" for name in REFERENCE),
-                "reference/grammar.md",
-                {"Commands": ["reference/commands/index.md", *commands]},
-                "reference/python.md",
-            ]
-        },
+        {"Layers": ["reference/layers/index.md", *reference.layer_pages()]},
+        {"Reference": [f"reference/{name}.md" for name in REFERENCE]},
+        {"Commands": ["reference/commands/index.md", *commands]},
         {"About": _paths(ABOUT)},
     ]
 

@@ -33,9 +33,13 @@ def commands(helps: Mapping[str, tuple[str, str]]) -> Iterator[Page]:
 
 
 def _help(text: str) -> str:
-    """Returns a help text: its usage, what it says, its examples and its options, each as they are in a terminal."""
+    """Returns a help text: its usage and its options as in a terminal, and its description as text with commands."""
     usage, _, rest = text.partition("\n\n")
-    return fenced(usage.removeprefix("usage: "), "text") + "\n" + fenced(rest, "text")
+    description, heading, options = re.split(
+        r"^((?:positional arguments|options|actions):\n)", rest, maxsplit=1, flags=re.M
+    )
+    usage = fenced(usage.removeprefix("usage: "), "text")
+    return f"{prose(description)}\n## Usage\n\n{usage}\n## Arguments\n\n{fenced(heading + options, 'text')}"
 
 
 def python() -> Page:

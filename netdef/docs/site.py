@@ -89,7 +89,13 @@ def _config(here: Path, helps: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
             "palette": palette,
             "icon": {"logo": "material/graph-outline"},
             "features": [
-                *("navigation.tabs", "navigation.indexes", "navigation.prune", "navigation.top", "navigation.footer"),
+                *(
+                    "navigation.tabs",
+                    "navigation.indexes",
+                    "navigation.sections",
+                    "navigation.top",
+                    "navigation.footer",
+                ),
                 *("content.code.copy", "search.highlight", "search.suggest", "toc.follow"),
             ],
         },
