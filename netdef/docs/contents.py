@@ -14,10 +14,10 @@ PACKAGE = HERE.parent
 # The sections of the navigation and the names of their pages, files in this folder.
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Start": ("first-net", "language", "runs"),
-    "Your own data": ("images", "arrays", "faces", "large-data"),
-    "Training": ("fine-tuning", "recipes", "sweeps", "devices", "targets"),
+    "Your own data": ("starter", "images", "arrays", "tables", "text", "faces", "large-data"),
+    "Training": ("fine-tuning", "recipes", "optax", "sweeps", "search", "tracking", "devices", "targets"),
     "Detection": ("detection",),
-    "Using a net": ("python", "export", "editors"),
+    "Using a net": ("python", "notebooks", "view", "export", "editors"),
     "Coming from": ("caffe", "pycaffe", "keras"),
 }
 ABOUT = ("architecture", "security")
