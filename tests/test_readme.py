@@ -12,7 +12,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from pages import ROOT, blocks, commands, run
+from markdown_blocks import ROOT, blocks, commands, run
 
 import netdef
 

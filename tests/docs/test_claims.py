@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from pages import ROOT, Block, blocks, run
+from markdown_blocks import ROOT, Block, blocks, run
 
 import netdef
 

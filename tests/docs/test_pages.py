@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from pages import ROOT, Reader, blocks
+from markdown_blocks import ROOT, Reader, blocks
 
 import netdef
 from netdef.cli import COMMANDS, parser_of

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from pages import ROOT
+from markdown_blocks import ROOT
 
 import netdef
 from netdef.cli import COMMANDS, helps, main
