@@ -35,7 +35,7 @@ FLOORS = [
     ["inference"],
     ["training"],
     ["inspect", "starter", "sweep"],
-    ["observe", "pycaffe", "lsp"],
+    ["observe", "pycaffe", "lsp", "docs"],
     ["view"],
     ["cli", "notebook"],
     ["__init__"],

@@ -76,7 +76,7 @@ def test_extras():
     extras = project["optional-dependencies"]
     assert set(extras) == {
         *("caffe", "detection", "images", "opencv", "tensorboard", "plot", "safetensors", "stablehlo", "onnx", "lsp"),
-        *("tables", "text", "view"),
+        *("docs", "tables", "text", "view"),
         *("cuda12", "cuda13", "tpu", "target"),
         *("sweep", "mlflow", "wandb"),
         *("test", "dev"),

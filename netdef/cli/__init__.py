@@ -181,7 +181,7 @@ def parser_of(name: str) -> tuple[ModuleType, Parser]:
 
 
 def helps() -> dict[str, tuple[str, str]]:
-    """Maps each command, and each command of a command, to its line in the list and its help, as the manual shows it."""
+    """Maps each command, and each command of a command, to its line in the list and its help, for the manual."""
     found = {}
     for name in COMMANDS:
         module, parser = parser_of(name)

@@ -1,9 +1,9 @@
 """Show the manual: first steps, guides, a gallery of the examples, and a reference of everything, with search.
 
-The manual of this version is built once, kept in the cache folder ($NETDEF_CACHE, else ~/.cache/netdef), and opened in a
-browser. It is reachable from this machine only, and nothing is loaded from the network. Ctrl-C ends it. With --build, the
-site is written to a folder, for a web server; its pages can be opened as files, too, but then have no search.
-It requires `pip install mkdocs-material`.
+The manual of this version is built once, kept in the cache folder ($NETDEF_CACHE, else ~/.cache/netdef), and opened
+in a browser. It can be reached from this machine only, and nothing is loaded from the network. Ctrl-C ends it. With
+--build, the site is written to a folder, for a web server; its pages can be opened as files, too, but then without
+search. It requires `pip install mkdocs-material`.
 
   netdef docs
   netdef docs --port 8080 --no-browser

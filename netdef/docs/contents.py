@@ -14,14 +14,26 @@ PACKAGE = HERE.parent
 # The sections of the navigation and the names of their pages, files in this folder.
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Start": ("first-net", "language", "runs"),
-    "Your own data": ("images", "arrays", "faces", "large-data"),
-    "Training": ("fine-tuning", "recipes", "sweeps", "devices", "targets"),
+    "Your own data": ("starter", "images", "arrays", "tables", "text", "faces", "large-data"),
+    "Training": ("fine-tuning", "recipes", "optax", "sweeps", "search", "tracking", "devices", "targets"),
     "Detection": ("detection",),
-    "Using a net": ("python", "export", "editors"),
+    "Using a net": ("python", "notebooks", "view", "export", "editors"),
     "Coming from": ("caffe", "pycaffe", "keras"),
 }
 ABOUT = ("architecture", "security")
-REFERENCE = ("layer", "solver", "solvers", "policies", "fillers", "blocks", "constructs", "templates", "diagnostics")
+REFERENCE = (
+    "layer",
+    "solver",
+    "solvers",
+    "policies",
+    "fillers",
+    "blocks",
+    "constructs",
+    "templates",
+    "grammar",
+    "diagnostics",
+    "python",
+)
 FIGURES = ("digits_depth.svg", "digits_ssd.png", "face.svg")  # of the examples, which the pages show
 # Pages of the manual that are files elsewhere: name -> their places in the checkout and in the package.
 ELSEWHERE = {
@@ -39,7 +51,8 @@ def pages(helps: Mapping[str, tuple[str, str]]) -> Iterator[Page]:
     """Yields all pages of the site, without their figures; `helps` is that of `interface.commands`."""
     for name in written():
         if name not in ELSEWHERE:
-            yield Page(f"{name}.md", (HERE / f"{name}.md").read_text(encoding="utf-8"))
+            text = (HERE / f"{name}.md").read_text(encoding="utf-8")
+            yield Page(f"{name}.md", text.replace("](../../examples/", "](figures/"))
     for name, places in ELSEWHERE.items():
         path = next(path for path in places if path.is_file())
         yield Page(f"{name}.md", _moved(name, path.read_text(encoding="utf-8")))
@@ -66,15 +79,9 @@ def navigation(helps: Mapping[str, tuple[str, str]]) -> list[object]:
     return [
         {"Manual": ["index.md", *({head: _paths(names)} for head, names in SECTIONS.items())]},
         {"Gallery": ["gallery/index.md", *gallery.paths()]},
-        {
-            "Reference": [
-                {"Layers": ["reference/layers/index.md", *reference.layer_pages()]},
-                *(f"reference/{name}.md" for name in REFERENCE),
-                "reference/grammar.md",
-                {"Commands": ["reference/commands/index.md", *commands]},
-                "reference/python.md",
-            ]
-        },
+        {"Layers": ["reference/layers/index.md", *reference.layer_pages()]},
+        {"Reference": [f"reference/{name}.md" for name in REFERENCE]},
+        {"Commands": ["reference/commands/index.md", *commands]},
         {"About": _paths(ABOUT)},
     ]
 

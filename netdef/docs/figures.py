@@ -1,7 +1,7 @@
 """The figures that Graphviz draws: a diagram of each example, and one of the components of this package.
 
-They are files in the folder `figures`, so that the manual can be built without Graphviz. Each contains a checksum of its
-source, which the tests compare. `python -m netdef.docs.figures` writes them all.
+They are files in the folder `figures`, so that the manual can be built without Graphviz. Each contains a checksum of
+its source, which the tests compare. `python -m netdef.docs.figures` writes them all.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FOLDER = HERE / "figures"
 LAYOUT = Path(__file__).parents[1] / "README.md"  # the page with the diagram of the components
 NODE = re.compile(r'(\w+)\["([^"]*)"\]')  # of Mermaid: `id["words"]`
 STYLE = """\
-  nodesep=0.2; ranksep=0.35; newrank=true; fontname="Helvetica"; fontsize=10; fontcolor="#555555";
+  nodesep=0.15; ranksep=0.3; fontname="Helvetica"; fontsize=10; fontcolor="#555555";
   node [shape=box style="rounded,filled" color="#00000040" fillcolor="#e3e3e3" margin="0.12,0.05"];
   node [fontname="Helvetica" fontsize=11];
   edge [color="#00000090" arrowsize=0.6];"""

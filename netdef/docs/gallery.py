@@ -1,7 +1,7 @@
 """The gallery: the nets in `examples`, with what they compute, their parameters, diagrams, scores and source.
 
-Parameters and shapes are computed when the manual is built. Scores and times were measured (`MEASURED`). The diagrams are
-files in `figures`, because Graphviz draws them; see `figures.py`.
+Parameters and shapes are computed when the manual is built. Scores and times were measured (`MEASURED`). The diagrams
+are files in `figures`, because Graphviz draws them; see `figures.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ..compiler import load
 from ..inspect.summary import Summary, summarize
 from .reference import Page
-from .text import cell, escaped, fenced, table
+from .text import escaped, fenced, table
 
 HERE = Path(__file__).parent
 
@@ -96,7 +96,8 @@ def _list(summaries: dict[str, Summary]) -> str:
         "# Gallery",
         "",
         "The nets in the folder `examples`. Parameters and multiply-adds are those of phase TRAIN, with the default"
-        f" settings. Scores and times are of training on the CPU: {MACHINE}. A dash means that it was not measured.",
+        f" settings. Scores and times are of training on the CPU: {MACHINE}. A dash means that it was not measured,"
+        " or that the data is not included.",
         "",
     ]
     for group, (title, found) in GROUPS.items():
@@ -105,14 +106,15 @@ def _list(summaries: dict[str, Summary]) -> str:
             measured = MEASURED.get(name, Measured())
             link = f"[`{name}.net`]({group}.md#{name})"
             rows.append((link, *_counts(summaries[name]), measured.score or "—", measured.time or "—"))
-        head = ("net", "parameters", "multiply-adds", "score", "time")
+        head = ("net", "parameters", "multiply-adds per item", "score", "time")
         lines += [f"## {title}", "", table(head, rows, "counts")]
     return "\n".join(lines)
 
 
 def _counts(summary: Summary) -> tuple[str, str]:
-    items = summary.multiply_adds // (summary.batch or 1)
-    return f"{summary.parameters:,}", f"{_rounded(items)} per item"
+    if not summary.complete:  # without its data
+        return "—", "—"
+    return f"{summary.parameters:,}", _rounded(summary.multiply_adds // (summary.batch or 1))
 
 
 def _rounded(count: int) -> str:
@@ -126,12 +128,10 @@ def _section(name: str, summary: Summary) -> str:
     source = (examples() / f"{name}.net").read_text(encoding="utf-8")
     parameters, work = _counts(summary)
     inputs = [f"`{top}` {'x'.join(map(str, shape or ('?',)))}" for row in summary.rows[:1] for top, shape in row.tops]
-    facts = [("input", ", ".join(inputs)), ("layers", str(len(summary.rows)))]
-    facts += [("parameters", parameters), ("multiply-adds", work)]
     measured = MEASURED.get(name, Measured())
-    facts += [(head, text) for head, text in (("score", measured.score), ("time", measured.time)) if text]
-    lines = [f"## {summary.net} {{ #{name} }}", "", *_head(source)]
-    lines += ["- " + f"**{head}**: {text if '`' in text else cell(text)}" for head, text in facts]
+    head = ("input", "layers", "parameters", "multiply-adds per item", "score", "time")
+    facts = (", ".join(inputs), str(len(summary.rows)), parameters, work, measured.score or "—", measured.time or "—")
+    lines = [f"## {summary.net} {{ #{name} }}", "", *_head(source), "", table(head, [facts], "facts")]
     lines += ["", f'<div class="diagram" markdown>\n\n![Diagram of {name}](../figures/{name}.svg)\n\n</div>', ""]
     block = fenced(source, "protobuf").replace("\n", "\n    ").rstrip()
     return "\n".join([*lines, f'??? example "examples/{name}.net"', "", f"    {block}", ""])
@@ -149,4 +149,3 @@ def _head(source: str) -> list[str]:
         else:
             found += [escaped(" ".join(block.split())), ""]
     return found
-

@@ -24,8 +24,8 @@ def commands(helps: Mapping[str, tuple[str, str]]) -> Iterator[Page]:
     rows = [(f"[`netdef {name}`]({slug(name)}.md)", cell(line)) for name, (line, _) in helps.items()]
     head = "# Commands\n\n`netdef COMMAND --help` shows the text of these pages in a terminal.\n\n"
     codes = (
-        "\n## Exit codes\n\n0: success. 1: the run failed. 2: the file or the arguments are wrong. 128 + n: ended by signal n, 130"
-        " by Ctrl-C.\n"
+        "\n## Exit codes\n\n0: success. 1: the run failed. 2: the file or the arguments are wrong. 128 + n: ended by"
+        " signal n, 130 by Ctrl-C.\n"
     )
     yield Page("reference/commands/index.md", head + table(("command", "meaning"), rows, "names") + codes)
     for name, (_, text) in helps.items():
@@ -33,9 +33,13 @@ def commands(helps: Mapping[str, tuple[str, str]]) -> Iterator[Page]:
 
 
 def _help(text: str) -> str:
-    """Returns a help text: its usage, what it says, its examples and its options, each as they are in a terminal."""
+    """Returns a help text: its usage and its options as in a terminal, and its description as text with commands."""
     usage, _, rest = text.partition("\n\n")
-    return fenced(usage.removeprefix("usage: "), "text") + "\n" + fenced(rest, "text")
+    description, heading, options = re.split(
+        r"^((?:positional arguments|options|actions):\n)", rest, maxsplit=1, flags=re.M
+    )
+    usage = fenced(usage.removeprefix("usage: "), "text")
+    return f"{prose(description)}\n## Usage\n\n{usage}\n## Arguments\n\n{fenced(heading + options, 'text')}"
 
 
 def python() -> Page:
@@ -109,5 +113,3 @@ def _split(parameters: str) -> list[str]:
             parts.append(parameters[start:i].strip())
             start = i + 1
     return [*parts, parameters[start:].strip()]
-
-

@@ -72,8 +72,8 @@ def _layer_index(layers: dict[str, list[Entry]]) -> str:
     lines = [
         "# Layers",
         "",
-        f"All {count} layer types, by kind. `netdef explain NAME` shows the same text in a terminal. The fields that every"
-        " layer has, such as `bottom` and `param`, are in [Fields of every layer](../layer.md).",
+        f"All {count} layer types, by kind. `netdef explain NAME` shows the same text in a terminal. The fields that"
+        " every layer has, such as `bottom` and `param`, are in [Fields of every layer](../layer.md).",
         "",
     ]
     for head, found in layers.items():
@@ -177,7 +177,12 @@ def _constructs(found: Iterable[Entry]) -> str:
 
 
 def _templates(found: Iterable[Entry]) -> str:
-    lines = ["# Templates of the library", "", 'A file that begins with `import "std/conv.net"` can use its templates.', ""]
+    lines = [
+        "# Templates of the library",
+        "",
+        'A file that begins with `import "std/conv.net"` can use its templates.',
+        "",
+    ]
     by_file: dict[str, list[Entry]] = {}
     for entry in found:
         by_file.setdefault(entry.kind.removeprefix("template of "), []).append(entry)
@@ -194,7 +199,8 @@ def _diagnostics() -> str:
     lines = [
         "# Errors and warnings",
         "",
-        "`netdef check FILE` reports them with line and column; `netdef explain CODE` shows the text of one in a terminal.",
+        "`netdef check FILE` reports them with line and column; `netdef explain CODE` shows the text of one in a"
+        " terminal.",
         "",
     ]
     for stage in codes.STAGES:
@@ -202,7 +208,13 @@ def _diagnostics() -> str:
         lines += [f"## {STAGES[name]} {{ #{name} }}", ""]
         for code in sorted(codes.catalogue(stage).values(), key=lambda code: code.name):
             summary = escaped(code.summary).rstrip(".")
-            lines += [f"### {code.name}", "", f"*{code.severity}*{{ .{code.severity} }} — {summary}.", "", prose(code.why)]
+            lines += [
+                f"### {code.name}",
+                "",
+                f"*{code.severity}*{{ .{code.severity} }} — {summary}.",
+                "",
+                prose(code.why),
+            ]
             for head, body in (("wrong", code.wrong), ("right", code.right)):
                 if body:
                     lines += [fenced(f"# {head}\n{body}", "protobuf")]

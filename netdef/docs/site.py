@@ -26,7 +26,6 @@ def build(site: Path, helps: Mapping[str, tuple[str, str]]) -> None:
     """Writes the site to a folder, which is new or empty or contains an earlier site. `helps` maps each command to its
     line in the list of commands and its help text. Raises NetdefError if the folder has other files, a package is
     missing, or a page has a broken link."""
-    mkdocs = {part: need(f"mkdocs.{part}", WHAT) for part in ("config", "commands.build", "exceptions")}
     need("material", WHAT)
     if site.exists() and (not site.is_dir() or (any(site.iterdir()) and not (site / MARK).exists())):
         raise NetdefError(f"{site} exists and is not a manual that netdef wrote; name a new folder")
@@ -37,7 +36,7 @@ def build(site: Path, helps: Mapping[str, tuple[str, str]]) -> None:
         # Every JSON file is a YAML file.
         (here / "mkdocs.yml").write_text(json.dumps(_config(here, helps)), encoding="utf-8")
         _register_lexer()
-        warnings = _run(mkdocs, here)
+        warnings = _run(here)
         if warnings:
             raise NetdefError(f"the manual has {len(warnings)} errors: {'; '.join(warnings[:3])}")
         (here / "site" / MARK).write_text(__version__)
@@ -90,7 +89,13 @@ def _config(here: Path, helps: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
             "palette": palette,
             "icon": {"logo": "material/graph-outline"},
             "features": [
-                *("navigation.tabs", "navigation.indexes", "navigation.prune", "navigation.top", "navigation.footer"),
+                *(
+                    "navigation.tabs",
+                    "navigation.indexes",
+                    "navigation.sections",
+                    "navigation.top",
+                    "navigation.footer",
+                ),
                 *("content.code.copy", "search.highlight", "search.suggest", "toc.follow"),
             ],
         },
@@ -100,6 +105,7 @@ def _config(here: Path, helps: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
         "validation": {"anchors": "warn", "unrecognized_links": "warn", "omitted_files": "warn"},
         "markdown_extensions": [
             *("admonition", "attr_list", "md_in_html", "tables", "pymdownx.details", "pymdownx.superfences"),
+            {"pymdownx.tabbed": {"alternate_style": True}},
             {"pymdownx.highlight": {"guess_lang": False}},
             {"toc": {"permalink": True, "toc_depth": 3}},
         ],
@@ -121,18 +127,19 @@ class _Warnings(logging.Handler):
         self.messages.append(record.getMessage())
 
 
-def _run(mkdocs: Mapping[str, Any], here: Path) -> list[str]:
+def _run(here: Path) -> list[str]:
     """Runs mkdocs and returns its warnings, which it would print."""
     os.environ.setdefault("NO_MKDOCS_2_WARNING", "1")  # an announcement of mkdocs-material
+    load_config, build = need("mkdocs.config", WHAT).load_config, need("mkdocs.commands.build", WHAT).build
     handler, logger = _Warnings(), logging.getLogger("mkdocs")
     logger.addHandler(handler)
     propagate, logger.propagate = logger.propagate, False
     try:
-        config = mkdocs["config"].load_config(str(here / "mkdocs.yml"))
+        config = load_config(str(here / "mkdocs.yml"))
         config.plugins.on_startup(command="build", dirty=False)
-        mkdocs["commands.build"].build(config)
+        build(config)
         config.plugins.on_shutdown()
-    except mkdocs["exceptions"].MkDocsException as error:
+    except need("mkdocs.exceptions", WHAT).MkDocsException as error:
         return [*handler.messages, str(error)]
     finally:
         logger.removeHandler(handler)
