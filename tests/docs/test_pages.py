@@ -10,24 +10,10 @@ import pytest
 from markdown_blocks import ROOT, Reader, blocks
 
 import netdef
-from netdef.cli import COMMANDS, parser_of
 from netdef.docs import contents
-from netdef.layers.base import LAYERS
-from netdef.solvers.base import SOLVERS
 
 PAGES = [name for name in contents.written() if name not in contents.ELSEWHERE]
 FOLDER = ROOT / "netdef" / "docs"
-# Pages about features that are merged separately, and whether these are here.
-LATER = {
-    "starter": "init" in COMMANDS,
-    "tables": "TableData" in LAYERS.names(),
-    "text": "TableData" in LAYERS.names(),
-    "view": "view" in COMMANDS,
-    "notebooks": (ROOT / "examples" / "tour.ipynb").exists(),
-    "search": "--search" in parser_of("sweep")[1].format_help(),
-    "tracking": "--early-stop" in parser_of("train")[1].format_help(),
-    "optax": SOLVERS.get("optax.lion") is not None,
-}
 ITERATIONS = 3  # of each training on a page, which would take too long here
 
 
@@ -37,8 +23,6 @@ def text_of(name: str) -> str:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_the_blocks_of_a_page(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    if not LATER.get(name, True):
-        pytest.skip("the feature is not here yet")
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
     train = netdef.train
@@ -62,8 +46,6 @@ def test_every_page_is_in_the_contents():
 
 @pytest.mark.parametrize("name", PAGES)
 def test_extras_and_files_of_a_page_exist(name: str):
-    if not LATER.get(name, True):
-        pytest.skip("the feature is not here yet")
     project = (ROOT / "pyproject.toml").read_text()
     for extra in re.findall(r'"\.\[([\w,]+)\]"', text_of(name)):
         assert all(f"\n{one} = " in project for one in extra.split(",")), extra
