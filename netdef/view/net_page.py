@@ -131,7 +131,6 @@ class NetPage:
     diagrams: tuple[Diagram, ...]
     faults: tuple[Fault, ...]
     types: dict[str, explain.Entry]
-    families: tuple[str, ...] = tuple(draw.FAMILIES)
     error: str = ""
     stale: bool = False  # the diagrams are those before the file had errors
 

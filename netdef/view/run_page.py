@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from ..language.errors import NetdefError
 from ..observe.facts import Confusion, proper
 from ..observe.listing import state_of
 from ..observe.page import sitting_facts
-from ..observe.runs import Curve, History, kind, read_run, scores_of
+from ..observe.runs import Best, Curve, History, kind, read_run, scores_of
 from ..observe.worst import Found, Worst
 from ..training.progress import duration
 from ..training.saved_run import SavedRun, written
@@ -85,7 +85,7 @@ def run_page(folder: Path) -> RunPage:
         notes.append("The run has no records yet; a record is written at each display and each test of the solver.")
     if history.damaged:
         notes.append(f"Damaged lines of metrics.jsonl that were skipped: {history.damaged}")
-    sittings = saved.sittings
+    sittings, scores = saved.sittings, scores_of(history)
     done = [sittings[-1].get("to") if sittings else None, *(row["iteration"] for row in history.rows)]
     most = saved.record.get("max_iter")
     return RunPage(
@@ -95,9 +95,9 @@ def run_page(folder: Path) -> RunPage:
         state_of(folder, sittings[-1] if sittings else {}),
         max((n for n in done if isinstance(n, int)), default=0),
         most if isinstance(most, int) else None,
-        tuple(_cards(history, told)),
+        tuple(_cards(history, told, scores)),
         tuple(Fact(str(name), written(value)) for name, value in saved.settings.items()),
-        tuple(Score(s.name, number(s.last), number(s.best), f"{s.at:,}") for s in scores_of(history)),
+        tuple(Score(s.name, number(s.last), number(s.best), f"{s.at:,}") for s in scores),
         tuple(_charts(history)),
         tuple(tuple(Fact(*item) for item in sitting_facts(s, told).items()) for s in told.get("sittings", ())),
         tuple(notes),
@@ -111,11 +111,10 @@ def last_snapshot(folder: Path) -> str:
     return next((path.name for path in snapshot.found(folder)), "")
 
 
-def _cards(history: History, told: dict) -> Iterable[Fact]:
+def _cards(history: History, told: dict, scores: Sequence[Best]) -> Iterable[Fact]:
     """Yields the most important values."""
-    found = scores_of(history)
-    tests = [s for s in found if s.name.startswith("test")]
-    yield from (Fact(s.name, number(s.last)) for s in (tests or found)[:4])
+    tests = [s for s in scores if s.name.startswith("test")]
+    yield from (Fact(s.name, number(s.last)) for s in (tests or scores)[:4])
     speeds = [v for row in history.of("train") if isinstance(v := row.get("images_per_s"), (int, float))]
     if speeds:
         yield Fact("images per second", f"{statistics.median(speeds):,.0f}")

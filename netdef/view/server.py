@@ -207,6 +207,7 @@ def server_of(subject: Subject) -> Any:
     uvicorn = need("uvicorn", "netdef view")
     server: Any = None
     app = application(subject, lambda: server.should_exit)
-    config = uvicorn.Config(app, log_level="critical", access_log=False, lifespan="off", timeout_graceful_shutdown=2)
+    quiet = {"log_level": "critical", "access_log": False, "server_header": False}
+    config = uvicorn.Config(app, **quiet, lifespan="off", ws="none", timeout_graceful_shutdown=2)
     server = uvicorn.Server(config)
     return server

@@ -2,6 +2,8 @@
 // What the server knows, and when it changes.
 
 const live = (() => {
+  const REST = 3; // pause between two pages, relative to the time that the server took for one
+
   async function json(address, options) {
     const answer = await fetch(address, options);
     if (!answer.ok) throw new Error(`${address}: ${answer.status} ${answer.statusText}`);
@@ -23,24 +25,28 @@ const live = (() => {
     async function changed() {
       if (busy) return void (again = true);
       busy = true;
+      const began = performance.now();
+      let took = 0;
       try {
         const page = await json("page.json");
+        took = performance.now() - began;
         const text = JSON.stringify(page);
         if (text !== before) {
           before = text;
           await use(page);
         }
+        for (const other of others) await other();
         lost("");
       } catch (error) {
         lost(error instanceof TypeError ? ended : `This page may be out of date: ${error.message}`);
         console.error(error);
       }
-      for (const other of others) await other();
-      busy = false;
-      if (again) {
-        again = false;
-        await changed();
-      }
+      // The server takes long to read the records of a long run, and the training needs that time.
+      setTimeout(() => {
+        const repeat = again;
+        busy = again = false;
+        if (repeat) changed();
+      }, REST * took);
     }
     const events = new EventSource("events");
     events.onmessage = changed;
