@@ -20,7 +20,7 @@ from .progress import duration, lines
 
 SECONDS = 0.2  # between two changes of the display
 POINTS, WIDTH, HEIGHT = 240, 640, 56  # of the curve: points, and its size
-MOST_NOTES = 5
+MOST_LINES, MOST_NOTES = 40, 5
 COLORS = {"bar": "#2f80c3", "done": "#2c9c5a", "stopped": "#c98a1b", "warning": "#a86b00"}
 WEAK = "opacity: .68"
 
@@ -35,7 +35,7 @@ def in_notebook() -> bool:
 class Seen:
     """What a run has reported so far."""
 
-    told: list[str] = field(default_factory=list)  # all lines, as `netdef train` prints them
+    told: list[str] = field(default_factory=list)  # the last lines that `netdef train` would print
     started: events.Started | None = None
     display: events.Display | None = None
     test: str = ""
@@ -49,7 +49,7 @@ class Seen:
     def see(self, event: events.Event, now: float) -> None:
         """Adds an event, which happens at `now`, in seconds."""
         new = lines(event)
-        self.told += new
+        self.told = [*self.told, *new][-MOST_LINES:]
         match event:
             case events.Started():
                 self.started, self.iteration = event, event.iteration

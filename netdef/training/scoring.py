@@ -16,7 +16,7 @@ from ..compiler import load_phases
 from ..data.mesh import Devices
 from ..graph import Net
 from ..interop import snapshot
-from ..language.errors import NetdefError
+from ..language.errors import NetdefError, printable
 from ..language.shown import Shown
 from ..language.source import Source, exists
 from ..language.trust import Trust
@@ -27,11 +27,11 @@ from ..passes.precision import as_computed
 from ..solvers.base import Solver
 from .evaluation import Evaluator
 from .placement import placement_of, with_classes
-from .saved_run import SavedRun, last_run, saved_run
+from .saved_run import SavedRun, holds_run, last_run, saved_run
 from .solver_nets import Nets, nets_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation(Shown):
     """The result of a test: the means of the objective and of the outputs over the test data."""
 
@@ -47,6 +47,13 @@ class Evaluation(Shown):
     def scores(self) -> dict[str, Any]:
         """The outputs as numbers and lists of numbers, rounded to six digits; None for values that are not finite."""
         return {name: plain(value) for name, value in self.outputs.items()}
+
+    def __repr__(self) -> str:
+        """One line, without the elements of outputs that have many."""
+        said = lambda value: f"[{len(value)} values]" if isinstance(value, list) else f"{value}"
+        named = {"loss": plain(self.loss), **self.scores}
+        words = ", ".join(f"{name} {said(value)}" for name, value in named.items())
+        return printable(f"<Evaluation of {self.images} records: {words}; weights {self.weights or 'given'}>")
 
     def as_dict(self) -> dict[str, Any]:
         """Returns JSON values, those of `netdef test --json`."""
@@ -107,7 +114,7 @@ class Subject(NamedTuple):
 
 def _subject(path: str | Path, weights: Any, own: dict[str, Any], trust: Trust) -> Subject:
     """The net that is meant, and the run that has its settings and its weights."""
-    if _is_run(path):
+    if _is_folder(path):
         run = saved_run(path)
         net, needed = run.net()
         if weights is not None:
@@ -118,7 +125,7 @@ def _subject(path: str | Path, weights: Any, own: dict[str, Any], trust: Trust) 
     if weights is None:
         run = _last_run(source, own, trust)
         found, notes = _snapshot(run, run.folder)
-    elif _is_run(weights):
+    elif _is_folder(weights) and (holds_run(Path(weights)) or snapshot.is_one(Path(weights))):
         run = saved_run(weights)
         found, notes = _snapshot(run, Path(weights))
     else:
@@ -127,8 +134,8 @@ def _subject(path: str | Path, weights: Any, own: dict[str, Any], trust: Trust) 
     return Subject(source, {**needed, **own}, found, notes)
 
 
-def _is_run(place: Any) -> bool:
-    """Whether a place is a folder: a run, a snapshot, or by mistake another one."""
+def _is_folder(place: Any) -> bool:
+    """Whether a place is a folder: a run, a snapshot, weights of a format that is one, or by mistake another one."""
     return isinstance(place, (str, Path)) and exists(str(place)) and Path(place).is_dir()
 
 

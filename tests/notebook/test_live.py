@@ -83,6 +83,7 @@ def test_the_display_changes_a_few_times_a_second(shown):
 def test_losses_that_are_not_finite_and_many(shown):
     losses = [float("nan"), float("inf"), *(0.5 for _ in range(3000)), -1.0]
     show_all([(0, run()[0][1]), *((i, events.Display(i, x, 0, {}, 1.0)) for i, x in enumerate(losses))])
+    assert len(shown[-1]["text/plain"].splitlines()) == 40  # not those of a run of days
     assert "nan" not in shown[-1]["text/html"].replace("loss nan", "") and len(shown[-1]["text/html"]) < 6000
 
 

@@ -274,3 +274,5 @@ def test_scores_are_a_table():
     ):
         assert words in shown, words
     assert found.scores["each"][:2] == [0.25, None]
+    scores = "loss 0.125, accuracy 0.5, each [20 values], <i> 1.0"
+    assert repr(found) == f"<Evaluation of 1000 records: {scores}; weights <w>>"

@@ -141,6 +141,13 @@ def test_the_settings_of_a_run_are_those_of_its_test(rows, monkeypatch):
     assert netdef.test("wide.net", "runs/wide/iter_000001").loss == first.loss
 
 
+def test_weights_of_a_format_that_is_a_folder(rows):
+    path = written(rows, 10)
+    netdef.compile(path, weights=WEIGHTS).save_weights(rows / "w.orbax")
+    found = netdef.test(path, rows / "w.orbax")
+    assert found.loss == netdef.test(path, WEIGHTS).loss and found.weights == str(rows / "w.orbax")
+
+
 def test_without_a_run_there_is_one_message(rows, monkeypatch):
     monkeypatch.chdir(rows)
     path = written(rows, 10)
