@@ -192,6 +192,16 @@ def test_the_layer_of_shards_is_read(folder: Path):
     assert netdef.load(folder / "shards.net", phase="TRAIN").blobs["data"].shape == (256, 3, 60, 60)
 
 
+def test_the_layer_of_a_table_is_read(folder: Path):
+    pytest.importorskip("pyarrow")
+    (text,) = [body for body in blocks("text") if body.startswith('layer {\n  name: "houses"')]
+    net = netdef.load(text.replace("houses.csv", str(folder / "examples/data/houses.csv")))
+    assert not net.diagnostics
+    assert [blob.shape for blob in net.blobs.values()] == [(40, 3), (40,), (40,)]
+    batch = next(netdef.data.batches(text.replace("houses.csv", str(folder / "examples/data/houses.csv"))))
+    assert set(batch["district"]) <= set(range(5))
+
+
 def test_lines_for_neovim_are_those_of_the_editors_page():
     (lines,) = [body for body in blocks("text") if body.startswith("vim.")]
     assert lines in (ROOT / "grammar" / "editors" / "README.md").read_text()
