@@ -186,6 +186,10 @@ def _batches(predictor: Any, args: argparse.Namespace) -> Iterator[tuple[list[st
 
     for name in args.inputs:
         if is_table(Path(name)):
+            if args.raw:
+                raise UsageError(
+                    f"--raw is for arrays, but {name} is a table, whose columns become inputs only as in training"
+                )
             yield from predictor.table_batches(name)
     others = [name for name in args.inputs if not is_table(Path(name))]
     for names, rows in _rows(predictor, others, args.raw):

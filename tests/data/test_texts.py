@@ -138,6 +138,8 @@ def test_vocabularies_that_cannot_be_read(files, tmp_path):
     assert "v.txt is not UTF-8, so it is no vocabulary" in error_of(text_of())
     (tmp_path / "v.txt").unlink()
     assert "the vocabulary v.txt does not exist" in error_of(text_of())
+    net = netdef.load(text_of())
+    assert "the vocabulary v.txt does not exist" in net.diagnostics[0].message and net.blobs["text"].shape == (2, 6)
 
 
 def test_missing_texts(files):

@@ -76,6 +76,7 @@ class TableData(DataLayer, type="TableData", block="table_data_param"):
 
     def shapes(self, locate: Locate) -> list[Shape]:
         self.check()
+        self.sources(locate)  # because a missing vocabulary is reported here, and not when training begins
         paths = self.paths(locate)
         table = self.table(paths[0])
         names = self.names(table)
@@ -121,6 +122,9 @@ class TableData(DataLayer, type="TableData", block="table_data_param"):
                 )
             if top in tops[:i]:
                 raise ShapeError(f"top `{top}` is described twice; remove one of the descriptions.", field=kind)
+        for block in self.column:
+            if conflict := block.conflict:
+                raise ShapeError(f"top `{block.top}`: {conflict}", field="column")
         for block in self.text:
             if bool(block.vocabulary) == bool(block.tokenizer):
                 both = "both given; keep one" if block.vocabulary else "not given; set one"
