@@ -146,10 +146,9 @@ def _outputs(predictor: Any, args: argparse.Namespace, given: Any, least: float)
         )
     found: Found = []
     for labels, inputs, _ in _batches(predictor, args):
-        full = len(next(iter(inputs.values())))
         made = predictor.blobs(inputs, names)
         for i, label in enumerate(labels):
-            rows = {name: array[i] if len(array) == full else array for name, array in made.items()}
+            rows = {name: predictor.row(array, i, inputs) for name, array in made.items()}
             if predictor.table is not None:
                 rows = {name: predictor.table.restored(name, row) for name, row in rows.items()}
             values = [_range(name, row) for name, row in rows.items()]

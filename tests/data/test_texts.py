@@ -221,6 +221,23 @@ def test_a_net_with_the_time_first_is_tested_exactly_and_deployed(files, tmp_pat
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
+@pytest.mark.parametrize("resident", [False, True])
+def test_the_labels_of_a_language_model_need_ignore_label(resident, files):
+    net = (
+        text_of('time_first: true next: "next"', "text next")
+        + """
+        layer { name: "v" type: "Embed" bottom: "text" top: "v" embed_param { input_dim: 8 num_output: 8 } }
+        layer { name: "loss" type: "SoftmaxWithLoss" bottom: "v" bottom: "next" top: "loss" softmax_param { axis: 2 } }
+    """
+    )
+    with pytest.raises(NetdefError, match=r"t.csv:2 has the label -1, but layer `loss`"):
+        with Feed(netdef.load(net, phase="TEST")) as feed:
+            netdef.data.on_device(feed, 1 << 20) if resident else next(feed)
+    ignoring = netdef.load(net.replace("softmax_param", "loss_param { ignore_label: -1 } softmax_param"), phase="TEST")
+    with Feed(ignoring) as feed:
+        assert netdef.data.on_device(feed, 1 << 20) is not None and next(feed)["next"].shape == (6, 2)
+
+
 def test_tests_are_read_as_the_training(files, tmp_path):
     """Two layers with files of their own would have other indices: an error says how to write it."""
     layers = [
