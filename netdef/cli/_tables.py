@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..language.errors import NetdefError
 from . import UsageError
 from ._options import existing
 from ._output import say
@@ -57,8 +56,6 @@ def show_columns(table: Any, as_json: bool) -> None:
     from ..data.table_statistics import columns_of
 
     found = list(columns_of(table))
-    if errors := [one for one in found if isinstance(one, NetdefError)]:
-        raise errors[0]
     rows = len(next(iter(table.columns(table.names[:1]).values())))
     if as_json:
         print(json.dumps({"rows": rows, "columns": [_as_dict(one) for one in found]}, indent=2))
@@ -78,10 +75,12 @@ def _as_dict(one: Any) -> dict[str, Any]:
         made["categories"] = one.categories
     if one.texts is not None:
         made |= dict(zip(("different", "most_tokens"), one.texts, strict=True))
-    return made
+    return made | ({"error": one.error} if one.error else {})
 
 
 def _in_words(one: Any) -> str:
+    if one.error:
+        return one.error
     if one.numbers is not None:
         low, high, mean, deviation = one.numbers
         return f"{low:.5g} to {high:.5g}, mean {mean:.5g}, deviation {deviation:.4g}"
@@ -98,7 +97,7 @@ def check_columns(table: Any) -> int:
     from ..data.table_statistics import columns_of
 
     found = list(columns_of(table))
-    errors = [one for one in found if isinstance(one, NetdefError)]
+    errors = [one.error for one in found if one.error]
     for error in errors:
         print(error)
     print(f"{table.path}: {len(found):,} columns, {len(errors):,} with mistakes")
@@ -108,7 +107,7 @@ def check_columns(table: Any) -> int:
 def write_vocabulary(args: argparse.Namespace) -> int:
     """`netdef data vocabulary`."""
     from ..data.table_file import is_table, open_table
-    from ..data.table_statistics import ColumnFound, columns_of, vocabulary_of
+    from ..data.table_statistics import columns_of, vocabulary_of
     from ..data.text import Split, Text
     from ..files import write_text_atomically
 
@@ -120,7 +119,7 @@ def write_vocabulary(args: argparse.Namespace) -> int:
     table = open_table(path)
     name = args.column or (table.names[0] if len(table.names) == 1 else None)
     if name is None:
-        texts = [one.name for one in columns_of(table) if isinstance(one, ColumnFound) and one.kind == "TEXT"]
+        texts = [one.name for one in columns_of(table) if one.kind == "TEXT"]
         if len(texts) != 1:
             raise UsageError(f"{path} has {len(texts)} columns with texts; name one with --column")
         name = texts[0]

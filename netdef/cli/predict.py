@@ -146,10 +146,9 @@ def _outputs(predictor: Any, args: argparse.Namespace, given: Any, least: float)
         )
     found: Found = []
     for labels, inputs, _ in _batches(predictor, args):
-        full = len(next(iter(inputs.values())))
         made = predictor.blobs(inputs, names)
         for i, label in enumerate(labels):
-            rows = {name: array[i] if len(array) == full else array for name, array in made.items()}
+            rows = {name: predictor.row(array, i, inputs) for name, array in made.items()}
             if predictor.table is not None:
                 rows = {name: predictor.table.restored(name, row) for name, row in rows.items()}
             values = [_range(name, row) for name, row in rows.items()]
@@ -186,6 +185,10 @@ def _batches(predictor: Any, args: argparse.Namespace) -> Iterator[tuple[list[st
 
     for name in args.inputs:
         if is_table(Path(name)):
+            if args.raw:
+                raise UsageError(
+                    f"--raw is for arrays, but {name} is a table, whose columns become inputs only as in training"
+                )
             yield from predictor.table_batches(name)
     others = [name for name in args.inputs if not is_table(Path(name))]
     for names, rows in _rows(predictor, others, args.raw):

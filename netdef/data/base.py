@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -178,6 +178,10 @@ class Reader(ABC):
 
         None if they exceed `budget` bytes, or if only the host can make batches of them."""
         return None
+
+    def labels(self, table: Table, tops: Collection[str]) -> Table:
+        """Returns those of these tops that are labels in a table of `resident`, with one row per record."""
+        return {top: table[top] for top in tops if top in table}
 
     def plan(self, position: int) -> Batch:
         """Returns the input of `take` for the batch at `position`: small arrays with one row per record."""

@@ -77,6 +77,6 @@ def on_device(feed: Feed, budget: int, device: Any = None) -> Resident | None:
 
 def _check_labels(feed: Feed, name: str, records: Table) -> None:
     """Checks the labels of all records against the net, once."""
-    for top in records.keys() & feed.limits.keys():
-        limit = feed.limits[top]._replace(axis=0)
-        labels.check(name, records[top], limit, feed.readers[name].name_of_record)
+    reader = feed.readers[name]
+    for top, array in reader.labels(records, feed.limits.keys() & set(reader.layer.top)).items():
+        labels.check(name, array, feed.limits[top]._replace(axis=0), reader.name_of_record)

@@ -79,5 +79,6 @@ def check(layer: str, labels: Any, limit: Limit, name_of: Any) -> None:
             )
         raise NetdefError(
             f"layer `{layer}`: {name_of(row)} has the label {value:g}, but layer `{limit.loss}` has {limit.classes} "
-            f"classes, 0 to {limit.classes - 1}; correct the label or the number of outputs."
+            f"classes, 0 to {limit.classes - 1}; correct the label or the number of outputs"
+            f"{', or set `ignore_label` in `loss_param`' if value < 0 and limit.ignored is None else ''}."
         )

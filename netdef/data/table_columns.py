@@ -63,6 +63,18 @@ class Columns(Block):
     fill_category: str = param("Category in place of a missing one; default: a missing one is an error.", default="")
 
     @property
+    def conflict(self) -> str:
+        """What is wrong with the fields together; empty if nothing is."""
+        if self.kind is Kind.CATEGORY and (self.normalize or self.fill is not None):
+            given = "normalize" if self.normalize else "fill"
+            return f"`{given}` is for numbers, but `kind` is CATEGORY; remove one of them."
+        if self.kind is Kind.NUMBER and (self.category or self.fill_category):
+            given = "category" if self.category else "fill_category"
+            return f"`{given}` is for categories, but `kind` is NUMBER; remove one of them."
+        twice = next((one for i, one in enumerate(self.category) if one in self.category[:i]), None)
+        return "" if twice is None else f"`category` has `{twice}` twice; remove one of them."
+
+    @property
     def is_measured(self) -> bool:
         """Whether the numbers depend on the means of the training data."""
         return self.normalize or self.fill == "MEAN"

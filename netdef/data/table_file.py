@@ -69,8 +69,9 @@ class TableFile:
     def _of_parquet(self, names: list[str]) -> dict[str, Any]:
         parquet = need("pyarrow.parquet", "a Parquet file")
         with reading(self.path, self.kind, self.fault):
-            table = parquet.read_table(self.path, columns=names, partitioning=None)
-            return {name: table.column(name).combine_chunks() for name in names}
+            indices = [self.names.index(name) for name in names]
+            table = parquet.read_table(self.path, columns=[self.written[i] for i in indices], partitioning=None)
+            return {name: _whole(table.column(self.written[i])) for name, i in zip(names, indices, strict=True)}
 
     def _of_csv(self, names: list[str]) -> dict[str, Any]:
         arrow, module = need("pyarrow", "a table"), need("pyarrow.csv", "a table")
@@ -87,7 +88,7 @@ class TableFile:
                 self._explain()
         try:
             table = module.read_csv(self.path, parse_options=parse, convert_options=convert)
-            return {name: table.column(there).combine_chunks() for name, there in written.items()}
+            return {name: _whole(table.column(there)) for name, there in written.items()}
         except (arrow.ArrowException, ValueError, KeyError) as error:
             self._explain()
             raise self.fault(f"{shown(self.path)} is not a readable table ({error}).") from error
@@ -213,10 +214,14 @@ def _is_lines(path: Path) -> bool:
 def _not_utf8(path: Path, fault: Fault) -> NetdefError:
     lines = path.read_bytes().split(b"\n")
     number = next((i for i, line in enumerate(lines, 1) if not _is_utf8(line)), 1)
-    return fault(
-        f"{shown(path)}:{number}: the line is not UTF-8; convert the file, as by `iconv -f latin1 -t utf-8`, or name a "
-        "table."
-    )
+    return fault(f"{shown(path)}:{number}: the line is not UTF-8; convert the file, as by `iconv -f latin1 -t utf-8`.")
+
+
+def _whole(column: Any) -> Any:
+    """Returns a column as one array."""
+    found = column.combine_chunks()
+    arrow = need("pyarrow", "a table")
+    return arrow.concat_arrays(found.chunks) if isinstance(found, arrow.ChunkedArray) else found
 
 
 def _quotes(path: Path) -> int:

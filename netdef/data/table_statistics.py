@@ -14,9 +14,10 @@ from .text import PADDING_TOKENS, UNKNOWN_TOKENS, Text, divider
 
 
 class ColumnFound(NamedTuple):
-    """A column: its kind is NUMBER, CATEGORY or TEXT, `missing` the number of cells without a value.  Of numbers (min,
-    max, mean, deviation); of categories the number of rows by name, in the order of their indices; of texts (number of
-    different ones, most tokens)."""
+    """A column: its kind is NUMBER, CATEGORY, TEXT or MISTAKE, `missing` the number of cells without a value.
+
+    Of numbers (min, max, mean, deviation); of categories the number of rows by name, in the order of their indices; of
+    texts (number of different ones, most tokens); of a column that TableData does not read the error."""
 
     name: str
     kind: str
@@ -24,17 +25,18 @@ class ColumnFound(NamedTuple):
     numbers: tuple[float, float, float, float] | None = None
     categories: dict[str, int] | None = None
     texts: tuple[int, int] | None = None
+    error: str = ""
 
 
-def columns_of(table: TableFile) -> Iterator[ColumnFound | NetdefError]:
-    """Yields what each column contains, or the error of a column that TableData does not read."""
+def columns_of(table: TableFile) -> Iterator[ColumnFound]:
+    """Yields what each column contains.  Raises NetdefError if the table cannot be read."""
     names = [name for name in table.names if name]
     columns = table.columns(names)
     for name in names:
         try:
             yield _found(table, name, columns[name])
         except NetdefError as error:
-            yield error
+            yield ColumnFound(name, "MISTAKE", 0, error=str(error))
 
 
 def _found(table: TableFile, name: str, column: Any) -> ColumnFound:

@@ -273,6 +273,14 @@ class Predictor:
             return rows
         return full
 
+    def row(self, array: Any, i: int, inputs: Mapping[str, Any]) -> Any:
+        """Returns what a blob has for row i of a batch of inputs; all of it, if it has no rows."""
+        first, whole = next(iter(inputs.items()))
+        if self.table is not None and self.table.layer.record_axis(first) and array.shape[:2] == whole.shape[:2]:
+            return array[:, i]  # time first, as the input
+        rows = whole.shape[self.table.layer.record_axis(first) if self.table is not None else 0]
+        return array[i] if array.ndim and len(array) == rows else array
+
     def scores(self, inputs: Mapping[str, Any]) -> Any:
         """Returns the probabilities (n, classes) of one batch, or the blob itself if it has no softmax."""
         if self.blob is None:

@@ -14,14 +14,15 @@ def check_tables(train: Feed, tests: Iterable[Feed]) -> None:
     """Raises NetdefError if a test reads a top with other categories or means than the training: indices and numbers
     would have other meanings."""
     known = [reader.measured for reader in train.readers.values() if isinstance(reader, TableReader)]
-    for feed in tests:
-        for name, reader in feed.readers.items():
-            for measured in known if isinstance(reader, TableReader) else ():
-                if what := _difference(measured, reader.measured):
-                    raise NetdefError(
-                        f"layer `{name}` in phase TEST reads {what}; use the `source` of phase TRAIN, and name the "
-                        "table of the tests with `test_source`."
-                    )
+    found = [(name, reader) for feed in tests for name, reader in feed.readers.items()]
+    for name, reader in found:
+        if not isinstance(reader, TableReader):
+            continue
+        if what := next(filter(None, (_difference(measured, reader.measured) for measured in known)), ""):
+            raise NetdefError(
+                f"layer `{name}` in phase TEST reads {what}; use the `source` of phase TRAIN, and name the table of the "
+                "tests with `test_source`."
+            )
 
 
 def _difference(train: Measured, test: Measured) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -76,6 +76,7 @@ class TableData(DataLayer, type="TableData", block="table_data_param"):
 
     def shapes(self, locate: Locate) -> list[Shape]:
         self.check()
+        self.sources(locate)  # because a missing vocabulary is reported here, and not when training begins
         paths = self.paths(locate)
         table = self.table(paths[0])
         names = self.names(table)
@@ -121,6 +122,9 @@ class TableData(DataLayer, type="TableData", block="table_data_param"):
                 )
             if top in tops[:i]:
                 raise ShapeError(f"top `{top}` is described twice; remove one of the descriptions.", field=kind)
+        for block in self.column:
+            if conflict := block.conflict:
+                raise ShapeError(f"top `{block.top}`: {conflict}", field="column")
         for block in self.text:
             if bool(block.vocabulary) == bool(block.tokenizer):
                 both = "both given; keep one" if block.vocabulary else "not given; set one"
@@ -231,8 +235,8 @@ class TableData(DataLayer, type="TableData", block="table_data_param"):
         made = {}
         for top in self.top:
             if top in texts and top in arrays:
-                tokens, lengths = (arrays[key][numbers] for key in (top, LENGTHS.format(top)))
-                made |= tops_of_text(texts[top], tokens, lengths, xp)
+                tokens, lengths = _tokens(arrays, texts[top])
+                made |= tops_of_text(texts[top], tokens[numbers], lengths[numbers], xp)
             elif top in arrays:
                 made[top] = arrays[top][numbers]
         return made
@@ -243,6 +247,11 @@ class TableData(DataLayer, type="TableData", block="table_data_param"):
         except ShapeError as error:
             raise self.fault(error.detail) from error
         return TableReader(self, locate, phase, seed, process)
+
+
+def _tokens(arrays: Mapping[str, Any], block: Text) -> tuple[Any, Any]:
+    """Returns the tokens of a text, and their number in each row."""
+    return arrays[block.top], arrays[LENGTHS.format(block.top)]
 
 
 class TableReader(Reader):
@@ -292,6 +301,14 @@ class TableReader(Reader):
     def resident(self, budget: int) -> Table | None:
         arrays = self.records.arrays
         return dict(arrays) if sum(array.nbytes for array in arrays.values()) <= budget else None
+
+    def labels(self, table: Table, tops: Collection[str]) -> Table:
+        found = super().labels(table, tops)
+        for block in self.layer.text:
+            if block.next in tops:
+                plain = block.replace(time_first=False)
+                found |= {block.next: tops_of_text(plain, *_tokens(table, block), np)[block.next]}
+        return found
 
     def take(self, table: Table, plan: Batch) -> Batch:
         return self.layer.batch_of(table, plan["record"], jnp)
