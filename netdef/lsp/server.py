@@ -141,9 +141,9 @@ class Server(LanguageServer):
     async def open(self, uri: str) -> Open:
         """The pages of a text. JsonRpcContentModified if compiling it takes long, or if it was refused: editors do not
         show this error, and do not wait. JsonRpcInvalidParams if it is not open."""
-        if uri not in self.workspace.text_documents:
-            raise JsonRpcInvalidParams(f"no text {uri} is open")
         if uri in self.waiting or uri not in self.pages and uri not in self.reading:
+            if uri not in self.workspace.text_documents:
+                raise JsonRpcInvalidParams(f"no text {uri} is open")
             self.update(uri)
         if uri in self.reading:
             await asyncio.wait([self.reading[uri]], timeout=PATIENCE)

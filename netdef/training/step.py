@@ -76,10 +76,9 @@ def initial(
     partition: Partition | None = None,
 ) -> State:
     """The state before the first iteration, made without a program for each shape; `put` copies a state to devices."""
-    rows = [t.shape[0] if solver.whole and t.shape else None for t in partition.trained] if partition else ()
-    whole = [w if n in (None, len(w)) else w[:n] for w, n in zip(trained, rows, strict=True)] if rows else trained
+    seen = [_seen(solver, t, w) for t, w in zip(partition.trained, trained, strict=True)] if partition else trained
     rest = {
-        "history": tuple(map(solver.init, whole)),
+        "history": tuple(map(solver.init, seen)),
         "policy": solver.policy.initial(),
         "losses": np.full((solver.average_loss,), np.nan, np.float32),
         "iteration": np.int32(0),
@@ -297,11 +296,13 @@ def updated(
 
 def _update(solver: Solver, spec: Trained, g: Array, w: Array, history: Any, at: Numbers) -> tuple[Array, Any]:
     """The solver's update of an array; of one with rows that pad it, without these if the solver must not see them."""
-    if not solver.whole or spec.shape in (None, w.shape):
-        return solver.update(g, w, history, at)
-    rows = spec.shape[0]  # type: ignore[index]
-    delta, new = solver.update(g[:rows], w[:rows], history, at)
-    return jnp.pad(delta, [(0, len(w) - rows)] + [(0, 0)] * (w.ndim - 1)), new
+    delta, new = solver.update(_seen(solver, spec, g), _seen(solver, spec, w), history, at)
+    return delta if delta.shape == w.shape else jnp.pad(delta, [(0, len(w) - len(delta))] + [(0, 0)] * (w.ndim - 1)), new
+
+
+def _seen(solver: Solver, spec: Trained, array: Array) -> Array:
+    """What the solver sees of an array: all of it, or without the rows that pad it on several devices."""
+    return array if not solver.whole or spec.shape in (None, array.shape) else array[: spec.shape[0]]
 
 
 def clipped(solver: Solver, grads: Any, weights: Any) -> Any:
