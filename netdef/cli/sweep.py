@@ -53,7 +53,7 @@ def _seed(text: str) -> int:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_net(parser)
+    add_net(parser, ("KEY=VALUES", "constant or solver field to vary, with its values or range; may be repeated"))
     parser.add_argument(
         "--seeds",
         type=iterations,
@@ -108,6 +108,8 @@ def run(args: argparse.Namespace) -> int:
         "import_path": trust_of(args).folders,
     }
     folder = folder_of(path, args.output)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--output {folder}: this is a file, but the output of a sweep is a folder")
     drawn = None
     if args.search is not None:
         drawn = {"search": args.search, "trials": args.trials or TRIALS, "seed": args.seed or 0, "prune": args.prune}
@@ -117,12 +119,12 @@ def run(args: argparse.Namespace) -> int:
         write_text_atomically(folder / SWEEP, text)
         return text
 
-    lines = Lines(tuple(space), write, args.json)
-    more |= {"on_run": lines, "on_start": lines.start}
-    if drawn is None:
-        found = sweep(path, space, args.seeds, **more)
-    else:
-        found = search(path, space, args.search, drawn["trials"], seed=drawn["seed"], prune=args.prune, **more)
+    with Lines(tuple(space), write, args.json) as lines:
+        more |= {"on_run": lines, "on_start": lines.start, "on_event": lines.event}
+        if drawn is None:
+            found = sweep(path, space, args.seeds, **more)
+        else:
+            found = search(path, space, args.search, drawn["trials"], seed=drawn["seed"], prune=args.prune, **more)
     text, best = write(found.rows, found.score), best_of(found.rows, found.score)
     several = len(found.rows) > 1
     print(text if args.json else table(found.rows, found.settings, best[0] if best and several else None))

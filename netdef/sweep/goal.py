@@ -89,7 +89,7 @@ def score_of(nets: Nets, name: str | None = None, upwards: bool | None = None) -
     """The score that a sweep compares: `name`, or the first accuracy of the tests, their loss, or that of training.
 
     NetdefError if the runs do not report it."""
-    outputs = [*reported(nets.tests[0]), "loss"] if nets.tests else ["loss"]
+    outputs = list(dict.fromkeys([*(reported(nets.tests[0]) if nets.tests else ()), "loss"]))
     if name is None:
         name = next((output for output in outputs if Monitor(monitor=output).upwards), "loss")
     if name not in outputs:
