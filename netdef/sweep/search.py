@@ -19,12 +19,14 @@ from typing import Any
 
 import numpy as np
 
+from ..interop import snapshot
 from ..language.diagnostics import CompileError
 from ..language.errors import NetdefError
 from ..language.trust import Trust
 from ..lazy import need
 from ..training.events import Display, Event, Tested
 from ..training.run import Options
+from ..training.run_folder import METRICS
 from ..training.run_lock import locked
 from ..training.solver_nets import Nets, nets_of
 from ..training.trial_runs import with_solver
@@ -202,6 +204,8 @@ def _trained(
         return {"run": name, **settings, "seed": None, "trial": trial.number, "state": INVALID, "why": str(error)}
     job = Job(name, settings, nets.solver.seed, task.folder / name)
     end = nets.solver.max_iter if task.max_iter is None else task.max_iter
+    if not snapshot.found(job.folder):  # a run of this trial that was killed before its first snapshot is repeated
+        (job.folder / METRICS).unlink(missing_ok=True)
     judge = _judge(trial, task.score, end, set(study.trials[trial.number].intermediate_values))
     told = partial(on_event, name) if on_event else None
     ended = train_alone(nets, job, goal, Options(max_iter=task.max_iter, hopeless=judge, on_event=told))
