@@ -15,22 +15,20 @@ from typing import Any
 from ..language.trust import Trust
 from . import UsageError
 
+OVERRIDE = ("KEY=VALUE", "override a constant or a solver field, as in solver.base_lr=0.1; may be repeated")
 
-def add_net(parser: argparse.ArgumentParser) -> Any:
+
+def add_net(parser: argparse.ArgumentParser, setting: tuple[str, str] = OVERRIDE) -> Any:
     """Adds the file of a command and the options that change it. Returns the group of Caffe's flags."""
     parser.add_argument("file", nargs="?", metavar="FILE", help="net or solver: .net or .prototxt")
-    add_settings(parser)
+    add_settings(parser, setting)
     return add_caffe_model(parser)
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override a constant or a solver field, as in solver.base_lr=0.1; may be repeated",
-    )
+def add_settings(parser: argparse.ArgumentParser, setting: tuple[str, str] = OVERRIDE) -> None:
+    """Adds --set, with the form of its value and its help, and the options that say where to look for code."""
+    form, words = setting
+    parser.add_argument("--set", action="append", default=[], metavar=form, help=words)
     add_plugin(parser)
     add_import_path(parser)
 

@@ -3,37 +3,55 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from ..language.errors import printable
 from ..policies.base import Monitor
 
 if TYPE_CHECKING:
     from ..sweep.goal import Score
+    from ..training.events import Event
 
 MARK = "*"  # of the best run
 STATES = ("pruned", "diverged", "invalid")  # of runs that have no final score
+NARROW = 55  # columns of a terminal for a bar
 Row = Mapping[str, Any]
 
 
 class Lines:
     """Prints a line for each run on stderr, unless it is quiet, and keeps the table in the folder up to date, so that
-    a sweep in progress, or one that was killed, can be plotted."""
+    a sweep in progress, or one that was killed, can be plotted. On a terminal, a bar shows the run in progress."""
 
     def __init__(self, settings: Sequence[str], write: Callable[[Sequence[Row], Score], Any], quiet: bool):
         self.settings, self.write, self.quiet = settings, write, quiet
         self.rows: list[Row] = []
         self.before, self.began = 0, time.monotonic()
         self.score: Score | None = None
+        self.bar: Bar | None = None
+
+    def __enter__(self) -> Lines:
+        if not self.quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+            self.bar = Bar(sys.stderr)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar:
+            self.bar.close()
 
     def start(self, score: Score, before: int) -> None:
         """Begins to measure time; `before` runs were finished earlier."""
         self.score, self.before, self.began = score, before, time.monotonic()
+
+    def event(self, name: str, event: Event) -> None:
+        """Shows how far the run in progress is."""
+        if self.bar:
+            self.bar.show(name, event)
 
     def __call__(self, row: Row, done: int, total: int) -> None:
         assert self.score is not None
@@ -47,8 +65,50 @@ class Lines:
         left = spent / (done - self.before) * (total - done) if spent > 1 else 0.0
         is_best = len(self.rows) > 1 and self.score.best(self.rows) is row
         width = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
-        text = line(row, f"{done}/{total}", self.score, self.settings, is_best, left, width)
-        print(printable(text), file=sys.stderr, flush=True)
+        text = printable(line(row, f"{done}/{total}", self.score, self.settings, is_best, left, width))
+        if self.bar:
+            self.bar.print(text)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+
+class Bar:
+    """A bar below the lines, with the iterations and the loss of the run in progress."""
+
+    def __init__(self, stream: TextIO):
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.table import Column
+
+        self.console = Console(file=stream, highlight=False, soft_wrap=True)
+        name = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
+        loss = TextColumn("{task.fields[loss]}", table_column=Column(no_wrap=True))
+        bars = [BarColumn(bar_width=None)] if self.console.width >= NARROW else []
+        done = MofNCompleteColumn(table_column=Column(no_wrap=True))
+        self.progress = Progress(name, done, *bars, loss, console=self.console, transient=True, expand=True)
+        self.task: Any = None
+
+    def show(self, name: str, event: Event) -> None:
+        """Shows an event of a run."""
+        from ..training import events
+
+        if isinstance(event, events.Started):
+            self.progress.start()
+            if self.task is not None:
+                self.progress.remove_task(self.task)
+            self.task = self.progress.add_task(name, total=event.max_iter, completed=event.iteration, loss="compiling")
+        elif isinstance(event, events.Stepped) and self.task is not None:
+            self.progress.update(self.task, completed=event.iteration)
+        elif isinstance(event, events.Display) and self.task is not None:
+            self.progress.update(self.task, completed=event.iteration, loss=f"loss {event.loss:.4g}")
+
+    def print(self, text: str) -> None:
+        """Prints a line above the bar."""
+        self.console.print(text, markup=False)
+
+    def close(self) -> None:
+        """Removes the bar."""
+        self.progress.stop()
 
 
 def line(
@@ -70,7 +130,7 @@ def line(
     elif score.column in row:
         parts.append((f"{score.words} {shown(row[score.column])}", 0))
     parts += [("best so far", 2)] if is_best else []
-    parts += [(f"about {duration(left)} left", 2)] if left else []
+    parts += [(f"about {f'{left:.0f} s' if left < 60 else duration(left)} left", 2)] if left else []
     while width is not None and sum(len(text) + 2 for text, _ in parts) - 2 > width and parts[-1:]:
         least = max(parts, key=lambda part: part[1])
         if not least[1]:

@@ -53,7 +53,7 @@ def _seed(text: str) -> int:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_net(parser)
+    add_net(parser, ("KEY=VALUES", "constant or solver field to vary, with its values or range; may be repeated"))
     parser.add_argument(
         "--seeds",
         type=iterations,
@@ -91,38 +91,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     path = net_file(args)
     _check(args)
-    space = values(args.set) if args.search is None else ranges(args.set)
+    drawn = None
+    if args.search is not None:
+        drawn = {"search": args.search, "trials": args.trials or TRIALS, "seed": args.seed or 0, "prune": args.prune}
+    vary, space = ({}, ranges(args.set)) if drawn else (values(args.set), {})
     pictures(args.plot)
 
     from ..observe.sweep_record import SWEEP
     from ..sweep.search import search
     from ..sweep.sweep import folder_of, sweep
 
-    score = args.maximize or args.minimize
-    more: dict[str, Any] = {
-        "output": args.output,
-        "max_iter": args.max_iter,
-        "until": args.until,
-        "score": score,
-        "upwards": bool(args.maximize) if score else None,
-        "import_path": trust_of(args).folders,
-    }
     folder = folder_of(path, args.output)
-    drawn = None
-    if args.search is not None:
-        drawn = {"search": args.search, "trials": args.trials or TRIALS, "seed": args.seed or 0, "prune": args.prune}
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--output {folder}: this is a file, but the output of a sweep is a folder")
 
     def write(rows: Sequence[Any], score: Score) -> str:
         text = json.dumps(contents(rows, folder, score, args.until, drawn), indent=1, default=str)
         write_text_atomically(folder / SWEEP, text)
         return text
 
-    lines = Lines(tuple(space), write, args.json)
-    more |= {"on_run": lines, "on_start": lines.start}
-    if drawn is None:
-        found = sweep(path, space, args.seeds, **more)
-    else:
-        found = search(path, space, args.search, drawn["trials"], seed=drawn["seed"], prune=args.prune, **more)
+    more: dict[str, Any] = {"output": args.output, "max_iter": args.max_iter, "until": args.until, **_aim(args)}
+    with Lines((*vary, *space), write, args.json) as lines:
+        more |= {"on_run": lines, "on_start": lines.start, "on_event": lines.event}
+        more["import_path"] = trust_of(args).folders
+        if drawn is None:
+            found = sweep(path, vary, args.seeds, **more)
+        else:
+            found = search(path, space, args.search, drawn["trials"], seed=drawn["seed"], prune=args.prune, **more)
     text, best = write(found.rows, found.score), best_of(found.rows, found.score)
     several = len(found.rows) > 1
     print(text if args.json else table(found.rows, found.settings, best[0] if best and several else None))
@@ -131,6 +126,12 @@ def run(args: argparse.Namespace) -> int:
     for path in _drawn(found.folder, args.plot):
         print(path, file=sys.stderr)
     return 0
+
+
+def _aim(args: argparse.Namespace) -> dict[str, Any]:
+    """Returns the score that compares the runs, and whether more is better; None if it is not given."""
+    score = args.maximize or args.minimize
+    return {"score": score, "upwards": bool(args.maximize) if score else None}
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -16,8 +16,9 @@ from .swept import swept
 
 CSS = """
 table.runs th, table.runs td { white-space: nowrap; }
+table.runs tbody th { font-weight: 400; }
 table.runs tr.best td, table.runs tr.best th { background: #fdf1e7; font-weight: 600; }
-table.runs tr.ended td, table.runs tr.ended th { color: #777; font-weight: 400; }
+table.runs tr.ended td, table.runs tr.ended th { color: #777; }
 """
 LAST = ("iterations", "state")  # columns at the right
 
@@ -73,9 +74,9 @@ def _name(row: Mapping[str, Any]) -> str:
 def _together(sweep: Swept, score: Score) -> str:
     if len(sweep.settings) < 2:
         return ""
-    words = (
-        "A line is a run, bright if its score is good; the best run is orange, runs that were ended early are dashed."
-    )
+    words = "A line is a run, bright if its score is good. The best run is orange"
+    pruned = any(row.get("state") == "pruned" for row in sweep.rows)
+    words += "; those that were ended early are dashed." if pruned else "."
     figure = image(written(parallel(sweep, score), "svg"), "the settings and the score of each run")
     return f"<p>{words}</p>{figure}"
 

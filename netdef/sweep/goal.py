@@ -72,8 +72,9 @@ class Score:
     def of(self, row: Mapping[str, Any]) -> float | None:
         """The score of a row; None if the run has none, or one that is not finite."""
         value = row.get(self.column)
-        known = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-        return float(value) if known else None
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            return None
+        return float(value)
 
     def best(self, rows: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
         """The best row, the first in case of ties; None if no row has a score.  Runs that were ended before their last
@@ -89,7 +90,7 @@ def score_of(nets: Nets, name: str | None = None, upwards: bool | None = None) -
     """The score that a sweep compares: `name`, or the first accuracy of the tests, their loss, or that of training.
 
     NetdefError if the runs do not report it."""
-    outputs = [*reported(nets.tests[0]), "loss"] if nets.tests else ["loss"]
+    outputs = list(dict.fromkeys([*(reported(nets.tests[0]) if nets.tests else ()), "loss"]))
     if name is None:
         name = next((output for output in outputs if Monitor(monitor=output).upwards), "loss")
     if name not in outputs:

@@ -13,17 +13,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..interop import snapshot
 from ..language.diagnostics import CompileError
 from ..language.errors import NetdefError
 from ..language.trust import Trust
 from ..lazy import need
 from ..training.events import Display, Event, Tested
 from ..training.run import Options
+from ..training.run_folder import METRICS
 from ..training.run_lock import locked
 from ..training.solver_nets import Nets, nets_of
 from ..training.trial_runs import with_solver
@@ -99,6 +102,7 @@ def search(
     set: Mapping[str, Any] | None = None,
     on_run: Callable[[dict[str, Any], int, int], Any] | None = None,
     on_start: Callable[[Score, int], Any] | None = None,
+    on_event: Callable[[str, Event], Any] | None = None,
     import_path: Sequence[str | Path] = (),
 ) -> Found:
     """Trains a net with `trials` different settings of `space`, one after the other.
@@ -106,7 +110,7 @@ def search(
     `how`: "random", or "bayes" for settings near the best ones so far.  `prune`: "median" ends a run whose score is
     worse than the median of the earlier ones, after a fifth of its iterations; "hyperband" compares earlier.
     `score` is an output of the tests (default: the first accuracy, else the loss), `upwards` whether more is better.
-    Each run is that of `netdef.train` with the same settings.  `on_run` and `on_start` are those of `sweep`.
+    Each run is that of `netdef.train` with the same settings.  `on_run`, `on_start`, `on_event` are those of `sweep`.
     Errors: as for `netdef.train`, with the name of the run; CompileError for ranges that the net does not allow.
     """
     for name, value, known in (("search", how, HOW), ("prune", prune, PRUNE)):
@@ -132,7 +136,7 @@ def search(
         for done, row in enumerate(rows.values(), 1):
             if on_run:
                 on_run(row, done, total)
-        for number, row in _searched(optuna, study, task, rows, total):
+        for number, row in _searched(optuna, study, task, rows, total, on_event):
             rows[number] = row
             if on_run:
                 on_run(row, len(rows), total)
@@ -150,7 +154,12 @@ def _checked(path: str | Path, space: dict[str, Values], fixed: Settings, trust:
 
 
 def _searched(
-    optuna: Any, study: Any, task: Task, rows: Mapping[int, Mapping[str, Any]], total: int
+    optuna: Any,
+    study: Any,
+    task: Task,
+    rows: Mapping[int, Mapping[str, Any]],
+    total: int,
+    on_event: Callable[[str, Event], Any] | None,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Trains until there are `total` rows, which the caller adds to `rows`, or no new settings are drawn any more.
     Yields the number of each trial with its row."""
@@ -167,7 +176,7 @@ def _searched(
             repeats += 1
             continue
         repeats = 0
-        row = _trained(study, trial, task, settings)
+        row = _trained(study, trial, task, settings, on_event)
         trial.set_user_attr(ROW, row)
         _tell(study, states, trial, task.score, row)
         yield trial.number, row
@@ -183,7 +192,9 @@ def _tell(study: Any, states: Any, trial: Any, score: Score, row: Mapping[str, A
     study.tell(trial, value, states.COMPLETE if value is not None else states.PRUNED)
 
 
-def _trained(study: Any, trial: Any, task: Task, settings: Settings) -> dict[str, Any]:
+def _trained(
+    study: Any, trial: Any, task: Task, settings: Settings, on_event: Callable[[str, Event], Any] | None
+) -> dict[str, Any]:
     """Trains a run, or continues it, and returns its row."""
     name = f"trial-{trial.number:03d}"
     goal = Until.read(task.until) if task.until else None
@@ -193,8 +204,11 @@ def _trained(study: Any, trial: Any, task: Task, settings: Settings) -> dict[str
         return {"run": name, **settings, "seed": None, "trial": trial.number, "state": INVALID, "why": str(error)}
     job = Job(name, settings, nets.solver.seed, task.folder / name)
     end = nets.solver.max_iter if task.max_iter is None else task.max_iter
+    if not snapshot.found(job.folder):  # a run of this trial that was killed before its first snapshot is repeated
+        (job.folder / METRICS).unlink(missing_ok=True)
     judge = _judge(trial, task.score, end, set(study.trials[trial.number].intermediate_values))
-    ended = train_alone(nets, job, goal, Options(max_iter=task.max_iter, hopeless=judge))
+    told = partial(on_event, name) if on_event else None
+    ended = train_alone(nets, job, goal, Options(max_iter=task.max_iter, hopeless=judge, on_event=told))
     row = row_of(job, ended.history, goal)
     row = {**_with_trial(row, trial.number), "state": _state(ended)}
     keep(job, task.max_iter, task.until, row)

@@ -14,11 +14,13 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..language.errors import NetdefError
 from ..language.trust import Trust
+from ..training.events import Event
 from ..training.run import Options
 from ..training.run_lock import locked
 from ..training.solver_nets import Nets, nets_of
@@ -44,6 +46,7 @@ def sweep(
     score: str | None = None,
     upwards: bool | None = None,
     on_start: Callable[[Score, int], Any] | None = None,
+    on_event: Callable[[str, Event], Any] | None = None,
 ) -> Found:
     """Trains a net with every combination of the values in `vary`, each with `seeds` consecutive seeds, starting with
     the solver's.
@@ -51,7 +54,7 @@ def sweep(
     A run ends at the first test that meets `until`.  `on_run(row, done, all)` is called after each run.  `score` is the
     output of the tests that compares the runs (default: the iteration that met `until`, or else the first accuracy, or
     else the loss), `upwards` whether more is better.  `on_start(score, done)` is called before the first run, with the
-    number of runs that were finished earlier.
+    number of runs that were finished earlier; `on_event(name, event)` with the events of runs that are trained alone.
     Errors: as for `netdef.train`, with the name of the run that failed; the results of other runs are kept.
     """
     goal = Until.read(until) if until else None
@@ -72,8 +75,9 @@ def sweep(
     for job, row in before:
         done(job, row)
     with locked(folder):
+        nets_for = lambda job: nets_of(path, {**(set or {}), **job.settings}, trust)
         for group in _groups([job for job in jobs if job.name not in rows]):
-            for job, row in _train(path, group, max_iter, goal, set or {}, trust):
+            for job, row in _train(group, nets_for, max_iter, goal, on_event):
                 keep(job, max_iter, until, row)
                 done(job, row)
     return Found(tuple(rows[job.name] for job in jobs), folder, (*vary, *(["seed"] if seeds > 1 else [])), chosen)
@@ -121,15 +125,19 @@ def _groups(jobs: Sequence[Job]) -> list[list[Job]]:
 
 
 def _train(
-    path: Any, group: list[Job], max_iter: int | None, goal: Until | None, fixed: Mapping[str, Any], trust: Trust
+    group: list[Job],
+    nets_for: Callable[[Job], Nets],
+    max_iter: int | None,
+    goal: Until | None,
+    on_event: Callable[[str, Event], Any] | None,
 ) -> Iterable[tuple[Job, dict[str, Any]]]:
     """Trains a group, together if possible; yields each job with its row."""
-    judged = lambda job: with_solver(nets_of(path, {**fixed, **job.settings}, trust), test_after_train=True)
-    nets = {job.name: judged(job) for job in group}
+    nets = {job.name: with_solver(nets_for(job), test_after_train=True) for job in group}
     if len(group) > 1 and can_share([nets[job.name] for job in group]):
         histories = train_batched([(nets[job.name], job.folder) for job in group], max_iter, goal)
         for job, history in zip(group, histories, strict=True):
             yield job, row_of(job, history, goal)
         return
     for job in group:
-        yield job, row_of(job, train_alone(nets[job.name], job, goal, Options(max_iter=max_iter)).history, goal)
+        options = Options(max_iter=max_iter, on_event=partial(on_event, job.name) if on_event else None)
+        yield job, row_of(job, train_alone(nets[job.name], job, goal, options).history, goal)

@@ -18,12 +18,13 @@ from typing import Any, NamedTuple
 import jax
 
 from ..files import write_atomically
-from ..interop.wire import BYTES, Part, parts
+from ..interop.wire import BYTES, Part, parts, varint
 
 LAYERS = "layers.json.gz"
 PROGRAMS = "/host:metadata"  # the plane of the trace with the compiled programs
 CONTROL = ("while", "conditional", "call")  # operations that contain others
 BACKWARD = " (backward)"  # after the name of a layer
+PAUSE = 20_000  # nanoseconds, after which a slice of a layer ends
 OTHER = "other operations"  # the update of the weights, and what moves data between layers
 
 
@@ -100,13 +101,18 @@ def _events(lines: Sequence[tuple[str, Sequence[Operation]]]) -> Iterator[dict[s
         i = 0
         while i < len(operations):
             last = i
-            while last + 1 < len(operations) and operations[last + 1].layer == operations[i].layer:
+            while last + 1 < len(operations) and _continues(operations[last], operations[last + 1]):
                 last += 1
             group = operations[i : last + 1]
             yield slice_of(group[0].layer, group[0].start, max(o.end for o in group), thread, "layer")
             for one in group:
                 yield slice_of(one.name, one.start, one.end, thread, "operation")
             i = last + 1
+
+
+def _continues(one: Operation, after: Operation) -> bool:
+    """Whether an operation is of the same layer, and begins soon after another."""
+    return one.layer == after.layer and after.start < one.end + PAUSE
 
 
 def paths_of(data: bytes) -> dict[tuple[str, str], tuple[str, str]]:
@@ -118,10 +124,45 @@ def paths_of(data: bytes) -> dict[tuple[str, str], tuple[str, str]]:
             # event_metadata (4) is a map (its values are 2), whose statistics (5) have the program (6)
             for module in _inside(data, 1, *_reach(data, plane, 4, 2, 5, 6)):
                 name = _text(data, 1, module)
-                for instruction in _inside(data, 2, *_inside(data, 3, module)):
-                    path = next((_text(data, 2, m) for m in _inside(data, 7, instruction)), "")
-                    found[name, _text(data, 1, instruction)] = _text(data, 2, instruction), path
+                for computation in _inside(data, 3, module):
+                    for one, path in _with_paths([_instruction(data, part) for part in _inside(data, 2, computation)]):
+                        found[name, one.name] = one.opcode, path
     return found
+
+
+class Instruction(NamedTuple):
+    """An operation of a program, with the numbers of those whose results it uses."""
+
+    number: int
+    name: str
+    opcode: str
+    path: str
+    uses: tuple[int, ...]
+
+
+def _instruction(data: bytes, message: Part) -> Instruction:
+    path = next((_text(data, 2, inside) for inside in _inside(data, 7, message)), "")
+    number = next((varint(data, p.start, p.end)[0] for p in _inside(data, 35, message)), 0)
+    uses = tuple(value for part in _inside(data, 36, message) for value in _integers(data, part))
+    return Instruction(number, _text(data, 1, message), _text(data, 2, message), path, uses)
+
+
+def _integers(data: bytes, part: Part) -> Iterator[int]:
+    """The values of a repeated field, packed or not."""
+    at = part.start
+    while at < part.end:
+        value, at = varint(data, at, part.end)
+        yield value
+
+
+def _with_paths(instructions: Sequence[Instruction]) -> Iterator[tuple[Instruction, str]]:
+    """The instructions with their paths. One without a path, which the compiler has made to prepare the input of
+    another, has the path of the one that uses its result."""
+    paths = {one.number: one.path for one in instructions}
+    for one in reversed(instructions):  # an instruction is after those that it uses
+        for used in one.uses:
+            paths[used] = paths.get(used) or paths[one.number]
+    return ((one, paths[one.number]) for one in instructions)
 
 
 def _inside(data: bytes, number: int, *messages: Part) -> Iterator[Part]:

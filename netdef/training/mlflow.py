@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..lazy import need
-from .events import Display, Event, Finished, Interrupted, OnEvent, Snapshotted, Started, Tested
+from .events import Display, Event, Finished, OnEvent, Snapshotted, Started, Tested
 from .metrics import record
 from .solver_nets import Nets
 from .tracker import FILES, Tracker, scalars, settings_of
@@ -54,10 +54,8 @@ class Mlflow(Tracker):
                 self._log(f"test{event.net or ''}", event)
             case Snapshotted():
                 self._client.set_tag(self._id, "snapshot", str(event.path))
-            case Interrupted():
-                self._end("KILLED")
             case Finished():
-                self._end("FINISHED")
+                self._end("KILLED" if event.why == "interrupted" else "FINISHED")
 
     def _begin(self, event: Started) -> None:
         mlflow = self.require()
