@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -134,9 +135,12 @@ def _image_of(file: Path, tree: Any, root: Path | None) -> Path:
 
 def _number(text: str, what: str) -> float:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
-        raise NetdefError(f"{what} is `{text.strip()[:40]}`; it must be a number.") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise NetdefError(f"{what} is `{text.strip()[:40]}`; it must be a number.")
+    return number
 
 
 def _of_coco(file: Path, root: Path) -> Labels:

@@ -29,7 +29,7 @@ def append(graph: Any, node: Node, priors: np.ndarray) -> None:
     rows = g.shaped(g.op("Expand", decoded, shape), -1, boxes, 4)
     index = g.op("Expand", g.shaped(order, -1, number, 1), g.constant([1, 1, 4]))
     rows = g.op("GatherElements", rows, index, axis=1)  # (n classes, number, 4)
-    least = LOWEST if how.least is None else how.least
+    least = float(LOWEST) if how.least is None else how.least
     kept = g.shaped(suppressed(g, rows, best, number, how.nms_threshold, least), -1, len(classes) * number)
     best, rows = g.shaped(best, -1, len(classes) * number), g.shaped(rows, -1, len(classes) * number, 4)
     kept = _best(g, kept, best, how.per_image(boxes), len(classes) * number)

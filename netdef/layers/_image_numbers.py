@@ -1,8 +1,14 @@
-"""Numbers of images in a batch, where several devices each compute their own rows of it."""
+"""True boxes in the form of the SSD fork, (1, 1, count, 8): rows that begin with the number of their image."""
 
 from __future__ import annotations
 
 from ..lazy import Array, jax, lax
+from ..shape import Shape
+
+
+def of_ssd(truth: Shape) -> bool:
+    """Returns whether the rows of true boxes are: image, label, instance, xmin, ymin, xmax, ymax, difficult."""
+    return len(truth) == 4 and truth[0] == 1 and truth[3] == 8
 
 
 def own_image(image: Array, rows: int) -> Array:

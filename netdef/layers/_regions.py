@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..lazy import Array, jax, jnp, np
+from ..lazy import Array, jax, jnp, lax, np
 from ..schema import Block, param
 from ..shape import Dim, Shape, ShapeError, count, show
 from ._boxes import Boxes, overlap
+from ._image_numbers import of_ssd, own_image
 
 
 class Anchors(Block):
@@ -119,12 +120,27 @@ def check_image_info(info: Shape, images: Dim, bottom: int) -> None:
 
 
 def rows_of_boxes(truth: Shape) -> Dim:
-    """Returns the number of rows of the true boxes, (count, 5) or (1, count, 5); raises ShapeError for other shapes."""
+    """Returns the number of rows of the true boxes: (count, 5), (1, count, 5) or as in SSD, (1, 1, count, 8); raises
+    ShapeError for other shapes."""
+    if of_ssd(truth) and truth[1] == 1:
+        return truth[2]
     listed = truth[1:] if len(truth) == 3 and truth[0] == 1 and truth[2] == 5 else truth
     if len(listed) < 2 or count(listed[1:]) != 5 or listed[0] < 1:
         raise ShapeError(
             f"bottom 1, the true boxes, is {show(truth)}; it must have at least one row, and 5 values per box: "
-            "x1, y1, x2, y2, label, of one image.",
+            "x1, y1, x2, y2, label, of one image; or be 1 x 1 x count x 8, as the label of AnnotatedData.",
             bottom=1,
         )
     return listed[0]
+
+
+def true_regions(truth: Array, info: Array | None) -> Array:
+    """Returns the true boxes (count, 5) of an image in pixels: x1, y1, x2, y2, label, which is 0 where there is none.
+    `info` (1, 3), its height, width and scale, is only used for boxes as in SSD, which are fractions of it."""
+    truth = lax.stop_gradient(truth)
+    if info is None or not of_ssd(truth.shape):
+        return truth.reshape(-1, 5)
+    height, width = lax.stop_gradient(info).reshape(-1)[:2]
+    image, label, _, left, top, right, bottom, _ = (truth[0, 0, :, i] for i in range(8))
+    label = jnp.where(own_image(image, 1) == 0, label, 0.0)
+    return jnp.stack([left * width, top * height, right * width - 1, bottom * height - 1, label], 1)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ..lazy import Array, jax, jnp, lax
 from ..shape import Shape, ShapeError, count, show
 from ._boxes import Boxes
-from ._image_numbers import own_image
+from ._image_numbers import of_ssd, own_image
 
 COORDINATES = 4
 
@@ -83,8 +83,7 @@ def check_biases(biases: tuple[float, ...], boxes: int) -> None:
 
 def check_truth(x: Shape, truth: Shape) -> None:
     """Raises ShapeError unless `truth` has the form of the YOLO or of the SSD fork (see `truth_of`)."""
-    of_ssd = len(truth) == 4 and truth[0] == 1 and truth[3] == 8
-    if not of_ssd and (not truth or truth[0] != x[0] or count(truth[1:]) % 5):
+    if not of_ssd(truth) and (not truth or truth[0] != x[0] or count(truth[1:]) % 5):
         raise ShapeError(
             f"bottom 1, the true boxes, is {show(truth)}; it must be {x[0]} x count x 5: class, x, y, w, h, or 1 x 1 x "
             "count x 8: image, label, instance, xmin, ymin, xmax, ymax, difficult.",
@@ -95,7 +94,7 @@ def check_truth(x: Shape, truth: Shape) -> None:
 def truth_of(values: Array, n: int, first: int = 1) -> Truth:
     """Returns the true boxes of n images: rows (class, x, y, w, h) of each image, up to the first one with x or w 0; or
     rows (image, label, instance, xmin, ymin, xmax, ymax, difficult) of all images, where label `first` is class 0."""
-    if values.ndim == 4 and values.shape[0] == 1 and values.shape[3] == 8:
+    if of_ssd(values.shape):
         image, label, _, left, top, right, bottom, _ = (values[0, 0, :, i][None] for i in range(8))
         box = Box((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
         counted = own_image(image, n) == jnp.arange(n)[:, None]

@@ -6,7 +6,17 @@ from ..lazy import Array, jax, jnp, lax
 from ..schema import param
 from ..shape import Dim, Shape, ShapeError, count, show
 from ._boxes import boxes_of
-from ._regions import Anchors, check_four, check_image_info, drawn, offsets_to, region_overlaps, rows_of_boxes
+from ._image_numbers import of_ssd
+from ._regions import (
+    Anchors,
+    check_four,
+    check_image_info,
+    drawn,
+    offsets_to,
+    region_overlaps,
+    rows_of_boxes,
+    true_regions,
+)
 from .base import Context, Example, Layer
 
 
@@ -19,8 +29,8 @@ class AnchorTarget(Anchors, Layer, type="AnchorTarget", block="anchor_target_par
     ignored, too.  The inner weights are 1 for objects; the outer ones 1 / count for all that are drawn.
     A layer of type Python with the module `rpn.anchor_target_layer` is read as this type.
     Bottoms: scores (1, 2 a, h, w), only for their shape; true boxes (count, 5) or (1, count, 5): x1, y1, x2, y2, label;
-    height, width and scale of the image (1, 3); optional image, which is not used.  A row with a label below 1 is not a
-    box.
+    or as in SSD, (1, 1, count, 8), in fractions of the image; height, width and scale of the image (1, 3); optional
+    image, which is not used.  A row with a label below 1 is not a box.
     Tops: labels (1, 1, a h, w); offsets, inner and outer weights (1, 4 a, h, w).  There is no gradient.
     Source: rbgirshick/py-faster-rcnn lib/rpn/anchor_target_layer.py, lib/fast_rcnn/config.py.
     `target_mean` and `target_std` are RPN_NORMALIZE_MEANS and RPN_NORMALIZE_STDS of YuwenXiong/py-R-FCN.
@@ -79,7 +89,7 @@ class AnchorTarget(Anchors, Layer, type="AnchorTarget", block="anchor_target_par
     ) -> list[Array]:
         a, (height, width) = self.per_place(), scores.shape[2:]
         corners = jnp.asarray(self.anchors(height, width)).reshape(-1, 4)
-        truth, size = lax.stop_gradient(truth).reshape(-1, 5), lax.stop_gradient(info).reshape(info.shape[0], -1)[0]
+        truth, size = true_regions(truth, info), lax.stop_gradient(info).reshape(info.shape[0], -1)[0]
         anchors, real = boxes_of(corners), truth[:, 4] > 0
         border = self.allowed_border
         inside = (anchors.xmin >= -border) & (anchors.ymin >= -border)
@@ -129,8 +139,9 @@ class ProposalTarget(Layer, type="ProposalTarget", block="proposal_target_param"
     which are background and object, at 4 to 7 for every label.
     A layer of type Python with the module `rpn.proposal_target_layer` is read as this type.  In an inference net, where
     it is left out, the offsets that the net predicts must be multiplied by `target_std` and `target_mean` be added.
-    Bottoms: regions (count, 5): image, x1, y1, x2, y2; true boxes (count, 5) or (1, count, 5): x1, y1, x2, y2, label.
-    A row with a negative image is not a region, one with a label below 1 is not a box.
+    Bottoms: regions (count, 5): image, x1, y1, x2, y2; true boxes (count, 5) or (1, count, 5): x1, y1, x2, y2, label;
+    or as in SSD, (1, 1, count, 8), in fractions of the image, and then its height, width and scale (1, 3).  A row with
+    a negative image is not a region, one with a label below 1 is not a box.
     Tops: regions (r, 5, 1, 1); labels (r, 1, 1, 1); offsets, inner and outer weights (r, 4 classes, 1, 1), with
     r = batch_size.  There is no gradient.
     Source: YuwenXiong/py-R-FCN lib/rpn/proposal_target_layer.py after rbgirshick/py-faster-rcnn; the defaults are those
@@ -143,7 +154,7 @@ class ProposalTarget(Layer, type="ProposalTarget", block="proposal_target_param"
     family = "data"
     float32 = "its tops are coordinates and labels"
     pads_regions = False
-    n_bottoms = 2
+    n_bottoms = (2, 3)
     n_tops = 5
 
     num_classes: int = param("Number of classes, including the background.", at_least=2)
@@ -169,13 +180,21 @@ class ProposalTarget(Layer, type="ProposalTarget", block="proposal_target_param"
     def deployed(self) -> Layer | None:
         return None
 
-    def infer(self, rois: Shape, truth: Shape) -> list[Shape]:
+    def infer(self, rois: Shape, truth: Shape, info: Shape | None = None) -> list[Shape]:
         if len(rois) < 2 or count(rois[1:]) != 5:
             raise ShapeError(
                 f"bottom 0, the regions, is {show(rois)}; it must have 5 values per region: image, x1, y1, x2, y2.",
                 bottom=0,
             )
         boxes = rows_of_boxes(truth)
+        if info is not None:
+            check_image_info(info, 1, 2)
+        elif of_ssd(truth):
+            raise ShapeError(
+                f"bottom 1, the true boxes, is {show(truth)}, boxes in fractions of the image; add a third bottom with "
+                "its height, width and scale.",
+                bottom=1,
+            )
         check_four(self, "target_mean", "target_std")
         if self.batch_size == 0:
             raise ShapeError("`batch_size` is 0; give the number of regions, or -1 for all.", field="batch_size")
@@ -185,8 +204,10 @@ class ProposalTarget(Layer, type="ProposalTarget", block="proposal_target_param"
     def _rows(self, candidates: Dim) -> Dim:
         return candidates if self.batch_size < 0 else self.batch_size
 
-    def apply(self, w: tuple[Array, ...], rois: Array, truth: Array, *, ctx: Context) -> list[Array]:
-        rois, truth = lax.stop_gradient(rois).reshape(-1, 5), lax.stop_gradient(truth).reshape(-1, 5)
+    def apply(
+        self, w: tuple[Array, ...], rois: Array, truth: Array, info: Array | None = None, *, ctx: Context
+    ) -> list[Array]:
+        rois, truth = lax.stop_gradient(rois).reshape(-1, 5), true_regions(truth, info)
         real = truth[:, 4] > 0
         own = jnp.concatenate([jnp.where(real, 0.0, -1.0)[:, None], truth[:, :4]], 1)
         rois = jnp.concatenate([rois, own])

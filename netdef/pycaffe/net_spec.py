@@ -143,7 +143,11 @@ def _written(wanted: Iterable[Top | Function], names: dict[int, str]) -> Any:
     counts: Counter[str] = Counter()
 
     def name_of(top: Top) -> str:
-        return name_of(top.fn.inputs[0]) if top.fn.in_place else names.setdefault(id(top), own_name(top.fn))
+        while top.fn.in_place:
+            top = top.fn.inputs[0]
+        if id(top) not in names:
+            names[id(top)] = own_name(top.fn)
+        return names[id(top)]
 
     def own_name(function: Function) -> str:
         counts[function.type_name] += 1

@@ -215,3 +215,32 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture):
     assert not (tmp_path / "none.net").exists()
     assert main(["deploy", str(tmp_path / "net.prototxt"), "--fold", "--save-weights", "f.npz"]) == 2
     assert "this net has no runs" in capsys.readouterr().err
+
+
+SSD = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: [2, 3, 24, 24] } } }
+layer { name: "c" type: "Convolution" bottom: "data" top: "c"
+        convolution_param { num_output: 6 kernel_size: 4 stride: 4 bias_term: false } }
+layer { name: "norm" type: "BatchNorm" bottom: "c" top: "c" }
+layer { name: "scale" type: "Scale" bottom: "c" top: "c" scale_param { bias_term: true } }
+layer { name: "relu" type: "ReLU" bottom: "c" top: "c" }
+layer { name: "l" type: "Convolution" bottom: "c" top: "l" convolution_param { num_output: 4 kernel_size: 1 } }
+layer { name: "lp" type: "Permute" bottom: "l" top: "lp" permute_param { order: [0, 2, 3, 1] } }
+layer { name: "loc" type: "Flatten" bottom: "lp" top: "loc" }
+layer { name: "s" type: "Convolution" bottom: "c" top: "s" convolution_param { num_output: 3 kernel_size: 1 } }
+layer { name: "s_norm" type: "BatchNorm" bottom: "s" top: "s" batch_norm_param { scale_bias: true } }
+layer { name: "sp" type: "Permute" bottom: "s" top: "sp" permute_param { order: [0, 2, 3, 1] } }
+layer { name: "sr" type: "Reshape" bottom: "sp" top: "sr" reshape_param { shape { dim: [0, -1, 3] } } }
+layer { name: "ss" type: "Softmax" bottom: "sr" top: "ss" softmax_param { axis: 2 } }
+layer { name: "conf" type: "Flatten" bottom: "ss" top: "conf" }
+layer { name: "priors" type: "PriorBox" bottom: "c" bottom: "data" top: "priors" prior_box_param { min_size: 6 } }
+layer { name: "found" type: "DetectionOutput" bottom: "loc" bottom: "conf" bottom: "priors" top: "found"
+        detection_output_param { num_classes: 3 code_type: CENTER_SIZE confidence_threshold: 0.2 keep_top_k: 9
+                                 nms_param { nms_threshold: 0.3 top_k: 20 } } }
+"""
+
+
+def test_a_detector():
+    """PriorBox reads only the shape of a folded layer, so it does not keep it from being folded."""
+    before, after, notes = folded(SSD)
+    assert len(notes) == 2 and [kind for kind in before if kind not in ("BatchNorm", "Scale")] == after

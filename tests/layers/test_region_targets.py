@@ -214,3 +214,25 @@ def test_errors_show_both_numbers():
     place, message = fault(PROPOSAL_LAYER % "num_classes: 4 batch_size: 0", rois=(9, 5), truth=(3, 5))
     assert "`batch_size` is 0" in message
     assert AnchorTarget().batch_size == 256
+
+
+def as_label(truth: np.ndarray) -> np.ndarray:
+    """The same boxes of an image of 50 x 60 pixels as the label of AnnotatedData, with one of another image."""
+    rows = [[0, label, 0, x1 / 60, y1 / 50, (x2 + 1) / 60, (y2 + 1) / 50, 0] for x1, y1, x2, y2, label in truth]
+    return np.array([[[*rows, [1, 1, 0, 0, 0, 1, 1, 0], [-1] * 8]]], np.float32)
+
+
+def test_true_boxes_may_be_the_label_of_annotated_data():
+    """Boxes in fractions of the image are the same ones in pixels."""
+    made, wanted = anchor_targets("batch_size: 1000", as_label(TRUTH)), anchor_targets("batch_size: 1000")
+    for name, top in wanted.items():
+        np.testing.assert_allclose(made[name], top, rtol=1e-4, atol=1e-5)
+    fields = "num_classes: 4 batch_size: -1 bg_overlap_low: -1"
+    rois = np.array([[0, 2, 4, 31, 27], [0, 22, 9, 54, 44]], np.float32)
+    with_info = PROPOSAL_LAYER.replace('bottom: "truth"', 'bottom: "truth" bottom: "info"')
+    made = outputs(with_info % fields, rois=rois, truth=as_label(TRUTH), info=INFO)
+    wanted = outputs(PROPOSAL_LAYER % fields, rois=rois, truth=TRUTH)
+    key = lambda tops: sorted(map(tuple, np.round(np.concatenate([tops["drawn"], tops["labels"]], 1)[:, :, 0, 0], 3)))
+    assert {*key(wanted)} <= {*key(made)} and {row[-1] for row in key(made)} == {1.0, 2.0, 3.0}
+    message = fault(PROPOSAL_LAYER % fields, rois=(2, 5), truth=(1, 1, 3, 8))[1]
+    assert "is 1x1x3x8, boxes in fractions of the image; add a third bottom" in message

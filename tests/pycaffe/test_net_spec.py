@@ -66,7 +66,19 @@ def test_branches_silence_and_names_that_are_made():
     assert list(caffe.to_proto(L.Silence(data, label, ntop=0).inputs[1]).layer[0].top) == ["DummyData1", "DummyData2"]
 
 
+def test_names_that_are_made_are_counted_once():
+    """A top that several layers use, or that has a name already, takes no further number."""
+    top = L.InnerProduct(L.InnerProduct(L.Input(shape=dict(dim=[1, 2])), num_output=2), num_output=3)
+    made = caffe.to_proto(L.InnerProduct(L.Eltwise(top, top), num_output=1))
+    names = ["Input1", "InnerProduct1", "InnerProduct2", "Eltwise1", "InnerProduct3"]
+    assert [layer.name for layer in made.layer] == names
+
+
 def test_a_deep_net_is_no_deep_recursion():
+    top = L.Input(shape=dict(dim=[1, 2]))
+    for _ in range(3000):
+        top = L.ReLU(top, in_place=True)
+    assert list(caffe.to_proto(top).layer[-1].top) == ["Input1"]
     n = caffe.NetSpec()
     top = L.Input(shape=dict(dim=[1, 2]))
     for _ in range(3000):

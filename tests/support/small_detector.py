@@ -95,12 +95,10 @@ TRUE_CELLS = [  # the true boxes of eight images, more in some than in others
     [(0, 0), (1, 1), (2, 2)], [], [(0, 2)], [(1, 0), (1, 2), (0, 1), (2, 0)], [(2, 1)], [(0, 0), (2, 2)], [(1, 1)], [],
 ]  # fmt: skip
 FOLDER = """layer {{ name: "d" type: "BoxFolder" top: "data" top: "truth" transform_param {{ force_gray: true }}
-           box_folder_param {{ source: "boxes.csv" image_set: "{}" batch_size: {} shuffle: false {} }} }}"""
+           box_folder_param {{ source: "boxes.csv" image_set: "{}" batch_size: {} shuffle: false }} }}"""
 
 
-def write_ragged(
-    folder: Path, batch: int, solver: str, order: tuple[int, ...] = tuple(range(8)), fields: str = ""
-) -> Path:
+def write_ragged(folder: Path, batch: int, solver: str, order: tuple[int, ...] = tuple(range(8))) -> Path:
     """Writes images with different numbers of boxes, read in this order, and the net that is trained with them."""
     folder.mkdir()
     images = [image(*((row, column, 200) for row, column in cells)) for cells in TRUE_CELLS]
@@ -112,6 +110,6 @@ def write_ragged(
     (folder / "boxes.csv").write_text("\n".join(lines) + "\n")
     (folder / "order.txt").write_text("\n".join(names[i] for i in order) + "\n")
     loss = LOSS.replace("include { phase: TRAIN }", "")
-    rest = 'solver {{ base_lr: 0.0001 lr_policy: "fixed" max_iter: 4 display: 1 average_loss: 1 snapshot_after_train: false {} }}'
-    (folder / "ssd.net").write_text(FOLDER.format("order.txt", batch, fields) + HEADS + loss + rest.format(solver))
+    rest = 'solver {{ base_lr: 0.0001 lr_policy: "fixed" max_iter: 4 display: 1 snapshot_after_train: false {} }}'
+    (folder / "ssd.net").write_text(FOLDER.format("order.txt", batch) + HEADS + loss + rest.format(solver))
     return folder / "ssd.net"

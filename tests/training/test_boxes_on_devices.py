@@ -30,33 +30,29 @@ def test_the_loss_is_that_of_one_device(eight, tmp_path, statistics):
     assert several == pytest.approx(one, rel=1e-5) and len(one) == 2 and one[0] > 0.5
 
 
-def assert_same(eight, several: Path, devices: int | list[int], one: Path) -> None:
-    found, expected = eight(losses, several, devices, ""), eight(losses, one, None, "")
-    assert len(set(np.round(expected, 6))) == 4  # iterations differ
-    np.testing.assert_allclose(found, expected, rtol=2e-6)
-
-
 def test_devices_that_compute_as_one_count_the_matches_of_all(eight, tmp_path):
     """Also if each has the batch of the file, of which device r has every n-th record."""
-    one = write_ragged(tmp_path / "one", 4, "")
-    assert_same(eight, write_ragged(tmp_path / "shared", 4, "mesh { statistics: GLOBAL }"), 2, one)
-    assert_same(eight, write_ragged(tmp_path / "each", 2, "mesh { batch: EACH statistics: GLOBAL }"), 2, one)
+    one = eight(losses, write_ragged(tmp_path / "one", 4, ""), None, "")
+    each = write_ragged(tmp_path / "each", 2, "mesh { batch: EACH statistics: GLOBAL }")
+    assert len(set(np.round(one, 6))) == 4  # iterations differ
+    np.testing.assert_allclose(eight(losses, each, 2, ""), one, rtol=2e-6)
 
 
 def test_devices_that_compute_apart_count_their_own_matches(eight, tmp_path):
     """As in Caffe: the loss is the mean of those of the devices, like that of batches which are accumulated."""
-    one = write_ragged(tmp_path / "one", 2, "iter_size: 2")
-    assert_same(eight, write_ragged(tmp_path / "shared", 4, "mesh { statistics: DEVICE }"), 2, one)
-    dealt = write_ragged(tmp_path / "dealt", 2, "iter_size: 2", order=(0, 2, 1, 3, 4, 6, 5, 7))
-    assert_same(eight, write_ragged(tmp_path / "each", 2, ""), [0, 1], dealt)
+    dealt = (0, 2, 1, 3, 4, 6, 5, 7)
+    one = eight(losses, write_ragged(tmp_path / "one", 2, "iter_size: 2", dealt), None, "")
+    shared = write_ragged(tmp_path / "shared", 4, "mesh { statistics: DEVICE }", dealt)
+    assert len(set(np.round(one, 6))) == 4
+    np.testing.assert_allclose(eight(losses, shared, 2, ""), one, rtol=2e-6)
+    np.testing.assert_allclose(eight(losses, write_ragged(tmp_path / "each", 2, ""), [0, 1], ""), one, rtol=2e-6)
 
 
-def test_a_device_with_too_many_boxes(eight, tmp_path):
-    """Images 0 and 3 have seven, which no batch of the file has."""
-    net = write_ragged(tmp_path / "each", 2, "", order=(0, 1, 3, 2, 4, 5, 6, 7), fields="label_rows: 5")
-    words = "layer `d`: the 2 images of a device have 7 boxes, but `label_rows` is 5; set it to 7 or more"
+def test_a_device_with_too_many_boxes():
+    label = np.array([[[[0, 1]] * 3 + [[1, 1]] * 2 + [[3, 1]] * 4]], np.float32)
+    words = "layer `d`: the 2 images of a device have 5 boxes, but `label_rows` is 4; set it to 5 or more"
     with pytest.raises(NetdefError, match=words):
-        eight(losses, net, [0, 1], "")
+        Numbered("d", images=4, shares=2, rows=4, first=0).divided([label], np.arange(4))
 
 
 def test_a_label_is_divided_by_image():
