@@ -18,6 +18,7 @@ ELSEWHERE = {
     "unknown-setting",
     "test-size",
     "random-test",
+    "class-count",
     "empty-file",
 }  # these need another file, a setting, hundreds of braces or nothing
 
