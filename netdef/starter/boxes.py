@@ -145,7 +145,7 @@ def heads(size: int, low: float, high: float) -> list[Head]:
     distance of its positions."""
     blocks = [b for b in range(FIRST, len(WIDTHS) + 1) if size // 2 ** (b - 1) >= 2]
     stride = lambda block: 2 ** (block - 1)
-    used = [b for b in blocks if stride(b) * 2 <= high and stride(b) * 6 >= low] or blocks[:1]
+    used = [b for b in blocks if stride(b) * 2 <= high and stride(b) * 3 >= low] or blocks[:1]
     if len(used) == 1:  # two, because boxes of unknown images may be somewhat smaller or larger
         more = blocks[blocks.index(used[0]) + 1 :][:1] or blocks[: blocks.index(used[0])][-1:]
         used = sorted([*used, *more])

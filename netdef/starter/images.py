@@ -273,12 +273,12 @@ def _data(net: Path, train: Classes, test: Classes | None, seen: Measured, batch
         sample.append("skip_corrupt: true")
         words += f" Images that cannot be used ({len(seen.broken):,}) are replaced by the next ones."
     deviation = sum(seen.deviation) / len(seen.deviation)
-    means = f"[{', '.join(map(number, seen.mean))}]" if len(seen.mean) > 1 else number(seen.mean[0])
+    mean = ", ".join(map(number, seen.mean))
+    means = mean if seen.gray else f"[{mean}]"
     order = "" if seen.gray else ", of blue, green and red"
     crop = f"crop_size: {way.height} " if way.cut else ""
     scaled = comment(
-        f"The pixels have mean {means.strip('[]')}{order}, and standard deviation {number(deviation)}; they become 0 "
-        "and 1."
+        f"The pixels have mean {mean}{order}, and standard deviation {number(deviation)}; they become 0 and 1."
     )
     transform = f"{'mirror: true ' if mirror else ''}{crop}mean_value: {means} scale: {number(1 / deviation)}"
     color = " is_color: false" if seen.gray else ""

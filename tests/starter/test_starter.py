@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from box_sets import write_voc
+from box_sets import write_coco, write_voc
 
 import netdef
 from netdef.compiler import load_phases
@@ -21,6 +21,7 @@ from netdef.language.parsing.parser import parse
 from netdef.language.source import Source
 from netdef.layers.base import LAYERS
 from netdef.starter import Request, Starter, starter
+from netdef.starter.boxes import heads
 
 pytest.importorskip("PIL.Image")
 GOLDEN = Path(__file__).parent / "golden"
@@ -135,6 +136,29 @@ def test_nets_have_no_warnings_and_are_in_canonical_form(write, tmp_path: Path):
     document = parse(Source("made.net", found.text), Report())
     assert document is not None and format(document) == found.text
     assert all(len(line) <= 110 for line in found.text.splitlines())
+
+
+def test_images_of_coco_are_found_beside_the_folder_of_labels(tmp_path: Path):
+    write_coco(tmp_path / "coco" / "val2017")
+    (tmp_path / "coco" / "annotations").mkdir()
+    labels = tmp_path / "coco" / "annotations" / "instances_val2017.json"
+    (tmp_path / "coco" / "val2017" / "labels.json").rename(labels)
+    net = tmp_path / "made.net"
+    found = starter(Request(labels, net))
+    net.write_text(found.text)
+    assert f'root_folder: "{tmp_path}/coco/val2017"' in found.text
+    assert load_phases(net).diagnostics == ()
+
+
+@pytest.mark.parametrize(
+    ("size", "low", "high", "blocks"),
+    [(64, 12, 32, [3, 4, 5]), (300, 15, 270, [4, 5, 6, 7]), (64, 60, 64, [5, 6]), (300, 14, 15, [3, 4])],
+)
+def test_heads_cover_the_sizes_of_the_boxes(size: int, low: float, high: float, blocks: list[int]):
+    found = heads(size, low, high)
+    assert {head.block for head in found} == {*blocks}
+    assert found[0].smallest == round(low) and found[-1].largest >= round(high)
+    assert all(a.largest == b.smallest for a, b in zip(found, found[1:], strict=False))
 
 
 @tables

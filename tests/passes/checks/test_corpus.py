@@ -19,6 +19,7 @@ ELSEWHERE = {
     "bad-range",
     "test-size",
     "random-test",
+    "class-count",
     "empty-file",
 }  # these need another file, a setting, hundreds of braces or nothing
 
