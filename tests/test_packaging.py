@@ -42,7 +42,11 @@ def test_the_wheel_contains_the_package_and_its_data(wheel: Path):
     wanted |= {str(path.relative_to(ROOT)) for path in assets}
     assert "netdef/std/conv.net" in wanted
     assert wanted <= names
-    assert "netdef/docs/security.md" in names, "the manual is part of the package"
+    manual = {path.relative_to(ROOT).as_posix() for path in (ROOT / "netdef" / "docs").rglob("*.*")}
+    examples = {f"netdef/docs/examples/{path.name}" for path in (ROOT / "examples").glob("*.*")}
+    wanted = {name for name in manual | examples if not name.endswith(".pyc")}
+    assert {"netdef/docs/security.md", "netdef/docs/style.css", "netdef/README.md"} < names
+    assert wanted <= names, "the manual, and the examples that it shows, are part of the package"
     assert not [
         name for name in names if name.startswith(("tests/", "examples/", "grammar/", "netdef/grammar/editors"))
     ]

@@ -13,7 +13,7 @@ from typing import Any
 from .reference import Page, slug
 from .text import cell, fenced, prose, table
 
-PACKAGE = __package__.partition(".")[0]
+PACKAGE = __name__.partition(".")[0]
 MODULES = ("", "data", "interop")  # modules whose `__all__` is public
 METHODS = ("Model", "Feed", "Layer", "DataLayer", "Reader", "Prediction")  # classes whose methods are shown
 LINE = 88  # columns of a signature

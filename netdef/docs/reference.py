@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -189,10 +190,18 @@ def _templates(found: Iterable[Entry]) -> str:
     for file, entries in by_file.items():
         lines += [f"## {file} {{ #{slug(file)} }}", ""]
         for entry in entries:
-            lines += [f"### {entry.name} {{ #{slug(entry.name)} }}", "", prose(entry.doc or entry.summary)]
-            rows = [(f"`{field.name}`", _default(field.default or "required")) for field in entry.fields]
-            lines += [table(("parameter", "default"), rows), fenced("\n\n".join(entry.examples), "protobuf")]
+            given = [(f.name, "" if f.default in ("", "required") else f": {f.default}") for f in entry.fields]
+            head = f"template {entry.name}({', '.join(name + default for name, default in given)})"
+            own = (
+                "" if entry.summary.startswith("A template with the parameters") else prose(entry.doc or entry.summary)
+            )
+            lines += [f"### {entry.name} {{ #{slug(entry.name)} }}", "", own, fenced(_wrapped(head), "protobuf")]
     return "\n".join(lines)
+
+
+def _wrapped(head: str) -> str:
+    """Returns the head of a template, over several lines if it is long."""
+    return "\n".join(textwrap.wrap(head, 100, subsequent_indent="    ", break_long_words=False))
 
 
 def _diagnostics() -> str:
