@@ -17,6 +17,7 @@ from netdef.training.live import in_notebook, live
 @pytest.fixture
 def shown(monkeypatch) -> list[dict[str, str]]:
     """What the output of a cell contains, one entry for each change; the program is the kernel of a notebook."""
+    assert netdef.train  # flax is imported now, because it looks for IPython, too
     changes: list[dict[str, str]] = []
 
     def display(data, raw, display_id):
