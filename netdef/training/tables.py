@@ -20,8 +20,8 @@ def check_tables(train: Feed, tests: Iterable[Feed]) -> None:
             continue
         if what := next(filter(None, (_difference(measured, reader.measured) for measured in known)), ""):
             raise NetdefError(
-                f"layer `{name}` in phase TEST reads {what}; use the `source` of phase TRAIN, and name the table of the "
-                "tests with `test_source`."
+                f"layer `{name}` in phase TEST reads {what}; use the `source` of phase TRAIN, and name the table of "
+                "the tests with `test_source`."
             )
 
 
