@@ -13,7 +13,9 @@ import pytest
 from tiny_net import variant
 
 import netdef
+from netdef import NetdefError
 from netdef.interop import snapshot
+from netdef.interop.solver_state import export_snapshot
 from netdef.sweep import batched_runs
 from netdef.sweep import sweep as sweeps
 
@@ -108,6 +110,8 @@ def test_a_run_resumes_bit_for_bit(tiny, tmp_path):
     first = netdef.train(path, output=tmp_path / "parts", max_iter=4, set=FEW)
     names = [name for name in snapshot.load(first.snapshot).arrays if name.startswith("ip1.0/")]
     assert any(name.endswith("/count") for name in names) and "ip1.0/ema" in names
+    with pytest.raises(NetdefError, match="cannot contain the state of optax.adafactor"):
+        export_snapshot(first.snapshot, tmp_path / "own.solverstate")
     parts = netdef.train(path, output=tmp_path / "parts", max_iter=6, set=FEW, resume=True)
     for name, many in whole.model.get_weights().items():
         for a, b in zip(many, parts.model.get_weights()[name], strict=True):
