@@ -122,8 +122,8 @@ def _check_form(cls: type[Solver]) -> None:
     """Raises NetdefError for a solver whose histories are not arrays with the shapes of the parameters."""
     if not cls.has_caffe_state:
         raise NetdefError(
-            f"a solver state of Caffe cannot contain the state of {cls.type}, the arrays of which have other shapes than "
-            "the parameters; resume from a snapshot of netdef, or start from the weights"
+            f"a solver state of Caffe cannot contain the state of {cls.type}, the arrays of which have other shapes "
+            "than the parameters; resume from a snapshot of netdef, or start from the weights"
         )
 
 

@@ -104,7 +104,10 @@ def test_a_run_resumes_bit_for_bit(tiny, tmp_path):
     policy = f'lr_policy: "optax.warmup_cosine_decay_schedule" optax_schedule_param {{ {COSINE} }}'
     rest = 'ema: 0.9 stages { until: 3 freeze: "ip1" } stages { } weight_decay: 0.01'
     optimizer = 'type: "optax.adafactor" optax_param { min_dim_size_to_factor: 2 }'
-    scalar = ('"ReLU" bottom: "ip1" top: "ip1"', '"PReLU" bottom: "ip1" top: "ip1" prelu_param { channel_shared: true }')
+    scalar = (
+        '"ReLU" bottom: "ip1" top: "ip1"',
+        '"PReLU" bottom: "ip1" top: "ip1" prelu_param { channel_shared: true }',
+    )
     path = variant(tiny, "resumed", scalar, (SOLVER, f"solver {{ {optimizer} {policy} {rest} max_iter: 20"))
     whole = netdef.train(path, output=tmp_path / "whole", max_iter=6, set=FEW)
     first = netdef.train(path, output=tmp_path / "parts", max_iter=4, set=FEW)
