@@ -86,6 +86,7 @@ def write_state(
 
 def histories_of(state: SolverState, net: Net, solver: Solver) -> dict[Owner, list[np.ndarray]]:
     """Returns the history of each array. Raises NetdefError if it does not match the net and the solver."""
+    _check_form(type(solver))
     arrays = learnable(net)
     per = len(_slots(solver))
     if len(state.history) != per * len(arrays):
@@ -112,7 +113,18 @@ def learnable(net: Net) -> list[tuple[Owner, tuple[int, ...]]]:
 
 def per_array(solver_type: str) -> int:
     """Returns the number of histories that a solver keeps for each array."""
-    return len(_slots(_solver_class(solver_type)()))
+    cls = _solver_class(solver_type)
+    _check_form(cls)
+    return len(_slots(cls()))
+
+
+def _check_form(cls: type[Solver]) -> None:
+    """Raises NetdefError for a solver whose histories are not arrays with the shapes of the parameters."""
+    if not cls.has_caffe_state:
+        raise NetdefError(
+            f"a solver state of Caffe cannot contain the state of {cls.type}, the arrays of which have other shapes "
+            "than the parameters; resume from a snapshot of netdef, or start from the weights"
+        )
 
 
 def _solver_class(solver_type: str) -> type[Solver]:
@@ -133,6 +145,8 @@ def export_snapshot(snapshot_path: Path, to: Path, solver: Solver | None = None)
 
     `solver` is needed for a policy that counts steps (multistep), because Caffe saves their number."""
     read = snapshot.load(snapshot_path)
+    if (cls := SOLVERS.get(read.state["solver"])) is not None:
+        _check_form(cls)
     iteration = int(read.state["iteration"])
     stem = to.name.removesuffix(".h5").removesuffix(".solverstate")
     weights = to.with_name(f"{stem}.caffemodel" + (".h5" if to.suffix == ".h5" else ""))

@@ -131,6 +131,7 @@ class Solver(Block):
     selector = "type"
     decoupled: ClassVar[bool] = False  # whether `update` applies weight decay itself, not through the gradient
     slots: ClassVar[tuple[str, ...]] = ()  # names of the arrays of a history, in Caffe's order; () for a pytree
+    has_caffe_state: ClassVar[bool] = True  # whether a `.solverstate` of Caffe can contain its histories
     policy: Policy
 
     # Nets

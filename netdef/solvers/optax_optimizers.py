@@ -38,6 +38,7 @@ REASONS = {
 class OptaxSolver(Solver):
     """w <- w + u, with the update u of an optimizer of optax, which has a state for each array."""
 
+    has_caffe_state = False  # the arrays of a state have shapes of their own
     function: ClassVar[Any]
     about: ClassVar[str] = ""
     decay_argument: ClassVar[str] = ""

@@ -297,7 +297,9 @@ def updated(
 def _update(solver: Solver, spec: Trained, g: Array, w: Array, history: Any, at: Numbers) -> tuple[Array, Any]:
     """The solver's update of an array; of one with rows that pad it, without these if the solver must not see them."""
     delta, new = solver.update(_seen(solver, spec, g), _seen(solver, spec, w), history, at)
-    return delta if delta.shape == w.shape else jnp.pad(delta, [(0, len(w) - len(delta))] + [(0, 0)] * (w.ndim - 1)), new
+    if delta.shape != w.shape:
+        delta = jnp.pad(delta, [(0, len(w) - len(delta))] + [(0, 0)] * (w.ndim - 1))
+    return delta, new
 
 
 def _seen(solver: Solver, spec: Trained, array: Array) -> Array:

@@ -13,7 +13,9 @@ import pytest
 from tiny_net import variant
 
 import netdef
+from netdef import NetdefError
 from netdef.interop import snapshot
+from netdef.interop.solver_state import export_snapshot
 from netdef.sweep import batched_runs
 from netdef.sweep import sweep as sweeps
 
@@ -102,12 +104,17 @@ def test_a_run_resumes_bit_for_bit(tiny, tmp_path):
     policy = f'lr_policy: "optax.warmup_cosine_decay_schedule" optax_schedule_param {{ {COSINE} }}'
     rest = 'ema: 0.9 stages { until: 3 freeze: "ip1" } stages { } weight_decay: 0.01'
     optimizer = 'type: "optax.adafactor" optax_param { min_dim_size_to_factor: 2 }'
-    scalar = ('"ReLU" bottom: "ip1" top: "ip1"', '"PReLU" bottom: "ip1" top: "ip1" prelu_param { channel_shared: true }')
+    scalar = (
+        '"ReLU" bottom: "ip1" top: "ip1"',
+        '"PReLU" bottom: "ip1" top: "ip1" prelu_param { channel_shared: true }',
+    )
     path = variant(tiny, "resumed", scalar, (SOLVER, f"solver {{ {optimizer} {policy} {rest} max_iter: 20"))
     whole = netdef.train(path, output=tmp_path / "whole", max_iter=6, set=FEW)
     first = netdef.train(path, output=tmp_path / "parts", max_iter=4, set=FEW)
     names = [name for name in snapshot.load(first.snapshot).arrays if name.startswith("ip1.0/")]
     assert any(name.endswith("/count") for name in names) and "ip1.0/ema" in names
+    with pytest.raises(NetdefError, match="cannot contain the state of optax.adafactor"):
+        export_snapshot(first.snapshot, tmp_path / "own.solverstate")
     parts = netdef.train(path, output=tmp_path / "parts", max_iter=6, set=FEW, resume=True)
     for name, many in whole.model.get_weights().items():
         for a, b in zip(many, parts.model.get_weights()[name], strict=True):
