@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
         if drawn is None:
             found = sweep(path, vary, args.seeds, **more)
         else:
-            found = search(path, space, args.search, drawn["trials"], seed=drawn["seed"], prune=args.prune, **more)
+            found = search(path, space, drawn["search"], drawn["trials"], seed=drawn["seed"], prune=args.prune, **more)
     text, best = write(found.rows, found.score), best_of(found.rows, found.score)
     several = len(found.rows) > 1
     print(text if args.json else table(found.rows, found.settings, best[0] if best and several else None))

@@ -161,21 +161,10 @@ def train(
     nets = nets_of(path, set, Trust(python=True, folders=tuple(import_path)))
     relay = join(Hosts.parse(hosts, host), heartbeat)
     with shown(on_event, progress) as on_event:
-        options = Options(
-            weights=weights,
-            resume=resume,
-            max_iter=max_iter,
-            output=output,
-            on_event=on_event,
-            watch=watch,
-            overfit=overfit,
-            trackers=tuple(name for name, chosen in zip(TRACKERS, (tensorboard, mlflow, wandb), strict=True) if chosen),
-            profile=profile,
-            devices=devices,
-            heartbeat=heartbeat,
-            relay=relay,
-            signals=signals or {},
-        )
+        chosen = zip(TRACKERS, (tensorboard, mlflow, wandb), strict=True)
+        trackers = tuple(name for name, wanted in chosen if wanted)
+        what = (weights, resume, max_iter, output, on_event, watch, overfit, trackers, profile)
+        options = Options(*what, devices, heartbeat, relay, signals=signals or {})
         return _run_or_try(nets, options, dry_run)
 
 
