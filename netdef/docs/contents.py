@@ -80,7 +80,7 @@ def navigation(helps: Mapping[str, tuple[str, str]]) -> list[object]:
         {"Manual": ["index.md", *({head: _paths(names)} for head, names in SECTIONS.items())]},
         {"Gallery": ["gallery/index.md", *gallery.paths()]},
         {"Layers": ["reference/layers/index.md", *reference.layer_pages()]},
-        {"Reference": [f"reference/{name}.md" for name in REFERENCE]},
+        {"Reference": [*(f"reference/{name}.md" for name in REFERENCE), *reference.other_pages()]},
         {"Commands": ["reference/commands/index.md", *commands]},
         {"About": _paths(ABOUT)},
     ]

@@ -13,6 +13,10 @@ from ..language import codes
 from .text import cell, escaped, fenced, prose, table
 
 MOST_INSIDE = 2  # fields of a block that are listed wherever it is used; larger ones have a section of their own
+PAGED = {  # the kinds of the first entries of all families with a page
+    *("layer type", "filler", "learning-rate policy", "solver type", "block", "statement", "template"),
+    *("error", "warning", "note"),
+}
 STAGES = {
     "syntax": "Reading a file",
     "expansion": "Imports, constants, templates and loops",
@@ -52,6 +56,26 @@ def pages() -> Iterator[Page]:
     yield Page("reference/constructs.md", _constructs(language))
     yield Page("reference/templates.md", _templates(families["Templates of the library"]))
     yield Page("reference/diagnostics.md", _diagnostics())
+    for entry in _others():
+        section = _class_section(entry, shared, "", titled=False)
+        yield Page(_other_page(entry), f"# {escaped(entry.name)}\n\n{section}")
+
+
+def _others() -> list[Entry]:
+    """Returns the entries of families that have no page of their own, such as a library, with their whole text."""
+    found = [
+        entries for head, entries in explain.index().items() if entries[0].kind.partition(" of std/")[0] not in PAGED
+    ]
+    return [explain.find(entry.name)[0] for entries in found for entry in entries]
+
+
+def _other_page(entry: Entry) -> str:
+    return f"reference/{slug(entry.name)}.md"
+
+
+def other_pages() -> list[str]:
+    """Returns the paths of the pages of families that have no page of their own."""
+    return [_other_page(entry) for entry in _others()]
 
 
 def layer_page(heading: str) -> str:
