@@ -27,7 +27,8 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
             *("digits_autoencoder", "digits_autoencoder_classifier"),
         ),
     ),
-    "sequences": ("Text and sequences", ("reviews_lstm", "reviews_topics", "waves_lstm", "echo_lstm")),
+    "tables": ("Tables", ("houses",)),
+    "sequences": ("Text and sequences", ("reviews_text", "reviews_lstm", "reviews_topics", "waves_lstm", "echo_lstm")),
     "detectors": ("Detectors", ("digits_ssd", "mobilenet_ssd", "vgg16_ssd300")),
     "faces": ("Faces", ("face", "face_bn", "face_million")),
     "images": (
@@ -53,6 +54,8 @@ MEASURED = {
     "digits_autoencoder": Measured("", "18 s"),
     "digits_autoencoder_classifier": Measured("accuracy 0.968", "9 s"),
     "digits_ssd": Measured("mean average precision 0.96 and 0.97, in two runs", "two to four minutes"),
+    "houses": Measured("mean absolute error 0.124 standard deviations", "12 s"),
+    "reviews_text": Measured("accuracy 0.983", "16 s"),
     "reviews_lstm": Measured("accuracy 1", "10 s"),
     "reviews_topics": Measured("F1 1", "8 s"),
     "waves_lstm": Measured("accuracy 0.995", "12 s"),
