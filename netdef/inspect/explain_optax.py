@@ -32,7 +32,7 @@ def refused(name: str) -> str:
         return ""
     unknown = name not in optax_optimizers.candidates()
     first = policy if optax_schedules.is_schedule(name) or (unknown and policy.hint and not solver.hint) else solver
-    return first.reason[:1].upper() + first.reason[1:] + (f" Did you mean {first.hint}?" if first.hint else "")
+    return first.reason[:1].upper() + first.reason[1:] + question(first.hint)
 
 
 def _why(name: str) -> str:

@@ -29,7 +29,12 @@ def nearest(name: str, candidates: Iterable[str], n: int = 3) -> list[str]:
 def suggestion(name: str, candidates: Iterable[str], form: str = "`{}`", most: int = 1) -> str:
     """` Did you mean a or b?`, with each name in `form`, for the end of a message; empty if nothing is near."""
     names = [form.format(candidate) for candidate in nearest(name, candidates, most)]
-    return f" Did you mean {' or '.join(names)}?" if names else ""
+    return question(" or ".join(names))
+
+
+def question(names: str | None) -> str:
+    """` Did you mean a or b?` about names that are known already, for the end of a message; empty without them."""
+    return f" Did you mean {names}?" if names else ""
 
 
 def closest(name: str, candidates: Iterable[str], form: str = "{}") -> str | None:

@@ -133,7 +133,7 @@ def test_an_estimate_is_in_the_units_of_its_column(tmp_path, capsys):
     """
     )
     (tmp_path / "net.net").write_text(net)
-    netdef.train(tmp_path / "net.net", output=tmp_path / "run")
+    netdef.train(tmp_path / "net.net", output=tmp_path / "run", progress=False)
     (tmp_path / "new.csv").write_text("a\n3\n")
     np.save(tmp_path / "new.npy", np.array([[3.0]]))
     for name in ("new.csv", "new.npy"):
