@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..language.spelling import question
 from ..policies import optax_schedules
 from ..policies.base import POLICIES
 from ..solvers import optax_optimizers
