@@ -112,7 +112,11 @@ class ForkTransform(Block):
     interpolation_algo_down: Algorithm = param("Interpolation for smaller sizes.", default=Algorithm.INTER_NEAREST)
     interpolation_algo_up: Algorithm = param("Interpolation for larger sizes.", default=Algorithm.INTER_CUBIC)
     allow_upscale: bool = param("Whether images may be enlarged.", default=False)
-    resize_param: tuple[Resize, ...] = param("Resize to a fixed size; of several, the first one is used.", default=())
+    resize_param: tuple[Resize, ...] = param(
+        "Resize to a fixed size. Of several, layers of boxes draw one every ten iterations of training, with `prob` as "
+        "weights; otherwise the first one is used.",
+        default=(),
+    )
     noise_param: Noise | None = param("Degrade images at random, in phase TRAIN.", default=None)
     distort_param: Distort | None = param("Change colors at random, in phase TRAIN.", default=None)
     expand_param: Expand | None = param("Add a margin around images at random, in phase TRAIN.", default=None)
@@ -132,6 +136,10 @@ class ForkTransform(Block):
     def resize(self) -> Resize | None:
         """The fixed size to which images are resized, if there is one."""
         return self.resize_param[0] if self.resize_param else None
+
+    def of_size(self, i: int) -> Self:
+        """Returns these fields with one of the sizes."""
+        return self.replace(resize_param=self.resize_param[i : i + 1])
 
     @property
     def random_size(self) -> bool:

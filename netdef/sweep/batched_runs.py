@@ -32,6 +32,7 @@ from ..training.run_folder import METRICS
 from ..training.run_lock import locked
 from ..training.run_record import RunRecord
 from ..training.saved_run import write_net
+from ..training.sizes import varies
 from ..training.solver_nets import Nets
 from ..training.step import GOOD, RunConstants, make_single, make_step
 from ..training.trial_runs import with_solver
@@ -45,7 +46,7 @@ ALONE = ("early_stopping", "snapshot_best", "stages", "ema", "weights", "reuse",
 def can_share(many: Sequence[Nets]) -> bool:
     """Whether runs can train together: during training, nothing is decided for each run separately."""
     solvers = [nets.solver for nets in many]
-    return all(
+    return not any(varies(nets.train) for nets in many) and all(
         not any(getattr(solver, name) for name in ALONE)
         and not solver.policy.decides_alone
         and solver.precision is Precision.FLOAT

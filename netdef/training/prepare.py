@@ -32,6 +32,7 @@ from .placement import ONE, Placement, batched, in_words, refuse_carried, with_c
 from .plan import Plan
 from .recalibrate import Recalibration
 from .run_record import device
+from .sizes import ITERATIONS, Sizes, sizes_of, varies, varying
 from .solver_nets import Nets
 from .step import State, Unpack, initial, loops_well, make_run, make_single, make_step
 from .tables import check_tables
@@ -60,6 +61,7 @@ class RunSetup:
     listeners: tuple[OnEvent, ...] = ()
     placement: Placement = ONE
     recalibration: Recalibration | None = None
+    sizes: Sizes | None = None  # of the images, if they change
 
     def tell(self, event: Event) -> None:
         """Calls each listener with an event; then raises the first of their errors."""
@@ -103,7 +105,8 @@ def make_setup(
     net, tests = prepared(frozen(nets.train, solver.freeze)), tuple(map(prepared, nets.tests))
     placement = with_classes(placement, net)
     model, net = Model(net, seed, shardings=placement.shardings), recomputed(net, solver.recompute)
-    batches, feed = solver.test_iter or (0,) * len(tests), Feed(net, seed=seed, process=placement.share)
+    fed = varying(net, ITERATIONS * solver.iter_size * placement.batches) if varies(net) else net
+    batches, feed = solver.test_iter or (0,) * len(tests), Feed(fed, seed=seed, process=placement.share)
     refuse_carried(net, placement)
     evaluators = tuple(Evaluator(test, n, seed, net, placement) for test, n in zip(tests, batches, strict=False))
     check_tables(feed, [evaluator.feed for evaluator in evaluators])
@@ -122,6 +125,7 @@ def make_setup(
         listeners=tuple(listeners),
         placement=batched(placement, feed),
         recalibration=Recalibration(net, solver.bn_recalibrate, seed, placement) if solver.bn_recalibrate else None,
+        sizes=sizes_of(nets, lambda net: recomputed(prepared(frozen(net, solver.freeze)), solver.recompute)),
     )
 
 
@@ -146,7 +150,7 @@ def make_work(setup: RunSetup, start: Start, end: int, max_steps: int = MOST_STE
     """Returns the steps of a run of `end` updates, at most `max_steps` per dispatch, and a notice (may be empty)."""
     solver, data = setup.solver, _data(setup, start)
     steps = min(max_steps, _steps_per_dispatch(data.net, solver))
-    steps = steps if steps > 1 and loops_well(data.net) else 1
+    steps = steps if steps > 1 and loops_well(data.net) and not setup.sizes else 1
     work = Work(
         plan=plan_of(setup, end),
         net=data.net,
@@ -160,6 +164,8 @@ def make_work(setup: RunSetup, start: Start, end: int, max_steps: int = MOST_STE
         unpack=data.unpack,
         placement=setup.placement,
     )
+    if setup.sizes:
+        return work, f"images are of {setup.sizes}; one of these sizes is drawn every {ITERATIONS} iterations"
     return work, data.notice
 
 
@@ -185,7 +191,7 @@ def _images(setup: RunSetup) -> int:
 def _data(setup: RunSetup, start: Start) -> Data:
     """Cached features of frozen layers, or the records on the device, if possible and worthwhile; else the feed."""
     feed = setup.feed
-    if setup.placement.process[1] > 1 or not _many_rounds(feed, setup.solver):
+    if setup.placement.process[1] > 1 or setup.sizes or not _many_rounds(feed, setup.solver):
         return Data(setup.net, feed)
     budget = MOST_RECORDS.get(jax.default_backend(), MOST_RECORDS["gpu"])
     return _features(setup, start, budget) or _resident(setup, budget) or Data(setup.net, feed)
@@ -227,13 +233,18 @@ def _stages(setup: RunSetup, data: Data, state: State, dispatch_of: Any) -> tupl
     made, axis = [], AXIS if placement.apart else ""
     placed = None if placement.mesh is None else (placement.of_state(state, partition), placement.everywhere)
     for number, stage in enumerate(solver.stages or (Stage(),), start=1):
-        here = frozen(data.net, stage.freeze)
-        trained = {t.owner for t in partition_of(here).trained}
+        trained = {t.owner for t in partition_of(frozen(data.net, stage.freeze)).trained}
         active = tuple(t.owner in trained for t in partition.trained)
         still = len({t.owner.layer for t in partition.trained} - {owner.layer for owner in trained})
         notice = f"stage {number}: {still} layers frozen" if solver.stages else ""
-        step = make_step(here, solver, partition, setup.key, active, data.unpack, axis)
-        dispatch = dispatch_of(placement.step(step), here, placed)
+
+        def of(net: Net, freeze: Any = stage.freeze, active: Any = active) -> Any:
+            here = frozen(net, freeze)
+            step = make_step(here, solver, partition, setup.key, active, data.unpack, axis)
+            return dispatch_of(placement.step(step), here, placed)
+
+        items = lambda state, fixed, items, *more: items
+        dispatch = setup.sizes.choose(of, items) if setup.sizes else of(data.net)
         made.append(RunStage(stage.until, notice, dispatch))
     return tuple(made)
 

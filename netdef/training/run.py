@@ -247,7 +247,9 @@ def run_nets(nets: Nets, options: Options) -> Result:
             verdict=learning.verdict if learning else None,
         )
         if options.watch or nets.solver.debug_info:
-            run.watch = make_watch(work.net, setup.partition, setup.solver, setup.key)
+            watching = lambda net: make_watch(net, setup.partition, setup.solver, setup.key)
+            items = lambda _, piece: piece.items
+            run.watch = setup.sizes.choose(watching, items) if setup.sizes else watching(work.net)
         if is_first():
             write_net(nets, place.folder)
             keep_preprocessing((*nets.tests, nets.train), place.folder)

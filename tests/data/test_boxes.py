@@ -302,13 +302,16 @@ def test_every_form_is_recognized(tmp_path):
     assert len(ITEMS) == 4 and len(NAMES) == 2
 
 
-def test_nets_of_the_yolo_fork_have_the_first_of_their_sizes():
-    net = netdef.load(
+def test_nets_of_the_yolo_fork_are_tested_with_the_first_of_their_sizes():
+    text = (
         'layer { name: "d" type: "AnnotatedData" top: "data" top: "label" top: "seg"\n'
         '        data_param { source: "gone" batch_size: 4 }\n'
         "        transform_param { resize_param { height: 320 width: 416 } resize_param { height: 608 width: 608 } } }"
     )
+    (images,) = map(str, netdef.load(text, phase="TRAIN").diagnostics)
+    assert "the label images of YoloSeg, its third top, cannot be read" in images
+    net = netdef.load(text, phase="TEST")
     assert net.blobs["data"].shape[2:] == (320, 416) and len(net.blobs["seg"].shape) == 4
     (sizes, images) = sorted((str(each) for each in net.diagnostics), reverse=True)
-    assert "`resize_param` is given 2 times" in sizes and "the first is used, 320 x 416" in sizes
+    assert "`resize_param` is given 2 times" in sizes and "in phase TEST the first is used, 320 x 416" in sizes
     assert "the label images of YoloSeg, its third top, cannot be read" in images

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from ...files import Locate
 from ...language.diagnostics import Report
@@ -52,6 +52,7 @@ class BoxLayer(ImageLayer):
     label_rows: int = 0  # a field of layers that are netdef's own
     label_per_image: int = 0  # rows (class, x, y, width, height) of each image, as YOLO expects them; 0: one label
     shuffle: bool
+    batches_per_size: int = 0  # after so many batches, the size of the images is drawn again; 0: it is the first one
 
     # The fields that move parts of an image in ways that boxes do not follow.
     unboxed: ClassVar[tuple[str, ...]] = ("area_lower", "rotate", "mixup", "num_labels", "label_smoothing")
@@ -60,6 +61,15 @@ class BoxLayer(ImageLayer):
     def samplers(self) -> Sequence[BatchSampler | Jitter]:
         """The random parts of images that are used."""
         return ()
+
+    @property
+    def sizes(self) -> int:
+        """The number of sizes of the images."""
+        return len(self.transform_param.resize_param)
+
+    def of_size(self, i: int) -> Self:
+        """Returns the layer with one of the sizes of its images."""
+        return self.replace(transform_param=self.transform_param.of_size(i))
 
     def used(self, rows: Any) -> Any:
         """Returns which boxes a label for each image contains."""
@@ -164,20 +174,31 @@ class BoxReader(ImageReader):
     def batch(self, position: int) -> Batch:
         draws = self.draws(position)
         records = self._decode(position + np.arange(self.batch_size)[self.rows], self.numbers(position))
-        labeled = [self._prepared(record, draw) for record, draw in zip(records, draws, strict=True)]
+        way = self._way(position)
+        labeled = [self._prepared(way, record, draw) for record, draw in zip(records, draws, strict=True)]
         images = [one.image.transpose(2, 0, 1) for one in labeled]
         data = self.transformer.finish(images, draws, [record.name for record in records])
         tops = [data]
         if len(self.layer.top) > 1:
-            tops.append(self._label(labeled, draws, [record.name for record in records]))
+            tops.append(self._label(way, labeled, draws, [record.name for record in records]))
         return dict(zip(self.layer.top, tops, strict=False))
 
     def most_numbered(self, images: int) -> int:
         return self.layer.most_rows(self.records, images)  # type: ignore[attr-defined]
 
-    def _prepared(self, record: Record, draw: Any) -> Labeled:
+    def _way(self, position: int) -> Any:
+        """Returns how the images of a batch are transformed, with the size that is drawn for it."""
+        layer, way = self.layer, self.transformer.param
+        if layer.sizes < 2 or not layer.batches_per_size:  # type: ignore[attr-defined]
+            return way
+        first = position // self.batch_size // layer.batches_per_size  # type: ignore[attr-defined]
+        weights = np.array([one.prob for one in way.resize_param])
+        chances = weights / weights.sum() if weights.any() else None
+        return way.of_size(int(self.random("size", first).choice(len(weights), p=chances)))
+
+    def _prepared(self, way: Any, record: Record, draw: Any) -> Labeled:
         """Applies what precedes the crop to an image and its boxes."""
-        way, varied = self.transformer.param, self.transformer.varied
+        varied = self.transformer.varied
         x, rows = record.image.transpose(1, 2, 0), record.labels[0].rows
         try:
             made = prepared(x, rows, way, self.samplers, augment.generator_of(draw[KEY], 0), self.chance)
@@ -188,9 +209,8 @@ class BoxReader(ImageReader):
             raise self.layer.fault(f"{record.name}: {error}") from None
         return made._replace(image=changed.transpose(1, 2, 0))
 
-    def _label(self, labeled: list[Labeled], draws: Any, names: list[Any]) -> Any:
+    def _label(self, way: Any, labeled: list[Labeled], draws: Any, names: list[Any]) -> Any:
         """Returns the label of a batch."""
-        way = self.transformer.param
         found = [
             placed(one, self.transformer.place((one.image.shape[2], *one.image.shape[:2]), draw), way.crop, way)
             for one, draw in zip(labeled, draws, strict=True)
