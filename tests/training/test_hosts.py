@@ -27,7 +27,7 @@ def start(path, folder, *words, processes=2, settings=()):
     """Starts the processes of a run with `netdef launch`."""
     options = [word for setting in settings for word in ("--set", setting)]
     command = [sys.executable, "-m", "netdef", "launch", "-n", str(processes), "--", "train", str(path)]
-    command += ["--output", str(folder), "--heartbeat", "10", *options, *words]
+    command += ["--output", str(folder), "--heartbeat", "15", *options, *words]
     return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
@@ -175,7 +175,7 @@ def test_a_process_that_dies_ends_the_others_and_is_named(tiny, tmp_path):
     assert time.monotonic() - killed < 60  # with the time of a loaded machine
     assert code == 128 + signal.SIGKILL
     assert re.search(
-        "netdef: error: process 1 of 2 on .* has not answered for 10 seconds; this process ends, too", told
+        "netdef: error: process 1 of 2 on .* has not answered for 15 seconds; this process ends, too", told
     )
     assert "netdef: process 1 was ended by SIGKILL" in told
     again = netdef.train(

@@ -201,14 +201,16 @@ def test_an_error_of_the_run_does_not_lose_the_snapshot_under_way(tiny, tmp_path
 
 
 def test_an_interrupted_program_does_not_wait_for_the_snapshot_under_way(tiny, tmp_path, monkeypatch):
-    save, released = StandardCheckpointer.save, threading.Event()
+    save, begun, released = StandardCheckpointer.save, threading.Event(), threading.Event()
 
     def slow(self, path, arrays):
+        begun.set()
         assert released.wait(60)
         save(self, path, arrays)
 
     def interrupt(event):
         if event == ev.Stepped(8):
+            assert begun.wait(60)
             raise KeyboardInterrupt
 
     monkeypatch.setattr(StandardCheckpointer, "save", slow)
