@@ -201,14 +201,16 @@ def test_an_error_of_the_run_does_not_lose_the_snapshot_under_way(tiny, tmp_path
 
 
 def test_an_interrupted_program_does_not_wait_for_the_snapshot_under_way(tiny, tmp_path, monkeypatch):
-    save, released = StandardCheckpointer.save, threading.Event()
+    save, begun, released = StandardCheckpointer.save, threading.Event(), threading.Event()
 
     def slow(self, path, arrays):
+        begun.set()
         assert released.wait(60)
         save(self, path, arrays)
 
     def interrupt(event):
         if event == ev.Stepped(8):
+            assert begun.wait(60)
             raise KeyboardInterrupt
 
     monkeypatch.setattr(StandardCheckpointer, "save", slow)
@@ -283,7 +285,7 @@ def test_a_process_that_is_killed_while_it_saves_loses_nothing(faces, tmp_path, 
 def test_one_of_four_processes_that_is_killed_loses_nothing(eight, faces, tmp_path, undisturbed, moment):
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
-    words = lambda i: ("--hosts", address, "--host", f"{i}/4", "--heartbeat", "20")
+    words = lambda i: ("--hosts", address, "--host", f"{i}/4", "--heartbeat", "30")
     processes = [killed(moment if i == 2 else "", faces, tmp_path / "run", *words(i)) for i in range(4)]
     told = [process.communicate(timeout=300)[0] for process in processes]
     assert processes[2].returncode == -signal.SIGKILL, "\n".join(told)
