@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from ..files import locator
 from ..graph import Net, Node
 from ..language.errors import NetdefError
-from ..shape import Shape, show
+from ..shape import show
 from .solver_nets import Nets
 
 ITERATIONS = 10  # of one size
@@ -60,7 +60,7 @@ def sizes_of(nets: Nets, prepared: Callable[[Net], Net]) -> Sizes | None:
         raise NetdefError(f"layers {names} both have several `resize_param`; only one layer may.")
     layer: Any = found[0].layer
     top, locate = found[0].tops[0].name, locator(nets.train.folder)
-    sizes = [layer.of_size(i).shapes(locate)[0][-2:] for i in range(layer.sizes)]
+    sizes: list[Any] = [layer.of_size(i).shapes(locate)[0][-2:] for i in range(layer.sizes)]
     return Sizes(top, {size: prepared(_resized(nets, top, size)) for size in sizes})
 
 
@@ -68,19 +68,21 @@ def _varies(node: Node) -> bool:
     return getattr(node.layer, "sizes", 1) > 1
 
 
-def _resized(nets: Nets, top: str, size: Shape) -> Net:
+def _resized(nets: Nets, top: str, size: tuple[int, ...]) -> Net:
     """The training net for images of a size."""
     net = nets.train
-    shapes = {value.name: net.shapes[value] for node in net.layers if node.layer.is_data for value in node.tops}
-    if shapes[top][-2:] == size or nets.resized is None:
+    data = (value for node in net.layers if node.layer.is_data for value in node.tops)
+    shapes = {value.name: shape for value in data if (shape := net.shapes[value]) is not None}
+    images = shapes[top]
+    if images[-2:] == size or nets.resized is None:
         return net
-    found = nets.resized({**shapes, top: (*shapes[top][:-2], *size)})
-    have = dict(net.owned)
+    found = nets.resized({**shapes, top: (*images[:-2], *size)})
+    weights = dict(net.owned)
     for owner, weight in found.owned:
-        if weight.shape != have[owner].shape:
+        if weight.shape != weights[owner].shape:
             of = lambda size: "x".join(map(str, size))
             raise NetdefError(
-                f"layer `{owner.layer}` has weights {show(have[owner].shape)} for images of {of(shapes[top][-2:])}, "
+                f"layer `{owner.layer}` has weights {show(weights[owner].shape)} for images of {of(images[-2:])}, "
                 f"and {show(weight.shape)} for {of(size)}; where `resize_param` is given several times, no weights may "
                 "depend on the size: use convolutions and global pooling, or one size."
             )

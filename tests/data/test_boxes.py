@@ -315,3 +315,13 @@ def test_nets_of_the_yolo_fork_are_tested_with_the_first_of_their_sizes():
     (sizes, images) = sorted((str(each) for each in net.diagnostics), reverse=True)
     assert "`resize_param` is given 2 times" in sizes and "in phase TEST the first is used, 320 x 416" in sizes
     assert "the label images of YoloSeg, its third top, cannot be read" in images
+
+
+def test_image_files_are_decoded_as_is_color_says():
+    text = (
+        'layer {{ name: "d" type: "BoxFolder" top: "data" top: "label" transform_param {{ force_gray: true }}'
+        ' box_folder_param {{ source: "gone" batch_size: 4 is_color: {} }} }}'
+    )
+    color, gray = ([str(d) for d in netdef.load(text.format(word)).diagnostics] for word in ("true", "false"))
+    words = "`force_gray` has no effect on image files; write `is_color: false` in `box_folder_param` instead"
+    assert words in "".join(color) and words not in "".join(gray)

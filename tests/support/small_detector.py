@@ -94,8 +94,8 @@ def write_data(folder: Path, batch: int = 3) -> None:
 TRUE_CELLS = [  # the true boxes of eight images, more in some than in others
     [(0, 0), (1, 1), (2, 2)], [], [(0, 2)], [(1, 0), (1, 2), (0, 1), (2, 0)], [(2, 1)], [(0, 0), (2, 2)], [(1, 1)], [],
 ]  # fmt: skip
-FOLDER = """layer {{ name: "d" type: "BoxFolder" top: "data" top: "truth" transform_param {{ force_gray: true }}
-           box_folder_param {{ source: "boxes.csv" image_set: "{}" batch_size: {} shuffle: false }} }}"""
+FOLDER = """layer {{ name: "d" type: "BoxFolder" top: "data" top: "truth" transform_param {{ }}
+           box_folder_param {{ source: "boxes.csv" image_set: "{}" batch_size: {} is_color: false shuffle: false }} }}"""
 
 
 def write_ragged(folder: Path, batch: int, solver: str, order: tuple[int, ...] = tuple(range(8))) -> Path:

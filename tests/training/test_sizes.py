@@ -21,7 +21,7 @@ SMALL, WIDE = "resize_param { height: 24 width: 24 }", "resize_param { height: 3
 def detector(folder: Path, *sizes: str, rate: str = "0.0001", solver: str = "", iterations: int = 40) -> Path:
     """Writes images with boxes and a net that is trained with images of these sizes."""
     path = write_ragged(folder, 4, solver)
-    text = path.read_text().replace("force_gray: true", f"force_gray: true {' '.join(sizes)}")
+    text = path.read_text().replace("transform_param { }", f"transform_param {{ {' '.join(sizes)} }}")
     path.write_text(
         text.replace("max_iter: 4", f"max_iter: {iterations}").replace("base_lr: 0.0001", f"base_lr: {rate}")
     )

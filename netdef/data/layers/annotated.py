@@ -62,6 +62,7 @@ class AnnotatedData(BoxLayer, type="AnnotatedData", block="data_param"):
     `batch_sampler`, `resize_param` and `mirror` change images and boxes, as in the fork in both phases.
     With `yolo_data_type: 1`, the label is (batch_size, 1, 300, 5): label - 1, x and y of the center, width, height;
     rows of 0 follow the boxes of an image.  `netdef data convert` writes such databases.
+    If `resize_param` is given several times, training draws one of these sizes every ten iterations.
     Source: weiliu89/caffe branch ssd, src/caffe/layers/annotated_data_layer.cpp; the fields of YOLO are
     eric612/MobileNet-YOLO's.
     Differs: random numbers come from the net's seed; images are not compressed again after each step; a box that is

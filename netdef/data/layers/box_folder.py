@@ -27,7 +27,8 @@ class BoxFolder(BoxLayer, ImageFiles, type="BoxFolder", block="box_folder_param"
     The classes have the labels 1, 2, ... in sorted order (COCO: by id), or those of `label_map_file`; 0 is the
     background.  VOC: XML files in the folder or in its `Annotations`, images beside them or in `JPEGImages`.  A table
     has the columns image, label, xmin, ymin, xmax, ymax, and optionally difficult, in pixels, and a line for each box.
-    In phase TRAIN, the images are shuffled, and changed as `transform_param` and `batch_sampler` say.
+    In phase TRAIN, the images are shuffled, and changed as `transform_param` and `batch_sampler` say.  If
+    `resize_param` is given several times, training draws one of these sizes every ten iterations.
     Source: netdef's own.  Differs: Caffe has no such layer.
     """
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ...graph import Net
 from ...language.diagnostics import Report
-from . import blobs, detection, losses, norms, training
+from . import blobs, data, detection, losses, norms, training
 
 
 def check(net: Net, report: Report) -> None:
@@ -17,4 +17,4 @@ def check(net: Net, report: Report) -> None:
         rule(net, report)
 
 
-RULES = (*blobs.RULES, *norms.RULES, *losses.RULES, *training.RULES, *detection.RULES)
+RULES = (*blobs.RULES, *norms.RULES, *losses.RULES, *training.RULES, *detection.RULES, *data.RULES)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from ...graph import Net
 from ...language import codes
 from ...language.diagnostics import Report
-from ...layers.base import Phase
 from ...layers.detection import DetectionOutput
 from ...layers.multibox_loss import ConfLossType, MiningType, MultiBoxLoss
 from ...layers.prior_box import PriorBox
@@ -78,20 +77,4 @@ def files_of_detections(net: Net, report: Report) -> None:
             )
 
 
-def repeated_sizes(net: Net, report: Report) -> None:
-    """Only layers of boxes change the size of their images, and only in training."""
-    for node in net.layers:
-        transform = getattr(node.layer, "transform_param", None)
-        sizes = getattr(transform, "resize_param", ())
-        changes = net.phase is Phase.TRAIN and hasattr(node.layer, "batches_per_size")
-        if transform is not None and len(sizes) > 1 and not changes:
-            where = "in phase TEST" if hasattr(node.layer, "batches_per_size") else f"in {node.type}"
-            report.add(
-                codes.NO_EFFECT,
-                transform.span_of("resize_param", 1),
-                f"`resize_param` is given {len(sizes)} times, for images of changing size; {where} the first is used, "
-                f"{sizes[0].height} x {sizes[0].width}.",
-            )
-
-
-RULES = (fractional_sizes, losses_of_boxes, files_of_detections, repeated_sizes)
+RULES = (fractional_sizes, losses_of_boxes, files_of_detections)
