@@ -11,7 +11,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from functools import cache
 
@@ -20,6 +20,7 @@ from ..language.errors import NetdefError
 ARRIVAL = 300.0  # seconds in which all processes of a run have to be started
 GREETING = "netdef"  # the first word of what a process says to process 0
 MOST = 1000  # characters of a line
+SETTLING = 1.0  # seconds after the end of a connection in which JAX may close it itself, or process 0 end entirely
 
 
 def meet(address: str, index: int, count: int, seconds: float = ARRIVAL) -> None:
@@ -150,6 +151,7 @@ class Relay:
         self._home = home
         self.lost = threading.Event()
         self.heard = time.monotonic()
+        self._open: list[socket.socket] = []  # the ends of JAX of lost connections
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._start(self._accept)
@@ -174,22 +176,48 @@ class Relay:
 
     def _pass(self, near: socket.socket, far: socket.socket, done: threading.Event) -> None:
         """From JAX to process 0."""
+        while part := _received(near):
+            if not _sent(far, part):
+                return  # what `_return` notices, too
+        done.set()
         with contextlib.suppress(OSError):
-            for part in _parts(near):
-                far.sendall(part)
-            done.set()
             far.shutdown(socket.SHUT_RDWR)
 
     def _return(self, far: socket.socket, near: socket.socket, done: threading.Event) -> None:
-        """From process 0 to JAX."""
-        with contextlib.suppress(OSError):
-            for part in _parts(far):
+        """From process 0 to JAX.  A connection may also be closed by JAX, or by a service that goes on."""
+        with far:
+            while part := _received(far):
                 self.heard = time.monotonic()
-                near.sendall(part)
-        if not done.is_set():
-            self.lost.set()
+                if not _sent(near, part):
+                    break
+            else:
+                if not done.wait(SETTLING) and self._is_gone():
+                    self._open.append(near)
+                    self.lost.set()
+                    return
+        with near, contextlib.suppress(OSError):
+            near.shutdown(socket.SHUT_RDWR)
+
+    def _is_gone(self) -> bool:
+        try:
+            _connected(self._home, 5).close()
+        except OSError:
+            return True
+        return False
 
 
-def _parts(end: socket.socket) -> Iterator[bytes]:
-    while part := end.recv(1 << 16):
-        yield part
+def _received(end: socket.socket) -> bytes:
+    """The next bytes; empty if the other end has closed the connection."""
+    try:
+        return end.recv(1 << 16)
+    except OSError:
+        return b""
+
+
+def _sent(end: socket.socket, part: bytes) -> bool:
+    """Sends bytes; returns whether the other end is open."""
+    try:
+        end.sendall(part)
+    except OSError:
+        return False
+    return True

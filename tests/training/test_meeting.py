@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import struct
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -91,12 +93,12 @@ def test_a_relay_stays_open_when_process_0_is_gone():
         assert far.recv(100) == b"question"
         far.sendall(b"answer")
         assert near.recv(100) == b"answer"
-        far.close()
-        assert relay.lost.wait(5)
-        near.settimeout(0.2)
-        with pytest.raises(TimeoutError):
-            near.recv(1)
-        near.close()
+    far.close()
+    assert relay.lost.wait(10)
+    near.settimeout(0.2)
+    with pytest.raises(TimeoutError):
+        near.recv(1)
+    near.close()
 
 
 def test_a_connection_that_this_process_closes_is_no_loss():
@@ -109,3 +111,33 @@ def test_a_connection_that_this_process_closes_is_no_loss():
         far.close()
         assert not relay.lost.wait(0.3)
         assert threading.active_count() < 100
+
+
+def connected(relay: Relay) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", int(relay.address.split(":")[1])))
+
+
+def test_a_connection_that_process_0_closes_while_it_serves_others_is_no_loss():
+    with socket.create_server(("127.0.0.1", 0)) as home:
+        relay = Relay(f"127.0.0.1:{home.getsockname()[1]}")
+        near = connected(relay)
+        home.accept()[0].close()
+        near.settimeout(10)
+        assert near.recv(1) == b""  # so that JAX connects again
+        assert not relay.lost.is_set()
+        near.close()
+
+
+def test_data_for_a_connection_that_this_process_has_reset_are_no_loss():
+    with socket.create_server(("127.0.0.1", 0)) as home:
+        relay = Relay(f"127.0.0.1:{home.getsockname()[1]}")
+        near = connected(relay)
+        far = home.accept()[0]
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        near.close()  # resets the connection
+        with contextlib.suppress(OSError):
+            for _ in range(20):
+                far.sendall(b"x" * 1000)
+                time.sleep(0.005)
+        far.close()
+    assert not relay.lost.wait(1.5)

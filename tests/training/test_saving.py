@@ -285,7 +285,7 @@ def test_a_process_that_is_killed_while_it_saves_loses_nothing(faces, tmp_path, 
 def test_one_of_four_processes_that_is_killed_loses_nothing(eight, faces, tmp_path, undisturbed, moment):
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
-    words = lambda i: ("--hosts", address, "--host", f"{i}/4", "--heartbeat", "30")
+    words = lambda i: ("--hosts", address, "--host", f"{i}/4", "--heartbeat", "20")
     processes = [killed(moment if i == 2 else "", faces, tmp_path / "run", *words(i)) for i in range(4)]
     told = [process.communicate(timeout=300)[0] for process in processes]
     assert processes[2].returncode == -signal.SIGKILL, "\n".join(told)
