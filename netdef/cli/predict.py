@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..inference.predict import Answer
+    from ..inference.answer import Answer
 
     _without_net(args)
     if not args.inputs:

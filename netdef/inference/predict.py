@@ -12,7 +12,6 @@ as in training: according to the file beside the weights (see `preprocessing`), 
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -29,12 +28,13 @@ from ..data.feed import Feed
 from ..data.layers.folder import images_in
 from ..data.mesh import AXIS, Devices, chosen, mesh_of
 from ..data.table_file import is_table
-from ..graph import Net, Node, Value
+from ..graph import Net
 from ..interop.weights import paths_of
 from ..language.errors import NetdefError, printable
 from ..model import Model, check_shapes, compile
 from ..shape import known, show
-from .boxes import Detection, Placing, detections_in, detector_of, label_names, whole
+from .answer import Answer, answer_of
+from .boxes import Detection, Placing, detections_in, label_names, whole
 from .preprocessing import NAME, Preprocessing, beside, preprocessing_of
 from .preprocessing import load as load_preprocessing
 from .tables import TablePreprocessing, table_of
@@ -146,7 +146,7 @@ class Predictor:
             mesh = mesh_of(found)
             self._divide = NamedSharding(mesh, PartitionSpec(AXIS))
             self.model = _on_every(self.model, NamedSharding(mesh, PartitionSpec()))
-        self.answer, self.blob, self.label, self._by_softmax = _answer_of(self.net, blob)
+        self.answer, self.blob, self.label, self._by_softmax = answer_of(self.net, blob)
         self._stored = stored
 
     @property
@@ -381,49 +381,6 @@ def _on_every(model: Model, place: NamedSharding) -> Model:
     for owner, array in model.arrays().items():
         copy.variable(owner).set_value(jax.device_put(array, place))
     return copy
-
-
-class Answer(enum.Enum):
-    """What a net says about an image."""
-
-    CLASSES = "a score for each class"
-    BOXES = "boxes with a class"
-    OUTPUTS = "neither"
-
-
-def _answer_of(net: Net, wanted: str | None) -> tuple[Answer, str | None, str | None, bool]:
-    """Returns (kind of the answer, blob of the scores or boxes, blob of the labels, whether a softmax must still be
-    applied).  Without scores of classes, the blob is the first output with a shape, or else, as in a regression, what a
-    loss or a metric compares with the label; None if there is neither."""
-    judge = next((n for n in net.layers if n.layer.judges_scores and len(n.bottoms) > 1), None)
-    label = judge.bottoms[1].name if judge else None
-    softmax = next((n for n in reversed(net.layers) if n.type == "Softmax"), None)
-    detector = detector_of(net)
-    if wanted and detector is not None and wanted == detector.tops[0].name:
-        return Answer.BOXES, wanted, None, False
-    if wanted:
-        return Answer.CLASSES, wanted, label, judge is not None and judge.bottoms[0].name == wanted
-    if detector is not None:
-        return Answer.BOXES, detector.tops[0].name, None, False
-    if softmax is not None:
-        return _by_shape(net, softmax.tops[0]), softmax.tops[0].name, label, False
-    if judge is not None:
-        made = not _made_by(net, judge.bottoms[0], "Softmax")
-        return _by_shape(net, judge.bottoms[0]), judge.bottoms[0].name, label, made
-    compared = (n.bottoms[0].name for n in net.layers if (n.layer.is_loss or n.layer.is_metric) and len(n.bottoms) > 1)
-    outputs = (name for name in net.outputs if net.blobs[name].shape)
-    return Answer.OUTPUTS, next(outputs, None) or next(compared, None), None, False
-
-
-def _by_shape(net: Net, scores: Value) -> Answer:
-    """Returns OUTPUTS for scores of each pixel or of each step, and CLASSES for scores of each image."""
-    shape = net.shapes.get(scores)
-    return Answer.OUTPUTS if shape is not None and any(d != 1 for d in shape[2:]) else Answer.CLASSES
-
-
-def _made_by(net: Net, value: Value, kind: str) -> bool:
-    maker: Node | None = next((n for n in net.layers if value in n.tops), None)
-    return maker is not None and maker.type == kind
 
 
 class Classified(NamedTuple):

@@ -13,14 +13,14 @@ import logging
 import os
 import re
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..lazy import need
-from .events import Display, Event, Finished, OnEvent, Snapshotted, Started, Tested
-from .metrics import record
+from .events import OnEvent, Started
 from .solver_nets import Nets
-from .tracker import FILES, Tracker, scalars, settings_of
+from .tracker import FILES, Tracker, settings_of
 
 DATABASE = "mlflow.db"
 MOST_PARAMS = 100  # of one call, by MLflow's limits
@@ -44,20 +44,7 @@ class Mlflow(Tracker):
             os.environ.setdefault(name, "true")
         return need("mlflow", "tracking a run with MLflow")
 
-    def write(self, event: Event) -> None:
-        match event:
-            case Started():
-                self._begin(event)
-            case Display():
-                self._log("train", event)
-            case Tested():
-                self._log(f"test{event.net or ''}", event)
-            case Snapshotted():
-                self._client.set_tag(self._id, "snapshot", str(event.path))
-            case Finished():
-                self._end("KILLED" if event.why == "interrupted" else "FINISHED")
-
-    def _begin(self, event: Started) -> None:
+    def begin(self, event: Started) -> None:
         mlflow = self.require()
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.WARNING)  # of the tables that it creates
@@ -78,10 +65,16 @@ class Mlflow(Tracker):
             for begin in range(0, len(params), MOST_PARAMS):
                 self._client.log_batch(self._id, params=params[begin : begin + MOST_PARAMS])
 
-    def _log(self, kind: str, event: Display | Tested) -> None:
+    def log(self, kind: str, iteration: int, row: Mapping[str, float]) -> None:
         metric, now = self.require().entities.Metric, int(time.time() * 1000)
-        row = [(f"{kind}/{_named(name)}", value) for name, value in scalars(record(event))]
-        self._client.log_batch(self._id, metrics=[metric(name, value, now, event.iteration) for name, value in row])
+        values = [metric(f"{kind}/{_named(name)}", value, now, iteration) for name, value in row.items()]
+        self._client.log_batch(self._id, metrics=values)
+
+    def keep(self, snapshot: Path) -> None:
+        self._client.set_tag(self._id, "snapshot", str(snapshot))
+
+    def end(self, interrupted: bool) -> None:
+        self._end("KILLED" if interrupted else "FINISHED")
 
     def _end(self, status: str) -> None:
         if not self._id:

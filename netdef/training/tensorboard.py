@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from ..lazy import need
-from .events import Display, Event, Finished, OnEvent, Started, Tested
-from .metrics import record
+from .events import OnEvent, Started
 from .solver_nets import Nets
-from .tracker import Tracker, scalars
+from .tracker import Tracker
 
 PREFIX = "events.out.tfevents."
 FLUSH = 10.0  # seconds after which events are on the disk
@@ -36,36 +35,31 @@ class TensorBoard(Tracker):
     def __init__(self, nets: Nets, folder: Path, report: OnEvent | None = None):
         super().__init__(nets, folder, report)
         self._summary = self.require()
-        self.begin = 0
+        self._first = 0
         self._files: dict[str, EventFile] = {}
 
     @classmethod
     def require(cls) -> Any:
         return need("tensorboardX", "writing TensorBoard events").summary
 
-    def write(self, event: Event) -> None:
-        match event:
-            case Started():
-                self.begin = event.iteration
-                text = self._summary.text("net", f"```\n{self.nets.train.text}\n```")
-                self._file("train").add(event.iteration, summary=text)
-            case Display():
-                self._add("train", event.iteration, record(event))
-            case Tested():
-                self._add(f"test{event.net or ''}", event.iteration, record(event))
-            case Finished():
-                for file in self._files.values():
-                    file.flush()
+    def begin(self, event: Started) -> None:
+        self._first = event.iteration
+        text = self._summary.text("net", f"```\n{self.nets.train.text}\n```")
+        self._file("train").add(event.iteration, summary=text)
 
-    def _add(self, kind: str, iteration: int, row: Mapping[str, Any]) -> None:
+    def log(self, kind: str, iteration: int, row: Mapping[str, float]) -> None:
         file = self._file(kind)
-        for tag, scalar in scalars(row):
+        for tag, scalar in row.items():
             file.add(iteration, summary=self._summary.scalar(tag, scalar))
         file.flush(FLUSH)
 
+    def end(self, interrupted: bool) -> None:
+        for file in self._files.values():
+            file.flush()
+
     def _file(self, kind: str) -> EventFile:
         if kind not in self._files:
-            self._files[kind] = EventFile(self.folder / kind, self.begin)
+            self._files[kind] = EventFile(self.folder / kind, self._first)
         return self._files[kind]
 
     def close(self) -> None:

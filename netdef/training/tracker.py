@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..schema import Block
-from .events import Event, Notice, OnEvent, Started
+from .events import Display, Event, Finished, Notice, OnEvent, Snapshotted, Started, Tested
+from .metrics import record
 from .run_folder import METRICS, NET
 from .run_record import RUN
 from .solver_nets import Nets
@@ -43,9 +44,22 @@ class Tracker(ABC):
     def require(cls) -> Any:
         """Imports the package.  NetdefError if it is not installed."""
 
+    # These may raise `failures`.
+
     @abstractmethod
-    def write(self, event: Event) -> None:
-        """Writes what the tool keeps of an event.  May raise `failures`."""
+    def begin(self, event: Started) -> None:
+        """Begins what the tool keeps of a run, or continues that of a resumed run."""
+
+    @abstractmethod
+    def log(self, kind: str, iteration: int, row: Mapping[str, float]) -> None:
+        """Writes the values of a display ("train") or a test ("test", and "test1" and so on for further test nets)."""
+
+    def keep(self, snapshot: Path) -> None:  # noqa: B027  (most tools do not know snapshots)
+        """Notes the last snapshot."""
+
+    @abstractmethod
+    def end(self, interrupted: bool) -> None:
+        """Writes what remains at the end of a run."""
 
     @abstractmethod
     def close(self) -> None:
@@ -59,6 +73,20 @@ class Tracker(ABC):
                 self.write(event)
         except self.failures as error:
             self._fail(error, event.iteration)
+
+    def write(self, event: Event) -> None:
+        """Writes what the tool keeps of an event."""
+        match event:
+            case Started():
+                self.begin(event)
+            case Display():
+                self.log("train", event.iteration, dict(scalars(record(event))))
+            case Tested():
+                self.log(f"test{event.net or ''}", event.iteration, dict(scalars(record(event))))
+            case Snapshotted():
+                self.keep(event.path)
+            case Finished():
+                self.end(event.why == "interrupted")
 
     def _fail(self, error: Exception, iteration: int) -> None:
         self.failed = True

@@ -12,15 +12,15 @@ from __future__ import annotations
 import re
 import secrets
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..files import write_text_atomically
 from ..lazy import need
-from .events import Display, Event, Finished, OnEvent, Snapshotted, Started, Tested
-from .metrics import record
+from .events import OnEvent, Started
 from .solver_nets import Nets
-from .tracker import FILES, Tracker, scalars, settings_of
+from .tracker import FILES, Tracker, settings_of
 
 ID = "netdef-id"  # the file with the id of the run
 
@@ -39,20 +39,7 @@ class Wandb(Tracker):
     def require(cls) -> Any:
         return need("wandb", "tracking a run with Weights & Biases")
 
-    def write(self, event: Event) -> None:
-        match event:
-            case Started():
-                self._begin(event)
-            case Display():
-                self._log("train", event)
-            case Tested():
-                self._log(f"test{event.net or ''}", event)
-            case Snapshotted():
-                self._run.summary["snapshot"] = str(event.path)
-            case Finished():
-                self._end(0 if event.why != "interrupted" else 1)
-
-    def _begin(self, event: Started) -> None:
+    def begin(self, event: Started) -> None:
         wandb = self.require()
         self.folder.mkdir(parents=True, exist_ok=True)
         quiet = {"silent": True, "console": "off", "disable_git": True, "disable_code": True, "x_disable_meta": True}
@@ -77,9 +64,14 @@ class Wandb(Tracker):
         write_text_atomically(path, made)
         return made
 
-    def _log(self, kind: str, event: Display | Tested) -> None:
-        row = {f"{kind}/{name}": value for name, value in scalars(record(event))}
-        self._run.log({"iteration": event.iteration, **row})
+    def log(self, kind: str, iteration: int, row: Mapping[str, float]) -> None:
+        self._run.log({"iteration": iteration, **{f"{kind}/{name}": value for name, value in row.items()}})
+
+    def keep(self, snapshot: Path) -> None:
+        self._run.summary["snapshot"] = str(snapshot)
+
+    def end(self, interrupted: bool) -> None:
+        self._end(int(interrupted))
 
     def _end(self, code: int) -> None:
         if self._run is None:

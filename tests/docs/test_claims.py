@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import shutil
 from pathlib import Path
 
@@ -112,8 +113,8 @@ def test_weights_of_keras_have_the_same_result(folder: Path):
 
     text = page("keras")
     functions = next(block.text for block in blocks(text) if block.kind == "python").partition("random =")[0]
-    names: dict = {}
-    exec(functions, names)
+    (folder / "keras_weights.py").write_text(functions)
+    names = runpy.run_path(str(folder / "keras_weights.py"))
     net = """
     layer { name: "data" type: "Input" top: "data" input_param { shape { dim: [2, 3, 4, 5] } } }
     layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
