@@ -18,7 +18,7 @@ from ..language.printer import quoted
 from ..language.source import Source
 from ..schema import Block, decode, param
 
-BEGINNING = re.compile(r"(\s|#[^\n]*(\n|$))*item\s*:?\s*\{")
+BEGINNING = re.compile(r"(?:\s+|#[^\n]*+)*+item\s*+:?\s*+\{")  # possessive: a file may begin with millions of blanks
 
 
 class Item(Block):

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from .errors import NetdefError
+from .errors import LONGEST, NetdefError, brief
 from .shown import Shown
 from .source import Span
 
@@ -104,7 +104,7 @@ class CompileError(NetdefError, Shown):
 
 
 MOST_ERRORS = 100  # reported for one file; more would not help
-MOST_WARNINGS = 200  # reported for one file
+MOST_WARNINGS = 200  # reported for one file, and as many notes
 
 
 @dataclass
@@ -118,25 +118,29 @@ class Report:
     def __post_init__(self) -> None:
         self._known = set(self.diagnostics)  # a loop may report the same diagnostic a hundred thousand times
         self._errors = sum(d.severity == "error" for d in self.diagnostics)
-        self._warnings = len(self.diagnostics) - self._errors
+        self._warnings = sum(d.severity == "warning" for d in self.diagnostics)
+        self._notes = len(self.diagnostics) - self._errors - self._warnings
         self.errors_met = 0  # all calls, also for errors that were already known
         self.cause: BaseException | None = None  # what the code of a user raised, if this is the first error
 
     def add(self, code: Code, span: Span | None, detail: str = "", *related: Related, hint: str | None = None) -> None:
-        if code.severity == "warning" and self._warnings > MOST_WARNINGS:
+        if code.severity == "warning" and self._warnings >= MOST_WARNINGS:
             return
-        diagnostic = Diagnostic(code, detail, span, related, hint)
+        if code.severity == "note" and self._notes >= MOST_WARNINGS:
+            return
+        related = tuple(Related(brief(message), place) for message, place in related)
+        hint = None if hint is None or len(hint) > LONGEST else hint  # not shortened, because it is meant to be copied
+        diagnostic = Diagnostic(code, brief(detail), span, related, hint)
         self.errors_met += code.severity == "error"
-        if code.severity == "warning":
-            self._warnings += diagnostic not in self._known
-            if self._warnings > MOST_WARNINGS:
-                return
-        if diagnostic not in self._known:
-            self._known.add(diagnostic)
-            self.diagnostics.append(diagnostic)
-            self._errors += code.severity == "error"
-            if self._errors >= MOST_ERRORS:
-                raise CompileError(self.in_order())
+        if diagnostic in self._known:
+            return
+        self._known.add(diagnostic)
+        self.diagnostics.append(diagnostic)
+        self._errors += code.severity == "error"
+        self._warnings += code.severity == "warning"
+        self._notes += code.severity == "note"
+        if self._errors >= MOST_ERRORS:
+            raise CompileError(self.in_order())
 
     def extend(self, diagnostics: Iterable[Diagnostic]) -> None:
         """Adds diagnostics of another report."""

@@ -21,6 +21,8 @@ HOSTILE = r"""
 import json, re, time
 from pathlib import Path
 import netdef
+from netdef.data.label_map import is_label_map
+from netdef.language.source import Source
 
 DATA = 'layer { name: "d" type: "Input" top: "d" input_param { shape { dim: [1, 3, 8, 8] } } }\n'
 
@@ -46,10 +48,12 @@ TEXTS = {
     "a loop": lambda: DATA + 'for i in range(2000) { layer { name: "l${i}" type: "ReLU" bottom: "d" top: "d" } }',
     "lists of a loop": lambda: "".join(f"let a{i}: range(10000)\n" for i in range(10_000)),
     "a larger text": lambda: "#" * 5_000_000,
+    "blanks": lambda: "\t" * 4_000_000 + "a: =",
 }
 for name, text in TEXTS.items():
     written, start = text(), time.process_time()
     try:
+        assert not is_label_map(Source(name, written))
         told = f"{len(netdef.load(written).layers)} layers"
     except netdef.CompileError as error:
         told = error.diagnostics[0].code
@@ -74,6 +78,7 @@ TOLD = {
     "a loop": "2001 layers",
     "lists of a loop": "too-much",
     "a larger text": "too-much",
+    "blanks": "stray-character",
 }
 
 

@@ -146,3 +146,32 @@ def test_only_the_first_of_many_solvers_are_decoded(monkeypatch: pytest.MonkeyPa
     with pytest.raises(netdef.CompileError) as caught:
         netdef.load(DATA + 'solver { base_lr: 0.1 lr_policy: "fixed" }\n' * 3000)
     assert {d.code for d in caught.value.diagnostics} == {"given-twice"} and count == MOST_ERRORS
+
+
+def test_at_most_two_hundred_notes():
+    text = 'layer { name: "#" type: "Python" top: "t#" python_param { module: "m#" layer: "L" } }\n'
+    net = netdef.load("".join(text.replace("#", str(i)) for i in range(300)))
+    assert [d.code for d in net.diagnostics if d.severity == "note"] == ["not-run"] * MOST_WARNINGS
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#: 1",
+        'layer { name: "a" type: "#" }',
+        'layer { name: "#" type: "ReLU" bottom: "#" top: "t" }',
+        'layer { type: # name: "a" }',
+        'let a: "' + "x " * 50_000 + '"\nlayer { type: [a] }',
+        "layer { type: [" + "1, " * 50_000 + "1] }",
+        DATA + 'layer { name: "p" type: "Pooling" bottom: "d" top: "p" pooling_param { pool: # } }',
+        "x: ${#}",
+        "x: ${#(1)}",
+        'import "std/#.net"',
+        'import "' + "a/" * 50_000 + 'b.net"',
+    ],
+)
+def test_a_message_is_short_whatever_it_names(text: str):
+    with pytest.raises(netdef.CompileError) as caught:
+        netdef.load(text.replace("#", "n" * 100_000))
+    assert max(len(str(d)) + len(d.hint or "") for d in caught.value.diagnostics) < 5_000
+    assert len(str(netdef.NetdefError("n" * 100_000))) < 5_000

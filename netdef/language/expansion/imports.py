@@ -21,6 +21,7 @@ from .scope import Scope
 from .values import Fault
 
 MOST_FILES = 100
+LONGEST_NAME = 4096  # characters, as in Linux
 LIBRARY = Path(__file__).parents[2] / "std"
 
 
@@ -103,6 +104,9 @@ def find(statement: Import, main: Path | None, trust: Trust) -> Path:
     folder of `trust`. It must be inside one of `roots`; `main` is the file that was asked for, which imports it itself
     or through others. Raises Fault."""
     name = statement.path
+    if len(name) > LONGEST_NAME:
+        detail = f"This name of a file has {len(name)} characters; the limit is {LONGEST_NAME}."
+        raise Fault(codes.BAD_IMPORT, statement.path_span, detail)
     if name.startswith("std/"):
         return in_library(statement)
     origin = statement.span.source.path
@@ -131,8 +135,11 @@ def find(statement: Import, main: Path | None, trust: Trust) -> Path:
 def in_library(statement: Import) -> Path:
     name = statement.path
     path = LIBRARY / name.removeprefix("std/")
-    if path.is_file() and LIBRARY in path.resolve().parents:
-        return path
+    try:
+        if path.is_file() and LIBRARY in path.resolve().parents:
+            return path
+    except (OSError, ValueError):  # a name that no file can have
+        pass
     have = sorted(f"std/{p.relative_to(LIBRARY).as_posix()}" for p in LIBRARY.rglob("*.net"))
     detail = f"The library has no file `{name}`."
     hint = did_you_mean(name, have) or (f"the library has {', '.join(have)}" if have else None)
