@@ -28,7 +28,8 @@ STRINGS = re.compile(PIECE.pattern + r"|#[^\n]*")
 TOKENS = re.compile(
     PIECE.pattern + r"|#[^\n]*|\$\{|\d[\w.]*(?:(?<=[eE])[+-]\d+)?|\.\d\w*|[A-Za-z_]\w*|\*\*|//|==|!=|<=|>=|[^\s\w]"
 )
-QUOTING = re.compile(r"[\"'\\]")
+PLAIN = re.compile(r"[^\s#]+")
+SIMPLE = re.compile(r"\"[^\"\\$\n]*+\"|'[^'\\$\n]*+'")  # a string without escapes and `${`
 KEYWORDS = {"and", "or", "not", "if", "else", "in"}
 
 
@@ -65,7 +66,8 @@ class Formatting:
         if not moved:
             if self.comments:
                 self.comments_before(end if comments_until is None else comments_until, depth, start)
-            self.blank_line(start)
+            if start > self.at + 1:
+                self.blank_line(start)
         self.lines.append(INDENT * depth + text)
         self.reached(self.at if moved else end)
 
@@ -159,10 +161,11 @@ class Formatting:
                 return str(value.value)
             text = value.span.text
             if value.kind != "string":
-                words = [text] if text.isalnum() else re.findall(r"#[^\n]*|[^\s#]+", text)
-                return "".join(word for word in words if word[0] != "#")
-            if text[1:-1] == value.value and not QUOTING.search(text, 1, len(text) - 1):
-                return f'"{value.value}"'  # as most strings are
+                if PLAIN.fullmatch(text):
+                    return text
+                return "".join(word for word in re.findall(r"#[^\n]*|[^\s#]+", text) if word[0] != "#")
+            if SIMPLE.fullmatch(text) and text[1:-1] == value.value:
+                return piece(text)  # as most strings are
             if not as_written(value):
                 return scalar(value)
         if isinstance(value, (Scalar, Text)):

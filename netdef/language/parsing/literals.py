@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from .. import codes
 from .faults import SyntaxFault
@@ -74,11 +75,14 @@ def cut(text: str, start: int, end: int) -> Iterator[tuple[str | None, int, int]
 
 
 SIMPLE = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"} | {c: c for c in "\\?'\""}
-ESCAPE = re.compile(
-    r"\\(?:(?P<octal>[0-7]{1,3})|[xX](?P<hex>[0-9a-fA-F]{1,2})"
-    r"|u(?P<high>[dD][89abAB][0-9a-fA-F]{2})\\u(?P<low>[dD][c-fC-F][0-9a-fA-F]{2})"
-    r"|[uU](?P<point>(?<=u)[0-9a-fA-F]{4}|(?<=U)[0-9a-fA-F]{8})|(?P<simple>[abfnrtv\\?'\"]))"
+# Octal and hexadecimal escapes are bytes; \u and \U are characters: surrogates only in pairs, nothing above U+10FFFF.
+FORM = (
+    r"\\(?:[0-7]{1,3}|[xX][0-9a-fA-F]{1,2}|u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    r"|u(?![dD][89a-fA-F])[0-9a-fA-F]{4}|U(?!0000[dD][89a-fA-F])(?:000[0-9a-fA-F]|0010)[0-9a-fA-F]{4}"
+    r"|[abfnrtv\\?'\"])"
 )
+ESCAPE = re.compile(FORM.encode())
+BAD = re.compile(rf"(?:[^\\]++|{FORM})*+\\")
 # The repetitions are possessive: otherwise each character takes memory until the end of the match.
 PIECE = re.compile(r"\"[^\"\\]*+(?:\\.[^\"\\]*+)*+\"|'[^'\\]*+(?:\\.[^'\\]*+)*+'")
 
@@ -94,30 +98,25 @@ def unescape(text: str, at: int) -> str:
     """The contents of a string with escapes resolved; octal and hexadecimal escapes are bytes, as in protobuf."""
     if "\\" not in text:
         return text
-    parts = bytearray()  # not a list: a text may have millions of escapes
-    done = 0
-    while (slash := text.find("\\", done)) >= 0:
-        parts += text[done:slash].encode()
-        match = ESCAPE.match(text, slash)
-        if match is None:
-            raise bad_escape(text, slash, at)
-        if match["octal"]:
-            parts.append(int(match["octal"], 8) & 255)
-        elif match["hex"]:
-            parts.append(int(match["hex"], 16))
-        elif match["simple"]:
-            parts += SIMPLE[match["simple"]].encode()
-        elif match["high"]:  # a surrogate pair: a character beyond U+FFFF
-            high, low = int(match["high"], 16), int(match["low"], 16)
-            parts += chr(0x10000 + (high - 0xD800 << 10) + (low - 0xDC00)).encode()
-        else:
-            point = int(match["point"], 16)
-            if point > 0x10FFFF or 0xD800 <= point < 0xE000:
-                raise bad_escape(text, slash, at)
-            parts += chr(point).encode()
-        done = match.end()
-    parts += text[done:].encode()
-    return decoded(bytes(parts))
+    if (bad := BAD.match(text)) is not None:
+        raise bad_escape(text, bad.end() - 1, at)
+    return decoded(ESCAPE.sub(lambda found: meaning(found[0]), text.encode(errors="surrogatepass")))
+
+
+@lru_cache(1000)  # a text may have millions of escapes
+def meaning(escape: bytes) -> bytes:
+    """What a valid escape stands for, in UTF-8."""
+    kind, digits = chr(escape[1]), escape[2:]
+    if kind in SIMPLE:
+        return SIMPLE[kind].encode()
+    if kind.isdigit():
+        return bytes([int(escape[1:], 8) & 255])
+    if kind in "xX":
+        return bytes([int(digits, 16)])
+    high, _, low = digits.partition(b"\\u")
+    if low:  # a surrogate pair: a character beyond U+FFFF
+        return chr(0x10000 + (int(high, 16) - 0xD800 << 10) + (int(low, 16) - 0xDC00)).encode()
+    return chr(int(high, 16)).encode()
 
 
 def outside_code(text: str, at: int) -> str:
