@@ -69,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
         return _page(path, args)
     more = {"set": settings(args), "trust_python": trust.python, "import_path": trust.folders}
     net = load(path, args.phase or "TRAIN", args.stage, args.level, **more)
-    known = {frame.template for box in draw.picture(net).boxes for frame in draw.around(box.frame)}
+    whole = draw.picture(net) if args.fold else None
+    known = {frame.template for box in whole.boxes for frame in draw.around(box.frame)} if whole else set()
     for name in args.fold:
         if name != "all" and name not in known:
             there = f"templates in this net: {', '.join(sorted(known))}" if known else "this net has no such templates"

@@ -12,7 +12,7 @@ import html
 import os
 import shutil
 import subprocess
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -172,20 +172,19 @@ def family(layer: Layer) -> str:
 
 def _arrows(net: Net, keys: dict[str, str]) -> tuple[list[Arrow], dict[str, str]]:
     """Returns the arrows and loose names.  A label is a name next to each loss, not an arrow across the whole net."""
-    arrows: list[Arrow] = []
+    arrows: dict[Arrow, None] = {}
     loose: dict[str, str] = {}
     for value, consumers in net.consumers.items():
         maker = net.producers.get(value)
+        is_label = maker is not None and _is_label(net, value)
         for taker in consumers:
             if maker is None or keys[maker.name] == keys[taker.name]:
                 continue
             start = keys[maker.name]
-            if _is_label(net, value):
+            if is_label:
                 start = f"i{len(loose)}"
                 loose[start] = value.name
-            arrow = Arrow(start, keys[taker.name], show(net.shapes.get(value)))
-            if arrow not in arrows:
-                arrows.append(arrow)
+            arrows[Arrow(start, keys[taker.name], show(net.shapes.get(value)))] = None
         if (
             maker is not None
             and not consumers
@@ -193,8 +192,8 @@ def _arrows(net: Net, keys: dict[str, str]) -> tuple[list[Arrow], dict[str, str]
         ):
             end = f"o{len(loose)}"
             loose[end] = value.name
-            arrows.append(Arrow(keys[maker.name], end, show(net.shapes.get(value))))
-    return arrows, loose
+            arrows[Arrow(keys[maker.name], end, show(net.shapes.get(value)))] = None
+    return [*arrows], loose
 
 
 def _is_label(net: Net, value: Value) -> bool:
@@ -278,13 +277,16 @@ def _folded(drawn: Picture, fold: Sequence[str]) -> Picture:
 def _gathered(drawn: Picture) -> Picture:
     """Returns the diagram with each chain of at least `CHAIN` equal folded boxes as one box, because a diagram with 35
     of them does not fit on a page."""
-    into = {box.key: [a for a in drawn.arrows if a.end == box.key] for box in drawn.boxes}
-    out = {box.key: [a for a in drawn.arrows if a.start == box.key] for box in drawn.boxes}
+    sources: dict[str, set[str]] = defaultdict(set)
+    targets: dict[str, set[str]] = defaultdict(set)
+    for arrow in drawn.arrows:
+        sources[arrow.end].add(arrow.start)
+        targets[arrow.start].add(arrow.end)
     kind = lambda box: (box.template, box.layers, box.parameters, box.frame)
 
     def follows(box: Box, last: Box) -> bool:
-        ends, starts = {a.end for a in out[last.key]}, {a.start for a in into[box.key]}
-        return bool(box.template) and kind(box) == kind(last) and ends == {box.key} and starts == {last.key}
+        joined = targets[last.key] == {box.key} and sources[box.key] == {last.key}
+        return bool(box.template) and kind(box) == kind(last) and joined
 
     chains: list[list[Box]] = []
     for box in drawn.boxes:
@@ -310,25 +312,26 @@ def _chain(chain: Sequence[Box]) -> Box:
 
 def around(frame: Frame | None) -> list[Frame]:
     """Returns the enclosing frames, outermost first, and the frame itself last."""
-    return [] if frame is None else [*around(frame.inside), frame]
+    found = []
+    while frame is not None:
+        found.append(frame)
+        frame = frame.inside
+    return found[::-1]
 
 
 def _without_lone_frames(drawn: Picture) -> Picture:
     """Removes frames that add no information: around a single box, or around the same boxes as the frame outside."""
-    held: dict[Frame, set[str]] = {}
-    for box in drawn.boxes:
-        for frame in around(box.frame):
-            held.setdefault(frame, set()).add(box.key)
-    kept: dict[Frame, Frame] = {}  # frame -> the same frame, with its new enclosing frame
+    held = Counter(frame.key for box in drawn.boxes for frame in around(box.frame))
+    slimmed: dict[str, Frame | None] = {}  # by the key of a frame: what takes its place
 
     def slim(frame: Frame | None) -> Frame | None:
         if frame is None:
             return None
-        if len(held[frame]) < 2 or (frame.inside and held[frame.inside] == held[frame]):
-            return slim(frame.inside)
-        if frame not in kept:
-            kept[frame] = replace(frame, inside=slim(frame.inside))
-        return kept[frame]
+        if frame.key not in slimmed:
+            inside, boxes = slim(frame.inside), held[frame.key]
+            adds = boxes > 1 and not (frame.inside and held[frame.inside.key] == boxes)
+            slimmed[frame.key] = replace(frame, inside=inside) if adds else inside
+        return slimmed[frame.key]
 
     return replace(drawn, boxes=tuple(replace(box, frame=slim(box.frame)) for box in drawn.boxes))
 
