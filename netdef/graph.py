@@ -17,6 +17,8 @@ from .language.source import Span
 from .layers.base import Layer, Phase, Weight
 from .shape import Shape, show
 
+MOST_MARKS = 9  # after the name of a blob for its version; a number takes the place of more
+
 
 @dataclass(frozen=True)
 class Value:
@@ -27,7 +29,7 @@ class Value:
     span: Span | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
-        return self.name + "'" * self.version
+        return self.name + ("'" * self.version if self.version <= MOST_MARKS else f"'{self.version}")
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,15 @@ class Net(Shown):
     def producers(self) -> dict[Value, Node]:
         """The layer that outputs each value."""
         return {top: node for node in self.layers for top in node.tops}
+
+    @cached_property
+    def latest(self) -> dict[str, Value]:
+        """The last version of each blob."""
+        found: dict[str, Value] = {}
+        for value in self.producers:
+            if value.version >= found.get(value.name, value).version:
+                found[value.name] = value
+        return found
 
     @cached_property
     def consumers(self) -> dict[Value, list[Node]]:

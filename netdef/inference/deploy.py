@@ -94,12 +94,15 @@ class Deployment:
     def __init__(self, net: Net, outputs: Sequence[str] = (), fillers: bool = False):
         self.net, self.fillers = net, fillers
         self.same: dict[Value, Value] = {}  # a removed value -> the value that replaces it
+        self.predictions: dict[tuple[Value, str], set[Value]] = {}  # the tops that layers of a type compute from scores
         heads = [] if outputs else list(_heads(net))
         self.heads = {node.name: _scores(net, node) for node in heads}  # losses, and the scores that they use
         several = [v for node in heads if _several(node) for v in node.bottoms[:-1]]
         roots = [_last(net, name) for name in outputs] or [*self.heads.values(), *several, *_other_outputs(net)]
         self.live = {*roots}
         self.kept = [made for node in reversed(net.layers) for made in self._kept(node)][::-1]
+        for top in reversed(self.same):  # from the first layer to the last, so that the replacements are never removed
+            self.same[top] = self.same.get(self.same[top], self.same[top])
         if not self.kept:
             raise NetdefError(f"net {net.name or '(no name)'} has no output; name the output blobs")
 
@@ -127,18 +130,22 @@ class Deployment:
 
     def _has_prediction(self, deployed: Layer, scores: Value) -> bool:
         """Whether the net already has the prediction, beside the loss."""
-        return any(node.type == deployed.type for node in self.net.consumers[scores] if self.live & {*node.tops})
+        if (scores, deployed.type) not in self.predictions:
+            takers = (node for node in self.net.consumers[scores] if node.type == deployed.type)
+            self.predictions[scores, deployed.type] = {top for node in takers for top in node.tops}
+        return not self.live.isdisjoint(self.predictions[scores, deployed.type])
 
     def name(self, value: Value) -> str:
         """Returns the name of a value in the new net."""
-        while value in self.same:
-            value = self.same[value]
-        return value.name
+        return self.same.get(value, value).name
 
     def text(self, batch: int | None, shapes: Mapping[str, Shape]) -> str:
         """Returns the new net as prototxt."""
         inputs = any(node.layer.is_input for node, _, _ in self.kept)
-        tops = {top for node, _, _ in self.kept for top in node.tops}
+        tops: dict[str, set[Value]] = {}
+        for top in (top for node, _, _ in self.kept for top in node.tops):
+            tops.setdefault(top.name, set()).add(top)
+        several = sum(node.name in self.heads for node, _, _ in self.kept) > 1
         layers = []
         for node, deployed, bottoms in self.kept:
             names = [self.name(value) for value in bottoms]
@@ -147,7 +154,7 @@ class Deployment:
             elif node.name in self.heads and _several(node):
                 layers += node.layer.deployed_layers(names)
             elif node.name in self.heads:
-                top = self._prediction(node, {value.name for value in tops if value not in node.tops})
+                top = self._prediction(node, tops, several)
                 layers.append(deployed.replace(name=top, bottom=(*names,), top=(top,)))
             else:
                 own = deployed if deployed is node.layer else deployed.replace(name=node.name)
@@ -175,13 +182,13 @@ class Deployment:
             found.append(BlobShape(dim=shape))
         return Input(name=node.name, top=tuple(top.name for top in tops), shape=tuple(found))
 
-    def _prediction(self, node: Node, taken: set[str]) -> str:
-        """Returns the name of a prediction: the loss's second top; else `prob`, or SCORES_prob if there are several."""
+    def _prediction(self, node: Node, tops: Mapping[str, set[Value]], several: bool) -> str:
+        """Returns the name of a prediction: the loss's second top; else `prob`, or SCORES_prob if there are `several`.
+        `tops` are those of all layers by name."""
         if len(node.tops) > 1:
             return node.tops[1].name
-        several = sum(kept.name in self.heads for kept, _, _ in self.kept) > 1
         name = f"{self.name(self.heads[node.name])}_prob" if several else "prob"
-        while name in taken:
+        while tops.get(name, set()) - {*node.tops}:
             name += "_prob"
         return name
 
@@ -192,11 +199,11 @@ def _heads(net: Net) -> Iterable[Node]:
     if any(node.layer.detects for node in net.layers):
         losses = [node for node in losses if not _several(node)]
     weight = lambda node: max(map(abs, node.loss_weights))
+    greatest: dict[Value, float] = {}  # of the weights on each label
     for node in losses:
-        label = node.bottoms[1] if len(node.bottoms) > 1 else None
-        rivals = [other for other in losses if label in other.bottoms[1:2]]
-        if label is None or weight(node) >= max(map(weight, rivals), default=0):
-            yield node
+        for label in node.bottoms[1:2]:
+            greatest[label] = max(weight(node), greatest.get(label, 0))
+    yield from (node for node in losses if all(weight(node) >= greatest[label] for label in node.bottoms[1:2]))
 
 
 def _several(loss: Node) -> bool:
@@ -215,23 +222,22 @@ def _other_outputs(net: Net) -> list[Value]:
     labels = {v for node in net.layers if node.layer.is_loss or node.layer.is_metric for v in node.bottoms[1:]}
     labels = {v for v in labels if v in net.producers and net.producers[v].layer.is_input}
     needs: dict[Value, bool] = {}
-    found = []
+    outputs, found = {*net.outputs}, []
     for node in net.layers:
         needs_labels = any(v in labels or needs.get(v) for v in node.bottoms)
         needs.update(dict.fromkeys(node.tops, needs_labels))
         if node.layer.is_loss or node.layer.is_metric or node.layer.is_input or needs_labels or any(node.loss_weights):
             continue
         judged = lambda top, node=node: node.layer.detects and all(n.layer.is_metric for n in net.consumers[top])
-        found += [top for top in node.tops if top == _last(net, top.name) and (top.name in net.outputs or judged(top))]
+        found += [top for top in node.tops if top == _last(net, top.name) and (top.name in outputs or judged(top))]
     return [top for top in found if net.producers[top].bottoms]
 
 
 def _last(net: Net, name: str) -> Value:
     """Returns the last version of a blob.  Raises NetdefError if it does not exist."""
-    versions = [value for value in net.producers if value.name == name]
-    if not versions:
+    if name not in net.latest:
         raise NetdefError(f"there is no blob `{name}` in phase {net.phase.name}; `netdef summary` lists the blobs")
-    return max(versions, key=lambda value: value.version)
+    return net.latest[name]
 
 
 def _is_last(net: Net, bottom: Value, top: Value) -> bool:

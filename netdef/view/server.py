@@ -22,7 +22,7 @@ import json
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -171,7 +171,7 @@ def written(page: Any) -> bytes:
 def plain(value: Any) -> Any:
     """Returns the fields of a frozen value."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in fields(value)}
+        return {name: getattr(value, name) for name in value.__dataclass_fields__}  # `fields` takes twice as long
     raise TypeError(f"{type(value).__name__} is not part of a page")
 
 
