@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
 import socket
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ Locate = Callable[[str], Path]  # a path in the net -> its location
 WRITING = ".writing"  # the end of the name of a file that is not complete
 # its target, the process that writes it, and the host of that process; both are missing in names of older versions
 LEFTOVER = re.compile(r"\.(.*?)(?:\.(\d+)(?:@([^@]*))?)?\.writing", re.DOTALL)
+REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 ABANDONED = 24 * 3600.0  # seconds: nobody writes one file for longer
 
 
@@ -41,17 +44,51 @@ def shown(name: Path | str) -> str:
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
     """Writes a file or folder atomically: to a temporary name, which is then renamed to `path`. Raises NetdefError if
-    this fails. What a killed process left of an earlier attempt is removed."""
+    this fails. What a killed process left of an earlier attempt is removed.
+
+    A device or pipe, such as /dev/null, is written to; renaming would replace it."""
     aside = temporary_name(path)
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            _write_into(path, write)
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path.parent, path.name)
         write(aside)
         put_in_place(aside, path)
     except OSError as error:
-        raise NetdefError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise NetdefError(f"{path}: cannot be written: {cause(error)}") from error
     finally:
         remove(aside)
+
+
+def _write_into(path: Path, write: Callable[[Path], Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder) / path.name
+        write(whole)
+        with path.open("wb") as to, whole.open("rb") as made:
+            shutil.copyfileobj(made, to)
+
+
+@contextlib.contextmanager
+def library_writes() -> Iterator[None]:
+    """Raises the exceptions of a library that writes a file as OSError: each library has its own for a full disk."""
+    try:
+        yield
+    except (NetdefError, OSError):
+        raise
+    except Exception as error:
+        raise OSError(cause(error)) from error
+
+
+def cause(error: Exception) -> str:
+    """Why a file cannot be written, in the words of the system if they are known, because libraries add their own."""
+    text = str(error)
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    if known := next((words for words in map(os.strerror, REFUSALS) if words in text), ""):
+        return known
+    return printable(text.strip().split("\n")[0][:LONGEST_NAME]) or type(error).__name__
 
 
 def temporary_name(path: Path) -> Path:

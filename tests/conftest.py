@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import re
+import signal
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +28,9 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As a script sets it for what it starts in the background; a program that a test starts would inherit it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line(
         "markers", "chunks(file): run once for each chunk of tests/corpus/file, with the argument `chunk`"
     )

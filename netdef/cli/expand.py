@@ -23,6 +23,7 @@ from ..language.source import NOWHERE, Source
 from ..language.syntax import Field, Message, Scalar
 from . import UsageError, colored
 from ._options import add_net, net_file, settings, trust_of
+from ._output import written_text
 
 HELP = "print a file as plain prototxt for Caffe"
 NETS = ("net", "net_param", "train_net", "train_net_param")
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         print(render(report.in_order(), color=colored(sys.stderr)), file=sys.stderr)
     text = print_message(solver_of(body, path) if args.only_solver else net_of(body))
     if args.output:
-        Path(args.output).write_text(text, encoding="utf-8")
+        written_text(args.output, text)
     else:
         sys.stdout.write(text)
     return 0

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..files import write_atomically
+from ..files import library_writes, write_atomically
 from . import UsageError
 from ._trained import add_trained, predictor_of
 
@@ -59,7 +59,7 @@ def _write_hdf5(path: Path, batches: Iterator[dict[str, Any]]) -> dict[str, tupl
     import h5py
 
     file: Any
-    with h5py.File(path, "w") as file:
+    with library_writes(), h5py.File(path, "w") as file:
         for batch in batches:
             for name, rows in batch.items():
                 if name not in file:

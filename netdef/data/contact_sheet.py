@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from ..files import library_writes, write_atomically
 from ..lazy import need, np
 
 MARGIN = 2  # pixels between images
@@ -13,6 +14,7 @@ MARGIN = 2  # pixels between images
 
 def contact_sheet(images: Any, path: Path, columns: int = 0) -> None:
     """Writes images (n, c, h, w) of any value range as one PNG; each is scaled from its minimum to its maximum.
+    NetdefError if it cannot be written.
 
     Three channels are B, G, R; with any other number of channels the first is shown."""
     pillow = need("PIL.Image", "writing a contact sheet")
@@ -26,4 +28,6 @@ def contact_sheet(images: Any, path: Path, columns: int = 0) -> None:
         shown = shown[::-1] if c == 3 else shown[:1].repeat(3, 0)
         top, left = i // columns * (h + MARGIN), i % columns * (w + MARGIN)
         sheet[top : top + h, left : left + w] = shown.transpose(1, 2, 0).round().astype(np.uint8)
-    pillow.fromarray(sheet).save(path)
+    kind = pillow.registered_extensions().get(path.suffix.lower(), "PNG")
+    with library_writes():
+        write_atomically(path, lambda aside: pillow.fromarray(sheet).save(aside, kind))

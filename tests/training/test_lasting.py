@@ -48,14 +48,11 @@ def until_running(process, output):
 
 
 @pytest.fixture(autouse=True)
-def _signals_end_a_program():
-    """Also where the tests run under nohup or in the background of a shell, which ignore signals; the programs that
-    they start would inherit that."""
-    handlers = {signal.SIGHUP: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+def _a_lost_terminal_ends_a_program():
+    """Also where the tests run under nohup, which ignores SIGHUP; the programs that they start would inherit that."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    signal.signal(signal.SIGHUP, before)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ...files import library_writes
 from ..entries import Damaged, Entry, Stored, aligned_empty, checked_shape, foreign, grouped
 from .base import Contents, Format
 
@@ -38,7 +39,7 @@ class HDF5(Format, name="hdf5"):
     def write(self, path: Path, contents: Contents) -> None:
         import h5py
 
-        with h5py.File(path, "w") as file:
+        with library_writes(), h5py.File(path, "w") as file:
             data = file.create_group(DATA)
             for entry in contents.entries:
                 group = data.require_group(entry.name)
@@ -123,7 +124,7 @@ def write_solver_state(path: Path, head: Any, history: Iterable[Any]) -> None:
     """Writes a state (with the attributes iter, current_step, learned_net) and the arrays of its history."""
     import h5py
 
-    with h5py.File(path, "w") as file:
+    with library_writes(), h5py.File(path, "w") as file:
         file["iter"] = np.array([head.iter], np.int32)
         file["current_step"] = np.array([head.current_step], np.int32)
         file["learned_net"] = np.bytes_(head.learned_net.encode(errors="surrogateescape") + b"\0")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 import numpy as np
 
+from ...files import library_writes
 from ..entries import Entry, foreign, grouped, in_memory, whole
+from ..quiet import quiet
 from .base import Contents, Format
+
+_MADE = "checkpoint.whole"
 
 
 class Orbax(Format, name="orbax"):
@@ -39,8 +41,10 @@ class Orbax(Format, name="orbax"):
             for e in contents.entries
             if e.arrays
         }
-        if path.exists():
-            shutil.rmtree(path)
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(path.absolute(), tree)
-        os.stat(path)  # OSError if nothing was written
+        path.mkdir()
+        made = path / _MADE  # because orbax writes to a folder beside it first, which it leaves if it fails
+        with library_writes(), quiet(), ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(made.absolute(), tree)
+        for part in made.iterdir():
+            part.rename(path / part.name)
+        made.rmdir()

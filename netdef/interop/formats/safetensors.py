@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...files import library_writes
 from ...lazy import need
 from ..entries import Damaged, Entry, Stored, checked_shape, foreign, grouped, keyed
 from .base import Contents, Format
@@ -35,7 +36,9 @@ class Safetensors(Format, name="safetensors"):
         arrays = {key: np.ascontiguousarray(stored.read(), contents.dtype) for key, stored in keyed(contents.entries)}
         path.touch()  # which gives it the permissions of any file; the library makes it readable for its owner only
         mode = path.stat().st_mode
-        need("safetensors.numpy", "writing .safetensors files").save_file(arrays, path)
+        library = need("safetensors.numpy", "writing .safetensors files")
+        with library_writes():
+            library.save_file(arrays, path)
         path.chmod(mode)
 
 
