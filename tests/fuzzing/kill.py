@@ -3,7 +3,7 @@
     python tests/fuzzing/kill.py                        50 kills of a training, 20 of each command that writes files
     python tests/fuzzing/kill.py --training 8 --files 5 --seed 1
 
-A training is killed at a moment drawn from its whole duration, every third time while a snapshot is being written; it
+A training is killed at a moment drawn from all the CPU time that it takes, every third time while a snapshot is being written; it
 is resumed to its end, and its weights must equal those of the unbroken run bit for bit.  A command (`data convert` to
 each format, `convert`, `fmt`) is killed too, every second time while its temporary file is there: afterwards the old
 file or the new one is there, whole, and running it once more leaves the new file and nothing else.
@@ -17,6 +17,7 @@ import faulthandler
 import hashlib
 import os
 import random
+import resource
 import shutil
 import signal
 import sys
@@ -98,12 +99,10 @@ def kill_training(folder: Path, kills: int, iterations: int, chance: random.Rand
     """Prints the stages that were interrupted; the number of resumed runs that ended with other weights."""
     folder.mkdir()
     net = write_net(folder, iterations)
-    begun = time.monotonic()
     train(net, folder / "unbroken")  # compiles; the second run is as long as the others will be
-    compiling = time.monotonic() - begun
-    begun = time.monotonic()
+    compiling = spent()
     wanted = train(net, folder / "unbroken-2")
-    duration = time.monotonic() - begun
+    work = spent() - compiling
     if wanted != digest(folder / "unbroken.sha256"):
         print("two unbroken runs end with different weights")
         return 1
@@ -111,7 +110,7 @@ def kill_training(folder: Path, kills: int, iterations: int, chance: random.Rand
     for turn in range(kills):
         output = folder / "run"
         aimed = turn % 3 == 2
-        stage = killed_training(net, output, duration, chance, aimed and iterations // 5)
+        stage = killed_training(net, output, work, chance, aimed and iterations // 5)
         stages[stage] += 1
         there = sorted(p.name for p in output.glob("iter_*")) if output.is_dir() else []
         got = train(net, output, resume=bool(there))
@@ -124,7 +123,7 @@ def kill_training(folder: Path, kills: int, iterations: int, chance: random.Rand
     print(
         f"training: {kills} kills, {failures} failures; "
         + ", ".join(f"{n} in {stage}" for stage, n in stages.most_common())
-        + f"; a run takes {duration:.1f} s ({compiling:.1f} s with compiling), a kill {each:.1f} s",
+        + f"; a run takes {work:.1f} s of CPU ({compiling:.1f} s with compiling), a kill {each:.1f} s",
         flush=True,
     )
     return failures
@@ -171,15 +170,27 @@ def digest(path: Path) -> str:
     return path.read_text() if path.is_file() else "none"
 
 
-def killed_training(net: Path, output: Path, duration: float, chance: random.Random, snapshots: int) -> str:
+def spent() -> float:
+    """Seconds of CPU of all processes that were begun here and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def worked(child: Child, seconds: float) -> Callable[[], bool]:
+    """A condition that holds once a process has used so much CPU time."""
+    return lambda: child.worked() >= seconds
+
+
+def killed_training(net: Path, output: Path, work: float, chance: random.Random, snapshots: int) -> str:
     """Begin a training and kill it, in one of its `snapshots` unless that is 0; the stage that was interrupted."""
     trace = output.with_suffix(".trace")
     trace.unlink(missing_ok=True)
-    due = after(chance.uniform(0, duration))
+    child = training(net, output, False)
+    due = worked(child, chance.uniform(0, work))
     if snapshots:
         number, pause = chance.randrange(snapshots), chance.uniform(0, 0.03)
         due = appeared(lambda: (p.name for p in output.glob(".iter_*.writing")), number, pause)
-    killed = training(net, output, False).kill_when(due, lambda pid: look(pid, trace))
+    killed = child.kill_when(due, lambda pid: look(pid, trace))
     return stage_of(trace) if killed else "end"
 
 
@@ -265,19 +276,20 @@ def commands(folder: Path) -> Iterator[Command]:
 def kill_command(command: Command, kills: int, chance: random.Random) -> int:
     """Prints what the kills of a command left; the number of those that left something broken."""
     prepare(command)
-    begun = time.monotonic()
+    before = spent()
     assert run(command.words) == 0, command.title
-    duration = time.monotonic() - begun
+    work = spent() - before
     new = command.read(command.target)
     names = contents(command.folder)
     old = command.read(command.old) if command.old else None
     found, failures, begun = Counter(), 0, time.monotonic()
     for turn in range(kills):
         prepare(command)
-        due = after(chance.uniform(0, duration))
+        child = Child(lambda: quiet(command.words))
+        due = worked(child, chance.uniform(0, work))
         if turn % 2:
             due = appeared(lambda: temporary(command), 0, chance.uniform(0, 0.004))
-        Child(lambda: quiet(command.words)).kill_when(due)
+        child.kill_when(due)
         what = state(command, old, new)
         rest = temporary_names(command)
         found[what + (" and a temporary" if rest else "")] += 1
