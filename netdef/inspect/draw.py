@@ -158,11 +158,16 @@ def _homes(net: Net) -> dict[str, str]:
 
 def _box(key: str, nodes: list[Node], frame: Frame | None) -> Box:
     first, *others = nodes
-    lines = [first.layer.describe(), *([" · ".join(node.layer.describe() for node in others)] if others else [])]
+    lines = [words(first.layer), *([" · ".join(words(node.layer) for node in others)] if others else [])]
     own = {owner: weight for node in nodes for weight, owner in node.stored if owner.layer == node.name}
     parameters = sum(count(weight.shape) for weight in own.values() if known(weight.shape))
     names = tuple(node.name for node in nodes)
     return Box(key, first.name, tuple(lines), family(first.layer), frame, len(nodes), parameters, names)
+
+
+def words(layer: Layer) -> str:
+    """Returns the type of a layer and its most important values, or if these have errors, its type."""
+    return layer.type if layer.faulty else layer.describe()
 
 
 def family(layer: Layer) -> str:
@@ -177,10 +182,10 @@ def _arrows(net: Net, keys: dict[str, str]) -> tuple[list[Arrow], dict[str, str]
     for value, consumers in net.consumers.items():
         maker = net.producers.get(value)
         for taker in consumers:
-            if maker is None or keys[maker.name] == keys[taker.name]:
+            start = keys[maker.name] if maker is not None else ""
+            if start == keys[taker.name]:
                 continue
-            start = keys[maker.name]
-            if _is_label(net, value):
+            if maker is None or _is_label(net, value):  # None: no layer outputs it, which is an error
                 start = f"i{len(loose)}"
                 loose[start] = value.name
             arrow = Arrow(start, keys[taker.name], show(net.shapes.get(value)))
