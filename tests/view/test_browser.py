@@ -177,7 +177,7 @@ def test_a_file_with_errors_is_shown_with_its_errors(page: chromium.Page, served
     assert page.run("[...document.querySelectorAll('.box.error .title')].map((node) => node.textContent)") == ["loss"]
     assert "what can be read" in page.run("document.getElementById('banner').textContent")
     net.write_text("layer")
-    page.until(f"{PANEL}.includes('1 error') && {BOXES} === 0")
+    page.until(f"{PANEL}.includes('1 error') && document.getElementById('net').classList.contains('empty')")
 
 
 def test_curves_continue_while_a_run_trains(page: chromium.Page, served, a_run):
