@@ -24,6 +24,7 @@ from ..language.errors import NetdefError
 from ..shape import Shape, show
 from .stored_layer import layer_of, text_of
 
+OF_TRAINING = ("include", "exclude", "sample_param", "test_source", "memory_limit")  # fields that are not stored
 OTHER = "the weights or their preprocessing.json belong to another net"
 
 
@@ -175,7 +176,7 @@ def _coded(given: dict[str, Any]) -> Coded:
 
 def _plain(layer: TableData) -> TableData:
     """Returns the layer without the fields for training and the paths on this host."""
-    defaults = {name: layer.params()[name].default for name in ("include", "exclude", "sample_param", "test_source")}
+    defaults = {name: layer.params()[name].default for name in OF_TRAINING}
     text = tuple(
         block.replace(**{name: Path(getattr(block, name)).name for name in ("vocabulary", "tokenizer")})
         for block in layer.text
