@@ -93,10 +93,9 @@ def classes_in_parts(one: Coded, parts: Parts) -> Any:
 
 def check_parts(layer: TableData, parts: Parts, measured: Measured, files: Sequence[Any]) -> None:
     """Raises NetdefError for a cell or a text that does not fit, because training must not stop in its first epoch."""
-    names = [name for of in measured.names.values() for name in of]
 
     def check() -> dict[str, Any]:
-        for table, columns in parts.all(names):
+        for table, columns in parts.all(measured.used):
             layer.rows(table, columns, measured)
         return {"checked": []}
 
@@ -107,11 +106,11 @@ def check_parts(layer: TableData, parts: Parts, measured: Measured, files: Seque
 class PartRows:
     """The rows of a table in parts, of which the last that were used are in memory."""
 
-    def __init__(self, layer: TableData, parts: Parts, measured: Measured, sampling: Sampling):
+    def __init__(self, layer: TableData, parts: Parts, measured: Measured, names: Sequence[str], sampling: Sampling):
         self.layer, self.parts, self.measured, self.table = layer, parts, measured, parts.table
         self.size = int(parts.starts[-1])
         self.beside: dict[str, Any] = {}  # tops with a value for each row that the table does not have
-        self._names = [name for of in measured.names.values() for name in of]
+        self._names = names
         self._mixed = min(max(WINDOW // parts.size, 1), MOST_MIXED)
         block, window = sampling.shuffle_block, sampling.shuffle_window
         self._most = 2 * (-(-window // block) if block else self._mixed) + 2

@@ -33,6 +33,11 @@ class Measured(NamedTuple):
     columns: Mapping[str, Coded]
     coders: Mapping[str, Coder]
 
+    @property
+    def used(self) -> list[str]:
+        """The columns of all tops."""
+        return [name for of in self.names.values() for name in of]
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -306,7 +311,7 @@ class TableReader(Reader):
         table, columns, self.measured = layer.read(locate)
         if phase is Phase.TEST and other:
             table = layer.table(other[0])
-            columns = layer.columns(table, [name for of in self.measured.names.values() for name in of])
+            columns = layer.columns(table, self.measured.used)
         self._sources = layer.sources(locate)
         sampling = layer.sample_param
         shuffle = phase is Phase.TRAIN and layer.shuffle or sampling.shuffle
@@ -318,7 +323,7 @@ class TableReader(Reader):
                     "MB; increase it, or set `class_weights` in place of `balance`."
                 )
             check_parts(layer, columns, self.measured, self._sources)
-            self.records = PartRows(layer, columns, self.measured, sampling)
+            self.records = PartRows(layer, columns, self.measured, self.measured.used, sampling)
             sampling = self.records.shuffling(sampling) if shuffle else sampling
             shards = columns.starts if shuffle else None
         else:
