@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 INSIDE = 2  # boxes by which a column may be longer rather than to be cut inside a frame
 LONG = 1200  # height or width of a diagram that is not divided: that of a page at two thirds of its size
+SHORTER = 0.8  # length of the longest column, relative to that of one column, with which a diagram is divided
 PAGE = 1.4  # the longer side of a page, relative to the other one
 MOST = 20  # columns of a diagram that is divided to suit a page
 RANK, GAP = 73, 20  # height of a box with the arrow below it; distance between boxes side by side
@@ -33,12 +34,13 @@ def length_of(drawn: Picture, sideways: bool = False) -> int:
 
 def fitting(drawn: Picture, sideways: bool = False) -> int:
     """Returns the number of columns with which a diagram has about the proportions of a page; 1 if it is not long."""
-    if length_of(drawn, sideways) <= LONG:
+    whole = length_of(drawn, sideways)
+    if whole <= LONG:
         return 1
 
     def misfit(columns: int) -> float:
         breadth, length = _size(drawn, _column_of(drawn, columns), sideways)
-        return abs(math.log(length / breadth / PAGE))
+        return abs(math.log(length / breadth / PAGE)) if length <= SHORTER * whole or columns == 1 else math.inf
 
     return min(range(1, MOST + 1), key=misfit)
 
