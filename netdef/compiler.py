@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 from .files import Locate, locator, shown
 from .graph import Net, Node
 from .language import codes
-from .language.diagnostics import CompileError, Diagnostic, Report
+from .language.diagnostics import Code, CompileError, Diagnostic, Related, Report
 from .language.errors import NetdefError, printable
 from .language.expansion.expand import expand
+from .language.parsing.mended import mended
 from .language.parsing.parser import parse
 from .language.source import Source, Span
 from .language.syntax import Document, Message
@@ -313,6 +314,53 @@ def load_phases(
         return Phases((), error.diagnostics)
 
 
+class _Silent(Report):
+    """Keeps no diagnostics, because those of the same file are known."""
+
+    def add(self, code: Code, span: Span | None, detail: str = "", *related: Related, hint: str | None = None) -> None:
+        self.errors_met += code.severity == "error"
+
+    @property
+    def has_errors(self) -> bool:
+        return True
+
+
+def remaining_nets(
+    path_or_text: str | Path | Source, set: Settings | None = None, trust: Trust = UNTRUSTED
+) -> tuple[Net, ...]:
+    """The nets of what can be read of a file with errors, whose diagnostics are those of `load_phases`: without lines
+    that cannot be parsed or expanded. Of layers with other errors, `faulty` is True. Raises NetdefError if the file
+    does not exist."""
+    report = _Silent()
+    tree = _remaining(Source.of(path_or_text), set, trust, report)
+    try:
+        if tree is not None and is_solver(tree.body):
+            tree = _remaining_of_solver(tree, report)
+        return build_phases(dict.fromkeys(Phase, decoded(tree, report))).nets if tree is not None else ()
+    except CompileError:  # the file is too large
+        return ()
+
+
+def _remaining(source: Source, set: Settings | None, trust: Trust, report: Report) -> Tree | None:
+    document = mended(source)
+    if document is None:
+        return None
+    own, others = divided(set or {}, document)
+    expanded = expand(document, report, settings=own, trust=trust)
+    return Tree(upgrade(expanded.body, report), document.source, others, trust)
+
+
+def _remaining_of_solver(solver: Tree, report: Report) -> Tree | None:
+    """The first net that a solver names, unless it is a file that is not named as a net; see `read_unlikely`."""
+    named = next((one for of_phase in named_nets(solver.body) for one in of_phase), None)
+    if named is None:
+        return None
+    if named.inline is not None:
+        return Tree(upgrade(named.inline, report), solver.source, {}, solver.trust)
+    source = Source.read(locator(solver.source.path.parent if solver.source.path else None)(named.path))
+    return _remaining(source, solver.others, solver.trust, report) if source.is_named_as_net else None
+
+
 def build_phases(read: Mapping[Phase, Parsed], stages: Sequence[str] = (), level: int = 0) -> Phases:
     """The nets of a file that was read, in the given state, by default in the states that its solver gives them. Nets
     without any input are ignored if another phase has inputs, because a file that is meant only for training may have
@@ -320,7 +368,7 @@ def build_phases(read: Mapping[Phase, Parsed], stages: Sequence[str] = (), level
     made: list[tuple[Net, Report]] = []
     typed: Typed | None = None
     for phase, parsed in read.items():
-        alone = Report(list(parsed.report.diagnostics))
+        alone = replace(parsed.report, diagnostics=list(parsed.report.diagnostics))
         state = State(phase, level, tuple(stages)) if stages or level else _state_of(parsed.program.solver, phase)
         parsed = replace(parsed, report=alone)
         typed = typed_layers(parsed, state, before=typed)

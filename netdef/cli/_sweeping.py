@@ -126,9 +126,12 @@ def line(
         parts.append((f"training loss {shown(row['loss'])}", 4))
     if state in STATES:
         at = f" at iteration {row['iterations']}" if "iterations" in row else f": {row.get('why', '')}"
+        at = f" after {row['seeds']} of its runs" if row.get("seeds", 1) > 1 else at
         parts.append((f"{state}{at}", 0))
     elif score.column in row:
         parts.append((f"{score.words} {shown(row[score.column])}", 0))
+        if row.get("seeds", 1) > 1 and "lowest" in row:
+            parts.append((f"{shown(row['lowest'])} to {shown(row['highest'])}", 3))
     parts += [("best so far", 2)] if is_best else []
     parts += [(f"about {f'{left:.0f} s' if left < 60 else duration(left)} left", 2)] if left else []
     while width is not None and sum(len(text) + 2 for text, _ in parts) - 2 > width and parts[-1:]:

@@ -23,7 +23,7 @@ from ..language.diagnostics import CompileError
 from ..language.errors import NetdefError
 from . import UsageError
 from ._options import add_net, add_state, add_trust, iterations, net_file, settings, trust_of
-from ._output import written_text
+from ._output import say, written_text
 from ._phases import load_phases
 
 HELP = "draw a diagram of a net: HTML, SVG, PNG, PDF, DOT or Mermaid"
@@ -49,9 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--columns",
         type=iterations,
-        default=1,
         metavar="N",
-        help="divide a long diagram into N columns, as on a page (default: 1)",
+        help="divide a long diagram into N columns (default: as many as suit a page; 1: never divide it)",
     )
     parser.add_argument("--sideways", action="store_true", help="draw from left to right")
     add_state(parser)
@@ -61,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..compiler import load
     from ..inspect import draw
-    from ..inspect.columns import in_columns
+    from ..inspect.columns import fitting, in_columns, length_of
 
     path = net_file(args)
     trust = trust_of(args)
@@ -75,17 +74,25 @@ def run(args: argparse.Namespace) -> int:
         if name != "all" and name not in known:
             there = f"templates in this net: {', '.join(sorted(known))}" if known else "this net has no such templates"
             raise UsageError(f"--fold {name}: no template of this name expands to several layers; {there}")
+    has_columns = not (args.output or "").lower().endswith(".mmd")
+    if args.columns and args.columns > 1 and not has_columns:
+        raise UsageError(f"{args.output}: Mermaid has no columns; write .svg, .png, .pdf or .dot")
+    drawn = draw.picture(net, args.fold)
+    columns = args.columns or (fitting(drawn, args.sideways) if has_columns else 1)
     if args.output is None:
-        sys.stdout.write(draw.dot(in_columns(draw.picture(net, args.fold), args.columns), args.sideways))
-        return 0
-    try:
-        if args.columns > 1 and args.output.lower().endswith(".mmd"):
-            raise UsageError(f"{args.output}: Mermaid has no columns; write .svg, .png, .pdf or .dot")
-        draw.save(net, args.output, fold=args.fold, sideways=args.sideways, columns=args.columns)
-    except CompileError:
-        raise
-    except NetdefError as error:
-        raise UsageError(str(error)) from error
+        sys.stdout.write(draw.dot(in_columns(drawn, columns), args.sideways))
+    else:
+        try:
+            draw.save(net, args.output, fold=args.fold, sideways=args.sideways, columns=columns)
+        except CompileError:
+            raise
+        except NetdefError as error:
+            raise UsageError(str(error)) from error
+    if args.columns is None and columns > 1:
+        less = ", --fold all a smaller diagram" if known and not args.fold else ""
+        parts = "rows" if args.sideways else "columns"
+        long = f"about {length_of(drawn, args.sideways):,} points long"
+        say(f"the diagram is {long} and has been divided into {columns} {parts}; --columns 1 draws one{less}")
     return 0
 
 
@@ -94,7 +101,7 @@ def _page(path: str, args: argparse.Namespace) -> int:
     from ..view.alone import alone
     from ..view.net_page import net_page
 
-    if args.fold or args.sideways or args.columns > 1:
+    if args.fold or args.sideways or (args.columns or 1) > 1:
         raise UsageError(f"{args.output}: --fold, --sideways and --columns are for other formats; the page has buttons")
     loaded = load_phases(path, args, settings(args))
     loaded.stop_on_errors()

@@ -8,7 +8,8 @@ continues with the unfinished runs. Its folder contains sweep.json, sweep.png, s
 With --search, the settings of --trials runs are drawn from ranges instead, at random, or near the best runs so far
 (bayes: tree-structured Parzen estimators of the package optuna). Ranges are 1..7 for integers, 0.5..0.99 for real
 numbers, and log(0.001..0.1) or log(8..512) for a logarithmic scale. Each trial is trained as `netdef train` trains the
-net with the same settings. --prune ends runs that are worse than others at the same iteration. The study is saved in
+net with the same settings. --prune ends runs that are worse than others at the same iteration. With --seeds, a trial is
+several runs, its scores are their medians, and a trial that is worse than others has fewer runs. The study is saved in
 the folder as study.log: the same command continues it, also with more --trials.
 
 The best run has the best score of the last test: the first accuracy, or else the loss, unless --maximize or --minimize
@@ -18,6 +19,7 @@ names another output.
   netdef sweep model.net --set depth=1..7 --set bn=true,false --until "accuracy>=0.9"
   netdef sweep model.net --search random --set "solver.base_lr=log(0.001..0.1)" --set width=16..256
   netdef sweep model.net --search bayes --trials 50 --prune median --set "solver.base_lr=log(0.001..0.1)"
+  netdef sweep model.net --search bayes --seeds 3 --set "solver.base_lr=log(0.001..0.1)"
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=iterations,
         default=1,
         metavar="N",
-        help="number of runs per setting, with different seeds (default: 1)",
+        help="number of runs per setting or trial, with different seeds (default: 1)",
     )
     parser.add_argument(
         "--until", metavar="GOAL", help="end a run at the first test that meets this, as in accuracy>=0.9"
@@ -94,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
     drawn = None
     if args.search is not None:
         drawn = {"search": args.search, "trials": args.trials or TRIALS, "seed": args.seed or 0, "prune": args.prune}
+        drawn |= {"seeds": args.seeds} if args.seeds > 1 else {}
     vary, space = ({}, ranges(args.set)) if drawn else (values(args.set), {})
     pictures(args.plot)
 
@@ -117,7 +120,8 @@ def run(args: argparse.Namespace) -> int:
         if drawn is None:
             found = sweep(path, vary, args.seeds, **more)
         else:
-            found = search(path, space, drawn["search"], drawn["trials"], seed=drawn["seed"], prune=args.prune, **more)
+            more |= {"seed": drawn["seed"], "seeds": args.seeds, "prune": args.prune}
+            found = search(path, space, drawn["search"], drawn["trials"], **more)
     text, best = write(found.rows, found.score), best_of(found.rows, found.score)
     several = len(found.rows) > 1
     print(text if args.json else table(found.rows, found.settings, best[0] if best and several else None))
@@ -140,8 +144,6 @@ def _check(args: argparse.Namespace) -> None:
         given = {"--trials": args.trials, "--seed": args.seed, "--prune": args.prune != "none" or None}
         if alone := [name for name, value in given.items() if value is not None]:
             raise UsageError(f"{alone[0]} requires --search random or --search bayes; without it, a sweep is a grid")
-    elif args.seeds > 1:
-        raise UsageError("--seeds is for grids; each trial of a search has the seed of the solver")
     elif not args.set:
         raise UsageError("--search requires ranges, as in --set 'solver.base_lr=log(0.001..0.1)'")
 

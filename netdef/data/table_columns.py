@@ -7,7 +7,9 @@ other tables are read in the same way.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ..files import shown
@@ -80,6 +82,27 @@ class Columns(Block):
         return self.normalize or self.fill == "MEAN"
 
 
+class Moments(NamedTuple):
+    """The number, mean and variance of values."""
+
+    count: int = 0
+    mean: float = 0.0
+    variance: float = 0.0
+
+    def joined(self, values: Any) -> Moments:
+        """Returns those of these values and of other ones, without NaN."""
+        values = values[~np.isnan(values)]
+        if not len(values):
+            return self
+        other = Moments(len(values), float(np.mean(values)), float(np.var(values)))
+        if not self.count:
+            return other
+        count = self.count + other.count
+        part, apart = other.count / count, other.mean - self.mean
+        variance = (1 - part) * self.variance + part * other.variance + part * (1 - part) * apart**2
+        return Moments(count, self.mean + part * apart, variance)
+
+
 class Code(NamedTuple):
     """How the cells of a column become numbers.  `categories`: the strings that become 0, 1, 2, ...; None for numbers,
     of which `mean` is subtracted before they are divided by `deviation`.  `fill` replaces missing cells; None: they are
@@ -115,17 +138,15 @@ class Code(NamedTuple):
         missing = np.isnan(found)
         return self._filled(table, found, missing, "`fill_category`")
 
-    def measured(self, block: Columns, table: TableFile, column: Any, train: Any) -> Code:
-        """Returns the code with the mean and deviation of the rows `train`, as far as `block` asks for them."""
+    def measured(self, block: Columns, table: TableFile, moments: Moments) -> Code:
+        """Returns the code with the mean and deviation of the rows of phase TRAIN, as far as `block` asks for them."""
         if self.categories is not None or not block.is_measured:
             return self
-        own = numbers(table, self.name, column)[train]
-        own = own[~np.isnan(own)]
-        if not len(own):
+        if not moments.count:
             raise table.fault(
                 f"{shown(table.path)}: column `{self.name}` has no values in phase TRAIN, so it has no mean."
             )
-        mean, deviation = float(np.mean(own)), float(np.std(own))
+        mean, deviation = moments.mean, math.sqrt(moments.variance)
         code = self._replace(fill=mean) if block.fill == "MEAN" else self
         is_constant = deviation <= 1e-12 * max(1.0, abs(mean))
         return code._replace(mean=mean, deviation=1.0 if is_constant else deviation) if block.normalize else code
@@ -159,9 +180,9 @@ class Coded(NamedTuple):
         """The names of the classes, if the top is a single category."""
         return None if self.is_row else self.codes[0].categories
 
-    def measured(self, block: Columns, table: TableFile, columns: Mapping[str, Any], train: Any) -> Coded:
-        """Returns this with the means and deviations of the rows `train`, as far as `block` asks for them."""
-        return self._replace(codes=tuple(c.measured(block, table, columns[c.name], train) for c in self.codes))
+    def measured(self, block: Columns, table: TableFile, moments: Mapping[str, Moments]) -> Coded:
+        """Returns this with the means and deviations of the columns, as far as `block` asks for them."""
+        return self._replace(codes=tuple(c.measured(block, table, moments.get(c.name, Moments())) for c in self.codes))
 
     def array(self, table: TableFile, columns: Mapping[str, Any]) -> Any:
         """Returns the top for all rows, float32."""
@@ -176,9 +197,9 @@ class Coded(NamedTuple):
         return made if self.is_row else made[:, 0]
 
 
-def coded(block: Columns, names: Sequence[str], table: TableFile, columns: Mapping[str, Any]) -> Coded:
+def coded(block: Columns, names: Sequence[str], table: TableFile, surveys: Mapping[str, Survey]) -> Coded:
     """Returns how the columns of a top are read; means are not measured yet."""
-    codes = tuple(_code(block, table, name, columns[name]) for name in names)
+    codes = tuple(_code(block, table, surveys[name]) for name in names)
     is_row = is_row_of(block, names)
     strange = next((code for code in codes if code.categories is not None), None)
     if strange is not None and is_row and not block.one_hot:
@@ -189,16 +210,80 @@ def coded(block: Columns, names: Sequence[str], table: TableFile, columns: Mappi
     return Coded(codes, is_row, block.one_hot)
 
 
+def coded_whole(block: Columns, names: Sequence[str], table: TableFile, columns: Mapping[str, Any]) -> Coded:
+    """The same for columns that are in memory."""
+    surveys = {name: Survey(block, name) for name in names}
+    for name, survey in surveys.items():
+        survey.add(table, columns[name])
+    return coded(block, names, table, surveys)
+
+
 def is_row_of(block: Columns, names: Sequence[str]) -> bool:
     """Whether the top of a block is a row of values for each record, and not a single value."""
     return len(names) > 1 or block.one_hot or ALL in block.name
 
 
-def _code(block: Columns, table: TableFile, name: str, column: Any) -> Code:
-    is_number = block.kind is Kind.NUMBER or (block.kind is Kind.AUTO and not block.category)
-    if is_number and (block.kind is Kind.NUMBER or _is_number(table, name, column)):
+@dataclass
+class Survey:
+    """What the parts of a column contain that were added so far: numbers or categories."""
+
+    block: Columns
+    name: str
+    numbers: int = 0  # cells
+    others: int = 0  # cells that are no numbers
+    strange: str = ""  # the first of these, and where it is
+    kinds: dict[str, None] = field(default_factory=dict)  # different cells
+    complete: bool = True  # whether `kinds` has those of all parts
+
+    def add(self, table: TableFile, column: Any) -> None:
+        """Adds a part of the column."""
+        if self.block.kind is Kind.NUMBER or self.block.category:
+            return
+        if self.block.kind is Kind.CATEGORY:
+            self.kinds.update(dict.fromkeys(distinct(cells(column))[0]))
+        elif not _is_text(column):
+            self.numbers += len(column) - column.null_count
+        elif (found := _as_numbers(cells(column))) is not None:
+            self.numbers += int(np.sum(~np.isnan(found)))
+            self.complete = False
+        else:
+            self._add_texts(table, *distinct(cells(column)))
+
+    def _add_texts(self, table: TableFile, kinds: Sequence[str], which: Any) -> None:
+        values = [_number(kind) for kind in kinds]
+        sort = np.array([0 if value is None else 2 if np.isnan(value) else 1 for value in values] + [2])[which]
+        self.numbers += int(np.sum(sort == 1))
+        self.kinds.update(dict.fromkeys(kinds))
+        if not self.others and None in values:
+            row = int(np.flatnonzero(sort == 0)[0])
+            self.strange = f"{table.place(row)}: `{self.name}` is `{shown(kinds[which[row]])}`"
+        self.others += int(np.sum(sort == 0))
+
+    def is_number(self, table: TableFile) -> bool:
+        """Whether the column has numbers.  Raises NetdefError if most cells are, because the others are then probably
+        mistakes."""
+        if self.block.kind is not Kind.AUTO or self.block.category:
+            return self.block.kind is Kind.NUMBER
+        if self.others and self.numbers > self.others:
+            raise table.fault(
+                f"{self.strange}, but most cells of the column are numbers; correct it, or set `kind: CATEGORY`."
+            )
+        return not self.others
+
+    def lacks_kinds(self, table: TableFile) -> bool:
+        """Whether categories must be collected in a second pass, because some parts have only numbers."""
+        return not self.complete and not self.is_number(table)
+
+    def again(self) -> Survey:
+        """Returns the survey of the second pass."""
+        return Survey(self.block.replace(kind=Kind.CATEGORY), self.name)
+
+
+def _code(block: Columns, table: TableFile, survey: Survey) -> Code:
+    name = survey.name
+    if survey.is_number(table):
         return Code(name, fill=None if block.fill in (None, "MEAN") else float(block.fill))
-    categories, fill = block.category or _sorted(column), block.fill_category
+    categories, fill = block.category or sorted_kinds(survey.kinds), block.fill_category
     if fill and fill not in categories:
         raise table.fault(
             f"`fill_category` is `{fill}`, which is not one of the categories of column `{name}`: "
@@ -207,31 +292,12 @@ def _code(block: Columns, table: TableFile, name: str, column: Any) -> Code:
     return Code(name, categories, fill=float(categories.index(fill)) if fill else None)
 
 
-def _sorted(column: Any) -> tuple[str, ...]:
+def sorted_kinds(kinds: Iterable[str]) -> tuple[str, ...]:
     """The categories of a column: sorted by value if all are numbers, else as strings."""
-    kinds, _ = distinct(cells(column))
     try:
         return tuple(sorted(kinds, key=lambda kind: (float(kind), kind)))
     except ValueError:
         return tuple(sorted(kinds))
-
-
-def _is_number(table: TableFile, name: str, column: Any) -> bool:
-    """Whether all cells are numbers.  Raises NetdefError if most are, because the others are then probably mistakes."""
-    if not _is_text(column) or _as_numbers(cells(column)) is not None:
-        return True
-    kinds, which = distinct(cells(column))
-    values = [_number(kind) for kind in kinds]
-    if None not in values:
-        return True
-    sort = np.array([0 if value is None else 2 if np.isnan(value) else 1 for value in values] + [2])[which]
-    if np.sum(sort == 1) > np.sum(sort == 0):
-        row = int(np.flatnonzero(sort == 0)[0])
-        raise table.fault(
-            f"{table.place(row)}: `{name}` is `{shown(kinds[which[row]])}`, but most cells of the column are numbers; "
-            "correct it, or set `kind: CATEGORY`."
-        )
-    return False
 
 
 def numbers(table: TableFile, name: str, column: Any) -> Any:

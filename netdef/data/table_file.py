@@ -31,18 +31,23 @@ Fault = Callable[[str], NetdefError]
 @dataclass(frozen=True)
 class TableFile:
     """A file with a table: the names of its columns, in order, without spaces around them; `written`: with them.
-    `fault` makes the errors."""
+    `fault` makes the errors; `first` is the number of the first row, if only some rows are read."""
 
     path: Path
     names: tuple[str, ...]
     written: tuple[str, ...]
     delimiter: str
     fault: Fault
+    first: int = 0
 
     @property
     def kind(self) -> str:
         """What the file is, for messages."""
-        return "Parquet file" if _is_parquet(self.path) else "text file" if _is_lines(self.path) else "table"
+        return "Parquet file" if is_parquet(self.path) else "text file" if is_lines(self.path) else "table"
+
+    def written_of(self, names: Sequence[str]) -> list[str]:
+        """Returns the names of columns as they are written."""
+        return [self.written[self.names.index(name)] for name in names]
 
     def missing(self, name: str) -> str:
         """Returns the message for a column that does not exist."""
@@ -56,9 +61,9 @@ class TableFile:
         names = list(dict.fromkeys(names))
         if missing := [name for name in names if name not in self.names]:
             raise self.fault(self.missing(missing[0]))
-        if _is_lines(self.path):
+        if is_lines(self.path):
             found = {LINE: need("pyarrow", "a table").array(self._lines())} if names else {}
-        elif _is_parquet(self.path):
+        elif is_parquet(self.path):
             found = self._of_parquet(names)
         else:
             found = self._of_csv(names)
@@ -69,47 +74,15 @@ class TableFile:
     def _of_parquet(self, names: list[str]) -> dict[str, Any]:
         parquet = need("pyarrow.parquet", "a Parquet file")
         with reading(self.path, self.kind, self.fault):
-            indices = [self.names.index(name) for name in names]
-            table = parquet.read_table(self.path, columns=[self.written[i] for i in indices], partitioning=None)
-            return {name: _whole(table.column(self.written[i])) for name, i in zip(names, indices, strict=True)}
+            written = self.written_of(names)
+            table = parquet.read_table(self.path, columns=written, partitioning=None)
+            return {name: whole(table.column(there)) for name, there in zip(names, written, strict=True)}
 
     def _of_csv(self, names: list[str]) -> dict[str, Any]:
-        arrow, module = need("pyarrow", "a table"), need("pyarrow.csv", "a table")
-        parse = module.ParseOptions(delimiter=self.delimiter, newlines_in_values=True)
-        written = {name: self.written[self.names.index(name)] for name in names}
-        convert = module.ConvertOptions(
-            include_columns=list(written.values()),
-            column_types=dict.fromkeys(written.values(), arrow.string()),
-            strings_can_be_null=True,
-            null_values=[""],
-        )
         with reading(self.path, self.kind, self.fault):
             if _quotes(self.path) % 2:  # because the library takes the rest of the file as one cell
-                self._explain()
-        try:
-            table = module.read_csv(self.path, parse_options=parse, convert_options=convert)
-            return {name: _whole(table.column(there)) for name, there in written.items()}
-        except (arrow.ArrowException, ValueError, KeyError) as error:
-            self._explain()
-            raise self.fault(f"{shown(self.path)} is not a readable table ({error}).") from error
-
-    def _explain(self) -> None:
-        """Raises NetdefError for the first row that has another number of cells, or is not UTF-8."""
-        line = 1
-        try:
-            for line, row in _rows(self.path, self.delimiter):
-                if len(row) != len(self.names):
-                    raise self.fault(
-                        f"{shown(self.path)}:{line}: the row has {len(row)} cells, but the header has "
-                        f"{len(self.names)}; a cell that contains {_named(self.delimiter)} must be in double quotes."
-                    )
-        except UnicodeDecodeError:
-            raise _not_utf8(self.path, self.fault) from None
-        except csv.Error as error:
-            raise self.fault(
-                f"{shown(self.path)}: the row after line {line} is not one of a table ({error}); check its double "
-                "quotes."
-            ) from None
+                explain_rows(self)
+        return parse_csv(self, names, self.path)
 
     def _lines(self) -> list[str]:
         with reading(self.path, self.kind, self.fault):
@@ -120,17 +93,18 @@ class TableFile:
 
     def first_row(self) -> list[str]:
         """Returns the cells of the first row of a text file; empty if it has none."""
-        if _is_parquet(self.path) or _is_lines(self.path):
+        if is_parquet(self.path) or is_lines(self.path):
             return []
         with reading(self.path, self.kind, self.fault):
             return next((row for _, row in itertools.islice(_rows(self.path, self.delimiter), 1, 2)), [])
 
     def place(self, row: int) -> str:
         """Returns where a row is, for messages: `iris.csv:8`, its (last) line, or `row 7 of iris.parquet`, from 0."""
-        if _is_parquet(self.path):
+        row += self.first
+        if is_parquet(self.path):
             return f"row {row} of {shown(self.path)}"
         with reading(self.path, self.kind, self.fault):
-            if _is_lines(self.path):
+            if is_lines(self.path):
                 lines = (line for line, _ in _filled(self.path))
             else:
                 lines = (line for line, _ in itertools.islice(_rows(self.path, self.delimiter), 1, None))
@@ -142,9 +116,9 @@ def open_table(path: Path, delimiter: str = "", fault: Fault = NetdefError) -> T
     """Returns the table in a file, whose first row has the names of the columns, with only this row read.
 
     Raises NetdefError for a damaged or an empty file, and for two columns with the same name."""
-    if _is_lines(path):
+    if is_lines(path):
         return TableFile(path, (LINE,), (LINE,), "", fault)
-    if _is_parquet(path):
+    if is_parquet(path):
         parquet = need("pyarrow.parquet", "a Parquet file")
         with reading(path, "Parquet file", fault):
             written = tuple(parquet.read_schema(path).names)
@@ -157,6 +131,50 @@ def open_table(path: Path, delimiter: str = "", fault: Fault = NetdefError) -> T
     if twice:
         raise fault(f"{shown(path)} has two columns with the name `{twice[0]}`; rename one of them.")
     return TableFile(path, names, written, delimiter, fault)
+
+
+def parse_csv(table: TableFile, names: Sequence[str], source: Any, size: int = 0) -> dict[str, Any]:
+    """Returns columns of the rows of a source: the whole file, or `size` bytes without the names of the columns.
+
+    Raises NetdefError for a row of another length, and a damaged file."""
+    arrow, module = need("pyarrow", "a table"), need("pyarrow.csv", "a table")
+    parse = module.ParseOptions(delimiter=table.delimiter, newlines_in_values=True)
+    written = dict(zip(names, table.written_of(names), strict=True))
+    convert = module.ConvertOptions(
+        include_columns=list(written.values()),
+        column_types=dict.fromkeys(written.values(), arrow.string()),
+        strings_can_be_null=True,
+        null_values=[""],
+    )
+    read = module.ReadOptions(column_names=list(table.written), block_size=size) if size else module.ReadOptions()
+    try:
+        found = module.read_csv(source, read_options=read, parse_options=parse, convert_options=convert)
+        return {name: whole(found.column(there)) for name, there in written.items()}
+    except (arrow.ArrowException, ValueError, KeyError) as error:
+        explain_rows(table)
+        raise table.fault(f"{shown(table.path)} is not a readable table ({error}).") from error
+
+
+def explain_rows(table: TableFile) -> None:
+    """Raises NetdefError for the first row that has another number of cells, or is not UTF-8."""
+    line = 1
+    try:
+        if is_lines(table.path):
+            for _ in _filled(table.path):
+                pass
+            return
+        for line, row in _rows(table.path, table.delimiter):
+            if len(row) != len(table.names):
+                raise table.fault(
+                    f"{shown(table.path)}:{line}: the row has {len(row)} cells, but the header has "
+                    f"{len(table.names)}; a cell that contains {_named(table.delimiter)} must be in double quotes."
+                )
+    except UnicodeDecodeError:
+        raise _not_utf8(table.path, table.fault) from None
+    except csv.Error as error:
+        raise table.fault(
+            f"{shown(table.path)}: the row after line {line} is not one of a table ({error}); check its double quotes."
+        ) from None
 
 
 def is_table(path: Path) -> bool:
@@ -203,11 +221,11 @@ def _filled(path: Path) -> Iterator[tuple[int, str]]:
                 yield number, line.rstrip("\n")
 
 
-def _is_parquet(path: Path) -> bool:
+def is_parquet(path: Path) -> bool:
     return path.suffix.lower() in PARQUET
 
 
-def _is_lines(path: Path) -> bool:
+def is_lines(path: Path) -> bool:
     return path.suffix.lower() == LINES
 
 
@@ -217,7 +235,7 @@ def _not_utf8(path: Path, fault: Fault) -> NetdefError:
     return fault(f"{shown(path)}:{number}: the line is not UTF-8; convert the file, as by `iconv -f latin1 -t utf-8`.")
 
 
-def _whole(column: Any) -> Any:
+def whole(column: Any) -> Any:
     """Returns a column as one array."""
     found = column.combine_chunks()
     arrow = need("pyarrow", "a table")

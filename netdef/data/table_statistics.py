@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ..language.errors import NetdefError
 from ..lazy import np
-from .table_columns import Columns, cells, coded, distinct, numbers
+from .table_columns import Columns, cells, coded_whole, distinct, numbers
 from .table_file import TableFile
 from .text import PADDING_TOKENS, UNKNOWN_TOKENS, Text, divider
 
@@ -40,7 +40,7 @@ def columns_of(table: TableFile) -> Iterator[ColumnFound]:
 
 
 def _found(table: TableFile, name: str, column: Any) -> ColumnFound:
-    categories = coded(Columns(top=name), [name], table, columns={name: column}).categories
+    categories = coded_whole(Columns(top=name), [name], table, {name: column}).categories
     if categories is None:
         values = numbers(table, name, column)
         there = values[~np.isnan(values)]

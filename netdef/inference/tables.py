@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from ..data.layers._table_parts import PartRows
 from ..data.layers.table import Measured, Rows, TableData
 from ..data.table_columns import Code, Coded
 from ..data.table_file import LINE
+from ..data.table_parts import Parts
 from ..data.text import coder_of
 from ..files import locator, write_atomically
 from ..graph import Net
@@ -24,6 +26,7 @@ from ..language.errors import NetdefError
 from ..shape import Shape, show
 from .stored_layer import layer_of, text_of
 
+OF_TRAINING = ("include", "exclude", "sample_param", "test_source", "memory_limit")  # fields that are not stored
 OTHER = "the weights or their preprocessing.json belong to another net"
 
 
@@ -63,22 +66,25 @@ class TablePreprocessing:
         rows = self.rows(path, used)
         for start in range(0, rows.size, size):
             numbers = np.minimum(np.arange(start, start + size), rows.size - 1)  # the last row fills the batch
-            made = self.layer.batch_of(rows.arrays, numbers, np)
+            made = self.layer.batch_of(rows.gathered(numbers), slice(None), np)
             for name in used:
                 _check_input(name, made.get(name), expected[name])
             given = {name: made[name] if name in used else np.zeros(s, np.float32) for name, s in expected.items()}
             count = min(size, rows.size - start)
             yield [f"{path}[{start + i}]" for i in range(count)], given, count
 
-    def rows(self, path: Path, tops: Sequence[str]) -> Rows:
-        """Reads the columns of these tops from a table.  Raises NetdefError for a missing column or a wrong cell."""
+    def rows(self, path: Path, tops: Sequence[str]) -> Rows | PartRows:
+        """Returns the rows of a table for these tops.  Raises NetdefError for a missing column or a wrong cell."""
         table, names = self.layer.table(path), dict(self.measured.names)
         if table.names == (LINE,):  # a file of lines is the column of a text, whatever that is named
             names |= {block.top: (LINE,) for block in self.layer.text}
         owners = {top: block.top for block in self.layer.text for top in block.tops}
         described = dict.fromkeys(owners.get(top, top) for top in tops)
         wanted = [name for top in described for name in names.get(top, ())]
-        return self.layer.rows(table, table.columns(wanted), self.measured._replace(names=names))
+        measured, columns = self.measured._replace(names=names), self.layer.columns(table, wanted)
+        if isinstance(columns, Parts):
+            return PartRows(self.layer, columns, measured, wanted, self.layer.sample_param)
+        return self.layer.rows(table, columns, measured)
 
     def of_array(self, top: str, rows: np.ndarray, name: str) -> np.ndarray:
         """Returns rows of an array as those of a top whose columns are numbers, (n, k) float32.  Raises NetdefError for
@@ -175,7 +181,7 @@ def _coded(given: dict[str, Any]) -> Coded:
 
 def _plain(layer: TableData) -> TableData:
     """Returns the layer without the fields for training and the paths on this host."""
-    defaults = {name: layer.params()[name].default for name in ("include", "exclude", "sample_param", "test_source")}
+    defaults = {name: layer.params()[name].default for name in OF_TRAINING}
     text = tuple(
         block.replace(**{name: Path(getattr(block, name)).name for name in ("vocabulary", "tokenizer")})
         for block in layer.text

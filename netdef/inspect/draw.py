@@ -23,7 +23,7 @@ from ..language.errors import NetdefError
 from ..language.source import Span
 from ..layers.base import Layer
 from ..shape import count, known, show
-from .columns import in_columns
+from .columns import fitting, in_columns
 
 FAMILIES = {  # `Layer.family` -> color
     "data": "#e3e3e3",
@@ -69,19 +69,17 @@ class Box:
 
 @dataclass(frozen=True)
 class Arrow:
-    """A blob between two layers; `text` is its shape.  `start` or `end` may be the key of a loose name, not a box.
-    `aside`: it leads to another column."""
+    """A blob between two layers; `text` is its shape.  `start` or `end` may be the key of a loose name, not a box."""
 
     start: str
     end: str
     text: str = ""
-    aside: bool = False
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Boxes in the order of the net, arrows between them, and loose names: labels and outputs of the net.  `tops`: the
-    first boxes of columns, if there are several."""
+    """Boxes in the order of the net, arrows between them, and loose names: labels and outputs of the net, and layers of
+    other columns.  `tops`: the first boxes or names of columns, if there are several."""
 
     name: str
     boxes: tuple[Box, ...]
@@ -90,8 +88,11 @@ class Picture:
     tops: tuple[str, ...] = ()
 
 
-def save(net: Net, path: str | Path, *, fold: Sequence[str] = (), sideways: bool = False, columns: int = 1) -> None:
+def save(
+    net: Net, path: str | Path, *, fold: Sequence[str] = (), sideways: bool = False, columns: int | None = 1
+) -> None:
     """Writes a diagram; the extension selects the format: .dot, .gv, .mmd, .svg, .png or .pdf.  Mermaid has no columns.
+    `columns`: None for as many as suit a page.
 
     Errors: NetdefError for any other extension, and if the format requires Graphviz and it is not installed."""
     path = Path(path)
@@ -99,7 +100,8 @@ def save(net: Net, path: str | Path, *, fold: Sequence[str] = (), sideways: bool
     kinds = TEXT + IMAGES
     if kind not in kinds:
         raise NetdefError(f"{path}: the file name of a diagram must end in {', '.join(kinds[:-1])} or {kinds[-1]}")
-    drawn = in_columns(picture(net, fold), columns)
+    drawn = picture(net, fold)
+    drawn = in_columns(drawn, fitting(drawn, sideways) if columns is None else columns)
     text = mermaid(drawn, sideways) if kind == ".mmd" else dot(drawn, sideways)
     data = text.encode() if kind in TEXT else _rendered(text, kind[1:], path)
     write_atomically(path, lambda aside: aside.write_bytes(data))
@@ -158,11 +160,16 @@ def _homes(net: Net) -> dict[str, str]:
 
 def _box(key: str, nodes: list[Node], frame: Frame | None) -> Box:
     first, *others = nodes
-    lines = [first.layer.describe(), *([" · ".join(node.layer.describe() for node in others)] if others else [])]
+    lines = [words(first.layer), *([" · ".join(words(node.layer) for node in others)] if others else [])]
     own = {owner: weight for node in nodes for weight, owner in node.stored if owner.layer == node.name}
     parameters = sum(count(weight.shape) for weight in own.values() if known(weight.shape))
     names = tuple(node.name for node in nodes)
     return Box(key, first.name, tuple(lines), family(first.layer), frame, len(nodes), parameters, names)
+
+
+def words(layer: Layer) -> str:
+    """Returns the type of a layer and its most important values, or if these have errors, its type."""
+    return layer.type if layer.faulty else layer.describe()
 
 
 def family(layer: Layer) -> str:
@@ -171,17 +178,19 @@ def family(layer: Layer) -> str:
 
 
 def _arrows(net: Net, keys: dict[str, str]) -> tuple[list[Arrow], dict[str, str]]:
-    """Returns the arrows and loose names.  A label is a name next to each loss, not an arrow across the whole net."""
+    """Returns the arrows and loose names.  Labels, and inputs of which only the shape is used, are
+    names next to the layers that use them, not arrows across the whole net."""
     arrows: dict[Arrow, None] = {}
     loose: dict[str, str] = {}
     for value, consumers in net.consumers.items():
         maker = net.producers.get(value)
         is_label = maker is not None and _is_label(net, value)
         for taker in consumers:
-            if maker is None or keys[maker.name] == keys[taker.name]:
+            start = keys[maker.name] if maker is not None else ""
+            if start == keys[taker.name]:
                 continue
-            start = keys[maker.name]
-            if is_label:
+            # without a maker, no layer outputs it, which is an error
+            if maker is None or is_label or _is_pattern(net, value, taker):
                 start = f"i{len(loose)}"
                 loose[start] = value.name
             arrows[Arrow(start, keys[taker.name], show(net.shapes.get(value)))] = None
@@ -200,6 +209,13 @@ def _is_label(net: Net, value: Value) -> bool:
     """Whether only losses and metrics use a blob, and it is one of several outputs of a layer without inputs."""
     judges = [taker.layer.is_loss or taker.layer.is_metric for taker in net.consumers[value]]
     return not net.producers[value].bottoms and len(net.producers[value].tops) > 1 and all(judges)
+
+
+def _is_pattern(net: Net, value: Value, taker: Node) -> bool:
+    """Whether a layer uses only the shape of a blob, and this is an input of the net."""
+    return not net.producers[value].bottoms and all(
+        i in taker.layer.shape_only for i, bottom in enumerate(taker.bottoms) if bottom == value
+    )
 
 
 def _frames(net: Net, members: dict[str, list[Node]]) -> dict[str, Frame | None]:
@@ -352,8 +368,7 @@ def dot(drawn: Picture, sideways: bool = False) -> str:
     for key, name in drawn.loose.items():
         lines.append(f'  {key} [label={_quoted(name)} shape=plain style="" fontsize=10];')
     for arrow in drawn.arrows:
-        aside = " constraint=false" if arrow.aside else ""
-        lines.append(f"  {arrow.start} -> {arrow.end} [label={_quoted(' ' + arrow.text)}{aside}];")
+        lines.append(f"  {arrow.start} -> {arrow.end} [label={_quoted(' ' + arrow.text)}];")
     if drawn.tops:
         lines.append(f"  newrank=true; {{ rank=same; {' -> '.join(drawn.tops)} [style=invis]; }}")
     return "\n".join([*lines, "}", ""])

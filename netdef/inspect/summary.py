@@ -188,7 +188,7 @@ def _total(shapes: list[Shape | None]) -> int | None:
 
 def _multiply_adds(node: Node, bottoms: list[Shape | None], tops: list[Shape | None]) -> int | None:
     shapes = [*bottoms, *tops]
-    if not all(known(shape) for shape in shapes):
+    if node.weights is None or not all(known(shape) for shape in shapes):  # None: its inputs do not fit
         return None
     return node.layer.multiply_adds([s for s in bottoms if s is not None], [s for s in tops if s is not None])
 

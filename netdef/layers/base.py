@@ -129,6 +129,7 @@ class Layer(Block):
     selector = "type"
     faulty: ClassVar[bool] = False  # of an instance: its fields have errors, so no checks are based on them
     n_bottoms: ClassVar[Arity] = 1
+    shape_only: ClassVar[tuple[int, ...]] = ()  # bottoms of which only the shape is used
     n_tops: ClassVar[Arity] = 1
     is_loss: ClassVar[bool] = False  # its first top has loss weight 1 by default
     is_metric: ClassVar[bool] = False  # its tops are only reported; they have no gradient

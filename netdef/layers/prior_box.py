@@ -23,6 +23,7 @@ class PriorBox(Layer, type="PriorBox", block="prior_box_param"):
 
     float32 = "its tops are coordinates"
     n_bottoms = 2
+    shape_only = (1,)
 
     min_size: tuple[float, ...] = param("Smaller sides of boxes.", default=(), above=0, unit="pixels")
     max_size: tuple[float, ...] = param("Larger sides, one for each min_size.", default=(), above=0, unit="pixels")

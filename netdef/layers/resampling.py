@@ -203,6 +203,7 @@ class Crop(Layer, type="Crop", block="crop_param"):
 
     family = "pooling"
     n_bottoms = 2
+    shape_only = (1,)
 
     axis: int = param("First axis to crop.", default=2)
     offset: tuple[int, ...] = param(

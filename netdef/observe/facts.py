@@ -167,7 +167,7 @@ def _picture(net: Net, notes: list[str]) -> bytes | None:
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "net.svg"
         try:
-            draw.save(net, path, fold=("all",) if len(net.layers) > MANY_LAYERS else ())
+            draw.save(net, path, fold=("all",) if len(net.layers) > MANY_LAYERS else (), columns=None)
         except NetdefError as error:
             notes.append("no diagram of the net: " + str(error).partition(": ")[2].partition(";")[0])
             return None

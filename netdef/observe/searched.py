@@ -1,8 +1,9 @@
 """Figures of a search: the score of each trial, in order and against each setting, and parallel coordinates.
 
-A dot is a run that was trained to its end; later trials are brighter, because a Bayesian search comes closer to the
-best settings.  The best run is a star.  Runs that were ended as hopeless are circles at their last score; the axis is
-that of the others, so circles beyond it are triangles at its end.
+A dot is a run that was trained to its end, or the median of several with different seeds, with a line from the lowest
+to the highest of them; later trials are brighter, because a Bayesian search comes closer to the best settings.  The
+best run is a star.  Runs that were ended as hopeless are circles at their last score; the axis is that of the others,
+so circles beyond it are triangles at its end.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from .figure import COLORS, GRAY, drawing, legend_below, new_figure, percents, plain_ticks
 from .runs import kind
-from .sweep_record import Score, Swept, is_numeric, is_wide, shown
+from .sweep_record import Score, Swept, is_numeric, is_wide, shown, value_of
 
 BEST = COLORS[1]
 COLUMNS = 3  # of axes in a figure
@@ -44,7 +45,7 @@ def searched(sweep: Swept, score: Score, title: str = "") -> Any:
 
 def _many(sweep: Swept) -> str:
     how = {"bayes": "Bayesian search", "random": "random search"}.get(str(sweep.search.get("search")), "search")
-    return f"{how}, {len(sweep.rows)} trials"
+    return f"{how}, {len(sweep.rows)} trials" + (f", medians of {sweep.seeds} seeds" if sweep.seeds > 1 else "")
 
 
 def _trial(row: Mapping[str, Any]) -> float:
@@ -73,6 +74,9 @@ def _dots(axes: Any, sweep: Swept, place: Any) -> None:
             mark, height = ("v", 0.025) if value < low else ("^", 0.975)
             axes.scatter(place(row), height, marker=mark, transform=axes.get_xaxis_transform(), **hollow)
     if finished:
+        for row, shade in zip(finished, _shades(sweep, finished), strict=True):
+            if spread := _spread(row):
+                axes.plot([place(row)] * 2, spread, color=shade, lw=1.4, alpha=0.45, zorder=2.5, solid_capstyle="round")
         at = [place(row) for row in finished], [sweep.value(row) for row in finished]
         axes.scatter(*at, s=26, c=_shades(sweep, finished), linewidths=0, zorder=3)
     if lost:
@@ -80,6 +84,12 @@ def _dots(axes: Any, sweep: Swept, place: Any) -> None:
         axes.plot([place(r) for r in lost], high, "x", color=GRAY, transform=axes.get_xaxis_transform(), ms=5, mew=1.6)
     if best is not None:
         axes.plot(place(best), sweep.value(best), "*", color=BEST, ms=13, mec="white", mew=0.8, zorder=4)
+
+
+def _spread(row: Mapping[str, Any]) -> list[float]:
+    """The lowest and the highest score over the seeds of a trial; empty if it is one run."""
+    found = [value_of(row, name) for name in ("lowest", "highest")]
+    return found if all(map(math.isfinite, found)) else []
 
 
 def _shades(sweep: Swept, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
@@ -141,6 +151,7 @@ def _scale(axes: Any, sweep: Swept, score: Score) -> None:
     values = [sweep.value(row) for row in (finished if len(finished) > 1 else [*finished, *pruned])]
     if not values:
         return
+    values += [value for row in finished for value in _spread(row)]
     least, most = min(values), max(values)
     room = (most - least) or abs(most) or 1.0
     if is_wide(values):
@@ -165,6 +176,8 @@ def _legend(sweep: Swept) -> list[tuple[Any, str]]:
     if sweep.best is not None:
         found.append((Line2D([], [], marker="*", color=BEST, ls="", ms=11, mew=0), "Best"))
         found.append((Line2D([], [], color=BEST, lw=1.3, alpha=0.7), "Best so far"))
+    if sweep.seeds > 1:
+        found.append((Line2D([], [], color=GRAY, lw=1.4, alpha=0.6), "Lowest to highest seed"))
     if pruned:
         found.append((Line2D([], [], marker="o", mfc="none", mec="#999999", **look), "Ended early"))
     if lost:

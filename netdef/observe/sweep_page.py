@@ -20,7 +20,7 @@ table.runs tbody th { font-weight: 400; }
 table.runs tr.best td, table.runs tr.best th { background: #fdf1e7; font-weight: 600; }
 table.runs tr.ended td, table.runs tr.ended th { color: #777; }
 """
-LAST = ("iterations", "state")  # columns at the right
+LAST = ("seeds", "iterations", "state")  # columns at the right
 
 
 def sweep_page(sweep: Swept) -> str:
@@ -50,7 +50,8 @@ def _state(sweep: Swept) -> str:
     asked = options.get("trials")
     of = f" of {asked}" if isinstance(asked, int) and asked > len(sweep.rows) else ""
     prune = f", ended early by {options['prune']}" if options.get("prune") not in (None, "none") else ""
-    return f"Sweep {sweep.name}: {how} with {len(sweep.rows)}{of} trials and seed {options.get('seed')}{prune}"
+    each = f"; a trial is the median of {sweep.seeds} seeds" if sweep.seeds > 1 else ""
+    return f"Sweep {sweep.name}: {how} with {len(sweep.rows)}{of} trials and seed {options.get('seed')}{prune}{each}"
 
 
 def _cards(sweep: Swept, score: Score) -> str:

@@ -42,6 +42,12 @@ class Swept:
     def title(self) -> str:
         return self.name.removesuffix("-sweep")
 
+    @property
+    def seeds(self) -> int:
+        """The number of runs of each trial of a search, of which a row has the medians."""
+        found = self.search.get("seeds", 1)
+        return found if isinstance(found, int) else 1
+
     def value(self, row: Mapping[str, Any]) -> float:
         """The score of a row; nan if it has none."""
         return value_of(row, self.score.column) if self.score else math.nan

@@ -71,6 +71,7 @@ class LayerPrecision(Block):
 class UnknownLayer(Layer):
     """Takes the place of a layer of an unknown type; its tops have unknown shapes."""
 
+    type = "(no type)"  # of an instance: its type, if that is a string
     n_bottoms = (0, None)
     n_tops = (0, None)
     place: Span | None = None  # of an instance: its type, if that is a string, for `report_unknown`

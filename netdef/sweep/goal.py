@@ -14,7 +14,8 @@ from ..policies.base import Monitor
 from ..training.detections import reported
 from ..training.solver_nets import Nets
 
-PRUNED = "pruned"  # the state of a run that was ended because it was hopeless
+FINISHED, DIVERGED, INVALID = "finished", "diverged", "invalid"  # states of a run
+PRUNED = "pruned"  # the state of one that was ended because it was hopeless
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,9 @@
 Optuna draws the settings and decides which runs are hopeless.  Its study is in the folder of the sweep, `study.log`: a
 search that is started again continues the run that was interrupted, then draws the missing ones.  The settings of a
 trial depend on the seed, its number and the trials before it, so an interrupted search ends as if it had not been.
+
+A trial may be several runs with different seeds, of which the median counts.  The first run is compared with those of
+other trials at the same iterations; after each run, the median of those so far is.
 """
 
 from __future__ import annotations
@@ -30,15 +33,16 @@ from ..training.run_folder import METRICS
 from ..training.run_lock import locked
 from ..training.solver_nets import Nets, nets_of
 from ..training.trial_runs import with_solver
-from .goal import PRUNED, Score, Until, score_of
-from .one_run import Ended, Found, Job, Settings, keep, row_of, train_alone
+from .goal import DIVERGED, FINISHED, INVALID, PRUNED, Score, Until, score_of
+from .one_run import Ended, Found, Job, Settings, keep, kept, row_of, train_alone
+from .seeds import combined, median_of
 from .space import Choice, Interval, Values, described, size
 from .sweep import folder_of
 
 STUDY = "study.log"
+SEED = "solver.random_seed"
 HOW, PRUNE = ("random", "bayes"), ("none", "median", "hyperband")
 MOST_REPEATS = 200  # draws in a row without new settings, after which a search ends
-FINISHED, DIVERGED, INVALID = "finished", "diverged", "invalid"  # states of a run, beside PRUNED
 SWEEP, ROW, SAME = "sweep", "row", "same as"  # attributes in the study: what is searched, a result, an equal trial
 
 
@@ -67,6 +71,7 @@ class Task:
     until: str | None
     fixed: Settings
     trust: Trust
+    seeds: int = 1  # number of runs of each trial
 
     def told(self) -> dict[str, Any]:
         """The options of the search, which must be those of the study that it continues."""
@@ -78,6 +83,7 @@ class Task:
             "score": f"{'max' if self.score.upwards else 'min'} {self.score.words}",
             "max_iter": self.max_iter,
             "until": self.until,
+            "seeds": self.seeds,
             "settings": {name: str(value) for name, value in self.fixed.items()},
         }
 
@@ -93,6 +99,7 @@ def search(
     trials: int = 20,
     *,
     seed: int = 0,
+    seeds: int = 1,
     prune: str = "none",
     score: str | None = None,
     upwards: bool | None = None,
@@ -109,6 +116,7 @@ def search(
 
     `how`: "random", or "bayes" for settings near the best ones so far.  `prune`: "median" ends a run whose score is
     worse than the median of the earlier ones, after a fifth of its iterations; "hyperband" compares earlier.
+    `seeds`: number of runs of each trial, with the solver's seed and those after it, of which the median counts.
     `score` is an output of the tests (default: the first accuracy, else the loss), `upwards` whether more is better.
     Each run is that of `netdef.train` with the same settings.  `on_run`, `on_start`, `on_event` are those of `sweep`.
     Errors: as for `netdef.train`, with the name of the run; CompileError for ranges that the net does not allow.
@@ -118,6 +126,10 @@ def search(
             raise NetdefError(f"`{name}` is {value!r}; it must be one of {', '.join(known)}.")
     if trials < 1 or not space:
         raise NetdefError(f"a search needs at least one trial and one range, not {trials} and {len(space)}.")
+    if seeds < 1:
+        raise NetdefError(f"the number of seeds is {seeds}; it must be at least 1.")
+    if seeds > 1 and (given := next((name for name in (SEED, SEED.partition(".")[2]) if name in space), None)):
+        raise NetdefError(f"`{given}` is searched, but each trial has {seeds} seeds; remove one of them.")
     optuna: Any = need("optuna", "searching settings")
     trust, fixed = Trust(python=True, folders=tuple(import_path)), dict(set or {})
     nets = _checked(path, dict(space), fixed, trust)
@@ -125,7 +137,7 @@ def search(
         raise NetdefError("hopeless runs are recognized by their tests or displays; set `test_interval` of the solver.")
     chosen = score_of(nets, score, upwards)
     folder = folder_of(path, output)
-    task = Task(path, dict(space), how, seed, prune, chosen, folder, max_iter, until, fixed, trust)
+    task = Task(path, dict(space), how, seed, prune, chosen, folder, max_iter, until, fixed, trust, seeds)
     total = int(min(trials, size(list(space.values()))))
     with locked(folder):
         study = _study(optuna, task, nets)
@@ -176,7 +188,7 @@ def _searched(
             repeats += 1
             continue
         repeats = 0
-        row = _trained(study, trial, task, settings, on_event)
+        row = _row(study, trial, task, settings, on_event)
         trial.set_user_attr(ROW, row)
         _tell(study, states, trial, task.score, row)
         yield trial.number, row
@@ -192,27 +204,55 @@ def _tell(study: Any, states: Any, trial: Any, score: Score, row: Mapping[str, A
     study.tell(trial, value, states.COMPLETE if value is not None else states.PRUNED)
 
 
-def _trained(
+def _row(
     study: Any, trial: Any, task: Task, settings: Settings, on_event: Callable[[str, Event], Any] | None
 ) -> dict[str, Any]:
-    """Trains a run, or continues it, and returns its row."""
+    """Trains the runs of a trial, or continues them, and returns its row."""
     name = f"trial-{trial.number:03d}"
-    goal = Until.read(task.until) if task.until else None
     try:
         nets = task.nets(settings)
     except CompileError as error:  # a combination that the net does not allow
         return {"run": name, **settings, "seed": None, "trial": trial.number, "state": INVALID, "why": str(error)}
-    job = Job(name, settings, nets.solver.seed, task.folder / name)
-    end = nets.solver.max_iter if task.max_iter is None else task.max_iter
+    judge = _Judge(trial, task.score, _end(task, nets), set(study.trials[trial.number].intermediate_values))
+    first = nets.solver.seed
+    if task.seeds == 1:
+        job = Job(name, settings, first, task.folder / name)
+        row = _trained(nets, job, task, judge.of_event, on_event)
+        keep(job, task.max_iter, task.until, row := _with_trial(row, trial.number))
+        return row
+    rows: list[dict[str, Any]] = []
+    for seed in range(first, first + task.seeds):
+        named = f"{name},seed={seed}"
+        job = Job(named, settings | {SEED: seed}, seed, task.folder / named)
+        row = kept(job, task.max_iter, task.until)
+        if row is None:
+            row = _trained(task.nets(job.settings), job, task, None if rows else judge.of_event, on_event)
+            keep(job, task.max_iter, task.until, row)
+        rows.append(row)
+        if row["state"] == PRUNED or len(rows) < task.seeds and judge.is_hopeless(rows):
+            rows[-1] = row | {"state": PRUNED}
+            break
+    return {"run": name, **settings, "seed": first, "trial": trial.number, **combined(rows, settings, task.score)}
+
+
+def _end(task: Task, nets: Nets) -> int:
+    return nets.solver.max_iter if task.max_iter is None else task.max_iter
+
+
+def _trained(
+    nets: Nets,
+    job: Job,
+    task: Task,
+    judge: Callable[[Event], str] | None,
+    on_event: Callable[[str, Event], Any] | None,
+) -> dict[str, Any]:
+    """Trains one run, or continues it, and returns its row."""
+    goal = Until.read(task.until) if task.until else None
     if not snapshot.found(job.folder):  # a run of this trial that was killed before its first snapshot is repeated
         (job.folder / METRICS).unlink(missing_ok=True)
-    judge = _judge(trial, task.score, end, set(study.trials[trial.number].intermediate_values))
-    told = partial(on_event, name) if on_event else None
+    told = partial(on_event, job.name) if on_event else None
     ended = train_alone(nets, job, goal, Options(max_iter=task.max_iter, hopeless=judge, on_event=told))
-    row = row_of(job, ended.history, goal)
-    row = {**_with_trial(row, trial.number), "state": _state(ended)}
-    keep(job, task.max_iter, task.until, row)
-    return row
+    return {**row_of(job, ended.history, goal), "state": _state(ended)}
 
 
 def _with_trial(row: dict[str, Any], number: int) -> dict[str, Any]:
@@ -229,18 +269,34 @@ def _state(ended: Ended) -> str:
     return {PRUNED: PRUNED, DIVERGED: DIVERGED}.get(ended.why, FINISHED)
 
 
-def _judge(trial: Any, score: Score, end: int, reported: set[int]) -> Callable[[Event], str]:
-    """A function of the events of a run that reports its scores, and returns a reason if the run is hopeless."""
+@dataclass
+class _Judge:
+    """Reports the scores of a trial, each at a step, and tells whether the trial is hopeless.  The steps of the first
+    run are its iterations; each other run has one step at its end, because its iterations are not comparable."""
 
-    def judge(event: Event) -> str:
-        value = _value(event, score)
-        if value is None or event.iteration in reported or event.iteration == 0:
+    trial: Any
+    score: Score
+    end: int  # iterations of a run
+    reported: set[int]
+
+    def of_event(self, event: Event) -> str:
+        """Returns a reason if an event of the first run shows that the trial is hopeless."""
+        value = _value(event, self.score)
+        if value is None or event.iteration in self.reported or event.iteration == 0:
             return ""  # a resumed run repeats the events after its snapshot
-        reported.add(event.iteration)
-        trial.report(value, event.iteration)
-        return PRUNED if event.iteration < end and trial.should_prune() else ""
+        self._report(value, event.iteration)
+        return PRUNED if event.iteration < self.end and self.trial.should_prune() else ""
 
-    return judge
+    def is_hopeless(self, rows: Sequence[Mapping[str, Any]]) -> bool:
+        """Returns whether the median of the runs so far shows that the trial is hopeless."""
+        step, value = self.end * len(rows), median_of(rows, self.score)
+        if value is not None and step not in self.reported:
+            self._report(value, step)
+        return self.trial.should_prune()
+
+    def _report(self, value: float, step: int) -> None:
+        self.reported.add(step)
+        self.trial.report(value, step)
 
 
 def _value(event: Event, score: Score) -> float | None:
@@ -266,6 +322,7 @@ def _study(optuna: Any, task: Task, nets: Nets) -> Any:
             load_if_exists=True,
         )
         before = study.user_attrs.get(SWEEP)
+        before = None if before is None else {"seeds": 1} | before  # older versions had one
     except OSError:
         raise
     except Exception as error:  # optuna parses the file without checks
@@ -304,10 +361,10 @@ def _distribution(distributions: Any, values: Values) -> Any:
 
 def _pruner(optuna: Any, task: Task, nets: Nets) -> Any:
     """The pruner; its steps are iterations."""
-    solver, end = nets.solver, nets.solver.max_iter if task.max_iter is None else task.max_iter
+    solver, end = nets.solver, _end(task, nets)
     if task.prune == "median":
         return optuna.pruners.MedianPruner(n_warmup_steps=end // 5)
     if task.prune == "hyperband":
         between = solver.test_interval if task.score.tested else solver.display
-        return optuna.pruners.HyperbandPruner(min_resource=max(between, 1), max_resource=max(end, 1))
+        return optuna.pruners.HyperbandPruner(min_resource=max(between, 1), max_resource=max(end * task.seeds, 1))
     return optuna.pruners.NopPruner()

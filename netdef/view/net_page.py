@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from ..compiler import Phases
 from ..fillers import Filler
 from ..graph import Net, Node
 from ..inspect import draw, explain
-from ..inspect.summary import Row, size, summarize
+from ..inspect.summary import Row, Summary, size, summarize
 from ..language.diagnostics import Diagnostic
 from ..language.expansion.imports import LIBRARY
 from ..language.render import uses
@@ -60,6 +60,7 @@ class LayerFacts:
     facts: tuple[Fact, ...]
     fields: tuple[Fact, ...]
     places: tuple[Place, ...]  # its source, then the uses of templates, the innermost first
+    faulty: bool  # whether its fields have errors, which may be those of a constant
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,7 @@ class NetPage:
     types: dict[str, explain.Entry]
     error: str = ""
     stale: bool = False  # the diagrams are those before the file had errors
+    partial: bool = False  # the diagrams show what can be read of a file with errors
 
     @property
     def drawn(self) -> bool:
@@ -140,13 +142,14 @@ class NetPage:
 
 
 def net_page(name: str, loaded: Phases) -> NetPage:
-    """Returns the page of a file; with errors, it has no diagrams."""
-    nets = () if any(d.severity == "error" for d in loaded.diagnostics) else loaded.nets
+    """Returns the page of a file.  If it has errors, its diagrams show the layers that can be read."""
+    partial = any(d.severity == "error" for d in loaded.diagnostics)
+    nets = tuple(replace(net, solver=None) for net in loaded.nets if net.layers) if partial else loaded.nets
     types = dict.fromkeys(node.type for net in nets for node in net.layers)
     entries = {kind: found[0] for kind in types if (found := explain.find(kind))}
     title = next((net.name for net in nets if net.name), "") or Path(name).stem
     faults = tuple(_fault(d, loaded.nets) for d in loaded.diagnostics)
-    return NetPage("net", title, name, tuple(map(diagram, nets)), faults, entries)
+    return NetPage("net", title, name, tuple(map(diagram, nets)), faults, entries, partial=partial and bool(nets))
 
 
 def diagram(net: Net) -> Diagram:
@@ -163,13 +166,20 @@ def diagram(net: Net) -> Diagram:
         drawn.arrows,
         drawn.loose,
         tuple(_layer(net, node, row) for node, row in zip(net.layers, summary.rows, strict=True)),
-        (
-            f"{len(summary.rows):,} layers",
-            f"{summary.parameters:,} parameters",
-            f"{summary.multiply_adds:,} multiply-adds",
-            f"{size(summary.activations)} of activations",
-        ),
+        tuple(_totals(summary)),
     )
+
+
+def _totals(summary: Summary) -> Iterator[str]:
+    """Yields the totals of a net; those of which nothing is known are missing."""
+    yield f"{len(summary.rows):,} layers"
+    least = "" if summary.complete else "at least "
+    counted = {"parameters": summary.parameters, "multiply-adds": summary.multiply_adds}
+    for name, count in counted.items():
+        if count or summary.complete:
+            yield f"{least}{count:,} {name}"
+    if summary.activations or summary.complete:
+        yield f"{least}{size(summary.activations)} of activations"
 
 
 def _layer(net: Net, node: Node, row: Row) -> LayerFacts:
@@ -184,13 +194,14 @@ def _layer(net: Net, node: Node, row: Row) -> LayerFacts:
         node.name,
         node.type,
         row.family,
-        node.layer.describe(),
+        draw.words(node.layer),
         blobs(node.bottoms),
         blobs(node.tops),
         tuple(show(shape) for shape in row.weights),
         tuple(facts),
         tuple(given_fields(node.layer)),
         tuple(_places(node.span)),
+        node.layer.faulty,
     )
 
 
@@ -257,10 +268,14 @@ def mark_of(span: Span) -> Mark:
 
 
 def _holds(layer: Span | None, span: Span | None) -> bool:
-    """Whether a diagnostic is in a layer as it was expanded."""
-    if layer is None or span is None or layer.source is not span.source or layer.via != span.via:
+    """Whether a diagnostic is in a layer as it was expanded.  Of a file with syntax errors, the source of the layers is
+    another one, with the same lines."""
+    if layer is None or span is None or layer.via != span.via:
         return False
-    return layer.start <= span.start and span.end <= layer.end
+    if layer.source is span.source:
+        return layer.start <= span.start and span.end <= layer.end
+    last = layer.source.position(max(layer.start, layer.end - 1))[0]
+    return layer.source.name == span.source.name and layer.line <= span.line <= last
 
 
 def sources_of(loaded: Phases) -> set[Path]:

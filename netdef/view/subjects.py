@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..compiler import Phases, load_phases
+from ..compiler import Phases, load_phases, remaining_nets
 from ..language.errors import NetdefError
 from ..language.trust import UNTRUSTED, Trust
 from ..observe.facts import judged_of, nets_of_run
@@ -36,7 +36,8 @@ class Subject(Protocol):
 
 @dataclass
 class FileSubject:
-    """A net or solver.  While the file has errors, its page has the last diagrams without errors."""
+    """A net or solver.  While the file has errors, its page has the last diagrams without errors, or else those of what
+    can be read of it."""
 
     path: Path
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -60,12 +61,14 @@ class FileSubject:
     def _read(self) -> NetPage:
         try:
             loaded = load_phases(self.path, set=dict(self.settings), trust=self.trust)
+            if not (loaded.nets or self.good):
+                loaded = replace(loaded, nets=remaining_nets(self.path, dict(self.settings), self.trust))
         except NetdefError as error:
             before = self.good or NetPage("net", self.path.stem, str(self.path), (), (), {})
             return replace(before, faults=(), error=str(error), stale=before.drawn)
         self.files = frozenset(sources_of(loaded)) | {self.path}
         found = net_page(str(self.path), loaded)
-        if found.drawn:
+        if found.drawn and not found.partial:
             self.good = found
         elif self.good:
             found = replace(self.good, faults=found.faults, stale=True)

@@ -28,6 +28,18 @@ def test_the_command(netdef, tmp_path: Path):
     assert (tmp_path / "n.mmd").read_text() == draw.mermaid(pictured("residual_basic"), sideways=True)
 
 
+def test_long_diagrams_have_columns(netdef, tmp_path: Path):
+    net = tmp_path / "n.net"
+    net.write_text(TEMPLATES.replace("blocks: 2", "blocks: 12"))
+    done = netdef("draw", net)
+    assert "rank=same" in done.out and "--columns 1 draws one, --fold all a smaller diagram" in done.err
+    whole = netdef("draw", net, "--columns", "1")
+    assert "rank=same" not in whole.out and not whole.err
+    assert not netdef("draw", net, "--fold", "all").err
+    assert not netdef("draw", net, "-o", tmp_path / "n.mmd").err
+    assert netdef("draw", net, "-o", tmp_path / "n.mmd", "--columns", "2").code == 2
+
+
 def test_mistakes(netdef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     net = tmp_path / "n.net"
     net.write_text(TEMPLATES)

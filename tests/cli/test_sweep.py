@@ -117,7 +117,6 @@ def test_the_line_of_a_run_that_was_ended_says_so():
         (["--trials", 3], "--trials requires --search"),
         (["--prune", "median"], "--prune requires --search"),
         (["--search", "random"], "requires ranges"),
-        (["--search", "random", "--seeds", 2, "--set", "solver.base_lr=0.1..0.2"], "--seeds is for grids"),
         (["--search", "random", "--set", "solver.base_lr=log(0..1)"], "--set:1:20: error: Invalid range of a sweep"),
         (["--set", "solver.base_lr=0.1..0.2"], "--search random"),
         (["--seed", -1], "from 0 on"),

@@ -11,6 +11,8 @@ from data_sets import layer
 
 import netdef
 from netdef.cli import main
+from netdef.data import table_parts
+from netdef.data.layers.table import TableData
 from netdef.inference import preprocessing
 from netdef.language.errors import NetdefError
 
@@ -63,6 +65,16 @@ def test_rows_are_read_as_in_training_without_the_training_data(run, tmp_path):
     found = predicted(run, one)
     np.testing.assert_allclose([row.scores for row in found], scores[[2, 0]], rtol=1e-5)
     assert found[0].input == f"{one}[0]" and {name for name, _ in found[0].best()} == {"big", "small"}
+
+
+def test_a_large_table_is_read_in_parts(run, tmp_path, monkeypatch):
+    scores = np.load(run / "scores.npy")
+    table = tmp_path / "many.csv"
+    table.write_text("note,town,area\n" + "none,Ulm,36\ngood,Ulm,10\n\n" * 40)
+    monkeypatch.setattr(TableData, "is_large", lambda self, table, names: True)
+    monkeypatch.setattr(table_parts, "PART", 100)
+    found = predicted(run, table)
+    np.testing.assert_allclose([row.scores for row in found], np.tile(scores[[2, 0]], (40, 1)), rtol=1e-5)
 
 
 def test_the_net_of_training_predicts_without_its_data(run, tmp_path):

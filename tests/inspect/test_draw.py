@@ -77,6 +77,18 @@ def test_arrows_show_shapes_and_labels_are_next_to_losses_and_metrics():
     }
 
 
+def test_an_input_of_which_only_the_shape_is_used_is_a_name():
+    text = """
+        layer { name: "d" type: "Input" top: "x" input_param { shape { dim: [1, 3, 32, 32] } } }
+        layer { name: "c" type: "Convolution" bottom: "x" top: "c" convolution_param { num_output: 4 kernel_size: 3 } }
+        layer { name: "p" type: "PriorBox" bottom: "c" bottom: "x" top: "p" prior_box_param { min_size: 8 } }
+        layer { name: "q" type: "PriorBox" bottom: "c" bottom: "c" top: "q" prior_box_param { min_size: 8 } }
+    """
+    found = arrows(pictured(text))
+    assert ("(x)", "p", "1x3x32x32") in found and ("d", "p", "1x3x32x32") not in found
+    assert {("c", "p", "1x4x30x30"), ("c", "q", "1x4x30x30")} <= found
+
+
 def test_families():
     assert [box.family for box in pictured(NET).boxes] == [
         "data", "convolution", "pooling", "loss", "metric", "activation",

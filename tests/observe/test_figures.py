@@ -245,6 +245,22 @@ def test_the_report_of_a_sweep_has_the_best_run_first(tmp_path):
     assert "a grid of" in grid and "<h2>Runs</h2>" in grid
 
 
+def test_a_search_with_seeds_shows_medians_and_ranges(tmp_path):
+    rows = [row | {"seeds": 3} for row in trials()]
+    rows = [r | {"lowest": v - 0.1, "highest": v + 0.04} if (v := r.get("test accuracy")) else r for r in rows]
+    search = {"search": "random", "trials": 8, "seed": 0, "seeds": 3}
+    sweep = searched_in(tmp_path, rows, search=search)
+    figure = swept(sweep)
+    assert "random search, 8 trials, medians of 3 seeds" in figure.get_suptitle()
+    lines = [line.get_ydata() for line in figure.axes[0].lines if list(line.get_xdata()) == [5, 5]]
+    assert [pytest.approx(v) for v in lines[0]] == [0.65, 0.79]
+    low, high = figure.axes[0].get_ylim()
+    assert low < 0.4 and high > 0.79
+    html = sweep_page(sweep)
+    assert "a trial is the median of 3 seeds" in html and '<th class="number">lowest</th>' in html
+    save(figure, tmp_path / "s.png")
+
+
 def test_a_sweep_without_scores_has_no_report(tmp_path):
     with pytest.raises(NetdefError, match="neither a loss nor an accuracy"):
         sweep_page(searched_in(tmp_path, [{"run": "a", "seed": 0}]))

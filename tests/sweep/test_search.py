@@ -11,8 +11,10 @@ from tiny_net import variant
 import netdef
 from netdef import CompileError, NetdefError
 from netdef.sweep import search as searches
+from netdef.sweep.goal import Score
 from netdef.sweep.one_run import Ended, Job, train_alone
 from netdef.sweep.search import search
+from netdef.sweep.seeds import combined
 from netdef.sweep.space import Choice, Interval
 from netdef.training import events as ev
 from netdef.training.run import Options
@@ -31,13 +33,13 @@ def quick(monkeypatch):
     """Runs that are not trained: the accuracy grows with the learning rate and the iterations."""
 
     def run(nets, job, goal, options):
-        job.folder.mkdir()
+        job.folder.mkdir(exist_ok=True)
         history, why = [], ""
         for iteration in (0, 2, 4, 6, 8):
-            score = min(nets.solver.base_lr, 1.0) * iteration / 8
+            score = min(nets.solver.base_lr, 1.0) * iteration / 8 + 0.01 * (nets.solver.seed % 3)
             event = ev.Tested(iteration, 0, 1 - score, 0.1, {"accuracy": score}, 1.0)
             history.append({"iteration": iteration, "phase": "test", "loss": 1 - score, "accuracy": score})
-            why = why or options.hopeless(event)
+            why = why or (options.hopeless(event) if options.hopeless else "")
             if why:
                 break
         return Ended(history, why or "max_iter")
@@ -124,6 +126,73 @@ def test_hopeless_runs_end_early(tiny, quick, tmp_path, prune):
     assert {row["iterations"] for row in found.rows if row["state"] == "finished"} == {8}
     assert found.best["state"] == "finished"
     assert found.best["solver.base_lr"] == max(r["solver.base_lr"] for r in found.rows if r["state"] == "finished")
+
+
+def test_the_median_of_several_seeds_counts(tiny, quick, tmp_path):
+    found = search(tiny, RATES, trials=3, seeds=3, output=tmp_path / "s", set=SHORT)
+    for row in found.rows:
+        median = row["solver.base_lr"] + 0.01
+        assert row["test accuracy"] == pytest.approx(median) and row["test loss"] == pytest.approx(
+            1 - median + 0.01, abs=0.011
+        )
+        assert (row["lowest"], row["highest"]) == pytest.approx((median - 0.01, median + 0.01))
+        assert (row["seeds"], row["iterations"], row["state"]) == (3, 8, "finished")
+    assert sorted(p.name for p in found.folder.glob("trial-001*")) == [f"trial-001,seed={n}" for n in (3, 4, 5)]
+    alone = search(tiny, RATES, trials=3, output=tmp_path / "alone", set=SHORT)
+    assert [row["solver.base_lr"] for row in found.rows] == [row["solver.base_lr"] for row in alone.rows]
+    with pytest.raises(NetdefError, match="its seeds is 3, now it is 1"):
+        search(tiny, RATES, trials=3, output=tmp_path / "s", set=SHORT)
+    with pytest.raises(NetdefError, match="is searched, but each trial has 2 seeds"):
+        search(tiny, {"solver.random_seed": Interval(1, 9)}, seeds=2, output=tmp_path / "t", set=SHORT)
+
+
+def test_seeds_that_finished_are_not_trained_again(tiny, quick, tmp_path, monkeypatch):
+    whole = search(tiny, RATES, trials=3, seeds=3, prune="median", output=tmp_path / "whole", set=SHORT)
+    trained, fast = [], searches.train_alone
+
+    def killed(nets, job, goal, options):
+        if len(trained) == 4:
+            raise KeyboardInterrupt
+        trained.append(job.name)
+        return fast(nets, job, goal, options)
+
+    options = {"trials": 3, "seeds": 3, "prune": "median", "output": tmp_path / "s", "set": SHORT}
+    with monkeypatch.context() as patch:
+        patch.setattr(searches, "train_alone", killed)
+        with pytest.raises(KeyboardInterrupt):
+            search(tiny, RATES, **options)
+        assert trained[3] == "trial-001,seed=3"
+        trained.insert(0, "")  # the next one is not killed
+        trained.extend([""] * 9)
+        assert search(tiny, RATES, **options).rows == whole.rows
+        assert trained[14] == "trial-001,seed=4"
+
+
+@pytest.mark.parametrize("prune", ["median", "hyperband"])
+def test_hopeless_trials_have_fewer_seeds(tiny, quick, tmp_path, prune):
+    space = {"solver.base_lr": Interval(1e-9, 0.5, log=True)}
+    found = search(tiny, space, trials=20, seeds=3, prune=prune, output=tmp_path / "s", set=SHORT)
+    pruned = [row for row in found.rows if row["state"] == "pruned"]
+    assert pruned and all(1 <= row["seeds"] <= 3 for row in pruned) and any(row["seeds"] < 3 for row in pruned)
+    assert {row["seeds"] for row in found.rows if row["state"] == "finished"} == {3}
+    assert found.best["state"] == "finished"
+
+
+def test_seeds_that_diverge_are_worse_than_others():
+    score = Score("accuracy", upwards=True, tested=True)
+    good = lambda n: {
+        "run": "a",
+        "seed": n,
+        "test accuracy": n / 10,
+        "test loss": 1.0,
+        "iterations": 8,
+        "state": "finished",
+    }
+    bad = good(9) | {"state": "diverged"}
+    row = combined([good(5), bad, good(6)], {}, score)
+    assert (row["test accuracy"], row["state"], row["highest"]) == (0.5, "finished", 0.6)
+    row = combined([good(5), bad, bad], {}, score)
+    assert (row["test accuracy"], row["test loss"], row["state"]) == (None, None, "diverged")
 
 
 def test_each_combination_of_a_small_space_is_trained_once(tiny, quick, tmp_path):

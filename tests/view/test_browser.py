@@ -172,7 +172,12 @@ def test_a_file_with_errors_is_shown_with_its_errors(page: chromium.Page, served
     net.write_text(net.read_text().replace('bottom: "y"', f'bottom: "{EVIL}"'))
     page.open(served(FileSubject(net)))
     page.until("document.querySelectorAll('.fault.error').length === 1")
-    assert page.run("document.querySelector('mark').textContent") == f'"{EVIL}"' and page.run(BOXES) == 0
+    assert page.run("document.querySelector('mark').textContent") == f'"{EVIL}"'
+    page.until(f"{BOXES} === 4")
+    assert page.run("[...document.querySelectorAll('.box.error .title')].map((node) => node.textContent)") == ["loss"]
+    assert "what can be read" in page.run("document.getElementById('banner').textContent")
+    net.write_text("layer")
+    page.until(f"{PANEL}.includes('1 error') && document.getElementById('net').classList.contains('empty')")
 
 
 def test_curves_continue_while_a_run_trains(page: chromium.Page, served, a_run):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ def test_a_layer_of_a_template_has_the_places_of_its_uses(stages: str):
 
 def test_an_error_has_its_marked_source_and_its_layer():
     page = page_of('layer { name: "a" type: "Power" bottom: "z" top: "a" }\nlayer { name: "b" type: "Pwer" top: "b" }')
-    assert not page.drawn
+    assert page.partial and [box.title for box in page.diagrams[0].boxes] == ["a", "b"]
     first = next(fault for fault in page.faults if "`z`" in fault.detail)
     (mark,) = first.marks
     assert (mark.where, mark.marked, first.layers) == ("<text>:1:41", '"z"', ("a",))
@@ -89,6 +90,62 @@ def test_a_file_keeps_its_last_diagram_while_it_has_errors(net: Path):
     net.write_text(text.replace("num_output: 6", "num_output: 7"))
     mended = subject.page()
     assert not mended.stale and not mended.error and mended.diagrams[0].layers[1].tops[0].value == "4x7x6x6"
+
+
+BROKEN = {  # an error, its replacement, and the layer with it
+    "no colon": ("num_output: 6", "num_output 6", "c"),
+    "open string": ('top: "ip" inner', 'top: "ip inner', "ip"),
+    "open block": ("kernel_size: 3 weight", "kernel_size: 3 } weight", "c"),
+    "unknown type": ('"ReLU"', '"RELLU"', "relu"),
+    "wrong value": ("num_output: 2", "num_output: -2", "ip"),
+    "wrong constant": ("num_output: 2", "num_output: ${two}", "ip"),
+    "blob without a layer": ('bottom: "ip"', 'bottom: "pi"', "loss"),
+    "shapes": ("kernel_size: 3", "kernel_size: 30", "c"),
+}
+
+
+@pytest.mark.parametrize("good, bad, name", BROKEN.values(), ids=BROKEN)
+def test_what_can_be_read_of_a_file_with_an_error_is_drawn(net: Path, good: str, bad: str, name: str):
+    net.write_text(net.read_text().replace(good, bad))
+    page = FileSubject(net).page()
+    assert page.partial and not page.stale and [d.phase for d in page.diagrams] == ["TRAIN", "TEST"]
+    layers = {layer.name: layer for layer in page.diagrams[0].layers}
+    assert list(layers) == ["d", "c", "relu", "ip", "loss"]
+    assert {name for fault in page.faults for name in fault.layers} == {name}
+    assert layers["d"].tops[0].value == "4x3x8x8"
+    json.loads(written(page))
+
+
+def test_a_block_that_is_never_closed_loses_no_other_layer(net: Path):
+    good = net.read_text()
+    net.write_text(good.replace("num_output: 2 } }", "num_output: 2 }"))
+    page = FileSubject(net).page()
+    assert page.partial and len(page.diagrams[0].layers) == 5 and "ip" in page.faults[0].layers
+    net.write_text(
+        good.replace('bottom: "c" top: "c" }', 'bottom: "c" top: "c"').replace("num_output: 2", "num_output 2")
+    )
+    page = FileSubject(net).page()
+    assert len(page.diagrams[0].layers) == 5
+
+
+def test_the_net_of_a_solver_is_drawn_if_it_is_broken(net: Path):
+    solver = net.with_name("solver.prototxt")
+    solver.write_text('net: "small.net"\nbase_lr: 0.1\nmax_iter: 10\n')
+    net.write_text(net.read_text().replace('type: "ReLU"', "type 2"))
+    assert len(FileSubject(solver).page().diagrams[0].layers) == 5
+    solver.write_text('net: "solver.prototxt"\nnet: 3\n')
+    assert not FileSubject(solver).page().drawn
+
+
+def test_damaged_files_have_a_page(net: Path):
+    """Any part of a file may be missing while it is edited."""
+    text, where = net.read_text(), random.Random(3)
+    for _ in range(150):
+        start = where.randrange(len(text))
+        end = start + where.choice((1, 3, 40))
+        net.write_text(text[:start] + where.choice(("", '"', "{", "}", "$")) + text[end:])
+        page = FileSubject(net).page()
+        assert page.drawn and json.loads(written(page))["kind"] == "net"
 
 
 def test_a_change_of_an_imported_file_is_noticed(tmp_path: Path):

@@ -16,9 +16,11 @@ from ...shape import Shape, ShapeError
 from ..base import Batch, DataLayer, Process, Reader, Table
 from ..records import Sampling, class_weights, sampled_order
 from ..statistics import cached, fingerprint
-from ..table_columns import ALL, Coded, Columns, cells, coded, is_row_of
+from ..table_columns import ALL, Coded, Columns, Moments, cells, coded_whole, is_row_of, numbers
 from ..table_file import LINE, TableFile, open_table
+from ..table_parts import Parts, bytes_of, parts_of
 from ..text import Coder, Text, open_coder, tokenized, tops_of_text
+from ._table_parts import PartRows, check_parts, coded_in_parts, measured_in_parts
 
 LENGTHS = "(lengths of {})"  # the key of the numbers of tokens of a top, beside its tokens
 
@@ -31,6 +33,11 @@ class Measured(NamedTuple):
     columns: Mapping[str, Coded]
     coders: Mapping[str, Coder]
 
+    @property
+    def used(self) -> list[str]:
+        """The columns of all tops."""
+        return [name for of in self.names.values() for name in of]
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -39,6 +46,19 @@ class Rows:
     table: TableFile
     size: int
     arrays: dict[str, Any]
+
+    @property
+    def beside(self) -> dict[str, Any]:
+        """The tops with a value for each row, to which others may be added."""
+        return self.arrays
+
+    def classes(self, top: str) -> Any:
+        """Returns the class of every row."""
+        return self.arrays[top].astype(np.int64)
+
+    def gathered(self, rows: Any) -> dict[str, Any]:
+        """Returns the arrays of some rows."""
+        return {name: array[rows] for name, array in self.arrays.items()}
 
 
 class TableData(DataLayer, type="TableData", block="table_data_param"):
@@ -53,9 +73,10 @@ class TableData(DataLayer, type="TableData", block="table_data_param"):
     column are numbers, it has numbers, else categories, which become 0, 1, 2, ... in sorted order.  A cell without a
     value is an error that names its line, unless `fill` or `fill_category` is given.  Categories, means and deviations
     are those of `source` in both phases, means and deviations of the rows that phase TRAIN uses; they are stored in
-    preprocessing.json with the weights, so that `netdef predict` reads other tables in the same way.  The table is
-    read into memory.  One table can be used for both phases with `sample_param { split: 0.8 }`, which keeps the
-    proportions of the classes if a top has categories.
+    preprocessing.json with the weights, so that `netdef predict` reads other tables in the same way.  A table larger
+    than `memory_limit` is read part by part while training: some rows of a text file, or a row group of a Parquet file.
+    Its parts are shuffled, and the rows of several parts mixed.  One table can be used for both phases with
+    `sample_param { split: 0.8 }`, which keeps the proportions of the classes if a top has categories.
     Source: netdef's own.  Differs: Caffe has no such layer.
     """
 
@@ -71,6 +92,12 @@ class TableData(DataLayer, type="TableData", block="table_data_param"):
     batch_size: int = param("Number of rows in a batch.", default=32, at_least=1)
     shuffle: bool = param("Shuffle the rows in each epoch, in phase TRAIN.", default=True)
     delimiter: str = param("Character between the cells of a CSV file; default: found in the first row.", default="")
+    memory_limit: int = param(
+        "Largest table that is read into memory: size of the file, or of its columns in a Parquet file.",
+        default=256,
+        at_least=0,
+        unit="MB",
+    )
     column: tuple[Columns, ...] = param("How the columns of a top are read.", default=())
     text: tuple[Text, ...] = param("A top with text, and tops that belong to it.", default=())
 
@@ -174,8 +201,12 @@ class TableData(DataLayer, type="TableData", block="table_data_param"):
         key = f"TableData {self.column!r} {self.top} {self.delimiter} {fingerprint(table.path)}"
 
         def measure() -> dict[str, Any]:
-            columns = table.columns([name for top in tops for name in names[top]])
-            return {"widths": [coded(self.described(top), names[top], table, columns).width for top in tops]}
+            wanted = [name for top in tops for name in names[top]]
+            if self.is_large(table, wanted):
+                found = coded_in_parts(self, parts_of(table, wanted), tops)
+                return {"widths": [found[top].width for top in tops]}
+            columns = table.columns(wanted)
+            return {"widths": [coded_whole(self.described(top), names[top], table, columns).width for top in tops]}
 
         return dict(zip(tops, cached("table", key, ("widths",), measure)["widths"], strict=True))
 
@@ -191,28 +222,42 @@ class TableData(DataLayer, type="TableData", block="table_data_param"):
         """Returns all files that are read."""
         return [*self.paths(locate), *(self._coder_path(block, locate) for block in self.text)]
 
-    def measured(self, table: TableFile, columns: Mapping[str, Any], coders: Mapping[str, Coder]) -> Measured:
-        """Measures the columns of `source`.  Raises NetdefError for a cell that does not fit."""
+    def is_large(self, table: TableFile, names: Sequence[str]) -> bool:
+        """Whether a table is read part by part."""
+        return bytes_of(table, names) > self.memory_limit << 20
+
+    def measured(self, table: TableFile, columns: Mapping[str, Any]) -> dict[str, Coded]:
+        """Measures the columns of `source`, which are in memory.  Raises NetdefError for a cell that does not fit."""
         names = self.names(table)
-        found = {top: coded(self.described(top), names[top], table, columns) for top in self.column_tops}
+        found = {top: coded_whole(self.described(top), names[top], table, columns) for top in self.column_tops}
         if any(block.is_measured for block in self.column):
             sampling = self.sample_param.replace(shuffle=False, shuffle_block=0, balance=False)
             top = self.class_top(found) if sampling.split else None
             classes = None if top is None else found[top].array(table, columns)
             order = sampled_order(self, sampling, len(next(iter(columns.values()))), classes, Phase.TRAIN, 0)
             train = order.at(0, order.size)
-            found = {top: one.measured(self.described(top), table, columns, train) for top, one in found.items()}
-        return Measured(names, found, coders)
+            measured = {top: code for top, code in found.items() if self.described(top).is_measured}
+            of = {c.name for one in measured.values() for c in one.codes if c.categories is None}
+            moments = {name: Moments().joined(numbers(table, name, columns[name])[train]) for name in of}
+            found = {top: one.measured(self.described(top), table, moments) for top, one in found.items()}
+        return found
 
     def measure(self, locate: Locate) -> Measured:
         """Reads and measures `source`.  Raises NetdefError."""
         return self.read(locate)[2]
 
-    def read(self, locate: Locate) -> tuple[TableFile, dict[str, Any], Measured]:
-        """Returns the table of `source`, its columns and what was measured.  Raises NetdefError."""
+    def read(self, locate: Locate) -> tuple[TableFile, dict[str, Any] | Parts, Measured]:
+        """Returns the table of `source`, its columns or its parts, and what was measured.  Raises NetdefError."""
         table = self.table(self.paths(locate)[0])
-        columns = table.columns([name for of in self.names(table).values() for name in of])
-        return table, columns, self.measured(table, columns, self.coders(locate))
+        names, coders = self.names(table), self.coders(locate)
+        rows = self.columns(table, [name for of in names.values() for name in of])
+        if isinstance(rows, Parts):
+            return table, rows, Measured(names, measured_in_parts(self, rows, [table.path]), coders)
+        return table, rows, Measured(names, self.measured(table, rows), coders)
+
+    def columns(self, table: TableFile, names: Sequence[str]) -> dict[str, Any] | Parts:
+        """Returns the columns of a table, or if it is large, its parts.  Raises NetdefError."""
+        return parts_of(table, names) if self.is_large(table, names) else table.columns(names)
 
     def class_top(self, columns: Mapping[str, Coded]) -> str | None:
         """Returns the top with the class of each row: the last one that is a single category; None without one."""
@@ -255,7 +300,9 @@ def _tokens(arrays: Mapping[str, Any], block: Text) -> tuple[Any, Any]:
 
 
 class TableReader(Reader):
-    """Batches of the rows of a table, which are in memory."""
+    """Batches of the rows of a table, which are in memory, or if there are too many, in parts."""
+
+    records: Rows | PartRows
 
     def __init__(self, layer: TableData, locate: Locate, phase: Phase, seed: int, process: Process):
         super().__init__(layer, layer.batch_size, seed, process)
@@ -264,16 +311,29 @@ class TableReader(Reader):
         table, columns, self.measured = layer.read(locate)
         if phase is Phase.TEST and other:
             table = layer.table(other[0])
-            columns = table.columns(list(columns))
-        self.records = layer.rows(table, columns, self.measured)
+            columns = layer.columns(table, self.measured.used)
         self._sources = layer.sources(locate)
         sampling = layer.sample_param
+        shuffle = phase is Phase.TRAIN and layer.shuffle or sampling.shuffle
+        shards = None
+        if isinstance(columns, Parts):
+            if sampling.balance and phase is Phase.TRAIN:
+                raise layer.fault(
+                    f"`balance` draws from the whole table, which is larger than `memory_limit`, {layer.memory_limit} "
+                    "MB; increase it, or set `class_weights` in place of `balance`."
+                )
+            check_parts(layer, columns, self.measured, self._sources)
+            self.records = PartRows(layer, columns, self.measured, self.measured.used, sampling)
+            sampling = self.records.shuffling(sampling) if shuffle else sampling
+            shards = columns.starts if shuffle else None
+        else:
+            self.records = layer.rows(table, columns, self.measured)
         top = layer.class_top(self.measured.columns) if sampling.needs_classes else None
-        classes = None if top is None else self.records.arrays[top].astype(np.int64)
+        classes = None if top is None else self.records.classes(top)
         if sampling.class_weights:
             if classes is None:
                 raise layer.fault("`class_weights` requires a top with one category for each row, before the last top.")
-            self.records.arrays[layer.top[-1]] = class_weights(classes)
+            self.records.beside[layer.top[-1]] = class_weights(classes)
         self.order = sampled_order(
             layer,
             sampling,
@@ -281,8 +341,9 @@ class TableReader(Reader):
             classes,
             phase,
             seed,
-            shuffle=layer.shuffle and phase is Phase.TRAIN,
+            shuffle=shuffle,
             batch_size=self.batch_size,
+            shards=shards,
         )
         self.size = self.order.size
         self.steady = not (sampling.balance and phase is Phase.TRAIN)
@@ -296,9 +357,11 @@ class TableReader(Reader):
         return self.order.at(position, self.batch_size)[self.rows]
 
     def batch(self, position: int) -> Batch:
-        return self.layer.batch_of(self.records.arrays, self.numbers(position), np)
+        return self.layer.batch_of(self.records.gathered(self.numbers(position)), slice(None), np)
 
     def resident(self, budget: int) -> Table | None:
+        if isinstance(self.records, PartRows):
+            return None
         arrays = self.records.arrays
         return dict(arrays) if sum(array.nbytes for array in arrays.values()) <= budget else None
 

@@ -32,7 +32,8 @@ const faults = (() => {
     );
   }
 
-  const list = (found, on) => el("ul", { class: "faults" }, found.map((fault) => item(fault, on)));
+  const sorted = (found) => ORDER.flatMap((kind) => found.filter((fault) => fault.severity === kind));
+  const list = (found, on) => el("ul", { class: "faults" }, sorted(found).map((fault) => item(fault, on)));
 
   return { list, counted };
 })();

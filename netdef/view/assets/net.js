@@ -66,7 +66,9 @@ const net = (() => {
       ? `The file cannot be read: ${page.error}.${page.stale ? " The diagram is that of its last version." : ""}`
       : page.stale
         ? "The file has errors. The diagram is that of its last version without errors."
-        : "";
+        : page.partial
+          ? "The file has errors. The diagram shows what can be read of it; layers with errors have a red border."
+          : "";
     show("banner", words);
   }
 
@@ -138,9 +140,9 @@ const net = (() => {
 
   function mark() {
     const { page, chosen, hits, hit } = now;
-    const faulty = new Map();
+    const faulty = new Map([...now.layers.values()].filter((layer) => layer.faulty).map((layer) => [layer.name, "error"]));
     for (const { severity, layers } of page?.faults || []) {
-      if (severity !== "note") for (const name of layers) faulty.set(name, severity);
+      if (severity !== "note") for (const name of layers) if (faulty.get(name) !== "error") faulty.set(name, severity);
     }
     const hitSet = new Set(hits);
     const searching = search.value.trim() !== "";
