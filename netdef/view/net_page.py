@@ -165,7 +165,7 @@ def diagram(net: Net) -> Diagram:
         tuple(_layer(net, node, row) for node, row in zip(net.layers, summary.rows, strict=True)),
         (
             f"{len(summary.rows):,} layers",
-            f"{summary.parameters:,} parameters",
+            summary.counted,
             f"{summary.multiply_adds:,} multiply-adds",
             f"{size(summary.activations)} of activations",
         ),
