@@ -46,6 +46,20 @@ def test_a_net_without_a_loss_is_not_trained(netdef, good, good_text, tmp_path):
         library.train(good, output=tmp_path / "run")
 
 
+def test_a_misspelled_file_is_suggested(netdef, good):
+    done = netdef("train", good.with_suffix(".nte"))
+    assert done.code == 2 and done.err.endswith("good.nte does not exist; did you mean good.net?\n")
+    assert netdef("train", good.with_name("other.net")).err.endswith("other.net does not exist\n")
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_data_in_place_of_a_net(netdef, tmp_path, kind):
+    np.save(tmp_path / "file.npy", np.zeros(3))
+    (tmp_path / "folder").mkdir()
+    done = netdef("train", tmp_path / ("file.npy" if kind == "file" else "folder"))
+    assert done.code == 2 and f"`netdef init` writes a net for a {kind} of" in done.err
+
+
 @pytest.mark.parametrize("text", ["", "\n", "# only a comment\n"])
 def test_an_empty_file(netdef, tmp_path, text):
     (tmp_path / "a.net").write_text(text)
