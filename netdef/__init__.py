@@ -55,7 +55,8 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})  # for completion, because most names are imported on first use
+    """The names that are completed: the interface, most of which is imported on first use, and not its modules."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
 
 
 __all__ = [

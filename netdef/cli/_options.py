@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import itertools
 import sys
 import traceback
 from pathlib import Path
 from typing import Any
 
+from ..language.spelling import did_you_mean
 from ..language.trust import Trust
 from . import UsageError
 
@@ -163,16 +165,28 @@ def net_file(args: argparse.Namespace, uses_gpu: bool = False) -> str:
     if args.gpu is not None and not uses_gpu:
         print("netdef: note: --gpu is ignored; JAX uses the first accelerator that it finds", file=sys.stderr)
     load_plugins(args.plugin)
+    if Path(named[0]).is_dir():
+        raise UsageError(f"{named[0]} is a folder, not a net; `netdef init` writes a net for a folder of images")
     return existing(named[0])
 
 
 def existing(path: str, what: str = "file") -> str:
     """Returns `path`. UsageError if it does not exist, or is a folder where a file is expected."""
     if not Path(path).exists():
-        raise UsageError(f"the {what} {path} does not exist")
+        raise UsageError(f"the {what} {path} does not exist{_meant(Path(path))}")
     if what == "file" and Path(path).is_dir():
         raise UsageError(f"{path} is a folder, not a file")
     return path
+
+
+def _meant(path: Path) -> str:
+    """A question about a file beside a missing one that may have been meant; empty if there is none."""
+    try:
+        beside = [file.name for file in itertools.islice(path.parent.iterdir(), 1000)]
+    except OSError:
+        return ""
+    meant = did_you_mean(path.name, beside, 1)
+    return f"; {meant}" if meant else ""
 
 
 def load_plugins(modules: list[str]) -> None:

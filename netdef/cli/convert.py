@@ -3,8 +3,8 @@
 The file name extensions select the formats:
 
 Weights: .caffemodel, .caffemodel.h5, .npz, .safetensors, .orbax, the formats of a --plugin, and snapshots of a run,
-which are folders. With --net, weights are matched with the layers of this net by name, and batch normalization is
-converted to the layers of the net.
+which are folders. For a net, the weights of its last run are written, or those of --run or --weights. With --net,
+weights are matched with the layers of this net by name, and batch normalization is converted to the layers of the net.
 
 Solver states: a snapshot is converted to Caffe's .solverstate, with its weights in a .caffemodel in the same folder.
 
@@ -18,6 +18,7 @@ format; comments are kept.
 Means: .binaryproto and .npy.
 
   netdef convert vgg.caffemodel -o vgg.safetensors --dtype bf16
+  netdef convert model.net -o model.npz
   netdef convert model.net -o model.onnx --weights model.caffemodel
   netdef convert model.net -o model.stablehlo
   netdef convert --run runs/Digits -o model.onnx
@@ -37,7 +38,7 @@ from . import UsageError
 from ._deployed import add_deployed, deployed_model
 from ._options import add_settings, existing, load_plugins, trust_of
 from ._output import say, written_text
-from ._trained import subject
+from ._trained import no_snapshot, subject
 
 HELP = "convert weights to other formats, nets to ONNX and StableHLO, old nets to current ones"
 NETS = (".prototxt", ".net", ".pt")
@@ -83,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError("FILE is missing: name the file to convert, or a run with --run")
         if (args.output or "").endswith(PROGRAMS):
             return _program(args, [])
-        args.file = existing(args.run, "run")  # its weights
+        args.file = _newest(existing(args.run, "run"))
     names = args.file.split(",") if not Path(args.file).exists() else [args.file]
     for name in names:
         existing(name, "file or folder")
@@ -92,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     if (args.output or "").endswith(PROGRAMS):
         return _program(args, names)
     if names[0].endswith(NETS):
-        return _net(args)
+        return _weights_of_net(args) if _holds_weights(args.output) else _net(args)
     if not args.output:
         raise UsageError("-o FILE is missing; its extension selects the format")
     if args.output.endswith(STATES):
@@ -100,6 +101,14 @@ def run(args: argparse.Namespace) -> int:
     if names[0].endswith(MEANS) and args.output.endswith(MEANS):
         return _mean(Path(names[0]), Path(args.output))
     return _weights(args, names)
+
+
+def _newest(run: str) -> str:
+    """Returns the newest snapshot of a run, and names it."""
+    if Path(run).is_dir():
+        run = str(_snapshot(Path(run)))
+        say(f"the weights are those of {run}")
+    return run
 
 
 def _program(args: argparse.Namespace, names: list[str]) -> int:
@@ -133,7 +142,10 @@ def _net(args: argparse.Namespace) -> int:
     from ..language.source import Source
 
     if args.output and not args.output.endswith(NETS):
-        raise UsageError(_no_net(args.file, args.output))
+        raise UsageError(
+            f"{args.output}: a net is converted to {' or '.join(NETS)}, its weights to a format of weights, and both "
+            f"together to {' or '.join(PROGRAMS)}"
+        )
     text, notes = modernized(Source.read(args.file))
     if args.output is None:
         sys.stdout.write(text)
@@ -142,13 +154,19 @@ def _net(args: argparse.Namespace) -> int:
     return _say(notes or ["the file is in the current format already"])
 
 
-def _no_net(file: str, output: str) -> str:
-    """Returns why a net cannot be written to this file."""
+def _holds_weights(output: str | None) -> bool:
     from ..interop.formats.base import ending_of
 
-    if ending_of(output):
-        return f"{file} is a net; to write {output}, name its weights: netdef convert WEIGHTS --net {file} -o {output}"
-    return f"{output}: a net is converted to {' or '.join(NETS)}, or with its weights to {' or '.join(PROGRAMS)}"
+    return bool(output and ending_of(output))
+
+
+def _weights_of_net(args: argparse.Namespace) -> int:
+    """Writes the weights of a net: those of its last run, of --run or of --weights."""
+    args.model, args.gpu = None, None
+    found = subject(args)
+    if not found.place:
+        raise UsageError(no_snapshot(args))
+    return _weights(args, [str(found.snapshot)] if found.snapshot else list(found.files))
 
 
 def _weights(args: argparse.Namespace, names: list[str]) -> int:

@@ -47,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
     from ..starter import Request, starter, stem
 
     data = Path(existing(args.data, "data"))
+    if data.suffix in ENDINGS:
+        raise UsageError(f"{data} is a net, not data; `netdef train {data}` trains it")
     net = Path(args.output) if args.output else Path(f"{stem(data)}.net")
     if net.suffix not in ENDINGS:
         raise UsageError(f"--output {net}: the name of a net ends in .net")

@@ -87,8 +87,8 @@ class DataLayer(Layer):
         raise AssertionError("a data layer computes nothing; its tops are fed")
 
     def fault(self, text: str) -> NetdefError:
-        """Returns an error of one line that names this layer."""
-        return NetdefError(f"layer `{self.name}`: {text}")
+        """Returns an error of one line that names this layer; one that was made to read a path has no name."""
+        return NetdefError(f"layer `{self.name}`: {text}" if self.name else text)
 
     def reading(self, path: Path, kind: str) -> AbstractContextManager[None]:
         """Replaces what a library raises for a damaged file by an error that names this layer and the file."""

@@ -327,7 +327,8 @@ class Predictor:
             made = self.table.of_array(self.net.inputs[0], rows, name)
         if np.size(made) and np.prod(made.shape[1:], dtype=int) != np.prod(shape, dtype=int):
             wanted = f"the net's input `{self.net.inputs[0]}` expects {show(shape)}"
-            raise NetdefError(f"{name}: a row is {show(made.shape[1:])}, but {wanted}.")
+            given = np.shape(rows)[1:] if len(shape) == 1 else made.shape[1:]  # vectors are prepared as images of a row
+            raise NetdefError(f"{name}: a row has the shape {show(given)}, but {wanted}.")
         return np.asarray(made, np.float32).reshape(len(made), *shape)
 
     def prepare(self, paths: Sequence[Path]) -> Any:

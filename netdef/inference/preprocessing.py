@@ -82,7 +82,9 @@ class Preprocessing:
             last = isinstance(self.layer, ArrayData) and self.layer.channels_last
             found = rows.transpose(0, 3, 1, 2) if last else rows
         if found.ndim != 4:
-            raise NetdefError(f"{names[0]} is {show(rows.shape[1:])}; the rows of an array of images are (c, h, w).")
+            raise NetdefError(
+                f"{names[0]} has the shape {show(rows.shape[1:])}; the rows of an array of images are (c, h, w)."
+            )
         found = found if found.dtype == np.uint8 else found.astype(np.float32)
         return self._transformed(list(found), names)
 
@@ -116,8 +118,10 @@ class Preprocessing:
 
     @property
     def words(self) -> str:
-        """What is done to the records, as in the file; empty if nothing is."""
-        value = encode_layer(self.layer).value
+        """What is done to the records, as in the file but without `mirror`, which predictions do not; empty if nothing
+        is."""
+        still = self.layer.transform_param.replace(mirror=False)
+        value = encode_layer(self.layer.replace(transform_param=still)).value
         field = value.get("transform_param") if isinstance(value, Message) else None
         return " ".join(print_message(Message((field,), NOWHERE)).split()) if field else ""
 

@@ -186,7 +186,8 @@ def _language_entry(text: Text, family: str) -> Entry:
 def _summary(cls: type) -> str:
     """Returns the first sentence of a docstring."""
     first = inspect.cleandoc(cls.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
-    return first.partition(".  ")[0].rstrip(".")
+    sentence = first.partition(".  ")[0]
+    return sentence if sentence.endswith("...") else sentence.rstrip(".")
 
 
 def _field(spec: Param) -> FieldText:

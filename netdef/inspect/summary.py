@@ -48,10 +48,18 @@ class Summary:
     rows: tuple[Row, ...]
     batch: int | None
     segments: tuple[tuple[str, ...], ...] = ()  # layers that the backward pass computes again, see `recompute`
+    statistics: int = 0  # of the parameters: those that are not learned, as the means of batch normalization
 
     @property
     def parameters(self) -> int:
         return sum(row.parameters or 0 for row in self.rows)
+
+    @property
+    def counted(self) -> str:
+        """The number of parameters, and of those that are learned, which is the one that a run states."""
+        least = "" if self.complete else "at least "
+        learned = f", {self.parameters - self.statistics:,} of them learned" if self.statistics else ""
+        return f"{least}{self.parameters:,} parameters ({size(BYTES * self.parameters)}){learned}"
 
     @property
     def multiply_adds(self) -> int:
@@ -74,6 +82,7 @@ class Summary:
             "batch": self.batch,
             "layers": [_row_dict(row) for row in self.rows],
             "parameters": self.parameters,
+            "statistics": self.statistics,
             "multiply_adds": self.multiply_adds,
             "activation_bytes": self.activations,
             "recomputed": [list(names) for names in self.segments],
@@ -103,7 +112,7 @@ class Summary:
         recomputed = f", of which the backward pass computes {again} again, in {len(self.segments)} segments"
         return [
             f"{len(self.rows)} layers{recomputed if again else ''}",
-            f"{least}{self.parameters:,} parameters ({size(BYTES * self.parameters)})",
+            self.counted,
             f"{least}{self.multiply_adds:,} multiply-adds per forward pass{each}",
             f"{least}{size(self.activations)} of activations",
             *self._reasons(),
@@ -133,7 +142,8 @@ def summarize(net: Net) -> Summary:
     sources = (node for node in net.layers if not node.bottoms and not node.weights)
     first = next((net.shapes.get(top) for node in sources for top in node.tops), None)
     batch = first[0] if first and known(first[:1]) and first[0] > 0 else None
-    return Summary(net.name, net.phase.name, tuple(rows), batch, _segments(net))
+    others = sum(count(weight.shape) for _, weight in net.owned if weight.kind != "param" and known(weight.shape))
+    return Summary(net.name, net.phase.name, tuple(rows), batch, _segments(net), others)
 
 
 def _segments(net: Net) -> tuple[tuple[str, ...], ...]:

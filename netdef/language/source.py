@@ -126,7 +126,8 @@ def decoded(raw: bytes, shown: str) -> str:
         raise too_large(shown, len(raw))
     if b"\0" in raw[:4096]:
         raise NetdefError(
-            f"{shown}: this is a binary file, not a network definition; pass a file of weights with --weights"
+            f"{shown}: this is a binary file, not a network definition; --weights is for a file of weights, and "
+            "`netdef init` writes a net for a file of data"
         )
     try:
         return raw.decode("utf-8-sig")

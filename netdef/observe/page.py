@@ -196,9 +196,7 @@ def _net(facts: Facts) -> str:
         ]
         table = _table(("Layer", "Type", "Output", "Parameters", "Multiply-adds"), rows)
         work = f"{found.multiply_adds:,} multiply-adds, {size(found.activations)} of activations"
-        own = sum(weight.kind != "param" for _, weight in facts.net.owned)
-        also = " with the statistics of normalizations" if own else ""
-        total = f"{len(found.rows)} layers, {found.parameters:,} parameters{also}, {work}"
+        total = f"{len(found.rows)} layers, {found.counted}, {work}"
         parts.append(f"<details><summary>{total}</summary>{table}</details>")
     settings = facts.told.get("settings")
     if isinstance(settings, dict) and settings:

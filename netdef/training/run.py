@@ -38,7 +38,7 @@ from .placement import placement_of
 from .prepare import MOST_STEPS, RunSetup, Start, make_setup, make_work, started
 from .profiling import STEPS, Profile, marked
 from .resume import resume_caffe, resume_snapshot, start_from
-from .run_folder import METRICS, new_folder, resumed
+from .run_folder import METRICS, new_folder, remove_empty, resumed
 from .run_lock import locked
 from .run_record import RunRecord
 from .saved_run import write_net
@@ -324,7 +324,10 @@ def _place(nets: Nets, options: Options, opened: ExitStack) -> Place:
     """The folder of the run, which is locked until `opened` is closed."""
     seed, resume = nets.solver.seed, options.resume
     if not resume or solver_state.is_solver_state(resume):
+        is_new = options.output is None or not Path(options.output).exists()
         folder, notes = new_folder(nets, options.output)
+        if is_new:
+            opened.callback(remove_empty, folder)
         notes.append(opened.enter_context(locked(folder)))
         caffe = Path(str(resume)) if resume else None
         return Place(folder, seed, caffe=caffe, notes=tuple(filter(None, notes)))

@@ -10,6 +10,7 @@ resumed (`run_lock`).
 from __future__ import annotations
 
 import glob
+from contextlib import suppress
 from pathlib import Path
 
 from ..interop import snapshot
@@ -40,6 +41,12 @@ def new_folder(nets: Nets, output: str | Path | None) -> tuple[Path, list[str]]:
     except OSError as error:
         raise NetdefError(f"cannot create the folder {path}: {error.strerror}") from error
     return path, notes
+
+
+def remove_empty(folder: Path) -> None:
+    """Removes the folder of a run that failed before it wrote anything: it would look like a run, and take a number."""
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def resumed(nets: Nets, output: str | Path | None, resume: bool | str | Path) -> tuple[Path, Path, list[str]]:

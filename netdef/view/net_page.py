@@ -174,10 +174,10 @@ def _totals(summary: Summary) -> Iterator[str]:
     """Yields the totals of a net; those of which nothing is known are missing."""
     yield f"{len(summary.rows):,} layers"
     least = "" if summary.complete else "at least "
-    counted = {"parameters": summary.parameters, "multiply-adds": summary.multiply_adds}
-    for name, count in counted.items():
-        if count or summary.complete:
-            yield f"{least}{count:,} {name}"
+    if summary.parameters or summary.complete:
+        yield summary.counted
+    if summary.multiply_adds or summary.complete:
+        yield f"{least}{summary.multiply_adds:,} multiply-adds"
     if summary.activations or summary.complete:
         yield f"{least}{size(summary.activations)} of activations"
 

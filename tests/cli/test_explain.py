@@ -41,6 +41,10 @@ def test_everything_is_explained(name):
             assert field.name in text
 
 
+def test_an_ellipsis_at_the_end_of_a_summary_is_kept(netdef):
+    assert "are the classes 0, 1, 2, ...\n" in netdef("explain").out
+
+
 def test_a_layer(netdef):
     done = netdef("explain", "InnerProduct")
     assert done.code == 0

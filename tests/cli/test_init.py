@@ -99,6 +99,13 @@ def test_a_file_is_replaced_only_if_told(netdef, here: Path):
     assert "pets" in (here / "pets.net").read_text()
 
 
+def test_a_net_is_no_data(netdef, here: Path):
+    (here / "pets.net").write_text("mine")
+    done = netdef("init", "pets.net", "--force")
+    assert done.code == 2 and "pets.net is a net, not data; `netdef train pets.net` trains it" in done.err
+    assert (here / "pets.net").read_text() == "mine"
+
+
 def test_the_task_can_be_given(netdef, here: Path):
     arrays(here / "ages.npz", x=np.ones((40, 3)) * np.arange(40)[:, None], y=np.arange(40) % 8)
     assert "8 classes" in netdef("init", "ages.npz").out

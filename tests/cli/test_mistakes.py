@@ -46,6 +46,20 @@ def test_a_net_without_a_loss_is_not_trained(netdef, good, good_text, tmp_path):
         library.train(good, output=tmp_path / "run")
 
 
+def test_a_misspelled_file_is_suggested(netdef, good):
+    done = netdef("train", good.with_suffix(".nte"))
+    assert done.code == 2 and done.err.endswith("good.nte does not exist; did you mean good.net?\n")
+    assert netdef("train", good.with_name("other.net")).err.endswith("other.net does not exist\n")
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_data_in_place_of_a_net(netdef, tmp_path, kind):
+    np.save(tmp_path / "file.npy", np.zeros(3))
+    (tmp_path / "folder").mkdir()
+    done = netdef("train", tmp_path / ("file.npy" if kind == "file" else "folder"))
+    assert done.code == 2 and f"`netdef init` writes a net for a {kind} of" in done.err
+
+
 @pytest.mark.parametrize("text", ["", "\n", "# only a comment\n"])
 def test_an_empty_file(netdef, tmp_path, text):
     (tmp_path / "a.net").write_text(text)
@@ -106,3 +120,34 @@ def test_arrays_of_strings(netdef, tmp_path, words):
     )
     done = netdef(*words, tmp_path / "s.npz", *to)
     assert done.code in (1, 2) and "numbers are required" in done.err
+    assert done.err.startswith(f"netdef: error: {tmp_path}/s.npz: array `data` has")  # there is no layer to name
+
+
+def test_a_run_that_cannot_begin_leaves_no_folder(netdef, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez("d.npz", x=np.zeros((4, 3)), y=np.array(["cat", "dog"] * 2))
+    Path("a.net").write_text("""
+    layer { name: "d" type: "ArrayData" top: "x" top: "y" array_data_param { source: "d.npz" batch_size: 4 } }
+    layer { name: "ip" type: "InnerProduct" bottom: "x" top: "ip" inner_product_param { num_output: 2 } }
+    layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "y" top: "loss" }
+    solver { base_lr: 0.1 lr_policy: "fixed" max_iter: 2 }
+    """)
+    Path("mine").mkdir()
+    for more in ([], ["--output", "new"], ["--output", "mine"]):
+        done = netdef("train", "a.net", *more)
+        assert done.code == 1 and "numbers are required" in done.err
+    assert not list(Path("runs").glob("*")) and not Path("new").exists() and Path("mine").is_dir()
+
+
+def test_a_row_of_another_size_has_the_shape_of_the_file(netdef, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez("d.npz", x=np.zeros((6, 3), np.float32), y=np.array([0, 1, 0, 1, 1, 0]))
+    np.save("few.npy", np.zeros((2, 5), np.float32))
+    Path("a.net").write_text("""
+    layer { name: "d" type: "ArrayData" top: "x" top: "y" array_data_param { source: "d.npz" batch_size: 6 } }
+    layer { name: "ip" type: "InnerProduct" bottom: "x" top: "ip" inner_product_param { num_output: 2 } }
+    layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "y" top: "loss" }
+    """)
+    library.compile("a.net", "TEST").save_weights("w.npz")
+    done = netdef("predict", "a.net", "few.npy", "--weights", "w.npz")
+    assert done.code == 1 and "few.npy: a row has the shape 5, but the net's input `x` expects 3." in done.err

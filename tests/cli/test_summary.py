@@ -51,6 +51,19 @@ def test_blobs_in_place_and_shared_parameters_count_once(netdef, tmp_path):
     assert [layer["activation_bytes"] for layer in train["layers"]] == [12, 12, 0, 12]
 
 
+def test_parameters_that_are_not_learned_are_counted_apart(netdef, tmp_path):
+    """So that the number is also the one that a run states."""
+    path = tmp_path / "n.net"
+    path.write_text(
+        'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [2, 3] } } }\n'
+        'layer { name: "bn" type: "BatchNorm" bottom: "x" top: "bn" batch_norm_param { scale_bias: true } }\n'
+    )
+    # mean, variance and the factor of both; scale and shift
+    assert "13 parameters (52 bytes), 6 of them learned" in netdef("summary", path).out
+    found = json.loads(netdef("summary", path, "--json").out)[0]
+    assert (found["parameters"], found["statistics"]) == (13, 7)
+
+
 def test_unknown_shapes_are_reported(netdef, tmp_path):
     path = tmp_path / "n.net"
     path.write_text(

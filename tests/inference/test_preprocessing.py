@@ -129,6 +129,7 @@ def test_a_loaded_file_repeats_the_data_layer(transform, tmp_path, monkeypatch):
     if "mirror" in transform:  # random in the data layer, never here
         wanted = [w if np.allclose(r, w, **CLOSE) else w[:, :, ::-1] for r, w in zip(rows, wanted, strict=True)]
     np.testing.assert_allclose(rows, wanted, **CLOSE)
+    assert again.words.startswith("transform_param { ") and "mirror" not in again.words
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture):
         ([str(weights), "--net", str(net), "--weights", str(weights), "-o", to], 2, "--run are not allowed"),
         ([str(net), "--weights", str(weights), "-o", to], 1, "no layer of this file is in the net"),
         ([str(net), "-o", str(net / "x.stablehlo")], 1, "cannot be written"),
-        ([str(net), "-o", str(tmp_path / "w.npz")], 2, "is a net; to write"),
+        ([str(net), "-o", str(tmp_path / "w.npz")], 2, "no complete snapshot of this net"),
         (
             [str(net), "-o", "net.onx"],
             2,

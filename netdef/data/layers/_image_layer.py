@@ -100,7 +100,7 @@ class ImageLayer(DataLayer):
     def open_path(cls, path: Path, **fields: Any) -> Records:
         """Returns the records of a path, for the tools; `fields` that the layer does not have are ignored."""
         known = {name: value for name, value in fields.items() if name in cls.params() and value is not None}
-        layer = cls(name=path.name, top=cls.tops_of(path), source=str(path), batch_size=1, **known)
+        layer = cls(name="", top=cls.tops_of(path), source=str(path), batch_size=1, **known)
         return layer.records(locator(None))
 
     @classmethod
