@@ -16,10 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.experimental.layout import Layout, with_layout_constraint
 
 from ..forward import forward, jit
 from ..graph import Net
-from ..layers._platform import on_cpu
+from ..layers._platform import on_cpu, on_cpu_and_gpu
 from ..lazy import Array
 from ..solvers.base import Numbers, Solver
 from .params import Partition, Trained, copies
@@ -182,10 +183,20 @@ def _guarded(moved: Callable[..., Any], arrays: Any, grads: Any, going: Array, g
         return _chosen(good, trained, arrays[0]), history, _chosen(good, ema, arrays[2])
 
     def go(arrays: Any, grads: Any) -> Any:
-        finite = tuple(jnp.where(jnp.isfinite(g), g, jnp.zeros_like(g)) for g in grads)
+        finite = tuple(jnp.where(jnp.isfinite(g), g, jnp.zeros_like(g)) for g in _in_order(grads))
         return _chosen(going, moved(arrays, finite), arrays)
 
     return on_cpu(wait, go, arrays, grads)
+
+
+def _in_order(grads: Sequence[Array]) -> Sequence[Array]:
+    """The gradients, on a GPU those of filters in the order of the filters in memory.
+
+    Its convolutions compute them with the channels last.  In that order, XLA would transpose filters and histories
+    before the update, and both results after it."""
+    ordered = lambda g: with_layout_constraint(g, Layout(major_to_minor=tuple(range(g.ndim))))
+    all_ordered = lambda *grads: tuple(ordered(g) if g.ndim > 2 else g for g in grads)
+    return on_cpu_and_gpu(all_ordered, lambda *grads: grads, *grads)
 
 
 def _written_once(good: Array, delta: Array, new: Any, old: Any) -> tuple[Array, Any]:
