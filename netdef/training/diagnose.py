@@ -19,7 +19,7 @@ from ..graph import Net, Node
 from ..lazy import Array
 from ..shape import show
 from .params import Partition
-from .step import State
+from .step import BAD_GRADIENT, State
 
 NEAR = 0.01  # distance from a limit within which a value counts as saturated
 MICRO = 0  # index of the batch, of the iter_size batches of an iteration, that `watch` uses
@@ -43,13 +43,18 @@ def culprit(
     batches: Sequence[Mapping[str, Array]],
     key: Array,
 ) -> Culprit:
-    """Finds the origin of the first non-finite value; `batches` are those of the iteration."""
+    """Finds the origin of the first non-finite value of an iteration that `state.bad` calls bad; `batches` are its
+    batches."""
     here = jax.random.fold_in(key, state.iteration)
     for i, batch in enumerate(batches):
         found = _first_bad(net, partition, state, fixed, batch, jax.random.fold_in(here, i))
         if found.text:
             return found._replace(micro=i)
-    return Culprit("All values are finite when the iteration is repeated")
+    if int(state.bad) < BAD_GRADIENT:
+        return Culprit("All values are finite when the iteration is repeated")
+    owner = partition.trained[int(state.bad) - BAD_GRADIENT].owner
+    place = f"parameter {owner.index} of layer `{owner.layer}`"
+    return Culprit(f"The first non-finite gradient is the one of {place}")
 
 
 def _first_bad(net: Net, partition: Partition, state: State, fixed: Any, batch: Any, key: Array) -> Culprit:
@@ -72,19 +77,7 @@ def _first_bad(net: Net, partition: Partition, state: State, fixed: Any, batch: 
                 read = ", ".join(f"`{v.name}` {_range(values[v])}" for v in node.bottoms)
                 inputs = f", computed from {read}" if read else ""
                 return Culprit(first + inputs)
-    grads = _gradients(net, partition, state, fixed, batch, key)
-    for spec, g in reversed(list(zip(partition.trained, grads, strict=True))):  # the backward pass begins at the loss
-        if not bool(jnp.all(jnp.isfinite(g))):
-            place = f"parameter {spec.owner.index} of layer `{spec.owner.layer}`"
-            return Culprit(f"The first non-finite gradient is the one of {place}")
     return Culprit("")
-
-
-def _gradients(net: Net, partition: Partition, state: State, fixed: Any, batch: Any, key: Array) -> Any:
-    def objective(trained: Any) -> Array:
-        return forward(net, partition.weights(trained, fixed, state.kept), batch, key).loss
-
-    return jit(jax.grad(objective))(state.trained)
 
 
 def _range(array: Array) -> str:

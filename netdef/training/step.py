@@ -1,8 +1,9 @@
 """One iteration of training as a pure function, and several iterations in one dispatch.
 
 In Caffe's order: the gradients of `iter_size` batches are summed, clipped by the L2 norm of the sum and divided by
-`iter_size`, weight decay is added, and the solver's rule computes the update.  An iteration with a non-finite loss or
-gradient changes only `bad`, and the iterations after it change nothing, so the state remains the last good one.
+`iter_size`, weight decay is added, and the solver's rule computes the update.  An iteration with a non-finite loss
+changes only `bad`.  If only elements of gradients are not finite, they count as 0, because all gradients would have to
+be kept until the last one is known to undo the update.  The iterations after a bad one change nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.experimental.layout import Layout, with_layout_constraint
 
 from ..forward import forward, jit
 from ..graph import Net
@@ -24,7 +26,7 @@ from ..solvers.base import Numbers, Solver
 from .params import Partition, Trained, copies
 
 SHOWN = 4096  # outputs with more elements are not read back
-GOOD, BAD_LOSS, BAD_GRADIENT = 0, 1, 2
+GOOD, BAD_LOSS, BAD_GRADIENT = 0, 1, 2  # values of `State.bad`; BAD_GRADIENT + i: the gradient of trained array i
 
 
 class State(NamedTuple):
@@ -41,7 +43,7 @@ class State(NamedTuple):
     ema: tuple[Array, ...]  # moving averages of `trained`; empty if the solver has no `ema`
     losses: Array  # (average_loss)
     iteration: Array  # int32: number of updates
-    bad: Array  # int32: GOOD, or why iteration `iteration` failed
+    bad: Array  # int32: GOOD, or why iteration `iteration` failed; after BAD_GRADIENT the other arrays have moved on
 
 
 class Metrics(NamedTuple):
@@ -144,7 +146,8 @@ def make_step(
         if axis:
             loss, grads, outputs = jax.lax.pmean((loss, grads, outputs), axis)
             kept = _of_the_first(kept, axis)
-        bad = jnp.where(state.bad == GOOD, _verdict(loss, grads), state.bad)
+        going = (state.bad == GOOD) & jnp.isfinite(loss)
+        bad = jnp.where(going, _verdict(grads, moves), jnp.where(state.bad == GOOD, BAD_LOSS, state.bad))
         losses = state.losses.at[state.iteration % solver.average_loss].set(loss)
         smoothed = jnp.nanmean(losses)
         policy = solver.policy.observe(state.policy, state.iteration, smoothed)
@@ -156,7 +159,8 @@ def make_step(
             trained, history = updated(solver, partition, before, grads, rate, moves, constants, settled)
             return trained, history, _averaged(solver, before, trained)
 
-        trained, history, ema = _if_good(good, moved, (state.trained, state.history, state.ema), grads)
+        arrays = (state.trained, state.history, state.ema)
+        trained, history, ema = _guarded(moved, arrays, grads, going, good)
         old = (state.kept, state.policy, state.losses, state.iteration)
         kept, policy, losses, iteration = _chosen(good, (kept, policy, losses, state.iteration + 1), old)
         after = State(trained, kept, history, policy, ema, losses, iteration, bad)
@@ -165,21 +169,34 @@ def make_step(
     return step
 
 
-def _if_good(good: Array, moved: Callable[..., Any], arrays: Any, grads: Any) -> Any:
-    """moved(arrays, grads), or the same arrays after a bad loss or gradient.
+def _guarded(moved: Callable[..., Any], arrays: Any, grads: Any, going: Array, good: Array) -> Any:
+    """moved(arrays, grads), or the same arrays if the loss (`going`) or a gradient (`good`) is not finite.
 
-    A branch lets a TPU overwrite the donated arrays in place.  With a choice for every element, XLA includes the update
-    in the product that computes the gradient, before it is known whether all gradients are finite, and moves old and
-    new arrays once more.  Elsewhere the choice costs nothing: a GPU would copy the arrays before and after a branch,
-    and a CPU would run it on one core."""
+    XLA for accelerators includes an update in the product that computes the gradient.  A choice that waits for all
+    gradients would keep it from that, and keep all gradients until the last one is known.  So there only a bad loss
+    keeps the arrays; elements of a gradient that are not finite count as 0.  A CPU waits: its products have no such
+    update, and XLA for CPUs overwrites a donated array in place only if it cannot be needed any more; else it copies it
+    first."""
 
-    def choose_once(arrays: Any, grads: Any) -> Any:
+    def wait(arrays: Any, grads: Any) -> Any:
         trained, history, ema = moved(arrays, grads, partial(_written_once, good))
         return _chosen(good, trained, arrays[0]), history, _chosen(good, ema, arrays[2])
 
-    choose = lambda arrays, grads: _chosen(good, moved(arrays, grads), arrays)
-    branch = lambda arrays, grads: jax.lax.cond(good, moved, lambda arrays, _: arrays, arrays, grads)
-    return on_cpu(choose_once, lambda *given: on_cpu_and_gpu(choose, branch, *given), arrays, grads)
+    def go(arrays: Any, grads: Any) -> Any:
+        finite = tuple(jnp.where(jnp.isfinite(g), g, jnp.zeros_like(g)) for g in _in_order(grads))
+        return _chosen(going, moved(arrays, finite), arrays)
+
+    return on_cpu(wait, go, arrays, grads)
+
+
+def _in_order(grads: Sequence[Array]) -> Sequence[Array]:
+    """The gradients, on a GPU those of filters in the order of the filters in memory.
+
+    Its convolutions compute them with the channels last.  In that order, XLA would transpose filters and histories
+    before the update, and both results after it."""
+    ordered = lambda g: with_layout_constraint(g, Layout(major_to_minor=tuple(range(g.ndim))))
+    all_ordered = lambda *grads: tuple(ordered(g) if g.ndim > 2 else g for g in grads)
+    return on_cpu_and_gpu(all_ordered, lambda *grads: grads, *grads)
 
 
 def _written_once(good: Array, delta: Array, new: Any, old: Any) -> tuple[Array, Any]:
@@ -199,9 +216,13 @@ def _chosen(good: Array, new: Any, old: Any) -> Any:
     return jax.tree.map(lambda new, old: jnp.where(good, new, old), new, old)
 
 
-def _verdict(loss: Array, grads: Any) -> Array:
-    finite = jnp.isfinite(sum((_total(g) for g in grads), jnp.float32(0)))
-    return jnp.where(jnp.isfinite(loss), jnp.where(finite, GOOD, BAD_GRADIENT), BAD_LOSS).astype(jnp.int32)
+def _verdict(grads: Sequence[Array], moves: Sequence[bool]) -> Array:
+    """BAD_GRADIENT plus the index of the last array with a gradient that is not finite, where the backward pass meets
+    the first one; GOOD if there is none."""
+    bad = jnp.int32(GOOD)
+    for i, g in zip((i for i, moved in enumerate(moves) if moved), grads, strict=True):
+        bad = jnp.where(jnp.isfinite(_total(g)), bad, BAD_GRADIENT + i)
+    return bad
 
 
 def _total(g: Array) -> Array:

@@ -1,11 +1,16 @@
-"""What is traced and compiled before the first iteration of a run: nothing twice, and no program for each shape."""
+"""What is traced and compiled for a run: nothing twice, nothing that is not used, and no program for each shape."""
 
 from __future__ import annotations
+
+import re
+from collections import Counter
 
 import jax
 import numpy as np
 import pytest
+from tiny_net import variant
 
+import netdef
 from netdef.layers.inner_product import InnerProduct
 from netdef.model import Model
 from netdef.solvers.base import SOLVERS
@@ -67,3 +72,29 @@ def test_a_step_with_a_convolution_is_not_looped_on_a_cpu():
     if jax.default_backend() != "cpu":
         pytest.skip("steps are looped on accelerators")
     assert loops_well(nets().train) and not loops_well(nets(layers=CONV).train)
+
+
+def compilations(caplog, path, **options):
+    """The number of programs of a run that were compiled, by name; only those that contain layers."""
+    caplog.clear()
+    with jax.log_compiles():
+        netdef.train(path, progress=False, **options)
+    names = re.findall(r"Finished XLA compilation of jit\((\w+)\)", caplog.text)
+    return Counter(name for name in names if name in ("run", "_one"))
+
+
+def test_a_run_compiles_its_step_once_and_its_test_once_for_each_size_of_a_batch(tiny, tmp_path, caplog):
+    """Pieces of 1 to 5 iterations share a step; tests of 15 records in batches of 4 end with one of 3."""
+    path = variant(
+        tiny, "ragged", ("batch_size: 5", "batch_size: 4"), ("test_iter: 2", ""), ("max_iter: 20", "max_iter: 9")
+    )
+    made = compilations(caplog, path, output=tmp_path / "run", set={"solver.test_interval": 3, "solver.display": 2})
+    assert made == {"run": 1, "_one": 2}
+    whole = variant(tiny, "whole", ("test_iter: 2", ""), ("max_iter: 20", "max_iter: 9"))
+    made = compilations(caplog, whole, output=tmp_path / "whole")
+    assert made == {"run": 1, "_one": 1}
+
+
+def test_a_run_without_tests_compiles_no_test(tiny, tmp_path, caplog):
+    settings = {"solver.test_interval": 0, "solver.max_iter": 3}
+    assert compilations(caplog, tiny, output=tmp_path / "run", set=settings) == {"run": 1}
