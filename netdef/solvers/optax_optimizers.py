@@ -65,7 +65,7 @@ class OptaxSolver(Solver):
         """Reports fields of the solver that this optimizer does not read."""
         ratios = [field for field in ("larc", "local_lr_auto") if self.given(field) and getattr(self, field)]
         if self.traits.together and ratios:
-            detail = f"`{ratios[0]}` has no effect: {self.type} computes the steps of all arrays together."
+            detail = f"`{ratios[0]}` is not read: {self.type} computes the steps of all arrays together."
             report.add(codes.NO_EFFECT, self.span_of(ratios[0]), detail)
 
     @property

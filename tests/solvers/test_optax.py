@@ -73,7 +73,7 @@ def test_arguments_have_the_types_of_the_signature():
         ('type: "optax.lbfgs" optax_param { linesearch: 1 }', "unknown-field", "linesearch", ["not a number"]),
         ('type: "optax.lbfgs" optax_param { memory_size: 0 }', "out-of-range", "memory", ["accept", "memory_size"]),
         ('type: "optax.contrib.prodigy" optax_param { betas: 0.9 }', "out-of-range", "{ betas", ["accept", "got 1"]),
-        ('type: "optax.contrib.prodigy" larc: true', "no-effect", "larc", ["all arrays together"]),
+        ('type: "optax.contrib.prodigy" larc: true', "no-effect", "true", ["all arrays together"]),
         ('type: "optax.contrib.dog" optax_param { init_step: 1 }', "unknown-field", "init_step", ["not a number"]),
         ('type: "optax.lion" optax_param { b3: 1 }', "unknown-field", "b3", ["b3", "`b1`"]),
         ('type: "optax.lion" optax_param { b1: "x" }', "wrong-type", '"x"', ["`b1` expects a number", '"x"']),
