@@ -29,7 +29,9 @@ class Factory(NamedTuple):
 
     def __call__(self, values: Mapping[str, Any], rate: Any, decay: Any, decay_mult: float = 1.0, seed: int = 0) -> Any:
         own = {self.rate: rate} | ({self.decay: decay} if self.decay else {}) | ({self.seed: seed} if self.seed else {})
-        more = {name: value * decay_mult for name, value in values.items() if "weight_decay" in name}  # adam_weight_decay
+        more = {
+            name: value * decay_mult for name, value in values.items() if "weight_decay" in name
+        }  # adam_weight_decay
         with _optax.quiet():
             return optax.with_extra_args_support(self.function(**{**values, **more, **own}))
 
@@ -75,8 +77,8 @@ def _two_updates(factory: Factory, values: Mapping[str, Any], further: tuple[str
     def updates(rate: Any, decayed: Any, first: Any, other: Any) -> Any:
         arrays = (first, other)
         loss = lambda arrays: sum(jnp.sum(a * a) for a in arrays)
-        known = {"value": loss(arrays), "grad": arrays, "value_fn": loss, "obj_fn": loss}
-        more = {name: known[name] for name in further}
+        known = {"grad": arrays, **dict.fromkeys(CALLED, loss)}
+        more = {name: loss(arrays) if name == "value" else known[name] for name in further}
         state = factory(values, 0.1, decayed).init(arrays)
         optimizer = factory(values, rate, decayed)
         one, state = optimizer.update(arrays, state, arrays, **more)

@@ -175,9 +175,7 @@ def names() -> list[str]:
 
 def candidates() -> list[str]:
     """The functions of optax that return an optimizer with a learning rate."""
-    return [
-        name for name, found in _optax.functions() if _optax.returns_optimizer(found) and _is_complete(name, found)
-    ]
+    return [name for name, found in _optax.functions() if _optax.returns_optimizer(found) and _is_complete(name, found)]
 
 
 def _is_complete(name: str, found: Any) -> bool:

@@ -239,9 +239,7 @@ def _merged(moves: Sequence[bool], moving: Sequence[Array], whole: Sequence[Arra
     return tuple(next(items) if moved else array for moved, array in zip(moves, whole, strict=True))
 
 
-def _averaged(
-    solver: Solver, state: State, trained: Sequence[Array], history: Sequence[Any]
-) -> tuple[Array, ...]:
+def _averaged(solver: Solver, state: State, trained: Sequence[Array], history: Sequence[Any]) -> tuple[Array, ...]:
     """What is tested: the weights that the solver says, or their moving averages; the decay is smaller in early
     iterations, to forget the initial weights."""
     if not solver.averages:
