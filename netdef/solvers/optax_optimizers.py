@@ -222,10 +222,10 @@ def _solver(name: str, factory: Factory, arguments: type[_optax.Arguments]) -> t
     found, decay = factory.function, factory.decay
     where = f"`weight_decay` of the solver takes the place of its `{decay}`" if decay else "weight decay is added to g"
     required = {spec.name: spec.type(1) for spec in arguments.params().required.values()}
-    notes = " ".join(_notes(factory, traits(factory, tuple(sorted(required.items())))))
+    notes = "\n".join(_notes(factory, traits(factory, tuple(sorted(required.items())))))
     doc = (
         f"w <- w + u, with the update u of {name}.  {_optax.summary(found)}.\n\n"
-        f"Its arguments but `{factory.rate}` are fields of `optax_param`; {where}.\n{notes}  Differs: Caffe has no "
+        f"Its arguments but `{factory.rate}` are fields of `optax_param`; {where}.\n{notes}\nDiffers: Caffe has no "
         "such solver."
     )
     of = f"The arguments of {name}."
