@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from ..language import codes
 from ..language.diagnostics import Report
@@ -32,6 +32,13 @@ OF_SOLVER = {
     **dict.fromkeys(SEEDS, "`random_seed` of the solver sets it."),
 }
 REASONS = {"optax.contrib.dpsgd": "it needs the gradient of each record, and a net computes that of a whole batch"}
+
+
+class Started(NamedTuple):
+    """The history of an array whose optimizer reads its learning rate only before the first update."""
+
+    rate: Array
+    state: Any
 
 
 class OptaxSolver(Solver):
@@ -94,14 +101,13 @@ class OptaxSolver(Solver):
 
     def init(self, w: Array) -> Any:
         state = _optax_state.as_numbers(self._first_rule().init(_with_axis(w)))
-        return (jnp.float32(self.base_lr or 1.0), state) if self.traits.reads_first_rate else state
+        return Started(jnp.float32(self.base_lr or 1.0), state) if self.traits.reads_first_rate else state
 
     def update(self, g: Array, w: Array, history: Any, at: Numbers) -> tuple[Array, Any]:
-        rule = self._rule(at.rate, at.decay, at.decay_mult)
-        first, state = history if self.traits.reads_first_rate else (None, history)
-        step, state = rule.update(_with_axis(g), state, _with_axis(w))
+        rule, first = self._rule(at.rate, at.decay, at.decay_mult), self.traits.reads_first_rate
+        step, state = rule.update(_with_axis(g), history.state if first else history, _with_axis(w))
         delta = -step.reshape(w.shape)
-        return (delta, state) if first is None else (delta * (at.rate / first), (first, state))
+        return (delta * (at.rate / history.rate), history._replace(state=state)) if first else (delta, state)
 
     # One optimizer for all arrays
 
