@@ -233,7 +233,7 @@ def program_of(net: Net, placement: Placement) -> Program:
         results = (everywhere, [array.sharding for array in moving])
         return Program("forward+backward", backward_pass(net), given, batch, results)
     solver = net.solver
-    state = jax.eval_shape(partial(initial, solver), moving, tuple(weights[o] for o in parts.kept))
+    state = jax.eval_shape(partial(initial, solver, partition=parts), moving, tuple(weights[o] for o in parts.kept))
     places = placement.of_state(state, parts)
     step = single(make_step(net, solver, parts, jax.random.key(0)))
     given = (

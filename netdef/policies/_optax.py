@@ -6,15 +6,15 @@ another dot is none of them. An argument is a field if it is a number, a boolean
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import re
 import types
 import typing
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from typing import Any, ClassVar
 
 from ..language import codes
@@ -67,10 +67,15 @@ def functions() -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{name}", found
 
 
-@cache
+@functools.cache
 def _functions(module: str) -> dict[str, Any]:
     names = vars(importlib.import_module(module))
-    return {name: names[name] for name in sorted(names) if not name.startswith("_") and inspect.isfunction(names[name])}
+    plain = lambda found: found.func if isinstance(found, functools.partial) else found  # `nadam` is `adam` with a flag
+    return {
+        name: names[name]
+        for name in sorted(names)
+        if not name.startswith("_") and inspect.isfunction(plain(names[name]))
+    }
 
 
 def signature(found: Any) -> Mapping[str, inspect.Parameter]:
@@ -84,12 +89,14 @@ def returns_schedule(found: Any) -> bool:
 
 def returns_optimizer(found: Any) -> bool:
     of = inspect.signature(found).return_annotation
+    if of is inspect.Signature.empty:  # a few functions of optax.contrib
+        return "learning_rate" in signature(found)
     return isinstance(of, type) and issubclass(of, optax.GradientTransformation)
 
 
 def arguments_class(name: str, found: Any, without: Mapping[str, str], **extra: Any) -> type[Arguments]:
     """The class of the arguments of a function; those of `without`, each with the reason, are no fields."""
-    docs = _documented(inspect.getdoc(found) or "")
+    docs = _documented(inspect.getdoc(found) or "") or _documented(inspect.getdoc(getattr(found, "func", None)) or "")
     fields: dict[str, Any] = {}
     hints: dict[str, str] = {}
     unfit = dict(without)
@@ -111,10 +118,10 @@ def arguments_class(name: str, found: Any, without: Mapping[str, str], **extra: 
     return type("OptaxArguments", (Arguments,), {**fields, **body, "name": name, "unfit": unfit, **extra})
 
 
-def missing(found: Any, arguments: type[Arguments]) -> str:
+def missing(found: Any, arguments: type[Arguments], set_elsewhere: Collection[str] = ()) -> str:
     """Why a function cannot be used from a file: it requires an argument that is no field. Empty if it can."""
     needed = [p.name for p in signature(found).values() if p.default is p.empty or p.name in ESSENTIAL]
-    unfit = [f"`{argument}`" for argument in needed if argument in arguments.unfit and argument != "learning_rate"]
+    unfit = [f"`{argument}`" for argument in needed if argument in arguments.unfit and argument not in set_elsewhere]
     return f"it requires {', '.join(unfit)}, which cannot be given in a file" if unfit else ""
 
 
@@ -163,6 +170,8 @@ def _kind(argument: inspect.Parameter) -> tuple[str, tuple[str, ...]] | None:
         return "str | None", DTYPES
     if str in members:
         return "str | None", ()
+    if isinstance(default, tuple) and all(isinstance(value, (int, float)) for value in default):
+        return "tuple[float, ...]", ()
     if not members & {int, float} or any(_is_tree(member) for member in members):
         return None
     if members <= {int, type(None)} or isinstance(default, int):

@@ -22,7 +22,7 @@ from ..language.errors import NetdefError
 from ..language.trust import Trust
 from ..layers.base import LAYERS
 from ..passes.freeze import frozen
-from ..solvers.base import Precision, SnapshotFormat
+from ..solvers.base import Objective, Precision, SnapshotFormat
 from ..training.monitors import policy_after
 from ..training.params import partition_of
 from ..training.solver_nets import nets_of
@@ -56,7 +56,7 @@ class Solver:
         self.test_nets = [Net.of(net, seed, self.net) for net in nets.tests]
         self.iter = 0
         self._partition = partition_of(self.net._net)
-        self._state = initial(self.param, self._arrays("_data"), ())
+        self._state = initial(self.param, self._arrays("_data"), (), partition=self._partition)
         self._key = jax.random.fold_in(jax.random.key(seed), 0)
         self._update = jit(self._updated)
         self._callbacks: list[tuple[Callable[[], Any], Callable[[], Any]]] = []
@@ -67,6 +67,8 @@ class Solver:
         for name in OURS:
             if getattr(self.param, name):
                 raise NetdefError(f"{file}: `{name}` is not supported by pycaffe solvers; use netdef.train")
+        if "function" in self.param.needs or self.param.averages:
+            raise NetdefError(f"{file}: pycaffe solvers cannot be of type {self.param.type}; use netdef.train")
         if self.param.precision is not Precision.FLOAT:
             raise NetdefError(f"{file}: pycaffe solvers use float32; remove `precision`, or use netdef.train")
 
@@ -147,10 +149,16 @@ class Solver:
         policy = self.param.policy.observe(state.policy, state.iteration, jnp.nanmean(losses))
         rate = self.param.rate(state.iteration, policy)
         moves = (True,) * len(self._partition.trained)
-        trained, history = updated(self.param, self._partition, state, grads, rate, moves, None)
+        objective = Objective(loss) if self.param.needs else None
+        trained, history, shared = updated(self.param, self._partition, state, grads, rate, moves, None, objective)
         deltas = tuple(before - after for before, after in zip(state.trained, trained, strict=True))
         return state._replace(
-            trained=trained, history=history, policy=policy, losses=losses, iteration=state.iteration + 1
+            trained=trained,
+            history=history,
+            shared=shared,
+            policy=policy,
+            losses=losses,
+            iteration=state.iteration + 1,
         ), deltas
 
     def _arrays(self, which: str) -> tuple[Any, ...]:

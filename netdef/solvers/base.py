@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from ..language.diagnostics import Report
@@ -116,6 +116,24 @@ class Numbers(NamedTuple):
     decay: Array  # weight decay * decay_mult, for solvers with decoupled weight decay
     iteration: Array  # 0 at the first update
     decay_mult: float = 1.0
+    lr_mult: float = 1.0
+    base: Any = None  # learning rate, without lr_mult
+
+
+class Moving(NamedTuple):
+    """An array that an iteration changes, with its gradient, its history, and the scalars of its update."""
+
+    g: Array
+    w: Array
+    history: Any
+    at: Numbers
+
+
+class Objective(NamedTuple):
+    """What an iteration minimizes, with the regularization that is added to the gradients."""
+
+    value: Array
+    of: Callable[[Mapping[str, Array]], Array] | None = None  # of the same batches, with other weights; differentiable
 
 
 class Solver(Block):
@@ -132,6 +150,7 @@ class Solver(Block):
     decoupled: ClassVar[bool] = False  # whether `update` applies weight decay itself, not through the gradient
     slots: ClassVar[tuple[str, ...]] = ()  # names of the arrays of a history, in Caffe's order; () for a pytree
     has_caffe_state: ClassVar[bool] = True  # whether a `.solverstate` of Caffe can contain its histories
+    needs: tuple[str, ...] = ()  # of the loss: its "value", and "function" to compute it again, with other weights
     policy: Policy
 
     # Nets
@@ -303,6 +322,26 @@ class Solver(Block):
     def update(self, g: Array, w: Array, history: Any, at: Numbers) -> tuple[Array, Any]:
         """(what is subtracted from `w`, the new history) for the gradient `g`, including weight decay; traced."""
         raise NotImplementedError
+
+    def init_all(self, weights: Mapping[str, Array]) -> tuple[dict[str, Any], Any]:
+        """The histories of arrays by name, and what they share, which is nothing if each has an update of its own."""
+        return {name: self.init(w) for name, w in weights.items()}, ()
+
+    def update_all(
+        self, moving: Mapping[str, Moving], shared: Any, objective: Objective | None
+    ) -> tuple[dict[str, tuple[Array, Any]], Any]:
+        """The updates of arrays by name, and what they share after them; traced.  `objective` is what `needs` asks
+        for."""
+        return {name: self.update(a.g, a.w, a.history, a.at) for name, a in moving.items()}, shared
+
+    @property
+    def averages(self) -> bool:
+        """Whether the weights that are tested and returned are others than those that are trained."""
+        return self.ema is not None
+
+    def tested(self, w: Array, history: Any) -> Array:
+        """What a test uses, or `ema` averages, in place of a trained array; traced."""
+        return w
 
     @property
     def whole(self) -> bool:

@@ -30,6 +30,7 @@ _OLD_TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")  # th
 def decode_solver(message: Message, report: Report) -> Solver | None:
     """Decodes a `solver { }` block or a whole solver file.  Errors are added to the report; returns None if the type is
     unknown."""
+    errors = report.errors_met
     cls, policy_cls = _solver_class(message, report), policy_class(message, report)
     if cls is None:
         return None
@@ -46,7 +47,10 @@ def decode_solver(message: Message, report: Report) -> Solver | None:
     if policy_cls.usual_base_lr is not None:
         values.setdefault("base_lr", policy_cls.usual_base_lr)
     policy = build(policy_cls, policy_values, policy_spans, place)
-    return build(cls, cls.settled(values, spans, report), spans, message.span, policy=policy)
+    made = build(cls, cls.settled(values, spans, report), spans, message.span, policy=policy)
+    if report.errors_met == errors:
+        made.verify(report)
+    return made
 
 
 def solver_fields() -> dict[str, Param]:

@@ -38,9 +38,9 @@ from ..training.step import GOOD, RunConstants, make_single, make_step
 from ..training.trial_runs import with_solver
 from .goal import Until
 
-# Solver fields with which a run cannot train together with others: it may end early, has another step, writes more, or
-# does not start from the fillers.
-ALONE = ("early_stopping", "snapshot_best", "stages", "ema", "weights", "reuse", "debug_info", "bn_recalibrate")
+# Properties of a solver with which a run cannot train together with others: it may end early, has another step, tests
+# other weights, writes more, or does not start from the fillers.
+ALONE = ("early_stopping", "snapshot_best", "stages", "averages", "weights", "reuse", "debug_info", "bn_recalibrate")
 
 
 def can_share(many: Sequence[Nets]) -> bool:

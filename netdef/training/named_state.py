@@ -3,6 +3,7 @@
     conv1.0               array 0 of layer `conv1`: a parameter, or a running statistic
     conv1.0/momentum      an array of the solver's history for it, named by the solver's `slots`
     conv1.0/ema           its moving average
+    shared/estim_lr       what the histories of all arrays share
     policy/step           the state of the learning-rate policy
     losses, iteration     the other fields of the state, by name
 

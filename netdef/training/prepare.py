@@ -133,7 +133,7 @@ def first_state(solver: Solver, model: Model, partition: Partition, placement: P
     """The state of a new run; with copies of the model's arrays, because the step donates those of its state."""
     trained = copies(arrays_of(model, tuple(t.owner for t in partition.trained)))
     put = lambda state: placement.put_state(state, partition)
-    return initial(solver, trained, copies(arrays_of(model, partition.kept)), put, partition)
+    return initial(solver, trained, copies(arrays_of(model, partition.kept)), put, partition=partition)
 
 
 class Data(NamedTuple):

@@ -213,7 +213,7 @@ def _restored(setup: RunSetup, names: Mapping[str, Sequence[str]], found: Mappin
     """The state with the arrays that were found; the rest has the initial values of a run with these parameters."""
     of = lambda field: tuple(found[name] for name in names[field])
     put = lambda state: setup.placement.put_state(state, setup.partition)
-    state = initial(setup.solver, of("trained"), of("kept"), put, setup.partition)
+    state = initial(setup.solver, of("trained"), of("kept"), put, partition=setup.partition)
     leaves, tree = jax.tree.flatten(state)
     flat = [name for many in names.values() for name in many]
     return jax.tree.unflatten(tree, [found.get(name, leaf) for name, leaf in zip(flat, leaves, strict=True)])

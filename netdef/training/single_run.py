@@ -78,7 +78,7 @@ class SingleRun(Run):
         return jit(self.setup.solver.rate)
 
     def weights(self) -> dict[Owner, Array]:
-        """The arrays that are tested and returned, by owner: moving averages if the solver has `ema`."""
+        """The arrays that are tested and returned, by owner: moving averages if the solver averages weights."""
         return self.setup.partition.weights(self.state.ema or self.state.trained, self.fixed, self.state.kept)
 
     def tested_weights(self) -> dict[Owner, Array]:

@@ -20,9 +20,11 @@ from jax.experimental.layout import Layout, with_layout_constraint
 
 from ..forward import forward, jit
 from ..graph import Net
+from ..interop.snapshot import array_name
 from ..layers._platform import on_cpu, on_cpu_and_gpu
 from ..lazy import Array
-from ..solvers.base import Numbers, Solver
+from ..solvers.base import Moving, Numbers, Objective, Solver
+from .objective import objective_of, padded, regularized
 from .params import Partition, Trained, copies
 
 SHOWN = 4096  # outputs with more elements are not read back
@@ -40,10 +42,11 @@ class State(NamedTuple):
     kept: tuple[Array, ...]
     history: tuple[Any, ...]
     policy: Mapping[str, Array]
-    ema: tuple[Array, ...]  # moving averages of `trained`; empty if the solver has no `ema`
+    ema: tuple[Array, ...]  # what is tested in place of `trained`, such as moving averages; may be empty
     losses: Array  # (average_loss)
     iteration: Array  # int32: number of updates
     bad: Array  # int32: GOOD, or why iteration `iteration` failed; after BAD_GRADIENT the other arrays have moved on
+    shared: Any = ()  # what the histories have in common, of a solver that updates all arrays together
 
 
 class Metrics(NamedTuple):
@@ -75,18 +78,21 @@ def initial(
     trained: tuple[Array, ...],
     kept: tuple[Array, ...],
     put: Callable[[State], State] = jax.device_put,
-    partition: Partition | None = None,
+    *,
+    partition: Partition,
 ) -> State:
     """The state before the first iteration, made without a program for each shape; `put` copies a state to devices."""
-    seen = [_seen(solver, t, w) for t, w in zip(partition.trained, trained, strict=True)] if partition else trained
+    specs = zip(partition.trained, trained, strict=True)
+    histories, shared = solver.init_all({array_name(t.owner): _seen(solver, t, w) for t, w in specs})
     rest = {
-        "history": tuple(map(solver.init, seen)),
+        "history": tuple(histories.values()),
+        "shared": shared,
         "policy": solver.policy.initial(),
         "losses": np.full((solver.average_loss,), np.nan, np.float32),
         "iteration": np.int32(0),
         "bad": np.int32(GOOD),
     }
-    ema = copies(trained) if solver.ema is not None else ()
+    ema = copies(trained) if solver.averages else ()
     return put(State(trained=(), kept=(), ema=(), **rest))._replace(trained=trained, kept=kept, ema=ema)
 
 
@@ -127,13 +133,13 @@ def make_step(
     names = shown_outputs(net)
     moves = tuple(active) or (True,) * len(partition.trained)
 
-    def objective(moving: Any, trained: Any, kept: Any, fixed: Any, inputs: Any, key: Array) -> tuple[Array, Any]:
+    def forwarded(moving: Any, trained: Any, kept: Any, fixed: Any, inputs: Any, key: Array) -> tuple[Array, Any]:
         trained = _merged(moves, moving, trained)
         outcome = forward(net, partition.weights(trained, fixed, kept), inputs, key)
         kept = tuple(outcome.updates.get(owner, w) for owner, w in zip(partition.kept, kept, strict=True))
         return outcome.loss, (kept, {name: outcome.blobs[name] for name in names})
 
-    gradient = jax.value_and_grad(objective, has_aux=True)
+    gradient = jax.value_and_grad(forwarded, has_aux=True)
 
     def step(
         state: State, fixed: tuple[Array, ...], items: Items, records: Any = None, constants: RunConstants | None = None
@@ -142,10 +148,18 @@ def make_step(
         here = jax.random.fold_in(key if constants is None else constants.key, state.iteration)
         moving = tuple(w for w, moved in zip(state.trained, moves, strict=True) if moved)
         here = jax.random.fold_in(here, jax.lax.axis_index(axis)) if axis else here
-        loss, grads, kept, outputs = _accumulate(gradient, solver.iter_size, moving, state, fixed, items, batch, here)
-        if axis:
-            loss, grads, outputs = jax.lax.pmean((loss, grads, outputs), axis)
-            kept = _of_the_first(kept, axis)
+
+        def evaluated(moving: Any) -> tuple[Array, Any, Any, Any]:
+            loss, grads, kept, outputs = _accumulate(
+                gradient, solver.iter_size, moving, state, fixed, items, batch, here
+            )
+            if axis:
+                loss, grads, outputs = jax.lax.pmean((loss, grads, outputs), axis)
+                kept = _of_the_first(kept, axis)
+            return loss, grads, kept, outputs
+
+        loss, grads, kept, outputs = evaluated(moving)
+        objective = objective_of(solver, loss, evaluated, names_of(partition, moves))
         going = (state.bad == GOOD) & jnp.isfinite(loss)
         bad = jnp.where(going, _verdict(grads, moves), jnp.where(state.bad == GOOD, BAD_LOSS, state.bad))
         losses = state.losses.at[state.iteration % solver.average_loss].set(loss)
@@ -155,15 +169,17 @@ def make_step(
         good = bad == GOOD
 
         def moved(arrays: Any, grads: Any, settled: Settled = as_computed) -> Any:
-            before = state._replace(trained=arrays[0], history=arrays[1], ema=arrays[2])
-            trained, history = updated(solver, partition, before, grads, rate, moves, constants, settled)
-            return trained, history, _averaged(solver, before, trained)
+            before = state._replace(trained=arrays[0], history=arrays[1], ema=arrays[2], shared=arrays[3])
+            trained, history, shared = updated(
+                solver, partition, before, grads, rate, moves, constants, objective, settled
+            )
+            return trained, history, _averaged(solver, before, trained, history), shared
 
-        arrays = (state.trained, state.history, state.ema)
-        trained, history, ema = _guarded(moved, arrays, grads, going, good)
+        old = (state.trained, state.history, state.ema, state.shared)
+        trained, history, ema, shared = _guarded(moved, old, grads, going, good)
         old = (state.kept, state.policy, state.losses, state.iteration)
         kept, policy, losses, iteration = _chosen(good, (kept, policy, losses, state.iteration + 1), old)
-        after = State(trained, kept, history, policy, ema, losses, iteration, bad)
+        after = State(trained, kept, history, policy, ema, losses, iteration, bad, shared)
         return after, Metrics(jnp.where(good, smoothed, loss), rate, outputs, bad, after.iteration)
 
     return step
@@ -179,8 +195,8 @@ def _guarded(moved: Callable[..., Any], arrays: Any, grads: Any, going: Array, g
     first."""
 
     def wait(arrays: Any, grads: Any) -> Any:
-        trained, history, ema = moved(arrays, grads, partial(_written_once, good))
-        return _chosen(good, trained, arrays[0]), history, _chosen(good, ema, arrays[2])
+        trained, history, *rest = moved(arrays, grads, partial(_written_once, good))
+        return _chosen(good, trained, arrays[0]), history, *_chosen(good, tuple(rest), arrays[2:])
 
     def go(arrays: Any, grads: Any) -> Any:
         finite = tuple(jnp.where(jnp.isfinite(g), g, jnp.zeros_like(g)) for g in _in_order(grads))
@@ -243,10 +259,14 @@ def _merged(moves: Sequence[bool], moving: Sequence[Array], whole: Sequence[Arra
     return tuple(next(items) if moved else array for moved, array in zip(moves, whole, strict=True))
 
 
-def _averaged(solver: Solver, state: State, trained: Sequence[Array]) -> tuple[Array, ...]:
-    """The moving averages of the weights; the decay is smaller in early iterations, to forget the initial weights."""
-    if solver.ema is None:
+def _averaged(solver: Solver, state: State, trained: Sequence[Array], history: Sequence[Any]) -> tuple[Array, ...]:
+    """What is tested: the weights that the solver says, or their moving averages; the decay is smaller in early
+    iterations, to forget the initial weights."""
+    if not solver.averages:
         return ()
+    trained = tuple(map(solver.tested, trained, history))
+    if solver.ema is None:
+        return trained
     t = state.iteration.astype(jnp.float32)
     stays = jnp.minimum(solver.ema, (1 + t) / (10 + t))
     return tuple(stays * e + (1 - stays) * w for e, w in zip(state.ema, trained, strict=True))
@@ -280,6 +300,11 @@ def _accumulate(
     return total / n, sums, kept, outputs
 
 
+def names_of(partition: Partition, moves: Sequence[bool]) -> list[str]:
+    """The names of the arrays that a step updates."""
+    return [array_name(spec.owner) for spec, moved in zip(partition.trained, moves, strict=True) if moved]
+
+
 def updated(
     solver: Solver,
     partition: Partition,
@@ -288,39 +313,38 @@ def updated(
     rate: Array,
     moves: Sequence[bool],
     constants: RunConstants | None,
+    objective: Objective | None = None,
     settled: Settled = as_computed,
-) -> tuple[Any, Any]:
-    """Returns parameters and histories after the solver's update.
+) -> tuple[Any, Any, Any]:
+    """Returns parameters, histories and what these share after the solver's update; `objective` is that of all arrays.
 
     `settled` changes (delta, new history, old history) of an array to the delta and the history that are used."""
     momentum = solver.momentum_at(state.iteration, rate, None if constants is None else constants.base_lr)
     decay = solver.decay_at(state.iteration, None if constants is None else constants.weight_decay)
     decays = bool(constants is not None or solver.weight_decay or solver.max_weight_decay)
-    moving = [w for w, moved in zip(state.trained, moves, strict=True) if moved]
-    given = iter(clipped(solver, grads, moving))
-    trained, histories = list(state.trained), list(state.history)
-    for i, spec in enumerate(partition.trained):
-        if not moves[i]:
-            continue
-        w, g = trained[i], next(given)
+    places = [i for i, moved in enumerate(moves) if moved]
+    held = dict(zip(names_of(partition, moves), (state.trained[i] for i in places), strict=True))
+    given = clipped(solver, grads, list(held.values()))
+    moving: dict[str, Moving] = {}
+    added: dict[str, Array] = {}  # the weight decay that is added to gradients
+    for i, (name, w), g in zip(places, held.items(), given, strict=True):
+        spec = partition.trained[i]
         g = g / solver.iter_size if solver.iter_size > 1 else g
         own_decay = decay * spec.decay_mult
         local = local_rate(solver, spec.lr_mult, rate, momentum, g, w)
         if not solver.decoupled and spec.decay_mult and decays:
             g = g + own_decay * (jnp.sign(w) if solver.regularization_type == "L1" else w)
-        at = Numbers(local, momentum, own_decay, state.iteration, spec.decay_mult)
-        delta, new = _update(solver, spec, g, w, histories[i], at)
-        delta, histories[i] = settled(delta, new, histories[i])
+            added[name] = own_decay
+        at = Numbers(local, momentum, own_decay, state.iteration, spec.decay_mult, spec.lr_mult, rate)
+        moving[name] = Moving(_seen(solver, spec, g), _seen(solver, spec, w), state.history[i], at)
+    minimized = regularized(solver, objective, moving, added, held)
+    updates, shared = solver.update_all(moving, state.shared, minimized)
+    trained, histories = list(state.trained), list(state.history)
+    for i, (name, w) in zip(places, held.items(), strict=True):
+        delta, new = updates[name]
+        delta, histories[i] = settled(padded(delta, w), new, histories[i])
         trained[i] = w - delta
-    return tuple(trained), tuple(histories)
-
-
-def _update(solver: Solver, spec: Trained, g: Array, w: Array, history: Any, at: Numbers) -> tuple[Array, Any]:
-    """The solver's update of an array; of one with rows that pad it, without these if the solver must not see them."""
-    delta, new = solver.update(_seen(solver, spec, g), _seen(solver, spec, w), history, at)
-    if delta.shape != w.shape:
-        delta = jnp.pad(delta, [(0, len(w) - len(delta))] + [(0, 0)] * (w.ndim - 1))
-    return delta, new
+    return tuple(trained), tuple(histories), shared
 
 
 def _seen(solver: Solver, spec: Trained, array: Array) -> Array:

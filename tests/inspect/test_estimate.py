@@ -221,6 +221,7 @@ def test_the_cost_of_a_layer_that_calls_python_is_not_known(tmp_path: Path):
     "name, net",
     [
         ("step", NET),
+        ("step", NET.replace("momentum: 0.9", 'ema: 0.9 type: "optax.polyak_sgd"')),
         ("forward+backward", NET.partition("solver")[0]),
         ("forward", NET.partition('layer { name: "loss"')[0]),
     ],

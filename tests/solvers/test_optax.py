@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,7 @@ from netdef.policies import optax_schedules
 from netdef.policies.base import Setting
 from netdef.registry import Refusal
 from netdef.solvers import optax_optimizers
-from netdef.solvers.base import SOLVERS, Numbers
+from netdef.solvers.base import SOLVERS, Moving, Numbers, Objective
 from netdef.solvers.decode import decode_solver
 
 COSINE = 'lr_policy: "optax.cosine_decay_schedule"'
@@ -62,14 +63,19 @@ def test_arguments_have_the_types_of_the_signature():
         ('type: "optax."', "unknown-solver", '"optax."', ["no optimizer"]),
         ('type: "optax.l2_loss"', "unknown-solver", '"optax.l2_loss"', ["is not an optimizer"]),
         ('type: "optax.apply_if_finite"', "unknown-solver", '"optax.apply_if_finite"', ["part", "learning_rate"]),
-        ('type: "optax.polyak_sgd"', "unknown-solver", '"optax.polyak_sgd"', ["no argument `learning_rate`"]),
-        ('type: "optax.lbfgs"', "unknown-solver", '"optax.lbfgs"', ["line search", "several times"]),
-        ('type: "optax.noisy_sgd"', "unknown-solver", '"optax.noisy_sgd"', ["random numbers"]),
-        ('type: "optax.rprop"', "unknown-solver", '"optax.rprop"', ["before the first update"]),
-        ('type: "optax.contrib.prodigy"', "unknown-solver", '"optax.contrib.prodigy"', ["all together"]),
-        ('type: "optax.contrib.momo"', "unknown-solver", '"optax.contrib.momo"', ["gradient alone", "'value'"]),
-        ('type: "optax.contrib.dpsgd"', "unknown-solver", '"optax.contrib.dpsgd"', ["gradient alone"]),
-        ('type: "optax.contrib.schedule_free_sgd"', "unknown-solver", "schedule_free_sgd", ["weights to test"]),
+        ('type: "optax.add_noise"', "unknown-solver", '"optax.add_noise"', ["no argument `learning_rate`"]),
+        ('type: "optax.lookahead"', "unknown-solver", '"optax.lookahead"', ["part of an optimizer"]),
+        ('type: "optax.prodigy"', "unknown-solver", '"optax.prodigy"', ["no optimizer", '"optax.contrib.prodigy"']),
+        ('type: "optax.contrib.dpsgd"', "unknown-solver", '"optax.contrib.dpsgd"', ["gradient of each record"]),
+        ('type: "optax.contrib.schedule_free"', "unknown-solver", "schedule_free", ["`base_optimizer`"]),
+        ('type: "optax.noisy_sgd" optax_param { key: 3 }', "unknown-field", "key", ["`random_seed`"]),
+        ('type: "optax.polyak_sgd" optax_param { scaling: 3 }', "unknown-field", "scaling", ["`base_lr`"]),
+        ('type: "optax.polyak_sgd" optax_param { variant: "x" }', "out-of-range", "variant", ["accept", "variant='x'"]),
+        ('type: "optax.lbfgs" optax_param { linesearch: 1 }', "unknown-field", "linesearch", ["not a number"]),
+        ('type: "optax.lbfgs" optax_param { memory_size: 0 }', "out-of-range", "memory", ["accept", "memory_size"]),
+        ('type: "optax.contrib.prodigy" optax_param { betas: 0.9 }', "out-of-range", "{ betas", ["accept", "got 1"]),
+        ('type: "optax.contrib.prodigy" larc: true', "no-effect", "true", ["all arrays together"]),
+        ('type: "optax.contrib.dog" optax_param { init_step: 1 }', "unknown-field", "init_step", ["not a number"]),
         ('type: "optax.lion" optax_param { b3: 1 }', "unknown-field", "b3", ["b3", "`b1`"]),
         ('type: "optax.lion" optax_param { b1: "x" }', "wrong-type", '"x"', ["`b1` expects a number", '"x"']),
         ('type: "optax.adam" optax_param { nesterov: 3 }', "wrong-type", "3", ["nesterov", "true or false", "3"]),
@@ -136,56 +142,119 @@ def test_every_schedule_is_that_of_optax(name):
         np.testing.assert_allclose(*rate(jnp.int32(t)), rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", optax_optimizers.names())
-def test_a_state_keeps_its_structure(name):
-    """The state of each array before the first update is that of later ones, also with a traced learning rate."""
-    solver = SOLVERS.get(name)()
-    number = jax.ShapeDtypeStruct((), jnp.float32)
-    numbers = Numbers(number, number, number, jax.ShapeDtypeStruct((), jnp.int32))
-    for shape in ((5, 4, 3, 3), (4, 3), (5,), ()):
-        w = jnp.ones(shape)
-        state = solver.init(w)
-        delta, after = jax.eval_shape(lambda g, state, at: solver.update(g, g, state, at), w, state, numbers)
-        assert delta.shape == shape and jax.tree.structure(state) == jax.tree.structure(after)
-        assert [a.shape for a in jax.tree.leaves(state)] == [a.shape for a in jax.tree.leaves(after)]
-        assert all(a is not w for a in jax.tree.leaves(state))
-        assert len(set(solver.slot_names(state))) == len(jax.tree.leaves(state))
+# Updates
 
-
-CASES = {
+CASES = {  # arguments other than the defaults; those of optax are the same
     "lamb": {"weight_decay": 0.1},
     "novograd": {"b2": 0.5},
     "rmsprop": {"centered": True, "momentum": 0.5},
     "contrib.muon": {"ns_steps": 3, "preconditioning": "aol", "weight_decay": 0.1},
+    "contrib.prodigy": {"betas": [0.8, 0.9], "estim_lr0": 0.01, "weight_decay": 0.1},
+    "contrib.sophia": {"update_interval": 2},
+    "contrib.schedule_free_sgd": {"warmup_steps": 2, "weight_decay": 0.1},
+    "polyak_sgd": {"variant": "sps+", "f_min": 0.1},
 }
+RATE = 0.0625
+SHAPES = {"a.0": (4, 3), "a.1": (4,), "b.0": ()}
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_updates_of_each_array_are_those_of_all_arrays_together(name):
-    """Those of a loop with optax; `test_optax.py` in `tests/training` compares whole runs."""
-    words = " ".join(f"{n}: {json.dumps(value)}" for n, value in CASES[name].items())
-    solver, found = decoded(f'type: "optax.{name}" base_lr: 0.1 optax_param {{ {words} }}')
+def loss_of(arrays, x):
+    """A loss that is not convex; `x` has the shapes of the arrays."""
+    near = {name: jnp.sum((jnp.sin(w) - x[name]) ** 2) for name, w in arrays.items()}
+    return sum(near.values()) + jnp.sum(arrays["a.0"]) * jnp.sum(arrays["a.1"]) * arrays["b.0"].reshape(())
+
+
+def moving(solver, gradients, weights, histories):
+    """Arrays of which the last one has `lr_mult: 0.5`."""
+    made, number = {}, jnp.float32
+    for name, w in weights.items():
+        mult = 0.5 if name == "b.0" else 1.0
+        at = Numbers(
+            number(RATE * mult), number(0), number(solver.weight_decay), jnp.int32(0), lr_mult=mult, base=number(RATE)
+        )
+        made[name] = Moving(gradients[name], w, histories[name], at)
+    return made
+
+
+UPDATED = [name.removeprefix("optax.") for name in optax_optimizers.names()]
+
+
+@pytest.mark.parametrize("full", [name for name in UPDATED if name != "lbfgs"])  # which takes as long as ten others
+def test_updates_are_those_of_optax(full):
+    """Those of a loop with optax. An optimizer of each array has a learning rate for each; another one has one rate, and
+    `lr_mult` scales the step of an array. The state keeps its structure, and each of its arrays has a name.
+    `test_optax.py` in `tests/training` compares whole runs."""
+    words = " ".join(f"{n}: {json.dumps(value)}" for n, value in CASES.get(full, {}).items())
+    solver, found = decoded(f'type: "optax.{full}" base_lr: {RATE} random_seed: 3 optax_param {{ {words} }}')
     assert found == ()
-    module = optax.contrib if name.startswith("contrib.") else optax
-    factory = getattr(module, name.removeprefix("contrib."))
+    factory = getattr(optax.contrib if "contrib." in full else optax, full.removeprefix("contrib."))
+    given = CASES.get(full, {}) | ({"key": 3} if full == "noisy_sgd" else {})
+    rate = "scaling" if full == "polyak_sgd" else "learning_rate"
+    together = solver.traits.together
+    with warnings.catch_warnings():  # of what optax itself is going to remove
+        warnings.simplefilter("ignore")
+        right = {
+            name: optax.with_extra_args_support(factory(**{rate: value}, **given))
+            for name, value in (("all", RATE), ("half", RATE / 2))
+        }
+    groups = [("all", list(SHAPES))] if together else [("all", ["a.0", "a.1"]), ("half", ["b.0"])]
     random = np.random.default_rng(0)
-    arrays = [jnp.asarray(random.normal(size=shape), jnp.float32) for shape in ((4, 3), (5,))]
-    numbers = Numbers(jnp.float32(0.05), jnp.float32(0), jnp.float32(solver.weight_decay), jnp.int32(0))
-    right = factory(learning_rate=0.05, **CASES[name])
-    mine, own, state, theirs = arrays, [solver.init(w) for w in arrays], right.init(arrays), arrays
+    draw = lambda: {name: jnp.asarray(random.normal(size=shape or 1), jnp.float32) for name, shape in SHAPES.items()}
+    shaped = lambda arrays: {name: a.reshape(SHAPES[name]) for name, a in arrays.items()}
+    start = draw()
 
-    @jax.jit
-    def both(gradients, mine, own, theirs, state):
-        stepped = [solver.update(g, w, h, numbers) for g, w, h in zip(gradients, mine, own, strict=True)]
-        updates, state = right.update(gradients, state, theirs)
-        mine = [w - delta for w, (delta, _) in zip(mine, stepped, strict=True)]
-        return mine, [history for _, history in stepped], optax.apply_updates(theirs, updates), state
+    def both(state, x):
+        mine, histories, shared, theirs, states = state
+        loss, gradients = jax.value_and_grad(loss_of)(mine, x)
+        objective = Objective(loss, lambda arrays: loss_of(arrays, x)) if solver.needs else None
+        updates, shared = solver.update_all(moving(solver, gradients, mine, histories), shared, objective)
+        mine = {name: w - updates[name][0] for name, w in mine.items()}
+        loss, gradients = jax.value_and_grad(loss_of)(theirs, x)
+        after, new = dict(theirs), []
+        for (which, names), state in zip(groups, states, strict=True):
+            take = lambda arrays, names=names: {name: arrays[name] for name in names}
+            of = lambda arrays: loss_of({**theirs, **arrays}, x)  # noqa: B023
+            known = {"value": loss, "grad": take(gradients), "value_fn": of, "obj_fn": of}
+            more = {name: known[name] for name in solver.traits.further}
+            steps, state = right[which].update(take(gradients), state, take(theirs), **more)
+            halved = {name: u * (0.5 if together and name == "b.0" else 1) for name, u in steps.items()}
+            after |= optax.apply_updates(take(theirs), halved)
+            new.append(state)
+        return mine, {name: history for name, (_, history) in updates.items()}, shared, after, new
 
+    own = shaped(start)
+    histories, shared = solver.init_all(own)
+    assert all(a is not w for a in jax.tree.leaves(histories) for w in own.values())
+    state = (
+        own,
+        histories,
+        shared,
+        start,
+        [right[which].init({n: start[n] for n in names}) for which, names in groups],
+    )
+    shapes = lambda tree: [(a.shape, a.dtype) for a in jax.tree.leaves(tree)]
+    step = jax.jit(both)
     for _ in range(3):
-        gradients = [jnp.asarray(random.normal(size=w.shape), jnp.float32) for w in arrays]
-        mine, own, theirs, state = both(gradients, mine, own, theirs, state)
-    for a, b in zip(mine, theirs, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+        before, state = state, step(state, draw())
+        assert jax.tree.structure(before) == jax.tree.structure(state) and shapes(before[1:3]) == shapes(state[1:3])
+    for name in SHAPES:
+        np.testing.assert_allclose(state[0][name], state[3][name].reshape(SHAPES[name]), rtol=2e-5, atol=2e-6)
+        assert len(set(solver.slot_names(state[1][name]))) == len(jax.tree.leaves(state[1][name]))
+
+
+def test_decay_mult_is_that_of_each_array_also_if_one_optimizer_updates_all():
+    solver, _ = decoded('type: "optax.contrib.prodigy" base_lr: 1 weight_decay: 0.5')
+    w = {"a.0": jnp.asarray([1.0, 2.0]), "a.1": jnp.asarray([3.0])}
+    histories, shared = solver.init_all(w)
+    at = lambda mult: Numbers(jnp.float32(1), 0, jnp.float32(0.5 * mult), 0, decay_mult=mult, base=jnp.float32(1))  # type: ignore[arg-type]
+    made, _ = solver.update_all(
+        {name: Moving(w[name], w[name], histories[name], at(mult)) for name, mult in (("a.0", 1.0), ("a.1", 0.0))},
+        shared,
+        None,
+    )
+    for name, decay in (("a.0", 0.5), ("a.1", 0.0)):
+        right = optax.contrib.prodigy(1.0, weight_decay=decay)
+        np.testing.assert_allclose(-made[name][0], right.update(w, right.init(w), w)[0][name], rtol=1e-6)
 
 
 def test_optimizers_that_combine_the_elements_of_an_array_are_known():
@@ -204,9 +273,9 @@ def test_explanations():
     (policy,) = explain.find("optax.warmup_cosine_decay_schedule")
     assert policy.kind == "learning-rate policy" and policy.fields[0].default == "required"
     text = explain.text(explain.find("optax")[0])
-    for name in (*optax_optimizers.names(), *optax_schedules.names(), "optax.lbfgs"):
+    for name in (*optax_optimizers.names(), *optax_schedules.names(), "optax.contrib.dpsgd"):
         assert f" {name} " in text
-    assert "line search" in explain.refused("optax.lbfgs") and '"optax.lion"' in explain.refused("optax.lino")
+    assert "each record" in explain.refused("optax.contrib.dpsgd") and '"optax.lion"' in explain.refused("optax.lino")
     assert explain.refused("Lion") == ""
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from optax import contrib
 from tiny_net import variant
 
 import netdef
@@ -44,33 +45,38 @@ def loss_of(arrays, x, y):
     return optax.softmax_cross_entropy_with_integer_labels(z, y).mean()
 
 
-def by_hand(tiny, path, optimizer, iterations=6):
-    """The losses and weights of a loop with optax."""
+def by_hand(tiny, path, optimizer, iterations=6, further=(), decay=0.0):
+    """The losses and weights of a loop with optax; `further` are arguments of its updates, `decay` that of the loss."""
     with h5py.File(tiny.parent / "train.h5") as file:
         x, y = file["x"][:], file["label"][:].astype(int)
     arrays = {n: [jnp.asarray(a) for a in many] for n, many in netdef.compile(path, seed=3).get_weights().items()}
+    optimizer = optax.with_extra_args_support(optimizer)
     state, losses = optimizer.init(arrays), []
 
     @jax.jit
     def step(arrays, state, x, y):
-        loss, gradients = jax.value_and_grad(loss_of)(arrays, x, y)
-        updates, state = optimizer.update(gradients, state, arrays)
-        return optax.apply_updates(arrays, updates), state, loss
+        squares = lambda arrays: sum(jnp.sum(a * a) for a in jax.tree.leaves(arrays))
+        of = lambda arrays: loss_of(arrays, x, y) + decay / 2 * squares(arrays)
+        value, gradients = jax.value_and_grad(of)(arrays)
+        known = {"value": value, "grad": gradients, "value_fn": of, "obj_fn": of}
+        updates, state = optimizer.update(gradients, state, arrays, **{name: known[name] for name in further})
+        return optax.apply_updates(arrays, updates), state, loss_of(arrays, x, y)
 
     for t in range(iterations):
         rows = np.arange(8 * t, 8 * t + 8) % 60
         arrays, state, loss = step(arrays, state, x[rows], y[rows])
         losses.append(float(loss))
-    return losses, arrays
+    return losses, contrib.schedule_free_eval_params(state, arrays) if hasattr(state, "z") else arrays
 
 
-def agree(tiny, path, folder, optimizer):
-    result = netdef.train(path, output=folder, set=FEW)
-    losses, arrays = by_hand(tiny, path, optimizer)
+def agree(tiny, path, folder, optimizer, set=FEW, **options):
+    result = netdef.train(path, output=folder, set=set)
+    losses, arrays = by_hand(tiny, path, optimizer, **options)
     np.testing.assert_allclose([record["loss"] for record in result.history], losses, rtol=1e-5)
     for name, many in arrays.items():
         for a, b in zip(result.model.get_weights()[name], many, strict=True):
             np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6)
+    return result
 
 
 COSINE = "init_value: 0.01 peak_value: 0.1 warmup_steps: 2 decay_steps: 5"
@@ -121,6 +127,44 @@ def test_a_run_resumes_bit_for_bit(tiny, tmp_path):
             np.testing.assert_array_equal(a, b)
 
 
+KINDS = {  # fields and an optimizer, the arguments of its update
+    "lbfgs": ("weight_decay: 0.1", optax.lbfgs(1.0, memory_size=3), ("value", "grad", "value_fn")),
+    "noisy_sgd": ("", optax.noisy_sgd(1.0, key=3), ()),
+    "contrib.sophia": ("", contrib.sophia(1.0, gamma=2.0), ("obj_fn",)),
+    "contrib.prodigy": ("", contrib.prodigy(1.0, estim_lr0=0.01), ()),
+    "contrib.schedule_free_sgd": ("", contrib.schedule_free_sgd(1.0), ()),
+}
+ARGUMENTS = {"lbfgs": "memory_size: 3", "contrib.prodigy": "estim_lr0: 0.01", "contrib.sophia": "gamma: 2"}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_optimizers_that_are_more_than_one_of_each_array(tiny, tmp_path, name):
+    """A run is a loop with optax, and bit for bit the same if it is resumed; it saves the weights that are tested."""
+    fields, optimizer, further = KINDS[name]
+    given = f'type: "optax.{name}" base_lr: 1 {fields} optax_param {{ {ARGUMENTS.get(name, "")} }}'
+    path = of(tiny, name, given)
+    decay = 0.1 if fields else 0.0
+    saves = FEW | {"solver.snapshot": 4}
+    whole = agree(tiny, path, tmp_path / "whole", optimizer, set=saves, further=further, decay=decay)
+    rest = netdef.train(path, output=tmp_path / "rest", set=FEW, resume=tmp_path / "whole/iter_000004")
+    saved = snapshot.weights(rest.snapshot)
+    for layer, many in whole.model.get_weights().items():
+        for a, b, c in zip(many, rest.model.get_weights()[layer], saved.get(layer, many), strict=True):
+            np.testing.assert_array_equal(a, b)
+            np.testing.assert_array_equal(a, c)
+
+
+def test_arrays_that_a_stage_freezes_are_not_given_to_the_optimizer(tiny, tmp_path):
+    solver = 'type: "optax.contrib.momo" base_lr: 1 iter_size: 2 clip_value: 10'
+    frozen = of(tiny, "frozen", f'{solver} freeze: "ip1"')
+    staged = of(tiny, "staged", f'{solver} stages {{ until: 4 freeze: "ip1" }} stages {{ }}')
+    few = FEW | {"solver.cache_frozen": False}
+    one, other = (netdef.train(path, output=tmp_path / path.stem, set=few) for path in (frozen, staged))
+    losses = [[record["loss"] for record in result.history] for result in (one, other)]
+    np.testing.assert_allclose(losses[0][:5], losses[1][:5], rtol=1e-5)
+    assert losses[0][5] != losses[1][5]
+
+
 def test_runs_of_a_sweep_train_together(tiny, tmp_path, monkeypatch):
     calls = []
     shared = batched_runs.train_batched
@@ -159,6 +203,7 @@ def losses(path, folder, devices, **options):
     [
         ("adafactor", "min_dim_size_to_factor: 2 momentum: 0.9", {(43, 8), (43,), (8,), (1,), ()}),
         ("adam", "", {(43, 8), (43,), ()}),
+        ("contrib.prodigy", "estim_lr0: 0.1", {(43, 8), (43,)}),
     ],
 )
 def test_rows_that_pad_the_classes_of_several_devices_change_nothing(eight, tmp_path, optimizer, arguments, kept):
