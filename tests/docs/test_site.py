@@ -13,21 +13,11 @@ import pytest
 from markdown_blocks import ROOT
 
 import netdef
-from netdef.cli import COMMANDS, helps, main
+from netdef.cli import COMMANDS, helps
 from netdef.docs import contents, figures, gallery, serve, site, text
 from netdef.inspect import explain
 from netdef.language import codes
 from netdef.language.errors import NetdefError
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("material", reason="mkdocs-material is not installed")
-    command = "netdef docs --build manual"
-    assert f"$ {command}" in (ROOT / "README.md").read_text(encoding="utf-8")
-    folder = tmp_path_factory.mktemp("site") / "manual"
-    assert main([*command.split()[1:-1], str(folder)]) == 0  # 2 at a broken link
-    return folder
 
 
 class Requests(HTMLParser):
@@ -114,6 +104,11 @@ def test_a_site_is_built_once_for_each_version(tmp_path: Path, monkeypatch: pyte
 def test_all_examples_are_in_the_gallery():
     assert sorted(gallery.names()) == sorted(path.stem for path in (ROOT / "examples").glob("*.net"))
     assert set(gallery.MEASURED) <= set(gallery.names())
+
+
+def test_no_figure_has_the_path_of_another():
+    paths = [path for path, _ in contents.figures()]
+    assert len(paths) == len(set(paths))
 
 
 def test_figures_are_those_of_the_current_sources():
