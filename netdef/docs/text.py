@@ -6,13 +6,19 @@ import re
 
 SPECIAL = re.compile(r"([\\*_\[\]<>#|~^{}$&!])")
 LINK = re.compile(r"https?://\S*[\w/]")
+OPTION = re.compile(r"(?<![\w/-])(--[a-z][\w-]*)")
 LEADS = re.compile(r"(?:^|(?<=\s))(Bottoms?|Tops?|Weights|Source|Differs):\s", re.M)
 
 
 def escaped(text: str) -> str:
-    """Returns one paragraph of plain text as Markdown: only `code` and addresses have a meaning."""
+    """Returns one paragraph of plain text as Markdown: only `code`, options and addresses have a meaning."""
     parts = re.split(r"(`[^`]+`)", text)
-    return "".join(part if part[:1] == "`" else _escaped(part) for part in parts)
+    return "".join(part if part[:1] == "`" else _plain(part) for part in parts)
+
+
+def _plain(text: str) -> str:
+    parts = OPTION.split(text)
+    return "".join(f"`{part}`" if OPTION.fullmatch(part) else _escaped(part) for part in parts)
 
 
 def _escaped(text: str) -> str:

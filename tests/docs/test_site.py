@@ -137,6 +137,7 @@ def test_every_page_has_a_place_in_the_navigation():
         ("y[o] = b * x_i", r"y\[o\] = b \* x\_i"),
         ("`a_b` and a<b", r"`a_b` and a\<b"),
         ("see https://x.org/a_b.", "see <https://x.org/a_b>."),
+        ("--top_k 1 or `--set a=1`, a--b", r"`--top_k` 1 or `--set a=1`, a--b"),
     ],
 )
 def test_plain_text_has_no_meaning_in_markdown(plain: str, markdown: str):

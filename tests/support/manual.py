@@ -21,6 +21,7 @@ from types import MappingProxyType
 from typing import Any
 from unittest import mock
 
+import lmdb
 import numpy as np
 import small_detector
 from box_sets import coco, pictures, write_voc
@@ -81,13 +82,6 @@ def smaller(path: str, *changes: tuple[str, str]) -> None:
     Path(path).write_text(text)
 
 
-def for_recipes() -> None:
-    """Of the 152 layers, one block."""
-    blocks = ((r"residual_stage \{ stage: [345].*\n", ""), ("blocks: 3", "blocks: 1"), ('"res5c"', '"res2a"'))
-    sizes = (("batch: 16", "batch: 2"), ("size: 224", "size: 16"), ("out: 256", "out: 16"), ("1000", "10"))
-    smaller("examples/resnet152.net", *blocks, *sizes)
-
-
 TUNED = """
 let width: 16
 import "std/classifier.net"
@@ -97,6 +91,11 @@ mlp {{ name: "digit" bottom: "data" sizes: [{}, 10] }}
 softmax_loss {{ bottom: "digit" top_k: [1] }}
 solver {{ base_lr: 0.1 lr_policy: "fixed" max_iter: 2 display: 1 test_interval: 1 }}
 """
+
+
+def for_recipes() -> None:
+    """In place of 152 layers, two."""
+    Path("examples/resnet152.net").write_text('name: "ResNet-2"' + TUNED.format(16))
 
 
 def for_search() -> None:
@@ -114,7 +113,18 @@ def for_view() -> None:
     netdef.train("examples/digits.net", max_iter=3, output="runs/Digits", progress=False)
 
 
+def few_canvases() -> None:
+    """Of the canvases with digits, the first ones."""
+    smaller("examples/digits_ssd.net", ("batch_size: (32|50)", "batch_size: 4"))
+    for path in sorted(Path("examples/data").glob("canvases_*.lmdb")):
+        with lmdb.open(str(path), readonly=True, lock=False) as env, env.begin() as txn:
+            records = [value for _, (_, value) in zip(range(4), txn.cursor(), strict=False)]
+        shutil.rmtree(path)
+        write_lmdb(path, records)
+
+
 def for_detection() -> None:
+    few_canvases()
     write_voc(Path("VOC2007"))
     sets = Path("VOC2007/ImageSets/Main")
     sets.mkdir(parents=True)
@@ -129,7 +139,7 @@ def for_detection() -> None:
     os.rename("00.png", "street.jpg")
     small_detector.write_data(Path())
     Path("ssd.net").write_text(small_detector.trained_by())
-    netdef.train("ssd.net", max_iter=1, output="runs/Squares", progress=False)
+    netdef.train("ssd.net", max_iter=1, output="runs/Squares", progress=False, set={"solver.test_interval": 0})
     Path("train.prototxt").write_text(small_detector.trained_by().partition("solver {")[0])
     deployed = small_detector.DEPLOYED.replace("dim: [1, 1, 24, 24]", "dim: [1, 3, 300, 300]")
     netdef.compile(deployed).save_weights("ssd.caffemodel")

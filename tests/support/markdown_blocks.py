@@ -46,7 +46,7 @@ COMPLETE = (" --dry-run", " --max-iter")  # with one of these they are run as th
 # Settings of which the tests try fewer.
 FEWER = {
     r"--max-iter \d{3,}": "--max-iter 3",
-    r"--trials \d+": "--trials 2",
+    r"--trials \d+": "--trials 1",
     "depth=1..7": "depth=1..1",
     "ReLU,Sigmoid": "ReLU",
     "true,false": "true",
