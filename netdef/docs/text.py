@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 
 SPECIAL = re.compile(r"([\\*_\[\]<>#|~^{}$&!])")
 LINK = re.compile(r"https?://\S*[\w/]")
@@ -34,9 +35,10 @@ def cell(text: str) -> str:
     return escaped(" ".join(text.split())).replace("|", "&#124;").replace("\\&#124;", "&#124;")
 
 
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]], kind: str = "") -> str:
-    """Returns a table of Markdown; `kind` is its class in the style sheet."""
-    lines = [" | ".join(("", *row, "")).strip() for row in (head, tuple("---" for _ in head), *rows)]
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]], kind: str = "", counts: Container[int] = ()) -> str:
+    """Returns a table of Markdown; `kind` is its class in the style sheet, `counts` are the columns of numbers."""
+    ruler = tuple("---:" if i in counts else "---" for i in range(len(head)))
+    lines = [" | ".join(("", *row, "")).strip() for row in (head, ruler, *rows)]
     text = "\n".join(lines) + "\n"
     return f'<div class="{kind}" markdown>\n\n{text}\n</div>\n' if kind else text
 

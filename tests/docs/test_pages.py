@@ -49,7 +49,7 @@ def test_every_block_of_a_page_is_found_and_has_a_rule(name: str):
         (Block("console", "", "$ netdef check none.net\n", 1), "exit code 2"),
         (Block("console", "", "$ netdef devices\nno such line\n", 1), "does not print, or not in this order"),
         (Block("console", "", "$ make\n", 1), "is not a command that the test knows"),
-        (Block("protobuf", "", 'layer { nane: "x" }\n', 1), "unknown-field"),
+        (Block("protobuf", "", 'layer { name: "r" type: "ReLU" botom: "x" }\n', 1), "unknown-field"),
         (Block("text", "old.csv", "b\n", 1), "does not begin like this"),
     ],
 )
