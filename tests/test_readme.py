@@ -15,7 +15,8 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from markdown_blocks import ROOT, blocks, commands, run
+from manual import for_starter
+from markdown_blocks import ROOT, Reader, blocks, commands, run
 
 import netdef
 
@@ -29,7 +30,7 @@ def texts(kind: str) -> list[str]:
 
 COMMANDS = [command.text for text in texts("console") for command in commands(text)]
 
-TESTED = ("netdef train", "netdef sweep", "netdef docs", "netdef view")  # which have tests of their own
+TESTED = ("netdef train", "netdef sweep", "netdef docs", "netdef view", "netdef init")  # which have tests of their own
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +88,18 @@ def test_pages_are_served(command: str, trained: str, folder: Path):
             page = json.load(answer)
         process.send_signal(signal.SIGINT)
     assert page["title"] in ("runs", "GoogLeNet")
+
+
+def test_a_net_for_your_own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    shutil.copytree(ROOT / "examples" / "data", tmp_path / "examples" / "data")
+    monkeypatch.chdir(tmp_path)
+    for_starter()
+    Reader(iterations=2).follow(next(block for block in BLOCKS if block.text.startswith("$ netdef init")))
+    assert Path("photos.net").is_file() and Path("houses.net").is_file() and Path("runs").is_dir()
+
+
+def test_every_text_block_is_checked():
+    assert [block.text.partition(" ")[0] for block in BLOCKS if block.kind == "text"] == ["small.net:8:25:"]
 
 
 def test_a_sweep_of_depths_is_plotted(folder: Path):

@@ -33,6 +33,10 @@ def run(args: argparse.Namespace) -> int:
 
     if args.port is not None and not 0 <= args.port <= 65535:
         raise UsageError(f"--port is {args.port}; it must be from 0 to 65535")
+    try:
+        site.check()  # before anything is announced
+    except NetdefError as error:
+        raise UsageError(str(error)) from error
     if args.build is not None:
         folder = Path(args.build)
         try:

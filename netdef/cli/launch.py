@@ -64,8 +64,9 @@ def _start(command: list[str], index: int) -> subprocess.Popen[str]:
 
 
 def _show(lines: IO[str], index: int) -> None:
-    for line in lines:
-        print(f"[{index}] {line}", end="", file=sys.stderr, flush=True)
+    with lines:
+        for line in lines:
+            print(f"[{index}] {line}", end="", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

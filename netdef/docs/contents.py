@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from . import gallery, interface, reference
+from . import gallery, interface, links, reference
 from .reference import Page
 
 HERE = Path(__file__).parent
@@ -34,7 +34,6 @@ REFERENCE = (
     "diagnostics",
     "python",
 )
-FIGURES = ("digits_depth.svg", "digits_ssd.png", "face.svg")  # of the examples, which the pages show
 # Pages of the manual that are files elsewhere: name -> their places in the checkout and in the package.
 ELSEWHERE = {
     "architecture": (PACKAGE / "README.md",),
@@ -52,7 +51,7 @@ def pages(helps: Mapping[str, tuple[str, str]]) -> Iterator[Page]:
     for name in written():
         if name not in ELSEWHERE:
             text = (HERE / f"{name}.md").read_text(encoding="utf-8")
-            yield Page(f"{name}.md", text.replace("](../../examples/", "](figures/"))
+            yield Page(f"{name}.md", links.on_site(text))
     for name, places in ELSEWHERE.items():
         path = next(path for path in places if path.is_file())
         yield Page(f"{name}.md", _moved(name, path.read_text(encoding="utf-8")))
@@ -95,8 +94,8 @@ def figures() -> Iterator[tuple[str, Path]]:
     for path in sorted((HERE / "figures").iterdir()):
         yield f"figures/{path.name}", path
     examples = gallery.examples()
-    for name in FIGURES:
-        yield f"figures/{name}", examples / name
+    for name in links.PLOTS:
+        yield f"plots/{name}", examples / name
 
 
 def language(text: str) -> str:

@@ -26,7 +26,7 @@ def build(site: Path, helps: Mapping[str, tuple[str, str]]) -> None:
     """Writes the site to a folder, which is new or empty or contains an earlier site. `helps` maps each command to its
     line in the list of commands and its help text. Raises NetdefError if the folder has other files, a package is
     missing, or a page has a broken link."""
-    need("material", WHAT)
+    check()
     if site.exists() and (not site.is_dir() or (any(site.iterdir()) and not (site / MARK).exists())):
         raise NetdefError(f"{site} exists and is not a manual that netdef wrote; name a new folder")
     site.parent.mkdir(parents=True, exist_ok=True)
@@ -45,10 +45,17 @@ def build(site: Path, helps: Mapping[str, tuple[str, str]]) -> None:
         shutil.copytree(here / "site", site)
 
 
+def check() -> None:
+    """Raises NetdefError if the package that makes the site is missing."""
+    for module in ("material", "mkdocs", "pygments"):
+        need(module, WHAT)
+
+
 def fingerprint() -> str:
     """Returns a string that changes when the version or a file of the package or of the examples changes."""
     folders = (contents.PACKAGE, contents.gallery.examples())
-    paths = [path for folder in folders for path in sorted(folder.rglob("*")) if path.suffix in (".py", ".md", ".net")]
+    kinds = (".py", ".md", ".net", ".css", ".svg", ".png")
+    paths = [path for folder in folders for path in sorted(folder.rglob("*")) if path.suffix in kinds]
     stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     return hashlib.sha256(repr((__version__, stats)).encode()).hexdigest()[:16]
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 
 SPECIAL = re.compile(r"([\\*_\[\]<>#|~^{}$&!])")
 LINK = re.compile(r"https?://\S*[\w/]")
+OPTION = re.compile(r"(?<![\w/-])(--[a-z][\w-]*)")
 LEADS = re.compile(r"(?:^|(?<=\s))(Bottoms?|Tops?|Weights|Source|Differs):\s", re.M)
 
 
 def escaped(text: str) -> str:
-    """Returns one paragraph of plain text as Markdown: only `code` and addresses have a meaning."""
+    """Returns one paragraph of plain text as Markdown: only `code`, options and addresses have a meaning."""
     parts = re.split(r"(`[^`]+`)", text)
-    return "".join(part if part[:1] == "`" else _escaped(part) for part in parts)
+    return "".join(part if part[:1] == "`" else _plain(part) for part in parts)
+
+
+def _plain(text: str) -> str:
+    parts = OPTION.split(text)
+    return "".join(f"`{part}`" if OPTION.fullmatch(part) else _escaped(part) for part in parts)
 
 
 def _escaped(text: str) -> str:
@@ -28,9 +35,10 @@ def cell(text: str) -> str:
     return escaped(" ".join(text.split())).replace("|", "&#124;").replace("\\&#124;", "&#124;")
 
 
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]], kind: str = "") -> str:
-    """Returns a table of Markdown; `kind` is its class in the style sheet."""
-    lines = [" | ".join(("", *row, "")).strip() for row in (head, tuple("---" for _ in head), *rows)]
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]], kind: str = "", counts: Container[int] = ()) -> str:
+    """Returns a table of Markdown; `kind` is its class in the style sheet, `counts` are the columns of numbers."""
+    ruler = tuple("---:" if i in counts else "---" for i in range(len(head)))
+    lines = [" | ".join(("", *row, "")).strip() for row in (head, ruler, *rows)]
     text = "\n".join(lines) + "\n"
     return f'<div class="{kind}" markdown>\n\n{text}\n</div>\n' if kind else text
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import importlib
 import inspect
+import re
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -272,7 +273,7 @@ def text(entry: Entry) -> str:
     if entry.kind in ("error", "warning", "note"):
         parts.append(textwrap.indent(entry.summary, "  "))
     if entry.doc:
-        parts.append(textwrap.indent(_wrapped(entry.doc) if "\n" not in entry.doc else entry.doc, "  "))
+        parts.append(textwrap.indent("\n".join(map(_wrapped, entry.doc.splitlines())), "  "))
     if entry.fields:
         what = "parameters" if entry.kind.startswith("template") else "fields"
         heading = f"fields of {entry.block} {{ }}" if entry.block else what if entry.kind != "field" else ""
@@ -296,8 +297,11 @@ def listing() -> str:
     return "\n".join(lines)
 
 
-def _wrapped(text: str) -> str:
-    return textwrap.fill(text, WIDTH - 2, break_long_words=False, break_on_hyphens=False)
+def _wrapped(line: str) -> str:
+    """Returns a line, over several lines if it is long; in a table these begin at its last column."""
+    columns = re.match(r" *(?:\S+ {2,})?", line)
+    hanging = " " * len(columns[0]) if columns else ""
+    return textwrap.fill(line, WIDTH - 2, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False)
 
 
 def _table(fields: tuple[FieldText, ...], indent: str = "  ") -> list[str]:

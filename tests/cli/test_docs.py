@@ -10,13 +10,18 @@ import pytest
 from netdef.cli import main
 
 
-def test_a_missing_package_is_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+@pytest.mark.parametrize("options", [["--no-browser"], ["--build", "manual"]], ids=["shown", "built"])
+def test_a_missing_package_is_named_and_nothing_else(
+    options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ):
     monkeypatch.setitem(sys.modules, "material", None)
     monkeypatch.setitem(sys.modules, "mkdocs", None)
-    assert main(["docs", "--build", str(tmp_path / "manual")]) == 2
-    assert "netdef docs requires the package mkdocs-material" in capsys.readouterr().err
+    monkeypatch.setenv("NETDEF_CACHE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert main(["docs", *options]) == 2
+    told = capsys.readouterr()
+    assert told.err.startswith("netdef: error: netdef docs requires the package mkdocs-material")
+    assert len(told.err.splitlines()) == 1 and not told.out
     assert list(tmp_path.iterdir()) == []
 
 

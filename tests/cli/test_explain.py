@@ -29,13 +29,14 @@ EVERYTHING = [
 ]
 
 
-@pytest.mark.parametrize("name", sorted(set(EVERYTHING)))
+@pytest.mark.parametrize("name", [*sorted(set(EVERYTHING)), "optax", "optax.lion", "optax.cosine_decay_schedule"])
 def test_everything_is_explained(name):
     entries = explain.find(name)
     assert entries, name
     for entry in entries:
         text = explain.text(entry)
-        assert entry.summary and "".join(entry.summary.split()) in "".join(text.split())
+        assert entry.name == "optax" or "".join(entry.summary.split()) in "".join(text.split())
+        assert all(len(line) <= explain.WIDTH for line in text.partition("\nexample")[0].splitlines())
         for field in (*entry.fields, *entry.beside):
             assert field.doc, f"{name}.{field.name} has no meaning"
             assert field.name in text
@@ -43,6 +44,12 @@ def test_everything_is_explained(name):
 
 def test_an_ellipsis_at_the_end_of_a_summary_is_kept(netdef):
     assert "are the classes 0, 1, 2, ...\n" in netdef("explain").out
+
+
+def test_a_long_line_of_a_table_continues_in_its_last_column():
+    lines = explain.text(explain.find("optax")[0]).splitlines()
+    at = next(i for i, line in enumerate(lines) if "optax.rprop" in line)
+    assert lines[at].index("it reads") == len(lines[at + 1]) - len(lines[at + 1].lstrip())
 
 
 def test_a_layer(netdef):

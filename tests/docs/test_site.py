@@ -13,21 +13,11 @@ import pytest
 from markdown_blocks import ROOT
 
 import netdef
-from netdef.cli import COMMANDS, helps, main
+from netdef.cli import COMMANDS, helps
 from netdef.docs import contents, figures, gallery, serve, site, text
 from netdef.inspect import explain
 from netdef.language import codes
 from netdef.language.errors import NetdefError
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("material", reason="mkdocs-material is not installed")
-    command = "netdef docs --build manual"
-    assert f"$ {command}" in (ROOT / "README.md").read_text(encoding="utf-8")
-    folder = tmp_path_factory.mktemp("site") / "manual"
-    assert main([*command.split()[1:-1], str(folder)]) == 0  # 2 at a broken link
-    return folder
 
 
 class Requests(HTMLParser):
@@ -116,6 +106,11 @@ def test_all_examples_are_in_the_gallery():
     assert set(gallery.MEASURED) <= set(gallery.names())
 
 
+def test_no_figure_has_the_path_of_another():
+    paths = [path for path, _ in contents.figures()]
+    assert len(paths) == len(set(paths))
+
+
 def test_figures_are_those_of_the_current_sources():
     """If this fails, `python -m netdef.docs.figures` draws the figures again."""
     for name, source in figures.sources():
@@ -142,6 +137,7 @@ def test_every_page_has_a_place_in_the_navigation():
         ("y[o] = b * x_i", r"y\[o\] = b \* x\_i"),
         ("`a_b` and a<b", r"`a_b` and a\<b"),
         ("see https://x.org/a_b.", "see <https://x.org/a_b>."),
+        ("--top_k 1 or `--set a=1`, a--b", r"`--top_k` 1 or `--set a=1`, a--b"),
     ],
 )
 def test_plain_text_has_no_meaning_in_markdown(plain: str, markdown: str):

@@ -1,9 +1,16 @@
 """The code blocks of a page of Markdown, and how they are run: for the tests of README and of the manual.
 
-A block with a title is the file of that name: the page shows it, and the test writes it. In a block `console`, lines that
-begin with `$ ` are commands and the lines after a command are what it prints, where `...` stands for anything. A block
-`python` without a title is run where it stands. A block `text` without a title is not run: it is output that differs from
-machine to machine, or a command on data of the reader; its options must exist.
+What is done with a block depends on its kind, and a block of another kind fails the test (`KINDS`):
+
+a title             the page shows the file of that name. The test writes it, or, if it exists, it begins with the block.
+console             lines that begin with `$ ` are commands, and the lines after a command are what it prints, where `...`
+                    stands for anything
+python              is run, with the names of the blocks before it
+protobuf            a part of a net: it has no error but what its missing rest causes
+text                lines that the commands before it print; digits are not compared, since they vary
+
+A page can have a rule of its own for a block (`Reader.rules`), and stand-ins for the data and the files that only a reader
+has. Trainings are cut short, and a command of a package that the tests do without (`ABSENT`) must name that package.
 """
 
 from __future__ import annotations
@@ -14,23 +21,39 @@ import os
 import re
 import runpy
 import shlex
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
+from unittest import mock
 
-from netdef.cli import main, parser_of
+from netdef.cli import main
 from netdef.compiler import load
 from netdef.language import codes
 from netdef.language.diagnostics import CompileError
+from netdef.view import server
 
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^( *)```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^\1```", re.S | re.M)
 # What a fragment of a net must not have; other errors come from its missing rest.
 INVALID = {*codes.catalogue(codes.syntax, codes.expansion, codes.meaning)} - {codes.MISSING_FIELD.name}
 SHORT = {"train": "--max-iter", "sweep": "--max-iter"}  # commands that train, and the option that cuts them short
-COMPLETE = ("--max-iter", "--dry-run", "--overfit", "--lr-find")  # with one of these they are run as they are
+COMPLETE = (" --dry-run", " --max-iter")  # with one of these they are run as they are
+# Settings of which the tests try fewer.
+FEWER = {
+    r"--max-iter \d{3,}": "--max-iter 3",
+    r"--trials \d+": "--trials 1",
+    "depth=1..7": "depth=1..1",
+    "ReLU,Sigmoid": "ReLU",
+    "true,false": "true",
+    r"--seeds \d": "--seeds 2",
+}
+ABSENT = ("mlflow", "wandb", "libtpu", "jax2onnx", "onnx")  # packages that the extra `test` does without
+TRACKERS = ("tensorboard", "mlflow", "wandb")  # programs that show what a run has written for them
 
 
 class Block(NamedTuple):
@@ -76,51 +99,118 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return done
 
 
-class Reader:
-    """Somebody who does what a page says, in the working directory, but trains for `iterations` iterations only."""
+Rule: TypeAlias = Callable[["Reader", Block], None]
 
-    def __init__(self, iterations: int):
+
+class Reader:
+    """Somebody who does what a page says, in the working directory, but trains for `iterations` iterations only.
+
+    `rules` maps the beginning of a block to what is done with it instead: a function of this reader and of the block."""
+
+    def __init__(self, iterations: int, rules: Mapping[str, Rule] = MappingProxyType({})):
         self.iterations = iterations
+        self.rules = rules
         self.names: dict[str, Any] = {"__name__": "__main__"}
+        self.printed = ""  # by the commands of the page
 
     def follow(self, block: Block) -> None:
-        if block.title:
-            Path(block.title).parent.mkdir(parents=True, exist_ok=True)
-            Path(block.title).write_text(block.text, encoding="utf-8")
-        elif block.kind == "console":
-            for command in commands(block.text):
-                self.do(command)
-        elif block.kind == "python":
-            with contextlib.redirect_stdout(io.StringIO()):
-                exec(compile(block.text, f"line {block.line}", "exec"), self.names)
-        elif block.kind == "protobuf":
-            read_fragment(block.text)
-        else:
-            assert block.kind in ("text", "json"), f"a block of the language {block.kind} is not tested"
-            for line in re.sub(r"\\\n\s*", "", block.text).splitlines():
-                if line.startswith("netdef "):
-                    parse(line)
+        rule = next((rule for begin, rule in self.rules.items() if block.text.startswith(begin)), None)
+        rule = rule or (Reader.file if block.title else KINDS.get(block.kind))
+        assert rule, f"line {block.line}: nothing is known about a block of the language {block.kind}"
+        rule(self, block)
 
-    def do(self, command: Command) -> None:
-        """Runs a command in this process, and compares what it prints with the page."""
-        program, *words = shlex.split(command.text)
+    def file(self, block: Block) -> None:
+        path = Path(block.title)
+        if path.exists():
+            assert path.read_text(encoding="utf-8").startswith(block.text), f"{path} does not begin like this"
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block.text, encoding="utf-8")
+
+    def console(self, block: Block) -> None:
+        for command in commands(block.text):
+            printed = self.do(command)
+            self.printed += printed
+            compare(command, printed)
+
+    def python(self, block: Block) -> None:
+        with contextlib.redirect_stdout(io.StringIO()):
+            exec(compile(block.text, f"line {block.line}", "exec"), self.names)
+
+    def fragment(self, block: Block) -> None:
+        read_fragment(block.text)
+
+    def output(self, block: Block) -> None:
+        printed = set(map(without_numbers, self.printed.splitlines()))
+        for line in filter(str.strip, block.text.splitlines()):
+            assert without_numbers(line) in printed, (
+                f"line {block.line}: no command has printed\n{line}\n{self.printed}"
+            )
+
+    def do(self, command: Command) -> str:
+        """Runs a command in this process, and returns what it prints."""
+        program, *words = shlex.split(self.shortened(command.text))
         if program == "pip":
             assert words[0] == "install", command
-            return
-        if program == "python":
+        elif program == "python":
             with contextlib.redirect_stdout(io.StringIO()):
                 runpy.run_path(words[0], run_name="__main__")
-            return
-        assert program == "netdef", f"{program} is not a command that the test knows"
-        option = SHORT.get(words[0])
-        if option and not set(COMPLETE) & set(words):
-            words += [option, str(self.iterations)]
+        elif program in TRACKERS:
+            self.show(program, words)
+        else:
+            assert program == "netdef", f"{program} is not a command that the test knows"
+            return self.netdef(command, words)
+        return ""
+
+    def shortened(self, text: str) -> str:
+        for long, short in FEWER.items():
+            text = re.sub(long, short, text)
+        option = next((option for name, option in SHORT.items() if text.startswith(f"netdef {name} ")), None)
+        return (
+            text if option is None or any(word in text for word in COMPLETE) else f"{text} {option} {self.iterations}"
+        )
+
+    def netdef(self, command: Command, words: list[str]) -> str:
         out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        with (
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            mock.patch.object(server, "serve", opened),
+        ):
             code = main(words)
+        printed = out.getvalue() + err.getvalue()
         wrong = bool(command.output) and command.output[-1].startswith(("netdef: error", "1 error", "netdef: 1 error"))
-        assert (code != 0) == wrong, f"{command.text}: exit code {code}\n{out.getvalue()}\n{err.getvalue()}"
-        compare(command, out.getvalue() + err.getvalue())
+        assert (code != 0) == (wrong or is_absent(printed)), f"{command.text}: exit code {code}\n{printed}"
+        return printed
+
+    def show(self, program: str, words: list[str]) -> None:
+        """The files that a program of others shows exist, unless its package is missing."""
+        (path,) = (word.removeprefix("sqlite:///") for word in words if word.startswith(("runs", "sqlite:")))
+        assert program in ABSENT and find_spec(program) is None or list(Path().glob(path)), f"{path} does not exist"
+
+
+KINDS: Mapping[str, Rule] = MappingProxyType(
+    {"console": Reader.console, "python": Reader.python, "protobuf": Reader.fragment, "text": Reader.output}
+)
+
+
+def opened(subject: Any, at: socket.socket) -> None:
+    """In place of the server of `netdef view`: its page and what it shows can be read."""
+    from starlette.testclient import TestClient
+
+    client = TestClient(server.application(subject), base_url="http://127.0.0.1")
+    assert client.get("/").status_code == 200
+    assert client.get("/page.json").json().get("kind") != "error"
+
+
+def is_absent(printed: str) -> bool:
+    """Whether a command has ended because of a package that is missing, which it names."""
+    found = re.search(r"requires the package ([\w-]+), which is not installed; run `pip install \1`", printed)
+    return found is not None and found[1] in ABSENT
+
+
+def without_numbers(line: str) -> str:
+    return re.sub(r"\d[\d,.]*", "0", " ".join(line.split()))
 
 
 def compare(command: Command, printed: str) -> None:
@@ -139,12 +229,3 @@ def read_fragment(text: str) -> None:
     except CompileError as error:
         wrong = [str(d) for d in error.diagnostics if d.severity == "error" and d.code in INVALID]
         assert not wrong, f"{text}\n{wrong}"
-
-
-def parse(line: str) -> None:
-    """The command and the options of a line exist."""
-    name, *words = shlex.split(line, comments=True)[1:]
-    if name == "launch":
-        return
-    parser = parser_of(name)[1]
-    (parser.parse_args if parser.has_commands else parser.parse_intermixed_args)(words)
