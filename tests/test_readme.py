@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from manual import for_starter
-from markdown_blocks import ROOT, Reader, blocks, commands, run
+from markdown_blocks import ROOT, Reader, blocks, commands, read_fragment, run
 
 import netdef
 
@@ -98,8 +98,14 @@ def test_a_net_for_your_own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert Path("photos.net").is_file() and Path("houses.net").is_file() and Path("runs").is_dir()
 
 
-def test_every_text_block_is_checked():
-    assert [block.text.partition(" ")[0] for block in BLOCKS if block.kind == "text"] == ["small.net:8:25:"]
+def test_an_optimizer_of_optax():
+    read_fragment(next(text for text in texts("protobuf") if text.startswith("solver")))
+
+
+def test_every_block_is_checked():
+    assert [text.split()[0] for text in texts("protobuf")] == ["name:", "solver", "import"]
+    assert [text.split()[0] for text in texts("text")] == ["small.net:8:25:"]
+    assert len(texts("python")) == 1
 
 
 def test_a_sweep_of_depths_is_plotted(folder: Path):
@@ -150,7 +156,7 @@ def test_paths_in_the_readme_exist():
 
 
 def test_the_templates_in_the_readme_compile(folder: Path):
-    (folder / "stages.net").write_text(texts("protobuf")[1])
+    (folder / "stages.net").write_text(next(text for text in texts("protobuf") if text.startswith("import")))
     run("netdef check stages.net --strict", folder)
     assert netdef.load(folder / "stages.net").blobs["b_3"].shape == (8, 32, 8, 8)
     assert netdef.load(folder / "stages.net", set={"width": 32}).blobs["b_3"].shape == (8, 64, 8, 8)

@@ -99,8 +99,11 @@ def _list(summaries: dict[str, Summary]) -> str:
         "# Gallery",
         "",
         "The nets in the folder `examples`. Parameters and multiply-adds are those of phase TRAIN, with the default"
-        f" settings. Scores and times are of training on the CPU: {MACHINE}. A dash means that it was not measured,"
-        " or that the data is not included.",
+        f" settings. Scores and times are of training on the CPU: {MACHINE}. A time in seconds is that of the whole"
+        " command `netdef train`, from start to end, of a net that the machine has not compiled before, while no other"
+        " program ran. The minutes of `digits_ssd.net`, and the milliseconds of a step, which"
+        " `tests/benchmarks/step_peers.py` prints, were measured with other load on the machine. A dash means that it"
+        " was not measured, or that the data is not included.",
         "",
     ]
     for group, (title, found) in GROUPS.items():

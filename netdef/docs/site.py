@@ -112,7 +112,6 @@ def _config(here: Path, helps: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
         "validation": {"anchors": "warn", "unrecognized_links": "warn", "omitted_files": "warn"},
         "markdown_extensions": [
             *("admonition", "attr_list", "md_in_html", "tables", "pymdownx.details", "pymdownx.superfences"),
-            {"pymdownx.tabbed": {"alternate_style": True}},
             {"pymdownx.highlight": {"guess_lang": False}},
             {"toc": {"permalink": True, "toc_depth": 3}},
         ],

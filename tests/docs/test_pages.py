@@ -14,6 +14,7 @@ import netdef
 from netdef.docs import contents
 
 PAGES = [name for name in contents.written() if name not in contents.ELSEWHERE]
+WIDTH = 98  # columns of code that a window of 1,400 pixels shows
 ITERATIONS = 3  # of each training on a page, which would take too long here
 
 
@@ -70,6 +71,17 @@ def test_pages_with_stand_ins_exist():
 def test_a_page_begins_with_its_title_and_has_no_other(name: str):
     without_code = re.sub(r"^ *```.*?^ *```", "", page(name), flags=re.S | re.M)
     assert re.findall(r"^# ", without_code, re.M) == ["# "] and without_code.startswith("# ")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_lines_of_blocks_are_not_wider_than_the_page(name: str):
+    lines = [(block.line, line) for block in blocks(page(name)) for line in block.text.splitlines()]
+    assert not [(at, line) for at, line in lines if len(line) > WIDTH]
+
+
+def test_the_first_page_leads_to_all_others():
+    linked = set(re.findall(r"\]\(([\w-]+)\.md\)", page("index")))
+    assert linked == {*PAGES} - {"index"}
 
 
 def test_every_page_is_in_the_contents():
