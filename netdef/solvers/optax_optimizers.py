@@ -221,6 +221,8 @@ def _refusal(factory: Factory, values: Mapping[str, Any]) -> str:
     found = traits(factory, tuple(sorted(values.items())))
     if found.together and (found.reads_first_rate or found.averages):
         return "it updates all arrays together, and reads its learning rate only before the first update"
+    if found.averages and values.get("b1") == 0:
+        return "`b1` must be positive: the weights that are tested are divided by it."
     return found.wrong
 
 
