@@ -220,6 +220,27 @@ def test_updates_are_those_of_optax(full):
         assert len(set(solver.slot_names(state[1][name]))) == len(jax.tree.leaves(state[1][name]))
 
 
+def test_each_step_of_a_line_search_reduces_the_loss_with_any_multipliers():
+    solver, _ = decoded('type: "optax.lbfgs" base_lr: 1 optax_param { memory_size: 2 }')
+    w = {name: jnp.full(shape, 0.3) for name, shape in SHAPES.items()}
+    x = {name: jnp.full(shape, 0.9) for name, shape in SHAPES.items()}
+    mults = {"a.0": 1.0, "a.1": 9.0, "b.0": 0.04}
+
+    @jax.jit
+    def step(w, histories, shared):
+        loss, gradients = jax.value_and_grad(loss_of)(w, x)
+        objective = Objective(loss, lambda arrays: loss_of(arrays, x))
+        made, shared = solver.update_all(moving(solver, gradients, w, histories, mults), shared, objective)
+        w = {name: array - made[name][0] for name, array in w.items()}
+        return loss, w, {name: history for name, (_, history) in made.items()}, shared
+
+    losses, state = [], (w, *solver.init_all(w))
+    for _ in range(4):
+        loss, *state = step(*state)
+        losses.append(float(loss))
+    assert losses == sorted(losses, reverse=True) and len(set(losses)) == 4
+
+
 def test_decay_mult_is_that_of_each_array_also_if_one_optimizer_updates_all():
     solver, _ = decoded('type: "optax.contrib.prodigy" base_lr: 1 weight_decay: 0.5')
     w = {"a.0": jnp.asarray([1.0, 2.0]), "a.1": jnp.asarray([3.0])}
