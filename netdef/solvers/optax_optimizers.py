@@ -132,20 +132,25 @@ class OptaxSolver(Solver):
     def _together(
         self, moving: Mapping[str, Moving], shared: Any, objective: Objective | None, at: Numbers
     ) -> tuple[dict[str, tuple[Array, Any]], Any]:
-        """The updates with the weight decay of one of the arrays."""
-        rule = self._rule(at.base, at.decay, at.decay_mult)
-        g, w = ({name: _with_axis(array[i]) for name, array in moving.items()} for i in (0, 1))
+        """The updates with the weight decay of one of the arrays.
+
+        `lr_mult` scales the step of an array.  A line search, which compares steps, works on w / sqrt(lr_mult) instead,
+        for which the first step, along the gradient, is the same."""
+        rule, searches = self._rule(at.base, at.decay, at.decay_mult), "value_fn" in self.traits.further
+        scale = {name: abs(array.at.lr_mult) ** 0.5 if searches else 1.0 for name, array in moving.items()}
+        g = {name: _with_axis(array.g) * scale[name] for name, array in moving.items()}
+        w = {name: _with_axis(array.w) / scale[name] for name, array in moving.items()}
         like = _optax_state.parted(jax.eval_shape(rule.init, w), w)[1]
         own = {name: array.history for name, array in moving.items()}
         state = _optax_state.joined(own, _optax_state.as_keys(shared, like))
-        steps, state = rule.update(g, state, w, **self._further(moving, g, objective))
+        steps, state = rule.update(g, state, w, **self._further(moving, g, scale, objective))
         own, shared = _optax_state.parted(_optax_state.as_numbers(state), w)
-        made = {
-            name: (-steps[name].reshape(array.w.shape) * array.at.lr_mult, own[name]) for name, array in moving.items()
-        }
-        return made, shared
+        delta = lambda name, array: -steps[name].reshape(array.w.shape) * (array.at.lr_mult / scale[name])
+        return {name: (delta(name, array), own[name]) for name, array in moving.items()}, shared
 
-    def _further(self, moving: Mapping[str, Moving], g: Any, objective: Objective | None) -> dict[str, Any]:
+    def _further(
+        self, moving: Mapping[str, Moving], g: Any, scale: Mapping[str, float], objective: Objective | None
+    ) -> dict[str, Any]:
         """The other arguments of an update."""
         names = self.traits.further
         if not names:
@@ -155,7 +160,7 @@ class OptaxSolver(Solver):
 
         def loss(arrays: Mapping[str, Array]) -> Array:
             assert of is not None
-            return of({name: array.reshape(moving[name].w.shape) for name, array in arrays.items()})
+            return of({name: array.reshape(moving[name].w.shape) * scale[name] for name, array in arrays.items()})
 
         known = {"value": objective.value, "grad": g, **dict.fromkeys(CALLED, loss)}
         return {name: known[name] for name in names}
@@ -221,6 +226,8 @@ def _refusal(factory: Factory, values: Mapping[str, Any]) -> str:
     found = traits(factory, tuple(sorted(values.items())))
     if found.together and (found.reads_first_rate or found.averages):
         return "it updates all arrays together, and reads its learning rate only before the first update"
+    if found.averages and values.get("b1") == 0:
+        return "`b1` must be positive: the weights that are tested are divided by it."
     return found.wrong
 
 
@@ -252,7 +259,9 @@ def _notes(factory: Factory, of: Traits) -> list[str]:
     """What a user of an optimizer should know beside its arguments."""
     rate = _optax.signature(factory.function)[factory.rate].default
     notes = [f"The learning rate of optax, in place of which `base_lr` is given, is {rate:g}."] if _number(rate) else []
-    if of.together:
+    if "value_fn" in of.further:
+        notes.append("One update computes the steps of all arrays; a line search works on w / sqrt(lr_mult).")
+    elif of.together:
         notes.append("One update computes the steps of all arrays, and `lr_mult` scales that of an array.")
     else:
         notes.append("Each array has a state of its own.")

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import jax
+from jax.core import Tracer
 
 from ..graph import Net, Owner
 from ..layers.base import ParamSpec, Weight
@@ -89,7 +90,7 @@ def arrays_of(model: Model, owners: tuple[Owner, ...]) -> tuple[Array, ...]:
 def copies(arrays: Sequence[Array]) -> tuple[Array, ...]:
     """Copies of arrays on the same devices, made without a program for each shape."""
     copy = partial(jax.device_put, may_alias=False)
-    whole = lambda array: isinstance(array, jax.core.Tracer) or getattr(array, "is_fully_addressable", True)
+    whole = lambda array: isinstance(array, Tracer) or getattr(array, "is_fully_addressable", True)
     return tuple(copy(array) if whole(array) else by_parts(array, copy, array.sharding) for array in arrays)
 
 

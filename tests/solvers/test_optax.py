@@ -74,6 +74,7 @@ def test_arguments_have_the_types_of_the_signature():
         ('type: "optax.lbfgs" optax_param { linesearch: 1 }', "unknown-field", "linesearch", ["not a number"]),
         ('type: "optax.lbfgs" optax_param { memory_size: 0 }', "out-of-range", "memory", ["accept", "memory_size"]),
         ('type: "optax.contrib.prodigy" optax_param { betas: 0.9 }', "out-of-range", "{ betas", ["accept", "got 1"]),
+        ('type: "optax.contrib.schedule_free_sgd" optax_param { b1: 0 }', "out-of-range", "{ b1", ["`b1` must be"]),
         ('type: "optax.contrib.prodigy" larc: true', "no-effect", "true", ["all arrays together"]),
         ('type: "optax.contrib.dog" optax_param { init_step: 1 }', "unknown-field", "init_step", ["not a number"]),
         ('type: "optax.lion" optax_param { b3: 1 }', "unknown-field", "b3", ["b3", "`b1`"]),
@@ -150,7 +151,6 @@ CASES = {  # arguments other than the defaults; those of optax are the same
     "rmsprop": {"centered": True, "momentum": 0.5},
     "contrib.muon": {"ns_steps": 3, "preconditioning": "aol", "weight_decay": 0.1},
     "contrib.prodigy": {"betas": [0.8, 0.9], "estim_lr0": 0.01, "weight_decay": 0.1},
-    "contrib.sophia": {"update_interval": 2},
     "contrib.schedule_free_sgd": {"warmup_steps": 2, "weight_decay": 0.1},
     "polyak_sgd": {"variant": "sps+", "f_min": 0.1},
 }
@@ -161,85 +161,83 @@ SHAPES = {"a.0": (4, 3), "a.1": (4,), "b.0": ()}
 def loss_of(arrays, x):
     """A loss that is not convex; `x` has the shapes of the arrays."""
     near = {name: jnp.sum((jnp.sin(w) - x[name]) ** 2) for name, w in arrays.items()}
-    return sum(near.values()) + jnp.sum(arrays["a.0"]) * jnp.sum(arrays["a.1"]) * arrays["b.0"].reshape(())
+    return sum(near.values()) + jnp.tanh(jnp.sum(arrays["a.0"]) * jnp.sum(arrays["a.1"]) * arrays["b.0"].reshape(()))
 
 
-def moving(solver, gradients, weights, histories):
-    """Arrays of which the last one has `lr_mult: 0.5`."""
-    made, number = {}, jnp.float32
-    for name, w in weights.items():
-        mult = 0.5 if name == "b.0" else 1.0
-        at = Numbers(
-            number(RATE * mult), number(0), number(solver.weight_decay), jnp.int32(0), lr_mult=mult, base=number(RATE)
-        )
-        made[name] = Moving(gradients[name], w, histories[name], at)
-    return made
+def moving(solver, gradients, weights, histories, mults):
+    number = jnp.float32
+    at = lambda mult: Numbers(
+        number(RATE * mult), number(0), number(solver.weight_decay), jnp.int32(0), lr_mult=mult, base=number(RATE)
+    )
+    return {name: Moving(gradients[name], w, histories[name], at(mults[name])) for name, w in weights.items()}
 
 
-UPDATED = [name.removeprefix("optax.") for name in optax_optimizers.names()]
+RUN = {"lbfgs", "noisy_sgd", "contrib.sophia"}  # those whose runs are compared, because an update takes long to compile
+UPDATED = {name.removeprefix("optax.") for name in optax_optimizers.names()} - RUN
 
 
-@pytest.mark.parametrize("full", [name for name in UPDATED if name != "lbfgs"])  # which takes as long as ten others
+@pytest.mark.parametrize("full", sorted(UPDATED))
 def test_updates_are_those_of_optax(full):
-    """Those of a loop with optax. An optimizer of each array has a learning rate for each; another one has one rate, and
-    `lr_mult` scales the step of an array. The state keeps its structure, and each of its arrays has a name.
-    `test_optax.py` in `tests/training` compares whole runs."""
+    """Those of a loop with optax; `lr_mult` scales a step if one optimizer updates all arrays. The state keeps its
+    structure, and each of its arrays has a name. `test_optax.py` in `tests/training` compares whole runs."""
     words = " ".join(f"{n}: {json.dumps(value)}" for n, value in CASES.get(full, {}).items())
     solver, found = decoded(f'type: "optax.{full}" base_lr: {RATE} random_seed: 3 optax_param {{ {words} }}')
     assert found == ()
     factory = getattr(optax.contrib if "contrib." in full else optax, full.removeprefix("contrib."))
-    given = CASES.get(full, {}) | ({"key": 3} if full == "noisy_sgd" else {})
-    rate = "scaling" if full == "polyak_sgd" else "learning_rate"
-    together = solver.traits.together
+    given = CASES.get(full, {})
     with warnings.catch_warnings():  # of what optax itself is going to remove
         warnings.simplefilter("ignore")
-        right = {
-            name: optax.with_extra_args_support(factory(**{rate: value}, **given))
-            for name, value in (("all", RATE), ("half", RATE / 2))
-        }
-    groups = [("all", list(SHAPES))] if together else [("all", ["a.0", "a.1"]), ("half", ["b.0"])]
+        rate = {"scaling" if full == "polyak_sgd" else "learning_rate": RATE}
+        right = optax.with_extra_args_support(factory(**rate, **given))
+    mults = {name: 0.5 if name == "b.0" and solver.traits.together else 1.0 for name in SHAPES}
     random = np.random.default_rng(0)
     draw = lambda: {name: jnp.asarray(random.normal(size=shape or 1), jnp.float32) for name, shape in SHAPES.items()}
-    shaped = lambda arrays: {name: a.reshape(SHAPES[name]) for name, a in arrays.items()}
-    start = draw()
 
     def both(state, x):
-        mine, histories, shared, theirs, states = state
+        mine, histories, shared, theirs, of_right = state
         loss, gradients = jax.value_and_grad(loss_of)(mine, x)
-        objective = Objective(loss, lambda arrays: loss_of(arrays, x)) if solver.needs else None
-        updates, shared = solver.update_all(moving(solver, gradients, mine, histories), shared, objective)
+        objective = Objective(loss) if solver.needs else None
+        updates, shared = solver.update_all(moving(solver, gradients, mine, histories, mults), shared, objective)
         mine = {name: w - updates[name][0] for name, w in mine.items()}
         loss, gradients = jax.value_and_grad(loss_of)(theirs, x)
-        after, new = dict(theirs), []
-        for (which, names), state in zip(groups, states, strict=True):
-            take = lambda arrays, names=names: {name: arrays[name] for name in names}
-            of = lambda arrays: loss_of({**theirs, **arrays}, x)  # noqa: B023
-            known = {"value": loss, "grad": take(gradients), "value_fn": of, "obj_fn": of}
-            more = {name: known[name] for name in solver.traits.further}
-            steps, state = right[which].update(take(gradients), state, take(theirs), **more)
-            halved = {name: u * (0.5 if together and name == "b.0" else 1) for name, u in steps.items()}
-            after |= optax.apply_updates(take(theirs), halved)
-            new.append(state)
-        return mine, {name: history for name, (_, history) in updates.items()}, shared, after, new
+        more = {name: {"value": loss}[name] for name in solver.traits.further}
+        steps, of_right = right.update(gradients, of_right, theirs, **more)
+        theirs = {name: w + mults[name] * steps[name] for name, w in theirs.items()}
+        return mine, {name: history for name, (_, history) in updates.items()}, shared, theirs, of_right
 
-    own = shaped(start)
+    start = draw()
+    own = {name: a.reshape(SHAPES[name]) for name, a in start.items()}
     histories, shared = solver.init_all(own)
     assert all(a is not w for a in jax.tree.leaves(histories) for w in own.values())
-    state = (
-        own,
-        histories,
-        shared,
-        start,
-        [right[which].init({n: start[n] for n in names}) for which, names in groups],
-    )
     shapes = lambda tree: [(a.shape, a.dtype) for a in jax.tree.leaves(tree)]
-    step = jax.jit(both)
+    state, step = (own, histories, shared, start, right.init(start)), jax.jit(both)
     for _ in range(3):
         before, state = state, step(state, draw())
         assert jax.tree.structure(before) == jax.tree.structure(state) and shapes(before[1:3]) == shapes(state[1:3])
-    for name in SHAPES:
-        np.testing.assert_allclose(state[0][name], state[3][name].reshape(SHAPES[name]), rtol=2e-5, atol=2e-6)
+    for name, shape in SHAPES.items():
+        np.testing.assert_allclose(state[0][name], state[3][name].reshape(shape), rtol=2e-5, atol=2e-6)
         assert len(set(solver.slot_names(state[1][name]))) == len(jax.tree.leaves(state[1][name]))
+
+
+def test_each_step_of_a_line_search_reduces_the_loss_with_any_multipliers():
+    solver, _ = decoded('type: "optax.lbfgs" base_lr: 1 optax_param { memory_size: 2 }')
+    w = {name: jnp.full(shape, 0.3) for name, shape in SHAPES.items()}
+    x = {name: jnp.full(shape, 0.9) for name, shape in SHAPES.items()}
+    mults = {"a.0": 1.0, "a.1": 9.0, "b.0": 0.04}
+
+    @jax.jit
+    def step(w, histories, shared):
+        loss, gradients = jax.value_and_grad(loss_of)(w, x)
+        objective = Objective(loss, lambda arrays: loss_of(arrays, x))
+        made, shared = solver.update_all(moving(solver, gradients, w, histories, mults), shared, objective)
+        w = {name: array - made[name][0] for name, array in w.items()}
+        return loss, w, {name: history for name, (_, history) in made.items()}, shared
+
+    losses, state = [], (w, *solver.init_all(w))
+    for _ in range(4):
+        loss, *state = step(*state)
+        losses.append(float(loss))
+    assert losses == sorted(losses, reverse=True) and len(set(losses)) == 4
 
 
 def test_decay_mult_is_that_of_each_array_also_if_one_optimizer_updates_all():

@@ -131,10 +131,9 @@ KINDS = {  # fields and an optimizer, the arguments of its update
     "lbfgs": ("weight_decay: 0.1", optax.lbfgs(1.0, memory_size=3), ("value", "grad", "value_fn")),
     "noisy_sgd": ("", optax.noisy_sgd(1.0, key=3), ()),
     "contrib.sophia": ("", contrib.sophia(1.0, gamma=2.0), ("obj_fn",)),
-    "contrib.prodigy": ("", contrib.prodigy(1.0, estim_lr0=0.01), ()),
     "contrib.schedule_free_sgd": ("", contrib.schedule_free_sgd(1.0), ()),
 }
-ARGUMENTS = {"lbfgs": "memory_size: 3", "contrib.prodigy": "estim_lr0: 0.01", "contrib.sophia": "gamma: 2"}
+ARGUMENTS = {"lbfgs": "memory_size: 3", "contrib.sophia": "gamma: 2"}
 
 
 @pytest.mark.parametrize("name", KINDS)
