@@ -266,12 +266,9 @@ def _stray(field: Field, cls: type[Layer], own: Params, beside: Params, report: 
     """Reports a field that this layer type does not have: one of another type (no effect), of its block, or of none."""
     others = _blocks()
     if field.name in others:
-        users = others[field.name]
-        report.add(
-            codes.NO_EFFECT,
-            field.name_span,
-            f"`{field.name}` is a field of {_some(users)}; a layer of type {cls.type} does not {_need(field)} it.",
-        )
+        if not report.is_full:
+            told = f"`{field.name}` is a field of {_some(others[field.name])}; a layer of type {cls.type} does not "
+            report.add(codes.NO_EFFECT, field.name_span, f"{told}{_need(field)} it.")
     elif field.name in own and field.name not in IDLE and cls.block:
         report.add(
             codes.UNKNOWN_FIELD,
