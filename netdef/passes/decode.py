@@ -167,6 +167,7 @@ def decode_layer(field: Field, report: Report) -> Layer:
     place = type_field.value.span if type_field else field.name_span
     values, spans, rest = take(beside, message, report, place)
     blocks: list[Message] = []
+    precision = LayerPrecision.params()
     for extra in rest:
         if extra.name == "type":
             continue
@@ -174,9 +175,9 @@ def decode_layer(field: Field, report: Report) -> Layer:
             if blocks:
                 report.add(codes.GIVEN_TWICE, extra.span, f"`{extra.name}` is given more than once; a layer has one.")
             blocks.append(extra.value)
-        elif not unknown and extra.name not in LayerPrecision.params():
+        elif not unknown and extra.name not in precision:
             _stray(extra, cls, own, beside, report)
-    _precision_of([extra for extra in rest if extra.name in LayerPrecision.params()], field.span, report)
+    _precision_of([extra for extra in rest if extra.name in precision], field.span, report)
     block = blocks[0] if blocks else Message((), place)
     if not unknown:
         own_values, own_spans, own_rest = take(own, block, report, place)
