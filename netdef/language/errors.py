@@ -34,4 +34,5 @@ def brief(text: str) -> str:
     if len(text) <= LONGEST:
         return text
     text = LONG_WORD.sub(lambda word: f"{word[0][:100]}...{word[0][-50:]}", text)
-    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
+    half = LONGEST // 2 - 3
+    return text if len(text) <= LONGEST else f"{text[:half]} ... {text[-half:]}"

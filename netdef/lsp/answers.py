@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -91,10 +91,10 @@ def _lets(page: Page, document: Document) -> Iterable[Let]:
             yield from imported_lets(page, item)
 
 
-def imported_lets(page: Page, statement: Import) -> list[Let]:
+def imported_lets(page: Page, statement: Import) -> Sequence[Let]:
     """Returns the constants of an imported file."""
-    document = _imported(page, statement)
-    return [let for let in document.body.fields if isinstance(let, Let)] if document else []
+    found = page.imported.get(statement.path)
+    return found.lets if found else ()
 
 
 def _names(page: Page, at: Context) -> Iterable[Item]:
@@ -196,31 +196,9 @@ def _written(item: Item, at: Context) -> Item:
 # Templates
 
 
-def templates(page: Page) -> dict[str, Template]:
+def templates(page: Page) -> Mapping[str, Template]:
     """Returns the templates at the top level of a page, including imported ones."""
-    if page.document is None:
-        return {}
-    found: dict[str, Template] = {}
-    for item in page.document.body.fields:
-        if isinstance(item, Import) and (imported := _imported(page, item)) is not None:
-            found |= {t.name: t for t in imported.body.fields if isinstance(t, Template)}
-        elif isinstance(item, Template):
-            found[item.name] = item
-    return found
-
-
-def _imported(page: Page, statement: Import) -> Document | None:
-    from ..language.diagnostics import Report
-    from ..language.errors import NetdefError
-    from ..language.expansion.evaluate import Fault
-    from ..language.expansion.imports import find
-    from ..language.parsing.parser import parse
-    from ..language.source import Source
-
-    try:
-        return parse(Source.read(find(statement, page.source.path, page.trust)), Report())
-    except (Fault, NetdefError):
-        return None
+    return page.templates
 
 
 def signature(template: Template) -> str:

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from ..compiler import build_phases, decoded, expanded_tree
 from ..graph import Net
 from ..language import codes
 from ..language.diagnostics import CompileError, Diagnostic, Report
 from ..language.errors import NetdefError
+from ..language.expansion.evaluate import Fault
+from ..language.expansion.imports import MOST_FILES, find
 from ..language.parsing.parser import parse
 from ..language.source import Source, Span
-from ..language.syntax import Document
+from ..language.syntax import Document, Import, Let, Template
 from ..language.trust import UNTRUSTED, Trust
 from ..layers.base import Layer, Phase
 from ..passes.solver_file import is_solver
 from ..solvers.base import Solver
 from ..solvers.decode import decode_solver
 from .context import Index, index
+
+
+class Names(NamedTuple):
+    """The constants and templates that a file defines at its top level."""
+
+    lets: tuple[Let, ...] = ()
+    templates: tuple[Template, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,27 @@ class Page:
     def index(self) -> Index:
         """Where the scan for the context of the cursor may begin."""
         return index(self.source.text)
+
+    @cached_property
+    def imported(self) -> Mapping[str, Names]:
+        """What the imported files define, by their names in this file; each is read once, and only as many as an
+        expansion reads. One that cannot be read defines nothing."""
+        statements: dict[str, Import] = {}
+        for item in self.document.body.fields if self.document else ():
+            if isinstance(item, Import):
+                statements.setdefault(item.path, item)
+        return {path: _defined(item, self) for path, item in [*statements.items()][:MOST_FILES]}
+
+    @cached_property
+    def templates(self) -> Mapping[str, Template]:
+        """The templates of the top level, including imported ones."""
+        found: dict[str, Template] = {}
+        for item in self.document.body.fields if self.document else ():
+            if isinstance(item, Template):
+                found[item.name] = item
+            elif isinstance(item, Import):
+                found.update((t.name, t) for t in self.imported.get(item.path, Names()).templates)
+        return found
 
     def here(self, span: Span | None) -> Span | None:
         """Returns the span itself if it is in this file, or the use of a template that leads to it."""
@@ -68,6 +99,17 @@ def read(source: Source, trust: Trust = UNTRUSTED) -> Page:
         told = error.diagnostics if isinstance(error, CompileError) else report.in_order()
         return Page(source, document, diagnostics=told, trust=trust)
     return Page(source, document, parsed.program.layers, built.nets, built.diagnostics, trust, parsed.program.solver)
+
+
+def _defined(statement: Import, page: Page) -> Names:
+    try:
+        document = parse(Source.read(find(statement, page.source.path, page.trust)), Report())
+    except (Fault, NetdefError):
+        return Names()
+    fields = document.body.fields if document else ()
+    return Names(
+        tuple(item for item in fields if isinstance(item, Let)), tuple(i for i in fields if isinstance(i, Template))
+    )
 
 
 def refused(source: Source) -> Page:

@@ -81,7 +81,7 @@ def compiled(source: Source, trust: Trust) -> Compiled:
         page = refused(source)
     else:
         page = read(source, trust)
-        _ = page.index  # computed here, in the thread, and not by the first request
+        _ = page.index, page.templates  # computed here, in the thread, and not by the first request
     return page, [diagnostic(page, d) for d in page.diagnostics]
 
 

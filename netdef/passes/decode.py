@@ -168,6 +168,7 @@ def decode_layer(field: Field, report: Report) -> Layer:
     place = type_field.value.span if type_field else field.name_span
     values, spans, rest = take(beside, message, report, place)
     blocks: list[Message] = []
+    precision = LayerPrecision.params()
     for extra in rest:
         if extra.name == "type":
             continue
@@ -175,9 +176,9 @@ def decode_layer(field: Field, report: Report) -> Layer:
             if blocks:
                 report.add(codes.GIVEN_TWICE, extra.span, f"`{extra.name}` is given more than once; a layer has one.")
             blocks.append(extra.value)
-        elif not unknown and extra.name not in LayerPrecision.params():
+        elif not unknown and extra.name not in precision:
             _stray(extra, cls, own, beside, report)
-    _precision_of([extra for extra in rest if extra.name in LayerPrecision.params()], field.span, report)
+    _precision_of([extra for extra in rest if extra.name in precision], field.span, report)
     block = blocks[0] if blocks else Message((), place)
     if not unknown:
         own_values, own_spans, own_rest = take(own, block, report, place)
@@ -267,12 +268,9 @@ def _stray(field: Field, cls: type[Layer], own: Params, beside: Params, report: 
     """Reports a field that this layer type does not have: one of another type (no effect), of its block, or of none."""
     others = _blocks()
     if field.name in others:
-        users = others[field.name]
-        report.add(
-            codes.NO_EFFECT,
-            field.name_span,
-            f"`{field.name}` is a field of {_some(users)}; a layer of type {cls.type} does not {_need(field)} it.",
-        )
+        if not report.is_full:
+            told = f"`{field.name}` is a field of {_some(others[field.name])}; a layer of type {cls.type} does not "
+            report.add(codes.NO_EFFECT, field.name_span, f"{told}{_need(field)} it.")
     elif field.name in own and field.name not in IDLE and cls.block:
         report.add(
             codes.UNKNOWN_FIELD,

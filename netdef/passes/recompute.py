@@ -27,6 +27,7 @@ from ..shape import count, known
 
 AUTO = "AUTO"
 BYTES = 4  # of a value; the segments do not depend on it
+MOST_COMPARED = 500_000  # layers of all divisions that AUTO compares; a net of 4,000 layers has fewer
 
 
 def recomputed(net: Net, wanted: Sequence[str]) -> Net:
@@ -178,21 +179,26 @@ class _Sizes(NamedTuple):
 def automatic(net: Net) -> list[Hashable]:
     """A mark for each layer: None, or the first layer of its segment.
 
-    For k = 1, 2, ... to twice the square root of the number of layers, the layers are divided into segments of at most
-    1/k of all bytes, such that the values alive at their borders have the fewest bytes. Of these divisions, the one
-    with the smallest sum of stored bytes and bytes of its largest segment is used, and the smallest k in case of ties.
-    The last segment is stored, because its values are needed at once, and so is one whose values are all used by other
-    layers."""
+    For k = 1, 2, ... to twice the square root of the number of layers, or fewer for more than 4,000 layers, these are
+    divided into segments of at most 1/k of all bytes, such that the values alive at their borders have the fewest
+    bytes. Of these divisions, the one with the smallest sum of stored bytes and bytes of its largest segment is used,
+    and the smallest k in case of ties. The last segment is stored, because its values are needed at once, and so is one
+    whose values are all used by other layers."""
     sizes, stretches = _sizes(net), _stretches(net)
     total = sum(sizes.layers)
-    most = 2 * int(len(net.layers) ** 0.5) + 1
-    divided = [[s for stretch in stretches for s in _divided(sizes, stretch, total / k)][:-1] for k in range(1, most)]
-    best = min(divided, key=lambda segments: _needed(sizes, segments), default=[])
+    most = min(2 * int(len(net.layers) ** 0.5), MOST_COMPARED // max(len(net.layers), 1)) + 1
+    ends = [[0, *accumulate(sum(sizes.layers[i:j]) for i, j in pairwise(borders))] for borders in stretches]
+    divided = (
+        [s for borders, sums in zip(stretches, ends, strict=True) for s in _divided(sizes, borders, sums, total / k)]
+        for k in range(1, most)
+    )
+    best = min((segments[:-1] for segments in divided), key=lambda segments: _needed(sizes, segments), default=[])
+    inside = {i: segment for segment in best for i in segment}
+    saving = {inside[i] for i, last, _ in sizes.values if i in inside and last < inside[i].stop}
     marks: list[Hashable] = [None] * len(net.layers)
     for segment in best:
-        if all(last >= segment.stop for i, last, _ in sizes.values if i in segment):
-            continue  # all its values are stored in any case
-        marks[segment.start : segment.stop] = [segment.start] * len(segment)
+        if segment in saving:  # otherwise all its values are stored in any case
+            marks[segment.start : segment.stop] = [segment.start] * len(segment)
     return marks
 
 
@@ -222,10 +228,9 @@ def _stretches(net: Net) -> list[list[int]]:
     return [[run[0], *(i for i in run[1:] if not in_place[i]), run[-1] + 1] for run in runs]
 
 
-def _divided(sizes: _Sizes, borders: Sequence[int], limit: float) -> list[range]:
+def _divided(sizes: _Sizes, borders: Sequence[int], ends: Sequence[int], limit: float) -> list[range]:
     """Segments of at most `limit` bytes, or between two adjacent borders, with the fewest bytes alive at their borders;
-    they are as long as possible in case of ties."""
-    ends = [0, *accumulate(sum(sizes.layers[i:j]) for i, j in pairwise(borders))]
+    they are as long as possible in case of ties. `ends` are the bytes before each border."""
     cost = [0]  # for each border: of the best borders before it, and of itself
     back = [0]  # for each border: the one before it
     window: deque[int] = deque()  # the borders that a segment can begin at, with increasing costs
@@ -233,10 +238,10 @@ def _divided(sizes: _Sizes, borders: Sequence[int], limit: float) -> list[range]
         while window and cost[window[-1]] > cost[j - 1]:
             window.pop()
         window.append(j - 1)
-        while window[0] < j - 1 and ends[j] - ends[window[0]] > limit:
+        while (first := window[0]) < j - 1 and ends[j] - ends[first] > limit:
             window.popleft()
-        back.append(window[0])
-        cost.append(cost[window[0]] + sizes.alive[borders[j]])
+        back.append(first)
+        cost.append(cost[first] + sizes.alive[borders[j]])
     found, j = [], len(borders) - 1
     while j:
         found.append(range(borders[back[j]], borders[j]))
@@ -246,6 +251,8 @@ def _divided(sizes: _Sizes, borders: Sequence[int], limit: float) -> list[range]
 
 def _needed(sizes: _Sizes, segments: Sequence[range]) -> int:
     """The bytes that are stored, and those of the largest part that is in memory while its gradient is computed."""
-    end = {i: segment.stop for segment in segments for i in segment}
-    stored = sum(size for i, last, size in sizes.values if last >= end.get(i, 0))
+    end = [0] * len(sizes.layers)
+    for segment in segments:
+        end[segment.start : segment.stop] = [segment.stop] * len(segment)
+    stored = sum(size for i, last, size in sizes.values if last >= end[i])
     return stored + max((sum(sizes.layers[i] for i in segment) for segment in segments), default=0)

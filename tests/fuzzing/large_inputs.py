@@ -1,13 +1,16 @@
 """Large and hostile inputs within the limits of a file: the CPU seconds and the memory of `netdef check`, fmt and expand.
 
-usage: python tests/fuzzing/large_inputs.py [WORD...]        (default: all inputs; a WORD selects those that contain it)
+usage: python tests/fuzzing/large_inputs.py [--commands NAME,...] [WORD...]
+       (default: all inputs, with check,fmt,expand; a WORD selects the inputs that contain it)
 
-Each input is a file near the limits (grammar/SPEC.md) with very much of one thing. Each command is a separate process;
+The other commands are for nets without errors, of which they make something larger: deploy, which reads the net twice,
+and page, which writes 2 kB for each layer, may take three times as long. Each input is a file near the limits (grammar/SPEC.md) with very much of one thing. Each command is a separate process;
 its CPU time (user and system) includes the start of Python. The last lines are the inputs that exceed 2 s or 300 MB.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import resource
 import subprocess
@@ -18,6 +21,21 @@ from pathlib import Path
 
 SECONDS, MEGABYTES = 2.0, 300
 END = 20  # CPU seconds after which a command is stopped
+COMMANDS = {  # the words of each, before the file
+    "check": ["check"],
+    "fmt": ["fmt"],
+    "expand": ["expand"],
+    "diff": ["fmt", "--diff"],
+    "json": ["check", "--json"],
+    "convert": ["convert", "-o", "out.net"],
+    "summary": ["summary"],
+    "dot": ["draw"],
+    "folded": ["draw", "--fold", "all"],
+    "columns": ["draw", "--columns", "4"],
+    "mermaid": ["draw", "-o", "out.mmd"],
+    "page": ["draw", "-o", "out.html"],
+    "deploy": ["deploy"],
+}
 DATA = 'layer { name: "d" type: "Input" top: "d" input_param { shape { dim: [1, 3, 8, 8] } } }\n'
 SOLVER = 'net: "n.net" base_lr: 0.1 lr_policy: "fixed"\n'
 
@@ -148,6 +166,30 @@ INPUTS: dict[str, Callable[[], str]] = {
     "many outermost layers of the oldest form": lambda: (
         'layers { layer { name: "c" type: "conv" ' + repeated(240_000, "x#: 1 ") + "} }"
     ),
+    "Python layers": lambda: layers(
+        9_900, 'name: "p#" type: "Python" bottom: "d" top: "t#" python_param { module: "m#" layer: "L" }'
+    ),
+    "data layers": lambda: repeated(
+        9_900, 'layer { name: "d#" type: "Data" top: "a#" top: "b#" data_param { source: "x#" batch_size: 1 } }\n'
+    ),
+    "layers of two phases": lambda: (
+        DATA
+        + repeated(
+            4_900,
+            'layer { name: "l#" type: "ReLU" bottom: "d" top: "t#" include { phase: TRAIN } }\n'
+            'layer { name: "m#" type: "TanH" bottom: "d" top: "t#" include { phase: TEST } }\n',
+        )
+    ),
+    "recomputed layers": lambda: (
+        'solver { base_lr: 1 lr_policy: "fixed" recompute: AUTO }'
+        + DATA
+        + "".join(
+            f'layer {{ name: "c{i}" type: "Convolution" bottom: "{f"t{i - 1}" if i else "d"}" top: "t{i}" '
+            "convolution_param { num_output: 3 kernel_size: 1 } }\n"
+            for i in range(9_000)
+        )
+        + 'layer { name: "l" type: "EuclideanLoss" bottom: "t8999" bottom: "d" }'
+    ),
     # fields
     "ignored fields of a solver": lambda: SOLVER + "engine: 1 " * 240_000,
     "known fields of a solver": lambda: SOLVER + "max_iter: 1 " * 240_000,
@@ -219,11 +261,22 @@ INPUTS: dict[str, Callable[[], str]] = {
     "a string in many pieces": lambda: "name: " + '"abcdefghij" ' * 240_000,
     "strings of wide characters": lambda: 'name: "' + "\U0001f600" * 1_000_000 + '"',
     "names with quotes": lambda: "a: 'x\"y' " * 240_000,
+    "a string of escaped quotes": lambda: 'name: "' + r"\"" * 1_900_000 + '"',
+    "carriage returns": lambda: "a: 1\r" * 240_000,
+    "a long name": lambda: "n" * 4_000_000 + ": 1",
+    "a long name of a constant": lambda: "x: ${" + "a" * 4_000_000 + "}",
+    "a long type": lambda: 'layer { name: "a" type: "' + "C" * 4_000_000 + '" }',
+    "a long word": lambda: layers(
+        1, 'name: "p" type: "Pooling" bottom: "d" top: "t" pooling_param { pool: ' + "M" * 4_000_000 + " }"
+    ),
+    "a long name of an import": lambda: 'import "' + "a/" * 1_900_000 + 'b.net"',
+    "a long name of an import of the library": lambda: 'import "std/' + "a" * 4_000_000 + '.net"',
     "comments": lambda: "# a comment\n" * 249_000,
     "comments between fields": lambda: "# a comment\nname: 'x'  # another\n" * 80_000,
     "a long comment": lambda: "#" * 4_000_000,
     "empty lines": lambda: "\n" * 4_000_000,
     "blanks": lambda: " " * 4_000_000 + "x: 1",
+    "blanks before an error": lambda: "\t" * 4_000_000 + "x: =",
     "long lines": lambda: ("a: 1 " * 20_000 + "\n") * 12,
     "lists of blocks": lambda: "a: [" + "{ b: 1 }, " * 60_000 + "{ }]",
     "lists with comments": lambda: "a: [" + "1, # one\n" * 80_000 + "1]",
@@ -311,27 +364,31 @@ INPUTS: dict[str, Callable[[], str]] = {
 
 
 def measured(command: str, path: Path) -> tuple[float, float, int]:
-    """CPU seconds, megabytes and exit status of a command."""
+    """CPU seconds, megabytes and exit status of a command in the folder of its input."""
     with open(os.devnull, "wb") as nowhere:
-        words = [sys.executable, "-m", "netdef", command, str(path)]
+        words = [sys.executable, "-m", "netdef", *COMMANDS[command], str(path)]
         stop = lambda: resource.setrlimit(resource.RLIMIT_CPU, (END, END))
-        child = subprocess.Popen(words, stdout=nowhere, stderr=nowhere, preexec_fn=stop)
+        child = subprocess.Popen(words, stdout=nowhere, stderr=nowhere, preexec_fn=stop, cwd=path.parent)
         _, status, used = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, child.returncode
 
 
-def main(words: list[str]) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--commands", default="check,fmt,expand", type=lambda names: names.split(","))
+    parser.add_argument("words", nargs="*", metavar="WORD")
+    args = parser.parse_args()
     over = []
-    print(f"{'':44}{'MB':>5}" + "".join(f"{command:>21}" for command in ("check", "fmt", "expand")))
+    print(f"{'':44}{'MB':>5}" + "".join(f"{command:>21}" for command in args.commands))
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "input.net"
         for what, text in INPUTS.items():
-            if words and not any(word in what for word in words):
+            if args.words and not any(word in what for word in args.words):
                 continue
             path.write_text(text(), encoding="utf-8")
             row = f"{what:44}{path.stat().st_size / 2**20:5.1f}"
-            for command in ("check", "fmt", "expand"):
+            for command in args.commands:
                 seconds, memory, status = measured(command, path)
                 row += f"{seconds:8.2f} s{memory:5.0f} MB {status:2}"
                 if seconds > SECONDS or memory > MEGABYTES or status not in (0, 1, 2):
@@ -341,4 +398,4 @@ def main(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
