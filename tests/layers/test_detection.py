@@ -71,7 +71,9 @@ def test_boxes_are_compared_in_pixels_of_the_images_in_a_file(tmp_path: Path, re
 
 def test_errors_of_the_file_of_sizes(tmp_path: Path):
     path = tmp_path / "sizes.txt"
-    source = ssd_cases.EVALUATE % f'detection_evaluate_param {{ num_classes: 3 name_size_file: "{path}" }}'
+    source = (
+        ssd_cases.EVALUATE % f'detection_evaluate_param {{ num_classes: 3 name_size_file: "{printable(str(path))}" }}'
+    )
     given = {"found": np.zeros((1, 1, 4, 7), np.float32), "truth": np.zeros((1, 1, 4, 8), np.float32)}
     with pytest.raises(netdef.NetdefError, match=r"`name_size_file` cannot be read: No such file.*; remove the field"):
         model(source, "TEST", **given)(**given)
