@@ -30,7 +30,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..language.errors import NetdefError
+from ..language.errors import NetdefError, printable
 from ..language.source import ENDINGS
 from . import UsageError
 from ._options import add_json, existing
@@ -72,10 +72,10 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([values for values, _ in found], indent=2))
         return 0
-    width = max(len(values["input"]) for values, _ in found)
+    width = max(len(printable(values["input"])) for values, _ in found)
     for values, lines in found:
         for line in lines:
-            print(f"{values['input']:<{width}}  {line}")
+            print(f"{printable(values['input']):<{width}}  {line}")
     return 0
 
 

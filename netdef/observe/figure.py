@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,11 +50,17 @@ STYLE: dict[Any, Any] = {
 @contextlib.contextmanager
 def drawing() -> Iterator[Any]:
     """matplotlib with the style of all figures.  NetdefError if it is not installed."""
+    logging.getLogger("matplotlib").addFilter(_concerns_the_figure)
     need("matplotlib.figure", "drawing figures")
     import matplotlib.figure
 
     with matplotlib.rc_context(STYLE):
         yield matplotlib
+
+
+def _concerns_the_figure(message: logging.LogRecord) -> bool:
+    """False for what matplotlib says of its settings and its cache of fonts where the home folder cannot be written."""
+    return "mkdir -p failed" not in message.msg and "MPLCONFIGDIR" not in message.msg
 
 
 def new_figure(width: float, height: float) -> Any:

@@ -39,6 +39,7 @@ class Profile:
         self.traced: tuple[int, int] | None = None  # the first iteration in the trace, and the first one after it
         self.running = False
         self.failure = ""
+        self.before: set[tuple[Path, int]] = set()  # the traces of earlier runs in the folder
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -60,6 +61,7 @@ class Profile:
         jax.block_until_ready(state)
         options = jax.profiler.ProfileOptions()
         options.python_tracer_level = 0  # every call of a function of Python would be an event
+        self.before = self._traces()
         jax.profiler.start_trace(str(self.folder), profiler_options=options)
         self.running, self.traced = True, (iteration, iteration)
 
@@ -76,6 +78,11 @@ class Profile:
             with suppress(Exception):
                 jax.profiler.stop_trace()
 
+    def _traces(self) -> set[tuple[Path, int]]:
+        """The files of jax's traces with their times, which only tell whether one was written again: the newest is not
+        the last one if the clock was set back."""
+        return {(path, path.stat().st_mtime_ns) for path in self.folder.glob("plugins/profile/*/*.xplane.pb")}
+
     def report(self) -> list[str]:
         """Writes the trace of the layers, and returns what was traced and which file to open where."""
         self.close()
@@ -83,7 +90,7 @@ class Profile:
             return [f"no profile: {self.failure}"]
         if self.traced is None or self.traced[0] == self.traced[1]:
             return [f"no profile: the run ended before iteration {self.begin}, with which the trace begins"]
-        files = sorted(self.folder.glob("plugins/profile/*/*.xplane.pb"), key=lambda path: path.stat().st_mtime_ns)
+        files = sorted(path for path, _ in self._traces() - self.before)
         if not files:
             return [f"no profile: jax has written no trace to {self.folder}"]
         times = layer_trace(files[-1], self.layers, self.folder / LAYERS)

@@ -14,6 +14,7 @@ from netdef.data import boxes
 from netdef.data.box_sampler import BatchSampler, Jitter, SampleConstraint, Sampler, drawn
 from netdef.data.boxes import EmitConstraint, EmitType
 from netdef.data.fork_transforms import Resize, ResizeMode
+from netdef.language.errors import printable
 
 H, W = 60, 90
 
@@ -288,7 +289,7 @@ def test_samplers_that_contradict_themselves(tmp_path):
     write_database(tmp_path / "db")
     text = database(samplers="batch_sampler { sampler { min_scale: 0.8 max_scale: 0.5 } }")
     with pytest.raises(netdef.CompileError, match="`min_scale` of `sampler` is 0.8, but `max_scale` is 0.5; exchange"):
-        netdef.load(text.replace('"db"', f'"{tmp_path}/db"'))
+        netdef.load(text.replace('"db"', f'"{printable(str(tmp_path))}/db"'))
 
 
 def test_labels_of_yolo(tmp_path, batches, feed):
@@ -328,4 +329,4 @@ def test_jitter_is_the_default_of_yolo_only(solid, batches):
 def test_a_jitter_out_of_range(tmp_path):
     write_database(tmp_path / "db")
     with pytest.raises(netdef.CompileError, match="`yolo_data_jitter` is 1.5; it must be at least 0 and less than 1"):
-        netdef.load(database(samplers="yolo_data_jitter: 1.5").replace('"db"', f'"{tmp_path}/db"'))
+        netdef.load(database(samplers="yolo_data_jitter: 1.5").replace('"db"', f'"{printable(str(tmp_path))}/db"'))

@@ -25,6 +25,7 @@ from data_sets import layer, write_lmdb
 import netdef
 from netdef.data.boxes import most_rows
 from netdef.data.sources import open_source
+from netdef.language.errors import printable
 
 WRITERS = {"voc": write_voc, "coco": write_coco, "table": write_table}
 MAP = 'item { name: "background" label: 0 } item { name: "dog" label: 4 } item { name: "car" label: 9 }'
@@ -64,7 +65,12 @@ def test_every_batch_has_the_rows_of_the_largest(tmp_path, batches):
     write_database(tmp_path / "db")
     text = database(batch=2)
     found = batches(text, 3)
-    assert netdef.load(text.replace('"db"', f'"{tmp_path}/db"')).blobs["label"].shape == (1, 1, 5, 8)  # images 3 and 0
+    assert netdef.load(text.replace('"db"', f'"{printable(str(tmp_path))}/db"')).blobs["label"].shape == (
+        1,
+        1,
+        5,
+        8,
+    )  # images 3 and 0
     for batch, images in zip(found, ([0, 1], [2, 3], [0, 1]), strict=True):
         np.testing.assert_allclose(batch["label"], label_of(images, 5), rtol=1e-6)
     odd = batches(database(batch=3), 4)  # (0 1 2) (3 0 1) (2 3 0) (1 2 3)
@@ -183,7 +189,7 @@ def test_wrong_boxes_of_a_database_name_the_record(rows, what, tmp_path, batches
     names = 'annotated_data_param { label_map_file: "map" }'
     with pytest.raises(netdef.NetdefError) as caught:
         batches(database(beside=names, batch=2), 1)
-    assert f"layer `a`: record b'00000001' of {tmp_path}/db is wrong: {what}" in str(caught.value)
+    assert f"layer `a`: record b'00000001' of {printable(str(tmp_path))}/db is wrong: {what}" in str(caught.value)
     skipping = database(beside=f"{names} sample_param {{ skip_corrupt: true }}", batch=2)
     assert batches(skipping, 1)[0]["label"][0, 0, :, 0].tolist() == [0, 0, 0, 1, 1, 1]
     if "label map" not in what:
@@ -210,7 +216,7 @@ def test_wrong_tables_name_the_line(before, after, what, tmp_path, batches):
     (tmp_path / "set" / "boxes.csv").write_text(table().replace(before, after, 1))
     with pytest.raises(netdef.NetdefError) as caught:
         batches(folder(), 1)
-    assert what.format(tmp_path / "set") in str(caught.value)
+    assert what.format(printable(str(tmp_path / "set"))) in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -254,7 +260,7 @@ def test_wrong_json_names_the_annotation(change, what, tmp_path, batches):
     (tmp_path / "set" / "labels.json").write_text(json.dumps(content))
     with pytest.raises(netdef.NetdefError) as caught:
         batches(folder(), 1)
-    assert what.format(tmp_path / "set") in str(caught.value)
+    assert what.format(printable(str(tmp_path / "set"))) in str(caught.value)
 
 
 def test_folders_without_labels_or_with_several(tmp_path, batches):
@@ -277,7 +283,7 @@ def test_folders_without_labels_or_with_several(tmp_path, batches):
 )
 def test_changes_that_boxes_do_not_follow(fields, what, tmp_path):
     write_voc(tmp_path / "set")
-    text = folder(beside=fields).replace('"set"', f'"{tmp_path}/set"')
+    text = folder(beside=fields).replace('"set"', f'"{printable(str(tmp_path))}/set"')
     with pytest.raises(netdef.CompileError, match=what):
         netdef.load(text)
 

@@ -8,7 +8,7 @@ from data_sets import layer
 
 import netdef
 from netdef.data.feed import Feed
-from netdef.language.errors import NetdefError
+from netdef.language.errors import NetdefError, printable
 from netdef.training.evaluation import Evaluator
 
 pytest.importorskip("pyarrow")
@@ -130,7 +130,7 @@ def test_capital_letters_of_a_vocabulary(files, batches):
 )
 def test_wrong_vocabularies(words, message, files, tmp_path):
     files(words=words)
-    assert message in error_of(text_of()).replace(f"{tmp_path}/", "")
+    assert message in error_of(text_of()).replace(f"{printable(str(tmp_path))}/", "")
 
 
 def test_vocabularies_that_cannot_be_read(files, tmp_path):
@@ -186,7 +186,7 @@ def test_a_tokenizer_file(files, tokenizer, batches):
 def test_other_files_as_tokenizers(content, message, files, tmp_path):
     pytest.importorskip("tokenizers")
     (tmp_path / "t.json").write_text(content)
-    assert message in error_of(text_of(coder='tokenizer: "t.json"')).replace(f"{tmp_path}/", "")
+    assert message in error_of(text_of(coder='tokenizer: "t.json"')).replace(f"{printable(str(tmp_path))}/", "")
 
 
 def test_without_the_package_the_error_names_it(files, tmp_path, monkeypatch):

@@ -236,7 +236,7 @@ def test_boxes_of_the_input_are_found_in_the_picture(transform, tmp_path):
     """True boxes of a data layer, in fractions of its images, are where they are in the files."""
     write_coco(tmp_path)
     layer = f'type: "BoxFolder" top: "data" top: "label" transform_param {{ {transform} }}'
-    block = f'box_folder_param {{ source: "{tmp_path}/labels.json" batch_size: 1 }}'
+    block = f'box_folder_param {{ source: "{printable(str(tmp_path))}/labels.json" batch_size: 1 }}'
     net = netdef.load(f'layer {{ name: "d" {layer} {block} }}', phase="TEST")
     way = preprocessing_of(net)
     with Feed(net) as feed:

@@ -14,6 +14,7 @@ import ssd_fork
 from one_layer import fault, model, outputs, text
 
 import netdef
+from netdef.language.errors import printable
 
 PRIORS = np.stack([np.tile([0.1, 0.1, 0.3, 0.3], 4), np.full(16, 0.1)])[None].astype(np.float32)
 APART = np.array([[0, 0, 0, 0], [1, 1, 1, 1], [2, 2, 2, 2], [4, 4, 4, 4]], np.float32).reshape(1, -1)  # x 0.1
@@ -57,7 +58,7 @@ def test_boxes_are_compared_in_pixels_of_the_images_in_a_file(tmp_path: Path, re
     (tmp_path / "sizes.txt").write_text("a 30 20\nb 12 50\nc 25 25\n")
     sizes = [(30, 20), (12, 50), (25, 25)]
     _, fields, given = ssd_cases.evaluate_case(2)
-    more = f'name_size_file: "{tmp_path}/sizes.txt"'
+    more = f'name_size_file: "{printable(str(tmp_path))}/sizes.txt"'
     more += f" resize_param {{ {ssd_cases.shown(resize)} }}" if resize else ""
     source = ssd_cases.EVALUATE % f"detection_evaluate_param {{ {ssd_cases.shown(fields)} {more} }}"
     evaluator, fields = model(source, "TEST", **given), {**fields, "resize_param": resize}
@@ -70,7 +71,9 @@ def test_boxes_are_compared_in_pixels_of_the_images_in_a_file(tmp_path: Path, re
 
 def test_errors_of_the_file_of_sizes(tmp_path: Path):
     path = tmp_path / "sizes.txt"
-    source = ssd_cases.EVALUATE % f'detection_evaluate_param {{ num_classes: 3 name_size_file: "{path}" }}'
+    source = (
+        ssd_cases.EVALUATE % f'detection_evaluate_param {{ num_classes: 3 name_size_file: "{printable(str(path))}" }}'
+    )
     given = {"found": np.zeros((1, 1, 4, 7), np.float32), "truth": np.zeros((1, 1, 4, 8), np.float32)}
     with pytest.raises(netdef.NetdefError, match=r"`name_size_file` cannot be read: No such file.*; remove the field"):
         model(source, "TEST", **given)(**given)

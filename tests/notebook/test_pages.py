@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -71,7 +72,7 @@ def test_nets_are_shown_without_jax():
 @pytest.mark.parametrize(("program", "drawn"), [("", False), ("echo '<svg/>'", True), ("exit 1", False)])
 def test_the_diagram_is_drawn_if_graphviz_is_there(monkeypatch, tmp_path, program, drawn):
     if program:
-        (tmp_path / "dot").write_text(f"#!/bin/sh\ncat > {tmp_path}/source\n{program}\n")
+        (tmp_path / "dot").write_text(f"#!/bin/sh\ncat > {shlex.quote(str(tmp_path))}/source\n{program}\n")
         (tmp_path / "dot").chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     else:

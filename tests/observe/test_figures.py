@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -264,3 +267,12 @@ def test_a_search_with_seeds_shows_medians_and_ranges(tmp_path):
 def test_a_sweep_without_scores_has_no_report(tmp_path):
     with pytest.raises(NetdefError, match="neither a loss nor an accuracy"):
         sweep_page(searched_in(tmp_path, [{"run": "a", "seed": 0}]))
+
+
+def test_a_home_that_cannot_be_written_is_not_mentioned():
+    code = "from netdef.observe.figure import new_figure; new_figure(1, 1)"
+    given = {k: v for k, v in os.environ.items() if k not in ("MPLCONFIGDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=given | {"HOME": os.devnull}, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import netdef.pycaffe as caffe
+from netdef.language.errors import printable
 from netdef.pycaffe import layers as L
 from netdef.pycaffe import params as P
 
@@ -218,7 +219,7 @@ def test_several_labels_from_a_python_layer(tmp_path, monkeypatch):
         n.loss = L.SigmoidCrossEntropyLoss(n.score, n.label)
         (tmp_path / f"{split}.prototxt").write_text(str(n.to_proto()))
     (tmp_path / "solver.prototxt").write_text(
-        f'train_net: "{tmp_path}/train.prototxt"\ntest_net: "{tmp_path}/val.prototxt"\ntest_iter: 100\n'
+        f'train_net: "{printable(str(tmp_path))}/train.prototxt"\ntest_net: "{printable(str(tmp_path))}/val.prototxt"\ntest_iter: 100\n'
         'test_interval: 250\ntest_initialization: false\nbase_lr: 0.1\nmomentum: 0.9\nlr_policy: "fixed"\n'
         "gamma: 0.1\nmax_iter: 1000\naverage_loss: 25\niter_size: 1\n"
     )

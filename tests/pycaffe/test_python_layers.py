@@ -11,6 +11,7 @@ import pytest
 
 import netdef
 import netdef.pycaffe as caffe
+from netdef.language.errors import printable
 
 MODULE = '''
 import caffe
@@ -154,7 +155,7 @@ def test_backward_belongs_to_the_forward_pass(net_of):
 def test_a_solver_runs_each_layer_once(net_of, tmp_path):
     net_of(python("x", "Counter", param_str="1") + PRODUCT + SUM)
     (tmp_path / "solver.prototxt").write_text(
-        f'net: "{tmp_path}/net.prototxt" base_lr: 0.125 lr_policy: "fixed" iter_size: 2'
+        f'net: "{printable(str(tmp_path))}/net.prototxt" base_lr: 0.125 lr_policy: "fixed" iter_size: 2'
     )
     solver = caffe.get_solver(str(tmp_path / "solver.prototxt"))
     solver.step(2)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import netdef.pycaffe as caffe
+from netdef.language.errors import printable
 
 text_format = pytest.importorskip("google.protobuf.text_format")
 
@@ -110,7 +111,7 @@ def test_surgery_to_a_fully_convolutional_net(tmp_path):
     (tmp_path / "train.prototxt").write_text(str(fcn("train")))
     (tmp_path / "deploy.prototxt").write_text(str(fcn("deploy")))
     (tmp_path / "solver.prototxt").write_text(
-        f'train_net: "{tmp_path}/train.prototxt" base_lr: 1e-5 lr_policy: "fixed" momentum: 0.9 iter_size: 1 snapshot_prefix: "{tmp_path}/x"'
+        f'train_net: "{printable(str(tmp_path))}/train.prototxt" base_lr: 1e-5 lr_policy: "fixed" momentum: 0.9 iter_size: 1 snapshot_prefix: "{printable(str(tmp_path))}/x"'
     )
     solver = caffe.SGDSolver(str(tmp_path / "solver.prototxt"))
     base = patched(tmp_path)

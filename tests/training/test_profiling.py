@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 
 import pytest
 
@@ -26,6 +27,12 @@ def test_a_profile_names_the_layers(tiny, tmp_path):
     layers = {event["name"] for event in trace if event.get("cat") == "layer"}
     assert layers & {"ip1", "ip2"} and layers & {"ip1 (backward)", "ip2 (backward)"}
     assert list((tmp_path / "prof").glob("plugins/profile/*/*.xplane.pb"))
+    earlier = tmp_path / "prof" / "plugins" / "profile" / "2099" / "host.xplane.pb"  # the clock was set back since
+    earlier.parent.mkdir()
+    earlier.write_bytes(b"")
+    os.utime(earlier, (4e9, 4e9))
+    netdef.train(tiny, output=tmp_path / "again", profile=tmp_path / "prof", **more)
+    assert "%" in [event.text for event in events if isinstance(event, ev.Notice)][len(texts)]
     plain = netdef.train(tiny, output=tmp_path / "plain", **more)
     losses = lambda result: [row["loss"] for row in result.history]
     assert losses(traced) == losses(plain)
