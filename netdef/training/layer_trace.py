@@ -19,6 +19,7 @@ import jax
 
 from ..files import write_atomically
 from ..interop.wire import BYTES, Part, parts, varint
+from .layer_events import HOST, Slice, add_layers
 
 LAYERS = "layers.json.gz"
 PROGRAMS = "/host:metadata"  # the plane of the trace with the compiled programs
@@ -37,9 +38,9 @@ class Operation(NamedTuple):
     layer: str
 
 
-def layer_trace(trace: Path, layers: Sequence[str], path: Path) -> dict[str, float]:
-    """Writes the trace of the layers.  Returns the time of each layer in nanoseconds, forward and backward together, on
-    all devices and threads."""
+def layer_trace(trace: Path, layers: Mapping[str, str], path: Path) -> dict[str, float]:
+    """Writes the trace of the layers, whose types are given by name, and adds those of a CPU to jax's trace.  Returns
+    the time of each layer in nanoseconds, forward and backward together, on all devices and threads."""
     paths = paths_of(trace.read_bytes())
     lines: list[tuple[str, list[Operation]]] = []
     times: dict[str, float] = {}
@@ -53,6 +54,9 @@ def layer_trace(trace: Path, layers: Sequence[str], path: Path) -> dict[str, flo
         for one in operations:
             layer = one.layer.removesuffix(BACKWARD)
             times[layer] = times.get(layer, 0.0) + one.end - one.start
+    on_host = [[_slice(group, layers) for group in _groups(found)] for name, found in lines if name.startswith(HOST)]
+    if on_host:
+        add_layers(trace, on_host)
     text = json.dumps({"traceEvents": list(_events(lines)), "displayTimeUnit": "ms"})
     write_atomically(path, lambda aside: aside.write_bytes(gzip.compress(text.encode())))
     return times
@@ -98,16 +102,26 @@ def _events(lines: Sequence[tuple[str, Sequence[Operation]]]) -> Iterator[dict[s
     yield {"ph": "M", "name": "process_name", "pid": 1, "args": {"name": "layers"}}
     for thread, (name, operations) in enumerate(lines, 1):
         yield {"ph": "M", "name": "thread_name", "pid": 1, "tid": thread, "args": {"name": name}}
-        i = 0
-        while i < len(operations):
-            last = i
-            while last + 1 < len(operations) and _continues(operations[last], operations[last + 1]):
-                last += 1
-            group = operations[i : last + 1]
+        for group in _groups(operations):
             yield slice_of(group[0].layer, group[0].start, max(o.end for o in group), thread, "layer")
             for one in group:
                 yield slice_of(one.name, one.start, one.end, thread, "operation")
-            i = last + 1
+
+
+def _groups(operations: Sequence[Operation]) -> Iterator[Sequence[Operation]]:
+    """Consecutive operations of the same layer."""
+    first = 0
+    for i in range(1, len(operations) + 1):
+        if i == len(operations) or not _continues(operations[i - 1], operations[i]):
+            yield operations[first:i]
+            first = i
+
+
+def _slice(group: Sequence[Operation], types: Mapping[str, str]) -> Slice:
+    """The operations of a group as one event of the host; `layer/backward` is a name that XProf accepts."""
+    name = group[0].layer.removesuffix(BACKWARD)
+    layer = f"{name}/backward" if name != group[0].layer else name
+    return Slice(group[0].start, max(one.end for one in group), layer, types.get(name, "Other"))
 
 
 def _continues(one: Operation, after: Operation) -> bool:

@@ -6,13 +6,14 @@ The first iterations, which compile and fill caches, are not traced.  The folder
     plugins/profile/*/          jax's own trace: *.xplane.pb for XProf, *.trace.json.gz for Perfetto
 
 In jax's trace, operations have the names that the compiler gives them. Of a GPU or TPU, XProf also shows the path of
-each in the net, with its layer; of a CPU, it shows the trace only.
+each in the net, with its layer. Of a CPU, it has no statistics of operations, but of layers, in Framework Op Stats,
+because these are added to the trace (`layer_events.py`).
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -30,10 +31,11 @@ SHOWN = 5  # layers that are named in the result
 
 
 class Profile:
-    """The profile of a run of the iterations from `first` to `end`.  NetdefError if its folder cannot be written."""
+    """The profile of a run of the iterations from `first` to `end`; `layers` are their types by name.  NetdefError if
+    its folder cannot be written."""
 
-    def __init__(self, folder: str | Path, layers: Sequence[str], first: int, end: int):
-        self.folder, self.layers = Path(folder), tuple(layers)
+    def __init__(self, folder: str | Path, layers: Mapping[str, str], first: int, end: int):
+        self.folder, self.layers = Path(folder), dict(layers)
         self.begin = first + min(WARM, (end - first) // 2)
         self.until = min(self.begin + TRACED, end)
         self.traced: tuple[int, int] | None = None  # the first iteration in the trace, and the first one after it
@@ -101,7 +103,7 @@ class Profile:
         return [
             f"profile of iterations {first} to {after - 1}" + (f": {shares}" if shares else ""),
             *([f"for the layers, open {self.folder / LAYERS} at https://ui.perfetto.dev"] if times else []),
-            f"for all operations, run `xprof --logdir {self.folder}` (`pip install xprof`)",
+            f"for statistics and all operations, run `xprof --logdir {self.folder}` (`pip install xprof`)",
         ]
 
 

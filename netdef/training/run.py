@@ -361,8 +361,8 @@ def _profile(setup: RunSetup, start: Start, end: int, options: Options, opened: 
     """The profile of the run, if one is asked for; each process traces its own devices, but only the first writes."""
     if options.profile is None or not is_first():
         return None
-    names = [node.name for node in setup.net.layers]
-    return opened.enter_context(closing(Profile(options.profile, names, start.iteration, end)))
+    types = {node.name: node.type for node in setup.net.layers}
+    return opened.enter_context(closing(Profile(options.profile, types, start.iteration, end)))
 
 
 def _room(setup: RunSetup, start: Start) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from data_sets import layer
@@ -70,6 +72,10 @@ def reader(folder, source: str, limit: int, own: str = COLUMNS, phase: Phase = P
     return found
 
 
+def parts_in(found: Any) -> table_parts.Parts:
+    return found.records.parts
+
+
 def test_the_rows_are_those_of_a_table_in_memory(tmp_path, source):
     split = "sample_param { split: 0.7 }"
     for own, phase, beside in (
@@ -79,7 +85,7 @@ def test_the_rows_are_those_of_a_table_in_memory(tmp_path, source):
     ):
         whole, parts = (reader(tmp_path, source, limit, own, phase, beside=beside) for limit in (256, 0))
         assert whole.size == parts.size and whole.resident(1 << 30) is not None and parts.resident(1 << 30) is None
-        assert parts.records.size == ROWS and len(parts.records.parts) > 5
+        assert parts.records.size == ROWS and len(parts_in(parts)) > 5
         for (top, ours), (other, theirs) in zip(
             parts.measured.columns.items(), whole.measured.columns.items(), strict=True
         ):
@@ -100,7 +106,7 @@ def test_shuffled_parts_are_mixed_and_every_row_is_used_once(tmp_path, source):
     found = reader(tmp_path, source, 0, batch=10)
     epochs = [np.concatenate([found.numbers(e * ROWS + i) for i in range(0, ROWS, 10)]) for e in (0, 1)]
     assert all(sorted(epoch) == list(range(ROWS)) for epoch in epochs) and (epochs[0] != epochs[1]).any()
-    of = np.searchsorted(found.records.parts.starts, epochs[0], side="right")
+    of = np.searchsorted(parts_in(found).starts, epochs[0], side="right")
     assert np.mean([len(set(of[i : i + 10])) for i in range(0, ROWS, 10)]) > 3  # parts in a batch
     again, first = reader(tmp_path, source, 0, batch=10), found.batch(70)
     for top, array in again.batch(70).items():  # whatever was read before
@@ -119,12 +125,12 @@ def test_few_parts_are_in_memory(tmp_path, source, monkeypatch):
     )
     for position in range(0, 5 * ROWS, 10):
         found.batch(position)
-    assert len(read) > 6 * len(found.records.parts)
+    assert len(read) > 6 * len(parts_in(found))
     found = reader(tmp_path, source, 0, "shuffle: false " + COLUMNS)
     read.clear()
     for position in range(0, ROWS, 8):
         found.batch(position)
-    assert read == [*range(len(found.records.parts))]
+    assert read == [*range(len(parts_in(found)))]
 
 
 def test_classes_of_a_large_table(tmp_path, source):
@@ -141,7 +147,7 @@ def test_lines_of_text_in_parts(tmp_path):
     (tmp_path / "t.txt").write_bytes("\n\n".join(lines).encode())
     own = 'text { top: "words" vocabulary: "words.txt" length: 4 } shuffle: false '
     whole, parts = (reader(tmp_path, "t.txt", limit, own, tops="words") for limit in (256, 0))
-    assert parts.size == whole.size == 400 and len(parts.records.parts) > 3
+    assert parts.size == whole.size == 400 and len(parts_in(parts)) > 3
     np.testing.assert_array_equal(parts.batch(80)["words"], whole.batch(80)["words"])
 
 

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 
+import jax
 import pytest
 
 import netdef
@@ -26,7 +27,15 @@ def test_a_profile_names_the_layers(tiny, tmp_path):
     trace = json.loads(gzip.decompress((tmp_path / "prof" / "layers.json.gz").read_bytes()))["traceEvents"]
     layers = {event["name"] for event in trace if event.get("cat") == "layer"}
     assert layers & {"ip1", "ip2"} and layers & {"ip1 (backward)", "ip2 (backward)"}
-    assert list((tmp_path / "prof").glob("plugins/profile/*/*.xplane.pb"))
+    (file,) = (tmp_path / "prof").glob("plugins/profile/*/*.xplane.pb")
+    (host,) = (plane for plane in jax.profiler.ProfileData.from_file(str(file)).planes if plane.name == "/host:CPU")
+    threads = [list(line.events) for line in host.lines if line.name == "layers"]
+    names = {event.name for events in threads for event in events}
+    assert names & {"ip1:InnerProduct", "ip2:InnerProduct"}  # as XProf expects the names of operations on a host
+    assert names & {"ip1/backward:InnerProduct", "ip2/backward:InnerProduct"}
+    slices = sum(event["dur"] for event in trace if event.get("cat") == "layer")
+    assert sum(event.duration_ns for events in threads for event in events) == pytest.approx(1000 * slices, rel=1e-3)
+    assert len(list(host.lines)) > len(threads), "the lines of jax are still there"
     earlier = tmp_path / "prof" / "plugins" / "profile" / "2099" / "host.xplane.pb"  # the clock was set back since
     earlier.parent.mkdir()
     earlier.write_bytes(b"")

@@ -27,7 +27,7 @@ const charts = (() => {
   const written = (value) =>
     value === null || value === undefined
       ? "–"
-      : Math.abs(value) >= 1e4 && Math.abs(value) < 1e7
+      : Math.abs(value) >= 1e3 && Math.abs(value) < 1e7
         ? Math.round(value).toLocaleString("en")
         : Math.abs(value) >= 1e7 || (value !== 0 && Math.abs(value) < 1e-3)
           ? value.toExponential(2)

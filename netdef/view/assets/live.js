@@ -22,6 +22,7 @@ const live = (() => {
       if (words) dom.show("lost", words);
     };
     const ended = "The server has ended; this page is as it was.";
+    document.body.classList.add("waiting");
     async function changed() {
       if (busy) return void (again = true);
       busy = true;
@@ -35,9 +36,11 @@ const live = (() => {
           before = text;
           await use(page);
         }
+        document.body.classList.remove("waiting");
         for (const other of others) await other();
         lost("");
       } catch (error) {
+        document.body.classList.remove("waiting");
         lost(error instanceof TypeError ? ended : `This page may be out of date: ${error.message}`);
         console.error(error);
       }
