@@ -52,6 +52,12 @@ def test_a_misspelled_file_is_suggested(netdef, good):
     assert netdef("train", good.with_name("other.net")).err.endswith("other.net does not exist\n")
 
 
+@pytest.mark.parametrize(("option", "words"), [("--lr", "solver.base_lr=0.01"), ("--epochs", "--max-iter N")])
+def test_options_of_other_programs(netdef, good, option, words):
+    done = netdef("train", good, option, 1)
+    assert done.code == 2 and f"unrecognized arguments: {option} 1 (write " in done.err and words in done.err
+
+
 @pytest.mark.parametrize("kind", ["folder", "file"])
 def test_data_in_place_of_a_net(netdef, tmp_path, kind):
     np.save(tmp_path / "file.npy", np.zeros(3))
