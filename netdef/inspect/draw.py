@@ -98,7 +98,10 @@ def save(net: Net, path: str | Path, *, fold: Sequence[str] = (), sideways: bool
     kind = path.suffix.lower()
     kinds = TEXT + IMAGES
     if kind not in kinds:
-        raise NetdefError(f"{path}: the file name of a diagram must end in {', '.join(kinds[:-1])} or {kinds[-1]}")
+        raise NetdefError(
+            f"{path}: the file name of a diagram must end in {', '.join(kinds[:-1])} or {kinds[-1]}, or, of `netdef "
+            "draw`, in .html"
+        )
     drawn = in_columns(picture(net, fold), columns)
     text = mermaid(drawn, sideways) if kind == ".mmd" else dot(drawn, sideways)
     data = text.encode() if kind in TEXT else _rendered(text, kind[1:], path)
