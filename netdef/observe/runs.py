@@ -18,7 +18,7 @@ from ..policies.base import Monitor
 from ..training.run_folder import METRICS
 
 LARGEST = 1e30  # of the values that are plotted
-NO_CURVES = ("iteration", "phase", "net", "seconds")
+NO_CURVES = ("iteration", "phase", "net", "seconds", "bn_recalibrate")
 
 
 @dataclass(frozen=True)
