@@ -157,3 +157,6 @@ def test_a_row_of_another_size_has_the_shape_of_the_file(netdef, tmp_path, monke
     library.compile("a.net", "TEST").save_weights("w.npz")
     done = netdef("predict", "a.net", "few.npy", "--weights", "w.npz")
     assert done.code == 1 and "few.npy: a row has the shape 5, but the net's input `x` expects 3." in done.err
+    Path("d.npz").unlink()
+    done = netdef("predict", "a.net", "few.npy", "--weights", "w.npz")
+    assert done.code == 1 and "unknown: layer `d`: the array file d.npz does not exist" in done.err.lower()
