@@ -49,6 +49,7 @@ def test_a_net_without_a_loss_is_not_trained(netdef, good, good_text, tmp_path):
 def test_a_misspelled_file_is_suggested(netdef, good):
     done = netdef("train", good.with_suffix(".nte"))
     assert done.code == 2 and done.err.endswith("good.nte does not exist; did you mean good.net?\n")
+    assert netdef("train", good.with_name("goood.net")).err.endswith("; did you mean good.net?\n")
     assert netdef("train", good.with_name("other.net")).err.endswith("other.net does not exist\n")
 
 
