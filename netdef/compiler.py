@@ -377,7 +377,8 @@ def build_phases(read: Mapping[Phase, Parsed], stages: Sequence[str] = (), level
     found = dict.fromkeys(d for _, report in meant for d in report.diagnostics)  # each diagnostic once
     errors = {d.span for d in found if d.severity == "error"}  # an error in one phase may be a warning in the other
     kept = [d for d in found if d.code != "unknown-type-elsewhere" or d.span not in errors]
-    return Phases(tuple(net for net, _ in meant), Report(kept).in_order())
+    nets = tuple(replace(net, diagnostics=report.in_order()) for net, report in meant)
+    return Phases(nets, Report(kept).in_order())
 
 
 def _state_of(solver: Solver | None, phase: Phase) -> State:

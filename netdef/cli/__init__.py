@@ -19,7 +19,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import NoReturn
 
@@ -64,7 +64,9 @@ class UsageError(NetdefError):
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that suggests the nearest option for a misspelled one."""
+    """An argument parser that suggests the nearest option for a misspelled one, or one for that of other programs."""
+
+    others: Mapping[str, str] = {}  # options of other programs, and what to write here
 
     @property
     def has_commands(self) -> bool:
@@ -88,6 +90,7 @@ class Parser(argparse.ArgumentParser):
         if message.startswith("unrecognized arguments: "):
             given = message.split(": ", 1)[1].split()[0].partition("=")[0]
             meant = did_you_mean(given, options, 1) if given.startswith("-") else None
+            meant = f"write {self.others[given]}" if given in self.others else meant
             message += f" ({meant})" if meant else ""
         self.exit(2, f"{self.prog}: error: {message}\nSee `{self.prog} --help`.\n")
 
@@ -176,6 +179,7 @@ def parser_of(name: str) -> tuple[ModuleType, Parser]:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.others = getattr(module, "OTHERS", {})
     module.add_arguments(parser)
     return module, parser
 

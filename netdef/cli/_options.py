@@ -13,7 +13,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from ..language.spelling import did_you_mean
+from ..language.spelling import nearest
 from ..language.trust import Trust
 from . import UsageError
 
@@ -182,11 +182,13 @@ def existing(path: str, what: str = "file") -> str:
 def _meant(path: Path) -> str:
     """A question about a file beside a missing one that may have been meant; empty if there is none."""
     try:
-        beside = [file.name for file in itertools.islice(path.parent.iterdir(), 1000)]
+        beside = list(itertools.islice(path.parent.iterdir(), 1000))
     except OSError:
         return ""
-    meant = did_you_mean(path.name, beside, 1)
-    return f"; {meant}" if meant else ""
+    alike = {file.stem: file.name for file in beside if file.suffix == path.suffix}
+    others = [file.name for file in beside if file.suffix != path.suffix]
+    meant = [alike[stem] for stem in nearest(path.stem, alike, 1)] or nearest(path.name, others, 1)
+    return f"; did you mean {meant[0]}?" if meant else ""
 
 
 def load_plugins(modules: list[str]) -> None:

@@ -29,7 +29,8 @@ def run(args: argparse.Namespace) -> int:
     from ..observe.listing import runs, table
 
     if not Path(args.folder).is_dir():
-        raise UsageError(f"the folder {args.folder} does not exist; name a folder of runs")
+        wrong = "is a file, not a folder" if Path(args.folder).exists() else "does not exist"
+        raise UsageError(f"{args.folder} {wrong}; name a folder of runs")
     found = runs(args.folder)
     if args.json:
         print(json.dumps([one.as_dict() for one in found], indent=2, default=str))

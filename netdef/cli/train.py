@@ -73,6 +73,13 @@ if TYPE_CHECKING:
     from ..training.lr_range import Rates
 
 HELP = "train a net with its solver"
+OTHERS = {  # options of other programs
+    "--lr": "--set solver.base_lr=0.01",
+    "--learning-rate": "--set solver.base_lr=0.01",
+    "--epochs": "--max-iter N, where an epoch has as many iterations as the data have batches",
+    "--batch-size": "the `batch_size` of the data layer in the file",
+    "--seed": "--set solver.random_seed=1",
+}
 EFFECTS = ("stop", "snapshot", "none")  # of a signal
 
 

@@ -77,8 +77,9 @@ def check(layer: str, labels: Any, limit: Limit, name_of: Any) -> None:
                 f"which are integers, 0 to {limit.classes - 1}; correct the label, or use a loss of values, such as "
                 "EuclideanLoss."
             )
+        ignoring = ", or set `ignore_label` in `loss_param`" if value < 0 and limit.ignored is None else ""
+        classes = f"{limit.classes} classes, 0 to {limit.classes - 1}" if limit.classes > 1 else "one class, 0"
         raise NetdefError(
-            f"layer `{layer}`: {name_of(row)} has the label {value:g}, but layer `{limit.loss}` has {limit.classes} "
-            f"classes, 0 to {limit.classes - 1}; correct the label or the number of outputs"
-            f"{', or set `ignore_label` in `loss_param`' if value < 0 and limit.ignored is None else ''}."
+            f"layer `{layer}`: {name_of(row)} has the label {value:g}, but layer `{limit.loss}` has {classes}; correct "
+            f"the label or the number of outputs{ignoring}."
         )

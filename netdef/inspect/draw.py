@@ -99,7 +99,10 @@ def save(
     kind = path.suffix.lower()
     kinds = TEXT + IMAGES
     if kind not in kinds:
-        raise NetdefError(f"{path}: the file name of a diagram must end in {', '.join(kinds[:-1])} or {kinds[-1]}")
+        raise NetdefError(
+            f"{path}: the file name of a diagram must end in {', '.join(kinds[:-1])} or {kinds[-1]}, or, of `netdef "
+            "draw`, in .html"
+        )
     drawn = picture(net, fold)
     drawn = in_columns(drawn, fitting(drawn, sideways) if columns is None else columns)
     text = mermaid(drawn, sideways) if kind == ".mmd" else dot(drawn, sideways)

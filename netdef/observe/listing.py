@@ -82,7 +82,8 @@ def runs(folder: str | Path = "runs") -> Runs:
     Errors: NetdefError if the folder does not exist."""
     top = Path(folder)
     if not top.is_dir():
-        raise NetdefError(f"the folder {top} does not exist; name a folder of runs.")
+        wrong = "is a file, not a folder" if top.exists() else "does not exist"
+        raise NetdefError(f"{top} {wrong}; name a folder of runs.")
     found = [_run(name, path) for name, path in runs_in(top).items()]
     return Runs(sorted(found, key=lambda run: run.began, reverse=True))
 

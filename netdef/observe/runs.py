@@ -18,7 +18,7 @@ from ..policies.base import Monitor
 from ..training.run_folder import METRICS
 
 LARGEST = 1e30  # of the values that are plotted
-NO_CURVES = ("iteration", "phase", "net", "seconds")
+NO_CURVES = ("iteration", "phase", "net", "seconds", "bn_recalibrate")
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ def read_run(path: str | Path) -> History:
         raise NetdefError(f"there is no run {given}; pass the folder that `netdef train` wrote.")
     if not file.exists():
         inside = sorted(p.parent.name for p in given.glob(f"*/{METRICS}"))
-        meant = f" It contains runs: {', '.join(inside[:3])}{' ...' if len(inside) > 3 else ''}." if inside else ""
+        more = f" and {len(inside) - 3} more" if len(inside) > 3 else ""
+        meant = f" It contains runs: {', '.join(inside[:3])}{more}." if inside else ""
         raise NetdefError(f"{given} is not a run: it has no {METRICS}.{meant}")
     rows, damaged = _records(file.read_text(encoding="utf-8", errors="replace").splitlines())
     if not rows:

@@ -12,7 +12,7 @@ from typing import Any
 from ..files import write_text_atomically
 from ..interop import snapshot
 from ..language.errors import NetdefError
-from ..training.metrics import read_rows
+from ..training.metrics import NOT_MEASURED, read_rows
 from ..training.run import Options, run_nets
 from ..training.run_folder import METRICS
 from ..training.single_run import Diverged
@@ -21,7 +21,6 @@ from ..training.trial_runs import with_solver
 from .goal import Score, Until
 
 RESULT = "result.json"
-SKIPPED = ("phase", "lr", "images_per_s", "seconds", "net", "iteration")  # of a test's record, in the table
 Settings = dict[str, Any]
 
 
@@ -107,7 +106,7 @@ def row_of(job: Job, history: Sequence[Mapping[str, Any]], goal: Until | None) -
     if train:
         row["loss"] = train[-1]["loss"]
     if tests:
-        row |= {f"test {k}": v for k, v in tests[-1].items() if k not in SKIPPED}
+        row |= {f"test {k}": v for k, v in tests[-1].items() if k not in NOT_MEASURED}
     row["iterations"] = max((r["iteration"] for r in history), default=0)
     if goal is not None:
         row["reached"] = next((r["iteration"] for r in tests if goal.met(r)), None)

@@ -20,6 +20,9 @@ from ..files import write_text_atomically
 from ..language.errors import NetdefError
 from .events import Display, Tested
 
+# What a record says about a display or a test, beside what was measured.
+NOT_MEASURED = ("iteration", "phase", "net", "lr", "images_per_s", "seconds", "bn_recalibrate")
+
 
 class Recorder:
     """Stores records and appends each to the file at once.

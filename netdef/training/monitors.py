@@ -66,7 +66,7 @@ def _check(field: str, monitor: Monitor, tests: Sequence[Net]) -> None:
             f"`{field}` monitors test net {monitor.test_net}, but the number of test nets is {len(tests)}; set "
             "`test_interval`, and add a data layer with `include { phase: TEST }`."
         )
-    names = ["loss", *reported(tests[monitor.test_net])]
+    names = list(dict.fromkeys(["loss", *reported(tests[monitor.test_net])]))
     if monitor.monitor not in names:
         meant = suggestion(monitor.monitor, names)
         raise NetdefError(f"`{field}` monitors `{monitor.monitor}`, but the test reports {', '.join(names)}.{meant}")

@@ -31,7 +31,7 @@ from .events import Display, Event, Notice, OnEvent, Tested
 from .hosts import HEARTBEAT, Hosts, Peers, is_first, join, together
 from .loop import run_to_end
 from .meeting import Relay
-from .metrics import Recorder
+from .metrics import NOT_MEASURED, Recorder
 from .mlflow import Mlflow
 from .params import put_arrays
 from .placement import placement_of
@@ -69,8 +69,7 @@ class Result(Shown):
     def scores(self) -> dict[str, Any]:
         """The outputs of the last test of the first test net; empty if there was none."""
         tests = [row for row in self.history if row["phase"] == "test" and not row.get("net")]
-        skip = ("iteration", "phase", "net", "lr", "images_per_s", "seconds")
-        return {name: value for name, value in tests[-1].items() if name not in skip} if tests else {}
+        return {name: value for name, value in tests[-1].items() if name not in NOT_MEASURED} if tests else {}
 
     def plot(self, **options: Any) -> Any:
         """Returns a figure of loss, accuracies and learning rate, as `netdef plot` draws it; `options` are those of

@@ -177,7 +177,8 @@ def saved_run(path: str | Path) -> SavedRun:
     folder = given.absolute().parent if snapshot.is_one(given) else given
     if not holds_run(folder):
         inside = sorted(p.name for p in given.glob("*") if holds_run(p)) if given.is_dir() else []
-        meant = f"; it contains runs: {', '.join(inside[:3])}{' ...' if len(inside) > 3 else ''}" if inside else ""
+        more = f" and {len(inside) - 3} more" if len(inside) > 3 else ""
+        meant = f"; it contains runs: {', '.join(inside[:3])}{more}" if inside else ""
         raise NetdefError(f"{given} is not the folder of a run{meant}")
     return SavedRun(folder)
 

@@ -44,7 +44,9 @@ def test_mistakes(netdef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     net = tmp_path / "n.net"
     net.write_text(TEMPLATES)
     done = netdef("draw", net, "-o", tmp_path / "n.gif")
-    assert done.code == 2 and "must end in .dot, .gv, .mmd, .svg, .png or .pdf" in done.err
+    assert (
+        done.code == 2 and "must end in .dot, .gv, .mmd, .svg, .png or .pdf, or, of `netdef draw`, in .html" in done.err
+    )
     done = netdef("draw", net, "--fold", "residual")
     assert done.code == 2 and "templates in this net: residual_basic, residual_stage" in done.err
     monkeypatch.setenv("PATH", "")

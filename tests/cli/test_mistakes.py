@@ -49,7 +49,14 @@ def test_a_net_without_a_loss_is_not_trained(netdef, good, good_text, tmp_path):
 def test_a_misspelled_file_is_suggested(netdef, good):
     done = netdef("train", good.with_suffix(".nte"))
     assert done.code == 2 and done.err.endswith("good.nte does not exist; did you mean good.net?\n")
+    assert netdef("train", good.with_name("goood.net")).err.endswith("; did you mean good.net?\n")
     assert netdef("train", good.with_name("other.net")).err.endswith("other.net does not exist\n")
+
+
+@pytest.mark.parametrize(("option", "words"), [("--lr", "solver.base_lr=0.01"), ("--epochs", "--max-iter N")])
+def test_options_of_other_programs(netdef, good, option, words):
+    done = netdef("train", good, option, 1)
+    assert done.code == 2 and f"unrecognized arguments: {option} 1 (write " in done.err and words in done.err
 
 
 @pytest.mark.parametrize("kind", ["folder", "file"])
@@ -151,3 +158,6 @@ def test_a_row_of_another_size_has_the_shape_of_the_file(netdef, tmp_path, monke
     library.compile("a.net", "TEST").save_weights("w.npz")
     done = netdef("predict", "a.net", "few.npy", "--weights", "w.npz")
     assert done.code == 1 and "few.npy: a row has the shape 5, but the net's input `x` expects 3." in done.err
+    Path("d.npz").unlink()
+    done = netdef("predict", "a.net", "few.npy", "--weights", "w.npz")
+    assert done.code == 1 and "unknown: layer `d`: the array file d.npz does not exist" in done.err.lower()

@@ -60,8 +60,11 @@ def test_the_folder_of_one_run(netdef, folder):
 
 def test_a_folder_without_runs(netdef, tmp_path):
     assert netdef("runs", tmp_path).out == f"there are no runs in {tmp_path}\n"
-    assert netdef("runs", tmp_path / "none").code == 2
-    with pytest.raises(library.NetdefError, match="does not exist"):
+    assert "none does not exist; name a folder of runs" in netdef("runs", tmp_path / "none").err
+    (tmp_path / "a.net").write_text("")
+    done = netdef("runs", tmp_path / "a.net")
+    assert done.code == 2 and "a.net is a file, not a folder; name a folder of runs" in done.err
+    with pytest.raises(library.NetdefError, match="none does not exist"):
         library.runs(tmp_path / "none")
 
 

@@ -49,7 +49,7 @@ def test_wrong_values_are_reported(netdef, tested, tmp_path):
     assert "NAME:TESTS" in netdef("train", tested, "--early-stop", "loss:0").err
     assert "invalid choice" in netdef("train", tested, "--precision", "half").err
     done = netdef("train", tested, "--output", tmp_path / "run", "--best", "los")
-    assert done.code == 1 and "Did you mean `loss`" in done.err
+    assert done.code == 1 and "the test reports loss. Did you mean `loss`" in done.err
 
 
 def test_a_pattern_that_looks_like_another_value_stays_a_string(netdef, tested, tmp_path):

@@ -175,6 +175,7 @@ def test_labels_that_the_loss_has_no_class_for(tmp_path, fails, feed, monkeypatc
     fails(db(batch=3) + LOSS.replace("MORE", ""), words)
     allowed = feed(db(batch=3) + LOSS.replace("MORE", "loss_param { ignore_label: 3 }"))
     assert next(allowed)["label"].tolist() == [0, 2, 3]
+    fails(db(batch=3) + LOSS.replace("MORE", "").replace("num_output: 3", "num_output: 1"), "`loss` has one class, 0;")
     np.savez(tmp_path / "x.npz", data=numbered(2), label=np.array([-1, 0]))
     fails(ARRAY + LOSS.replace("MORE", ""), r"layer `a`: row 0 of .*/x\.npz has the label -1")
 

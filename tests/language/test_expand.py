@@ -229,6 +229,9 @@ def test_unknown_setting():
     report = Report()
     expanded("if true { let width: 1 }", report, set={"width": 2})
     assert [d.code for d in report.diagnostics] == ["unknown-setting"]
+    report = Report()
+    expanded("let base: 1 solver { base_lr: 0.1 }", report, set={"base_lr": 0.2})
+    assert [d.hint for d in report.diagnostics] == ["did you mean solver.base_lr?"]
 
 
 def files(folder, **texts: str) -> Source:

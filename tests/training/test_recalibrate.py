@@ -58,6 +58,8 @@ def test_the_saved_statistics_are_those_of_the_training_data(file, kind, tmp_pat
         np.testing.assert_allclose(np.ravel(found), value, rtol=2e-5, atol=1e-5)
     last = [row for row in result.history if row["phase"] == "test"][-1]
     assert last["bn_recalibrate"] == 4
+    assert "bn_recalibrate" not in result.scores  # it is not measured
+    assert not [s.name for s in netdef.runs(tmp_path)[0].scores if "bn_recalibrate" in s.name]
     assert json.loads((result.snapshot / "state.json").read_text())["bn_recalibrate"] == 4
 
 

@@ -35,7 +35,7 @@ def expand_document(
     """Expands a document that is not plain, or that has settings; see `expand`."""
     expander = Expander(document.source, report, settings, load, trust)
     fields = expander.file(document)
-    overrides.report_unknown(settings, expander.settable, report)
+    overrides.report_unknown(settings, expander.settable, fields, report)
     fields = overrides.override_solver(fields, settings, report)
     return document._replace(body=Message(tuple(fields), document.body.span), plain=True)
 

@@ -60,13 +60,16 @@ def written_value(value: Any) -> str:
     return ",".join(map(written, value)) if isinstance(value, (list, tuple)) else written(value)
 
 
-def report_unknown(settings: Mapping[str, Any], known: list[str], report: Report) -> None:
-    """Reports each setting that has no `let` at the top level."""
+def report_unknown(settings: Mapping[str, Any], known: list[str], fields: Iterable[Field], report: Report) -> None:
+    """Reports each setting that has no `let` at the top level.  A field of the solver is `solver.NAME`."""
+    inside = (field.value.fields for field in fields if field.name == "solver" and isinstance(field.value, Message))
+    of_solver = {field.name for block in inside for field in block}
     for name, value in settings.items():
         if name.startswith(SOLVER) or name in known:
             continue
         detail = f"The file has no `let {name}` at its top level."
-        hint = did_you_mean(name, [*known]) or (f"it has {', '.join(known[:8])}" if known else None)
+        meant = f"did you mean {SOLVER}{name}?" if name in of_solver else did_you_mean(name, [*known])
+        hint = meant or (f"it has {', '.join(known[:8])}" if known else None)
         report.add(codes.UNKNOWN_SETTING, Span(place_of(name, value).source, 0, len(name)), detail, hint=hint)
 
 
