@@ -43,7 +43,7 @@ class State(NamedTuple):
     ema: tuple[Array, ...]  # moving averages of `trained`; empty if the solver has no `ema`
     losses: Array  # (average_loss)
     iteration: Array  # int32: number of updates
-    bad: Array  # int32: GOOD, or why iteration `iteration` failed; after BAD_GRADIENT the other arrays have moved on
+    bad: Array  # int32: GOOD, or why iteration `iteration` failed; after BAD_GRADIENT the arrays may have moved on
 
 
 class Metrics(NamedTuple):
@@ -161,10 +161,11 @@ def make_step(
 
         arrays = (state.trained, state.history, state.ema)
         trained, history, ema = _guarded(moved, arrays, grads, going, good)
-        old = (state.kept, state.policy, state.losses, state.iteration)
-        kept, policy, losses, iteration = _chosen(good, (kept, policy, losses, state.iteration + 1), old)
+        changed = on_cpu(lambda going, good: good, lambda going, good: going, going, good)
+        kept, policy, losses = _chosen(changed, (kept, policy, losses), (state.kept, state.policy, state.losses))
+        iteration = jnp.where(good, state.iteration + 1, state.iteration)
         after = State(trained, kept, history, policy, ema, losses, iteration, bad)
-        return after, Metrics(jnp.where(good, smoothed, loss), rate, outputs, bad, after.iteration)
+        return after, Metrics(jnp.where(good, smoothed, loss), rate, outputs, bad, iteration)
 
     return step
 
