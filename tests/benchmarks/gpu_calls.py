@@ -23,7 +23,7 @@ from targets import NETS, TWINS, flax_step
 import netdef
 from netdef.inspect.estimate import program_of
 from netdef.inspect.target import Target, devices_of, environment, require_compiler, target_of
-from netdef.inspect.timing import dividing
+from netdef.inspect.timing import as_trained, dividing
 
 ARRAY = re.compile(r"\b(f32|bf16)\[([\d,]*)\]")
 SMALL = 4096  # elements; smaller arrays are not counted
@@ -32,7 +32,7 @@ SMALL = 4096  # elements; smaller arrays are not counted
 def netdef_step(net: str, precision: str, target: Target) -> Any:
     """Compiles netdef's training step for one device of a target."""
     settings = {"solver.precision": "BF16"} if precision == "bfloat16" else {}
-    loaded = netdef.load(NETS / f"{net}.net", phase="TRAIN", set=settings)
+    loaded = as_trained(netdef.load(NETS / f"{net}.net", phase="TRAIN", set=settings))
     program = program_of(loaded, dividing(loaded, devices_of(target), 1, f"of {target}"))
     run = jax.jit(program.run, donate_argnums=program.donated, out_shardings=program.results)
     lowered = run.trace(*program.given).lower(lowering_platforms=(target.chip.platform,))
