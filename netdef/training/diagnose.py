@@ -59,7 +59,8 @@ def culprit(
 
 def _first_bad(net: Net, partition: Partition, state: State, fixed: Any, batch: Any, key: Array) -> Culprit:
     named = partition.weights(state.trained, fixed, state.kept)
-    for owner, array in named.items():
+    before = named if int(state.bad) < BAD_GRADIENT else {}  # after a bad gradient they are those after the iteration
+    for owner, array in before.items():
         if not bool(jnp.all(jnp.isfinite(array))):
             text = f"Parameter {owner.index} of layer `{owner.layer}` was not finite before: {_range(array)}"
             return Culprit(text, of_weights=True)

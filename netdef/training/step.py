@@ -45,7 +45,7 @@ class State(NamedTuple):
     ema: tuple[Array, ...]  # what is tested in place of `trained`, such as moving averages; may be empty
     losses: Array  # (average_loss)
     iteration: Array  # int32: number of updates
-    bad: Array  # int32: GOOD, or why iteration `iteration` failed; after BAD_GRADIENT the other arrays have moved on
+    bad: Array  # int32: GOOD, or why iteration `iteration` failed; after BAD_GRADIENT the arrays may have moved on
     shared: Any = ()  # what the histories have in common, of a solver that updates all arrays together
 
 
@@ -175,12 +175,13 @@ def make_step(
             )
             return trained, history, _averaged(solver, before, trained, history), shared
 
-        old = (state.trained, state.history, state.ema, state.shared)
-        trained, history, ema, shared = _guarded(moved, old, grads, going, good)
-        old = (state.kept, state.policy, state.losses, state.iteration)
-        kept, policy, losses, iteration = _chosen(good, (kept, policy, losses, state.iteration + 1), old)
+        arrays = (state.trained, state.history, state.ema, state.shared)
+        trained, history, ema, shared = _guarded(moved, arrays, grads, going, good)
+        changed = on_cpu(lambda going, good: good, lambda going, good: going, going, good)
+        kept, policy, losses = _chosen(changed, (kept, policy, losses), (state.kept, state.policy, state.losses))
+        iteration = jnp.where(good, state.iteration + 1, state.iteration)
         after = State(trained, kept, history, policy, ema, losses, iteration, bad, shared)
-        return after, Metrics(jnp.where(good, smoothed, loss), rate, outputs, bad, after.iteration)
+        return after, Metrics(jnp.where(good, smoothed, loss), rate, outputs, bad, iteration)
 
     return step
 

@@ -3,11 +3,10 @@
 usage: python tests/benchmarks/targets.py [--nets face_bn resnet50] [--precision float32 bfloat16] [--target v5e:2x2]
 
 Needs `pip install libtpu` and no TPU. All steps are compiled for one device: loss, gradients, momentum, weight decay
-and running statistics. netdef's step also keeps weights and history as they are after a loss or gradient that is not
-finite, for which all gradients must exist at once. So there are two peers: the step that a user of Flax and optax
-writes, and the same one with optax's guard, which makes the same promise. Each line has a value of netdef, and for each
-peer its value and netdef's divided by it; a ratio above 1 is a loss for netdef. Compiling takes one to three minutes for
-each program, on one core.
+and running statistics. netdef's step also keeps weights and history as they are after a loss that is not finite, and
+finds gradients that are not. There are two peers: the step that a user of Flax and optax writes, and the same one with
+optax's guard, which waits for all gradients. Each line has a value of netdef, and for each peer its value and netdef's
+divided by it; a ratio above 1 is a loss for netdef. Compiling takes one to three minutes for each program, on one core.
 
 Traffic is XLA's count: it includes arrays that stay in on-chip memory, and counts a copy to or from there several times.
 Temporary memory includes the gaps between buffers.
@@ -101,11 +100,12 @@ TWINS: dict[str, tuple[Callable[..., nnx.Module], tuple[int, ...]]] = {
 }
 
 
-def flax_step(net: str, dtype: Any, place: SingleDeviceSharding, guard: bool = False) -> Any:
-    """Compiles the training step that a user of Flax and optax writes.
+def flax_step(net: str, dtype: Any, target: Target, guard: bool = False) -> Any:
+    """Compiles the training step that a user of Flax and optax writes, for one device of a target.
 
     With `guard`, it changes nothing if a gradient is not finite."""
     make, shape = TWINS[net]
+    place = SingleDeviceSharding(devices_of(target)[0])
     graph, params, rest = nnx.split(nnx.eval_shape(lambda: make(dtype, nnx.Rngs(0))), nnx.Param, ...)
     rule = optax.chain(optax.add_decayed_weights(5e-4), optax.sgd(0.1, momentum=0.9))
     rule = optax.apply_if_finite(rule, max_consecutive_errors=2**31 - 1) if guard else rule
@@ -127,15 +127,15 @@ def flax_step(net: str, dtype: Any, place: SingleDeviceSharding, guard: bool = F
     images, labels = jax.ShapeDtypeStruct(shape, jnp.float32), jax.ShapeDtypeStruct(shape[:1], jnp.int32)
     given = spec((params, rest, jax.eval_shape(rule.init, params), images, labels))
     traced = jax.jit(step, donate_argnums=(0, 1, 2)).trace(*given)
-    return traced.lower(lowering_platforms=("tpu",)).compile()
+    lowered = traced.lower(lowering_platforms=(target.chip.platform,))
+    return lowered.compile(compiler_options=dict(target.chip.options) or None)
 
 
 def compare(net: str, precision: str, target: Target) -> None:
     """Prints FLOP, traffic and memory of netdef and of both peers, in units of 10^9 and 10^6."""
     settings = {"solver.precision": "BF16"} if precision == "bfloat16" else {}
     own = estimate(netdef.load(NETS / f"{net}.net", phase="TRAIN", set=settings), target, devices=1).program
-    place = SingleDeviceSharding(devices_of(target)[0])
-    peers = [flax_step(net, jnp.dtype(precision), place, guard) for guard in (False, True)]
+    peers = [flax_step(net, jnp.dtype(precision), target, guard) for guard in (False, True)]
     costs, plans = [p.cost_analysis() for p in peers], [p.memory_analysis() for p in peers]
     rows = (
         ("GFLOP", own.flop, [cost["flops"] for cost in costs], 1e9),

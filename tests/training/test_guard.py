@@ -118,7 +118,7 @@ def test_a_bad_gradient_of_a_finite_loss_is_the_last_step(solver, monkeypatch):
         if platform == "others":
             assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(first))
             assert not np.array_equal(first.trained[names.index("ip")], before.trained[names.index("ip")])
-            stays = stays._replace(trained=first.trained, history=first.history, ema=first.ema)
+            stays = first._replace(iteration=before.iteration)
         jax.tree.map(np.testing.assert_array_equal, first, stays)
         state, metrics = step(state, (), jax.tree.map(jnp.zeros_like, given), jnp.int32(1))
         jax.tree.map(np.testing.assert_array_equal, copied(state), first)
