@@ -65,7 +65,8 @@ def places(tmp_path_factory) -> dict[str, Path]:
 
 @pytest.fixture(autouse=True)
 def _no_cache(monkeypatch):
-    """Because jax warns of each program that it cannot write to its cache."""
+    """Because jax warns of each program that it cannot write to its cache, and Python leaves a part of a .pyc file."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.setenv("NETDEF_CACHE", "")
     before = jax.config.jax_persistent_cache_min_compile_time_secs
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 3600.0)
