@@ -256,7 +256,7 @@ class Survey:
         self.kinds.update(dict.fromkeys(kinds))
         if not self.others and None in values:
             row = int(np.flatnonzero(sort == 0)[0])
-            self.strange = f"{table.place(row)}: `{self.name}` is `{shown(kinds[which[row]])}`"
+            self.strange = f"{table.place(row)}: `{self.name}` is `{shown(kinds[int(which[row])])}`"
         self.others += int(np.sum(sort == 0))
 
     def is_number(self, table: TableFile) -> bool:
@@ -321,7 +321,7 @@ def _of_texts(table: TableFile, name: str, texts: Any) -> Any:
     if None in values:
         row = int(np.flatnonzero(np.array([*(value is None for value in values), False])[which])[0])
         raise table.fault(
-            f"{table.place(row)}: `{name}` is `{shown(kinds[which[row]])}`, which is not a number; correct it, or set "
+            f"{table.place(row)}: `{name}` is `{shown(kinds[int(which[row])])}`, which is not a number; correct it, or set "
             "`kind: CATEGORY`."
         )
     return np.array([*values, np.nan], np.float64)[which]

@@ -76,7 +76,7 @@ def in_columns(drawn: Picture, columns: int) -> Picture:
 
 def _tops(drawn: Picture, of: Sequence[int], names: Mapping[tuple[str, int], str]) -> tuple[str, ...]:
     """Returns what is at the top of each column: the name of a box, or the first box."""
-    found = {column: name for (_, column), name in reversed(names.items())}
+    found = {column: name for (_, column), name in reversed(list(names.items()))}
     for box, column in zip(drawn.boxes, of, strict=True):
         found.setdefault(column, box.key)
     return tuple(found[column] for column in sorted(found))
