@@ -321,8 +321,8 @@ def _of_texts(table: TableFile, name: str, texts: Any) -> Any:
     if None in values:
         row = int(np.flatnonzero(np.array([*(value is None for value in values), False])[which])[0])
         raise table.fault(
-            f"{table.place(row)}: `{name}` is `{shown(kinds[int(which[row])])}`, which is not a number; correct it, or set "
-            "`kind: CATEGORY`."
+            f"{table.place(row)}: `{name}` is `{shown(kinds[int(which[row])])}`, which is not a number; correct it, or "
+            "set `kind: CATEGORY`."
         )
     return np.array([*values, np.nan], np.float64)[which]
 

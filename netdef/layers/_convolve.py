@@ -5,8 +5,8 @@ On accelerators, XLA's operations are used.  On a CPU they are the fastest in mo
 as long as that of one convolution per group; one channel per group (depthwise), which is a sum over the filter's
 elements, or over blocks of them if they are many; few channels of the result, of which one step computes those of a row
 of pixels; and the gradient of the image of a strided convolution, which multiplies by the zeros inserted between pixels
-and is a convolution of blocks of pixels instead, unless blocks waste more.  Tests compare all forms with `reference`,
-the plain one.
+and is a convolution of blocks of pixels instead, unless blocks waste more.  The others have the axes in the order that
+XLA has fast loops for (see `_in_order`).  Tests compare all forms with `reference`, the plain one.
 """
 
 from __future__ import annotations
@@ -156,6 +156,8 @@ def to_image_on_cpu(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Ar
         return jax.linear_transpose(lambda x: _sampled(x, slide), image)(y @ w.reshape(w.shape[:2]))[0]
     if slide.groups == 1 and set(slide.strides) == {1}:
         return value_on_cpu(y, _turned(w), _turned_slide(slide, w.shape[2:]))
+    if slide.groups == 1:
+        return _to_image_in_order(y, w, slide, size)
     return transposed_reference(y, w, slide, size)
 
 
@@ -235,6 +237,22 @@ def _in_order(x: Array, w: Array, slide: Slide) -> Array:
         rhs_dilation=slide.dilations,
         dimension_numbers=names,
         feature_group_count=slide.groups,
+    )
+
+
+def _to_image_in_order(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Array:
+    """`transposed_reference` of one group: the turned filters slide by 1 over y, with zeros between its pixels."""
+    axes = "0123456789"[: len(size)]
+    rows = zip(size, y.shape[1:-1], w.shape[2:], slide.strides, slide.pads, slide.dilations, strict=True)
+    pads = [(d * (k - 1) - low, size + low - s * (n - 1) - 1) for size, n, k, s, (low, _), d in rows]
+    return lax.conv_general_dilated(
+        y,
+        jnp.moveaxis(_turned(w), (0, 1), (-1, -2)),
+        (1,) * len(size),
+        pads,
+        lhs_dilation=slide.strides,
+        rhs_dilation=slide.dilations,
+        dimension_numbers=(f"N{axes}C", f"{axes}IO", f"N{axes}C"),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -136,6 +138,30 @@ def test_values_and_gradients_are_those_of_the_plain_form(form):
     both = jax.jit(lambda w, x: (every(mine, w, x), every(plain, w, x)))(w, x)
     for mine, wanted in zip(*both, strict=True):
         np.testing.assert_allclose(mine, wanted, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        dict(num_output=7, kernel_size=(3,), pad=(1,)),
+        dict(num_output=2, kernel_size=(3,), pad=(1,)),
+        dict(num_output=6, kernel_size=(2, 3), stride=(3, 2), dilation=(2,), group=2),
+    ],
+)
+def test_convolutions_in_loops_have_the_axes_in_the_fast_order(form):
+    layer = Convolution(bias_term=False, **form)
+    x = normal(3, 4, 12, 13)
+    w = normal(*layer.weights(x.shape)[0].shape, seed=1)
+    square = lambda w, x: jnp.sum(layer.apply((w,), x, ctx=PLAIN)[0] ** 2)
+
+    def loop(w, x):
+        return jax.lax.fori_loop(0, 2, lambda _, of: jax.tree.map(jnp.add, of, jax.grad(square, (0, 1))(*of)), (w, x))
+
+    if jax.default_backend() != "cpu":
+        pytest.skip("the order is that of CPUs")
+    program = jax.jit(loop).lower(w, x).compile().as_text()
+    orders = re.findall(r" convolution\(.*dim_labels=(\S+?)[, ]", program)
+    assert orders and set(orders) == {"b01f_01io->b01f"}
 
 
 def test_unknown_dimensions_stay_unknown():
