@@ -11,8 +11,9 @@ from ..lazy import Array, jnp
 from ..schema import param
 from ..shape import Shape, ShapeError, axis_of, count, show
 from ._channels import broadcast_channels, with_channels_first, with_channels_last
-from ._convolve import Slide, convolve, spread
+from ._convolve import convolve, spread
 from ._engine import Engine, engine
+from ._slide import Slide
 from ._window import Pads, axis_names, padding, per_axis, side_field, steps, window_words
 from .base import Context, Example, Layer, Weight
 

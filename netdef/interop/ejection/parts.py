@@ -1,7 +1,7 @@
 """The modules and functions of ejected models. They use only JAX and Flax, and their source is copied unchanged.
 
 Each computes the same as the layer of its name in phase TEST, with the same operations, so that results are equal bit
-for bit. The functions of `layers._convolve` and `layers._reduce_windows` that they call are copied too.
+for bit. The functions of `layers._convolve`, `_depthwise` and `_reduce_windows` that they call are copied too.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from jax.core import Tracer
 
 from ...forward import options_for_cpus, trimmed
 from ...layers._channels import with_channels_first, with_channels_last
-from ...layers._convolve import Slide, reference, to_image_on_cpu, transposed_reference, value_on_cpu
+from ...layers._convolve import reference, to_image_on_cpu, transposed_reference, value_on_cpu
 from ...layers._detecting import Detecting, detections
 from ...layers._platform import on_cpu
 from ...layers._product import rows_product
 from ...layers._reduce_windows import UNROLLED, Windows, _plain, _plain_sum, window_argmax, window_elements
+from ...layers._slide import Slide
 from ...layers.inner_product import NORM_EPS
 from ...layers.prior_box import prior_boxes
 from ...layers.resampling import unpool

@@ -185,7 +185,7 @@ MOST_ELEMENTS = 64
 
 
 def _many_elements(filters: tuple[int, ...], slide: Slide) -> bool:
-    """Returns whether a depthwise convolution is faster on blocks of the size of its strides."""
+    """Returns whether it is faster on blocks of the size of its strides."""
     return math.prod(filters[2:]) > MOST_ELEMENTS and min(slide.strides) > 1 and set(slide.dilations) == {1}
 
 
@@ -195,68 +195,6 @@ def once(function: Callable[..., Array], *arrays: Array) -> Array:
     made = jax.eval_shape(function, *arrays)
     always = lax.optimization_barrier(jnp.bool_(True))
     return lax.cond(always, function, lambda *_: jnp.zeros(made.shape, made.dtype), *arrays)
-
-
-def product_on_cpu(x: Array, w: Array) -> Array:
-    """x (n, k) times w (outputs, k) transposed.
-
-    XLA's product with a transposed matrix takes up to 30 times as long as one with the matrix itself, especially if x
-    has few rows.  So w x^T is computed and transposed, or if x has many rows, w is transposed before.  The barriers
-    keep XLA from merging the transposition with the product.  In an exported program n may be a symbol, whose size is
-    unknown."""
-    n, outputs = x.shape[0], w.shape[0]
-    if isinstance(n, int) and 2 * n <= outputs:
-        return lax.optimization_barrier(lax.dot_general(w, x, (((1,), (1,)), ((), ())))).T
-    return x @ lax.optimization_barrier(w.T)
-
-
-@cache
-def _product() -> Callable[[Array, Array], Array]:
-    def value(x: Array, w: Array) -> Array:
-        return on_cpu(product_on_cpu, lambda x, w: x @ w.T, x, w)
-
-    def backward(kept: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
-        x, w = kept
-        return dy @ w, dy.T @ x
-
-    made = jax.custom_vjp(value)
-    made.defvjp(lambda x, w: (value(x, w), (x, w)), backward)
-    return made
-
-
-def rows_product(x: Array, w: Array) -> Array:
-    """Returns y (n..., outputs) = x (n..., k) times w (outputs, k) transposed."""
-    dtype, rows = jnp.result_type(x, w), x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-    return _product()(rows.astype(dtype), w.astype(dtype)).reshape(*x.shape[:-1], w.shape[0])
-
-
-def reference(x: Array, w: Array, slide: Slide) -> Array:
-    """`convolve` with XLA's own operation."""
-    axes = "0123456789"[: len(slide.strides)]
-    names = (f"N{axes}C", f"OI{axes}", f"N{axes}C")
-    return lax.conv_general_dilated(
-        x,
-        w,
-        slide.strides,
-        slide.pads,
-        rhs_dilation=slide.dilations,
-        dimension_numbers=names,
-        feature_group_count=slide.groups,
-    )
-
-
-def _by_rows(x: Array, w: Array, slide: Slide, pixels: int) -> Array:
-    """Each step computes a row of pixels of the result, (n, ..., width / pixels, pixels * o), because one vector
-    contains neighboring channels and would be half empty if these are few.  The filters are shifted to each pixel."""
-    steps, stride, kernel = slide.steps(x.shape[1:-1], w.shape[2:])[-1], slide.strides[-1], w.shape[-1]
-    shifted = [jnp.pad(w, [(0, 0)] * (w.ndim - 1) + [(i * stride, (pixels - 1 - i) * stride)]) for i in range(pixels)]
-    filters = jnp.stack(shifted).reshape(-1, *shifted[0].shape[1:])
-    turns, low = -(-steps // pixels), slide.pads[-1][0]
-    high = (turns * pixels - 1) * stride + kernel - x.shape[-2] - low
-    high = high if high <= -stride * pixels else max(0, high)  # it crops pixels only if they were another step
-    rows = replace(slide, strides=(*slide.strides[:-1], stride * pixels), pads=(*slide.pads[:-1], (low, high)))
-    y = reference(x, filters, rows)
-    return y.reshape(*y.shape[:-2], turns * pixels, w.shape[0])[..., :steps, :]
 
 
 def _in_blocks(filters: Array, slide: Slide) -> Array:
@@ -316,21 +254,15 @@ def _by_blocks(x: Array, w: Array, slide: Slide) -> Array:
     return once(sums, image, filters)
 
 
-def _padded(x: Array, slide: Slide) -> Array:
+def padded(x: Array, slide: Slide) -> Array:
+    """Returns the image with its zero padding."""
     return jnp.pad(x, [(0, 0), *slide.pads, (0, 0)])
-
-
-def _sampled(x: Array, slide: Slide) -> Array:
-    """Returns the pixels (n, steps..., c) at which 1x1 filters are applied."""
-    axes = x.ndim - 2
-    steps = slide.steps(x.shape[1:-1], (1,) * axes)
-    return _padded(x, slide)[(slice(None), *slide.windows((0,) * axes, steps))]
 
 
 def _by_elements(x: Array, filters: Array, slide: Slide) -> Array:
     """A sum over the filter's elements, each times the shifted image, which XLA fuses into one loop."""
     kernel = filters.shape[:-2]
-    steps, image = slide.steps(x.shape[1:-1], kernel), _padded(x, slide)[..., None]
+    steps, image = slide.steps(x.shape[1:-1], kernel), padded(x, slide)[..., None]
     total: Any = 0
     for offsets in _offsets(kernel):
         shifted = image[(slice(None), *slide.windows(offsets, steps))]  # (n, steps..., c, 1)
@@ -338,19 +270,108 @@ def _by_elements(x: Array, filters: Array, slide: Slide) -> Array:
     return total.reshape(*total.shape[:-2], -1)
 
 
+def depthwise(x: Array, w: Array, slide: Slide) -> Array:
+    """Returns the convolution (n, steps..., g m) of x (n, spatial..., g)."""
+    if _many_elements(w.shape, slide):
+        return _by_blocks(x, w, slide)
+    return once(lambda x, filters: _by_elements(x, filters, slide), x, _by_channel(w, slide))
+
+
+def product_on_cpu(x: Array, w: Array) -> Array:
+    """x (n, k) times w (outputs, k) transposed.
+
+    XLA's product with a transposed matrix takes up to 30 times as long as one with the matrix itself, especially if x
+    has few rows.  So w x^T is computed and transposed, or if x has many rows, w is transposed before.  The barriers
+    keep XLA from merging the transposition with the product.  In an exported program n may be a symbol, whose size is
+    unknown."""
+    n, outputs = x.shape[0], w.shape[0]
+    if isinstance(n, int) and 2 * n <= outputs:
+        return lax.optimization_barrier(lax.dot_general(w, x, (((1,), (1,)), ((), ())))).T
+    return x @ lax.optimization_barrier(w.T)
+
+
+@cache
+def _product() -> Callable[[Array, Array], Array]:
+    def value(x: Array, w: Array) -> Array:
+        return on_cpu(product_on_cpu, lambda x, w: x @ w.T, x, w)
+
+    def backward(kept: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
+        x, w = kept
+        return dy @ w, dy.T @ x
+
+    made = jax.custom_vjp(value)
+    made.defvjp(lambda x, w: (value(x, w), (x, w)), backward)
+    return made
+
+
+def rows_product(x: Array, w: Array) -> Array:
+    """Returns y (n..., outputs) = x (n..., k) times w (outputs, k) transposed."""
+    dtype, rows = jnp.result_type(x, w), x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    return _product()(rows.astype(dtype), w.astype(dtype)).reshape(*x.shape[:-1], w.shape[0])
+
+
+def _in_order(x: Array, w: Array, slide: Slide) -> Array:
+    """`reference`, with the axes in the order that is fast everywhere."""
+    axes = "0123456789"[: len(slide.strides)]
+    names = (f"N{axes}C", f"{axes}IO", f"N{axes}C")
+    return lax.conv_general_dilated(
+        x,
+        jnp.moveaxis(w, (0, 1), (-1, -2)),
+        slide.strides,
+        slide.pads,
+        rhs_dilation=slide.dilations,
+        dimension_numbers=names,
+        feature_group_count=slide.groups,
+    )
+
+
+def _by_rows(x: Array, w: Array, slide: Slide, pixels: int) -> Array:
+    """Each step computes a row of pixels of the result, (n, ..., width / pixels, pixels * o), because one vector
+    contains neighboring channels and would be half empty if these are few.  The filters are shifted to each pixel."""
+    steps, stride, kernel = slide.steps(x.shape[1:-1], w.shape[2:])[-1], slide.strides[-1], w.shape[-1]
+    shifted = [jnp.pad(w, [(0, 0)] * (w.ndim - 1) + [(i * stride, (pixels - 1 - i) * stride)]) for i in range(pixels)]
+    filters = jnp.stack(shifted).reshape(-1, *shifted[0].shape[1:])
+    turns, low = -(-steps // pixels), slide.pads[-1][0]
+    high = (turns * pixels - 1) * stride + kernel - x.shape[-2] - low
+    high = high if high <= -stride * pixels else max(0, high)  # it crops pixels only if they were another step
+    rows = replace(slide, strides=(*slide.strides[:-1], stride * pixels), pads=(*slide.pads[:-1], (low, high)))
+    y = _in_order(x, filters, rows)
+    return y.reshape(*y.shape[:-2], turns * pixels, w.shape[0])[..., :steps, :]
+
+
+def _sampled(x: Array, slide: Slide) -> Array:
+    """Returns the pixels (n, steps..., c) at which 1x1 filters are applied."""
+    axes = x.ndim - 2
+    steps = slide.steps(x.shape[1:-1], (1,) * axes)
+    return padded(x, slide)[(slice(None), *slide.windows((0,) * axes, steps))]
+
+
 def value_on_cpu(x: Array, w: Array, slide: Slide) -> Array:
     """`convolve` in the form that is fastest on a CPU."""
     if _depthwise(w.shape, slide):
-        if _many_elements(w.shape, slide):
-            return _by_blocks(x, w, slide)
-        return once(lambda x, filters: _by_elements(x, filters, slide), x, _by_channel(w, slide))
+        return depthwise(x, w, slide)
     if _in_parts(slide):
         parts = zip(jnp.split(x, slide.groups, -1), jnp.split(w, slide.groups), strict=True)
         return jnp.concatenate([value_on_cpu(*part, replace(slide, groups=1)) for part in parts], -1)
     if _pointwise(w.shape, slide):
         return rows_product(_sampled(x, slide), w.reshape(w.shape[:2]))
     pixels = _pixels(w.shape, slide, x.shape[1:-1])
-    return reference(x, w, slide) if pixels == 1 else _by_rows(x, w, slide, pixels)
+    return _in_order(x, w, slide) if pixels == 1 else _by_rows(x, w, slide, pixels)
+
+
+def reference(x: Array, w: Array, slide: Slide) -> Array:
+    """`convolve` with XLA's own operation."""
+    axes = "0123456789"[: len(slide.strides)]
+    names = (f"N{axes}C", f"OI{axes}", f"N{axes}C")
+    return lax.conv_general_dilated(
+        x,
+        w,
+        slide.strides,
+        slide.pads,
+        rhs_dilation=slide.dilations,
+        dimension_numbers=names,
+        feature_group_count=slide.groups,
+    )
 
 
 def convolve(x: Array, w: Array, slide: Slide) -> Array:
