@@ -122,7 +122,7 @@ def _columns(path: Path) -> dict[str, Column]:
         names = tuple(name for name in table.names if name)
         layer = cls(name=LAYER, top=names, source=str(path))
         arrays = table.columns(names)
-        codes = {name: one.codes[0] for name, one in layer.measured(table, arrays, {}).columns.items()}
+        codes = {name: one.codes[0] for name, one in layer.measured(table, arrays).items()}
         return {
             name: Column(name, code._replace(fill=float("nan")).array(table, arrays[name]), code.categories)
             for name, code in codes.items()
