@@ -56,7 +56,7 @@ def test_all_languages_of_blocks_are_tested():
 def test_install_commands_are_those_of_the_project_checks():
     steps = (ROOT / ".ci" / "run").read_text().splitlines()
     installs = [command for command in COMMANDS if command.startswith(("pip", "python -m pytest"))]
-    checked = ["pip install .", 'pip install ".[test]"', "python -m pytest -n 2"]
+    checked = ["pip install .", 'pip install ".[test]"', "python -m pytest -n 3"]
     assert [command for command in installs if command in checked] == checked
     assert all(command in steps for command in checked)
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
