@@ -13,7 +13,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from ..language.spelling import nearest
+from ..language.spelling import asked, nearest
 from ..language.trust import Trust
 from . import UsageError
 
@@ -188,7 +188,7 @@ def _meant(path: Path) -> str:
     alike = {file.stem: file.name for file in beside if file.suffix == path.suffix}
     others = [file.name for file in beside if file.suffix != path.suffix]
     meant = [alike[stem] for stem in nearest(path.stem, alike, 1)] or nearest(path.name, others, 1)
-    return f"; did you mean {meant[0]}?" if meant else ""
+    return f"; {asked(meant[0])}" if meant else ""
 
 
 def load_plugins(modules: list[str]) -> None:

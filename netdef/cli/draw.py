@@ -68,8 +68,8 @@ def run(args: argparse.Namespace) -> int:
         return _page(path, args)
     more = {"set": settings(args), "trust_python": trust.python, "import_path": trust.folders}
     net = load(path, args.phase or "TRAIN", args.stage, args.level, **more)
-    whole = draw.picture(net) if args.fold else None
-    known = {frame.template for box in whole.boxes for frame in draw.around(box.frame)} if whole else set()
+    whole = draw.picture(net)
+    known = {frame.template for box in whole.boxes for frame in draw.around(box.frame)}
     for name in args.fold:
         if name != "all" and name not in known:
             there = f"templates in this net: {', '.join(sorted(known))}" if known else "this net has no such templates"
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     has_columns = not (args.output or "").lower().endswith(".mmd")
     if args.columns and args.columns > 1 and not has_columns:
         raise UsageError(f"{args.output}: Mermaid has no columns; write .svg, .png, .pdf or .dot")
-    drawn = draw.picture(net, args.fold)
+    drawn = draw.picture(net, args.fold) if args.fold else whole
     columns = args.columns or (fitting(drawn, args.sideways) if has_columns else 1)
     if args.output is None:
         sys.stdout.write(draw.dot(in_columns(drawn, columns), args.sideways))

@@ -47,8 +47,7 @@ def build(site: Path, helps: Mapping[str, tuple[str, str]]) -> None:
 
 def check() -> None:
     """Raises NetdefError if the package that makes the site is missing."""
-    for module in ("material", "mkdocs", "pygments"):
-        need(module, WHAT)
+    need("material", WHAT), need("mkdocs", WHAT), need("pygments", WHAT)
 
 
 def fingerprint() -> str:

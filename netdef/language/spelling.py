@@ -48,7 +48,12 @@ def did_you_mean(name: str, candidates: Iterable[str], most: int = 3) -> str | N
     names = nearest(name, candidates, most)
     if not names:
         return None
-    return f"did you mean {names[0] if len(names) == 1 else ', '.join(names[:-1]) + ' or ' + names[-1]}?"
+    return asked(names[0] if len(names) == 1 else ", ".join(names[:-1]) + " or " + names[-1])
+
+
+def asked(names: str) -> str:
+    """`did you mean a or b?` about names that are known already, for a hint or after a semicolon."""
+    return f"did you mean {names}?"
 
 
 def plain(name: str) -> str:

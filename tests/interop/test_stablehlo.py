@@ -107,7 +107,7 @@ def test_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture):
         (
             [str(net), "-o", "net.onx"],
             2,
-            "net.onx: a net is converted to .prototxt or .net or .pt, or with its weights to",
+            "net.onx: a net is converted to .prototxt or .net or .pt, its weights to a format of weights, and both",
         ),
         ([str(fixed), "-o", to], 1, "`shape` of layer `y`, a Reshape, fixes the first axis, the batch, at 8"),
         ([str(tmp_path / "none.net"), "-o", to], 2, "the file or folder"),

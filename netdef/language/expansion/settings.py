@@ -13,7 +13,7 @@ from .. import codes
 from ..diagnostics import Diagnostic, Report
 from ..parsing.parser import parse
 from ..source import Source, Span
-from ..spelling import did_you_mean
+from ..spelling import asked, did_you_mean
 from ..syntax import Field, ListValue, Message, Scalar
 from .values import NUMBERS, Fault, Word, evaluated, is_list, is_number, node, written
 
@@ -68,7 +68,7 @@ def report_unknown(settings: Mapping[str, Any], known: list[str], fields: Iterab
         if name.startswith(SOLVER) or name in known:
             continue
         detail = f"The file has no `let {name}` at its top level."
-        meant = f"did you mean {SOLVER}{name}?" if name in of_solver else did_you_mean(name, [*known])
+        meant = asked(f"{SOLVER}{name}") if name in of_solver else did_you_mean(name, [*known])
         hint = meant or (f"it has {', '.join(known[:8])}" if known else None)
         report.add(codes.UNKNOWN_SETTING, Span(place_of(name, value).source, 0, len(name)), detail, hint=hint)
 

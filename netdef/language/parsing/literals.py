@@ -82,7 +82,7 @@ FORM = (
     r"|[abfnrtv\\?'\"])"
 )
 ESCAPE = re.compile(FORM.encode())
-BAD = re.compile(rf"(?:[^\\]++|{FORM})*+\\")
+GOOD, ANY = re.compile(FORM), re.compile(rf"{FORM}|\\")
 # The repetitions are possessive: otherwise each character takes memory until the end of the match.
 PIECE = re.compile(r"\"[^\"\\]*+(?:\\.[^\"\\]*+)*+\"|'[^'\\]*+(?:\\.[^'\\]*+)*+'")
 
@@ -98,8 +98,9 @@ def unescape(text: str, at: int) -> str:
     """The contents of a string with escapes resolved; octal and hexadecimal escapes are bytes, as in protobuf."""
     if "\\" not in text:
         return text
-    if (bad := BAD.match(text)) is not None:
-        raise bad_escape(text, bad.end() - 1, at)
+    if "\\" in GOOD.sub("", text):
+        bad = next(found.start() for found in ANY.finditer(text) if found[0] == "\\")
+        raise bad_escape(text, bad, at)
     return decoded(ESCAPE.sub(lambda found: meaning(found[0]), text.encode(errors="surrogatepass")))
 
 
