@@ -47,7 +47,9 @@ def build(site: Path, helps: Mapping[str, tuple[str, str]]) -> None:
 
 def check() -> None:
     """Raises NetdefError if the package that makes the site is missing."""
-    need("material", WHAT), need("mkdocs", WHAT), need("pygments", WHAT)
+    need("material", WHAT)
+    need("mkdocs", WHAT)
+    need("pygments", WHAT)
 
 
 def fingerprint() -> str:
