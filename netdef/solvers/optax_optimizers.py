@@ -206,7 +206,9 @@ def make(name: str) -> type[Solver] | Refusal:
     if found is None or not _optax.returns_optimizer(found):
         what = f"`{name}` is not an optimizer" if found else f'optax has no optimizer "{name}"'
         contributed = f"optax.contrib.{name.removeprefix(_optax.PREFIX)}"
-        hint = f'"{contributed}"' if _optax.function(contributed) else closest(name, candidates(), '"{}"')
+        last = {known.rpartition(".")[2]: f'"{known}"' for known in candidates()}  # without the module
+        near = closest(name.rpartition(".")[2], last)
+        hint = f'"{contributed}"' if _optax.function(contributed) else near and last[near]
         return Refusal(f"{what}; `netdef explain optax` lists them.", hint)
     if not _is_complete(name, found):
         return Refusal(

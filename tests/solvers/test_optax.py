@@ -67,6 +67,7 @@ def test_arguments_have_the_types_of_the_signature():
         ('type: "optax.lookahead"', "unknown-solver", '"optax.lookahead"', ["part of an optimizer"]),
         ('type: "optax.prodigy"', "unknown-solver", '"optax.prodigy"', ["no optimizer", '"optax.contrib.prodigy"']),
         ('type: "optax.contrib.dpsgd"', "unknown-solver", '"optax.contrib.dpsgd"', ["gradient of each record"]),
+        ('type: "optax.prodgy"', "unknown-solver", '"optax.prodgy"', ['"optax.contrib.prodigy"']),
         ('type: "optax.contrib.schedule_free"', "unknown-solver", "schedule_free", ["`base_optimizer`"]),
         ('type: "optax.noisy_sgd" optax_param { key: 3 }', "unknown-field", "key", ["`random_seed`"]),
         ('type: "optax.polyak_sgd" optax_param { scaling: 3 }', "unknown-field", "scaling", ["`base_lr`"]),
