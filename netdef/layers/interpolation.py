@@ -3,7 +3,6 @@ ResizeNearestNeighbor."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from ..lazy import Array, jnp, lax, np
@@ -51,13 +50,15 @@ class _Resize(Layer):
         given, scale = getattr(self, f"output_{side}"), getattr(self, f"scale_{side}")
         if given is not None or not known((size,)):
             return UNKNOWN if given is None else given
-        made = math.floor(np.float32(size) * np.float32(scale))
-        if made < 1:
+        with np.errstate(over="ignore", invalid="ignore"):
+            made = float(np.floor(np.float32(size) * np.float32(scale)))
+        if not 1 <= made < 2**31:
             raise ShapeError(
-                f"the {side} is {size}, and `scale_{side}` {scale:g} makes it 0; use a larger scale.",
+                f"the {side} is {size}, and `scale_{side}` {scale:g} makes it {made:g}; use a "
+                f"{'smaller' if made > 1 else 'larger'} scale.",
                 field=f"scale_{side}",
             )
-        return made
+        return int(made)
 
     def _scale(self, size: int, result: int) -> Any:
         """Returns the distance between pixels of the result in the image, in float32 as in the fork."""

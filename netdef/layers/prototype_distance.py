@@ -78,6 +78,8 @@ class InnerDistance(ClassWeights, type="InnerDistance", block="inner_distance_pa
             check_one_label(x, bottoms[-1], len(bottoms) - 1)
         if given is None and self.num_output is None:
             raise ShapeError("`num_output` is missing; it is required unless the vectors W are a bottom.")
+        if given == ():
+            raise ShapeError("the vectors W are a number; they must be a matrix, one vector in each row.", bottom=1)
         if given is not None and count(given[1:]) != count(x[axis:]):
             raise ShapeError(
                 f"the vectors W {show(given)} have {count(given[1:])} values each, but those of the input {show(x)} "

@@ -82,6 +82,8 @@ def test_a_size_without_a_height_is_the_scaled_one():
     [
         (ResizeBilinear(), (2, 3, 4), "the input 2x3x4 has 3 axes; it must have 4: NHWC"),
         (ResizeBilinear(scale_height=0.1), (2, 3, 4, 5), "the height is 3, and `scale_height` 0.1 makes it 0"),
+        (ResizeBilinear(scale_width=float("inf")), (2, 3, 4, 5), "the width is 4, and `scale_width` inf makes it inf"),
+        (ResizeBilinear(scale_width=float("nan")), (2, 3, 4, 5), "makes it nan"),
         (
             ResizeBilinear(align_corners=True, pytorch_half_pixel=True),
             (2, 3, 4, 5),

@@ -129,6 +129,15 @@ def test_errors(fields: str, shapes: dict[str, Any], words: str):
     assert words in fault(layer(fields), **(SHAPES | shapes))[1]
 
 
+def test_true_boxes_without_axes_are_no_fault_of_the_checks_if_the_predictions_are_unknown():
+    """Nothing is known of the shapes of a Python layer, so the layer says nothing about its bottoms."""
+    unknown = 'layer { name: "p" type: "Python" top: "a" top: "b" top: "c" python_param { module: "m" layer: "L" } }'
+    true = 'layer { name: "t" type: "Input" top: "t" input_param { shape { dim: 2 dim: 3 } } }'
+    loss = """layer { name: "l" type: "MultiBoxLoss" bottom: "a" bottom: "b" bottom: "c" bottom: "t" top: "loss"
+                      multibox_loss_param { num_classes: 4 } }"""
+    assert netdef.load(f"{unknown} {true} {loss}").layers[-1].name == "l"
+
+
 def test_true_boxes_of_another_shape_are_read_in_order_with_a_warning():
     given = inputs([FIRST, SECOND])
     want = loss_and_gradients(layer(""), **given)[0]

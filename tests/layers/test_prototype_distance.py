@@ -53,6 +53,7 @@ def test_errors_of_distances() -> None:
     assert '"L3"' in fault(layer.replace("FIELDS", 'num_output: 2 distance_type: "L3"'), x=(2, 3))[1]
     two = layer.replace('bottom: "x"', 'bottom: "x" bottom: "w"').replace("FIELDS", "")
     assert "have 4 values each, but those of the input 2x3 have 3" in fault(two, x=(2, 3), w=(5, 4))[1]
+    assert "the vectors W are a number" in fault(two, x=(2, 3), w=())[1]
 
 
 def loss(kind: str, fields: str, **more: np.ndarray) -> tuple[float, np.ndarray]:

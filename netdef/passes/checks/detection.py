@@ -42,7 +42,8 @@ def losses_of_boxes(net: Net, report: Report) -> None:
                 "as in the fork; write `top_k: -1` to consider all boxes.",
             )
         shape, true = (net.shapes.get(node.bottoms[i]) for i in (0, 3))
-        if true is not None and (true[0] != 1 or true[1] != 1 or true[3] != 8):
+        # another number of axes is an error of the layer, if the other shapes are known
+        if true is not None and len(true) == 4 and (true[0] != 1 or true[1] != 1 or true[3] != 8):
             report.add(
                 codes.AS_IN_FORK,
                 layer.span_of("bottom", 3),
