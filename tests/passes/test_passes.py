@@ -189,3 +189,11 @@ def test_an_unknown_type_is_an_error_only_in_its_own_net():
     with pytest.raises(netdef.CompileError) as caught:
         netdef.load(text, phase="TRAIN")
     assert [d.code for d in caught.value.diagnostics] == ["unknown-layer-type"]
+
+
+def test_an_axis_that_scores_do_not_have_is_no_fault_of_the_checks_if_the_labels_are_unknown():
+    """Nothing is known of the shapes of a Python layer, so the loss says nothing about its bottoms."""
+    unknown = 'layer { name: "p" type: "Python" top: "labels" python_param { module: "m" layer: "L" } }'
+    scores = 'layer { name: "i" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }'
+    loss = 'layer { name: "l" type: "SoftmaxWithLoss" bottom: "x" bottom: "labels" softmax_param { axis: 4 } }'
+    assert netdef.load(f"{unknown} {scores} {loss}").layers[-1].name == "l"

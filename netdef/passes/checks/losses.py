@@ -97,8 +97,9 @@ def _scored(net: Net, node: Node) -> int | None:
     """The number of classes whose scores a loss compares with labels; None if it is another layer, or unknown."""
     if len(node.bottoms) < 2:
         return None
-    scores, labels = (net.shapes.get(value) for value in node.bottoms[:2])
-    if scores is None or labels == scores:  # unknown, or rows of probabilities
+    shapes = [net.shapes.get(value) for value in node.bottoms]
+    scores = shapes[0]
+    if scores is None or None in shapes or shapes[1] == scores:  # not checked by the layer, or rows of probabilities
         return None
     classes = node.layer.label_classes(scores)
     return None if classes is UNKNOWN else classes
