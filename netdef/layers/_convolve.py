@@ -194,51 +194,42 @@ def _pixels(filters: tuple[int, ...], slide: Slide, size: Sequence[int]) -> int:
 
 def _in_order(x: Array, w: Array, slide: Slide) -> Array:
     """`reference`, with the axes in the order that is fast everywhere."""
-    axes = "0123456789"[: len(slide.strides)]
-    names = (f"N{axes}C", f"{axes}IO", f"N{axes}C")
-    return lax.conv_general_dilated(
-        x,
-        jnp.moveaxis(w, (0, 1), (-1, -2)),
-        slide.strides,
-        slide.pads,
-        rhs_dilation=slide.dilations,
-        dimension_numbers=names,
-        feature_group_count=slide.groups,
-    )
+    return _slid(x, jnp.moveaxis(w, (0, 1), (-1, -2)), slide)
 
 
 def _to_image_in_order(y: Array, w: Array, slide: Slide, size: Sequence[int]) -> Array:
     """`transposed_reference` of one group: the turned filters slide by 1 over y, with zeros between its pixels."""
-    axes = "0123456789"[: len(size)]
     rows = zip(size, y.shape[1:-1], w.shape[2:], slide.strides, slide.pads, slide.dilations, strict=True)
-    pads = [(d * (k - 1) - low, size + low - s * (n - 1) - 1) for size, n, k, s, (low, _), d in rows]
-    return lax.conv_general_dilated(
-        y,
-        jnp.moveaxis(_turned(w), (0, 1), (-1, -2)),
-        (1,) * len(size),
-        pads,
-        lhs_dilation=slide.strides,
-        rhs_dilation=slide.dilations,
-        dimension_numbers=(f"N{axes}C", f"{axes}IO", f"N{axes}C"),
-    )
+    pads = tuple((d * (k - 1) - low, size + low - s * (n - 1) - 1) for size, n, k, s, (low, _), d in rows)
+    turned = jnp.moveaxis(_turned(w), (0, 1), (-1, -2))
+    return _slid(y, turned, Slide((1,) * len(size), pads, slide.dilations), slide.strides)
 
 
 def _to_filters_in_order(x: Array, y: Array, slide: Slide, kernel: Sequence[int]) -> Array:
     """The gradient of the filters of one group as a convolution: channels of x are images, and y contains the filters.
 
     The batch is what is summed over; strides and dilations change roles."""
-    axes = "0123456789"[: len(kernel)]
     rows = zip(x.shape[1:-1], y.shape[1:-1], kernel, slide.strides, slide.pads, slide.dilations, strict=True)
-    pads = [(low, d * (k - 1) + s * (n - 1) + 1 - size - low) for size, n, k, s, (low, _), d in rows]
-    w = lax.conv_general_dilated(
-        jnp.swapaxes(x, 0, -1),  # (c, size..., n)
-        jnp.moveaxis(y, 0, -2),  # (steps..., n, o)
-        slide.dilations,
-        pads,
-        rhs_dilation=slide.strides,
-        dimension_numbers=(f"N{axes}C", f"{axes}IO", f"N{axes}C"),
-    )  # (c, kernel..., o)
+    pads = tuple((low, d * (k - 1) + s * (n - 1) + 1 - size - low) for size, n, k, s, (low, _), d in rows)
+    images, filters = jnp.swapaxes(x, 0, -1), jnp.moveaxis(y, 0, -2)  # (c, size..., n), (steps..., n, o)
+    w = _slid(images, filters, Slide(slide.dilations, pads, slide.strides))  # (c, kernel..., o)
     return jnp.moveaxis(w, -1, 0)
+
+
+def _slid(x: Array, filters: Array, slide: Slide, apart: tuple[int, ...] | None = None) -> Array:
+    """XLA's convolution of x (n, size..., c) with filters (kernel..., c / groups, o); `apart`: distance between the
+    pixels of x, with zeros between them."""
+    axes = "0123456789"[: len(slide.strides)]
+    return lax.conv_general_dilated(
+        x,
+        filters,
+        slide.strides,
+        slide.pads,
+        lhs_dilation=apart,
+        rhs_dilation=slide.dilations,
+        dimension_numbers=(f"N{axes}C", f"{axes}IO", f"N{axes}C"),
+        feature_group_count=slide.groups,
+    )
 
 
 def _sampled(x: Array, slide: Slide) -> Array:

@@ -148,16 +148,9 @@ def make_step(
         here = jax.random.fold_in(key if constants is None else constants.key, state.iteration)
         moving = tuple(w for w, moved in zip(state.trained, moves, strict=True) if moved)
         here = jax.random.fold_in(here, jax.lax.axis_index(axis)) if axis else here
-
-        def evaluated(moving: Any) -> tuple[Array, Any, Any, Any]:
-            loss, grads, kept, outputs = _accumulate(
-                gradient, solver.iter_size, moving, state, fixed, items, batch, here
-            )
-            if axis:
-                loss, grads, outputs = jax.lax.pmean((loss, grads, outputs), axis)
-                kept = _of_the_first(kept, axis)
-            return loss, grads, kept, outputs
-
+        evaluated = lambda moving: _on_all(
+            axis, _accumulate(gradient, solver.iter_size, moving, state, fixed, items, batch, here)
+        )
         loss, grads, kept, outputs = evaluated(moving)
         objective = objective_of(solver, loss, evaluated, names_of(partition, moves))
         going = (state.bad == GOOD) & jnp.isfinite(loss)
@@ -246,6 +239,15 @@ def _total(g: Array) -> Array:
     """The sum of a gradient; on a CPU of matrices by a product with ones, which takes a quarter of the time."""
     by_product = lambda g: jnp.sum(jnp.ones((1, len(g)), g.dtype) @ g.reshape(len(g), -1))
     return on_cpu(by_product, jnp.sum, g) if g.ndim > 1 else jnp.sum(g)
+
+
+def _on_all(axis: str, found: tuple[Array, Any, Any, Any]) -> tuple[Array, Any, Any, Any]:
+    """What `_accumulate` returns, averaged over the devices of `axis`, if there is one."""
+    if not axis:
+        return found
+    loss, grads, kept, outputs = found
+    loss, grads, outputs = jax.lax.pmean((loss, grads, outputs), axis)
+    return loss, grads, _of_the_first(kept, axis), outputs
 
 
 def _of_the_first(arrays: Any, axis: str) -> Any:

@@ -10,7 +10,6 @@ images would mean that convolutions and their neighbors disagree about the order
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections import Counter
 from math import prod
@@ -18,11 +17,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from targets import NETS, TWINS, flax_step
+from targets import NETS, flax_step, options
 
 import netdef
 from netdef.inspect.estimate import program_of
-from netdef.inspect.target import Target, devices_of, environment, require_compiler, target_of
+from netdef.inspect.target import Target, devices_of, environment
 from netdef.inspect.timing import as_trained, dividing
 
 ARRAY = re.compile(r"\b(f32|bf16)\[([\d,]*)\]")
@@ -79,14 +78,7 @@ def report(name: str, net: str, precision: str, step: Any) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
-    parser.add_argument("--nets", nargs="+", choices=list(TWINS), default=list(TWINS))
-    parser.add_argument("--precision", nargs="+", choices=("float32", "bfloat16"), default=["float32", "bfloat16"])
-    parser.add_argument("--target", type=target_of, default=target_of("h100:1"), metavar="CHIP:NUMBER")
-    given = parser.parse_args()
-    jax.config.update("jax_platforms", "cpu")
-    require_compiler(given.target)
-    print(f"one device of {given.target}, jax {jax.__version__}")
+    given = options(__doc__.partition("\n\n")[0], "h100:1")
     with environment(given.target):
         for net in given.nets:
             for precision in given.precision:

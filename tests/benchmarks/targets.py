@@ -148,15 +148,21 @@ def compare(net: str, precision: str, target: Target) -> None:
         print(f"{net:10}{precision:10}{what:14}{mine / unit:10.2f}{compared}", flush=True)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def options(what: str, target: str) -> argparse.Namespace:
+    """Reads the command line of a program that compiles these nets for a device that is not there."""
+    parser = argparse.ArgumentParser(description=what)
     parser.add_argument("--nets", nargs="+", choices=list(TWINS), default=list(TWINS))
     parser.add_argument("--precision", nargs="+", choices=("float32", "bfloat16"), default=["float32", "bfloat16"])
-    parser.add_argument("--target", type=target_of, default=target_of("v5e:2x2"), metavar="CHIP:SHAPE")
+    parser.add_argument("--target", type=target_of, default=target_of(target), metavar="CHIP:SHAPE")
     given = parser.parse_args()
     jax.config.update("jax_platforms", "cpu")
     require_compiler(given.target)
     print(f"one device of {given.target}, jax {jax.__version__}")
+    return given
+
+
+def main() -> None:
+    given = options(__doc__.splitlines()[0], "v5e:2x2")
     print(f"{'net':10}{'precision':10}{'':14}{'netdef':>10}{'Flax':>10}{'ratio':>8}{'guarded':>10}{'ratio':>8}")
     with environment(given.target):
         for net in given.nets:

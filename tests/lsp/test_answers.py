@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
-from netdef.language.diagnostics import Report
 from netdef.language.errors import NetdefError
 from netdef.language.expansion.imports import MOST_FILES
 from netdef.language.parsing.parser import parse
 from netdef.language.source import Source
-from netdef.language.syntax import Document
 from netdef.lsp import page as page_module
 from netdef.lsp.answers import complete, hover
 from netdef.lsp.context import context, fields, index
@@ -265,15 +264,9 @@ def test_each_imported_file_is_read_once_for_all_answers(tmp_path: Path, monkeyp
     (tmp_path / "a.net").write_text("let width: 3\ntemplate block(name) { }\n")
     text = 'import "a.net"\n' * 300 + "".join(f'import "no{i}.net"\n' for i in range(300)) + "block { }\nx: ${width}\n"
     opened = read(Source("net.net", text, tmp_path / "net.net"))
-    count = 0
-
-    def counting(source: Source, report: Report) -> Document | None:
-        nonlocal count
-        count += 1
-        return parse(source, report)
-
+    counting = Mock(wraps=parse)
     monkeypatch.setattr(page_module, "parse", counting)
     assert [*opened.templates] == ["block"] and "template block(name)" in str(hover(opened, text, text.index("block")))
     assert "let width: 3" in str(hover(opened, text, text.rindex("width")))
     assert outline(opened) and definition(opened, text.rindex("width"))
-    assert count == 1 and len(opened.imported) == MOST_FILES
+    assert counting.call_count == 1 and len(opened.imported) == MOST_FILES

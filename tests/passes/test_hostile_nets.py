@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -11,13 +12,11 @@ import netdef
 from netdef import schema
 from netdef.compiler import load_phases
 from netdef.language import source
-from netdef.language.diagnostics import MOST_ERRORS, MOST_WARNINGS, Report
+from netdef.language.diagnostics import MOST_ERRORS, MOST_WARNINGS
 from netdef.language.render import render
 from netdef.language.spelling import nearest
-from netdef.language.syntax import Message
 from netdef.passes import connect, decode
 from netdef.passes.checks import blobs
-from netdef.solvers.base import Solver
 from netdef.solvers.decode import decode_solver
 
 DATA = 'layer { name: "d" type: "Input" top: "d" input_param { shape { dim: [1, 3, 8, 8] } } }\n'
@@ -135,17 +134,11 @@ def test_an_unknown_blob_is_compared_with_a_bounded_number_of_others(monkeypatch
 
 
 def test_only_the_first_of_many_solvers_are_decoded(monkeypatch: pytest.MonkeyPatch):
-    count = 0
-
-    def counting(message: Message, report: Report) -> Solver | None:
-        nonlocal count
-        count += 1
-        return decode_solver(message, report)
-
+    counting = Mock(wraps=decode_solver)
     monkeypatch.setattr(decode, "decode_solver", counting)
     with pytest.raises(netdef.CompileError) as caught:
         netdef.load(DATA + 'solver { base_lr: 0.1 lr_policy: "fixed" }\n' * 3000)
-    assert {d.code for d in caught.value.diagnostics} == {"given-twice"} and count == MOST_ERRORS
+    assert {d.code for d in caught.value.diagnostics} == {"given-twice"} and counting.call_count == MOST_ERRORS
 
 
 def test_at_most_two_hundred_notes():

@@ -310,19 +310,25 @@ def rows_product(x: Array, w: Array) -> Array:
     return _product()(rows.astype(dtype), w.astype(dtype)).reshape(*x.shape[:-1], w.shape[0])
 
 
-def _in_order(x: Array, w: Array, slide: Slide) -> Array:
-    """`reference`, with the axes in the order that is fast everywhere."""
+def _slid(x: Array, filters: Array, slide: Slide, apart: tuple[int, ...] | None = None) -> Array:
+    """XLA's convolution of x (n, size..., c) with filters (kernel..., c / groups, o); `apart`: distance between the
+    pixels of x, with zeros between them."""
     axes = "0123456789"[: len(slide.strides)]
-    names = (f"N{axes}C", f"{axes}IO", f"N{axes}C")
     return lax.conv_general_dilated(
         x,
-        jnp.moveaxis(w, (0, 1), (-1, -2)),
+        filters,
         slide.strides,
         slide.pads,
+        lhs_dilation=apart,
         rhs_dilation=slide.dilations,
-        dimension_numbers=names,
+        dimension_numbers=(f"N{axes}C", f"{axes}IO", f"N{axes}C"),
         feature_group_count=slide.groups,
     )
+
+
+def _in_order(x: Array, w: Array, slide: Slide) -> Array:
+    """`reference`, with the axes in the order that is fast everywhere."""
+    return _slid(x, jnp.moveaxis(w, (0, 1), (-1, -2)), slide)
 
 
 def _by_rows(x: Array, w: Array, slide: Slide, pixels: int) -> Array:
