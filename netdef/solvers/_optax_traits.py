@@ -29,11 +29,10 @@ class Factory(NamedTuple):
 
     def __call__(self, values: Mapping[str, Any], rate: Any, decay: Any, decay_mult: float = 1.0, seed: int = 0) -> Any:
         own = {self.rate: rate} | ({self.decay: decay} if self.decay else {}) | ({self.seed: seed} if self.seed else {})
-        more = {
-            name: value * decay_mult for name, value in values.items() if "weight_decay" in name
-        }  # adam_weight_decay
+        # an optimizer may have others beside `decay`, such as `adam_weight_decay` of muon
+        decays = {name: value * decay_mult for name, value in values.items() if "weight_decay" in name}
         with _optax.quiet():
-            return optax.with_extra_args_support(self.function(**{**values, **more, **own}))
+            return optax.with_extra_args_support(self.function(**{**values, **decays, **own}))
 
 
 class Traits(NamedTuple):
